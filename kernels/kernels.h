@@ -1,0 +1,285 @@
+/* kernels - THE interface between the model and a device. Every operator of the forward pass, sampling
+ * included, is declared here once; kernels/ops.c validates the arguments in front of all backends and
+ * dispatches; a backend (ref, cpu, guard, cuda, the emulated cuda) is straight-line code behind it.
+ *
+ * Conventions
+ * - Matrices are row-major, rows = tokens of the batch. `n` is the number of rows; n = 0 is a no-op.
+ * - "act" pointers are device arrays of the device's activation type (sg_dev_info.act: f32 on ref and
+ *   cpu, bf16 on cuda). `float` and `int32_t` pointers in operator arguments are device arrays too.
+ * - Device memory comes from sg_dev_alloc; on host backends it can be read directly, but callers use
+ *   sg_dev_download, which works everywhere.
+ * - Operators run in call order on the device's one stream; they may return before they have finished.
+ *   sg_dev_download + sg_dev_sync make results visible. No operator allocates: scratch is taken once by
+ *   sg_dev_reserve. Nothing here is thread-safe: one thread drives a device (the device's own threads are
+ *   its affair).
+ * - Batch invariance: a row's result depends, bit for bit, on that row's inputs alone: never on n, on the
+ *   other rows, on the number of threads, or on how a prompt was cut into chunks. The cpu backend gives
+ *   the same bits for every instruction set it has (scalar, AVX2, AVX-512).
+ * - Errors: SG_E_INTERNAL for arguments that break a contract (a caller's bug, told with both sides),
+ *   SG_E_DEVICE when the device fails, SG_E_NOMEM, SG_E_UNSUPPORTED for a shape a backend lacks. */
+#ifndef SG_KERNELS_H
+#define SG_KERNELS_H
+
+#include "base/status.h"
+#include "kernels/layout.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* dtype, name in safetensors, bytes per element */
+#define SG_DTYPE_LIST(X) X(SG_F32, "F32", 4) X(SG_F16, "F16", 2) X(SG_BF16, "BF16", 2)
+#define SG_DTYPE_ENUM(code, name, bytes) code,
+enum sg_dtype { SG_DTYPE_LIST(SG_DTYPE_ENUM) SG_DTYPE_COUNT };
+#undef SG_DTYPE_ENUM
+const char *sg_dtype_name(enum sg_dtype t);
+size_t sg_dtype_bytes(enum sg_dtype t);
+
+/* ---- devices ---------------------------------------------------------------------------------------- */
+
+struct sg_dev; /* opaque: one open device, owned by the caller of sg_dev_open */
+
+struct sg_dev_options {
+    const char *backend; /* "auto", "ref", "cpu", "guard" (guards cpu), "guard:ref", "cuda"; NULL = "auto" */
+    int threads;         /* host backends: threads to use, caller's included; 0 = all cores allowed to us */
+    const char *isa;     /* cpu: "auto", "scalar", "avx2", "avx512"; NULL = "auto" */
+    int device;          /* cuda: ordinal */
+};
+
+struct sg_dev_info {
+    char backend[16];  /* "cpu" */
+    char name[128];    /* "AMD EPYC 9354 (avx512, 2 threads)" or the GPU's name */
+    enum sg_dtype act; /* activation type */
+    bool host_memory;  /* device pointers are host pointers */
+    int threads;
+    int64_t memory_bytes; /* total device (or host) memory; 0 = unknown */
+};
+
+/* Opens a device. SG_E_DEVICE with the reason when it is not there, SG_E_USAGE for an unknown name (the
+ * error lists the known ones). Never collective. */
+enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err);
+void sg_dev_close(struct sg_dev *dev); /* NULL accepted; frees what the device still owns */
+const struct sg_dev_info *sg_dev_info(const struct sg_dev *dev);
+/* True when backend `name` is built into this binary; for i = 0, 1, ... names, NULL past the end. */
+const char *sg_backend_name(int i);
+
+/* Device memory, 64-byte aligned, contents undefined (the guard poisons them). */
+enum sg_status sg_dev_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out, struct sg_err *err);
+void sg_dev_free(struct sg_dev *dev, void *p); /* NULL accepted */
+/* Copies ordered with the operators. The host side may be reused as soon as upload returns. Download
+ * returns when the bytes are there. */
+enum sg_status sg_dev_upload(struct sg_dev *dev, void *dst, const void *src, size_t bytes, struct sg_err *err);
+enum sg_status sg_dev_download(struct sg_dev *dev, void *dst, const void *src, size_t bytes, struct sg_err *err);
+enum sg_status sg_dev_sync(struct sg_dev *dev, struct sg_err *err);
+
+/* Largest shapes that operators will be called with; scratch is sized from it once. */
+struct sg_limits {
+    int32_t max_rows;        /* rows of one batch (prefill and decode together) */
+    int32_t max_decode_rows; /* decode rows of one batch */
+    int32_t max_logit_rows;  /* rows that go through the LM head in one step */
+    int32_t max_draws;       /* draws of one sg_op_sample call */
+    int32_t max_context;     /* tokens of one sequence, prompt and answer */
+    int32_t q_heads, kv_heads, head_dim, hidden, intermediate, vocab;
+};
+/* Scratch bytes that sg_dev_reserve(lim) will take beyond nothing else: what `plan` states beforehand. */
+size_t sg_dev_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim);
+enum sg_status sg_dev_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err);
+
+/* ---- weights ---------------------------------------------------------------------------------------- */
+
+/* A stack of host matrices that together form W [rows][cols] (q, k, v or gate, up packed along rows).
+ * data is row-major, little-endian, at any alignment (it points into a mapped file), borrowed for the
+ * call. */
+struct sg_weight_part {
+    const void *data;
+    enum sg_dtype dtype; /* all parts of one weight have the same */
+    int64_t rows;
+};
+enum sg_weight_use {
+    SG_USE_LINEAR = 1, /* sg_op_linear, sg_op_logits */
+    SG_USE_EMBED = 2,  /* sg_op_embed */
+};
+struct sg_weight; /* opaque, device-side, in the backend's own packing; element type kept (no expansion) */
+enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts, int64_t cols,
+                             unsigned use, struct sg_weight **out, struct sg_err *err);
+void sg_weight_free(struct sg_dev *dev, struct sg_weight *w); /* NULL accepted */
+int64_t sg_weight_rows(const struct sg_weight *w);
+int64_t sg_weight_cols(const struct sg_weight *w);
+size_t sg_weight_bytes(const struct sg_weight *w); /* device bytes held */
+/* Device bytes sg_weight_new would hold, padding included; for `plan`. */
+size_t sg_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t, unsigned use);
+
+/* ---- paged KV cache --------------------------------------------------------------------------------- */
+
+/* The pool: for every layer, `pages` pages of SG_PAGE_TOKENS tokens of K and V for all KV heads. Opaque:
+ * the layout inside a page is the backend's own. Pages are named by 0 <= id < pages. */
+struct sg_kv;
+size_t sg_kv_page_bytes(const struct sg_dev *dev, int32_t layers, int32_t kv_heads, int32_t head_dim);
+enum sg_status sg_kv_new(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads, int32_t head_dim,
+                         struct sg_kv **out, struct sg_err *err);
+void sg_kv_free(struct sg_dev *dev, struct sg_kv *kv); /* NULL accepted */
+int32_t sg_kv_pages(const struct sg_kv *kv);
+
+/* ---- operators -------------------------------------------------------------------------------------- */
+
+/* out[i][:] = W[ids[i]][:]; out act [n][cols]. W must have SG_USE_EMBED; 0 <= ids[i] < rows. */
+enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n, void *out,
+                           struct sg_err *err);
+
+/* resid[i][:] += delta[i][:] (delta NULL: nothing added), then
+ * out[i][j] = resid[i][j] / sqrt(mean_j(resid^2) + eps) * weight[j].   (RMSNorm, arXiv:1910.07467)
+ * resid, delta, out act [n][cols]; weight f32 [cols]; out may not alias resid or delta. */
+enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight, int32_t n,
+                                 int32_t cols, float eps, void *out, struct sg_err *err);
+
+/* y[i][:] = W x[i][:]; x act [n][cols], y act [n][rows]; no aliasing. */
+enum sg_status sg_op_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n, void *y,
+                            struct sg_err *err);
+/* The same with float32 results: logits [n][rows]. */
+enum sg_status sg_op_logits(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n, float *logits,
+                            struct sg_err *err);
+
+/* After the packed q,k,v projection, per row i: RMSNorm of each q and k head over head_dim with its
+ * weight, RoPE in the half-rotation form (pairs j and j + head_dim/2) at positions[i], k and v written to
+ * slot[i] of layer `layer` in the pool, q to q_out.
+ * qkv act [n][(q_heads + 2 kv_heads) head_dim], heads in the order q, k, v; q_out act [n][q_heads head_dim];
+ * q_norm, k_norm f32 [head_dim]; cos_sin f32 [max_context][head_dim]: cos of the head_dim/2 angles, then
+ * sin; positions [n], 0 <= p < max_context; slot [n] = page * SG_PAGE_TOKENS + offset, all different. */
+struct sg_qkv_args {
+    const void *qkv;
+    void *q_out;
+    struct sg_kv *kv;
+    int32_t layer, n, q_heads, kv_heads, head_dim;
+    const float *q_norm, *k_norm, *cos_sin;
+    float eps;
+    int32_t max_context;
+    const int32_t *positions, *slot;
+};
+enum sg_status sg_op_qkv_rope(struct sg_dev *dev, const struct sg_qkv_args *a, struct sg_err *err);
+
+/* Causal attention of prefill rows. Segment s is a run of consecutive positions of one sequence: rows
+ * [row_begin[s], row_begin[s+1]) of q at positions pos0[s], pos0[s]+1, ...; each row attends to keys
+ * 0..its own position, found in pages[page_begin[s] + pos / SG_PAGE_TOKENS]. Keys and values of these
+ * rows were written by sg_op_qkv_rope before. scale multiplies q.k. out may alias q.
+ * q, out act [n][q_heads head_dim] with n = row_begin[n_segs]. The host_* arrays are host copies of the
+ * device arrays beside them (launch geometry, validation). */
+struct sg_prefill_args {
+    const void *q;
+    void *out;
+    const struct sg_kv *kv;
+    int32_t layer, q_heads, kv_heads, head_dim;
+    float scale;
+    int32_t n_segs;
+    const int32_t *row_begin;  /* [n_segs + 1], row_begin[0] = 0 */
+    const int32_t *pos0;       /* [n_segs] */
+    const int32_t *page_begin; /* [n_segs + 1] */
+    const int32_t *pages;      /* [page_begin[n_segs]] */
+    const int32_t *host_row_begin, *host_pos0, *host_page_begin;
+};
+enum sg_status sg_op_attn_prefill(struct sg_dev *dev, const struct sg_prefill_args *a, struct sg_err *err);
+
+/* Attention of decode rows, one new token each, grouped by the prompt they share. Rows
+ * [row_begin[g], row_begin[g+1]) are the live samples of group g. Each row attends to the whole prompt of
+ * its group (prompt_len[g] tokens in the group's pages, all of them visible) and to its own suffix
+ * (suffix_len[r] >= 1 tokens, the new one included, in its own pages, which start at a page boundary).
+ * The prompt part of all rows of a group is one matrix product per KV head; both parts are merged by
+ * log-sum-exp. Prompts are cut along the keys at fixed multiples of SG_SPLIT_TOKENS, whatever the batch.
+ * q, out act [n_rows][q_heads head_dim]; out may alias q. host_* as above. */
+struct sg_decode_args {
+    const void *q;
+    void *out;
+    const struct sg_kv *kv;
+    int32_t layer, q_heads, kv_heads, head_dim;
+    float scale;
+    int32_t n_groups, n_rows;
+    const int32_t *row_begin;         /* [n_groups + 1] */
+    const int32_t *prompt_len;        /* [n_groups], >= 1 */
+    const int32_t *prompt_page_begin; /* [n_groups + 1] */
+    const int32_t *prompt_pages;      /* [prompt_page_begin[n_groups]] */
+    const int32_t *suffix_len;        /* [n_rows] */
+    const int32_t *suffix_page_begin; /* [n_rows + 1] */
+    const int32_t *suffix_pages;      /* [suffix_page_begin[n_rows]] */
+    const int32_t *host_row_begin, *host_prompt_len, *host_prompt_page_begin, *host_suffix_len,
+        *host_suffix_page_begin;
+};
+enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args *a, struct sg_err *err);
+
+/* out[i][j] = silu(gate_up[i][j]) * gate_up[i][cols + j], silu(x) = x / (1 + exp(-x)).
+ * gate_up act [n][2 cols], out act [n][cols]; no aliasing. */
+enum sg_status sg_op_swiglu(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols, void *out,
+                            struct sg_err *err);
+
+/* out[i][:] = x[rows[i]][:]; x act [n_x][cols], out act [n][cols]; no aliasing. */
+enum sg_status sg_op_gather_rows(struct sg_dev *dev, const void *x, int32_t n_x, const int32_t *rows, int32_t n,
+                                 int32_t cols, void *out, struct sg_err *err);
+
+/* out[i][:] = x[i][:] / max(|x[i]|_2, 1e-12); x act [n][cols], out f32 [n][cols]. */
+enum sg_status sg_op_l2norm(struct sg_dev *dev, const void *x, int32_t n, int32_t cols, float *out, struct sg_err *err);
+
+/* out[i] = log softmax(logits[i])[target[i]] at temperature 1; logits f32 [n][vocab]. NaN when the row
+ * holds a NaN. */
+enum sg_status sg_op_logprob(struct sg_dev *dev, const float *logits, const int32_t *target, int32_t n, int32_t vocab,
+                             float *out, struct sg_err *err);
+
+/* One token per draw i from logits row row[i] (several draws may share a row).
+ * temperature = 0: the largest logit, the lowest id on ties. Otherwise, as vLLM and transformers do it:
+ *   z = logits / temperature; top_k (0 or >= vocab = off) keeps z >= the k-th largest (ties at the k-th
+ *   value are all kept); p = softmax over the kept; top_p (1 = off) keeps, in descending order of p (lower
+ *   id first on ties), every token whose preceding tokens sum to < top_p, at least one; renormalise; the
+ *   token is the inverse of that CDF, in the same descending order, at u = sg_uniform(key[i], pos[i]).
+ * token[i] = -1 when the row holds a NaN or +inf (a broken checkpoint): never drawn from.
+ * p_yes[i] = sum exp(logit of yes ids) / (sum exp(yes) + sum exp(no)) at temperature 1, whatever is drawn;
+ * NaN when n_yes or n_no is 0. logprob[i]: log softmax(logits)[token] at temperature 1. Either output may
+ * be NULL. The draw is made in float32 sums of fixed order. */
+struct sg_sample_args {
+    const float *logits; /* [n_rows][vocab] */
+    int32_t n_rows, vocab, n;
+    const int32_t *row;  /* [n] */
+    const uint64_t *key; /* [n] */
+    const uint32_t *pos; /* [n] */
+    float temperature, top_p;
+    int32_t top_k;
+    const int32_t *yes_ids, *no_ids; /* device arrays */
+    int32_t n_yes, n_no;
+    int32_t *token; /* [n] */
+    float *p_yes;   /* [n] or NULL */
+    float *logprob; /* [n] or NULL */
+};
+enum sg_status sg_op_sample(struct sg_dev *dev, const struct sg_sample_args *a, struct sg_err *err);
+
+/* ---- measurement ------------------------------------------------------------------------------------ */
+
+/* operator, name: one slot of time, flops and bytes each (bytes = what the contract must move at least) */
+#define SG_STAGE_LIST(X)                                                                                     \
+    X(SG_STAGE_EMBED, "embed")                                                                               \
+    X(SG_STAGE_NORM, "norm")                                                                                 \
+    X(SG_STAGE_LINEAR, "linear")                                                                             \
+    X(SG_STAGE_LOGITS, "logits")                                                                             \
+    X(SG_STAGE_QKV, "qkv_rope")                                                                              \
+    X(SG_STAGE_PREFILL, "attn_prefill")                                                                      \
+    X(SG_STAGE_DECODE, "attn_decode")                                                                        \
+    X(SG_STAGE_SWIGLU, "swiglu")                                                                             \
+    X(SG_STAGE_SAMPLE, "sample")                                                                             \
+    X(SG_STAGE_OTHER, "other")
+#define SG_STAGE_ENUM(code, name) code,
+enum sg_stage { SG_STAGE_LIST(SG_STAGE_ENUM) SG_STAGE_COUNT };
+#undef SG_STAGE_ENUM
+const char *sg_stage_name(enum sg_stage s);
+struct sg_stage_stats {
+    int64_t calls, ns;
+    double flops, bytes;
+};
+/* Totals since open or the last reset; stats[SG_STAGE_COUNT]. */
+void sg_dev_stats(const struct sg_dev *dev, struct sg_stage_stats *stats);
+void sg_dev_stats_reset(struct sg_dev *dev);
+/* The machine's own limits, measured now on all of the device's threads (about 1 s): float32 FMA rate of
+ * the best loop we know, and read bandwidth from memory. For "percent of the limit" in bench. */
+enum sg_status sg_dev_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s, struct sg_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

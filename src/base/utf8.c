@@ -1,0 +1,52 @@
+#include "base/utf8.h"
+
+#include <stdint.h>
+#include <string.h>
+
+bool sg_utf8_valid(const char *text, size_t n, size_t *bad) {
+    const unsigned char *s = (const unsigned char *)text;
+    size_t i = 0;
+    while (i < n) {
+        if (n - i >= 8) { /* eight ASCII bytes at once: most text is ASCII */
+            uint64_t w;
+            memcpy(&w, s + i, 8);
+            if (!(w & 0x8080808080808080u)) {
+                i += 8;
+                continue;
+            }
+        }
+        unsigned char c = s[i];
+        size_t len = c < 0x80 ? 1 : c >= 0xC2 && c <= 0xDF ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 0;
+        if (len == 0 || n - i < len) goto bad;
+        if (len > 1) {
+            unsigned char lo = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+            unsigned char hi = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+            if (s[i + 1] < lo || s[i + 1] > hi) goto bad;
+            for (size_t k = 2; k < len; k++)
+                if ((s[i + k] & 0xC0) != 0x80) goto bad;
+        }
+        i += len;
+    }
+    return true;
+bad:
+    if (bad) *bad = i;
+    return false;
+}
+
+size_t sg_utf8_prefix(const char *s, size_t n, size_t max) {
+    size_t i = 0;
+    while (i < n) {
+        if (((unsigned char)s[i] & 0xC0) != 0x80) {
+            if (max == 0) return i;
+            max--;
+        }
+        i++;
+    }
+    return n;
+}
+
+size_t sg_utf8_count(const char *s, size_t n) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) count += ((unsigned char)s[i] & 0xC0) != 0x80;
+    return count;
+}

@@ -1,0 +1,18 @@
+/* utf8 - the few questions about UTF-8 text that several folders ask. Lengths in bytes unless said. */
+#ifndef SG_BASE_UTF8_H
+#define SG_BASE_UTF8_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* True when all n bytes are well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF:
+ * Unicode 15, table 3-7). Otherwise false, and *bad (may be NULL) is the offset of the first bad byte. */
+bool sg_utf8_valid(const char *s, size_t n, size_t *bad);
+
+/* Bytes of the longest prefix with at most `max` code points; s is valid UTF-8. */
+size_t sg_utf8_prefix(const char *s, size_t n, size_t max);
+
+/* Number of code points in valid UTF-8. */
+size_t sg_utf8_count(const char *s, size_t n);
+
+#endif

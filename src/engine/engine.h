@@ -1,0 +1,125 @@
+/* engine - continuous batching over one device: cells in, samples out. Knows tokens, never text, MPI or
+ * files of results.
+ *
+ * A group is one prompt and n samples. The prompt is prefilled once (in chunks, under the token budget),
+ * its KV pages are shared by the samples, every sample has its own suffix pages. Finished samples leave at
+ * once, new groups enter as soon as pages and rows are free. Results are bit-equal whatever shares the
+ * batch, whatever max_batch_tokens or the pool's size, in whatever order groups are submitted: kernels are
+ * row-invariant and draws are keyed. When the pool runs dry the youngest group is sent back to the queue
+ * and starts again from its prompt (same keys, same tokens); a group whose n samples do not fit at once
+ * runs them in waves; a group whose prompt and one answer cannot fit alone fails by itself. */
+#ifndef SG_ENGINE_H
+#define SG_ENGINE_H
+
+#include "base/status.h"
+#include "kernels/kernels.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sg_model; /* model/qwen3.h */
+struct sg_engine;
+
+/* finish, name in files and JSON */
+#define SG_FINISH_LIST(X)                                                                                    \
+    X(SG_FINISH_NONE, "running")                                                                             \
+    X(SG_FINISH_EOS, "eos")         /* drew one of the EOS ids; it is counted and kept as the last token */  \
+    X(SG_FINISH_LENGTH, "length")   /* max_new_tokens reached */                                             \
+    X(SG_FINISH_VERDICT, "verdict") /* on_token said stop */                                                 \
+    X(SG_FINISH_FAILED, "failed")   /* see sg_group_result.status */
+#define SG_FINISH_ENUM(code, name) code,
+enum sg_finish { SG_FINISH_LIST(SG_FINISH_ENUM) SG_FINISH_COUNT };
+#undef SG_FINISH_ENUM
+const char *sg_finish_name(enum sg_finish f);
+
+/* How tokens are drawn; the same for every group of an engine. */
+struct sg_sampling {
+    double temperature; /* 0 = greedy */
+    double top_p;       /* (0, 1]; 1 = off */
+    int32_t top_k;      /* 0 = off */
+    int32_t max_new_tokens;
+    bool ignore_eos; /* bench only */
+};
+
+struct sg_engine_options {
+    int32_t max_batch_tokens; /* rows of one step, prefill and decode together; >= 16 */
+    int64_t kv_cache_bytes;   /* size of the page pool, at least one page of the model */
+    int32_t max_context;      /* prompt + max_new_tokens that any group may have; bounded by the model */
+    int32_t max_samples;      /* largest n of any group */
+    struct sg_sampling sampling;
+    const int32_t *yes_ids, *no_ids; /* copied; ids whose logits make p_yes (may be empty) */
+    int32_t n_yes, n_no;
+};
+
+/* What one sample became. tokens is owned by the result. */
+struct sg_sample_out {
+    int32_t *tokens; /* [n_tokens], the EOS token included when one was drawn */
+    float *p_yes;    /* [n_tokens]: p(yes) from the logits each token was drawn from; NaN without ids */
+    int32_t n_tokens;
+    enum sg_finish finish;
+};
+
+/* Handed to on_done; owned by the engine, valid during the call only. */
+struct sg_group_result {
+    uint64_t tag; /* the submitter's */
+    int32_t prompt_tokens, n_samples;
+    struct sg_sample_out *samples; /* [n_samples]; NULL when status is not SG_OK */
+    enum sg_status status;         /* SG_OK, or why this group failed: prompt too long, non-finite logits */
+    struct sg_err err;
+};
+
+/* Callbacks run on the thread that calls sg_engine_step. on_token (may be NULL) sees each token of each
+ * sample in order and returns true when the sample is complete (its verdict is there). It must be a pure
+ * function of the sample's own tokens: a group that was sent back replays them from the start (index 0). */
+struct sg_engine_hooks {
+    void *ctx;
+    bool (*on_token)(void *ctx, uint64_t tag, int32_t sample, int32_t index, int32_t token, float p_yes);
+    void (*on_done)(void *ctx, const struct sg_group_result *result);
+};
+
+/* Bytes of device memory beyond the weights: `kv` for the pool, `workspace` for everything else. Lets
+ * `plan` say what `run` will take, from the configuration alone. */
+struct sg_engine_memory {
+    int64_t kv_bytes, workspace_bytes, weight_bytes;
+    int32_t pages;
+};
+enum sg_status sg_engine_plan(const struct sg_dev *dev, const struct sg_model *model,
+                              const struct sg_engine_options *opt, struct sg_engine_memory *out, struct sg_err *err);
+
+/* Takes all memory at once. dev and model are borrowed and must outlive the engine. */
+enum sg_status sg_engine_open(struct sg_dev *dev, struct sg_model *model, const struct sg_engine_options *opt,
+                              const struct sg_engine_hooks *hooks, struct sg_engine **out, struct sg_err *err);
+void sg_engine_close(struct sg_engine *e); /* NULL accepted; unfinished groups are dropped */
+
+/* Queues one group; prompt [n_prompt] is copied. keys[n_samples]: the random stream of each sample
+ * (sg_sample_key). A prompt that can never fit is reported through on_done, not here. */
+enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
+                                const uint64_t *keys, int32_t n_samples, struct sg_err *err);
+/* One step: schedule, run, postprocess. *busy = false when nothing is queued or running. A group's failure
+ * goes to on_done; an error here means the device is lost. */
+enum sg_status sg_engine_step(struct sg_engine *e, bool *busy, struct sg_err *err);
+/* Groups queued and running; what a submitter keeps topped up. */
+int32_t sg_engine_pending(const struct sg_engine *e);
+/* Room for a new group now, by pages and rows, without sending anybody back. */
+bool sg_engine_has_room(const struct sg_engine *e, int32_t n_prompt, int32_t n_samples);
+
+struct sg_engine_stats {
+    int64_t steps, prefill_tokens, decode_tokens, restarts; /* decode_tokens: kept output tokens */
+    int64_t prefill_ns, decode_ns, mixed_ns;                /* step time by what the step held */
+    int32_t pages, pages_peak;
+};
+void sg_engine_stats(const struct sg_engine *e, struct sg_engine_stats *out);
+
+/* Outside continuous batching, on the same model and kernels:
+ * logits after the last token, f32 [vocab] (may be NULL), and logprobs[n] of each token given those before
+ * it (logprobs[0] = NaN; may be NULL); host arrays owned by the caller. */
+enum sg_status sg_engine_score(struct sg_engine *e, const int32_t *ids, int32_t n, float *last_logits, float *logprobs,
+                               struct sg_err *err);
+/* L2-normalised hidden state of the last token after the final norm: out f32 [hidden]. */
+enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t n, float *out, struct sg_err *err);
+
+/* The random stream of one sample: a 64-bit hash of (seed, query id, model id, sample index), so that a
+ * sample draws the same numbers wherever, whenever and beside whatever it is computed. The counter inside
+ * the stream is the position among the new tokens. */
+uint64_t sg_sample_key(uint64_t seed, const char *query_id, const char *model_id, int32_t sample);
+
+#endif

@@ -1,0 +1,74 @@
+/* results - results.h5 in memory: the columns that the merge writes and the analysis reads, one struct for
+ * both, so that tests can make files without a grid. The file's layout is written down in schema.h.
+ *
+ * Matrices are row-major [n_queries][n_models]; index q * n_models + m. */
+#ifndef SG_STORE_RESULTS_H
+#define SG_STORE_RESULTS_H
+
+#include "base/digest.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Where prompt_tokens come from: the outcomes' measured usage, or this estimator's own tokenizer. */
+enum sg_prompt_source { SG_PROMPT_MEASURED = 0, SG_PROMPT_COUNTED = 1 };
+
+struct sg_results {
+    int64_t n_queries, n_models, n_samples;
+    /* coordinates; strings live in `strings` */
+    char **query;                         /* [n_queries] ids */
+    char **category;                      /* [n_queries], "" where the input has none */
+    char **model;                         /* [n_models] ids */
+    double *price_input, *price_output;   /* [n_models] USD per million tokens */
+    /* per cell [n_queries * n_models]; NaN where valid is 0 */
+    uint8_t *valid;
+    double *p_correct;
+    int32_t *votes_yes, *votes_no, *votes_unparsed;
+    double *length_mean, *length_sd; /* tokens */
+    double *cost;                    /* USD a call, as estimated */
+    int32_t *prompt_tokens;
+    uint8_t *prompt_source; /* enum sg_prompt_source */
+    int64_t *output_tokens; /* the estimator's own, all samples */
+    int32_t *status;        /* enum sg_status of a failed cell, 0 otherwise; -1 never computed */
+    /* truth; NULL when the run had no outcomes. true_correct: 1, 0, -1 unknown; the others NaN there */
+    int8_t *true_correct;
+    double *true_length, *true_cost;
+    /* the k nearest anchors' estimate and the anchor mean per (model, category), computed from the same
+     * anchors at plan time; NaN where there is none */
+    double *knn_correct, *knn_length;       /* [cells]: top 6, weights similarity^2 */
+    double *anchor_correct, *anchor_length; /* [cells]: mean over the anchors of the query's category */
+    /* per sample [cells * n_samples], NULL when not asked for */
+    int8_t *sample_correct;
+    int64_t *sample_length;
+    float *sample_p_yes;
+    int32_t *sample_tokens;
+    uint8_t *sample_finish;
+    /* provenance */
+    char *name, *job_text, *fingerprint, *version, *finished_at;
+    struct sg_digest digest; /* of everything above but provenance */
+    struct sg_arena strings; /* owns all strings */
+};
+
+/* Which parts to load. */
+enum { SG_RESULTS_CELLS = 1, SG_RESULTS_SAMPLES = 2 };
+
+/* Reads a results file. SG_E_INPUT when it is not an HDF5 file or not a results file of ours (says what was
+ * found), SG_E_UNSUPPORTED for a newer format version (says both), SG_E_CORRUPT for shapes that do not agree
+ * or a file that is cut short. HDF5's own error stack is silenced; its message is folded into err. */
+enum sg_status sg_results_read(const char *path, unsigned parts, struct sg_results *out, struct sg_err *err);
+void sg_results_free(struct sg_results *r); /* zeroed accepted */
+
+/* Allocates the cell columns (and the sample columns when n_samples > 0, the truth when with_truth) for the
+ * given sizes, everything invalid/NaN; coordinates are allocated and NULL-filled for the caller to set from
+ * r->strings. */
+enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t n_models, int64_t n_samples,
+                                bool with_truth, struct sg_err *err);
+
+/* Recomputes the digest from the columns; sg_results_read's `digest` is the stored one. */
+struct sg_digest sg_results_digest(const struct sg_results *r);
+
+/* Writes the file through a temporary name; an existing file survives any failure. */
+enum sg_status sg_results_write(const char *path, const struct sg_results *r, struct sg_err *err);
+
+#endif
