@@ -1,0 +1,242 @@
+#include "cmd/cmd.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum sg_status print_help(const char *usage, const struct sg_opt *opts, size_t n) {
+    printf("%s\n", usage);
+    if (n) printf("\nOptions\n");
+    for (size_t i = 0; i < n; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", opts[i].name, opts[i].arg ? " " : "", opts[i].arg ? opts[i].arg : "");
+        printf("  %-28s %s\n", left, opts[i].help);
+    }
+    printf("  %-28s %s\n", "--help", "this text");
+    return SG_OK;
+}
+
+static enum sg_status set_value(const struct sg_opt *o, const char *value, struct sg_err *err) {
+    char *end = NULL;
+    errno = 0;
+    switch (o->kind) {
+    case SG_OPT_FLAG: return sg_fail(err, SG_E_USAGE, "--%s takes no value", o->name);
+    case SG_OPT_STR: *(const char **)o->target = value; return SG_OK;
+    case SG_OPT_I64: {
+        long long v = strtoll(value, &end, 10);
+        if (end == value || *end || errno || (double)v < o->min || (double)v > o->max)
+            return sg_fail(err, SG_E_USAGE, "--%s %s: expected a whole number from %.0f to %.0f", o->name, value, o->min,
+                           o->max);
+        *(int64_t *)o->target = v;
+        return SG_OK;
+    }
+    case SG_OPT_F64: {
+        double v = strtod(value, &end);
+        if (end == value || *end || !isfinite(v) || v < o->min || v > o->max)
+            return sg_fail(err, SG_E_USAGE, "--%s %s: expected a number from %g to %g", o->name, value, o->min, o->max);
+        *(double *)o->target = v;
+        return SG_OK;
+    }
+    case SG_OPT_LIST: {
+        struct sg_opt_list *l = o->target;
+        enum sg_status st = SG_GROW(&l->items, &l->cap, l->n + 1, "options", err);
+        if (st == SG_OK) l->items[l->n++] = value;
+        return st;
+    }
+    }
+    return SG_E_INTERNAL;
+}
+
+static enum sg_status unknown(const char *name, const struct sg_opt *opts, size_t n, const char *cmd, struct sg_err *err) {
+    const char *names[64];
+    size_t k = n < 64 ? n : 64;
+    for (size_t i = 0; i < k; i++) names[i] = opts[i].name;
+    const char *near = sg_nearest(name, names, k);
+    return near ? sg_fail(err, SG_E_USAGE, "%s: unknown option --%s; did you mean --%s?", cmd, name, near)
+                : sg_fail(err, SG_E_USAGE, "%s: unknown option --%s; see %s --help", cmd, name, cmd);
+}
+
+enum sg_status sg_cmd_options(int argc, char **argv, const char *usage, const struct sg_opt *opts, size_t n_opts,
+                              const char **pos, int min_pos, int max_pos, bool *help_shown, struct sg_err *err) {
+    int n_pos = 0;
+    bool only_pos = false;
+    *help_shown = false;
+    for (int i = 0; i < max_pos; i++) pos[i] = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (only_pos || a[0] != '-' || !a[1]) {
+            if (n_pos >= max_pos) return sg_fail(err, SG_E_USAGE, "%s: unexpected argument %s", argv[0], a);
+            pos[n_pos++] = a;
+            continue;
+        }
+        if (!strcmp(a, "--")) {
+            only_pos = true;
+            continue;
+        }
+        if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
+            *help_shown = true;
+            return print_help(usage, opts, n_opts);
+        }
+        if (strncmp(a, "--", 2) != 0)
+            return sg_fail(err, SG_E_USAGE, "%s: unknown option %s; options begin with --", argv[0], a);
+        char name[64];
+        const char *eq = strchr(a, '=');
+        size_t len = eq ? (size_t)(eq - a - 2) : strlen(a + 2);
+        if (len >= sizeof name) return sg_fail(err, SG_E_USAGE, "%s: unknown option %s", argv[0], a);
+        memcpy(name, a + 2, len);
+        name[len] = 0;
+        const struct sg_opt *o = NULL;
+        for (size_t k = 0; k < n_opts && !o; k++)
+            if (!strcmp(opts[k].name, name)) o = &opts[k];
+        if (!o) return unknown(name, opts, n_opts, argv[0], err);
+        if (o->kind == SG_OPT_FLAG && !eq) {
+            *(bool *)o->target = true;
+            continue;
+        }
+        const char *value = eq ? eq + 1 : i + 1 < argc ? argv[++i] : NULL;
+        if (!value) return sg_fail(err, SG_E_USAGE, "%s: --%s needs a value (%s)", argv[0], o->name, o->arg ? o->arg : "VALUE");
+        enum sg_status st = set_value(o, value, err);
+        if (st != SG_OK) return st;
+    }
+    if (n_pos < min_pos) return sg_fail(err, SG_E_USAGE, "%s: an argument is missing; %s", argv[0], usage);
+    return SG_OK;
+}
+
+enum { LINE_MAX_BYTES = 1 << 30 };
+
+/* The next line of stdin without its newline; *got = false at the end. */
+static enum sg_status next_line(char **line, size_t *cap, size_t *n, int64_t number, bool *got, struct sg_err *err) {
+    errno = 0;
+    ssize_t r = getline(line, cap, stdin);
+    if (r < 0) {
+        if (errno) return sg_fail(err, SG_E_IO, "stdin:%lld: cannot read: %s", (long long)number, strerror(errno));
+        *got = false;
+        return SG_OK;
+    }
+    *got = true;
+    if (r > 0 && (*line)[r - 1] == '\n') r--;
+    if (r > 0 && (*line)[r - 1] == '\r') r--;
+    (*line)[r] = 0;
+    if (r > LINE_MAX_BYTES)
+        return sg_fail(err, SG_E_INPUT, "stdin:%lld: line is longer than %d bytes", (long long)number, LINE_MAX_BYTES);
+    *n = (size_t)r;
+    return SG_OK;
+}
+
+static bool blank(const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (s[i] != ' ' && s[i] != '\t') return false;
+    return true;
+}
+
+static enum sg_status parse_record(const char *line, size_t n, const char *where, cJSON **doc, struct sg_err *err) {
+    enum sg_status st = sg_json_parse(line, n, where, 1, doc, err);
+    if (st != SG_OK) return st;
+    if (cJSON_IsObject(*doc)) return SG_OK;
+    cJSON_Delete(*doc);
+    *doc = NULL;
+    return sg_fail(err, SG_E_INPUT, "%s: expected one JSON object a line", where);
+}
+
+enum sg_status sg_cmd_jsonl(sg_cmd_line_fn *fn, void *ctx, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *line = NULL, where[40];
+    size_t cap = 0, n = 0;
+    struct sg_buf out = {0};
+    cJSON *doc = NULL;
+    for (int64_t number = 1;; number++) {
+        bool got;
+        SG_TRY(next_line(&line, &cap, &n, number, &got, err));
+        if (!got) break;
+        if (blank(line, n)) continue;
+        snprintf(where, sizeof where, "stdin:%lld", (long long)number);
+        SG_TRY(parse_record(line, n, where, &doc, err));
+        struct sg_cmd_line l = {.record = {.node = doc, .where = where, .path = ""}, .number = number};
+        sg_buf_clear(&out);
+        struct sg_err why = {0};
+        st = fn(ctx, &l, &out, &why);
+        if (st != SG_OK) {
+            size_t w = strlen(where); /* typed readers have named the line already */
+            (void)(!strncmp(why.text, where, w) && why.text[w] == ':' ? sg_fail(err, st, "%s", why.text)
+                                                                       : sg_fail(err, st, "%s: %s", where, why.text));
+            goto out;
+        }
+        SG_TRY(sg_buf_add(&out, "\n", 1, err));
+        if (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0) {
+            st = sg_fail(err, SG_E_IO, "stdout: cannot write: %s", strerror(errno));
+            goto out;
+        }
+        cJSON_Delete(doc);
+        doc = NULL;
+    }
+out:
+    cJSON_Delete(doc);
+    free(line);
+    sg_buf_free(&out);
+    return st;
+}
+
+enum sg_status sg_cmd_read_records(struct sg_cmd_records *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *line = NULL, where[40];
+    size_t cap = 0, n = 0, cap_line = 0, cap_where = 0;
+    struct sg_cmd_records r = {0};
+    for (int64_t number = 1;; number++) {
+        bool got;
+        SG_TRY(next_line(&line, &cap, &n, number, &got, err));
+        if (!got) break;
+        if (blank(line, n)) continue;
+        snprintf(where, sizeof where, "stdin:%lld", (long long)number);
+        SG_TRY(SG_GROW(&r.docs, &r.cap, r.n + 1, "records", err));
+        SG_TRY(SG_GROW(&r.line, &cap_line, r.n + 1, "records", err));
+        SG_TRY(SG_GROW(&r.where, &cap_where, r.n + 1, "records", err));
+        SG_TRY(parse_record(line, n, where, &r.docs[r.n], err));
+        r.line[r.n] = number;
+        memcpy(r.where[r.n], where, sizeof where);
+        r.n++;
+    }
+    *out = r;
+out:
+    free(line);
+    if (st != SG_OK) sg_cmd_records_free(&r);
+    return st;
+}
+
+void sg_cmd_records_free(struct sg_cmd_records *r) {
+    if (!r) return;
+    for (size_t i = 0; i < r->n; i++) cJSON_Delete(r->docs[i]);
+    free(r->docs);
+    free(r->line);
+    free(r->where);
+    memset(r, 0, sizeof *r);
+}
+
+struct sg_json sg_cmd_record(const struct sg_cmd_records *r, size_t i) {
+    return (struct sg_json){.node = r->docs[i], .where = r->where[i], .path = ""};
+}
+
+enum sg_status sg_cmd_ids(const struct sg_json *record, int64_t vocab, int32_t **ids, int32_t *n, struct sg_err *err) {
+    struct sg_json m;
+    enum sg_status st = sg_json_member(record, "ids", true, &m, err);
+    if (st != SG_OK) return st;
+    if (!cJSON_IsArray(m.node)) return sg_fail(err, SG_E_INPUT, "%s: ids must be an array of token ids", record->where);
+    int count = cJSON_GetArraySize(m.node), i = 0;
+    int32_t *v = NULL;
+    SG_TRY(SG_NEW(&v, count, "token ids", err));
+    for (const cJSON *c = m.node->child; c; c = c->next, i++) {
+        double d = cJSON_IsNumber(c) ? c->valuedouble : -1, top = vocab ? (double)(vocab - 1) : 2147483647.0;
+        if (!(d >= 0 && d <= top) || d != floor(d)) {
+            st = sg_fail(err, SG_E_INPUT, "%s: ids[%d] is not a token id from 0 to %.0f", record->where, i, top);
+            goto out;
+        }
+        v[i] = (int32_t)d;
+    }
+    *ids = v;
+    *n = count;
+    v = NULL;
+out:
+    free(v);
+    return st;
+}
