@@ -1,0 +1,85 @@
+/* plan - what a run computes: the corpus, the grid of cells, each cell's anchors, and the fingerprints.
+ * Built by one rank, packed to bytes, broadcast, unpacked by the others: all ranks hold the same plan.
+ * Immutable after build. Cell index c = query * n_models + model. */
+#ifndef SG_PLAN_H
+#define SG_PLAN_H
+
+#include "base/digest.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "job/job.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sg_text {
+    const char *s; /* UTF-8, NUL-terminated, owned by the plan */
+    int64_t n;     /* bytes */
+};
+struct sg_query {
+    const char *id, *category; /* category "" when the input has none */
+    struct sg_text prompt;
+};
+struct sg_portfolio_model {
+    const char *id, *name; /* id is what the prompt and the results show; name may be NULL */
+    double input, output;  /* USD per million tokens */
+};
+/* One true outcome of a model on a question; known = false where the input has none. */
+struct sg_outcome {
+    bool known, correct;
+    int32_t prompt_tokens, completion_tokens; /* prompt_tokens -1 when not given */
+};
+struct sg_cell_anchor {
+    int32_t anchor; /* index */
+    float similarity;
+};
+
+struct sg_plan {
+    struct sg_job job;
+    int64_t n_queries, n_anchors, n_models, n_cells;
+    struct sg_query *queries;           /* [n_queries] */
+    struct sg_query *anchors;           /* [n_anchors] */
+    struct sg_portfolio_model *models;  /* [n_models] */
+    struct sg_outcome *anchor_outcomes; /* [n_anchors * n_models] */
+    struct sg_outcome *truth;           /* [n_cells], or NULL when no query has an outcome */
+    int32_t top_k;                      /* anchors ranked per query */
+    struct sg_cell_anchor *ranked;      /* [n_queries * top_k], most similar first; anchor = -1 past the end */
+    char *template_text, *example_text; /* NULL: built in */
+    struct sg_digest fingerprint;       /* of the run: refuses a mix */
+    struct sg_digest *cell_fingerprint; /* [n_cells]: what this cell's values depend on, prices excluded */
+    void *memory;                       /* owns all arrays (see plan.c) */
+    struct sg_arena strings;
+};
+
+/* Inputs that the plan cannot know by itself: computed by the caller (grid) from files and devices. */
+struct sg_plan_inputs {
+    struct sg_digest model_digest;    /* weights, config, tokenizer of the estimator */
+    const char *numerics;             /* backend and numerics version: changes when result bits may change */
+    /* similarity.method = embedding: called for each text in order, fills out[dim] (L2-normalised). */
+    enum sg_status (*embed)(void *ctx, const char *text, int64_t n, float *out, struct sg_err *err);
+    void *embed_ctx;
+    int32_t embed_dim;
+};
+
+/* Reads every file the job names and builds the plan. Errors name file and line. */
+enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inputs *in, struct sg_plan *out,
+                             struct sg_err *err);
+void sg_plan_free(struct sg_plan *p); /* zeroed accepted */
+
+/* The whole plan as bytes and back; the bytes are machine-local (same architecture), checked by a digest. */
+enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct sg_err *err);
+enum sg_status sg_plan_unpack(const void *bytes, size_t n, struct sg_plan *out, struct sg_err *err);
+
+/* The anchors that go into the prompt of one cell: at most max, most similar first; *n is how many there
+ * are. With prompt.missing = "error" build has made sure that all have outcomes. */
+void sg_plan_cell_anchors(const struct sg_plan *p, int64_t cell, struct sg_cell_anchor *out, int32_t max, int32_t *n);
+
+/* Relative weight of a cell's work (bytes of its prompt, its anchors included), for heavy-first leasing. */
+int64_t sg_plan_cell_weight(const struct sg_plan *p, int64_t cell);
+
+/* The k-nearest-anchor baseline of a cell: top 6 of `ranked` that have outcomes, weights similarity^2; and
+ * the mean over all anchors of the query's category (all anchors when that category has none). NaN where no
+ * outcome is known. */
+void sg_plan_cell_baselines(const struct sg_plan *p, int64_t cell, double *knn_correct, double *knn_length,
+                            double *anchor_correct, double *anchor_length);
+
+#endif

@@ -1,0 +1,46 @@
+/* segment - finished cells on disk while a run goes on. One writer appends to a segment of its own; a closed
+ * segment is complete, fsynced, renamed to its final name and never changed again. A crash loses at most the
+ * open segments. Directory: RUNDIR/segments/.
+ *
+ * File: header {magic, format version, run fingerprint, writer (rank, attempt, host)}, then records {length,
+ * cell, payload, checksum}, then a footer {count, index of cells, whole-file checksum, magic}. Little-endian;
+ * every length is bounded before it is used. Files that do not end in a valid footer under a final name are
+ * damage, not data. */
+#ifndef SG_STORE_SEGMENT_H
+#define SG_STORE_SEGMENT_H
+
+#include "base/digest.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "cell/cell.h"
+#include <stdint.h>
+
+struct sg_segment_writer; /* owned by the caller of open */
+
+/* Opens a new segment under a temporary name that no other writer can have (rank, pid, host, counter). */
+enum sg_status sg_segment_open(const char *run_dir, struct sg_digest fingerprint, int32_t rank,
+                               struct sg_segment_writer **out, struct sg_err *err);
+/* Appends one cell with its own fingerprint; data is copied into the file's buffer. SG_E_IO (disk full,
+ * read-only) leaves the segment unusable: abandon it. */
+enum sg_status sg_segment_append(struct sg_segment_writer *w, int64_t cell_index, struct sg_digest cell_fingerprint,
+                                 const struct sg_cell *cell, struct sg_err *err);
+int64_t sg_segment_count(const struct sg_segment_writer *w); /* cells appended so far */
+int64_t sg_segment_bytes(const struct sg_segment_writer *w);
+/* Footer, fsync, rename, fsync of the directory. Frees w whatever happens; an empty segment leaves no file. */
+enum sg_status sg_segment_close(struct sg_segment_writer *w, struct sg_err *err);
+void sg_segment_abandon(struct sg_segment_writer *w); /* removes the temporary file; NULL accepted */
+
+/* What segments/ holds. done[n_cells]: 1 where a closed segment has the cell (any status), set by the call.
+ * Errors: SG_E_MISMATCH names the first segment of another fingerprint, SG_E_CORRUPT the first damaged one
+ * and what is wrong (nothing is skipped silently). Temporary files of dead writers are removed when
+ * `clean`. failed (may be NULL): cells whose status is not SG_OK. A cell in two segments counts once. */
+enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells, uint8_t *done,
+                                int64_t *n_done, int64_t *n_failed, int clean, struct sg_err *err);
+
+/* Reads all cells of all segments in file order; the cell's arrays are valid during the call only. */
+typedef enum sg_status sg_segment_cell_fn(void *ctx, int64_t cell_index, struct sg_digest cell_fingerprint,
+                                          const struct sg_cell *cell, struct sg_err *err);
+enum sg_status sg_segments_read(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells,
+                                sg_segment_cell_fn *fn, void *ctx, struct sg_err *err);
+
+#endif
