@@ -1,0 +1,118 @@
+/* backend - what stands behind kernels.h: the table of functions a backend fills, and the part of its
+ * objects that ops.c and device.c read. Private to kernels/.
+ *
+ * A backend embeds struct sg_dev, sg_weight and sg_kv as the first member of its own structs. Its functions
+ * get arguments that ops.c or device.c have checked: nothing is NULL that may not be, n > 0, shapes agree
+ * with each other and with the limits of the last reserve, weights and pools belong to the device. What
+ * only the device's memory can tell (ids, slots, page numbers in range) is not checked: the guard does. */
+#ifndef SG_KERNELS_BACKEND_H
+#define SG_KERNELS_BACKEND_H
+
+#include "kernels/kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sg_backend;
+
+struct sg_dev {
+    const struct sg_backend *be; /* set by the backend's open */
+    struct sg_dev_info info;     /* filled by the backend's open */
+    struct sg_limits lim;        /* of the last successful reserve, set by device.c; all zero before */
+    struct sg_stage_stats stats[SG_STAGE_COUNT];
+};
+/* device.c fills dev, rows, cols, dtype, use after the backend's weight_new; the backend sets `bytes`. */
+struct sg_weight {
+    struct sg_dev *dev;
+    int64_t rows, cols;
+    enum sg_dtype dtype;
+    unsigned use;
+    size_t bytes;
+};
+/* device.c fills all of it after the backend's kv_new. */
+struct sg_kv {
+    struct sg_dev *dev;
+    int32_t layers, pages, kv_heads, head_dim;
+};
+
+/* What device.c has checked and summed up for weight_new. */
+struct sg_weight_spec {
+    const struct sg_weight_part *parts;
+    int n_parts;
+    int64_t rows, cols; /* rows: the sum over parts */
+    enum sg_dtype dtype;
+    unsigned use;
+};
+
+/* Names follow kernels.h; see there for the contracts. */
+struct sg_backend {
+    const char *name;
+    /* Operators return before the work is done: device.c then counts calls, flops and bytes only, and the
+     * times come from `stats`. */
+    bool async;
+
+    enum sg_status (*open)(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err);
+    void (*close)(struct sg_dev *dev); /* frees all that is still owned, and dev */
+    enum sg_status (*alloc)(struct sg_dev *dev, size_t bytes, const char *what, void **out,
+                            struct sg_err *err);
+    void (*free)(struct sg_dev *dev, void *p); /* never NULL */
+    enum sg_status (*upload)(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
+                             struct sg_err *err);
+    enum sg_status (*download)(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
+                               struct sg_err *err);
+    enum sg_status (*sync)(struct sg_dev *dev, struct sg_err *err);
+    size_t (*reserve_bytes)(const struct sg_dev *dev, const struct sg_limits *lim);
+    /* Replaces the scratch of an earlier reserve; on failure the device has none. */
+    enum sg_status (*reserve)(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err);
+
+    size_t (*weight_bytes_for)(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
+                               unsigned use);
+    enum sg_status (*weight_new)(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                 struct sg_weight **out, struct sg_err *err);
+    void (*weight_free)(struct sg_dev *dev, struct sg_weight *w);
+    size_t (*kv_page_bytes)(const struct sg_dev *dev, int32_t layers, int32_t kv_heads, int32_t head_dim);
+    enum sg_status (*kv_new)(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads,
+                             int32_t head_dim, struct sg_kv **out, struct sg_err *err);
+    void (*kv_free)(struct sg_dev *dev, struct sg_kv *kv);
+
+    enum sg_status (*embed)(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
+                            void *out, struct sg_err *err);
+    enum sg_status (*add_rmsnorm)(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
+                                  int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);
+    enum sg_status (*linear)(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n, void *y,
+                             struct sg_err *err);
+    enum sg_status (*logits)(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
+                             float *logits, struct sg_err *err);
+    enum sg_status (*qkv_rope)(struct sg_dev *dev, const struct sg_qkv_args *a, struct sg_err *err);
+    enum sg_status (*attn_prefill)(struct sg_dev *dev, const struct sg_prefill_args *a, struct sg_err *err);
+    enum sg_status (*attn_decode)(struct sg_dev *dev, const struct sg_decode_args *a, struct sg_err *err);
+    enum sg_status (*swiglu)(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols, void *out,
+                             struct sg_err *err);
+    enum sg_status (*gather_rows)(struct sg_dev *dev, const void *x, int32_t n_x, const int32_t *rows,
+                                  int32_t n, int32_t cols, void *out, struct sg_err *err);
+    enum sg_status (*l2norm)(struct sg_dev *dev, const void *x, int32_t n, int32_t cols, float *out,
+                             struct sg_err *err);
+    enum sg_status (*logprob)(struct sg_dev *dev, const float *logits, const int32_t *target, int32_t n,
+                              int32_t vocab, float *out, struct sg_err *err);
+    enum sg_status (*sample)(struct sg_dev *dev, const struct sg_sample_args *a, struct sg_err *err);
+
+    enum sg_status (*measure)(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
+                              struct sg_err *err);
+    /* Optional (NULL: device.c's own numbers are all there is): adds the device's times to stats[].ns. */
+    void (*stats)(const struct sg_dev *dev, struct sg_stage_stats *stats);
+    void (*stats_reset)(struct sg_dev *dev);
+};
+
+/* One table per backend of backends.inc, in the order of that list. */
+#define SG_BACKEND(name) extern const struct sg_backend sg__backend_##name;
+#include "kernels/backends.inc"
+#undef SG_BACKEND
+
+/* Opens a backend by its name alone ("cpu"), for the guard. */
+const struct sg_backend *sg__backend_find(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,123 @@
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "kernels/host.h"
+
+#include "base/mem.h"
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ALIGN = 64 };
+static const size_t HUGE_BLOCK = (size_t)8 << 20;
+
+/* Stands in the cache line in front of the memory it describes. */
+struct sg__host_block {
+    struct sg__host_block *prev, *next;
+    void *base; /* what calloc gave */
+};
+
+enum sg_status sg__host_alloc(struct sg__host_mem *m, size_t bytes, const char *what, void **out,
+                              struct sg_err *err) {
+    size_t total;
+    char *base = NULL;
+    /* calloc, not memalign and memset: fresh pages of the system are zero already and stay untouched */
+    if (sg_add_size(bytes, 3 * ALIGN, &total)) base = calloc(total, 1);
+    if (!base) return sg_fail(err, SG_E_NOMEM, "%s: no memory for %zu bytes", what, bytes);
+    char *user = base + ALIGN + (ALIGN - (uintptr_t)base % ALIGN);
+    struct sg__host_block *b = (void *)(user - ALIGN);
+    b->base = base;
+    b->next = m->head;
+    b->prev = NULL;
+    if (m->head) m->head->prev = b;
+    m->head = b;
+    if (bytes >= HUGE_BLOCK) { /* advice only: without huge pages it is merely slower */
+        const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
+                        lo = ((uintptr_t)user + page - 1) / page * page;
+        (void)madvise((void *)lo, ((uintptr_t)user + bytes - lo) / page * page, MADV_HUGEPAGE);
+    }
+    *out = user;
+    return SG_OK;
+}
+
+void sg__host_free(struct sg__host_mem *m, void *p) {
+    if (!p) return;
+    struct sg__host_block *b = (void *)((char *)p - ALIGN);
+    if (b->prev)
+        b->prev->next = b->next;
+    else
+        m->head = b->next;
+    if (b->next) b->next->prev = b->prev;
+    free(b->base);
+}
+
+void sg__host_free_all(struct sg__host_mem *m) {
+    while (m->head) sg__host_free(m, (char *)m->head + ALIGN);
+}
+
+int sg__host_cores(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+    if (n < 1) { /* more processors than cpu_set_t holds */
+        const long online = sysconf(_SC_NPROCESSORS_ONLN);
+        n = online < 1 ? 1 : (int)online;
+    }
+    return n;
+}
+
+int64_t sg__host_memory_bytes(void) {
+    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (int64_t)pages * size : 0;
+}
+
+void sg__host_cpu_name(char *out, size_t size) {
+    snprintf(out, size, "host");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    char line[256];
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+        colon[strcspn(colon, "\n")] = 0;
+        snprintf(out, size, "%s", colon + 1 + (colon[1] == ' '));
+        break;
+    }
+    if (f) fclose(f);
+}
+
+int64_t sg__now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* IEEE binary16 to float: every value is exact, NaN payloads are kept. */
+static float f16_to_f32(uint16_t h) {
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exp = (h >> 10) & 31u, man = h & 1023u;
+    float f;
+    if (exp == 0) { /* zero and subnormals: man * 2^-24 */
+        f = (float)man * 0x1p-24f;
+        return sign ? -f : f;
+    }
+    const uint32_t bits = sign | (exp == 31 ? 0x7F800000u : (exp + 112) << 23) | man << 13;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+float sg__dtype_to_f32(const void *data, int64_t i, enum sg_dtype t) {
+    const char *at = (const char *)data + (size_t)i * sg_dtype_bytes(t);
+    uint16_t half;
+    uint32_t bits;
+    float f;
+    if (t == SG_F32) {
+        memcpy(&f, at, sizeof f);
+        return f;
+    }
+    memcpy(&half, at, sizeof half);
+    if (t == SG_F16) return f16_to_f32(half);
+    bits = (uint32_t)half << 16;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}

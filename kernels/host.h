@@ -1,0 +1,29 @@
+/* host - what the backends on host memory (ref, cpu, guard) share: owned memory and facts about the
+ * machine. Private to kernels/. */
+#ifndef SG_KERNELS_HOST_H
+#define SG_KERNELS_HOST_H
+
+#include "kernels/backend.h"
+
+/* A list of allocations, so that closing a device frees what its user forgot. Zeroed is empty. */
+struct sg__host_block;
+struct sg__host_mem {
+    struct sg__host_block *head;
+};
+/* Zeroed memory at a 64-byte boundary; large blocks ask for huge pages and are touched by nobody yet. */
+enum sg_status sg__host_alloc(struct sg__host_mem *m, size_t bytes, const char *what, void **out,
+                              struct sg_err *err);
+void sg__host_free(struct sg__host_mem *m, void *p); /* NULL accepted */
+void sg__host_free_all(struct sg__host_mem *m);
+
+/* Processors this process may run on (its affinity mask), at least 1. */
+int sg__host_cores(void);
+int64_t sg__host_memory_bytes(void);
+/* The processor's name as the system tells it, or "host". */
+void sg__host_cpu_name(char *out, size_t size);
+int64_t sg__now_ns(void);
+
+/* One element of a weight as float: exact for every dtype. `i` counts elements. */
+float sg__dtype_to_f32(const void *data, int64_t i, enum sg_dtype t);
+
+#endif
