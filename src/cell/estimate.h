@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 /* USD of one call: prompt_tokens / 1e6 * input + completion_tokens / 1e6 * output (spec/scope.md, Money). */
-double sg_call_cost(double input_per_million, double output_per_million, double prompt_tokens, double completion_tokens);
+double sg_call_cost(double input_per_million, double output_per_million, double prompt_tokens,
+                    double completion_tokens);
 
 /* Fills the aggregates of *cell (votes, p_correct, length_mean, length_sd, cost, valid, output_tokens) from
  * cell->samples. p_correct = mean of p_yes over the parsed samples that have one (conditional expectation
