@@ -17,10 +17,10 @@ enum sg_prompt_source { SG_PROMPT_MEASURED = 0, SG_PROMPT_COUNTED = 1 };
 struct sg_results {
     int64_t n_queries, n_models, n_samples;
     /* coordinates; strings live in `strings` */
-    char **query;                         /* [n_queries] ids */
-    char **category;                      /* [n_queries], "" where the input has none */
-    char **model;                         /* [n_models] ids */
-    double *price_input, *price_output;   /* [n_models] USD per million tokens */
+    char **query;                       /* [n_queries] ids */
+    char **category;                    /* [n_queries], "" where the input has none */
+    char **model;                       /* [n_models] ids */
+    double *price_input, *price_output; /* [n_models] USD per million tokens */
     /* per cell [n_queries * n_models]; NaN where valid is 0 */
     uint8_t *valid;
     double *p_correct;

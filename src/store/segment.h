@@ -22,11 +22,13 @@ enum sg_status sg_segment_open(const char *run_dir, struct sg_digest fingerprint
                                struct sg_segment_writer **out, struct sg_err *err);
 /* Appends one cell with its own fingerprint; data is copied into the file's buffer. SG_E_IO (disk full,
  * read-only) leaves the segment unusable: abandon it. */
-enum sg_status sg_segment_append(struct sg_segment_writer *w, int64_t cell_index, struct sg_digest cell_fingerprint,
-                                 const struct sg_cell *cell, struct sg_err *err);
+enum sg_status sg_segment_append(struct sg_segment_writer *w, int64_t cell_index,
+                                 struct sg_digest cell_fingerprint, const struct sg_cell *cell,
+                                 struct sg_err *err);
 int64_t sg_segment_count(const struct sg_segment_writer *w); /* cells appended so far */
 int64_t sg_segment_bytes(const struct sg_segment_writer *w);
-/* Footer, fsync, rename, fsync of the directory. Frees w whatever happens; an empty segment leaves no file. */
+/* Footer, fsync, rename, fsync of the directory. Frees w whatever happens; an empty segment leaves no file.
+ */
 enum sg_status sg_segment_close(struct sg_segment_writer *w, struct sg_err *err);
 void sg_segment_abandon(struct sg_segment_writer *w); /* removes the temporary file; NULL accepted */
 
@@ -34,8 +36,9 @@ void sg_segment_abandon(struct sg_segment_writer *w); /* removes the temporary f
  * Errors: SG_E_MISMATCH names the first segment of another fingerprint, SG_E_CORRUPT the first damaged one
  * and what is wrong (nothing is skipped silently). Temporary files of dead writers are removed when
  * `clean`. failed (may be NULL): cells whose status is not SG_OK. A cell in two segments counts once. */
-enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells, uint8_t *done,
-                                int64_t *n_done, int64_t *n_failed, int clean, struct sg_err *err);
+enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells,
+                                uint8_t *done, int64_t *n_done, int64_t *n_failed, int clean,
+                                struct sg_err *err);
 
 /* Reads all cells of all segments in file order; the cell's arrays are valid during the call only. */
 typedef enum sg_status sg_segment_cell_fn(void *ctx, int64_t cell_index, struct sg_digest cell_fingerprint,

@@ -1,0 +1,205 @@
+#include "store/segment.h"
+
+#include "base/file.h"
+#include "store/owner.h"
+#include "store/segment_set.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Records gather in memory up to this size before they are written: few, large writes for parallel file
+ * systems. A crash loses the open segment anyhow. */
+static const size_t flush_bytes = (size_t)1 << 20;
+
+struct sg_segment_writer {
+    int fd;
+    char *tmp, *path;     /* name while open, final name */
+    struct sg_buf header; /* kept for the footer's digest */
+    struct sg_buf pending;
+    struct sg__segment_entry *entries; /* [count] */
+    size_t entry_cap;
+    int64_t count, bytes; /* bytes: written and pending */
+    bool broken;          /* a write failed: what is in the file is unknown */
+};
+
+static void writer_free(struct sg_segment_writer *w) {
+    if (w->fd >= 0) close(w->fd);
+    free(w->tmp);
+    free(w->path);
+    sg_buf_free(&w->header);
+    sg_buf_free(&w->pending);
+    free(w->entries);
+    free(w);
+}
+
+void sg_segment_abandon(struct sg_segment_writer *w) {
+    if (!w) return;
+    if (w->fd >= 0) unlink(w->tmp);
+    writer_free(w);
+}
+
+static enum sg_status flush(struct sg_segment_writer *w, struct sg_err *err) {
+    enum sg_status st = sg_fd_write(w->fd, w->pending.data, w->pending.len, w->tmp, err);
+    if (st != SG_OK)
+        w->broken = true;
+    else
+        sg_buf_clear(&w->pending);
+    return st;
+}
+
+/* A name that neither another process on any host nor an earlier segment of this one has: the process is in
+ * it, and the time since boot tells its segments apart (and orders them). */
+static enum sg_status create(struct sg_segment_writer *w, const char *dir, int32_t rank,
+                             const struct sg__owner *self, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf tmp = {0}, path = {0};
+    struct timespec t;
+    if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
+        return sg_fail(err, SG_E_IO, "no clock: %s", strerror(errno));
+    int64_t counter = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    for (int tries = 0; w->fd < 0; tries++, counter++) {
+        sg_buf_clear(&path);
+        sg_buf_clear(&tmp);
+        SG_TRY(sg_buf_printf(&path, err,
+                             "%s/%05" PRId32 "-%016" PRIx64 "-%" PRId64 "-%" PRIu64
+                             "-%018" PRId64 SG__SEGMENT_SUFFIX,
+                             dir, rank, sg__owner_pid_domain(self), self->pid, self->start, counter));
+        SG_TRY(sg_buf_printf(&tmp, err, "%s" SG__SEGMENT_OPEN_SUFFIX, path.data));
+        errno = EEXIST;
+        if (!sg_file_exists(path.data)) w->fd = open(tmp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (w->fd < 0 && (errno != EEXIST || tries > 1000)) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot create: %s", tmp.data, strerror(errno));
+            goto out;
+        }
+    }
+    w->tmp = tmp.data;
+    w->path = path.data;
+    return SG_OK;
+out:
+    sg_buf_free(&tmp);
+    sg_buf_free(&path);
+    return st;
+}
+
+enum sg_status sg_segment_open(const char *run_dir, struct sg_digest fingerprint, int32_t rank,
+                               struct sg_segment_writer **out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_segment_writer *w = NULL;
+    struct sg__owner self;
+    char *dir = NULL;
+    SG_TRY(SG_NEW(&w, 1, "segment writer", err));
+    w->fd = -1;
+    SG_TRY(sg_path_join(run_dir, "segments", &dir, err));
+    SG_TRY(sg_dir_make(dir, err));
+    sg__owner_self(&self);
+    SG_TRY(sg__segment_put_header(&w->header, fingerprint, rank, self.pid, self.start, self.host, err));
+    SG_TRY(create(w, dir, rank, &self, err));
+    /* The header goes out at once: a full or read-only disk shows before the first cell is computed. */
+    SG_TRY(sg_fd_write(w->fd, w->header.data, w->header.len, w->tmp, err));
+    w->bytes = (int64_t)w->header.len;
+    *out = w;
+    w = NULL;
+out:
+    sg_segment_abandon(w);
+    free(dir);
+    return st;
+}
+
+enum sg_status sg_segment_append(struct sg_segment_writer *w, int64_t cell_index,
+                                 struct sg_digest cell_fingerprint, const struct sg_cell *cell,
+                                 struct sg_err *err) {
+    if (w->broken) return sg_fail(err, SG_E_IO, "%s: an earlier write failed", w->tmp);
+    enum sg_status st = SG_GROW(&w->entries, &w->entry_cap, w->count + 1, "segment index", err);
+    if (st != SG_OK) return st;
+    struct sg__segment_entry *e = &w->entries[w->count];
+    st = sg__segment_put_record(&w->pending, cell_index, cell_fingerprint, cell, e, err);
+    if (st != SG_OK) return st;
+    e->offset = w->bytes;
+    w->bytes += e->bytes;
+    w->count++;
+    return w->pending.len >= flush_bytes ? flush(w, err) : SG_OK;
+}
+
+int64_t sg_segment_count(const struct sg_segment_writer *w) {
+    return w->count;
+}
+
+int64_t sg_segment_bytes(const struct sg_segment_writer *w) {
+    return w->bytes;
+}
+
+enum sg_status sg_segment_close(struct sg_segment_writer *w, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    bool published = false;
+    if (w->broken) {
+        st = sg_fail(err, SG_E_IO, "%s: an earlier write failed", w->tmp);
+        goto out;
+    }
+    if (!w->count) goto out;
+    SG_TRY(sg__segment_put_footer(&w->pending, w->header.data, w->header.len, w->entries, w->count, err));
+    SG_TRY(flush(w, err));
+    const int fd = w->fd;
+    w->fd = -1;
+    if (close(fd) != 0) { /* NFS tells of a full disk here */
+        st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", w->tmp, strerror(errno));
+        goto out;
+    }
+    SG_TRY(sg_file_commit(w->tmp, w->path, err));
+    published = true;
+out:
+    if (!published) unlink(w->tmp);
+    writer_free(w);
+    return st;
+}
+
+enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells,
+                                uint8_t *done, int64_t *n_done, int64_t *n_failed, int clean,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__segment_set set = {0};
+    int64_t count = 0, failed = 0;
+    SG_TRY(sg__segment_set_open(run_dir, fingerprint, n_cells, &set, err));
+    if (clean) SG_TRY(sg__segments_clean(run_dir, err));
+    memset(done, 0, (size_t)n_cells);
+    for (int64_t f = 0; f < set.n_files; f++) {
+        const struct sg__segment_view *v = &set.files[f].view;
+        for (int64_t i = 0; i < v->count; i++) {
+            const struct sg__segment_entry e = sg__segment_entry_at(v, i);
+            if (done[e.cell]) continue;
+            done[e.cell] = 1;
+            count++;
+            failed += e.status != SG_OK;
+        }
+    }
+    *n_done = count;
+    if (n_failed) *n_failed = failed;
+out:
+    sg__segment_set_close(&set);
+    return st;
+}
+
+enum sg_status sg_segments_read(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells,
+                                sg_segment_cell_fn *fn, void *ctx, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__segment_set set = {0};
+    struct sg__cell_room room = {0};
+    SG_TRY(sg__segment_set_open(run_dir, fingerprint, n_cells, &set, err));
+    for (int64_t f = 0; f < set.n_files; f++) {
+        const struct sg__segment_file *file = &set.files[f];
+        for (int64_t i = 0; i < file->view.count; i++) {
+            struct sg_cell cell;
+            struct sg_digest fp;
+            SG_TRY(sg__segment_take(&file->view, i, file->path, &room, &fp, &cell, err));
+            SG_TRY(fn(ctx, sg__segment_entry_at(&file->view, i).cell, fp, &cell, err));
+        }
+    }
+out:
+    sg__segment_set_close(&set);
+    free(room.samples);
+    return st;
+}
