@@ -27,6 +27,10 @@ size_t sg_dtype_bytes(enum sg_dtype t) {
     return (unsigned)t < SG_DTYPE_COUNT ? sizes[t] : 0;
 }
 
+float sg_dtype_to_f32(const void *data, int64_t i, enum sg_dtype t) {
+    return sg__dtype_to_f32(data, i, t);
+}
+
 const char *sg_stage_name(enum sg_stage s) {
 #define SG_NAME(code, name) name,
     static const char *const names[] = {SG_STAGE_LIST(SG_NAME)};

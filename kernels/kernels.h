@@ -37,6 +37,8 @@ enum sg_dtype { SG_DTYPE_LIST(SG_DTYPE_ENUM) SG_DTYPE_COUNT };
 #undef SG_DTYPE_ENUM
 const char *sg_dtype_name(enum sg_dtype t);
 size_t sg_dtype_bytes(enum sg_dtype t);
+/* Element i of host data of dtype t, exact; for the small weights (norms) that operators take as float32. */
+float sg_dtype_to_f32(const void *data, int64_t i, enum sg_dtype t);
 
 /* ---- devices ---------------------------------------------------------------------------------------- */
 
