@@ -35,8 +35,8 @@ static enum sg_status open_regular(const char *path, int *fd_out, size_t *size, 
 }
 
 enum sg_status sg_map_open(const char *path, struct sg_map *out, struct sg_err *err) {
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     enum sg_status st = open_regular(path, &fd, &size, err);
     if (st != SG_OK) return st;
     void *p = NULL;
@@ -62,8 +62,8 @@ void sg_map_close(struct sg_map *m) {
 }
 
 enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *out, struct sg_err *err) {
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     size_t start = out->len;
     enum sg_status st = open_regular(path, &fd, &size, err);
     if (st != SG_OK) return st;

@@ -120,7 +120,7 @@ enum sg_status sg_arena_get(struct sg_arena *a, size_t n, void **out, struct sg_
 }
 
 enum sg_status sg_arena_dup(struct sg_arena *a, const char *s, size_t n, char **out, struct sg_err *err) {
-    void *p;
+    void *p = NULL;
     size_t bytes;
     if (!sg_add_size(n, 1, &bytes)) return sg_fail(err, SG_E_NOMEM, "arena: size overflow");
     enum sg_status st = sg_arena_get(a, bytes, &p, err);

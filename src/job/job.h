@@ -15,10 +15,11 @@ struct sg_job {
     char *path; /* the job file, as given */
     char *name;
     char *model_path;
-    char *queries, *anchors, *outcomes, *portfolio; /* resolved paths; outcomes holds truth and anchor outcomes */
+    char *queries, *anchors, *outcomes,
+        *portfolio; /* resolved paths; outcomes holds truth and anchor outcomes */
     struct {
-        char *template_path; /* NULL: the built-in SCOPE template */
-        int64_t anchors;     /* in the prompt */
+        char *template_path;  /* NULL: the built-in SCOPE template */
+        int64_t anchors;      /* in the prompt */
         int64_t anchor_chars; /* code points an anchor's question is cut to; 0 = uncut */
         enum sg_missing missing;
         struct {
@@ -49,10 +50,11 @@ struct sg_job {
 /* Reads and checks a job. overrides: "a.b=value" items of --set, value parsed as JSON, else taken as a
  * string. Unknown, duplicate, mistyped and out-of-range keys are SG_E_INPUT with file and key path. Does not
  * look at the files the job names. */
-enum sg_status sg_job_read(const char *path, const char *const *overrides, size_t n_overrides, struct sg_job *out,
-                           struct sg_err *err);
+enum sg_status sg_job_read(const char *path, const char *const *overrides, size_t n_overrides,
+                           struct sg_job *out, struct sg_err *err);
 /* Rebuilds a job from its canonical text (another rank, a results file). */
-enum sg_status sg_job_from_text(const char *text, size_t n, const char *where, struct sg_job *out, struct sg_err *err);
+enum sg_status sg_job_from_text(const char *text, size_t n, const char *where, struct sg_job *out,
+                                struct sg_err *err);
 void sg_job_free(struct sg_job *job); /* zeroed accepted */
 
 /* jobs/job.schema.json as the code has it; a test compares the committed file with this. */

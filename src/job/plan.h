@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "cell/anchors.h"
 #include "job/job.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,11 +29,6 @@ struct sg_outcome {
     bool known, correct;
     int32_t prompt_tokens, completion_tokens; /* prompt_tokens -1 when not given */
 };
-struct sg_cell_anchor {
-    int32_t anchor; /* index */
-    float similarity;
-};
-
 struct sg_plan {
     struct sg_job job;
     int64_t n_queries, n_anchors, n_models, n_cells;
@@ -42,28 +38,41 @@ struct sg_plan {
     struct sg_outcome *anchor_outcomes; /* [n_anchors * n_models] */
     struct sg_outcome *truth;           /* [n_cells], or NULL when no query has an outcome */
     int32_t top_k;                      /* anchors ranked per query */
-    struct sg_cell_anchor *ranked;      /* [n_queries * top_k], most similar first; anchor = -1 past the end */
+    struct sg_cell_anchor *ranked; /* [n_queries * top_k], most similar first; anchor = -1 past the end */
     char *template_text, *example_text; /* NULL: built in */
     struct sg_digest fingerprint;       /* of the run: refuses a mix */
     struct sg_digest *cell_fingerprint; /* [n_cells]: what this cell's values depend on, prices excluded */
-    void *memory;                       /* owns all arrays (see plan.c) */
+    int64_t unused_outcomes;            /* records on questions that are neither query nor anchor */
+    void *memory;                       /* owns all arrays (see plan_memory.h) */
     struct sg_arena strings;
 };
 
 /* Inputs that the plan cannot know by itself: computed by the caller (grid) from files and devices. */
 struct sg_plan_inputs {
-    struct sg_digest model_digest;    /* weights, config, tokenizer of the estimator */
-    const char *numerics;             /* backend and numerics version: changes when result bits may change */
+    struct sg_digest model_digest; /* weights, config, tokenizer of the estimator */
+    const char *numerics;          /* backend, numerics version, and the version of the built-in template and
+                                      verdict parser: changes when results may change */
     /* similarity.method = embedding: called for each text in order, fills out[dim] (L2-normalised). */
     enum sg_status (*embed)(void *ctx, const char *text, int64_t n, float *out, struct sg_err *err);
     void *embed_ctx;
     int32_t embed_dim;
 };
 
-/* Reads every file the job names and builds the plan. Errors name file and line. */
+/* Reads every file the job names and builds the plan. Errors name file and line. A template of the job's own
+ * is a text file; the block of one example then stands beside it, with -example before the extension
+ * (mine.txt, mine-example.txt), or is the built-in one. */
 enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inputs *in, struct sg_plan *out,
                              struct sg_err *err);
 void sg_plan_free(struct sg_plan *p); /* zeroed accepted */
+
+/* What the fingerprints cover (plan_fingerprint.c).
+ * A cell's: estimator, numerics, template and example, samples, temperature, top_p, top_k, max_new_tokens,
+ * seed, the query's id and text, the model's id, anchor_chars, and the anchors of its prompt in order: text,
+ * correct, completion tokens. Not: prices, truth, categories, ids of anchors, similarities, other cells,
+ * engine.*, output.*, name, paths. So a cell computed for one grid is good for another.
+ * The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices, truth, the ranked
+ * anchors and all anchor outcomes (the k-nearest-anchor and anchor-mean columns), output.texts. Not:
+ * engine.*, output.dir, name, paths. */
 
 /* The whole plan as bytes and back; the bytes are machine-local (same architecture), checked by a digest. */
 enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct sg_err *err);
@@ -71,7 +80,8 @@ enum sg_status sg_plan_unpack(const void *bytes, size_t n, struct sg_plan *out, 
 
 /* The anchors that go into the prompt of one cell: at most max, most similar first; *n is how many there
  * are. With prompt.missing = "error" build has made sure that all have outcomes. */
-void sg_plan_cell_anchors(const struct sg_plan *p, int64_t cell, struct sg_cell_anchor *out, int32_t max, int32_t *n);
+void sg_plan_cell_anchors(const struct sg_plan *p, int64_t cell, struct sg_cell_anchor *out, int32_t max,
+                          int32_t *n);
 
 /* Relative weight of a cell's work (bytes of its prompt, its anchors included), for heavy-first leasing. */
 int64_t sg_plan_cell_weight(const struct sg_plan *p, int64_t cell);

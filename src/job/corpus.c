@@ -1,0 +1,278 @@
+#include "job/corpus.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- questions ------------------------------------------------------------------------------------- */
+
+/* A needed string that is not empty, copied. */
+static enum sg_status copy_text(const struct sg_json *rec, const char *key, struct sg_arena *strings,
+                                char **out, int64_t *n, struct sg_err *err) {
+    const char *s = NULL;
+    enum sg_status st = sg_json_need_str(rec, key, &s, err);
+    if (st != SG_OK) return st;
+    if (!s[0]) return sg_fail(err, SG_E_INPUT, "%s: %s is empty", rec->where, key);
+    size_t len = strlen(s);
+    if (n) *n = (int64_t)len;
+    return sg_arena_dup(strings, s, len, out, err);
+}
+
+static enum sg_status read_question(const struct sg_json *rec, struct sg_arena *strings, struct sg_query *out,
+                                    struct sg_err *err) {
+    char *id = NULL, *text = NULL, *category_copy = NULL;
+    const char *category = "";
+    struct sg_json prompt, question;
+    int64_t n = 0;
+    enum sg_status st = SG_OK;
+    SG_TRY(copy_text(rec, "id", strings, &id, NULL, err));
+    SG_TRY(sg_json_member(rec, "prompt", false, &prompt, err));
+    SG_TRY(sg_json_member(rec, "question", false, &question, err));
+    if (!prompt.node && !question.node) {
+        st = sg_fail(err, SG_E_INPUT, "%s: prompt (or question) is missing", rec->where);
+        goto out;
+    }
+    SG_TRY(copy_text(rec, prompt.node ? "prompt" : "question", strings, &text, &n, err));
+    SG_TRY(sg_json_get_str(rec, "category", &category, err));
+    SG_TRY(sg_arena_dup(strings, category, strlen(category), &category_copy, err));
+    *out = (struct sg_query){.id = id, .category = category_copy, .prompt = {.s = text, .n = n}};
+out:
+    return st;
+}
+
+enum sg_status sg__questions_read(struct sg__records *r, const char *what, bool may_be_empty,
+                                  struct sg_arena *strings, struct sg__questions *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__questions q = {0};
+    for (;;) {
+        struct sg_json rec;
+        bool more = false;
+        int64_t old;
+        SG_TRY(sg__records_next(r, &rec, &more, err));
+        if (!more) break;
+        if (q.n == INT32_MAX) {
+            st = sg_fail(err, SG_E_UNSUPPORTED, "%s: more than %d %s", r->path, INT32_MAX, what);
+            goto out;
+        }
+        SG_TRY(SG_GROW(&q.items, &q.cap, q.n + 1, what, err));
+        SG_TRY(SG_GROW(&q.lines, &q.cap_lines, q.n + 1, what, err));
+        struct sg_query *item = &q.items[q.n];
+        SG_TRY(read_question(&rec, strings, item, err));
+        SG_TRY(sg_ids_add(&q.ids, item->id, strlen(item->id), q.n, &old, err));
+        if (old >= 0) {
+            st = sg_fail(err, SG_E_INPUT, "%s: id \"%s\" stands here a second time; first on line %lld",
+                         rec.where, item->id, (long long)q.lines[old]);
+            goto out;
+        }
+        q.lines[q.n++] = r->record_line;
+    }
+    if (!q.n && !may_be_empty) {
+        st = sg_fail(err, SG_E_INPUT, "%s: holds no %s; expected at least one record", r->path, what);
+        goto out;
+    }
+    *out = q;
+    memset(&q, 0, sizeof q);
+out:
+    sg__questions_free(&q);
+    return st;
+}
+
+void sg__questions_free(struct sg__questions *q) {
+    if (!q) return;
+    free(q->items);
+    free(q->lines);
+    sg_ids_free(&q->ids);
+    memset(q, 0, sizeof *q);
+}
+
+/* --- outcomes -------------------------------------------------------------------------------------- */
+
+/* is_correct as true/false or, as tables that went through pandas have it, 1/0. */
+static enum sg_status read_correct(const struct sg_json *rec, bool *out, struct sg_err *err) {
+    struct sg_json m;
+    enum sg_status st = sg_json_member(rec, "is_correct", true, &m, err);
+    if (st != SG_OK) return st;
+    if (cJSON_IsNumber(m.node) && (m.node->valuedouble == 0 || m.node->valuedouble == 1)) {
+        *out = m.node->valuedouble == 1;
+        return SG_OK;
+    }
+    if (cJSON_IsBool(m.node)) {
+        *out = cJSON_IsTrue(m.node);
+        return SG_OK;
+    }
+    return sg_fail(err, SG_E_INPUT, "%s: is_correct must be true, false, 1 or 0", rec->where);
+}
+
+static enum sg_status read_outcome(const struct sg_json *rec, struct sg_outcome *out, struct sg_err *err) {
+    int64_t completion = 0, prompt = -1;
+    bool correct = false;
+    enum sg_status st = SG_OK;
+    SG_TRY(read_correct(rec, &correct, err));
+    SG_TRY(sg_json_need_i64(rec, "usage_completion_tokens", 0, INT32_MAX, &completion, err));
+    SG_TRY(sg_json_get_i64(rec, "usage_prompt_tokens", 0, INT32_MAX, &prompt, err));
+    *out = (struct sg_outcome){.known = true,
+                               .correct = correct,
+                               .prompt_tokens = (int32_t)prompt,
+                               .completion_tokens = (int32_t)completion};
+out:
+    return st;
+}
+
+static enum sg_status unknown_model(const struct sg__portfolio *models, const char *where, const char *name,
+                                    struct sg_err *err) {
+    const char **ids = NULL, *near = NULL;
+    if (SG_NEW(&ids, models->n, "names", NULL) == SG_OK) { /* only a hint: it can be gone without */
+        for (int64_t i = 0; i < models->n; i++) ids[i] = models->items[i].id;
+        near = sg_nearest(name, ids, (size_t)models->n);
+        free(ids);
+    }
+    return near ? sg_fail(err, SG_E_INPUT,
+                          "%s: model_name \"%s\" is not in the portfolio; did you mean \"%s\"?", where, name,
+                          near)
+                : sg_fail(err, SG_E_INPUT, "%s: model_name \"%s\" is not in the portfolio", where, name);
+}
+
+static enum sg_status put_outcome(struct sg_outcome *at, const struct sg_outcome *o, const char *where,
+                                  const char *id, const char *model, struct sg_err *err) {
+    if (at->known)
+        return sg_fail(err, SG_E_INPUT, "%s: a second outcome of model \"%s\" on question \"%s\"", where,
+                       model, id);
+    *at = *o;
+    return SG_OK;
+}
+
+enum sg_status sg__outcomes_read(struct sg__records *r, const struct sg__questions *queries,
+                                 const struct sg__questions *anchors, const struct sg__portfolio *models,
+                                 struct sg_outcome *truth, struct sg_outcome *anchor_outcomes,
+                                 int64_t *n_truth, int64_t *unused, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t on_queries = 0, elsewhere = 0;
+    for (;;) {
+        struct sg_json rec;
+        bool more = false;
+        const char *id = NULL, *name = NULL;
+        struct sg_outcome o = {0};
+        SG_TRY(sg__records_next(r, &rec, &more, err));
+        if (!more) break;
+        SG_TRY(sg_json_need_str(&rec, "id", &id, err));
+        SG_TRY(sg_json_need_str(&rec, "model_name", &name, err));
+        int64_t m = sg__portfolio_find(models, name);
+        if (m < 0) {
+            st = unknown_model(models, rec.where, name, err);
+            goto out;
+        }
+        SG_TRY(read_outcome(&rec, &o, err));
+        int64_t q = sg_ids_get(&queries->ids, id, strlen(id)), a = sg_ids_get(&anchors->ids, id, strlen(id));
+        if (q < 0 && a < 0) elsewhere++;
+        if (q >= 0) {
+            SG_TRY(put_outcome(&truth[q * models->n + m], &o, rec.where, id, name, err));
+            on_queries++;
+        }
+        if (a >= 0) SG_TRY(put_outcome(&anchor_outcomes[a * models->n + m], &o, rec.where, id, name, err));
+    }
+    *n_truth = on_queries;
+    *unused = elsewhere;
+out:
+    return st;
+}
+
+/* --- similarity file ------------------------------------------------------------------------------- */
+
+/* Puts an anchor into a row of k that is sorted by falling similarity; equal ones keep the file's order. */
+static void insert_ranked(struct sg_cell_anchor *row, int32_t k, struct sg_cell_anchor a) {
+    int32_t at = k;
+    while (at > 0 && (row[at - 1].anchor < 0 || row[at - 1].similarity < a.similarity)) at--;
+    if (at == k) return;
+    memmove(row + at + 1, row + at, (size_t)(k - at - 1) * sizeof *row);
+    row[at] = a;
+}
+
+static enum sg_status read_similar(const struct sg_json *item, const struct sg__questions *anchors,
+                                   struct sg_cell_anchor *out, struct sg_err *err) {
+    const char *id = NULL;
+    struct sg_json value;
+    double s = NAN;
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_json_need_str(item, "anchor_id", &id, err));
+    SG_TRY(sg_json_member(item, "similarity", true, &value, err));
+    SG_TRY(sg_json_get_f64(item, "similarity", -1e6, 1e6, &s, err)); /* cosines; others that stay finite */
+    int64_t a = sg_ids_get(&anchors->ids, id, strlen(id));
+    if (a < 0) {
+        st = sg_fail(err, SG_E_INPUT, "%s: %s.anchor_id is \"%s\", which is no anchor of this job",
+                     item->where, item->path, id);
+        goto out;
+    }
+    *out = (struct sg_cell_anchor){.anchor = (int32_t)a, .similarity = (float)s};
+out:
+    return st;
+}
+
+/* One query's list into its row. seen[anchor] = 1 + the query that listed it last: finds an anchor twice. */
+static enum sg_status read_row(const struct sg_json *rec, int64_t q, const struct sg__questions *queries,
+                               const struct sg__questions *anchors, int32_t k, int64_t *seen,
+                               struct sg_cell_anchor *row, struct sg_err *err) {
+    struct sg_json list;
+    enum sg_status st = SG_OK;
+    const struct sg_query *query = &queries->items[q];
+    const struct sg_doc self = {.id = query->id, .s = query->prompt.s, .n = query->prompt.n};
+    SG_TRY(sg_json_member(rec, "similar_anchors", true, &list, err));
+    if (!cJSON_IsArray(list.node)) {
+        st = sg_fail(err, SG_E_INPUT, "%s: similar_anchors must be an array", rec->where);
+        goto out;
+    }
+    int64_t i = 0;
+    for (const cJSON *c = list.node->child; c; c = c->next, i++) {
+        struct sg_json item = sg_json_element(&list, c, i);
+        struct sg_cell_anchor a = {0};
+        SG_TRY(read_similar(&item, anchors, &a, err));
+        const struct sg_query *anchor = &anchors->items[a.anchor];
+        if (seen[a.anchor] == q + 1) {
+            st = sg_fail(err, SG_E_INPUT, "%s: %s.anchor_id \"%s\" stands twice for this query", rec->where,
+                         item.path, anchor->id);
+            goto out;
+        }
+        seen[a.anchor] = q + 1;
+        const struct sg_doc doc = {.id = anchor->id, .s = anchor->prompt.s, .n = anchor->prompt.n};
+        if (!sg_anchor_is_query(&self, &doc)) insert_ranked(row, k, a);
+    }
+out:
+    return st;
+}
+
+enum sg_status sg__similarity_read(struct sg__records *r, const struct sg__questions *queries,
+                                   const struct sg__questions *anchors, int32_t k,
+                                   struct sg_cell_anchor *ranked, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    bool *have = NULL;
+    int64_t *seen = NULL;
+    SG_TRY(SG_NEW(&have, queries->n, "queries", err));
+    SG_TRY(SG_NEW(&seen, anchors->n, "anchors", err));
+    for (int64_t i = 0; i < queries->n * k; i++)
+        ranked[i] = (struct sg_cell_anchor){.anchor = -1, .similarity = 0};
+    for (;;) {
+        struct sg_json rec;
+        bool more = false;
+        const char *id = NULL;
+        SG_TRY(sg__records_next(r, &rec, &more, err));
+        if (!more) break;
+        SG_TRY(sg_json_need_str(&rec, "router_id", &id, err));
+        int64_t q = sg_ids_get(&queries->ids, id, strlen(id));
+        if (q < 0) continue;
+        if (have[q]) {
+            st = sg_fail(err, SG_E_INPUT, "%s: router_id \"%s\" stands here a second time", rec.where, id);
+            goto out;
+        }
+        have[q] = true;
+        SG_TRY(read_row(&rec, q, queries, anchors, k, seen, ranked + q * k, err));
+    }
+    for (int64_t q = 0; q < queries->n; q++)
+        if (!have[q]) {
+            st =
+                sg_fail(err, SG_E_INPUT, "%s: has no record for query \"%s\"", r->path, queries->items[q].id);
+            goto out;
+        }
+out:
+    free(have);
+    free(seen);
+    return st;
+}

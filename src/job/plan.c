@@ -1,0 +1,369 @@
+#include "job/plan.h"
+
+#include "base/file.h"
+#include "base/utf8.h"
+#include "job/corpus.h"
+#include "job/plan_memory.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_TEMPLATE_BYTES = 1 << 20, EMBED_CODE_POINTS = 2000 };
+
+/* --- memory ---------------------------------------------------------------------------------------- */
+
+/* Counts and then hands out: the same calls with block = NULL only add up. */
+struct carver {
+    char *block;
+    size_t used;
+    bool overflow;
+};
+
+static void *carve(struct carver *c, int64_t n, size_t size) {
+    size_t bytes, end;
+    if (!sg_mul_size((size_t)n, size, &bytes) || !sg_add_size(c->used, bytes, &end) ||
+        !sg_add_size(end, 15, &end)) {
+        c->overflow = true;
+        return NULL;
+    }
+    void *p = c->block ? c->block + c->used : NULL;
+    c->used = end & ~(size_t)15;
+    return p;
+}
+
+static void carve_all(struct carver *c, struct sg_plan *p) {
+    p->queries = carve(c, p->n_queries, sizeof *p->queries);
+    p->anchors = carve(c, p->n_anchors, sizeof *p->anchors);
+    p->models = carve(c, p->n_models, sizeof *p->models);
+    p->anchor_outcomes = carve(c, p->n_anchors * p->n_models, sizeof *p->anchor_outcomes);
+    p->truth = carve(c, p->n_cells, sizeof *p->truth);
+    p->ranked = carve(c, p->n_queries * p->top_k, sizeof *p->ranked);
+    p->cell_fingerprint = carve(c, p->n_cells, sizeof *p->cell_fingerprint);
+}
+
+enum sg_status sg__plan_alloc(struct sg_plan *p, struct sg_err *err) {
+    struct sg__plan_memory *m = NULL;
+    struct carver c = {0};
+    /* each axis fits 31 bits, so these products fit 63 */
+    SG_ASSERT(p->n_queries <= INT32_MAX && p->n_anchors <= INT32_MAX && p->n_models <= INT32_MAX);
+    p->n_cells = p->n_queries * p->n_models;
+    enum sg_status st = SG_NEW(&m, 1, "plan", err);
+    if (st != SG_OK) return st;
+    p->memory = m;
+    carve_all(&c, p);
+    if (c.overflow)
+        return sg_fail(err, SG_E_NOMEM, "plan: %lld queries x %lld models do not fit the address space",
+                       (long long)p->n_queries, (long long)p->n_models);
+    st = sg_new(&m->block, c.used, 1, "plan", err);
+    if (st != SG_OK) return st;
+    c = (struct carver){.block = m->block};
+    carve_all(&c, p);
+    return SG_OK;
+}
+
+void sg_plan_free(struct sg_plan *p) {
+    if (!p) return;
+    struct sg__plan_memory *m = p->memory;
+    if (m) {
+        free(m->block);
+        free(m->anchor_bytes);
+        free(m->query_group);
+        free(m->group_correct);
+        free(m->group_length);
+        free(m);
+    }
+    sg_job_free(&p->job);
+    sg_arena_free(&p->strings);
+    memset(p, 0, sizeof *p);
+}
+
+/* --- what follows from the arrays -------------------------------------------------------------------- */
+
+/* Means over the anchors of each group, per model; a group without any takes those of all anchors. */
+static enum sg_status group_means(const struct sg_plan *p, struct sg__plan_memory *m,
+                                  const int32_t *anchor_group, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t *count = NULL, n = m->n_groups * p->n_models;
+    SG_TRY(SG_NEW(&count, n, "anchor means", err));
+    SG_TRY(SG_NEW(&m->group_correct, n, "anchor means", err));
+    SG_TRY(SG_NEW(&m->group_length, n, "anchor means", err));
+    for (int64_t a = 0; a < p->n_anchors; a++)
+        for (int64_t j = 0; j < p->n_models; j++) {
+            const struct sg_outcome *o = &p->anchor_outcomes[a * p->n_models + j];
+            if (!o->known) continue;
+            for (int pass = 0; pass < 2; pass++) { /* in all anchors, and in its category */
+                int64_t at = (pass ? anchor_group[a] : 0) * p->n_models + j;
+                count[at]++;
+                m->group_correct[at] += o->correct;
+                m->group_length[at] += o->completion_tokens;
+            }
+        }
+    for (int64_t at = 0; at < n; at++) {
+        int64_t all = at % p->n_models; /* the same model in group 0, which comes first and is done */
+        m->group_correct[at] = count[at]   ? m->group_correct[at] / (double)count[at]
+                               : at == all ? NAN
+                                           : m->group_correct[all];
+        m->group_length[at] = count[at]   ? m->group_length[at] / (double)count[at]
+                              : at == all ? NAN
+                                          : m->group_length[all];
+    }
+out:
+    free(count);
+    return st;
+}
+
+enum sg_status sg__plan_derive(struct sg_plan *p, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__plan_memory *m = p->memory;
+    struct sg_ids categories = {0};
+    int32_t *anchor_group = NULL;
+    size_t chars = (size_t)p->job.prompt.anchor_chars;
+    int64_t old;
+    SG_TRY(SG_NEW(&anchor_group, p->n_anchors, "anchor groups", err));
+    SG_TRY(SG_NEW(&m->anchor_bytes, p->n_anchors, "anchors", err));
+    SG_TRY(SG_NEW(&m->query_group, p->n_queries, "query groups", err));
+    m->n_groups = 1;
+    for (int64_t a = 0; a < p->n_anchors; a++) {
+        const struct sg_query *q = &p->anchors[a];
+        m->anchor_bytes[a] =
+            chars ? (int64_t)sg_utf8_prefix(q->prompt.s, (size_t)q->prompt.n, chars) : q->prompt.n;
+        SG_TRY(sg_ids_add(&categories, q->category, strlen(q->category), m->n_groups, &old, err));
+        anchor_group[a] = (int32_t)(old >= 0 ? old : m->n_groups++);
+    }
+    for (int64_t q = 0; q < p->n_queries; q++) {
+        int64_t g = sg_ids_get(&categories, p->queries[q].category, strlen(p->queries[q].category));
+        m->query_group[q] = g < 0 ? 0 : (int32_t)g;
+    }
+    SG_TRY(group_means(p, m, anchor_group, err));
+out:
+    free(anchor_group);
+    sg_ids_free(&categories);
+    return st;
+}
+
+/* --- building ---------------------------------------------------------------------------------------- */
+
+struct sources {
+    struct sg__questions queries, anchors;
+    struct sg__portfolio models;
+};
+
+static void sources_free(struct sources *s) {
+    sg__questions_free(&s->queries);
+    sg__questions_free(&s->anchors);
+    sg__portfolio_free(&s->models);
+}
+
+static enum sg_status read_sources(const struct sg_job *job, struct sg_arena *strings, struct sources *s,
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__records r = {.fd = -1};
+    SG_TRY(sg__records_open(job->portfolio, &r, err));
+    SG_TRY(sg__portfolio_read(&r, strings, &s->models, err));
+    sg__records_close(&r);
+    SG_TRY(sg__records_open(job->queries, &r, err));
+    SG_TRY(sg__questions_read(&r, "queries", false, strings, &s->queries, err));
+    sg__records_close(&r);
+    SG_TRY(sg__records_open(job->anchors, &r, err));
+    SG_TRY(sg__questions_read(&r, "anchors", job->prompt.anchors == 0, strings, &s->anchors, err));
+out:
+    sg__records_close(&r);
+    return st;
+}
+
+static enum sg_status read_outcomes(struct sg_plan *p, const struct sources *s, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__records r = {.fd = -1};
+    int64_t n_truth = 0;
+    SG_TRY(sg__records_open(p->job.outcomes, &r, err));
+    SG_TRY(sg__outcomes_read(&r, &s->queries, &s->anchors, &s->models, p->truth, p->anchor_outcomes, &n_truth,
+                             &p->unused_outcomes, err));
+    if (!n_truth) p->truth = NULL;
+out:
+    sg__records_close(&r);
+    return st;
+}
+
+static enum sg_status read_text_file(const char *path, struct sg_arena *strings, char **out,
+                                     struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    size_t bad;
+    SG_TRY(sg_file_read(path, MAX_TEMPLATE_BYTES, &b, err));
+    if (!sg_utf8_valid(b.data, b.len, &bad) || memchr(b.data, 0, b.len)) {
+        int64_t line = 1;
+        if (sg_utf8_valid(b.data, b.len, NULL)) bad = strlen(b.data);
+        for (size_t i = 0; i < bad; i++) line += b.data[i] == '\n';
+        st = sg_fail(err, SG_E_INPUT, "%s:%lld: invalid UTF-8, or a NUL byte", path, (long long)line);
+        goto out;
+    }
+    SG_TRY(sg_arena_dup(strings, b.data, b.len, out, err));
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+/* mine.txt and, where it exists, mine-example.txt */
+static enum sg_status read_template(struct sg_plan *p, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf example = {0};
+    const char *path = p->job.prompt.template_path;
+    if (!path) return SG_OK;
+    SG_TRY(read_text_file(path, &p->strings, &p->template_text, err));
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    if (!dot) dot = path + strlen(path);
+    SG_TRY(sg_buf_printf(&example, err, "%.*s-example%s", (int)(dot - path), path, dot));
+    if (sg_file_exists(example.data))
+        SG_TRY(read_text_file(example.data, &p->strings, &p->example_text, err));
+out:
+    sg_buf_free(&example);
+    return st;
+}
+
+static struct sg_doc doc_of(const struct sg_query *q) {
+    return (struct sg_doc){.id = q->id, .s = q->prompt.s, .n = q->prompt.n};
+}
+
+static enum sg_status embed_one(const struct sg_plan_inputs *in, const struct sg_doc *d, float *out,
+                                struct sg_err *err) {
+    int64_t n = (int64_t)sg_utf8_prefix(d->s, (size_t)d->n, EMBED_CODE_POINTS);
+    enum sg_status st = in->embed(in->embed_ctx, d->s, n, out, err);
+    if (st != SG_OK) {
+        sg_err_at(err, "embedding of \"%s\"", d->id);
+        return st;
+    }
+    for (int32_t i = 0; i < in->embed_dim; i++)
+        if (!isfinite(out[i]))
+            return sg_fail(err, SG_E_INPUT, "embedding of \"%s\": value %d is not finite", d->id, (int)i);
+    return SG_OK;
+}
+
+static enum sg_status rank_embedding(struct sg_plan *p, const struct sg_plan_inputs *in,
+                                     const struct sg_doc *queries, const struct sg_doc *anchors,
+                                     struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    float *vectors = NULL, *v = NULL;
+    double *score = NULL;
+    size_t n;
+    if (!in->embed || in->embed_dim < 1)
+        return sg_fail(err, SG_E_UNSUPPORTED,
+                       "%s: prompt.similarity.method \"embedding\" cannot be computed here", p->job.path);
+    if (!sg_mul_size((size_t)p->n_anchors, (size_t)in->embed_dim, &n))
+        return sg_fail(err, SG_E_NOMEM, "anchor embeddings: size overflow");
+    SG_TRY(SG_NEW(&vectors, n, "anchor embeddings", err));
+    SG_TRY(SG_NEW(&v, in->embed_dim, "query embedding", err));
+    SG_TRY(SG_NEW(&score, p->n_anchors, "similarities", err));
+    for (int64_t a = 0; a < p->n_anchors; a++)
+        SG_TRY(embed_one(in, &anchors[a], vectors + a * in->embed_dim, err));
+    for (int64_t q = 0; q < p->n_queries; q++) {
+        SG_TRY(embed_one(in, &queries[q], v, err));
+        sg_anchors_dot(v, vectors, p->n_anchors, in->embed_dim, score);
+        sg_anchors_select(&queries[q], anchors, p->n_anchors, score, p->top_k, p->ranked + q * p->top_k);
+    }
+out:
+    free(vectors);
+    free(v);
+    free(score);
+    return st;
+}
+
+static enum sg_status rank_anchors(struct sg_plan *p, const struct sg_plan_inputs *in,
+                                   const struct sources *s, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_doc *docs = NULL;
+    struct sg__records r = {.fd = -1};
+    if (p->job.prompt.similarity.method == SG_SIM_FILE) {
+        SG_TRY(sg__records_open(p->job.prompt.similarity.path, &r, err));
+        SG_TRY(sg__similarity_read(&r, &s->queries, &s->anchors, p->top_k, p->ranked, err));
+        goto out;
+    }
+    SG_TRY(SG_NEW(&docs, p->n_queries + p->n_anchors, "questions", err));
+    struct sg_doc *anchors = docs + p->n_queries;
+    for (int64_t q = 0; q < p->n_queries; q++) docs[q] = doc_of(&p->queries[q]);
+    for (int64_t a = 0; a < p->n_anchors; a++) anchors[a] = doc_of(&p->anchors[a]);
+    SG_TRY(p->job.prompt.similarity.method == SG_SIM_EMBEDDING
+               ? rank_embedding(p, in, docs, anchors, err)
+               : sg_anchors_tfidf(docs, p->n_queries, anchors, p->n_anchors, p->top_k, p->ranked, err));
+out:
+    sg__records_close(&r);
+    free(docs);
+    return st;
+}
+
+/* prompt.missing = "error": the first prompt.anchors of the ranking must have outcomes. "next": some of the
+ * ranking must. Looked at model by model only where an anchor lacks one. */
+static enum sg_status check_missing(const struct sg_plan *p, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    bool *complete = NULL, strict = p->job.prompt.missing == SG_MISSING_ERROR;
+    SG_TRY(SG_NEW(&complete, p->n_anchors, "anchors", err));
+    for (int64_t a = 0; a < p->n_anchors; a++) {
+        complete[a] = true;
+        for (int64_t m = 0; m < p->n_models; m++)
+            complete[a] &= p->anchor_outcomes[a * p->n_models + m].known;
+    }
+    for (int64_t q = 0; q < p->n_queries; q++) {
+        const struct sg_cell_anchor *row = p->ranked + q * p->top_k;
+        int32_t shown = 0, incomplete = 0;
+        for (int32_t i = 0; i < p->top_k && shown < p->job.prompt.anchors && row[i].anchor >= 0; i++, shown++)
+            incomplete += !complete[row[i].anchor];
+        if (!incomplete) continue;
+        for (int64_t m = 0; m < p->n_models; m++) {
+            int32_t lacking = -1, found = 0;
+            for (int32_t i = 0; i < (strict ? shown : p->top_k) && row[i].anchor >= 0; i++) {
+                if (p->anchor_outcomes[row[i].anchor * p->n_models + m].known)
+                    found++;
+                else if (lacking < 0)
+                    lacking = row[i].anchor;
+            }
+            if (strict && lacking >= 0) {
+                st = sg_fail(err, SG_E_INPUT,
+                             "%s: no outcome of model \"%s\" on anchor \"%s\", which query \"%s\" shows; add "
+                             "it, or set "
+                             "prompt.missing to \"next\"",
+                             p->job.outcomes, p->models[m].id, p->anchors[lacking].id, p->queries[q].id);
+                goto out;
+            }
+            if (!strict && !found) {
+                st = sg_fail(err, SG_E_INPUT,
+                             "%s: no outcome of model \"%s\" on any of the %d anchors nearest to query "
+                             "\"%s\"; add some, "
+                             "or raise prompt.similarity.top_k",
+                             p->job.outcomes, p->models[m].id, (int)p->top_k, p->queries[q].id);
+                goto out;
+            }
+        }
+    }
+out:
+    free(complete);
+    return st;
+}
+
+enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inputs *in, struct sg_plan *out,
+                             struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_plan p = {0};
+    struct sources s = {0};
+    SG_TRY(sg_job_from_text(job->text, strlen(job->text), job->path, &p.job, err)); /* a copy of its own */
+    SG_TRY(read_sources(&p.job, &p.strings, &s, err));
+    p.n_queries = s.queries.n;
+    p.n_anchors = s.anchors.n;
+    p.n_models = s.models.n;
+    p.top_k =
+        (int32_t)(job->prompt.similarity.top_k < p.n_anchors ? job->prompt.similarity.top_k : p.n_anchors);
+    SG_TRY(sg__plan_alloc(&p, err));
+    memcpy(p.queries, s.queries.items, (size_t)p.n_queries * sizeof *p.queries);
+    if (p.n_anchors) memcpy(p.anchors, s.anchors.items, (size_t)p.n_anchors * sizeof *p.anchors);
+    memcpy(p.models, s.models.items, (size_t)p.n_models * sizeof *p.models);
+    SG_TRY(read_outcomes(&p, &s, err));
+    SG_TRY(read_template(&p, err));
+    SG_TRY(rank_anchors(&p, in, &s, err));
+    SG_TRY(check_missing(&p, err));
+    SG_TRY(sg__plan_derive(&p, err));
+    SG_TRY(sg__plan_fingerprint(&p, in, err));
+    *out = p;
+    memset(&p, 0, sizeof p);
+out:
+    sources_free(&s);
+    sg_plan_free(&p);
+    return st;
+}

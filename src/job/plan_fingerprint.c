@@ -1,0 +1,153 @@
+/* The two fingerprints; plan.h lists what they cover and what not. Texts are hashed once each; a cell's
+ * fingerprint is the hash of a short row of those hashes, so that 10^8 cells take seconds. */
+#include "job/plan.h"
+#include "job/plan_memory.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { FORMAT = 1 }; /* raise when the meaning of a fingerprint changes */
+
+static void add_digest(struct sg_hasher *h, struct sg_digest d) {
+    sg_hasher_add(h, &d, sizeof d);
+}
+
+/* A text that may be absent: "built in" and "empty" differ. */
+static void add_optional(struct sg_hasher *h, const char *s) {
+    sg_hasher_i64(h, s != NULL);
+    if (s) sg_hasher_str(h, s);
+}
+
+/* What all cells of a run share. */
+static enum sg_status common_digest(const struct sg_plan *p, const struct sg_plan_inputs *in,
+                                    struct sg_digest *out, struct sg_err *err) {
+    struct sg_hasher *h = NULL;
+    enum sg_status st = sg_hasher_new(&h, err);
+    if (st != SG_OK) return st;
+    sg_hasher_str(h, "scope-grid cell");
+    sg_hasher_i64(h, FORMAT);
+    add_digest(h, in->model_digest);
+    sg_hasher_str(h, in->numerics ? in->numerics : "");
+    add_optional(h, p->template_text);
+    add_optional(h, p->example_text);
+    sg_hasher_i64(h, p->job.prompt.anchor_chars);
+    sg_hasher_i64(h, p->job.sampling.samples);
+    sg_hasher_f64(h, p->job.sampling.temperature);
+    sg_hasher_f64(h, p->job.sampling.top_p);
+    sg_hasher_i64(h, p->job.sampling.top_k);
+    sg_hasher_i64(h, p->job.sampling.max_new_tokens);
+    sg_hasher_i64(h, (int64_t)p->job.sampling.seed);
+    *out = sg_hasher_end(h);
+    sg_hasher_free(h);
+    return SG_OK;
+}
+
+static struct sg_digest pair(struct sg_digest a, struct sg_digest b) {
+    struct sg_digest both[2] = {a, b};
+    return sg_digest_bytes(both, sizeof both);
+}
+
+/* The row that is hashed for a cell; no padding, every byte set. */
+struct row_anchor {
+    struct sg_digest text;
+    int64_t completion_tokens, correct;
+};
+struct row_head {
+    struct sg_digest common, query, model;
+    int64_t n_anchors;
+    int64_t reserved; /* keeps what follows aligned; always 0 */
+};
+
+static enum sg_status cell_fingerprints(struct sg_plan *p, struct sg_digest common, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg__plan_memory *memory = p->memory;
+    struct sg_digest *anchor = NULL, *model = NULL;
+    struct sg_cell_anchor *chosen = NULL;
+    char *row = NULL;
+    int32_t max = p->job.prompt.anchors < p->top_k ? (int32_t)p->job.prompt.anchors : p->top_k;
+    SG_TRY(SG_NEW(&anchor, p->n_anchors, "fingerprints", err));
+    SG_TRY(SG_NEW(&model, p->n_models, "fingerprints", err));
+    SG_TRY(SG_NEW(&chosen, max, "fingerprints", err));
+    SG_TRY(
+        SG_NEW(&row, sizeof(struct row_head) + (size_t)max * sizeof(struct row_anchor), "fingerprints", err));
+    for (int64_t a = 0; a < p->n_anchors; a++) {
+        const struct sg_text *t =
+            &p->anchors[a].prompt; /* as shown, and whether it was cut (then ... follows) */
+        anchor[a] = sg_digest_bytes(t->s, (size_t)memory->anchor_bytes[a]);
+        if (memory->anchor_bytes[a] < t->n) anchor[a].lo ^= 1;
+    }
+    for (int64_t m = 0; m < p->n_models; m++)
+        model[m] = sg_digest_bytes(p->models[m].id, strlen(p->models[m].id));
+    for (int64_t c = 0; c < p->n_cells; c++) {
+        const struct sg_query *q = &p->queries[c / p->n_models];
+        struct row_head head = {.common = common, .model = model[c % p->n_models]};
+        int32_t n;
+        if (c % p->n_models == 0)
+            head.query = pair(sg_digest_bytes(q->id, strlen(q->id)),
+                              sg_digest_bytes(q->prompt.s, (size_t)q->prompt.n));
+        else
+            memcpy(&head.query, row + offsetof(struct row_head, query), sizeof head.query);
+        sg_plan_cell_anchors(p, c, chosen, max, &n);
+        head.n_anchors = n;
+        memcpy(row, &head, sizeof head);
+        for (int32_t i = 0; i < n; i++) {
+            const struct sg_outcome *o =
+                &p->anchor_outcomes[chosen[i].anchor * p->n_models + c % p->n_models];
+            struct row_anchor a = {.text = anchor[chosen[i].anchor],
+                                   .completion_tokens = o->completion_tokens,
+                                   .correct = o->correct};
+            memcpy(row + sizeof head + (size_t)i * sizeof a, &a, sizeof a);
+        }
+        p->cell_fingerprint[c] = sg_digest_bytes(row, sizeof head + (size_t)n * sizeof(struct row_anchor));
+    }
+out:
+    free(anchor);
+    free(model);
+    free(chosen);
+    free(row);
+    return st;
+}
+
+static void add_outcomes(struct sg_hasher *h, const struct sg_outcome *o, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        int32_t v[4] = {o[i].known, o[i].correct, o[i].prompt_tokens, o[i].completion_tokens};
+        sg_hasher_add(h, v, sizeof v);
+    }
+}
+
+static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
+    struct sg_hasher *h = NULL;
+    enum sg_status st = sg_hasher_new(&h, err);
+    if (st != SG_OK) return st;
+    sg_hasher_str(h, "scope-grid run");
+    sg_hasher_i64(h, FORMAT);
+    sg_hasher_i64(h, p->n_queries);
+    sg_hasher_i64(h, p->n_models);
+    sg_hasher_i64(h, p->n_anchors);
+    sg_hasher_i64(h, p->top_k);
+    sg_hasher_i64(h, p->job.output.texts);
+    for (int64_t q = 0; q < p->n_queries; q++) {
+        sg_hasher_str(h, p->queries[q].id);
+        sg_hasher_str(h, p->queries[q].category);
+    }
+    for (int64_t m = 0; m < p->n_models; m++) {
+        sg_hasher_str(h, p->models[m].id);
+        sg_hasher_f64(h, p->models[m].input);
+        sg_hasher_f64(h, p->models[m].output);
+    }
+    sg_hasher_add(h, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint);
+    for (int64_t a = 0; a < p->n_anchors; a++) sg_hasher_str(h, p->anchors[a].category);
+    add_outcomes(h, p->anchor_outcomes, p->n_anchors * p->n_models);
+    sg_hasher_i64(h, p->truth != NULL);
+    if (p->truth) add_outcomes(h, p->truth, p->n_cells);
+    sg_hasher_add(h, p->ranked, (size_t)(p->n_queries * p->top_k) * sizeof *p->ranked);
+    p->fingerprint = sg_hasher_end(h);
+    sg_hasher_free(h);
+    return SG_OK;
+}
+
+enum sg_status sg__plan_fingerprint(struct sg_plan *p, const struct sg_plan_inputs *in, struct sg_err *err) {
+    struct sg_digest common;
+    enum sg_status st = common_digest(p, in, &common, err);
+    if (st == SG_OK) st = cell_fingerprints(p, common, err);
+    return st == SG_OK ? run_fingerprint(p, err) : st;
+}

@@ -1,0 +1,270 @@
+/* The plan as bytes: magic, format, job, sizes, texts, arrays, fingerprints, then a digest of all that. The
+ * reader trusts nothing: every length is held against what is left before memory is asked for. */
+#include "job/plan.h"
+#include "job/plan_memory.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char MAGIC[8] = "sgplan1"; /* the NUL included */
+
+/* Packed outcome: flags, prompt tokens, completion tokens. */
+enum { KNOWN = 1, CORRECT = 2, OUTCOME_BYTES = 9 };
+
+/* --- writing ----------------------------------------------------------------------------------------- */
+
+static enum sg_status put_i64(struct sg_buf *b, int64_t v, struct sg_err *err) {
+    return sg_buf_add(b, &v, sizeof v, err);
+}
+
+/* Length, bytes, NUL (so that the reader can point into the bytes). -1 for NULL. */
+static enum sg_status put_text(struct sg_buf *b, const char *s, int64_t n, struct sg_err *err) {
+    enum sg_status st = put_i64(b, s ? n : -1, err);
+    return st == SG_OK && s ? sg_buf_add(b, s, (size_t)n + 1, err) : st;
+}
+
+static enum sg_status put_str(struct sg_buf *b, const char *s, struct sg_err *err) {
+    return put_text(b, s, s ? (int64_t)strlen(s) : 0, err);
+}
+
+static enum sg_status put_questions(struct sg_buf *b, const struct sg_query *q, int64_t n,
+                                    struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int64_t i = 0; i < n; i++) {
+        SG_TRY(put_str(b, q[i].id, err));
+        SG_TRY(put_str(b, q[i].category, err));
+        SG_TRY(put_text(b, q[i].prompt.s, q[i].prompt.n, err));
+    }
+out:
+    return st;
+}
+
+static enum sg_status put_outcomes(struct sg_buf *b, const struct sg_outcome *o, int64_t n,
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int64_t i = 0; i < n; i++) {
+        char row[OUTCOME_BYTES] = {(char)((o[i].known ? KNOWN : 0) | (o[i].correct ? CORRECT : 0))};
+        memcpy(row + 1, &o[i].prompt_tokens, 4);
+        memcpy(row + 5, &o[i].completion_tokens, 4);
+        SG_TRY(sg_buf_add(b, row, sizeof row, err));
+    }
+out:
+    return st;
+}
+
+enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    SG_TRY(sg_buf_add(&b, MAGIC, sizeof MAGIC, err));
+    SG_TRY(put_str(&b, p->job.path, err));
+    SG_TRY(put_str(&b, p->job.text, err));
+    SG_TRY(put_i64(&b, p->n_queries, err));
+    SG_TRY(put_i64(&b, p->n_anchors, err));
+    SG_TRY(put_i64(&b, p->n_models, err));
+    SG_TRY(put_i64(&b, p->top_k, err));
+    SG_TRY(put_i64(&b, p->truth != NULL, err));
+    SG_TRY(put_i64(&b, p->unused_outcomes, err));
+    SG_TRY(put_str(&b, p->template_text, err));
+    SG_TRY(put_str(&b, p->example_text, err));
+    SG_TRY(put_questions(&b, p->queries, p->n_queries, err));
+    SG_TRY(put_questions(&b, p->anchors, p->n_anchors, err));
+    for (int64_t m = 0; m < p->n_models; m++) {
+        double price[2] = {p->models[m].input, p->models[m].output};
+        SG_TRY(put_str(&b, p->models[m].id, err));
+        SG_TRY(put_str(&b, p->models[m].name, err));
+        SG_TRY(sg_buf_add(&b, price, sizeof price, err));
+    }
+    SG_TRY(put_outcomes(&b, p->anchor_outcomes, p->n_anchors * p->n_models, err));
+    if (p->truth) SG_TRY(put_outcomes(&b, p->truth, p->n_cells, err));
+    SG_TRY(sg_buf_add(&b, p->ranked, (size_t)(p->n_queries * p->top_k) * sizeof *p->ranked, err));
+    SG_TRY(sg_buf_add(&b, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint, err));
+    SG_TRY(sg_buf_add(&b, &p->fingerprint, sizeof p->fingerprint, err));
+    struct sg_digest d = sg_digest_bytes(b.data, b.len);
+    SG_TRY(sg_buf_add(&b, &d, sizeof d, err));
+    SG_TRY(sg_buf_add(out, b.data, b.len, err));
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+/* --- reading ----------------------------------------------------------------------------------------- */
+
+struct source {
+    const char *at;
+    size_t left;
+    struct sg_arena *strings; /* where copies go */
+};
+
+static enum sg_status damaged(const char *what, struct sg_err *err) {
+    return sg_fail(err, SG_E_CORRUPT, "packed plan: %s", what);
+}
+
+static enum sg_status get(struct source *s, void *out, size_t n, struct sg_err *err) {
+    if (n > s->left) return damaged("it ends too early", err);
+    if (n) memcpy(out, s->at, n);
+    s->at += n;
+    s->left -= n;
+    return SG_OK;
+}
+
+/* A size of the plan: at least min, and no more than the bytes left could describe at `each` bytes a piece.
+ */
+static enum sg_status get_size(struct source *s, int64_t min, size_t each, int64_t *out, struct sg_err *err) {
+    int64_t v = 0;
+    enum sg_status st = get(s, &v, sizeof v, err);
+    if (st != SG_OK) return st;
+    if (v < min || v > INT32_MAX || (size_t)v > s->left / each) return damaged("a size is out of range", err);
+    *out = v;
+    return SG_OK;
+}
+
+static enum sg_status get_text(struct source *s, bool required, const char **out, int64_t *n_out,
+                               struct sg_err *err) {
+    int64_t n = 0;
+    char *copy = NULL;
+    enum sg_status st = SG_OK;
+    SG_TRY(get(s, &n, sizeof n, err));
+    if (n < 0) {
+        if (required || n != -1) st = damaged("a text is missing", err);
+    } else if ((size_t)n >= s->left || s->at[n] != 0 || memchr(s->at, 0, (size_t)n)) {
+        st = damaged("a text is cut off", err);
+    } else {
+        SG_TRY(sg_arena_dup(s->strings, s->at, (size_t)n, &copy, err));
+        s->at += n + 1;
+        s->left -= (size_t)n + 1;
+    }
+    if (st == SG_OK) {
+        *out = copy;
+        if (n_out) *n_out = n;
+    }
+out:
+    return st;
+}
+
+static enum sg_status get_questions(struct source *s, struct sg_query *q, int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int64_t i = 0; i < n; i++) {
+        SG_TRY(get_text(s, true, &q[i].id, NULL, err));
+        SG_TRY(get_text(s, true, &q[i].category, NULL, err));
+        SG_TRY(get_text(s, true, &q[i].prompt.s, &q[i].prompt.n, err));
+    }
+out:
+    return st;
+}
+
+static enum sg_status get_models(struct source *s, struct sg_portfolio_model *m, int64_t n,
+                                 struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int64_t i = 0; i < n; i++) {
+        double price[2] = {0};
+        SG_TRY(get_text(s, true, &m[i].id, NULL, err));
+        SG_TRY(get_text(s, false, &m[i].name, NULL, err));
+        SG_TRY(get(s, price, sizeof price, err));
+        if (!(price[0] >= 0 && price[1] >= 0 && isfinite(price[0]) && isfinite(price[1]))) {
+            st = damaged("a price is out of range", err);
+            goto out;
+        }
+        m[i].input = price[0];
+        m[i].output = price[1];
+    }
+out:
+    return st;
+}
+
+static enum sg_status get_outcomes(struct source *s, struct sg_outcome *o, int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int64_t i = 0; i < n; i++) {
+        char row[OUTCOME_BYTES] = {0};
+        SG_TRY(get(s, row, sizeof row, err));
+        o[i].known = (row[0] & KNOWN) != 0;
+        o[i].correct = (row[0] & CORRECT) != 0;
+        memcpy(&o[i].prompt_tokens, row + 1, 4);
+        memcpy(&o[i].completion_tokens, row + 5, 4);
+        if (o[i].prompt_tokens < -1 || o[i].completion_tokens < 0) {
+            st = damaged("an outcome is out of range", err);
+            goto out;
+        }
+    }
+out:
+    return st;
+}
+
+static enum sg_status get_ranked(struct source *s, const struct sg_plan *p, struct sg_err *err) {
+    int64_t n = p->n_queries * p->top_k;
+    enum sg_status st = get(s, p->ranked, (size_t)n * sizeof *p->ranked, err);
+    for (int64_t i = 0; i < n && st == SG_OK; i++)
+        if (p->ranked[i].anchor < -1 || p->ranked[i].anchor >= p->n_anchors ||
+            !isfinite(p->ranked[i].similarity))
+            st = damaged("a ranked anchor is out of range", err);
+    return st;
+}
+
+static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *path = NULL, *text = NULL, *template_text = NULL, *example_text = NULL;
+    int64_t n_text = 0, top_k = 0, with_truth = 0;
+    SG_TRY(get_text(s, true, &path, NULL, err));
+    SG_TRY(get_text(s, true, &text, &n_text, err));
+    SG_TRY(sg_job_from_text(text, (size_t)n_text, path, &p->job, err));
+    SG_TRY(get_size(s, 1, 3 * 9, &p->n_queries, err));
+    SG_TRY(get_size(s, 0, 3 * 9, &p->n_anchors, err));
+    SG_TRY(get_size(s, 1, 9 + 8 + 16, &p->n_models, err));
+    SG_TRY(get_size(s, 0, 1, &top_k, err));
+    SG_TRY(get(s, &with_truth, sizeof with_truth, err));
+    SG_TRY(get(s, &p->unused_outcomes, sizeof p->unused_outcomes, err));
+    if (top_k > p->n_anchors || (with_truth != 0 && with_truth != 1) || p->unused_outcomes < 0) {
+        st = damaged("a size is out of range", err);
+        goto out;
+    }
+    /* the products of 31-bit sizes fit 63 bits; the bytes must be there before memory is taken */
+    p->top_k = (int32_t)top_k;
+    if (p->n_queries * top_k > (int64_t)(s->left / sizeof *p->ranked) ||
+        p->n_queries * p->n_models > (int64_t)(s->left / sizeof *p->cell_fingerprint) ||
+        p->n_anchors * p->n_models > (int64_t)(s->left / OUTCOME_BYTES)) {
+        st = damaged("a size is out of range", err);
+        goto out;
+    }
+    SG_TRY(sg__plan_alloc(p, err));
+    SG_TRY(get_text(s, false, &template_text, NULL, err));
+    SG_TRY(get_text(s, false, &example_text, NULL, err));
+    p->template_text = (char *)(uintptr_t)template_text;
+    p->example_text = (char *)(uintptr_t)example_text;
+    SG_TRY(get_questions(s, p->queries, p->n_queries, err));
+    SG_TRY(get_questions(s, p->anchors, p->n_anchors, err));
+    SG_TRY(get_models(s, p->models, p->n_models, err));
+    SG_TRY(get_outcomes(s, p->anchor_outcomes, p->n_anchors * p->n_models, err));
+    if (!with_truth)
+        p->truth = NULL;
+    else
+        SG_TRY(get_outcomes(s, p->truth, p->n_cells, err));
+    SG_TRY(get_ranked(s, p, err));
+    SG_TRY(get(s, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint, err));
+    SG_TRY(get(s, &p->fingerprint, sizeof p->fingerprint, err));
+    if (s->left) {
+        st = damaged("something follows its end", err);
+        goto out;
+    }
+    SG_TRY(sg__plan_derive(p, err));
+out:
+    return st;
+}
+
+enum sg_status sg_plan_unpack(const void *bytes, size_t n, struct sg_plan *out, struct sg_err *err) {
+    struct sg_digest stored, found;
+    const char *b = bytes;
+    if (n < sizeof MAGIC + sizeof stored || memcmp(b, MAGIC, sizeof MAGIC) != 0)
+        return damaged("these bytes are no plan of this version", err);
+    n -= sizeof stored;
+    memcpy(&stored, b + n, sizeof stored);
+    found = sg_digest_bytes(b, n);
+    if (!sg_digest_equal(stored, found))
+        return damaged("its digest does not fit: it was cut or changed", err);
+    struct sg_plan p = {0};
+    struct source s = {.at = b + sizeof MAGIC, .left = n - sizeof MAGIC, .strings = &p.strings};
+    enum sg_status st = get_plan(&s, &p, err);
+    if (st == SG_OK)
+        *out = p;
+    else
+        sg_plan_free(&p);
+    return st;
+}
