@@ -1,0 +1,126 @@
+/* Row-wise operators: norms, SwiGLU, q/k norm with RoPE. A task is a block of rows. */
+#include "kernels/cpu/isa.h"
+
+SG_INLINE int32_t lanes_left(int32_t n, int32_t at) {
+    return n - at < 16 ? n - at : 16;
+}
+
+static int32_t block_end(const struct sg__rows_job *j, int64_t task) {
+    const int64_t end = (task + 1) * j->block;
+    return end < j->n ? (int32_t)end : j->n;
+}
+
+/* Sixteen chains, lane j over the elements j, j + 16, ..., summed in the tree of v16_sum. */
+static float sum_squares(const float *x, int32_t n) {
+    struct v16 sum = v16_set1(0);
+    int32_t j = 0;
+    for (; j + 16 <= n; j += 16) sum = v16_fma(v16_load(x + j), v16_load(x + j), sum);
+    if (j < n) {
+        const struct v16 last = v16_load_n(x + j, n - j, 0);
+        sum = v16_fma(last, last, sum);
+    }
+    return v16_sum(sum);
+}
+
+/* a = resid, b = delta or NULL, out */
+void SG_ISA_NAME(norm)(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    const struct sg__rows_job *j = ctx;
+    for (int64_t i = task * j->block; i < block_end(j, task); i++) {
+        float *r = (float *)j->c + i * j->cols, *out = (float *)j->out + i * j->cols;
+        if (j->b) {
+            const float *d = (const float *)j->b + i * j->cols;
+            for (int32_t k = 0; k < j->cols; k += 16) {
+                const int32_t n = lanes_left(j->cols, k);
+                v16_store_n(r + k, v16_add(v16_load_n(r + k, n, 0), v16_load_n(d + k, n, 0)), n);
+            }
+        }
+        const float mean = sum_squares(r, j->cols) / (float)j->cols;
+        const struct v16 scale = v16_set1(1.0f / sqrtf(mean + j->eps));
+        for (int32_t k = 0; k < j->cols; k += 16) {
+            const int32_t n = lanes_left(j->cols, k);
+            const struct v16 y = v16_mul(v16_load_n(r + k, n, 0), scale);
+            v16_store_n(out + k, v16_mul(y, v16_load_n(j->weight + k, n, 0)), n);
+        }
+    }
+}
+
+void SG_ISA_NAME(swiglu)(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    const struct sg__rows_job *j = ctx;
+    const struct v16 zero = v16_set1(0), one = v16_set1(1);
+    for (int64_t i = task * j->block; i < block_end(j, task); i++) {
+        const float *gate = (const float *)j->a + i * 2 * j->cols, *up = gate + j->cols;
+        float *out = (float *)j->out + i * j->cols;
+        for (int32_t k = 0; k < j->cols; k += 16) {
+            const int32_t n = lanes_left(j->cols, k);
+            const struct v16 g = v16_load_n(gate + k, n, 0);
+            const struct v16 silu = v16_div(g, v16_add(one, v16_exp(v16_sub(zero, g))));
+            v16_store_n(out + k, v16_mul(silu, v16_load_n(up + k, n, 0)), n);
+        }
+    }
+}
+
+/* Squares of values outside 1e-19..1e19 leave the range of float; these rows are rare and go by double. */
+static float row_norm(const float *x, int32_t n) {
+    const float squares = sum_squares(x, n);
+    if (squares > 1e-30f && squares < 1e30f) return sqrtf(squares);
+    double sum = 0;
+    for (int32_t j = 0; j < n; j++) sum += (double)x[j] * x[j];
+    return (float)sqrt(sum);
+}
+
+void SG_ISA_NAME(l2norm)(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    const struct sg__rows_job *j = ctx;
+    for (int64_t i = task * j->block; i < block_end(j, task); i++) {
+        const float *x = (const float *)j->a + i * j->cols;
+        float *out = (float *)j->out + i * j->cols;
+        const float norm = row_norm(x, j->cols);
+        const struct v16 by = v16_set1(norm < 1e-12f ? 1e-12f : norm);
+        for (int32_t k = 0; k < j->cols; k += 16) {
+            const int32_t n = lanes_left(j->cols, k);
+            v16_store_n(out + k, v16_div(v16_load_n(x + k, n, 0), by), n);
+        }
+    }
+}
+
+/* out = rope(x / rms(x) * weight), cs: cos of the dim/2 angles, then sin. */
+static void norm_rope(const float *x, const float *weight, const float *cs, int32_t dim, float eps,
+                      float *out) {
+    const int32_t half = dim / 2;
+    const struct v16 scale = v16_set1(1.0f / sqrtf(sum_squares(x, dim) / (float)dim + eps)),
+                     zero = v16_set1(0);
+    for (int32_t j = 0; j < half; j += 16) {
+        const int32_t n = lanes_left(half, j), k = j + half;
+        const struct v16 a = v16_mul(v16_mul(v16_load_n(x + j, n, 0), scale), v16_load_n(weight + j, n, 0));
+        const struct v16 b = v16_mul(v16_mul(v16_load_n(x + k, n, 0), scale), v16_load_n(weight + k, n, 0));
+        const struct v16 c = v16_load_n(cs + j, n, 0), s = v16_load_n(cs + k, n, 0);
+        v16_store_n(out + j, v16_fma(a, c, v16_sub(zero, v16_mul(b, s))), n);
+        v16_store_n(out + k, v16_fma(b, c, v16_mul(a, s)), n);
+    }
+}
+
+void SG_ISA_NAME(qkv)(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    const struct sg__rows_job *j = ctx;
+    const struct sg_qkv_args *a = j->qkv;
+    const struct sg__cpu_kv *kv = (const struct sg__cpu_kv *)a->kv;
+    const int32_t dim = a->head_dim, pad = sg__pad16(dim);
+    for (int64_t i = task * j->block; i < block_end(j, task); i++) {
+        const float *row = (const float *)a->qkv + i * (a->q_heads + 2 * a->kv_heads) * dim;
+        const float *cs = a->cos_sin + (int64_t)a->positions[i] * dim;
+        float *q = (float *)a->q_out + i * a->q_heads * dim;
+        const int32_t page = a->slot[i] / SG_PAGE_TOKENS, token = a->slot[i] % SG_PAGE_TOKENS;
+        for (int32_t h = 0; h < a->q_heads; h++)
+            norm_rope(row + h * dim, a->q_norm, cs, dim, a->eps, q + h * dim);
+        for (int32_t h = 0; h < a->kv_heads; h++) {
+            float key[SG_MAX_HEAD_DIM], *to = sg__kv_at(kv, a->layer, page, h);
+            norm_rope(row + (a->q_heads + h) * dim, a->k_norm, cs, dim, a->eps, key);
+            for (int32_t d = 0; d < dim; d++) to[d * SG_PAGE_TOKENS + token] = key[d];
+            float *v = to + dim * SG_PAGE_TOKENS + token * pad;
+            memcpy(v, row + (a->q_heads + a->kv_heads + h) * dim, (size_t)dim * sizeof *v);
+            for (int32_t d = dim; d < pad; d++) v[d] = 0;
+        }
+    }
+}
