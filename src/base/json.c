@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include "base/json_scan.h"
 #include "base/utf8.h"
 #include <math.h>
 #include <stdio.h>
@@ -28,78 +29,113 @@ static enum sg_status fail_at(const char *text, size_t off, const char *where, i
     return sg_fail(err, SG_E_INPUT, "%s:%lld:%lld: %s", where, (long long)line, (long long)col, what);
 }
 
-/* cJSON strings are NUL-terminated, so an escaped NUL would silently cut one: refuse it up front. */
-static bool find_nul_escape(const char *s, size_t n, size_t *off) {
-    for (size_t i = 0; i + 5 < n; i++) {
-        if (s[i] != '\\') continue;
-        if (s[i + 1] == 'u' && !memcmp(s + i + 2, "0000", 4)) {
-            *off = i;
-            return true;
-        }
-        i++; /* skip what is escaped, a second backslash above all */
+/* A path that is too long for its place is cut, between characters. */
+static void put_path(const char *joined, char *out, size_t cap) {
+    size_t n = strlen(joined);
+    if (n >= cap) {
+        n = cap - 1;
+        while (n && ((unsigned char)joined[n] & 0xC0) == 0x80) n--;
     }
-    return false;
+    memcpy(out, joined, n);
+    out[n] = 0;
+}
+
+static void child_path(const struct sg_json *at, const char *key, char out[sizeof at->path]) {
+    char joined[sizeof at->path * 2];
+    snprintf(joined, sizeof joined, "%s%s%s", at->path, at->path[0] ? "." : "", key);
+    put_path(joined, out, sizeof at->path);
+}
+
+/* One step of the way down a document; only an error turns the chain into text. */
+struct step {
+    const struct step *up; /* NULL at the root */
+    const cJSON *node;
+    int64_t index; /* in an array, else -1 */
+};
+
+static void step_path(const struct step *s, struct sg_json *out) {
+    if (!s->up) return; /* the root has no name */
+    step_path(s->up, out);
+    struct sg_json at = *out;
+    if (s->index >= 0) *out = sg_json_element(&at, s->node, s->index);
+    else child_path(&at, s->node->string, out->path);
 }
 
 static int by_key(const void *a, const void *b) {
     return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
 }
 
-/* Duplicate keys and non-finite numbers anywhere; recursion is bounded by cJSON's nesting limit. */
-static enum sg_status check_tree(const cJSON *node, const char *where, int64_t line0, struct sg_err *err) {
-    if (cJSON_IsNumber(node) && !isfinite(node->valuedouble))
-        return sg_fail(err, SG_E_INPUT, "%s:%lld: a number is too large", where, (long long)line0);
-    size_t n = 0;
-    for (const cJSON *c = node->child; c; c = c->next) {
-        enum sg_status st = check_tree(c, where, line0, err);
+static enum sg_status fail_in_tree(const struct step *s, const char *where, int64_t line0, const char *what,
+                                   struct sg_err *err) {
+    struct sg_json at = {.where = where, .path = ""};
+    step_path(s, &at);
+    return sg_fail(err, SG_E_INPUT, "%s:%lld: %s %s", where, (long long)line0, at.path[0] ? at.path : "the value", what);
+}
+
+enum { FEW_KEYS = 16 };
+
+/* Finds a key that stands twice: pair by pair in the small objects of records, sorted in others. */
+static enum sg_status check_keys(const struct step *at, const char *where, int64_t line0, size_t n, struct sg_err *err) {
+    const cJSON *few[FEW_KEYS], **keys = few, *twice = NULL;
+    if (n > FEW_KEYS) {
+        enum sg_status st = SG_NEW(&keys, n, "keys", err);
         if (st != SG_OK) return st;
-        n++;
     }
-    if (!cJSON_IsObject(node) || n < 2) return SG_OK;
-    const cJSON **keys = NULL;
-    enum sg_status st = SG_NEW(&keys, n, "keys", err);
-    if (st != SG_OK) return st;
-    n = 0;
-    for (const cJSON *c = node->child; c; c = c->next) keys[n++] = c;
-    qsort(keys, n, sizeof *keys, by_key);
-    for (size_t i = 1; i < n && st == SG_OK; i++)
-        if (!strcmp(keys[i - 1]->string, keys[i]->string))
-            st = sg_fail(err, SG_E_INPUT, "%s:%lld: key \"%s\" stands twice in one object", where, (long long)line0,
-                         keys[i]->string);
-    free(keys);
-    return st;
+    size_t i = 0;
+    for (const cJSON *c = at->node->child; c; c = c->next) keys[i++] = c;
+    if (n > FEW_KEYS) {
+        qsort(keys, n, sizeof *keys, by_key);
+        for (i = 1; i < n && !twice; i++)
+            if (!strcmp(keys[i - 1]->string, keys[i]->string)) twice = keys[i];
+        free(keys);
+    } else {
+        for (i = 1; i < n && !twice; i++)
+            for (size_t k = 0; k < i && !twice; k++)
+                if (!strcmp(keys[k]->string, keys[i]->string)) twice = keys[i];
+    }
+    if (!twice) return SG_OK;
+    struct step down = {.up = at, .node = twice, .index = -1};
+    return fail_in_tree(&down, where, line0, "stands twice in one object", err);
+}
+
+/* Duplicate keys and non-finite numbers anywhere; recursion is bounded by cJSON's nesting limit. */
+static enum sg_status check_tree(const struct step *at, const char *where, int64_t line0, struct sg_err *err) {
+    if (cJSON_IsNumber(at->node) && !isfinite(at->node->valuedouble))
+        return fail_in_tree(at, where, line0, "is too large a number", err);
+    size_t n = 0;
+    bool array = cJSON_IsArray(at->node);
+    for (const cJSON *c = at->node->child; c; c = c->next, n++) {
+        struct step down = {.up = at, .node = c, .index = array ? (int64_t)n : -1};
+        enum sg_status st = check_tree(&down, where, line0, err);
+        if (st != SG_OK) return st;
+    }
+    return array || n < 2 ? SG_OK : check_keys(at, where, line0, n, err);
 }
 
 enum sg_status sg_json_parse(const char *text, size_t n, const char *where, int64_t line0, cJSON **out,
                              struct sg_err *err) {
     size_t off;
+    const char *why = NULL;
+    if (line0 == 1 && n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) { /* a byte order mark is no part of the text */
+        text += 3;
+        n -= 3;
+    }
     if (!sg_utf8_valid(text, n, &off)) return fail_at(text, off, where, line0, "invalid UTF-8", err);
-    const void *nul = memchr(text, 0, n);
-    if (nul)
-        return fail_at(text, (size_t)((const char *)nul - text), where, line0, "a NUL byte where JSON was expected", err);
-    if (find_nul_escape(text, n, &off)) return fail_at(text, off, where, line0, "\\u0000 is not accepted in strings", err);
-    const char *end = NULL;
-    cJSON *doc = cJSON_ParseWithLengthOpts(text, n, &end, 0);
-    if (!doc) return fail_at(text, end ? (size_t)(end - text) : n, where, line0, "broken JSON here", err);
-    for (off = (size_t)(end - text); off < n; off++)
-        if (!strchr(" \t\r\n", text[off])) {
-            cJSON_Delete(doc);
-            return fail_at(text, off, where, line0, "text after the end of the JSON value", err);
-        }
-    enum sg_status st = check_tree(doc, where, line0, err);
+    if (!sg__json_scan(text, n, &off, &why)) {
+        char what[80];
+        snprintf(what, sizeof what, "broken JSON: %s", why);
+        return fail_at(text, off, where, line0, what, err);
+    }
+    cJSON *doc = cJSON_ParseWithLength(text, n);
+    if (!doc) return sg_fail(err, SG_E_NOMEM, "%s:%lld: no memory for the JSON value", where, (long long)line0);
+    struct step root = {.up = NULL, .node = doc, .index = -1};
+    enum sg_status st = check_tree(&root, where, line0, err);
     if (st != SG_OK) {
         cJSON_Delete(doc);
         return st;
     }
     *out = doc;
     return SG_OK;
-}
-
-static void child_path(const struct sg_json *at, const char *key, char out[sizeof at->path]) {
-    char joined[sizeof at->path * 2];
-    snprintf(joined, sizeof joined, "%s%s%s", at->path, at->path[0] ? "." : "", key);
-    memcpy(out, joined, sizeof at->path - 1);
-    out[sizeof at->path - 1] = 0;
 }
 
 static const char *type_name(const cJSON *n) {
@@ -125,8 +161,7 @@ struct sg_json sg_json_element(const struct sg_json *at, const cJSON *element, i
     struct sg_json r = {.node = element, .where = at->where};
     char joined[sizeof at->path + 32];
     snprintf(joined, sizeof joined, "%s[%lld]", at->path, (long long)i);
-    memcpy(r.path, joined, sizeof r.path - 1);
-    r.path[sizeof r.path - 1] = 0;
+    put_path(joined, r.path, sizeof r.path);
     return r;
 }
 

@@ -12,8 +12,9 @@
 
 /* Parses text[0..n) (text[n] must be readable: any NUL-terminated buffer). `where` names it in errors
  * ("jobs/a.json" or "queries.jsonl"); `line0` is the line its first byte stands on (1 for a whole file).
- * *out is owned by the caller (cJSON_Delete). Refused: bad UTF-8, \u0000, duplicate keys, trailing text,
- * numbers that are not finite. */
+ * *out is owned by the caller (cJSON_Delete). Refused: bad UTF-8, anything that is not JSON to the letter
+ * (json_scan.h), duplicate keys, numbers that are not finite; SG_E_NOMEM when memory is out. A byte order
+ * mark at the start of line 1 is skipped. */
 enum sg_status sg_json_parse(const char *text, size_t n, const char *where, int64_t line0, cJSON **out,
                              struct sg_err *err);
 
