@@ -1,0 +1,32 @@
+/* l2norm - out[i][:] = x[i][:] / max(|x[i]|_2, 1e-12)
+ * x bf16 [n][cols], out f32 [n][cols]. 3 n cols flops; reads 2 n cols bytes, writes 4 n cols. A block per
+ * row; the sum of squares has an order that depends on cols alone. */
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/launch.h"
+
+template <bool WIDE>
+static __global__ void __launch_bounds__(512) l2norm_kernel(float *out, const bf16 *x, int32_t cols) {
+    SHARED(float, part, [16]);
+    const int64_t row = (int64_t)blockIdx.x * cols;
+    const int first = (int)threadIdx.x * 8, step = (int)blockDim.x * 8;
+    float squares = 0.0f;
+    for (int i = first; i < cols; i += step) {
+        float v[8];
+        load8<WIDE>(v, x + row + i, cols - i);
+        for (int j = 0; j < 8; j++) squares += v[j] * v[j];
+    }
+    const float norm = sqrtf(block_sum(squares, part));
+    const float scale = 1.0f / (norm < 1e-12f ? 1e-12f : norm); /* not fmaxf: it would hide a NaN */
+    for (int i = first; i < cols; i += step) {
+        float v[8];
+        load8<WIDE>(v, x + row + i, cols - i);
+        for (int j = 0; j < 8 && j < cols - i; j++) out[row + i + j] = v[j] * scale;
+    }
+}
+
+extern "C" int sg__launch_l2norm(float *out, const void *x, int32_t n, int32_t cols, void *stream) {
+    const int threads = sg__row_threads(cols);
+    if (sg__wide(cols, nullptr, x, nullptr))
+        return LAUNCH(l2norm_kernel<true>, n, threads, 0, stream, out, (const bf16 *)x, cols);
+    return LAUNCH(l2norm_kernel<false>, n, threads, 0, stream, out, (const bf16 *)x, cols);
+}

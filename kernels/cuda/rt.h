@@ -1,0 +1,69 @@
+/* rt - every call that the cuda backend makes to a device: memory, copies, one stream, events, graphs and the
+ * matrix product. Two implementations: rt_cuda.c on the CUDA runtime and cuBLASLt, tests/cuda/emu/rt_emu.cpp
+ * on the CPU. Private to kernels/cuda.
+ *
+ * Calls that return enum sg_status fail with SG_E_DEVICE (or SG_E_NOMEM) and a line that names the call. */
+#ifndef SG_KERNELS_CUDA_RT_H
+#define SG_KERNELS_CUDA_RT_H
+
+#include "base/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sg__rt;       /* one device and its stream; owned by the caller of open */
+struct sg__rt_graph; /* a recorded sequence of launches and copies */
+
+struct sg__rt_info {
+    char name[128]; /* "NVIDIA H100 80GB HBM3, driver 13.0" */
+    int64_t memory_bytes;
+    bool emulated; /* measurements say nothing; sizes may be small */
+};
+
+/* Device `ordinal`. SG_E_DEVICE with the reason where there is no driver, no such device, or no cuBLASLt. */
+enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info *info, struct sg_err *err);
+void sg__rt_close(struct sg__rt *rt); /* waits for the stream; NULL accepted */
+
+/* What kernel launchers take as their stream. */
+void *sg__rt_stream(struct sg__rt *rt);
+/* The text of an error code that a launcher returned. */
+const char *sg__rt_error(int code);
+
+enum sg_status sg__rt_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
+                            struct sg_err *err);
+void sg__rt_free(struct sg__rt *rt, void *p); /* NULL accepted; waits until the device is done with it */
+
+/* In stream order. src of upload may be reused when it returns; download waits for its bytes. */
+enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *err);
+enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, size_t bytes,
+                               struct sg_err *err);
+enum sg_status sg__rt_copy(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *err);
+enum sg_status sg__rt_clear(struct sg__rt *rt, void *dst, size_t bytes, struct sg_err *err); /* zeros */
+enum sg_status sg__rt_sync(struct sg__rt *rt, struct sg_err *err);
+
+/* y[m][n] = x[m][k] w[n][k]^T: bf16 inputs, float32 sums, y in bf16, or in float32 when y_f32. m must be a
+ * multiple of SG_RT_GEMM_ROWS. For one (n, k, y_f32) every call uses the same algorithm, without a split
+ * along k: a row of y depends on its row of x alone, whatever m is. */
+enum { SG_RT_GEMM_ROWS = 64 };
+enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
+                           int64_t n, int64_t k, struct sg_err *err);
+
+/* Marks in the stream, numbered from 0 to SG_RT_EVENTS - 1; `between` waits for the second. */
+enum { SG_RT_EVENTS = 2048 };
+enum sg_status sg__rt_mark(struct sg__rt *rt, int event, struct sg_err *err);
+enum sg_status sg__rt_between(struct sg__rt *rt, int first, int second, double *ns, struct sg_err *err);
+
+/* Between begin and end the stream records instead of running; arguments are kept as they were then. */
+enum sg_status sg__rt_record_begin(struct sg__rt *rt, struct sg_err *err);
+enum sg_status sg__rt_record_end(struct sg__rt *rt, struct sg__rt_graph **out, struct sg_err *err);
+enum sg_status sg__rt_replay(struct sg__rt *rt, struct sg__rt_graph *g, struct sg_err *err);
+void sg__rt_graph_free(struct sg__rt_graph *g); /* NULL accepted */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,83 @@
+/* tile - what both attention kernels share: rows of bf16 in shared memory, and one 16-key step of
+ * softmax(q k^T) v on tensor cores. */
+#ifndef SG_KERNELS_CUDA_TILE_CUH
+#define SG_KERNELS_CUDA_TILE_CUH
+
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/launch.h"
+
+/* A row of a tile is padded by 16 bytes: the 8 rows of an ldmatrix then lie in different banks. */
+enum { TILE_STRIDE = SG__HEAD_DIM + 8, CHUNKS = SG__HEAD_DIM / 8 };
+
+/* Queries of 16 rows as mma operands, read once from a tile. */
+static __device__ __forceinline__ void load_queries(uint32_t fq[SG__HEAD_DIM / 16][4], const bf16 *rows,
+                                                    int lane) {
+    UNROLL
+    for (int kk = 0; kk < SG__HEAD_DIM / 16; kk++)
+        ldmatrix_x4(fq[kk], rows + (lane & 15) * TILE_STRIDE + kk * 16 + (lane >> 4) * 8);
+}
+
+/* Key fragment of 16 keys and 16 dims from column d: b operands of keys 0-7 in fk[0..1], 8-15 in fk[2..3]. */
+static __device__ __forceinline__ void load_keys(uint32_t fk[4], const bf16 *rows, int d, int lane) {
+    ldmatrix_x4(fk, rows + ((lane & 7) + (lane >> 4) * 8) * TILE_STRIDE + d + (lane >> 3 & 1) * 8);
+}
+/* Value fragment of 16 keys and 16 dims from column d: dims 0-7 in fv[0..1], 8-15 in fv[2..3]. */
+static __device__ __forceinline__ void load_values(uint32_t fv[4], const bf16 *rows, int d, int lane) {
+    ldmatrix_x4_trans(fv, rows + (lane & 15) * TILE_STRIDE + d + (lane >> 4) * 8);
+}
+
+/* The running softmax of the two rows a lane holds of a 16-row tile: rows g = lane / 4 and g + 8; o[i] are
+ * its mma accumulators for dims 8 i. A row's four lanes agree on `top`; `sum` is each lane's own part. */
+struct softmax_rows {
+    float top[2], sum[2], o[SG__HEAD_DIM / 8][4];
+};
+static __device__ __forceinline__ void softmax_clear(softmax_rows *r) {
+    UNROLL
+    for (int i = 0; i < SG__HEAD_DIM / 8; i++)
+        for (int c = 0; c < 4; c++) r->o[i][c] = 0.0f;
+    for (int h = 0; h < 2; h++) r->top[h] = -INFINITY, r->sum[h] = 0.0f;
+}
+/* Takes in scores s[n][4] (accumulators of 8 keys each, -inf where masked) and turns them into exp(s - top).
+ * A row's state does not change, bit for bit, when all its scores are -inf: what a tile holds beyond a row's
+ * own keys does not matter. */
+template <int N> static __device__ __forceinline__ void softmax_step(softmax_rows *r, float s[N][4]) {
+    UNROLL
+    for (int h = 0; h < 2; h++) {
+        float top = r->top[h];
+        for (int i = 0; i < N; i++) top = nan_max(top, nan_max(s[i][2 * h], s[i][2 * h + 1]));
+        top = nan_max(top, __shfl_xor_sync(0xffffffffu, top, 1));
+        top = nan_max(top, __shfl_xor_sync(0xffffffffu, top, 2));
+        const float base = top == -INFINITY ? 0.0f : top, shrink = __expf(r->top[h] - base);
+        float sum = 0.0f;
+        for (int i = 0; i < N; i++)
+            for (int c = 2 * h; c < 2 * h + 2; c++) {
+                s[i][c] = __expf(s[i][c] - base);
+                sum += s[i][c];
+            }
+        r->sum[h] = r->sum[h] * shrink + sum;
+        r->top[h] = top;
+        for (int i = 0; i < SG__HEAD_DIM / 8; i++)
+            for (int c = 2 * h; c < 2 * h + 2; c++) r->o[i][c] *= shrink;
+    }
+}
+/* o += p v for 16 keys; p are two accumulators of softmax_step, rounded to bf16 as the operand. */
+static __device__ __forceinline__ void add_values(softmax_rows *r, const float p[2][4], const bf16 *rows,
+                                                  int lane) {
+    const uint32_t fp[4] = {bf_pack(p[0][0], p[0][1]), bf_pack(p[0][2], p[0][3]), bf_pack(p[1][0], p[1][1]),
+                            bf_pack(p[1][2], p[1][3])};
+    UNROLL
+    for (int d = 0; d < SG__HEAD_DIM / 16; d++) {
+        uint32_t fv[4];
+        load_values(fv, rows, d * 16, lane);
+        mma_m16n8k16_bf16(r->o[2 * d], fp, fv);
+        mma_m16n8k16_bf16(r->o[2 * d + 1], fp, fv + 2);
+    }
+}
+/* The four lanes' parts of a row's sum, together. */
+static __device__ __forceinline__ float row_sum(const softmax_rows *r, int h) {
+    float sum = r->sum[h];
+    sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+    return sum + __shfl_xor_sync(0xffffffffu, sum, 2);
+}
+
+#endif

@@ -1,0 +1,294 @@
+/* rt_emu - kernels/cuda/rt.h on the CPU: device memory that is NaN-filled and ends at a guard page (a red
+ * zone under ASan), streams that run at once or only when somebody waits, graphs as lists of closures. */
+#include "emu_internal.h"
+#include "kernels/cuda/rt.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace emu {
+void check_dynamic(const void *kernel, long long bytes); /* shared.cpp */
+}
+
+using operation = std::function<void()>;
+struct sg__rt_graph {
+    std::vector<operation> ops;
+};
+struct allocation {
+    void *p, *base;
+    size_t mapped, bytes;
+};
+struct sg__rt {
+    std::vector<operation> queue;
+    sg__rt_graph *recording;
+    std::vector<allocation> memory;
+    std::vector<double> marks;
+};
+/* The null stream of launches without a device, as tests of single kernels use it. */
+static sg__rt null_stream;
+static std::vector<sg__rt *> open_devices;
+
+static double now_ns(void) {
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* ---- who may touch device memory ---- */
+
+static void set_access(const allocation &a, bool on) {
+#ifdef __SANITIZE_ADDRESS__
+    if (on)
+        ASAN_UNPOISON_MEMORY_REGION(a.p, a.bytes);
+    else
+        ASAN_POISON_MEMORY_REGION(a.p, a.bytes);
+#else
+    mprotect(a.base, a.mapped - 4096, on ? PROT_READ | PROT_WRITE : PROT_NONE);
+#endif
+}
+static void open_memory(bool on) {
+    if (!emu::config().host_check) return;
+    for (sg__rt *rt : open_devices)
+        for (const allocation &a : rt->memory) set_access(a, on);
+}
+static void run(const operation &op) {
+    open_memory(true);
+    op();
+    open_memory(false);
+}
+static void submit(sg__rt *rt, operation op) {
+    if (rt->recording)
+        rt->recording->ops.push_back(std::move(op));
+    else if (emu::config().lazy)
+        rt->queue.push_back(std::move(op));
+    else
+        run(op);
+}
+static void drain(sg__rt *rt) {
+    std::vector<operation> q;
+    q.swap(rt->queue);
+    for (const operation &op : q) run(op);
+}
+
+namespace emu {
+
+int launch(const char *name, const void *kernel, dim3 grid, dim3 block, long long smem, void *stream,
+           operation body) {
+    const char *outer = kernel_name;
+    kernel_name = name;
+    if ((long long)block.x * block.y * block.z > MAX_THREADS || block.z > 64)
+        fail("block of %lld threads", (long long)block.x * block.y * block.z);
+    check_dynamic(kernel, smem);
+    kernel_name = outer;
+    submit(stream ? (sg__rt *)stream : &null_stream, [=]() { run_grid(name, grid, block, smem, body); });
+    return 0;
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(EMU_TSAN) && !defined(EMU_MSAN)
+static void on_signal(int sig, siginfo_t *info, void *) {
+    static char text[400];
+    const thread_view &v = *self;
+    const int n =
+        snprintf(text, sizeof text,
+                 "emulation: signal %d at address %p in kernel %s block (%u,%u,%u) thread (%u,%u,%u)%s\n",
+                 sig, info->si_addr, kernel_name, v.bid.x, v.bid.y, v.bid.z, v.tid.x, v.tid.y, v.tid.z,
+                 current == &host ? " [host code: a device pointer used on the host?]" : "");
+    if (n > 0 && write(2, text, (size_t)n) < 0) _exit(SG_EMU_EXIT_SIGNAL);
+    _exit(SG_EMU_EXIT_SIGNAL);
+}
+static void catch_signals(void) {
+    static char stack[65536];
+    stack_t alt = {};
+    alt.ss_sp = stack;
+    alt.ss_size = sizeof stack;
+    sigaltstack(&alt, nullptr);
+    struct sigaction sa = {};
+    sa.sa_sigaction = on_signal;
+    sa.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &sa, nullptr);
+    sigaction(SIGBUS, &sa, nullptr);
+}
+#else
+static void catch_signals(void) {
+}
+#endif
+
+} // namespace emu
+
+/* ---- the product ---- */
+
+/* Eight running sums per element, then their sum: an order that depends on k alone. */
+static float dot(const float *x, const float *w, int64_t k) {
+    float part[8] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + 8 <= k; i += 8)
+        for (int u = 0; u < 8; u++) part[u] += x[i + u] * w[i + u];
+    for (; i < k; i++) sum += x[i] * w[i];
+    for (int u = 0; u < 8; u++) sum += part[u];
+    return sum;
+}
+static void widen(std::vector<float> &f, const void *p, int64_t n) {
+    f.resize((size_t)n);
+    for (int64_t i = 0; i < n; i++) f[(size_t)i] = bf2f(((const bf16 *)p)[i]);
+}
+static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m, int64_t n, int64_t k) {
+    static std::vector<float> fx, fw;
+    widen(fx, x, m * k);
+    for (int64_t j = 0; j < n; j++) {
+        widen(fw, (const bf16 *)w + j * k, k);
+        for (int64_t i = 0; i < m; i++) {
+            const float sum = dot(&fx[(size_t)(i * k)], fw.data(), k);
+            if (y_f32)
+                ((float *)y)[i * n + j] = sum;
+            else
+                ((bf16 *)y)[i * n + j] = f2bf(sum);
+        }
+    }
+}
+
+extern "C" {
+
+enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info *info, struct sg_err *err) {
+    if (ordinal < 0 || ordinal > 7)
+        return sg_fail(err, SG_E_DEVICE, "cuda: device %d is not there, 8 (emulated) are", ordinal);
+    emu::config();
+    emu::catch_signals();
+    *out = new sg__rt();
+    (*out)->marks.resize(SG_RT_EVENTS);
+    open_devices.push_back(*out);
+    *info = {};
+    snprintf(info->name, sizeof info->name, "CUDA emulated on the CPU, device %d", ordinal);
+    info->memory_bytes = (int64_t)16 << 30;
+    info->emulated = true;
+    return SG_OK;
+}
+void sg__rt_close(struct sg__rt *rt) {
+    if (!rt) return;
+    drain(rt);
+    while (!rt->memory.empty()) sg__rt_free(rt, rt->memory.back().p);
+    for (size_t i = 0; i < open_devices.size(); i++)
+        if (open_devices[i] == rt) {
+            open_devices.erase(open_devices.begin() + (long)i);
+            break;
+        }
+    delete rt;
+}
+void *sg__rt_stream(struct sg__rt *rt) {
+    return rt;
+}
+const char *sg__rt_error(int) {
+    return "launch failed";
+}
+
+enum sg_status sg__rt_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
+                            struct sg_err *err) {
+    allocation a = {nullptr, nullptr, 0, bytes ? bytes : 1};
+#ifdef __SANITIZE_ADDRESS__
+    if (posix_memalign(&a.p, 256, a.bytes)) a.p = nullptr;
+    a.base = a.p;
+#else
+    const size_t aligned = (a.bytes + 255) & ~(size_t)255; /* what cudaMalloc promises */
+    a.mapped = ((aligned + 4095) & ~(size_t)4095) + 4096;
+    void *m = mmap(nullptr, a.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m != MAP_FAILED) {
+        a.base = m;
+        mprotect((char *)m + a.mapped - 4096, 4096, PROT_NONE);
+        a.p = (char *)m + a.mapped - 4096 - aligned;
+    }
+#endif
+    if (!a.p) return sg_fail(err, SG_E_NOMEM, "cuda: no %zu bytes of device memory for %s", bytes, what);
+    emu::poison(a.p, a.bytes);
+    rt->memory.push_back(a);
+    if (emu::config().host_check) set_access(a, false);
+    *out = a.p;
+    return SG_OK;
+}
+void sg__rt_free(struct sg__rt *rt, void *p) {
+    if (!p) return;
+    drain(rt);
+    for (size_t i = 0; i < rt->memory.size(); i++) {
+        const allocation a = rt->memory[i];
+        if (a.p != p) continue;
+#ifdef __SANITIZE_ADDRESS__
+        ASAN_UNPOISON_MEMORY_REGION(a.p, a.bytes);
+        free(a.p);
+#else
+        munmap(a.base, a.mapped);
+#endif
+        rt->memory.erase(rt->memory.begin() + (long)i);
+        return;
+    }
+    emu::fail("free of a pointer that is no device memory");
+}
+
+/* Copied now: the caller may change src as soon as this returns. */
+enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
+    if (!emu::config().lazy && !rt->recording) {
+        run([=] { memcpy(dst, src, bytes); });
+        return SG_OK;
+    }
+    const std::vector<char> kept((const char *)src, (const char *)src + bytes);
+    submit(rt, [=] { memcpy(dst, kept.data(), bytes); });
+    return SG_OK;
+}
+enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
+    drain(rt);
+    run([=] { memcpy(dst, src, bytes); });
+    return SG_OK;
+}
+enum sg_status sg__rt_copy(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
+    submit(rt, [=] { memcpy(dst, src, bytes); });
+    return SG_OK;
+}
+enum sg_status sg__rt_clear(struct sg__rt *rt, void *dst, size_t bytes, struct sg_err *) {
+    submit(rt, [=] { memset(dst, 0, bytes); });
+    return SG_OK;
+}
+enum sg_status sg__rt_sync(struct sg__rt *rt, struct sg_err *) {
+    drain(rt);
+    return SG_OK;
+}
+
+enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
+                           int64_t n, int64_t k, struct sg_err *err) {
+    if (m % SG_RT_GEMM_ROWS) return sg_fail(err, SG_E_INTERNAL, "cuda: product of %lld rows", (long long)m);
+    submit(rt, [=] { product(y, y_f32, x, w, m, n, k); });
+    return SG_OK;
+}
+
+enum sg_status sg__rt_mark(struct sg__rt *rt, int event, struct sg_err *) {
+    double *at = &rt->marks[(size_t)event];
+    submit(rt, [=] { *at = now_ns(); });
+    return SG_OK;
+}
+enum sg_status sg__rt_between(struct sg__rt *rt, int first, int second, double *ns, struct sg_err *) {
+    drain(rt);
+    *ns = rt->marks[(size_t)second] - rt->marks[(size_t)first];
+    return SG_OK;
+}
+
+enum sg_status sg__rt_record_begin(struct sg__rt *rt, struct sg_err *err) {
+    if (rt->recording) return sg_fail(err, SG_E_DEVICE, "cuda: the stream records already");
+    rt->recording = new sg__rt_graph();
+    return SG_OK;
+}
+enum sg_status sg__rt_record_end(struct sg__rt *rt, struct sg__rt_graph **out, struct sg_err *err) {
+    if (!rt->recording) return sg_fail(err, SG_E_DEVICE, "cuda: the stream does not record");
+    *out = rt->recording;
+    rt->recording = nullptr;
+    return SG_OK;
+}
+enum sg_status sg__rt_replay(struct sg__rt *rt, struct sg__rt_graph *g, struct sg_err *) {
+    submit(rt, [=] {
+        for (const operation &op : g->ops) op();
+    });
+    return SG_OK;
+}
+void sg__rt_graph_free(struct sg__rt_graph *g) {
+    delete g;
+}
+}
