@@ -1,0 +1,74 @@
+/* oom - makes the n-th allocation of the code under test fail, and counts what it does not give back. Include
+ * in the one source of a test that is linked with
+ *   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign,--wrap=free
+ * Calls inside shared libraries are not seen; cJSON's are, through its hooks. Not for threads. */
+#ifndef SG_TEST_OOM_H
+#define SG_TEST_OOM_H
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+int __real_posix_memalign(void **p, size_t align, size_t n);
+void __real_free(void *p);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+int __wrap_posix_memalign(void **p, size_t align, size_t n);
+void __wrap_free(void *p);
+
+static int64_t oom_countdown; /* allocations until one fails; 0 = never */
+static bool oom_hit;          /* one has failed since oom_arm */
+static int64_t oom_live;      /* blocks held */
+
+/* The n-th allocation from here on fails (once); 0 = none. */
+static inline void oom_arm(int64_t n) {
+    static cJSON_Hooks hooks = {.malloc_fn = __wrap_malloc, .free_fn = __wrap_free};
+    cJSON_InitHooks(&hooks);
+    oom_countdown = n;
+    oom_hit = false;
+}
+
+static inline bool oom_now(void) {
+    if (oom_countdown == 0 || --oom_countdown > 0) return false;
+    oom_hit = true;
+    errno = ENOMEM;
+    return true;
+}
+
+void *__wrap_malloc(size_t n) {
+    void *p = oom_now() ? NULL : __real_malloc(n);
+    oom_live += p != NULL;
+    return p;
+}
+
+void *__wrap_calloc(size_t n, size_t size) {
+    void *p = oom_now() ? NULL : __real_calloc(n, size);
+    oom_live += p != NULL;
+    return p;
+}
+
+void *__wrap_realloc(void *old, size_t n) {
+    bool had = old != NULL;
+    void *p = oom_now() ? NULL : __real_realloc(old, n);
+    oom_live += p && !had;
+    return p;
+}
+
+int __wrap_posix_memalign(void **p, size_t align, size_t n) {
+    int rc = oom_now() ? ENOMEM : __real_posix_memalign(p, align, n);
+    oom_live += rc == 0;
+    return rc;
+}
+
+void __wrap_free(void *p) {
+    oom_live -= p != NULL;
+    __real_free(p);
+}
+
+#endif

@@ -1,0 +1,155 @@
+/* Protects: a file is replaced whole or not at all, reading refuses what is not a plain file or too large,
+ * paths join as users expect. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "support/tmpdir.h"
+#include <dirent.h>
+#include <sys/stat.h>
+
+static size_t files_in(const char *dir) {
+    size_t n = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void assert_holds(const char *path, const char *text) {
+    struct sg_buf b = {0};
+    struct sg_err err = {0};
+    assert_int_equal(sg_file_read(path, 1000, &b, &err), SG_OK);
+    assert_string_equal(b.data, text);
+    sg_buf_free(&b);
+}
+
+static void a_write_replaces_the_file_and_leaves_nothing_beside_it(void **state) {
+    (void)state;
+    struct sg_err err = {0};
+    assert_int_equal(sg_dir_make(tmp_path("w"), &err), SG_OK);
+    assert_int_equal(sg_file_write_atomic(tmp_path("w/a"), "one", 3, &err), SG_OK);
+    assert_holds(tmp_path("w/a"), "one");
+    assert_int_equal(sg_file_write_atomic(tmp_path("w/a"), "three", 5, &err), SG_OK);
+    assert_holds(tmp_path("w/a"), "three");
+    assert_int_equal(sg_file_write_atomic(tmp_path("w/empty"), "", 0, &err), SG_OK);
+    assert_holds(tmp_path("w/empty"), "");
+    assert_int_equal(files_in(tmp_path("w")), 2);
+}
+
+static void a_failed_write_leaves_the_old_file(void **state) {
+    (void)state;
+    struct sg_err err = {0};
+    char want[400];
+    assert_int_equal(sg_file_write_atomic(tmp_path("gone/a"), "x", 1, &err), SG_E_IO);
+    snprintf(want, sizeof want, "%s.tmp.%ld: cannot create: No such file or directory", tmp_path("gone/a"),
+             (long)getpid());
+    assert_string_equal(err.text, want);
+    /* the last step fails: a folder stands where the file should go */
+    assert_int_equal(sg_dir_make(tmp_path("f/a/b"), &err), SG_OK);
+    assert_int_equal(sg_file_write_atomic(tmp_path("f/a"), "x", 1, &err), SG_E_IO);
+    assert_non_null(strstr(err.text, "cannot rename"));
+    assert_true(sg_dir_exists(tmp_path("f/a/b")));
+    assert_int_equal(files_in(tmp_path("f")), 1);
+    /* the device is full: /dev/full refuses every byte */
+    if (access("/dev/full", W_OK) == 0) {
+        FILE *full = fopen("/dev/full", "wb");
+        assert_non_null(full);
+        assert_int_equal(sg_fd_write(fileno(full), "x", 1, "/dev/full", &err), SG_E_IO);
+        assert_string_equal(err.text, "/dev/full: cannot write: No space left on device");
+        fclose(full);
+    }
+}
+
+static void reading_refuses_what_it_cannot_take(void **state) {
+    (void)state;
+    struct sg_err err = {0};
+    struct sg_buf b = {0};
+    char want[400];
+    assert_int_equal(sg_buf_str(&b, "before", &err), SG_OK);
+    assert_int_equal(sg_file_read(tmp_path("none"), 10, &b, &err), SG_E_INPUT);
+    snprintf(want, sizeof want, "%s: cannot open: No such file or directory", tmp_path("none"));
+    assert_string_equal(err.text, want);
+    assert_int_equal(sg_file_read(tmpdir, 10, &b, &err), SG_E_INPUT);
+    snprintf(want, sizeof want, "%s: is not a regular file", tmpdir);
+    assert_string_equal(err.text, want);
+    tmp_put("eleven", "12345678901");
+    assert_int_equal(sg_file_read(tmp_path("eleven"), 10, &b, &err), SG_E_INPUT);
+    snprintf(want, sizeof want, "%s: is 11 bytes long; at most 10 are accepted here", tmp_path("eleven"));
+    assert_string_equal(err.text, want);
+    assert_string_equal(b.data, "before");
+    assert_int_equal(b.len, 6);
+    assert_int_equal(sg_file_read(tmp_path("eleven"), 11, &b, &err), SG_OK);
+    assert_string_equal(b.data, "before12345678901");
+    sg_buf_free(&b);
+}
+
+static void maps_show_the_bytes(void **state) {
+    (void)state;
+    struct sg_err err = {0};
+    struct sg_map m = {0};
+    tmp_put("map", "abc");
+    tmp_put("nothing", "");
+    assert_int_equal(sg_map_open(tmp_path("map"), &m, &err), SG_OK);
+    assert_int_equal(m.size, 3);
+    assert_memory_equal(m.data, "abc", 3);
+    sg_map_close(&m);
+    sg_map_close(&m);
+    assert_int_equal(sg_map_open(tmp_path("nothing"), &m, &err), SG_OK);
+    assert_int_equal(m.size, 0);
+    assert_null(m.data);
+    sg_map_close(&m);
+    assert_int_equal(sg_map_open(tmp_path("none"), &m, &err), SG_E_INPUT);
+}
+
+static void folders_are_made_with_their_parents(void **state) {
+    (void)state;
+    struct sg_err err = {0};
+    assert_int_equal(sg_dir_make(tmp_path("x/y//z/"), &err), SG_OK);
+    assert_true(sg_dir_exists(tmp_path("x/y/z")));
+    assert_int_equal(sg_dir_make(tmp_path("x/y"), &err), SG_OK);
+    tmp_put("file", "");
+    assert_int_equal(sg_dir_make(tmp_path("file/sub"), &err), SG_E_IO);
+    assert_false(sg_file_exists(tmp_path("x")));
+    assert_false(sg_dir_exists(tmp_path("file")));
+}
+
+static void assert_join(const char *base, const char *name, const char *want) {
+    char *p = NULL;
+    assert_int_equal(sg_path_join(base, name, &p, NULL), SG_OK);
+    assert_string_equal(p, want);
+    free(p);
+}
+
+static void assert_dir(const char *path, const char *want) {
+    char *p = NULL;
+    assert_int_equal(sg_path_dir(path, &p, NULL), SG_OK);
+    assert_string_equal(p, want);
+    free(p);
+}
+
+static void paths_join_and_split(void **state) {
+    (void)state;
+    assert_join("a/b", "c", "a/b/c");
+    assert_join("a/b", "/c", "/c");
+    assert_join(".", "c", "c");
+    assert_dir("a/b", "a");
+    assert_dir("b", ".");
+    assert_dir("/b", "/");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_write_replaces_the_file_and_leaves_nothing_beside_it),
+        cmocka_unit_test(a_failed_write_leaves_the_old_file),
+        cmocka_unit_test(reading_refuses_what_it_cannot_take),
+        cmocka_unit_test(maps_show_the_bytes),
+        cmocka_unit_test(folders_are_made_with_their_parents),
+        cmocka_unit_test(paths_join_and_split),
+    };
+    return cmocka_run_group_tests(tests, tmpdir_make, tmpdir_remove);
+}
