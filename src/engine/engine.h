@@ -83,11 +83,13 @@ struct sg_engine_memory {
     int32_t pages;
 };
 enum sg_status sg_engine_plan(const struct sg_dev *dev, const struct sg_model *model,
-                              const struct sg_engine_options *opt, struct sg_engine_memory *out, struct sg_err *err);
+                              const struct sg_engine_options *opt, struct sg_engine_memory *out,
+                              struct sg_err *err);
 
 /* Takes all memory at once. dev and model are borrowed and must outlive the engine. */
 enum sg_status sg_engine_open(struct sg_dev *dev, struct sg_model *model, const struct sg_engine_options *opt,
-                              const struct sg_engine_hooks *hooks, struct sg_engine **out, struct sg_err *err);
+                              const struct sg_engine_hooks *hooks, struct sg_engine **out,
+                              struct sg_err *err);
 void sg_engine_close(struct sg_engine *e); /* NULL accepted; unfinished groups are dropped */
 
 /* Queues one group; prompt [n_prompt] is copied. keys[n_samples]: the random stream of each sample
@@ -112,10 +114,11 @@ void sg_engine_stats(const struct sg_engine *e, struct sg_engine_stats *out);
 /* Outside continuous batching, on the same model and kernels:
  * logits after the last token, f32 [vocab] (may be NULL), and logprobs[n] of each token given those before
  * it (logprobs[0] = NaN; may be NULL); host arrays owned by the caller. */
-enum sg_status sg_engine_score(struct sg_engine *e, const int32_t *ids, int32_t n, float *last_logits, float *logprobs,
-                               struct sg_err *err);
+enum sg_status sg_engine_score(struct sg_engine *e, const int32_t *ids, int32_t n, float *last_logits,
+                               float *logprobs, struct sg_err *err);
 /* L2-normalised hidden state of the last token after the final norm: out f32 [hidden]. */
-enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t n, float *out, struct sg_err *err);
+enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t n, float *out,
+                               struct sg_err *err);
 
 /* The random stream of one sample: a 64-bit hash of (seed, query id, model id, sample index), so that a
  * sample draws the same numbers wherever, whenever and beside whatever it is computed. The counter inside

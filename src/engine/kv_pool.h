@@ -1,0 +1,24 @@
+/* kv_pool - which KV pages are whose: a free list and a reference count per page. Pure: no device, no
+ * allocation after init. Pages are counted, not owned by groups, so that prompts can share them. */
+#ifndef SG_ENGINE_KV_POOL_H
+#define SG_ENGINE_KV_POOL_H
+
+#include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sg_kv_pool {
+    int32_t pages, n_free, peak; /* peak: most pages in use at once */
+    int32_t *free_list;          /* [pages], a stack of n_free page ids */
+    int32_t *refs;               /* [pages] */
+};
+enum sg_status sg_kv_pool_init(struct sg_kv_pool *p, int32_t pages, struct sg_err *err);
+void sg_kv_pool_free(struct sg_kv_pool *p); /* zeroed accepted */
+/* One page with one reference; -1 when there is none. */
+int32_t sg_kv_pool_get(struct sg_kv_pool *p);
+void sg_kv_pool_ref(struct sg_kv_pool *p, int32_t page);
+void sg_kv_pool_unref(struct sg_kv_pool *p, int32_t page);
+/* Host bytes of init, for plan. */
+int64_t sg_kv_pool_bytes(int32_t pages);
+
+#endif

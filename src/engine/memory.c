@@ -1,0 +1,124 @@
+/* memory - how large everything of an engine is, said before it is taken. */
+#include "engine/internal.h"
+
+#include <inttypes.h>
+
+/* What the general-purpose allocator and the alignment of device memory may add to one request. */
+enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 24 };
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static enum sg_status check_ids(const char *what, const int32_t *ids, int32_t n, int32_t vocab,
+                                struct sg_err *err) {
+    if (n < 0 || (n > 0 && !ids))
+        return sg_fail(err, SG_E_INTERNAL, "engine: %d %s ids, or NULL for them", n, what);
+    for (int32_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= vocab)
+            return sg_fail(err, SG_E_INPUT, "engine: %s id %d is outside the model's vocabulary of %d", what,
+                           ids[i], vocab);
+    return SG_OK;
+}
+
+static enum sg_status check_options(const struct sg_model *model, const struct sg_engine_options *o,
+                                    struct sg_err *err) {
+    const struct sg_sampling *s = &o->sampling;
+    const int32_t limit = sg_model_max_context(model), vocab = sg_model_config(model)->vocab;
+    if (o->max_batch_tokens < 16)
+        return sg_fail(err, SG_E_INPUT, "max_batch_tokens %d: expected at least 16", o->max_batch_tokens);
+    if (o->max_context < 1 || o->max_context > limit)
+        return sg_fail(err, SG_E_INPUT, "%s: a context of %d tokens: the model was opened for 1 to %d",
+                       sg_model_dir(model), o->max_context, limit);
+    if (o->max_samples < 1)
+        return sg_fail(err, SG_E_INPUT, "max_samples %d: expected at least 1", o->max_samples);
+    if (s->max_new_tokens < 1 || s->max_new_tokens > o->max_context)
+        return sg_fail(err, SG_E_INPUT, "max_new_tokens %d: expected 1 to the context of %d",
+                       s->max_new_tokens, o->max_context);
+    if (!(s->temperature == 0 || (s->temperature >= 1e-6 && s->temperature <= 1e6)))
+        return sg_fail(err, SG_E_INPUT, "temperature %g: expected 0, or 1e-6 to 1e6", s->temperature);
+    if (!(s->top_p > 0 && s->top_p <= 1) || s->top_k < 0)
+        return sg_fail(err, SG_E_INPUT, "top_p %g, top_k %d: expected 0 < top_p <= 1 and top_k >= 0",
+                       s->top_p, s->top_k);
+    enum sg_status st = check_ids("yes", o->yes_ids, o->n_yes, vocab, err);
+    return st != SG_OK ? st : check_ids("no", o->no_ids, o->n_no, vocab, err);
+}
+
+/* Logits of one slice stay near 64 MiB, but a slice has rows enough to keep a matrix product busy. */
+static int32_t logit_rows(int32_t vocab, int32_t most) {
+    const int64_t fit = ((int64_t)64 << 20) / ((int64_t)vocab * (int64_t)sizeof(float)) / 16 * 16;
+    return (int32_t)min64(max64(min64(fit, 256), 16), max64(most, 1));
+}
+
+static int64_t workspace(const struct sg_dev *dev, const struct sg_model *model,
+                         const struct sg_engine_options *o, const struct sg__sizes *z) {
+    const int64_t draws = z->batch.max_draws, rows = z->logit_rows;
+    int64_t bytes = (int64_t)sizeof(struct sg_engine);
+    bytes += (int64_t)sg_workspace_bytes(model, z->dev.max_rows);
+    bytes += (int64_t)sg_dev_reserve_bytes(dev, &z->dev);
+    bytes += rows * z->dev.vocab * (int64_t)sizeof(float);
+    bytes += (int64_t)sg_batcher_device_bytes(&z->batch) + (int64_t)sg_batcher_host_bytes(&z->batch);
+    bytes += sg_sched_bytes(&z->sched) + sg_kv_pool_bytes(z->pages);
+    bytes += 2 * (draws + rows) * (int64_t)(sizeof(int32_t) + sizeof(float));
+    bytes += (int64_t)(o->n_yes + o->n_no + z->dev.hidden) * (int64_t)sizeof(int32_t);
+    bytes += (int64_t)o->max_samples * (int64_t)sizeof(struct sg_sample_out);
+    return bytes + ALLOCATIONS * ALLOCATION_SLACK;
+}
+
+enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model *model,
+                                const struct sg_engine_options *o, struct sg__sizes *out,
+                                struct sg_err *err) {
+    const struct sg_config *c = sg_model_config(model);
+    enum sg_status st = check_options(model, o, err);
+    if (st != SG_OK) return st;
+    struct sg__sizes z = {.page_bytes = (int64_t)sg_kv_page_bytes(dev, c->layers, c->kv_heads, c->head_dim)};
+    const int64_t pages = o->kv_cache_bytes / z.page_bytes;
+    if (pages < 1)
+        return sg_fail(err, SG_E_INPUT,
+                       "a KV cache of %" PRId64 " bytes: one page of this model takes %" PRId64
+                       "; raise kv_cache_mib",
+                       o->kv_cache_bytes, z.page_bytes);
+    z.pages = (int32_t)min64(pages, INT32_MAX / SG_PAGE_TOKENS);
+    /* More rows make a step longer, not a token cheaper, once the products are bound by arithmetic. */
+    const int32_t decode_cap = sg_dev_info(dev)->host_memory ? 256 : 1024;
+    z.sched = (struct sg_sched_limits){
+        .max_rows = o->max_batch_tokens,
+        .max_decode_rows = (int32_t)min64(min64(o->max_batch_tokens, decode_cap), z.pages),
+        .max_samples = o->max_samples,
+        .max_new_tokens = o->sampling.max_new_tokens,
+    };
+    const int32_t groups = sg_sched_max_groups(&z.sched);
+    z.logit_rows = logit_rows(c->vocab, (int32_t)max64(groups, z.sched.max_rows));
+    z.batch = (struct sg_batch_limits){.max_rows = z.sched.max_rows,
+                                       .max_decode_rows = z.sched.max_decode_rows,
+                                       .max_groups = groups,
+                                       .max_draws = groups,
+                                       .pages = z.pages,
+                                       .logit_rows = z.logit_rows};
+    z.dev = (struct sg_limits){.max_rows = z.sched.max_rows,
+                               .max_decode_rows = z.sched.max_decode_rows,
+                               .max_logit_rows = z.logit_rows,
+                               .max_draws = groups,
+                               .max_context = o->max_context};
+    sg_model_limits(model, &z.dev);
+    z.workspace_bytes = workspace(dev, model, o, &z);
+    *out = z;
+    return SG_OK;
+}
+
+enum sg_status sg_engine_plan(const struct sg_dev *dev, const struct sg_model *model,
+                              const struct sg_engine_options *opt, struct sg_engine_memory *out,
+                              struct sg_err *err) {
+    struct sg__sizes z;
+    const enum sg_status st = sg__engine_sizes(dev, model, opt, &z, err);
+    if (st != SG_OK) return st;
+    *out = (struct sg_engine_memory){.kv_bytes = z.pages * z.page_bytes,
+                                     .workspace_bytes = z.workspace_bytes,
+                                     .weight_bytes = sg_model_device_bytes(model),
+                                     .pages = z.pages};
+    return SG_OK;
+}

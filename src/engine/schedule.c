@@ -1,0 +1,273 @@
+#include "engine/schedule.h"
+
+#include "base/mem.h"
+#include <stdlib.h>
+#include <string.h>
+
+static int32_t min32(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+static int32_t max32(int32_t a, int32_t b) {
+    return a > b ? a : b;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+int32_t sg_sched_max_groups(const struct sg_sched_limits *lim) {
+    /* Groups enter while their open samples fit the decode rows, or alone. */
+    return max32(lim->max_decode_rows, lim->max_samples);
+}
+
+int64_t sg_sched_bytes(const struct sg_sched_limits *lim) {
+    return (int64_t)sg_sched_max_groups(lim) * (int64_t)sizeof(struct sg_chunk) +
+           (int64_t)lim->max_decode_rows * (int64_t)sizeof(struct sg_row);
+}
+
+enum sg_status sg_sched_init(struct sg_sched *s, const struct sg_sched_limits *lim, struct sg_kv_pool *pool,
+                             struct sg_err *err) {
+    enum sg_status st;
+    memset(s, 0, sizeof *s);
+    s->lim = *lim;
+    s->pool = pool;
+    s->usual = min32(lim->max_new_tokens, 256); /* until answers tell */
+    SG_TRY(SG_NEW(&s->step.chunks, sg_sched_max_groups(lim), "prompt chunks", err));
+    SG_TRY(SG_NEW(&s->step.decode, lim->max_decode_rows, "decode rows", err));
+out:
+    if (st != SG_OK) sg_sched_free(s);
+    return st;
+}
+
+static void free_list(struct sg_seq_list *l) {
+    while (l->head) {
+        struct sg_seq *seq = l->head;
+        sg_seq_list_remove(l, seq);
+        sg_seq_free(seq);
+    }
+}
+
+void sg_sched_free(struct sg_sched *s) {
+    free_list(&s->queue);
+    free_list(&s->running);
+    free(s->step.chunks);
+    free(s->step.decode);
+    memset(s, 0, sizeof *s);
+}
+
+/* ---- pages ------------------------------------------------------------------------------------------ */
+
+/* The last token of an answer is never fed back, so it takes no slot. */
+static int32_t suffix_pages(int32_t tokens) {
+    return sg_pages_for(tokens - 1);
+}
+
+int64_t sg_sched_pages_alone(const struct sg_sched *s, int32_t n_prompt) {
+    return (int64_t)sg_pages_for(n_prompt) + suffix_pages(s->lim.max_new_tokens);
+}
+
+static int32_t usual_pages(const struct sg_sched *s) {
+    return max32(1, suffix_pages((int32_t)s->usual + 1));
+}
+
+/* Pages that the running groups are still expected to take. */
+static int64_t expected_growth(const struct sg_sched *s) {
+    const int32_t usual = usual_pages(s);
+    int64_t pages = (int64_t)(s->n_open - s->n_live) * usual;
+    for (const struct sg_seq *seq = s->running.head; seq; seq = seq->next)
+        for (int32_t i = 0; i < seq->n_samples && seq->n_live; i++)
+            if (seq->samples[i].state == SG_SAMPLE_LIVE) pages += max32(1, usual - seq->samples[i].n_pages);
+    return pages;
+}
+
+static void release_suffix(struct sg_sched *s, struct sg_seq_sample *a) {
+    for (int32_t i = 0; i < a->n_pages; i++) sg_kv_pool_unref(s->pool, a->pages[i]);
+    a->n_pages = 0;
+}
+
+static void release_prompt(struct sg_sched *s, struct sg_seq *seq) {
+    for (int32_t i = 0; i < seq->n_prompt_pages; i++) sg_kv_pool_unref(s->pool, seq->prompt_pages[i]);
+    seq->n_prompt_pages = 0;
+}
+
+/* ---- going back ------------------------------------------------------------------------------------- */
+
+/* A live sample starts again from its first token once there is room. */
+static void take_back_sample(struct sg_sched *s, struct sg_seq *seq, struct sg_seq_sample *a) {
+    release_suffix(s, a);
+    a->n_tokens = 1;
+    a->state = SG_SAMPLE_READY;
+    a->replay = true;
+    seq->n_live--;
+    s->n_live--;
+}
+
+/* A whole group goes back to the head of the queue; finished samples keep their answers. */
+static void send_back(struct sg_sched *s, struct sg_seq *seq) {
+    for (int32_t i = 0; i < seq->n_samples; i++) {
+        struct sg_seq_sample *a = &seq->samples[i];
+        if (a->state == SG_SAMPLE_DONE) continue;
+        release_suffix(s, a);
+        a->n_tokens = 0;
+        a->state = SG_SAMPLE_WAITS;
+        a->replay = false; /* it draws its first token again, and the hook sees that */
+    }
+    release_prompt(s, seq);
+    s->n_live -= seq->n_live;
+    s->n_open -= seq->n_samples - seq->n_done;
+    seq->n_live = seq->n_prefilled = 0;
+    sg_seq_list_remove(&s->running, seq);
+    sg_seq_list_push_front(&s->queue, seq);
+    s->restarts++;
+}
+
+/* Frees pages for sample `i` of seq at the cost of the youngest group, or, when that is seq itself, of its
+ * last live sample. False when sample i itself had to go. */
+static bool make_room(struct sg_sched *s, struct sg_seq *seq, int32_t i) {
+    struct sg_seq *youngest = s->running.tail;
+    if (youngest != seq) {
+        send_back(s, youngest);
+        return true;
+    }
+    for (int32_t k = seq->n_samples - 1; k > i; k--)
+        if (seq->samples[k].state == SG_SAMPLE_LIVE) {
+            take_back_sample(s, seq, &seq->samples[k]);
+            return true;
+        }
+    if (seq->samples[i].state == SG_SAMPLE_LIVE) take_back_sample(s, seq, &seq->samples[i]);
+    return false;
+}
+
+/* Pages for every token of the sample that has to be in the cache when its last one is fed. */
+static bool hold_pages(struct sg_sched *s, struct sg_seq *seq, int32_t i) {
+    struct sg_seq_sample *a = &seq->samples[i];
+    while (a->n_pages < sg_pages_for(a->n_tokens)) {
+        const int32_t page = sg_kv_pool_get(s->pool);
+        if (page >= 0)
+            a->pages[a->n_pages++] = page;
+        else if (!make_room(s, seq, i))
+            return false;
+    }
+    return true;
+}
+
+/* ---- one step --------------------------------------------------------------------------------------- */
+
+static void add_row(struct sg_step *step, struct sg_seq *seq, int32_t sample) {
+    if (!step->n_decode || step->decode[step->n_decode - 1].seq != seq) step->n_groups++;
+    step->decode[step->n_decode++] = (struct sg_row){.seq = seq, .sample = sample};
+    step->n_rows++;
+}
+
+/* A ready sample may start when its usual length finds room, or when nobody else is moving at all. */
+static bool may_start(const struct sg_sched *s) {
+    if (s->n_live == 0) return true;
+    const int64_t waiting = (int64_t)(s->n_open - s->n_live) * usual_pages(s);
+    return s->pool->n_free >= expected_growth(s) - waiting + usual_pages(s);
+}
+
+static void add_group_rows(struct sg_sched *s, struct sg_seq *seq) {
+    for (int32_t i = 0; i < seq->n_samples && s->step.n_decode < s->lim.max_decode_rows; i++)
+        if (seq->samples[i].state == SG_SAMPLE_LIVE && hold_pages(s, seq, i)) add_row(&s->step, seq, i);
+    for (int32_t i = 0; i < seq->n_samples && s->n_live < s->lim.max_decode_rows; i++) {
+        struct sg_seq_sample *a = &seq->samples[i];
+        if (a->state != SG_SAMPLE_READY || !may_start(s)) continue;
+        if (!hold_pages(s, seq, i)) return;
+        a->state = SG_SAMPLE_LIVE;
+        seq->n_live++;
+        s->n_live++;
+        add_row(&s->step, seq, i);
+    }
+}
+
+static void add_chunk(struct sg_sched *s, struct sg_seq *seq) {
+    struct sg_step *step = &s->step;
+    const int32_t n = min32(seq->n_prompt - seq->n_prefilled, s->lim.max_rows - step->n_rows);
+    if (n <= 0) return;
+    step->chunks[step->n_chunks++] = (struct sg_chunk){.seq = seq, .pos0 = seq->n_prefilled, .n = n};
+    step->n_rows += n;
+}
+
+static bool fits(const struct sg_sched *s, int32_t n_prompt, int32_t n_samples) {
+    if (s->running.n == 0) return true;
+    if (s->n_open + n_samples > s->lim.max_decode_rows) return false;
+    const int64_t need = sg_pages_for(n_prompt) + (int64_t)n_samples * usual_pages(s);
+    return s->pool->n_free >= expected_growth(s) + need;
+}
+
+/* The head of the queue begins to run, with the pages of its whole prompt. */
+static bool admit(struct sg_sched *s) {
+    struct sg_seq *seq = s->queue.head;
+    if (!seq || !fits(s, seq->n_prompt, seq->n_samples - seq->n_done)) return false;
+    const int32_t need = sg_pages_for(seq->n_prompt);
+    if (need > s->pool->n_free) return false; /* somebody outside the schedule holds pages */
+    for (int32_t i = 0; i < need; i++) seq->prompt_pages[i] = sg_kv_pool_get(s->pool);
+    seq->n_prompt_pages = need;
+    sg_seq_list_remove(&s->queue, seq);
+    sg_seq_list_push(&s->running, seq);
+    s->n_open += seq->n_samples - seq->n_done;
+    return true;
+}
+
+bool sg_sched_next(struct sg_sched *s) {
+    struct sg_step *step = &s->step;
+    step->n_rows = step->n_chunks = step->n_decode = step->n_groups = 0;
+    /* make_room takes groups from the tail only: `seq` stays in the list until it has been passed */
+    for (struct sg_seq *seq = s->running.head; seq; seq = seq->next) add_group_rows(s, seq);
+    for (struct sg_seq *seq = s->running.head; seq; seq = seq->next) add_chunk(s, seq);
+    while (step->n_rows < s->lim.max_rows && admit(s)) add_chunk(s, s->running.tail);
+    return step->n_rows > 0;
+}
+
+void sg_sched_submit(struct sg_sched *s, struct sg_seq *seq) {
+    sg_seq_list_push(&s->queue, seq);
+}
+
+bool sg_sched_has_room(const struct sg_sched *s, int32_t n_prompt, int32_t n_samples) {
+    return s->queue.n == 0 && fits(s, n_prompt, n_samples);
+}
+
+/* ---- what the step did ------------------------------------------------------------------------------ */
+
+void sg_sched_prefilled(struct sg_sched *s, struct sg_seq *seq, int32_t n) {
+    (void)s;
+    seq->n_prefilled += n;
+    SG_ASSERT(seq->n_prefilled <= seq->n_prompt);
+}
+
+void sg_sched_token(struct sg_sched *s, struct sg_seq *seq, int32_t sample, int32_t token, float p_yes) {
+    struct sg_seq_sample *a = &seq->samples[sample];
+    SG_ASSERT(a->state == SG_SAMPLE_LIVE || a->state == SG_SAMPLE_WAITS);
+    SG_ASSERT(a->n_tokens < s->lim.max_new_tokens);
+    if (a->state == SG_SAMPLE_WAITS) a->state = SG_SAMPLE_READY;
+    a->tokens[a->n_tokens] = token;
+    a->p_yes[a->n_tokens] = p_yes;
+    a->n_tokens++;
+}
+
+bool sg_sched_finish_sample(struct sg_sched *s, struct sg_seq *seq, int32_t sample, enum sg_finish finish) {
+    struct sg_seq_sample *a = &seq->samples[sample];
+    SG_ASSERT(a->state != SG_SAMPLE_DONE);
+    release_suffix(s, a);
+    if (a->state == SG_SAMPLE_LIVE) {
+        seq->n_live--;
+        s->n_live--;
+    }
+    a->state = SG_SAMPLE_DONE;
+    a->finish = finish;
+    seq->n_done++;
+    s->n_open--;
+    s->usual += (a->n_tokens - s->usual) / 64;
+    if (seq->n_done < seq->n_samples) return false;
+    release_prompt(s, seq);
+    sg_seq_list_remove(&s->running, seq);
+    return true;
+}
+
+void sg_sched_drop(struct sg_sched *s, struct sg_seq *seq) {
+    for (int32_t i = 0; i < seq->n_samples; i++) release_suffix(s, &seq->samples[i]);
+    release_prompt(s, seq);
+    s->n_live -= seq->n_live;
+    s->n_open -= seq->n_samples - seq->n_done;
+    seq->n_live = 0;
+    sg_seq_list_remove(&s->running, seq);
+}

@@ -1,0 +1,132 @@
+/* score - one sequence at a time on the engine's model, pool and workspace: log-probabilities, embeddings. */
+#include "engine/internal.h"
+
+#include "base/mem.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+/* A sequence without samples that holds its pages; the caller gives it back with drop. */
+static enum sg_status hold(struct sg_engine *e, const int32_t *ids, int32_t n, struct sg_seq **out,
+                           struct sg_err *err) {
+    const int32_t vocab = e->config->vocab, need = n > 0 ? sg_pages_for(n) : 0;
+    if (n < 1) return sg_fail(err, SG_E_INPUT, "ids is empty: expected at least one token");
+    if (n > e->max_context)
+        return sg_fail(err, SG_E_INPUT, "%d tokens exceed the context of %d tokens", n, e->max_context);
+    for (int32_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= vocab)
+            return sg_fail(err, SG_E_INPUT, "ids[%d] = %d is outside the vocabulary of %d of %s", i, ids[i],
+                           vocab, sg_model_dir(e->model));
+    if (need > e->pool.n_free)
+        return sg_fail(err, SG_E_NOMEM,
+                       "%d tokens take %d KV pages of %" PRId64 " bytes, %d are free: raise kv_cache_mib", n,
+                       need, e->size.page_bytes, e->pool.n_free);
+    struct sg_seq *seq = NULL;
+    const enum sg_status st = sg_seq_new(0, ids, n, NULL, 0, 0, &seq, err);
+    if (st != SG_OK) return st;
+    for (int32_t i = 0; i < need; i++) seq->prompt_pages[i] = sg_kv_pool_get(&e->pool);
+    seq->n_prompt_pages = need;
+    *out = seq;
+    return SG_OK;
+}
+
+static void drop(struct sg_engine *e, struct sg_seq *seq) {
+    if (!seq) return;
+    for (int32_t i = 0; i < seq->n_prompt_pages; i++) sg_kv_pool_unref(&e->pool, seq->prompt_pages[i]);
+    sg_seq_free(seq);
+}
+
+/* The next chunk of seq through the model. */
+static enum sg_status run_chunk(struct sg_engine *e, struct sg_seq *seq, bool all_out, const void **hidden,
+                                struct sg_err *err) {
+    const int32_t left = seq->n_prompt - seq->n_prefilled, most = e->size.sched.max_rows;
+    struct sg_chunk chunk = {.seq = seq, .pos0 = seq->n_prefilled, .n = left < most ? left : most};
+    const struct sg_step step = {.n_rows = chunk.n, .n_chunks = 1, .chunks = &chunk};
+    enum sg_status st = sg_batcher_build(&e->batcher, &step, all_out, err);
+    if (st == SG_OK) st = sg_model_forward(e->model, e->kv, &e->ws, &e->batcher.batch, hidden, err);
+    if (st == SG_OK) seq->n_prefilled += chunk.n;
+    return st;
+}
+
+static enum sg_status not_finite(const struct sg_engine *e, int32_t place, const char *what,
+                                 struct sg_err *err) {
+    return sg_fail(err, SG_E_INPUT,
+                   "%s: the %s after %d tokens is not finite: the checkpoint holds NaN or infinite weights",
+                   sg_model_dir(e->model), what, place);
+}
+
+/* Log-probabilities from hidden rows [first, first + n), which stand at positions pos0.. of the sequence. */
+static enum sg_status score_rows(struct sg_engine *e, const struct sg_seq *seq, const void *hidden,
+                                 int32_t first, int32_t n, int32_t pos0, float *logprobs,
+                                 struct sg_err *err) {
+    const int32_t vocab = e->config->vocab;
+    enum sg_status st;
+    SG_TRY(sg_model_logits(e->model, hidden, first, n, e->logits, err));
+    if (!logprobs) goto out;
+    for (int32_t i = 0; i < n; i++)
+        e->target[i] = pos0 + i + 1 < seq->n_prompt ? seq->prompt[pos0 + i + 1] : 0;
+    SG_TRY(sg_dev_upload(e->dev, e->d_target, e->target, (size_t)n * sizeof *e->target, err));
+    SG_TRY(sg_op_logprob(e->dev, e->logits, e->d_target, n, vocab, e->d_logprob, err));
+    SG_TRY(sg_dev_download(e->dev, e->logprob, e->d_logprob, (size_t)n * sizeof *e->logprob, err));
+    for (int32_t i = 0; i < n; i++) {
+        if (isnan(e->logprob[i])) return not_finite(e, pos0 + i + 1, "logits", err);
+        if (pos0 + i + 1 < seq->n_prompt) logprobs[pos0 + i + 1] = e->logprob[i];
+    }
+out:
+    return st;
+}
+
+/* One chunk, all its rows (or, without logprobs, the last row of the last chunk). */
+static enum sg_status score_chunk(struct sg_engine *e, struct sg_seq *seq, float *last_logits,
+                                  float *logprobs, struct sg_err *err) {
+    const int32_t pos0 = seq->n_prefilled, slice = e->size.logit_rows, vocab = e->config->vocab;
+    const void *hidden;
+    enum sg_status st;
+    SG_TRY(run_chunk(e, seq, logprobs != NULL, &hidden, err));
+    const int32_t n = e->batcher.batch.n_out;
+    int32_t rows = 0;
+    for (int32_t first = 0; first < n; first += slice) {
+        rows = n - first < slice ? n - first : slice;
+        SG_TRY(score_rows(e, seq, hidden, first, rows, pos0 + first, logprobs, err));
+    }
+    if (last_logits && n && seq->n_prefilled == seq->n_prompt) {
+        const float *row = e->logits + (size_t)(rows - 1) * (size_t)vocab;
+        SG_TRY(sg_dev_download(e->dev, last_logits, row, (size_t)vocab * sizeof *row, err));
+        for (int32_t i = 0; i < vocab; i++)
+            if (!isfinite(last_logits[i])) return not_finite(e, seq->n_prompt, "logits", err);
+    }
+out:
+    return st;
+}
+
+enum sg_status sg_engine_score(struct sg_engine *e, const int32_t *ids, int32_t n, float *last_logits,
+                               float *logprobs, struct sg_err *err) {
+    enum sg_status st;
+    struct sg_seq *seq = NULL;
+    SG_TRY(hold(e, ids, n, &seq, err));
+    if (logprobs) logprobs[0] = NAN;
+    while (seq->n_prefilled < n) SG_TRY(score_chunk(e, seq, last_logits, logprobs, err));
+out:
+    drop(e, seq);
+    return st;
+}
+
+enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t n, float *out,
+                               struct sg_err *err) {
+    enum sg_status st;
+    struct sg_seq *seq = NULL;
+    const void *hidden = NULL;
+    const int32_t width = e->config->hidden;
+    SG_TRY(hold(e, ids, n, &seq, err));
+    while (seq->n_prefilled < n) SG_TRY(run_chunk(e, seq, false, &hidden, err));
+    SG_TRY(sg_op_l2norm(e->dev, hidden, 1, width, e->d_row, err));
+    SG_TRY(sg_dev_download(e->dev, out, e->d_row, (size_t)width * sizeof *out, err));
+    for (int32_t i = 0; i < width; i++)
+        if (!isfinite(out[i])) {
+            st = not_finite(e, n, "embedding", err);
+            goto out;
+        }
+out:
+    drop(e, seq);
+    return st;
+}
