@@ -15,7 +15,13 @@ struct sg_frontier_axis {
     const char *units, *long_name;
 };
 
-enum sg_frontier_type { SG_FRONTIER_F64, SG_FRONTIER_I64, SG_FRONTIER_I32, SG_FRONTIER_U8, SG_FRONTIER_STRING };
+enum sg_frontier_type {
+    SG_FRONTIER_F64,
+    SG_FRONTIER_I64,
+    SG_FRONTIER_I32,
+    SG_FRONTIER_U8,
+    SG_FRONTIER_STRING
+};
 
 struct sg_frontier_var {
     const char *name;
@@ -33,6 +39,7 @@ struct sg_frontier_attr {
 /* Through a temporary name; an existing file survives any failure. */
 enum sg_status sg_frontier_file_write(const char *path, const struct sg_frontier_axis *axes, int32_t n_axes,
                                       const struct sg_frontier_var *vars, int32_t n_vars,
-                                      const struct sg_frontier_attr *attrs, int32_t n_attrs, struct sg_err *err);
+                                      const struct sg_frontier_attr *attrs, int32_t n_attrs,
+                                      struct sg_err *err);
 
 #endif

@@ -14,6 +14,18 @@
 /* Where prompt_tokens come from: the outcomes' measured usage, or this estimator's own tokenizer. */
 enum sg_prompt_source { SG_PROMPT_MEASURED = 0, SG_PROMPT_COUNTED = 1 };
 
+/* How the run went: written to /runtime, no part of the digest, not read back. Zeroed: nothing is known.
+ * Arrays are owned by the struct sg_results (free), strings by its `strings`. */
+struct sg_runtime {
+    char *started_at; /* UTC, ISO 8601 */
+    double seconds;   /* wall time of the last run of the job; a resumed run counts from its restart */
+    int64_t cells, prompt_tokens, output_tokens; /* computed by that run, all ranks; prompts as prefilled */
+    int64_t n_ranks;
+    char **host, **device;                    /* [n_ranks] */
+    int64_t *rank_cells, *rank_output_tokens; /* [n_ranks] */
+    double *rank_busy_seconds;                /* [n_ranks] */
+};
+
 struct sg_results {
     int64_t n_queries, n_models, n_samples;
     /* coordinates; strings live in `strings` */
@@ -27,10 +39,10 @@ struct sg_results {
     int32_t *votes_yes, *votes_no, *votes_unparsed;
     double *length_mean, *length_sd; /* tokens */
     double *cost;                    /* USD a call, as estimated */
-    int32_t *prompt_tokens;
-    uint8_t *prompt_source; /* enum sg_prompt_source */
-    int64_t *output_tokens; /* the estimator's own, all samples */
-    int32_t *status;        /* enum sg_status of a failed cell, 0 otherwise; -1 never computed */
+    int32_t *prompt_tokens;          /* -1 unknown: never computed and not measured */
+    uint8_t *prompt_source;          /* enum sg_prompt_source */
+    int64_t *output_tokens;          /* the estimator's own, all samples */
+    int32_t *status;                 /* enum sg_status of a failed cell, 0 otherwise; -1 never computed */
     /* truth; NULL when the run had no outcomes. true_correct: 1, 0, -1 unknown; the others NaN there */
     int8_t *true_correct;
     double *true_length, *true_cost;
@@ -44,14 +56,23 @@ struct sg_results {
     float *sample_p_yes;
     int32_t *sample_tokens;
     uint8_t *sample_finish;
-    /* provenance */
+    /* [cells] sg_results_text_digest of each cell's texts; NULL when the run kept none. The texts themselves
+     * stay in the file: sg_results_texts_open */
+    struct sg_digest *text_digest;
+    /* why cells failed, in cell order; may name hosts and files, so it is outside the digest */
+    int64_t n_failures;
+    int64_t *failure_cell; /* [n_failures] */
+    char **failure_reason; /* [n_failures] */
+    /* provenance; each may be NULL */
     char *name, *job_text, *fingerprint, *version, *finished_at;
-    struct sg_digest digest; /* of everything above but provenance */
+    struct sg_digest digest; /* of everything above but failures and provenance */
+    struct sg_runtime runtime;
     struct sg_arena strings; /* owns all strings */
 };
 
-/* Which parts to load. */
-enum { SG_RESULTS_CELLS = 1, SG_RESULTS_SAMPLES = 2 };
+/* Which parts to load. VERIFY: recompute the digest (needs the samples, loads them) and compare it with the
+ * stored one: SG_E_CORRUPT when they differ. */
+enum { SG_RESULTS_CELLS = 1, SG_RESULTS_SAMPLES = 2, SG_RESULTS_VERIFY = 4 };
 
 /* Reads a results file. SG_E_INPUT when it is not an HDF5 file or not a results file of ours (says what was
  * found), SG_E_UNSUPPORTED for a newer format version (says both), SG_E_CORRUPT for shapes that do not agree
@@ -64,11 +85,29 @@ void sg_results_free(struct sg_results *r); /* zeroed accepted */
  * r->strings. */
 enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t n_models, int64_t n_samples,
                                 bool with_truth, struct sg_err *err);
+/* Allocates the per-rank arrays of r->runtime, zeroed. */
+enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, struct sg_err *err);
 
-/* Recomputes the digest from the columns; sg_results_read's `digest` is the stored one. */
+/* Recomputes the digest from the columns; sg_results_read's `digest` is the stored one. Columns that are not
+ * loaded are missing from it: load CELLS | SAMPLES. The texts enter through text_digest. */
 struct sg_digest sg_results_digest(const struct sg_results *r);
 
-/* Writes the file through a temporary name; an existing file survives any failure. */
+/* Writes the file through a temporary name; an existing file survives any failure. The digest written is
+ * sg_results_digest(r), whatever r->digest says. Without texts: text_digest must be NULL (see
+ * results_writer.h for the streaming form that keeps them). */
 enum sg_status sg_results_write(const char *path, const struct sg_results *r, struct sg_err *err);
+
+/* Texts of a results file. */
+struct sg_results_texts; /* owned by the caller of open */
+/* *out = NULL (and SG_OK) when the file holds none. */
+enum sg_status sg_results_texts_open(const char *path, struct sg_results_texts **out, struct sg_err *err);
+/* Appends one sample's text to buf; empty for cells that were not computed. cell = query * n_models + model.
+ */
+enum sg_status sg_results_texts_get(const struct sg_results_texts *t, int64_t cell, int64_t sample,
+                                    struct sg_buf *buf, struct sg_err *err);
+void sg_results_texts_close(struct sg_results_texts *t); /* NULL accepted */
+/* One text: open, get, close. SG_E_INPUT when the file holds none. */
+enum sg_status sg_results_text(const char *path, int64_t cell, int64_t sample, struct sg_buf *buf,
+                               struct sg_err *err);
 
 #endif

@@ -1,0 +1,254 @@
+#include "store/results.h"
+
+#include "store/schema.h"
+#include <stdlib.h>
+#include <string.h>
+
+static enum sg_status check_format(const struct sg_h5_in *in, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_arena a = {0};
+    char *format = NULL;
+    int64_t version = 0;
+    SG_TRY(sg_h5_get_str(in, "/", "format", &format, &a, err));
+    if (!format || strcmp(format, SG_RESULTS_FORMAT) != 0) {
+        st = sg_fail(err, SG_E_INPUT,
+                     "%s: is not a results file: its attribute 'format' is %s%s%s, expected \"%s\"", in->path,
+                     format ? "\"" : "", format ? format : "absent", format ? "\"" : "", SG_RESULTS_FORMAT);
+        goto out;
+    }
+    SG_TRY(sg_h5_get_i64(in, "/", "format_version", &version, err));
+    if (version < 1)
+        st = sg_fail(err, SG_E_INPUT, "%s: has no format_version", in->path);
+    else if (version > SG_RESULTS_VERSION)
+        st = sg_fail(err, SG_E_UNSUPPORTED,
+                     "%s: results format version %lld, this build reads up to version %d", in->path,
+                     (long long)version, SG_RESULTS_VERSION);
+out:
+    sg_arena_free(&a);
+    return st;
+}
+
+static enum sg_status axis(const struct sg_h5_in *in, const char *name, int64_t *n, struct sg_err *err) {
+    int rank;
+    int64_t dims[SG_H5_MAX_RANK];
+    enum sg_status st = sg_h5_shape(in, name, &rank, dims, err);
+    if (st != SG_OK) return st;
+    if (rank != 1)
+        return sg_fail(err, SG_E_CORRUPT, "%s: '%s' has %d axes, expected 1", in->path, name, rank);
+    *n = dims[0];
+    return SG_OK;
+}
+
+/* Before memory is taken on the word of a damaged file: do the columns really have the size the axes claim?
+ */
+static enum sg_status check_sizes(const struct sg_h5_in *in, const struct sg_results *r, struct sg_err *err) {
+    int rank;
+    int64_t dims[SG_H5_MAX_RANK];
+    enum sg_status st = sg_h5_shape(in, "valid", &rank, dims, err);
+    if (st != SG_OK) return st;
+    if (rank != 2 || dims[0] != r->n_queries || dims[1] != r->n_models)
+        return sg_fail(err, SG_E_CORRUPT, "%s: 'valid' is not of shape (query %lld, model %lld)", in->path,
+                       (long long)r->n_queries, (long long)r->n_models);
+    st = sg__results_sizes(r->n_queries, r->n_models, r->n_samples, err);
+    if (st != SG_OK) return sg_fail(err, SG_E_CORRUPT, "%s: has an empty or impossible grid", in->path);
+    return SG_OK;
+}
+
+static enum sg_status read_column(const struct sg_h5_in *in, const struct sg__column *c, struct sg_results *r,
+                                  struct sg_err *err) {
+    const int64_t cell[] = {r->n_queries, r->n_models, r->n_samples};
+    const bool there = sg_h5_has(in, c->var.name);
+    if (!there && c->need == SG_NEED_TRUTH) return SG_OK;
+    enum sg_status st = sg__column_new(r, c, err);
+    if (st != SG_OK || (!there && c->need == SG_NEED_OPTIONAL)) return st;
+    return sg_h5_read(in, c->var.name, c->var.type, c->var.rank,
+                      c->axes == SG_AXES_MODEL ? &r->n_models : cell, sg__column_data(r, c), err);
+}
+
+static enum sg_status read_text_digests(const struct sg_h5_in *in, struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t cells = r->n_queries * r->n_models, dims[] = {cells, 2};
+    uint64_t *words = NULL;
+    if (!sg_h5_has(in, "texts/digest")) return SG_OK;
+    SG_TRY(SG_NEW(&words, 2 * cells, "text digests", err));
+    SG_TRY(SG_NEW(&r->text_digest, cells, "text digests", err));
+    SG_TRY(sg_h5_read(in, "texts/digest", SG_H5_U64, 2, dims, words, err));
+    for (int64_t i = 0; i < cells; i++)
+        r->text_digest[i] = (struct sg_digest){words[2 * i], words[2 * i + 1]};
+out:
+    free(words);
+    return st;
+}
+
+static enum sg_status read_failures(const struct sg_h5_in *in, struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t n;
+    if (!sg_h5_has(in, "failures")) return SG_OK;
+    SG_TRY(axis(in, "failures/cell", &n, err));
+    if (n > r->n_queries * r->n_models) {
+        st = sg_fail(err, SG_E_CORRUPT, "%s: has more failures than cells", in->path);
+        goto out;
+    }
+    SG_TRY(SG_NEW(&r->failure_cell, n, "failures", err));
+    SG_TRY(SG_NEW(&r->failure_reason, n, "failures", err));
+    SG_TRY(sg_h5_read(in, "failures/cell", SG_H5_I64, 1, &n, r->failure_cell, err));
+    SG_TRY(sg_h5_read_strings(in, "failures/reason", n, r->failure_reason, &r->strings, err));
+    for (int64_t i = 0; i < n; i++)
+        if (r->failure_cell[i] < 0 || r->failure_cell[i] >= r->n_queries * r->n_models) {
+            st = sg_fail(err, SG_E_CORRUPT, "%s: failures/cell holds cell %lld of %lld", in->path,
+                         (long long)r->failure_cell[i], (long long)(r->n_queries * r->n_models));
+            goto out;
+        }
+    r->n_failures = n;
+out:
+    return st;
+}
+
+static enum sg_status read_provenance(const struct sg_h5_in *in, struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *digest = NULL;
+    SG_TRY(sg_h5_get_str(in, "provenance", "name", &r->name, &r->strings, err));
+    SG_TRY(sg_h5_get_str(in, "provenance", "version", &r->version, &r->strings, err));
+    SG_TRY(sg_h5_get_str(in, "provenance", "fingerprint", &r->fingerprint, &r->strings, err));
+    SG_TRY(sg_h5_get_str(in, "provenance", "finished_at", &r->finished_at, &r->strings, err));
+    SG_TRY(sg_h5_get_str(in, "provenance", "digest", &digest, &r->strings, err));
+    SG_TRY(sg_h5_read_text(in, "provenance/job", &r->job_text, &r->strings, err));
+    if (digest && !sg_digest_from_hex(digest, &r->digest))
+        st = sg_fail(err, SG_E_CORRUPT, "%s: provenance.digest is not 32 hex digits", in->path);
+out:
+    return st;
+}
+
+static enum sg_status read_all(const struct sg_h5_in *in, unsigned parts, struct sg_results *r,
+                               struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(check_format(in, err));
+    SG_TRY(axis(in, "query", &r->n_queries, err));
+    SG_TRY(axis(in, "model", &r->n_models, err));
+    if (sg_h5_has(in, "sample")) SG_TRY(axis(in, "sample", &r->n_samples, err));
+    SG_TRY(check_sizes(in, r, err));
+    SG_TRY(SG_NEW(&r->query, r->n_queries, "queries", err));
+    SG_TRY(SG_NEW(&r->category, r->n_queries, "categories", err));
+    SG_TRY(SG_NEW(&r->model, r->n_models, "models", err));
+    SG_TRY(sg_h5_read_strings(in, "query", r->n_queries, r->query, &r->strings, err));
+    SG_TRY(sg_h5_read_strings(in, "model", r->n_models, r->model, &r->strings, err));
+    if (sg_h5_has(in, "category"))
+        SG_TRY(sg_h5_read_strings(in, "category", r->n_queries, r->category, &r->strings, err));
+    else
+        for (int64_t q = 0; q < r->n_queries; q++)
+            SG_TRY(sg_arena_dup(&r->strings, "", 0, &r->category[q], err));
+
+    bool truth = false;
+    for (int i = 0; i < sg__n_columns; i++) {
+        const struct sg__column *c = &sg__columns[i];
+        const unsigned part = c->axes == SG_AXES_SAMPLE ? SG_RESULTS_SAMPLES : SG_RESULTS_CELLS;
+        if (c->axes != SG_AXES_MODEL && !(parts & part)) continue;
+        if (c->axes == SG_AXES_SAMPLE && !r->n_samples) continue;
+        SG_TRY(read_column(in, c, r, err));
+        truth = truth || (c->need == SG_NEED_TRUTH && sg__column_data(r, c));
+    }
+    if (truth && (!r->true_correct || !r->true_length || !r->true_cost)) {
+        st =
+            sg_fail(err, SG_E_CORRUPT, "%s: has only some of true_correct, true_length, true_cost", in->path);
+        goto out;
+    }
+    if (parts & SG_RESULTS_SAMPLES) SG_TRY(read_text_digests(in, r, err));
+    SG_TRY(read_failures(in, r, err));
+    SG_TRY(read_provenance(in, r, err));
+out:
+    return st;
+}
+
+enum sg_status sg_results_read(const char *path, unsigned parts, struct sg_results *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_h5_in in = {.file = -1};
+    struct sg_results r = {0};
+    if (parts & SG_RESULTS_VERIFY) parts |= SG_RESULTS_CELLS | SG_RESULTS_SAMPLES;
+    SG_TRY(sg_h5_open(path, &in, err));
+    SG_TRY(read_all(&in, parts, &r, err));
+    if (parts & SG_RESULTS_VERIFY && !sg_digest_equal(r.digest, sg_results_digest(&r))) {
+        st = sg_fail(err, SG_E_CORRUPT,
+                     "%s: its contents do not have the digest it states: damaged or edited", path);
+        goto out;
+    }
+    *out = r;
+    memset(&r, 0, sizeof r);
+out:
+    sg_results_free(&r);
+    sg_h5_close(&in);
+    return st;
+}
+
+/* ---- texts ---- */
+
+struct sg_results_texts {
+    struct sg_h5_in in;
+    int64_t n_samples, n_cells, total; /* total: bytes of all texts */
+    int64_t *offset;                   /* [n_cells * n_samples + 1] */
+};
+
+void sg_results_texts_close(struct sg_results_texts *t) {
+    if (!t) return;
+    sg_h5_close(&t->in);
+    free(t->offset);
+    free(t);
+}
+
+enum sg_status sg_results_texts_open(const char *path, struct sg_results_texts **out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_results_texts *t = NULL;
+    int64_t queries = 0, models = 0, n, offsets;
+    SG_TRY(SG_NEW(&t, 1, "texts", err));
+    SG_TRY(sg_h5_open(path, &t->in, err));
+    SG_TRY(check_format(&t->in, err));
+    *out = NULL;
+    if (!sg_h5_has(&t->in, "texts/bytes")) goto out;
+    SG_TRY(axis(&t->in, "query", &queries, err));
+    SG_TRY(axis(&t->in, "model", &models, err));
+    SG_TRY(axis(&t->in, "sample", &t->n_samples, err));
+    SG_TRY(axis(&t->in, "texts/bytes", &t->total, err));
+    SG_TRY(axis(&t->in, "texts/offset", &offsets, err));
+    if (sg__results_sizes(queries, models, t->n_samples, NULL) != SG_OK ||
+        (n = queries * models * t->n_samples) != offsets - 1) {
+        st = sg_fail(err, SG_E_CORRUPT, "%s: 'texts/offset' does not have one text per sample", path);
+        goto out;
+    }
+    t->n_cells = queries * models;
+    SG_TRY(SG_NEW(&t->offset, offsets, "text offsets", err));
+    SG_TRY(sg_h5_read(&t->in, "texts/offset", SG_H5_I64, 1, &offsets, t->offset, err));
+    for (int64_t i = 0; i < offsets; i++)
+        if (t->offset[i] < (i ? t->offset[i - 1] : 0) || t->offset[i] > t->total) {
+            st = sg_fail(err, SG_E_CORRUPT, "%s: 'texts/offset' is out of order or out of bounds at %lld",
+                         path, (long long)i);
+            goto out;
+        }
+    *out = t;
+    return SG_OK;
+out:
+    sg_results_texts_close(t);
+    return st;
+}
+
+enum sg_status sg_results_texts_get(const struct sg_results_texts *t, int64_t cell, int64_t sample,
+                                    struct sg_buf *buf, struct sg_err *err) {
+    if (cell < 0 || cell >= t->n_cells || sample < 0 || sample >= t->n_samples)
+        return sg_fail(err, SG_E_INPUT, "%s: there is no cell %lld with sample %lld", t->in.path,
+                       (long long)cell, (long long)sample);
+    const int64_t i = cell * t->n_samples + sample, begin = t->offset[i], n = t->offset[i + 1] - begin;
+    enum sg_status st = SG_GROW(&buf->data, &buf->cap, buf->len + (size_t)n + 1, "text", err);
+    if (st != SG_OK) return st;
+    st = sg_h5_read_part(&t->in, "texts/bytes", SG_H5_U8, begin, n, buf->data + buf->len, err);
+    if (st == SG_OK) buf->len += (size_t)n;
+    buf->data[buf->len] = 0;
+    return st;
+}
+
+enum sg_status sg_results_text(const char *path, int64_t cell, int64_t sample, struct sg_buf *buf,
+                               struct sg_err *err) {
+    struct sg_results_texts *t = NULL;
+    enum sg_status st = sg_results_texts_open(path, &t, err);
+    if (st == SG_OK && !t) st = sg_fail(err, SG_E_INPUT, "%s: holds no texts (output.texts was off)", path);
+    if (st == SG_OK) st = sg_results_texts_get(t, cell, sample, buf, err);
+    sg_results_texts_close(t);
+    return st;
+}

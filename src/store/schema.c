@@ -1,0 +1,143 @@
+#include "store/schema.h"
+
+#include "engine/engine.h" /* SG_FINISH_LIST alone: the names of the finish codes */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int32_t yes_no[] = {0, 1};
+static const int32_t unknown_no_yes[] = {-1, 0, 1};
+#define FINISH_CODE(code, name) code,
+static const int32_t finish_codes[] = {SG_FINISH_LIST(FINISH_CODE)};
+#undef FINISH_CODE
+#define FINISH_NAME(code, name) " " name
+static const char finish_names[] = SG_FINISH_LIST(FINISH_NAME);
+#undef FINISH_NAME
+/* Words, so the names of enum sg_status with their blanks do not serve. */
+static const int32_t status_codes[] = {
+    -1,      SG_OK,      SG_E_USAGE, SG_E_INPUT,   SG_E_UNSUPPORTED, SG_E_CORRUPT, SG_E_MISMATCH,
+    SG_E_IO, SG_E_NOMEM, SG_E_BUSY,  SG_E_PARTIAL, SG_E_DEVICE,      SG_E_STOPPED, SG_E_INTERNAL};
+static const char status_names[] = "never_computed ok usage bad_input unsupported corrupt mismatch io_error "
+                                   "out_of_memory busy incomplete device_error stopped internal_error";
+_Static_assert(sizeof status_codes / sizeof *status_codes == SG_STATUS_COUNT + 1,
+               "a status has no word in results.h5");
+
+#define COUNT(a)    (int)(sizeof(a) / sizeof *(a))
+#define AXES_MODEL  .rank = 1, .axes = {"model"}
+#define AXES_CELL   .rank = 2, .axes = {"query", "model"}
+#define AXES_SAMPLE .rank = 3, .axes = {"query", "model", "sample"}
+#define COLUMN(AX, field, h5name, h5type, need_, fill_, units_, long_, ...)                                  \
+    {                                                                                                        \
+        .offset = offsetof(struct sg_results, field), .axes = SG_##AX, .need = need_, .fill = fill_,         \
+        .var = {                                                                                             \
+            .name = h5name,                                                                                  \
+            .type = h5type,                                                                                  \
+            AX,                                                                                              \
+            .units = units_,                                                                                 \
+            .long_name = long_,                                                                              \
+            __VA_ARGS__                                                                                      \
+        }                                                                                                    \
+    }
+#define FLAGS(values, meanings) .n_flags = COUNT(values), .flag_values = values, .flag_meanings = meanings
+#define NO_FLAGS                .n_flags = 0
+
+/* clang-format off */
+const struct sg__column sg__columns[] = {
+    COLUMN(AXES_MODEL, price_input, "input_price", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD per million tokens",
+           "price of prompt tokens", NO_FLAGS),
+    COLUMN(AXES_MODEL, price_output, "output_price", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD per million tokens",
+           "price of completion tokens", NO_FLAGS),
+
+    COLUMN(AXES_CELL, valid, "valid", SG_H5_U8, SG_NEED_ALWAYS, 0, NULL,
+           "1 where the cell was computed and a sample of it parsed", FLAGS(yes_no, "missing present")),
+    COLUMN(AXES_CELL, p_correct, "p_correct", SG_H5_F64, SG_NEED_ALWAYS, 0, "1",
+           "estimated probability that the model answers correctly (mean p_yes of the samples)", NO_FLAGS),
+    COLUMN(AXES_CELL, votes_yes, "votes_yes", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
+           "samples that say correct: yes", NO_FLAGS),
+    COLUMN(AXES_CELL, votes_no, "votes_no", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
+           "samples that say correct: no", NO_FLAGS),
+    COLUMN(AXES_CELL, votes_unparsed, "votes_unparsed", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
+           "samples without a well-formed verdict", NO_FLAGS),
+    COLUMN(AXES_CELL, length_mean, "length_mean", SG_H5_F64, SG_NEED_ALWAYS, 0, "tokens",
+           "estimated completion length, mean of the parsed samples", NO_FLAGS),
+    COLUMN(AXES_CELL, length_sd, "length_sd", SG_H5_F64, SG_NEED_ALWAYS, 0, "tokens",
+           "standard deviation of the samples' lengths (n - 1; 0 for one sample)", NO_FLAGS),
+    COLUMN(AXES_CELL, cost, "cost", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD",
+           "estimated cost of the call: prompt_tokens and length_mean at the model's prices", NO_FLAGS),
+    COLUMN(AXES_CELL, prompt_tokens, "prompt_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
+           "prompt tokens of the query as the model bills them (-1 unknown)", NO_FLAGS),
+    COLUMN(AXES_CELL, prompt_source, "prompt_source", SG_H5_U8, SG_NEED_OPTIONAL, SG_PROMPT_COUNTED, NULL,
+           "where prompt_tokens come from: measured usage of the outcomes, or the estimator's tokenizer",
+           FLAGS(yes_no, "measured counted")),
+    COLUMN(AXES_CELL, output_tokens, "output_tokens", SG_H5_I64, SG_NEED_ALWAYS, 0, "tokens",
+           "tokens the estimator wrote for this cell, all samples", NO_FLAGS),
+    COLUMN(AXES_CELL, status, "status", SG_H5_I32, SG_NEED_OPTIONAL, -1, NULL, "why the cell failed",
+           FLAGS(status_codes, status_names)),
+
+    COLUMN(AXES_CELL, true_correct, "true_correct", SG_H5_I8, SG_NEED_TRUTH, -1, NULL,
+           "whether the model's answer was correct", FLAGS(unknown_no_yes, "unknown incorrect correct")),
+    COLUMN(AXES_CELL, true_length, "true_length", SG_H5_F64, SG_NEED_TRUTH, 0, "tokens",
+           "completion tokens of the model's answer", NO_FLAGS),
+    COLUMN(AXES_CELL, true_cost, "true_cost", SG_H5_F64, SG_NEED_TRUTH, 0, "USD", "cost of the model's answer", NO_FLAGS),
+
+    COLUMN(AXES_CELL, knn_correct, "knn_correct", SG_H5_F64, SG_NEED_OPTIONAL, 0, "1",
+           "baseline: correctness of the 6 nearest anchors, weights similarity^2", NO_FLAGS),
+    COLUMN(AXES_CELL, knn_length, "knn_length", SG_H5_F64, SG_NEED_OPTIONAL, 0, "tokens",
+           "baseline: completion length of the 6 nearest anchors, weights similarity^2", NO_FLAGS),
+    COLUMN(AXES_CELL, anchor_correct, "anchor_correct", SG_H5_F64, SG_NEED_OPTIONAL, 0, "1",
+           "baseline: mean correctness of the model on the anchors of the query's category", NO_FLAGS),
+    COLUMN(AXES_CELL, anchor_length, "anchor_length", SG_H5_F64, SG_NEED_OPTIONAL, 0, "tokens",
+           "baseline: mean completion length of the model on the anchors of the query's category", NO_FLAGS),
+
+    COLUMN(AXES_SAMPLE, sample_correct, "sample_correct", SG_H5_I8, SG_NEED_ALWAYS, -1, NULL, "the sample's answer",
+           FLAGS(unknown_no_yes, "unparsed no yes")),
+    COLUMN(AXES_SAMPLE, sample_length, "sample_length", SG_H5_I64, SG_NEED_ALWAYS, -1, "tokens",
+           "completion length the sample predicts (-1 unparsed)", NO_FLAGS),
+    COLUMN(AXES_SAMPLE, sample_p_yes, "sample_p_yes", SG_H5_F32, SG_NEED_ALWAYS, 0, "1",
+           "probability of yes at the sample's answer", NO_FLAGS),
+    COLUMN(AXES_SAMPLE, sample_tokens, "sample_tokens", SG_H5_I32, SG_NEED_ALWAYS, 0, "tokens",
+           "tokens the estimator wrote", NO_FLAGS),
+    COLUMN(AXES_SAMPLE, sample_finish, "sample_finish", SG_H5_U8, SG_NEED_ALWAYS, 0, NULL, "why the sample ended",
+           FLAGS(finish_codes, finish_names + 1)),
+};
+/* clang-format on */
+const int sg__n_columns = COUNT(sg__columns);
+
+enum sg_status sg__results_sizes(int64_t n_queries, int64_t n_models, int64_t n_samples, struct sg_err *err) {
+    int64_t cells, all;
+    if (n_queries < 1 || n_models < 1 || n_samples < 0 ||
+        __builtin_mul_overflow(n_queries, n_models, &cells) ||
+        __builtin_mul_overflow(cells, n_samples + 1, &all) || all > INT64_MAX / 16)
+        return sg_fail(err, SG_E_INPUT, "a grid of %lld queries x %lld models x %lld samples is not possible",
+                       (long long)n_queries, (long long)n_models, (long long)n_samples);
+    return SG_OK;
+}
+
+enum sg_status sg__column_new(struct sg_results *r, const struct sg__column *c, struct sg_err *err) {
+    const int64_t n = sg__column_len(r, c);
+    void *p = NULL;
+    enum sg_status st = sg_new(&p, (size_t)n, sg_h5_type_bytes(c->var.type), c->var.name, err);
+    if (st != SG_OK) return st;
+    sg__column_set(r, c, p);
+    switch (c->var.type) {
+    case SG_H5_F64:
+        for (int64_t i = 0; i < n; i++) ((double *)p)[i] = NAN;
+        break;
+    case SG_H5_F32:
+        for (int64_t i = 0; i < n; i++) ((float *)p)[i] = NAN;
+        break;
+    case SG_H5_I32:
+        for (int64_t i = 0; i < n; i++) ((int32_t *)p)[i] = c->fill;
+        break;
+    case SG_H5_I64:
+        for (int64_t i = 0; i < n; i++) ((int64_t *)p)[i] = c->fill;
+        break;
+    case SG_H5_I8:
+    case SG_H5_U8:
+        memset(p, c->fill, (size_t)n);
+        break;
+    default:
+        SG_ASSERT(!"no column has this type");
+    }
+    return SG_OK;
+}

@@ -1,0 +1,80 @@
+/* schema - the layout of results.h5, format version 1. The list of columns is data (schema.c): allocation,
+ * writing, reading and the digest all walk it.
+ *
+ * Root group: what xarray.open_dataset(path, engine="h5netcdf") shows.
+ *   attributes  format = "scope-grid results", format_version (i64), title, Conventions = "CF-1.10",
+ *               coordinates = "category input_price output_price" (xarray makes these coordinates too)
+ *   query       string (query)    ids, in the order of the job's queries
+ *   model       string (model)    ids, in the order of the portfolio
+ *   sample      i32 (sample)      0 .. n-1; absent when the run kept no samples
+ *   category    string (query)    "" where the input has none
+ *   input_price, output_price     f64 (model), USD per million tokens
+ *   columns of SG_AXES_CELL       (query, model)
+ *   columns of SG_AXES_SAMPLE     (query, model, sample)
+ * Floats are NaN where there is nothing; coded integers carry flag_values and flag_meanings.
+ * Strings are variable-length UTF-8. Large datasets are chunked, shuffled, deflated, with Fletcher-32 sums.
+ *
+ * Group texts (when the job says output.texts): the analyses and verdicts as the estimator wrote them.
+ *   bytes       u8 (byte)         all texts end to end, in order of (query, model, sample); UTF-8
+ *   offset      i64 (text)        n_cells * n_samples + 1 values: text i is bytes[offset[i] .. offset[i + 1])
+ *   digest      u64 (cell, word)  per cell {hi, lo} of sg_results_text_digest
+ *
+ * Group failures: one entry a failed cell, in cell order; absent when none failed.
+ *   cell i64 (failure), reason string (failure); not part of the digest: reasons may name hosts and files
+ *
+ * Group provenance: job (string: the whole job as JSON) and attributes name, version, fingerprint, digest,
+ *   finished_at (UTC, ISO 8601).
+ * Group runtime: how it was computed; nothing here is part of the digest. Attributes seconds, cells,
+ *   prompt_tokens, output_tokens, started_at; datasets over (rank): host, device (strings), rank_cells,
+ *   rank_output_tokens (i64), rank_busy_seconds (f64). */
+#ifndef SG_STORE_SCHEMA_H
+#define SG_STORE_SCHEMA_H
+
+#include "store/h5util.h"
+#include "store/results.h"
+#include <stddef.h>
+#include <string.h>
+
+#define SG_RESULTS_FORMAT "scope-grid results"
+enum { SG_RESULTS_VERSION = 1 };
+
+enum sg__axes { SG_AXES_MODEL, SG_AXES_CELL, SG_AXES_SAMPLE };
+enum sg__need {
+    SG_NEED_ALWAYS,   /* a file without it is not ours */
+    SG_NEED_TRUTH,    /* all of these or none */
+    SG_NEED_OPTIONAL, /* filled with its fill value when a file lacks it */
+};
+
+struct sg__column {
+    size_t offset; /* of the pointer in struct sg_results */
+    struct sg_h5_var var;
+    enum sg__axes axes;
+    enum sg__need need;
+    int fill; /* of integers; floats are filled with NaN */
+};
+
+/* The columns in the order of the file and of the digest. */
+extern const struct sg__column sg__columns[];
+extern const int sg__n_columns;
+
+/* The column's pointer in r, by memcpy: it has many types. */
+static inline void *sg__column_data(const struct sg_results *r, const struct sg__column *c) {
+    void *p;
+    memcpy(&p, (const char *)r + c->offset, sizeof p);
+    return p;
+}
+static inline void sg__column_set(struct sg_results *r, const struct sg__column *c, void *p) {
+    memcpy((char *)r + c->offset, &p, sizeof p);
+}
+/* Elements of the column; sizes were checked by sg__results_sizes. */
+static inline int64_t sg__column_len(const struct sg_results *r, const struct sg__column *c) {
+    if (c->axes == SG_AXES_MODEL) return r->n_models;
+    const int64_t cells = r->n_queries * r->n_models;
+    return c->axes == SG_AXES_CELL ? cells : cells * r->n_samples;
+}
+/* SG_E_INPUT when the product of the axes does not fit. */
+enum sg_status sg__results_sizes(int64_t n_queries, int64_t n_models, int64_t n_samples, struct sg_err *err);
+/* Memory for one column, filled. */
+enum sg_status sg__column_new(struct sg_results *r, const struct sg__column *c, struct sg_err *err);
+
+#endif
