@@ -1,0 +1,144 @@
+/* scope-grid status RUNDIR [--json]: how far a run is, while it runs and after. */
+#include "base/file.h"
+#include "base/json.h"
+#include "cmd/cmd.h"
+#include "grid/rundir.h"
+#include "store/segment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct report {
+    const char *state; /* "done", "running", "stopped", ... */
+    int64_t done, total, failed;
+    bool is_done;
+    struct sg_run_done end;
+    /* of progress.json; doc NULL when there is none */
+    cJSON *doc;
+    int64_t age; /* s since it was written */
+};
+
+/* A run that has not written for this long does not run any more, whatever its last words. */
+enum { SILENT_S = 60 };
+
+static double number(const struct report *r, const char *key) {
+    const cJSON *v = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, key) : NULL;
+    return cJSON_IsNumber(v) ? v->valuedouble : 0;
+}
+static const char *string(const struct report *r, const char *key) {
+    const cJSON *v = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, key) : NULL;
+    return cJSON_IsString(v) ? v->valuestring : NULL;
+}
+
+/* progress.json is a convenience: a missing or half-written one is as good as none. */
+static void read_progress(const char *dir, struct report *r) {
+    struct sg_buf text = {0};
+    char *path = NULL;
+    if (sg_path_join(dir, "progress.json", &path, NULL) == SG_OK && sg_file_read(path, 64 << 20, &text, NULL) == SG_OK &&
+        sg_json_parse(text.data, text.len, path, 1, &r->doc, NULL) == SG_OK)
+        r->age = (int64_t)time(NULL) - (int64_t)number(r, "time");
+    free(path);
+    sg_buf_free(&text);
+}
+
+static enum sg_status look(const char *dir, struct report *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_digest fingerprint;
+    uint8_t *done = NULL;
+    SG_TRY(sg_rundir_read_done(dir, &r->is_done, &r->end, err));
+    read_progress(dir, r);
+    if (r->is_done) {
+        r->state = "done";
+        r->done = r->total = r->end.total;
+        r->failed = r->end.failed;
+        goto out;
+    }
+    SG_TRY(sg_rundir_read_run(dir, &fingerprint, &r->total, err));
+    const char *state = string(r, "state");
+    bool alive = state && (!strcmp(state, "running") || !strcmp(state, "merging")) && r->age < SILENT_S;
+    if (alive) {
+        r->state = !strcmp(state, "merging") ? "merging" : "running";
+        r->done = (int64_t)number(r, "done");
+        r->failed = (int64_t)number(r, "failed");
+        goto out;
+    }
+    /* Not running: what a restart would find. */
+    r->state = state && !strcmp(state, "failed") ? "failed" : "stopped";
+    SG_TRY(SG_NEW(&done, r->total, "cells", err));
+    SG_TRY(sg_segments_scan(dir, fingerprint, r->total, done, &r->done, &r->failed, 0, err));
+out:
+    free(done);
+    return st;
+}
+
+static enum sg_status print_json(const struct report *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(r->end.digest, hex);
+    SG_TRY(sg_buf_printf(&b, err, "{\"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, \"digest\": ",
+                         r->state, (long long)r->done, (long long)r->total, (long long)r->failed));
+    SG_TRY(sg_buf_printf(&b, err, r->is_done ? "\"%s\"" : "null", hex));
+    if (r->doc) {
+        char *text = cJSON_PrintUnformatted(r->doc);
+        st = sg_buf_printf(&b, err, ", \"age_s\": %lld, \"progress\": %s", (long long)r->age, text ? text : "null");
+        free(text);
+        SG_TRY(st);
+    }
+    SG_TRY(sg_buf_str(&b, "}\n", err));
+    fwrite(b.data, 1, b.len, stdout);
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+static void print_text(const char *dir, const struct report *r) {
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(r->end.digest, hex);
+    printf("%s: %s, %lld of %lld cells, %lld failed", dir, r->state, (long long)r->done, (long long)r->total,
+           (long long)r->failed);
+    if (r->is_done) {
+        printf(", digest %s, finished %s\n", hex, r->end.finished_at);
+        return;
+    }
+    if (!strcmp(r->state, "running")) {
+        double eta = number(r, "eta_s");
+        printf(", %.3g cells/s, %.0f tokens/s", number(r, "cells_per_s"), number(r, "output_tokens_per_s"));
+        if (eta >= 0) printf(", ETA %.0f s", eta);
+    }
+    putchar('\n');
+    const char *last = string(r, "error");
+    if (last) printf("  last error: %s\n", last);
+    const cJSON *ranks = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, "ranks") : NULL, *k;
+    if (strcmp(r->state, "running") != 0 || cJSON_GetArraySize(ranks) < 2) return;
+    cJSON_ArrayForEach(k, ranks) {
+        const cJSON *rank = cJSON_GetObjectItemCaseSensitive(k, "rank"), *host = cJSON_GetObjectItemCaseSensitive(k, "host"),
+                    *cells = cJSON_GetObjectItemCaseSensitive(k, "cells");
+        if (cJSON_IsNumber(rank) && cJSON_IsString(host) && cJSON_IsNumber(cells))
+            printf("  rank %d on %s: %.0f cells\n", rank->valueint, host->valuestring, cells->valuedouble);
+    }
+}
+
+enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err) {
+    bool json = false, help;
+    const char *dir;
+    const struct sg_opt opts[] = {
+        {.name = "json", .kind = SG_OPT_FLAG, .target = &json, .help = "print one JSON object: state, done, total, "
+                                                                       "failed, digest (null until done), progress"},
+    };
+    enum sg_status st = sg_cmd_options(argc, argv, "usage: scope-grid status RUNDIR [--json]", opts,
+                                       sizeof opts / sizeof *opts, &dir, 1, 1, &help, err);
+    if (st != SG_OK || help) return st;
+    struct report r = {.state = "?"};
+    st = look(dir, &r, err);
+    if (st == SG_OK) {
+        if (json)
+            st = print_json(&r, err);
+        else
+            print_text(dir, &r);
+    }
+    cJSON_Delete(r.doc);
+    return st;
+}

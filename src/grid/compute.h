@@ -1,0 +1,55 @@
+/* compute - what turns cells into results, as the grid sees it: cells in, cells out. The real one is a
+ * station (station.h: device, model, tokenizer, engine, pipeline); tests put a simulated one in its place, so
+ * that leases, messages, segments and resume run as they are, on hundreds of ranks, without a model. */
+#ifndef SG_GRID_COMPUTE_H
+#define SG_GRID_COMPUTE_H
+
+#include "base/status.h"
+#include "cell/cell.h"
+#include "job/plan.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Where a finished cell goes, failed ones too. *cell is valid during the call only. An error ends the run. */
+struct sg_cell_sink {
+    void *ctx;
+    enum sg_status (*done)(void *ctx, int64_t cell_index, const struct sg_cell *cell, struct sg_err *err);
+};
+
+/* One rank's means to compute. Used by one thread. */
+struct sg_compute {
+    void *ctx;
+    /* Would cell_index enter the device's next steps at once? True when nothing is pending. */
+    bool (*has_room)(void *ctx, int64_t cell_index);
+    enum sg_status (*submit)(void *ctx, int64_t cell_index, struct sg_err *err);
+    /* Some work on all pending cells; calls the sink for those that it finishes. An error means that the
+     * device is lost (or is the sink's): a cell's own failure is in its sg_cell. */
+    enum sg_status (*step)(void *ctx, struct sg_err *err);
+    int64_t (*pending)(void *ctx); /* submitted and unfinished */
+};
+
+/* What a node has, as far as results depend on it: all ranks must agree. */
+struct sg_compute_facts {
+    struct sg_digest model; /* files of the estimator */
+    char numerics[128];     /* backend and versions of everything whose change may change results */
+    char device[128];       /* for people */
+};
+
+/* Makes a rank's compute in two stages around the plan. Called in this order, each at most once. */
+struct sg_compute_maker {
+    void *ctx;
+    /* Stage 1, every rank: look at what this node has (device, checkpoint files), load nothing large.
+     * threads: the cores that this rank may use when the job says 0. */
+    enum sg_status (*look)(void *ctx, const struct sg_job *job, int32_t threads, struct sg_compute_facts *out,
+                           struct sg_err *err);
+    /* Root only, for a job that ranks anchors with an embedding model: fills embed, embed_ctx and embed_dim of
+     * *in. NULL in a maker that cannot. embed_close frees what that took. */
+    enum sg_status (*embed_open)(void *ctx, const struct sg_job *job, struct sg_plan_inputs *in, struct sg_err *err);
+    void (*embed_close)(void *ctx);
+    /* Stage 2, every computing rank: load all. plan is borrowed until close. */
+    enum sg_status (*open)(void *ctx, const struct sg_plan *plan, const struct sg_cell_sink *sink,
+                           struct sg_compute *out, struct sg_err *err);
+    void (*close)(void *ctx); /* after any of the above, failed or not */
+};
+
+#endif

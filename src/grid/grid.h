@@ -1,0 +1,45 @@
+/* grid - one run from the job file to results.h5, on all ranks.
+ *
+ * Root reads the job and the inputs once, plans, holds the run directory; every rank looks at its node,
+ * receives the plan, loads its model, takes leases; root merges. Between these steps all ranks agree on one
+ * verdict, so that a missing file on one node ends the run everywhere with one message. */
+#ifndef SG_GRID_H
+#define SG_GRID_H
+
+#include "base/digest.h"
+#include "grid/comm.h"
+#include "grid/compute.h"
+
+struct sg_grid_options {
+    const char *job_path;         /* read by the root alone */
+    const char *const *overrides; /* --set items */
+    size_t n_overrides;
+    bool root_only; /* the root leases and does not compute; needs two ranks */
+    bool fresh;     /* discard what the run directory holds of another or an earlier run */
+    bool quiet;     /* no progress on stderr */
+    int64_t shuffle_leases;  /* >= 0: cells in a random order (tests: the digest must not change) */
+    double segment_seconds;  /* < 0: the rule of hand.h */
+};
+
+struct sg_grid_summary {
+    char *run_dir; /* owned: free */
+    bool already;  /* it was done before: nothing was computed */
+    struct sg_digest digest;
+    int64_t total, failed, computed; /* cells; computed: by this call */
+    int64_t prompt_tokens, output_tokens;
+    double seconds;
+    struct sg_err first_failure; /* of a failed cell, clear when none failed */
+};
+
+/* Collective. *out is filled on the root when the status is SG_OK or SG_E_PARTIAL (some cells failed; the
+ * results are complete otherwise). SG_E_STOPPED: told to stop; what is finished is safe, start it again.
+ * Every rank returns the same status and error. */
+enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *opt, const struct sg_compute_maker *maker,
+                           struct sg_grid_summary *out, struct sg_err *err);
+
+/* Merges what a run directory's segments hold into results.h5, without inputs or model; also of a run that is
+ * not complete (missing cells are marked so), which then gets no DONE. SG_E_BUSY while the run computes. Not
+ * collective. */
+enum sg_status sg_grid_merge(const char *run_dir, struct sg_grid_summary *out, struct sg_err *err);
+
+#endif

@@ -1,0 +1,25 @@
+/* root - the rank that holds the plan's open cells: leases them, hears reports, computes too, and ends the
+ * run for all. */
+#ifndef SG_GRID_ROOT_H
+#define SG_GRID_ROOT_H
+
+#include "grid/comm.h"
+#include "grid/dispatch.h"
+#include "grid/hand.h"
+#include "grid/progress.h"
+
+struct sg_root {
+    struct sg_comm *comm;
+    struct sg_hand *hand;         /* NULL: this rank only leases (--root-only) */
+    struct sg_dispatch *dispatch; /* its ranks are the computing ranks in order */
+    struct sg_progress *progress; /* ranks[size], counts kept up to date here */
+    /* Called at least every few seconds; an error ends the run. For the heartbeat of the directory's lock. */
+    enum sg_status (*beat)(void *ctx, struct sg_err *err);
+    void *beat_ctx;
+};
+
+/* Until all cells are done, somebody failed or was asked to stop; every other rank has then said farewell and
+ * all finished cells are in closed segments. SG_E_STOPPED after a signal; a rank's failure with its name. */
+enum sg_status sg_root_loop(struct sg_root *r, struct sg_err *err);
+
+#endif

@@ -1,0 +1,13 @@
+/* worker - a rank that is not the root: takes leases, computes, reports, and never leaves without a farewell. */
+#ifndef SG_GRID_WORKER_H
+#define SG_GRID_WORKER_H
+
+#include "grid/comm.h"
+#include "grid/hand.h"
+
+/* Until the root says END. Every computing rank but the root calls it while the root is in sg_root_loop. Own
+ * failures and signals are told to the root, which ends the run for all; finished cells are made safe in
+ * either case. Returns this rank's own status for sg_comm_agree, SG_OK when the root already knows it. */
+enum sg_status sg_worker_loop(struct sg_comm *c, struct sg_hand *h, struct sg_err *err);
+
+#endif
