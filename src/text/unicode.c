@@ -22,6 +22,21 @@ static const struct {
     {0x1E5F1, 0x1E5FA, SG__NUMBER}, {0x2EBF0, 0x2EE5D, SG__LETTER},
 };
 
+/* Marks that Unicode gave a combining class (and U+11930 a composition) after version 9. HuggingFace's NFC is
+ * made of the tables of Unicode 9 (Rust crate unicode-normalization-alignments): to it they are characters
+ * like any other, which neither move nor compose, and its results are what models were trained on. */
+static const struct {
+    uint32_t first, last;
+} young_marks[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
+    {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},
+    {0xA82C, 0xA82C},   {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50},
+    {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A},
+    {0x11930, 0x11930}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0}, {0x11A34, 0x11A34},
+    {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45}, {0x11D97, 0x11D97},
+    {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
+    {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
+
 /* White_Space of PropList.txt: what \s means to Oniguruma. */
 static bool is_space(uint32_t c) {
     return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
@@ -92,6 +107,9 @@ enum sg_status sg__unicode_init(struct sg__unicode *u, struct sg_err *err) {
                 flags[c] |= (uint8_t)(newer[i].class | SG__WORD);
     for (uint32_t c = 0x1161; c <= 0x1175; c++) flags[c] |= SG__NFC_UNSAFE; /* Hangul vowels and finals: */
     for (uint32_t c = 0x11A8; c <= 0x11C2; c++) flags[c] |= SG__NFC_UNSAFE; /* composed by rule, not table */
+    for (size_t i = 0; i < sizeof young_marks / sizeof *young_marks; i++)
+        for (uint32_t c = young_marks[i].first; c <= young_marks[i].last; c++)
+            flags[c] &= (uint8_t)~SG__NFC_UNSAFE;
     u->flags = flags;
     return SG_OK;
 }
@@ -150,26 +168,29 @@ size_t sg__nfc_quick(const struct sg__unicode *u, const char *s, size_t n) {
     return n;
 }
 
-static unsigned combining_class(int32_t c) {
+/* 0 for what the flags call safe, whatever utf8proc knows about it. */
+static unsigned combining_class(const struct sg__unicode *u, int32_t c) {
+    if (!(sg__flags(u, (uint32_t)c) & SG__NFC_UNSAFE)) return 0;
     return (unsigned)utf8proc_get_property(c)->combining_class;
 }
 
 /* Puts every run of marks into the order of their combining classes, equal ones as they stood: insertion for
  * the usual handful, counting for long runs (a megabyte of marks must not take forever). */
-static enum sg_status order_marks(struct sg__nfc *w, size_t n, struct sg_err *err) {
+static enum sg_status order_marks(const struct sg__unicode *u, struct sg__nfc *w, size_t n,
+                                  struct sg_err *err) {
     int32_t *p = w->points;
     for (size_t i = 0; i < n;) {
-        if (!combining_class(p[i])) {
+        if (!combining_class(u, p[i])) {
             i++;
             continue;
         }
         size_t end = i + 1;
-        while (end < n && combining_class(p[end])) end++;
+        while (end < n && combining_class(u, p[end])) end++;
         if (end - i <= 16) {
             for (size_t k = i + 1; k < end; k++) {
                 int32_t v = p[k];
                 size_t m = k;
-                while (m > i && combining_class(p[m - 1]) > combining_class(v)) {
+                while (m > i && combining_class(u, p[m - 1]) > combining_class(u, v)) {
                     p[m] = p[m - 1];
                     m--;
                 }
@@ -179,9 +200,9 @@ static enum sg_status order_marks(struct sg__nfc *w, size_t n, struct sg_err *er
             size_t start[257] = {0};
             enum sg_status st = SG_GROW(&w->sorted, &w->cap_sorted, end - i, "marks", err);
             if (st != SG_OK) return st;
-            for (size_t k = i; k < end; k++) start[combining_class(p[k]) + 1]++;
+            for (size_t k = i; k < end; k++) start[combining_class(u, p[k]) + 1]++;
             for (size_t k = 1; k < 257; k++) start[k] += start[k - 1];
-            for (size_t k = i; k < end; k++) w->sorted[start[combining_class(p[k])]++] = p[k];
+            for (size_t k = i; k < end; k++) w->sorted[start[combining_class(u, p[k])]++] = p[k];
             memcpy(p + i, w->sorted, (end - i) * sizeof *p);
         }
         i = end;
@@ -190,7 +211,8 @@ static enum sg_status order_marks(struct sg__nfc *w, size_t n, struct sg_err *er
 }
 
 /* One stretch from a safe character up to the next. */
-static enum sg_status rewrite(struct sg__nfc *w, const char *s, size_t n, struct sg_err *err) {
+static enum sg_status rewrite(const struct sg__unicode *u, struct sg__nfc *w, const char *s, size_t n,
+                              struct sg_err *err) {
     enum sg_status st = SG_OK;
     size_t count = 0;
     for (size_t i = 0; i < n;) {
@@ -206,13 +228,13 @@ static enum sg_status rewrite(struct sg__nfc *w, const char *s, size_t n, struct
         memcpy(w->points + count, d, (size_t)k * sizeof *d);
         count += (size_t)k;
     }
-    SG_TRY(order_marks(w, count, err));
+    SG_TRY(order_marks(u, w, count, err));
     utf8proc_ssize_t m =
         utf8proc_normalize_utf32(w->points, (utf8proc_ssize_t)count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     SG_ASSERT(m >= 0);
     for (utf8proc_ssize_t i = 0; i < m; i++) {
-        char u[4];
-        SG_TRY(sg_buf_add(&w->text, u, sg__utf8_put((uint32_t)w->points[i], u), err));
+        char utf8[4];
+        SG_TRY(sg_buf_add(&w->text, utf8, sg__utf8_put((uint32_t)w->points[i], utf8), err));
     }
 out:
     return st;
@@ -241,7 +263,7 @@ enum sg_status sg__nfc(const struct sg__unicode *u, struct sg__nfc *w, const cha
         }
         SG_TRY(sg_buf_add(&w->text, s + done, from - done, err));
         size_t out_from = w->text.len;
-        SG_TRY(rewrite(w, s + from, to - from, err));
+        SG_TRY(rewrite(u, w, s + from, to - from, err));
         SG_TRY(SG_GROW(&w->edits, &w->cap_edits, w->n_edits + 1, "rewritten stretches", err));
         w->edits[w->n_edits++] = (struct sg__edit){from, to, out_from, w->text.len};
         done = to;
