@@ -1,0 +1,595 @@
+/* backend_cuda - the table "cuda": bf16 activations and weights, float32 sums, own kernels for everything but
+ * the linear layers. Straight-line code over launch.h and rt.h: on a GPU rt_cuda.c stands behind it, in tests
+ * without one the emulation. */
+#include "kernels/backend.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/rt.h"
+
+#include "base/mem.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Times of operators: a mark in the stream before and after each; read when somebody waits anyway. */
+struct timing {
+    enum sg_stage stage[SG_RT_EVENTS / 2];
+    int pending;
+    int64_t ns[SG_STAGE_COUNT];
+};
+struct cuda_dev {
+    struct sg_dev base;
+    struct sg__rt *rt;
+    struct timing *timing;
+    bool emulated;
+    /* Scratch of the last reserve, one allocation: the last, partial tile of rows of a product is padded in
+     * x_tail and y_tail; partial holds the splits of decode attention. */
+    void *scratch, *x_tail, *y_tail;
+    float *partial;
+    size_t y_tail_bytes, partial_bytes;
+};
+struct cuda_weight {
+    struct sg_weight base;
+    void *data; /* bf16 [rows][cols] */
+};
+struct cuda_kv {
+    struct sg_kv base;
+    char *data;  /* bf16 [layer][k, v][page][kv_head][SG_PAGE_TOKENS][SG__HEAD_DIM] */
+    size_t half; /* bytes of one layer's k */
+};
+
+static struct cuda_dev *cuda_of(const struct sg_dev *dev) {
+    return (struct cuda_dev *)(uintptr_t)dev;
+}
+
+/* ---- device ----------------------------------------------------------------------------------------- */
+
+static void cuda_close(struct sg_dev *dev) {
+    struct cuda_dev *d = cuda_of(dev);
+    sg__rt_close(d->rt);
+    free(d->timing);
+    free(d);
+}
+
+static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err) {
+    enum sg_status st;
+    struct sg__rt_info info;
+    struct cuda_dev *d = NULL;
+    SG_TRY(SG_NEW(&d, 1, "cuda device", err));
+    SG_TRY(SG_NEW(&d->timing, 1, "cuda timing", err));
+    SG_TRY(sg__rt_open(opt->device, &d->rt, &info, err));
+    d->base.be = &sg__backend_cuda;
+    d->base.info = (struct sg_dev_info){
+        .backend = "cuda", .act = SG_BF16, .threads = 1, .memory_bytes = info.memory_bytes};
+    snprintf(d->base.info.name, sizeof d->base.info.name, "%s", info.name);
+    d->emulated = info.emulated;
+    *out = &d->base;
+    return SG_OK;
+out:
+    if (d) cuda_close(&d->base);
+    return st;
+}
+
+static enum sg_status cuda_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out,
+                                 struct sg_err *err) {
+    return sg__rt_alloc(cuda_of(dev)->rt, bytes, what, out, err);
+}
+
+static void cuda_free(struct sg_dev *dev, void *p) {
+    sg__rt_free(cuda_of(dev)->rt, p);
+}
+
+static enum sg_status cuda_upload(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
+                                  struct sg_err *err) {
+    return sg__rt_upload(cuda_of(dev)->rt, dst, src, bytes, err);
+}
+
+/* ---- times ------------------------------------------------------------------------------------------ */
+
+static enum sg_status collect_times(struct cuda_dev *d, struct sg_err *err) {
+    struct timing *t = d->timing;
+    for (int i = 0; i < t->pending; i++) {
+        double ns;
+        const enum sg_status st = sg__rt_between(d->rt, 2 * i, 2 * i + 1, &ns, err);
+        if (st != SG_OK) return st;
+        t->ns[t->stage[i]] += (int64_t)ns;
+    }
+    t->pending = 0;
+    return SG_OK;
+}
+
+static enum sg_status begin(struct cuda_dev *d, enum sg_stage stage, struct sg_err *err) {
+    struct timing *t = d->timing;
+    if (t->pending == SG_RT_EVENTS / 2) {
+        const enum sg_status st = collect_times(d, err);
+        if (st != SG_OK) return st;
+    }
+    t->stage[t->pending] = stage;
+    return sg__rt_mark(d->rt, 2 * t->pending, err);
+}
+
+static enum sg_status end(struct cuda_dev *d, struct sg_err *err) {
+    return sg__rt_mark(d->rt, 2 * d->timing->pending++ + 1, err);
+}
+
+/* A launch between two marks; ends the function. `call` uses d. */
+#define SG_LAUNCH(name, stage, call)                                                                         \
+    do {                                                                                                     \
+        enum sg_status st_ = begin(d, stage, err);                                                           \
+        if (st_ != SG_OK) return st_;                                                                        \
+        const int code_ = (call);                                                                            \
+        if (code_) return sg_fail(err, SG_E_DEVICE, "cuda: %s: %s", name, sg__rt_error(code_));              \
+        return end(d, err);                                                                                  \
+    } while (0)
+
+static void cuda_stats(const struct sg_dev *dev, struct sg_stage_stats *stats) {
+    struct cuda_dev *d = cuda_of(dev);
+    collect_times(d, NULL); /* a lost device shows at the next call that can tell it */
+    for (int s = 0; s < SG_STAGE_COUNT; s++) stats[s].ns += d->timing->ns[s];
+}
+
+static void cuda_stats_reset(struct sg_dev *dev) {
+    struct cuda_dev *d = cuda_of(dev);
+    collect_times(d, NULL);
+    memset(d->timing->ns, 0, sizeof d->timing->ns);
+}
+
+static enum sg_status cuda_download(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
+                                    struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    const enum sg_status st = sg__rt_download(d->rt, dst, src, bytes, err);
+    return st == SG_OK ? collect_times(d, err) : st;
+}
+
+static enum sg_status cuda_sync(struct sg_dev *dev, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    const enum sg_status st = sg__rt_sync(d->rt, err);
+    return st == SG_OK ? collect_times(d, err) : st;
+}
+
+/* ---- scratch ---------------------------------------------------------------------------------------- */
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+static size_t round_up(size_t bytes) {
+    return (bytes + 255) / 256 * 256;
+}
+
+struct scratch_sizes {
+    size_t x_tail, y_tail, partial;
+};
+static struct scratch_sizes scratch_sizes(const struct sg_limits *l) {
+    const size_t attn = (size_t)l->q_heads * (size_t)l->head_dim, hidden = (size_t)l->hidden;
+    const size_t qkv = attn + 2 * (size_t)l->kv_heads * (size_t)l->head_dim, ffn = (size_t)l->intermediate;
+    const size_t in = larger(larger(hidden, ffn), attn), out = larger(larger(qkv, hidden), 2 * ffn);
+    struct scratch_sizes s;
+    s.x_tail = round_up(SG_RT_GEMM_ROWS * in * 2);
+    s.y_tail = round_up(SG_RT_GEMM_ROWS * larger(out * 2, (size_t)l->vocab * sizeof(float)));
+    s.partial = round_up(sg__partial_bytes(l->max_decode_rows, l->q_heads, sg__max_splits(l->max_context)));
+    return s;
+}
+
+static size_t cuda_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim) {
+    (void)dev;
+    const struct scratch_sizes s = scratch_sizes(lim);
+    return s.x_tail + s.y_tail + s.partial;
+}
+
+static enum sg_status check_head_dim(int32_t head_dim, struct sg_err *err) {
+    if (head_dim == SG__HEAD_DIM) return SG_OK;
+    return sg_fail(err, SG_E_UNSUPPORTED, "cuda: head_dim %d: the attention kernels have %d", head_dim,
+                   SG__HEAD_DIM);
+}
+
+static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    sg__rt_free(d->rt, d->scratch);
+    d->scratch = d->x_tail = d->y_tail = d->partial = NULL;
+    enum sg_status st = check_head_dim(lim->head_dim, err);
+    if (st != SG_OK) return st;
+    const struct scratch_sizes s = scratch_sizes(lim);
+    st = sg__rt_alloc(d->rt, s.x_tail + s.y_tail + s.partial, "scratch", &d->scratch, err);
+    if (st != SG_OK) return st;
+    d->x_tail = d->scratch;
+    d->y_tail = (char *)d->scratch + s.x_tail;
+    d->partial = (float *)(void *)((char *)d->y_tail + s.y_tail);
+    d->y_tail_bytes = s.y_tail;
+    d->partial_bytes = s.partial;
+    return SG_OK;
+}
+
+/* ---- weights ---------------------------------------------------------------------------------------- */
+
+static uint16_t to_bf16(float f) {
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+static float half_to_float(uint16_t h) {
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
+    uint32_t u;
+    float f;
+    if (exponent == 31) {
+        u = sign | 0x7f800000u | fraction << 13;
+    } else if (exponent) {
+        u = sign | (exponent + 112) << 23 | fraction << 13;
+    } else {
+        f = (float)fraction * (1.0f / 16777216.0f); /* subnormal: fraction 2^-24 */
+        memcpy(&u, &f, sizeof u);
+        u |= sign;
+    }
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* n elements of type t at any alignment, rounded to bf16. */
+static void convert(uint16_t *to, const char *from, size_t n, enum sg_dtype t) {
+    for (size_t i = 0; i < n; i++) {
+        float f;
+        uint16_t h;
+        if (t == SG_F32) {
+            memcpy(&f, from + 4 * i, sizeof f);
+        } else {
+            memcpy(&h, from + 2 * i, sizeof h);
+            f = half_to_float(h);
+        }
+        to[i] = to_bf16(f);
+    }
+}
+
+static size_t cuda_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
+                                    unsigned use) {
+    (void)dev, (void)t, (void)use;
+    return (size_t)rows * (size_t)cols * 2;
+}
+
+static void cuda_weight_free(struct sg_dev *dev, struct sg_weight *w) {
+    sg__rt_free(cuda_of(dev)->rt, ((struct cuda_weight *)w)->data);
+    free(w);
+}
+
+/* bf16 goes up as it is; float16 and float32 are rounded to bf16 on the way, the type of the products. */
+static enum sg_status cuda_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                      struct sg_weight **out, struct sg_err *err) {
+    enum { CHUNK = 1 << 20 }; /* elements converted at a time */
+    enum sg_status st;
+    struct cuda_dev *d = cuda_of(dev);
+    struct cuda_weight *w = NULL;
+    uint16_t *rounded = NULL;
+    SG_TRY(SG_NEW(&w, 1, "weight", err));
+    w->base.bytes = cuda_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
+    SG_TRY(sg__rt_alloc(d->rt, w->base.bytes, "weight", &w->data, err));
+    if (spec->dtype != SG_BF16) SG_TRY(SG_NEW(&rounded, CHUNK, "weight conversion", err));
+    char *to = w->data;
+    for (int i = 0; i < spec->n_parts; i++) {
+        const char *from = spec->parts[i].data;
+        const size_t n = (size_t)spec->parts[i].rows * (size_t)spec->cols,
+                     width = sg_dtype_bytes(spec->dtype);
+        if (!rounded) SG_TRY(sg__rt_upload(d->rt, to, from, n * 2, err));
+        for (size_t at = 0; rounded && at < n; at += CHUNK) {
+            const size_t some = n - at < CHUNK ? n - at : CHUNK;
+            convert(rounded, from + at * width, some, spec->dtype);
+            SG_TRY(sg__rt_upload(d->rt, to + at * 2, rounded, some * 2, err));
+        }
+        to += n * 2;
+    }
+    *out = &w->base;
+    free(rounded);
+    return SG_OK;
+out:
+    free(rounded);
+    if (w) cuda_weight_free(dev, &w->base);
+    return st;
+}
+
+/* ---- KV pool ---------------------------------------------------------------------------------------- */
+
+static size_t cuda_kv_page_bytes(const struct sg_dev *dev, int32_t layers, int32_t kv_heads,
+                                 int32_t head_dim) {
+    (void)dev;
+    return (size_t)layers * 2 * 2 * SG_PAGE_TOKENS * (size_t)kv_heads * (size_t)head_dim;
+}
+
+static enum sg_status cuda_kv_new(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads,
+                                  int32_t head_dim, struct sg_kv **out, struct sg_err *err) {
+    enum sg_status st;
+    struct cuda_kv *kv = NULL;
+    size_t bytes;
+    void *data;
+    SG_TRY(check_head_dim(head_dim, err));
+    if (!sg_mul_size(cuda_kv_page_bytes(dev, layers, kv_heads, head_dim), (size_t)pages, &bytes))
+        return sg_fail(err, SG_E_NOMEM, "cuda: KV pool of %d pages overflows the address space", pages);
+    SG_TRY(SG_NEW(&kv, 1, "KV pool", err));
+    SG_TRY(sg__rt_alloc(cuda_of(dev)->rt, bytes, "KV pool", &data, err));
+    kv->data = data;
+    kv->half = bytes / (size_t)layers / 2;
+    *out = &kv->base;
+    return SG_OK;
+out:
+    free(kv);
+    return st;
+}
+
+static void cuda_kv_free(struct sg_dev *dev, struct sg_kv *kv) {
+    sg__rt_free(cuda_of(dev)->rt, ((struct cuda_kv *)kv)->data);
+    free(kv);
+}
+
+static struct sg__kv_layer layer_of(const struct sg_kv *pool, int32_t layer) {
+    const struct cuda_kv *kv = (const struct cuda_kv *)pool;
+    char *k = kv->data + (size_t)layer * 2 * kv->half;
+    return (struct sg__kv_layer){k, k + kv->half, pool->kv_heads};
+}
+
+/* ---- operators -------------------------------------------------------------------------------------- */
+
+static enum sg_status cuda_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
+                                 void *out, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    SG_LAUNCH("embed", SG_STAGE_EMBED,
+              sg__launch_embed(out, ((const struct cuda_weight *)w)->data, ids, n, (int32_t)w->cols,
+                               sg__rt_stream(d->rt)));
+}
+
+static enum sg_status cuda_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta,
+                                       const float *weight, int32_t n, int32_t cols, float eps, void *out,
+                                       struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    SG_LAUNCH("add_rmsnorm", SG_STAGE_NORM,
+              sg__launch_add_rmsnorm(out, resid, delta, weight, n, cols, eps, sg__rt_stream(d->rt)));
+}
+
+/* Products come in whole tiles of rows, so that one algorithm serves every batch; the rows of the last,
+ * partial tile are padded with zeros in scratch. */
+static enum sg_status product(struct cuda_dev *d, const struct sg_weight *w, const void *x, int32_t n,
+                              void *y, bool y_f32, struct sg_err *err) {
+    enum sg_status st;
+    const void *data = ((const struct cuda_weight *)w)->data;
+    const int64_t whole = n / SG_RT_GEMM_ROWS * SG_RT_GEMM_ROWS, rest = n - whole;
+    const size_t x_row = (size_t)w->cols * 2, y_row = (size_t)w->rows * (y_f32 ? 4 : 2);
+    if (whole) SG_TRY(sg__rt_gemm(d->rt, y, y_f32, x, data, whole, w->rows, w->cols, err));
+    if (rest) {
+        const size_t used = (size_t)rest * x_row;
+        SG_TRY(sg__rt_copy(d->rt, d->x_tail, (const char *)x + (size_t)whole * x_row, used, err));
+        SG_TRY(sg__rt_clear(d->rt, (char *)d->x_tail + used, SG_RT_GEMM_ROWS * x_row - used, err));
+        SG_TRY(sg__rt_gemm(d->rt, d->y_tail, y_f32, d->x_tail, data, SG_RT_GEMM_ROWS, w->rows, w->cols, err));
+        SG_TRY(sg__rt_copy(d->rt, (char *)y + (size_t)whole * y_row, d->y_tail, (size_t)rest * y_row, err));
+    }
+    st = SG_OK;
+out:
+    return st;
+}
+
+static enum sg_status timed_product(struct cuda_dev *d, enum sg_stage stage, const struct sg_weight *w,
+                                    const void *x, int32_t n, void *y, bool y_f32, struct sg_err *err) {
+    enum sg_status st;
+    if ((size_t)w->rows * SG_RT_GEMM_ROWS * (y_f32 ? 4 : 2) > d->y_tail_bytes)
+        return sg_fail(err, SG_E_INTERNAL,
+                       "cuda: a product with %" PRId64 " columns is wider than any reserved", w->rows);
+    SG_TRY(begin(d, stage, err));
+    SG_TRY(product(d, w, x, n, y, y_f32, err));
+    SG_TRY(end(d, err));
+out:
+    return st;
+}
+
+static enum sg_status cuda_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
+                                  void *y, struct sg_err *err) {
+    return timed_product(cuda_of(dev), SG_STAGE_LINEAR, w, x, n, y, false, err);
+}
+
+static enum sg_status cuda_logits(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
+                                  float *logits, struct sg_err *err) {
+    return timed_product(cuda_of(dev), SG_STAGE_LOGITS, w, x, n, logits, true, err);
+}
+
+static enum sg_status cuda_qkv_rope(struct sg_dev *dev, const struct sg_qkv_args *a, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    const struct sg__qkv_launch l = {.qkv = a->qkv,
+                                     .q_out = a->q_out,
+                                     .kv = layer_of(a->kv, a->layer),
+                                     .n = a->n,
+                                     .q_heads = a->q_heads,
+                                     .q_norm = a->q_norm,
+                                     .k_norm = a->k_norm,
+                                     .cos_sin = a->cos_sin,
+                                     .eps = a->eps,
+                                     .positions = a->positions,
+                                     .slot = a->slot};
+    SG_LAUNCH("qkv_rope", SG_STAGE_QKV, sg__launch_qkv_rope(&l, sg__rt_stream(d->rt)));
+}
+
+static enum sg_status cuda_attn_prefill(struct sg_dev *dev, const struct sg_prefill_args *a,
+                                        struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    int32_t longest = 0;
+    for (int32_t s = 0; s < a->n_segs; s++) {
+        const int32_t rows = a->host_row_begin[s + 1] - a->host_row_begin[s];
+        if (rows > longest) longest = rows;
+    }
+    const struct sg__prefill_launch l = {.q = a->q,
+                                         .out = a->out,
+                                         .kv = layer_of(a->kv, a->layer),
+                                         .q_heads = a->q_heads,
+                                         .n_segs = a->n_segs,
+                                         .scale = a->scale,
+                                         .row_begin = a->row_begin,
+                                         .pos0 = a->pos0,
+                                         .page_begin = a->page_begin,
+                                         .pages = a->pages,
+                                         .max_rows = longest};
+    if (longest == 0) return SG_OK;
+    SG_LAUNCH("attn_prefill", SG_STAGE_PREFILL, sg__launch_attn_prefill(&l, sg__rt_stream(d->rt)));
+}
+
+static enum sg_status cuda_attn_decode(struct sg_dev *dev, const struct sg_decode_args *a,
+                                       struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    struct sg__decode_launch l = {.q = a->q,
+                                  .out = a->out,
+                                  .partial = d->partial,
+                                  .kv = layer_of(a->kv, a->layer),
+                                  .q_heads = a->q_heads,
+                                  .n_groups = a->n_groups,
+                                  .n_rows = a->n_rows,
+                                  .scale = a->scale,
+                                  .row_begin = a->row_begin,
+                                  .prompt_len = a->prompt_len,
+                                  .prompt_page_begin = a->prompt_page_begin,
+                                  .prompt_pages = a->prompt_pages,
+                                  .suffix_len = a->suffix_len,
+                                  .suffix_page_begin = a->suffix_page_begin,
+                                  .suffix_pages = a->suffix_pages};
+    for (int32_t g = 0; g < a->n_groups; g++) {
+        const int32_t first = a->host_row_begin[g], rows = a->host_row_begin[g + 1] - first;
+        const int32_t prompt = sg__splits(a->host_prompt_len[g]);
+        if (rows > l.max_group_rows) l.max_group_rows = rows;
+        if (prompt > l.max_prompt_splits) l.max_prompt_splits = prompt;
+        for (int32_t r = first; r < first + rows; r++) {
+            const int32_t suffix = sg__splits(a->host_suffix_len[r]);
+            if (suffix > l.max_suffix_splits) l.max_suffix_splits = suffix;
+            if (prompt + suffix > l.stride) l.stride = prompt + suffix;
+        }
+    }
+    const size_t bytes = sg__partial_bytes(a->n_rows, a->q_heads, l.stride);
+    if (bytes > d->partial_bytes)
+        return sg_fail(err, SG_E_INTERNAL, "cuda: attn_decode needs %zu bytes of scratch, %zu reserved",
+                       bytes, d->partial_bytes);
+    SG_LAUNCH("attn_decode", SG_STAGE_DECODE, sg__launch_attn_decode(&l, sg__rt_stream(d->rt)));
+}
+
+static enum sg_status cuda_swiglu(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols, void *out,
+                                  struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    SG_LAUNCH("swiglu", SG_STAGE_SWIGLU, sg__launch_swiglu(out, gate_up, n, cols, sg__rt_stream(d->rt)));
+}
+
+static enum sg_status cuda_gather_rows(struct sg_dev *dev, const void *x, int32_t n_x, const int32_t *rows,
+                                       int32_t n, int32_t cols, void *out, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    (void)n_x;
+    SG_LAUNCH("gather_rows", SG_STAGE_OTHER,
+              sg__launch_gather_rows(out, x, rows, n, cols, sg__rt_stream(d->rt)));
+}
+
+static enum sg_status cuda_l2norm(struct sg_dev *dev, const void *x, int32_t n, int32_t cols, float *out,
+                                  struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    SG_LAUNCH("l2norm", SG_STAGE_OTHER, sg__launch_l2norm(out, x, n, cols, sg__rt_stream(d->rt)));
+}
+
+static enum sg_status cuda_logprob(struct sg_dev *dev, const float *logits, const int32_t *target, int32_t n,
+                                   int32_t vocab, float *out, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    SG_LAUNCH("logprob", SG_STAGE_SAMPLE,
+              sg__launch_logprob(out, logits, target, n, vocab, sg__rt_stream(d->rt)));
+}
+
+static enum sg_status cuda_sample(struct sg_dev *dev, const struct sg_sample_args *a, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    const struct sg__sample_launch l = {.logits = a->logits,
+                                        .vocab = a->vocab,
+                                        .n = a->n,
+                                        .row = a->row,
+                                        .key = a->key,
+                                        .pos = a->pos,
+                                        .temperature = a->temperature,
+                                        .top_p = a->top_p,
+                                        .top_k = a->top_k,
+                                        .yes_ids = a->yes_ids,
+                                        .no_ids = a->no_ids,
+                                        .n_yes = a->n_yes,
+                                        .n_no = a->n_no,
+                                        .token = a->token,
+                                        .p_yes = a->p_yes,
+                                        .logprob = a->logprob,
+                                        .list = SG__SAMPLE_LIST};
+    SG_LAUNCH("sample", SG_STAGE_SAMPLE, sg__launch_sample(&l, sg__rt_stream(d->rt)));
+}
+
+/* ---- measurement ------------------------------------------------------------------------------------ */
+
+/* The best of five runs: the matrix product as the linear layers use it (bf16, float32 sums), and a kernel
+ * that only reads. */
+static enum sg_status cuda_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
+                                   struct sg_err *err) {
+    enum sg_status st;
+    struct cuda_dev *d = cuda_of(dev);
+    const int64_t m = d->emulated ? 64 : 8192, floats = d->emulated ? 1 << 16 : 1 << 28;
+    void *x = NULL, *y = NULL, *w = NULL, *data = NULL, *sums = NULL;
+    double best_product = 0, best_read = 0, ns;
+    SG_TRY(collect_times(d, err)); /* the marks are used below */
+    SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &x, err));
+    SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &y, err));
+    SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &w, err));
+    SG_TRY(sg__rt_alloc(d->rt, (size_t)floats * 4, "measurement", &data, err));
+    SG_TRY(sg__rt_alloc(d->rt, 4096 * 4, "measurement", &sums, err));
+    SG_TRY(sg__rt_clear(d->rt, x, (size_t)(m * m * 2), err));
+    SG_TRY(sg__rt_clear(d->rt, w, (size_t)(m * m * 2), err));
+    SG_TRY(sg__rt_clear(d->rt, data, (size_t)floats * 4, err));
+    for (int i = 0; i < 6; i++) { /* the first warms up */
+        SG_TRY(sg__rt_mark(d->rt, 0, err));
+        SG_TRY(sg__rt_gemm(d->rt, y, false, x, w, m, m, m, err));
+        SG_TRY(sg__rt_mark(d->rt, 1, err));
+        const int code = sg__launch_read(sums, data, floats, d->emulated ? 4 : 4096, sg__rt_stream(d->rt));
+        if (code) {
+            st = sg_fail(err, SG_E_DEVICE, "cuda: measurement: %s", sg__rt_error(code));
+            goto out;
+        }
+        SG_TRY(sg__rt_mark(d->rt, 2, err));
+        SG_TRY(sg__rt_between(d->rt, 0, 1, &ns, err));
+        const double product_rate = 2e9 * (double)m * (double)m * (double)m / (ns + 1);
+        SG_TRY(sg__rt_between(d->rt, 1, 2, &ns, err));
+        const double read_rate = 4e9 * (double)floats / (ns + 1);
+        if (i > 0 && product_rate > best_product) best_product = product_rate;
+        if (i > 0 && read_rate > best_read) best_read = read_rate;
+    }
+    *flops_per_s = best_product;
+    *bytes_per_s = best_read;
+    st = SG_OK;
+out:
+    sg__rt_free(d->rt, x);
+    sg__rt_free(d->rt, y);
+    sg__rt_free(d->rt, w);
+    sg__rt_free(d->rt, data);
+    sg__rt_free(d->rt, sums);
+    return st;
+}
+
+const struct sg_backend sg__backend_cuda = {
+    .name = "cuda",
+    .async = true,
+    .open = cuda_open,
+    .close = cuda_close,
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .sync = cuda_sync,
+    .reserve_bytes = cuda_reserve_bytes,
+    .reserve = cuda_reserve,
+    .weight_bytes_for = cuda_weight_bytes_for,
+    .weight_new = cuda_weight_new,
+    .weight_free = cuda_weight_free,
+    .kv_page_bytes = cuda_kv_page_bytes,
+    .kv_new = cuda_kv_new,
+    .kv_free = cuda_kv_free,
+    .embed = cuda_embed,
+    .add_rmsnorm = cuda_add_rmsnorm,
+    .linear = cuda_linear,
+    .logits = cuda_logits,
+    .qkv_rope = cuda_qkv_rope,
+    .attn_prefill = cuda_attn_prefill,
+    .attn_decode = cuda_attn_decode,
+    .swiglu = cuda_swiglu,
+    .gather_rows = cuda_gather_rows,
+    .l2norm = cuda_l2norm,
+    .logprob = cuda_logprob,
+    .sample = cuda_sample,
+    .measure = cuda_measure,
+    .stats = cuda_stats,
+    .stats_reset = cuda_stats_reset,
+};
