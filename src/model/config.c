@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "kernels/layout.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +87,28 @@ static enum sg_status read_rope(const struct sg_json *root, struct sg_config *c,
                      root->where);
     else
         c->rope_theta = inner > 0 ? inner : top;
+out:
+    return st;
+}
+
+/* transformers 5 writes "dtype", transformers 4 "torch_dtype". */
+static enum sg_status read_dtype(const struct sg_json *root, struct sg_config *c, struct sg_err *err) {
+    static const char *const names[SG_DTYPE_COUNT] = {
+        [SG_F32] = "float32", [SG_F16] = "float16", [SG_BF16] = "bfloat16"};
+    const char *name = NULL;
+    enum sg_status st;
+    SG_TRY(sg_json_get_str(root, "torch_dtype", &name, err));
+    SG_TRY(sg_json_get_str(root, "dtype", &name, err));
+    c->dtype = SG_F32;
+    if (!name) goto out;
+    for (int t = 0; t < SG_DTYPE_COUNT; t++)
+        if (!strcmp(names[t], name)) {
+            c->dtype = (enum sg_dtype)t;
+            goto out;
+        }
+    st = sg_fail(err, SG_E_UNSUPPORTED,
+                 "%s: dtype \"%s\" is not supported; expected bfloat16, float16 or float32", root->where,
+                 name);
 out:
     return st;
 }
@@ -209,6 +230,7 @@ static enum sg_status read_config(const struct sg_json *root, struct sg_config *
     SG_TRY(check_heads(c, root->where, err));
     SG_TRY(check_layer_types(root, c->layers, err));
     SG_TRY(read_rope(root, c, err));
+    SG_TRY(read_dtype(root, c, err));
     SG_TRY(sg_json_get_f64(root, "rms_norm_eps", 0, 1, &eps, err));
     c->rms_eps = (float)eps;
     SG_TRY(sg_json_get_bool(root, "tie_word_embeddings", &c->tied, err));

@@ -4,6 +4,7 @@
 #define SG_MODEL_CONFIG_H
 
 #include "base/status.h"
+#include "kernels/kernels.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,8 +16,9 @@ struct sg_config {
     int32_t max_position; /* tokens of one sequence, prompt and answer */
     float rms_eps;
     double rope_theta;
-    bool causal; /* Qwen3ForCausalLM: has an LM head */
-    bool tied;   /* the LM head is the embedding matrix */
+    enum sg_dtype dtype; /* "dtype" or "torch_dtype": what the whole model was cast to; SG_F32 when absent */
+    bool causal;         /* Qwen3ForCausalLM: has an LM head */
+    bool tied;           /* the LM head is the embedding matrix */
     int32_t n_eos;
     int32_t eos[SG_MAX_EOS]; /* ids that end an answer; n_eos = 0 when the checkpoint names none */
 };
