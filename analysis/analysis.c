@@ -1,0 +1,644 @@
+#include "analysis.h"
+
+#include "analysis_internal.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "bootstrap.h"
+#include "metrics.h"
+#include "order.h"
+#include "sum.h"
+#include "two_stage.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SG_CURVE_NAME(id, name, meaning) name,
+static const char *const curve_name[] = {SG_CURVE_LIST(SG_CURVE_NAME)};
+#undef SG_CURVE_NAME
+#define SG_CURVE_MEANING(id, name, meaning) meaning,
+static const char *const curve_meaning[] = {SG_CURVE_LIST(SG_CURVE_MEANING)};
+#undef SG_CURVE_MEANING
+const char *sg_curve_name(enum sg_curve_id id) {
+    return curve_name[id];
+}
+const char *sg_curve_meaning(enum sg_curve_id id) {
+    return curve_meaning[id];
+}
+const char *const sg_estimator_name[SG_ESTIMATORS] = {"scope", "knn", "anchor_mean", "base_rate"};
+
+/* Halves of the cross-fit: scored queries in the order of a keyed hash of their ids, dealt out in turn; so a
+ * query keeps its half when others come and go, nearly, and the halves differ by one at most. */
+static enum sg_status deal_folds(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    double *key = NULL;
+    uint32_t *order = NULL;
+    SG_TRY(SG_NEW(&a->fold, v->n, "halves", err));
+    SG_TRY(SG_NEW(&a->ones, v->n, "halves", err));
+    SG_TRY(SG_NEW(&key, v->n, "halves", err));
+    SG_TRY(SG_NEW(&order, v->n, "halves", err));
+    for (int64_t q = 0; q < v->n; q++) {
+        const char *id = sg_view_query(v, q);
+        key[q] = (double)(sg_random64(a->opt.seed ^ 0x5bd1e995, sg_hash64(id, strlen(id))) >> 12);
+    }
+    SG_TRY(sg_order_doubles(key, v->n, false, order, err));
+    int dealt = 0;
+    for (int64_t i = 0; i < v->n; i++) {
+        const uint32_t q = order[i];
+        a->ones[q] = 1;
+        a->fold[q] = v->scored[q] ? (uint8_t)(dealt++ & 1) : 2;
+    }
+out:
+    free(key);
+    free(order);
+    return st;
+}
+
+struct sg_weights sg__analysis_weights(const struct sg_analysis *a) {
+    struct sg_weights w = {.w = a->ones, .fold = a->fold};
+    sg_weights_sum(&w, a->v->n);
+    return w;
+}
+
+static struct sg_path_input input_of(const struct sg_view *v, const double *p, const double *c) {
+    return (struct sg_path_input){
+        .n = v->n, .m = v->m, .p = p, .c = c, .tp = v->tp, .tc = v->tc, .scored = v->scored};
+}
+
+/* A baseline is only compared where it can decide every query. */
+static bool decides_all(const struct sg_view *v, const double *p) {
+    for (int64_t q = 0; q < v->n; q++) {
+        int32_t k = 0;
+        while (k < v->m && isnan(p[q * v->m + k])) k++;
+        if (k == v->m) return false;
+    }
+    return true;
+}
+
+/* y of the two-stage router: more parsed samples say yes than no; an even vote is decided by p_correct. */
+static double says_yes(const struct sg_view *v, int64_t q, int32_t k) {
+    const int64_t at = sg_view_cell(v, q, k);
+    const int32_t yes = v->r->votes_yes[at], no = v->r->votes_no[at];
+    return yes != no ? yes > no : v->p[q * v->m + k] > 0.5;
+}
+
+static enum sg_status two_stage_path(struct sg_analysis *a, const double *knn_p, const double *knn_c,
+                                     double *yes, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    int32_t *choice = NULL;
+    for (int64_t i = 0; i < v->n * v->m; i++)
+        yes[i] = isnan(v->p[i]) ? (double)NAN : says_yes(v, i / v->m, (int32_t)(i % v->m));
+    const struct sg_two_stage in = {
+        .n = v->n, .m = v->m, .anchor_correct = knn_p, .anchor_cost = knn_c, .yes = yes, .cost = v->c};
+    const struct sg_path_input of = input_of(v, v->p, v->c);
+    SG_TRY(SG_NEW(&a->alpha, a->opt.alphas, "alphas", err));
+    SG_TRY(SG_NEW(&choice, v->n * a->opt.alphas, "alphas", err));
+    SG_TRY(sg_two_stage_choose(&in, a->opt.alphas, a->alpha, choice, err));
+    SG_TRY(sg_path_choices(&of, choice, a->alpha, a->opt.alphas, &a->two_stage, err));
+out:
+    free(choice);
+    return st;
+}
+
+static enum sg_status build_paths(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    const int64_t cells = v->n * v->m;
+    double *p = NULL, *c = NULL, *yes = NULL;
+    struct sg_path_input in = input_of(v, v->p, v->c);
+    SG_TRY(sg_path_frontier(&in, &a->scope, err));
+    SG_TRY(SG_NEW(&p, cells, "baseline", err));
+    SG_TRY(SG_NEW(&c, cells, "baseline", err));
+    in = input_of(v, p, c);
+    if (v->n_scored) {
+        for (int64_t i = 0; i < cells; i++) {
+            const bool scored = v->scored[i / v->m];
+            p[i] = scored ? v->tp[i] : 0; /* unscored: any one choice; they have no weight in this path */
+            c[i] = scored ? v->tc[i] : 0;
+        }
+        SG_TRY(sg_path_frontier(&in, &a->oracle, err));
+    }
+    a->anchor_missing = sg_view_baseline(v, SG_BASE_ANCHOR, p, c);
+    if (v->n_scored && decides_all(v, p)) SG_TRY(sg_path_frontier(&in, &a->anchor, err));
+    a->knn_missing = sg_view_baseline(v, SG_BASE_KNN, p, c);
+    if (v->n_scored && decides_all(v, p)) SG_TRY(sg_path_frontier(&in, &a->knn, err));
+    if (v->n_scored && decides_all(v, p)) {
+        SG_TRY(SG_NEW(&yes, cells, "votes", err));
+        SG_TRY(two_stage_path(a, p, c, yes, err));
+    }
+out:
+    free(p);
+    free(c);
+    free(yes);
+    return st;
+}
+
+/* The 95 % interval of a mean by the normal law: for the single models, where nothing was chosen. */
+static struct sg_value mean_of(double sum, double square, double n) {
+    const double mean = sum / n, var = n > 1 ? fmax(0, (square - sum * mean) / (n - 1)) : (double)NAN;
+    const double half = 1.959963984540054 * sqrt(var / n);
+    return (struct sg_value){mean, mean - half, mean + half};
+}
+
+static enum sg_status mark_hull(struct sg_analysis *a, bool truth, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_xy *pt = NULL;
+    SG_TRY(SG_NEW(&pt, a->v->m, "single models", err));
+    for (int32_t k = 0; k < a->v->m; k++) {
+        const struct sg_single *s = &a->single[k];
+        pt[k] = truth ? (struct sg_xy){s->cost.value, s->accuracy.value}
+                      : (struct sg_xy){s->predicted_cost.value, s->predicted_accuracy.value};
+    }
+    const int64_t h = sg_hull_nondecreasing(pt, a->v->m);
+    for (int32_t k = 0; k < a->v->m; k++) {
+        struct sg_single *s = &a->single[k];
+        const double x = truth ? s->cost.value : s->predicted_cost.value;
+        const double y = truth ? s->accuracy.value : s->predicted_accuracy.value;
+        for (int64_t i = 0; i < h; i++) s->on_hull = s->on_hull || (pt[i].x == x && pt[i].y == y);
+    }
+out:
+    free(pt);
+    return st;
+}
+
+static enum sg_status singles(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    struct moment {
+        struct sg_sum p, pp, c, cc, tp, tc, tcc;
+        int64_t n;
+    } *s = NULL;
+    struct sg_sum ra = {0, 0}, raa = {0, 0}, rc = {0, 0}, rcc = {0, 0};
+    const bool truth = v->n_scored > 0;
+    SG_TRY(SG_NEW(&a->single, v->m, "single models", err));
+    SG_TRY(SG_NEW(&s, v->m, "single models", err));
+    for (int64_t q = 0; q < v->n; q++) {
+        double row_p = 0, row_c = 0;
+        int32_t row = 0;
+        for (int32_t k = 0; k < v->m; k++) {
+            const int64_t at = q * v->m + k;
+            if (!isnan(v->p[at])) {
+                sg_sum_add(&s[k].p, v->p[at]);
+                sg_sum_add(&s[k].pp, v->p[at] * v->p[at]);
+                sg_sum_add(&s[k].c, v->c[at]);
+                sg_sum_add(&s[k].cc, v->c[at] * v->c[at]);
+                s[k].n++;
+            }
+            const bool known = truth ? v->scored[q] && !isnan(v->tp[at]) : !isnan(v->p[at]);
+            if (!known) continue;
+            const double p = truth ? v->tp[at] : v->p[at], c = truth ? v->tc[at] : v->c[at];
+            row_p += p;
+            row_c += c;
+            row++;
+            if (!truth) continue;
+            sg_sum_add(&s[k].tp, p); /* p is 0 or 1: its own square */
+            sg_sum_add(&s[k].tc, c);
+            sg_sum_add(&s[k].tcc, c * c);
+        }
+        if (!row) continue;
+        sg_sum_add(&ra, row_p / row);
+        sg_sum_add(&raa, row_p / row * (row_p / row));
+        sg_sum_add(&rc, row_c / row);
+        sg_sum_add(&rcc, row_c / row * (row_c / row));
+    }
+    const double scored = (double)v->n_scored;
+    for (int32_t k = 0; k < v->m; k++) {
+        const double n = (double)s[k].n;
+        const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
+        a->single[k] = (struct sg_single){
+            .n_estimated = s[k].n,
+            .predicted_accuracy = mean_of(sg_sum_get(&s[k].p), sg_sum_get(&s[k].pp), n),
+            .predicted_cost = mean_of(sg_sum_get(&s[k].c), sg_sum_get(&s[k].cc), n),
+            .accuracy = truth ? mean_of(sg_sum_get(&s[k].tp), sg_sum_get(&s[k].tp), scored) : none,
+            .cost = truth ? mean_of(sg_sum_get(&s[k].tc), sg_sum_get(&s[k].tcc), scored) : none,
+        };
+    }
+    const double rows = truth ? scored : (double)v->n;
+    a->random_accuracy = mean_of(sg_sum_get(&ra), sg_sum_get(&raa), rows);
+    a->random_cost = mean_of(sg_sum_get(&rc), sg_sum_get(&rcc), rows);
+    a->best_single = a->cheapest_single = a->worst_single = -1;
+    for (int32_t k = 0; k < v->m; k++) {
+        if (!s[k].n) continue; /* no estimate at all: in the file, but nothing is known of it */
+        const double y = sg__single_accuracy(a, k), x = sg__single_cost(a, k);
+        if (a->best_single < 0) {
+            a->best_single = a->cheapest_single = a->worst_single = k;
+            continue;
+        }
+        const double by = sg__single_accuracy(a, a->best_single), bx = sg__single_cost(a, a->best_single);
+        if (y > by || (y == by && x < bx)) a->best_single = k;
+        if (x < sg__single_cost(a, a->cheapest_single)) a->cheapest_single = k;
+        if (y < sg__single_accuracy(a, a->worst_single)) a->worst_single = k;
+    }
+    SG_TRY(mark_hull(a, truth, err));
+out:
+    free(s);
+    return st;
+}
+
+double sg__single_accuracy(const struct sg_analysis *a, int32_t k) {
+    return a->v->n_scored ? a->single[k].accuracy.value : a->single[k].predicted_accuracy.value;
+}
+double sg__single_cost(const struct sg_analysis *a, int32_t k) {
+    return a->v->n_scored ? a->single[k].cost.value : a->single[k].predicted_cost.value;
+}
+
+/* Mean cost at both ends of a path. */
+static void widen(const struct sg_path *path, const struct sg_weights *w, bool truth, double *low,
+                  double *high) {
+    struct sg_sum c = {0, 0};
+    const double total = truth ? w->by_fold[0] + w->by_fold[1] : w->total;
+    if (!path->n) return;
+    for (int64_t q = 0; q < path->n; q++)
+        if (!truth || w->fold[q] < 2) sg_sum_add(&c, truth ? path->start_tc[q] : path->start_c[q]);
+    *low = fmin(*low, sg_sum_get(&c) / total);
+    for (int64_t s = 0; s < path->n_steps; s++)
+        if (!truth || w->fold[path->query[s]] < 2) sg_sum_add(&c, truth ? path->dtc[s] : path->dc[s]);
+    *low = fmin(*low, sg_sum_get(&c) / total); /* a family over alpha may begin dear */
+    *high = fmax(*high, sg_sum_get(&c) / total);
+}
+
+/* The common grid: even in the logarithm (costs span orders of magnitude), in the cost itself when something
+ * is free. Its ends are the cheapest and the dearest mean cost of any curve or of the best single model. */
+static enum sg_status make_grid(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_weights w = sg__analysis_weights(a);
+    const bool truth = a->v->n_scored > 0;
+    double low = INFINITY, high = 0;
+    const int32_t n = a->opt.n_grid;
+    SG_TRY(SG_NEW(&a->grid, n, "grid", err));
+    widen(&a->scope, &w, false, &low, &high);
+    if (truth) {
+        widen(&a->scope, &w, true, &low, &high);
+        widen(&a->knn, &w, true, &low, &high);
+        widen(&a->anchor, &w, true, &low, &high);
+        widen(&a->two_stage, &w, true, &low, &high);
+        widen(&a->oracle, &w, true, &low, &high);
+    }
+    high = fmax(high, sg__single_cost(a, a->best_single));
+    low = fmin(low, sg__single_cost(a, a->cheapest_single));
+    for (int32_t g = 0; g < n; g++) {
+        const double f = n > 1 ? (double)g / (n - 1) : 1;
+        a->grid[g] = g == n - 1 ? high : low > 0 ? low * pow(high / low, f) : high * f;
+        if (g && a->grid[g] < a->grid[g - 1]) a->grid[g] = a->grid[g - 1];
+    }
+    a->grid[0] = n > 1 ? low : high;
+out:
+    return st;
+}
+
+static enum sg_status new_curve(struct sg_analysis *a, enum sg_curve_id id, bool bands, bool paid,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_curve *c = &a->curve[id];
+    const int32_t n = a->opt.n_grid;
+    const int64_t reps = bands ? a->opt.reps : 0;
+    SG_TRY(SG_NEW(&c->accuracy, n, "curve", err));
+    SG_TRY(SG_NEW(&c->low, n, "curve", err));
+    SG_TRY(SG_NEW(&c->high, n, "curve", err));
+    SG_TRY(SG_NEW(&c->cost, n, "curve", err));
+    SG_TRY(SG_NEW(&c->cost_low, n, "curve", err));
+    SG_TRY(SG_NEW(&c->cost_high, n, "curve", err));
+    if (reps) SG_TRY(SG_NEW(&c->rep, reps * n, "replicates", err));
+    if (reps && paid) SG_TRY(SG_NEW(&c->rep_cost, reps * n, "replicates", err));
+    for (int32_t g = 0; g < n; g++) {
+        c->low[g] = c->high[g] = c->cost_low[g] = c->cost_high[g] = (double)NAN;
+        c->cost[g] = a->grid[g];
+    }
+    c->present = true;
+out:
+    return st;
+}
+
+static enum sg_status point_curves(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    const struct sg_weights w = sg__analysis_weights(a);
+    const int32_t n = a->opt.n_grid;
+    double *tmp = NULL;
+    struct sg_xy *hull = NULL;
+    const struct {
+        enum sg_curve_id id;
+        const struct sg_path *path;
+        enum sg_fit fit;
+    } choice[] = {{SG_CURVE_REALISED_, &a->scope, SG_FIT_CROSS},
+                  {SG_CURVE_KNN_, &a->knn, SG_FIT_CROSS},
+                  {SG_CURVE_ANCHOR_, &a->anchor, SG_FIT_CROSS},
+                  {SG_CURVE_TWO_STAGE_, &a->two_stage, SG_FIT_CROSS},
+                  {SG_CURVE_IN_SAMPLE_, &a->scope, SG_FIT_INSAMPLE}};
+    SG_TRY(SG_NEW(&tmp, sg_curve_choice_scratch(n), "curve", err));
+    SG_TRY(SG_NEW(&hull, v->m, "single models", err));
+    SG_TRY(new_curve(a, SG_CURVE_PREDICTED_, true, false, err));
+    sg_curve_lp(&a->scope, &w, NULL, a->grid, n, a->curve[SG_CURVE_PREDICTED_].accuracy);
+    for (size_t i = 0; v->n_scored && i < sizeof choice / sizeof *choice; i++) {
+        if (!choice[i].path->n) continue;
+        struct sg_curve *c = &a->curve[choice[i].id];
+        SG_TRY(new_curve(a, choice[i].id, choice[i].fit == SG_FIT_CROSS, true, err));
+        sg_curve_choice(choice[i].path, &w, choice[i].fit == SG_FIT_CROSS ? SG_PICK_SPEND : SG_PICK_BEST,
+                        choice[i].fit, a->grid, n, c->accuracy, c->cost, NULL, tmp);
+    }
+    if (v->n_scored) {
+        struct sg_weights scored = {.w = v->scored, .fold = a->fold};
+        sg_weights_sum(&scored, v->n);
+        SG_TRY(new_curve(a, SG_CURVE_ORACLE_, true, false, err));
+        sg_curve_lp(&a->oracle, &scored, NULL, a->grid, n, a->curve[SG_CURVE_ORACLE_].accuracy);
+    }
+    SG_TRY(new_curve(a, SG_CURVE_MIX_, false, false, err));
+    for (int32_t k = 0; k < v->m; k++)
+        hull[k] = (struct sg_xy){sg__single_cost(a, k), sg__single_accuracy(a, k)};
+    const int64_t h = sg_hull_nondecreasing(hull, v->m);
+    for (int32_t g = 0; g < n; g++) a->curve[SG_CURVE_MIX_].accuracy[g] = sg_hull_at(hull, h, a->grid[g]);
+out:
+    free(tmp);
+    free(hull);
+    return st;
+}
+
+/* Beta posterior of every hull vertex from its votes, prior fitted to each model's votes by moments: mean mu
+ * and strength s with Var(share) = mu (1 - mu) (1/k + (1 - 1/k) / (s + 1)); s within [0.5, 200]. */
+static enum sg_status posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    struct sg_beta o = {0};
+    struct fit {
+        double n, share, square, inverse_k;
+    } *f = NULL;
+    SG_TRY(SG_NEW(&f, v->m, "prior", err));
+    SG_TRY(SG_NEW(&o.a, a->scope.n_vertices, "posterior", err));
+    SG_TRY(SG_NEW(&o.b, a->scope.n_vertices, "posterior", err));
+    for (int64_t i = 0; i < v->n * v->m; i++) {
+        if (isnan(v->p[i])) continue;
+        const int64_t at = sg_view_cell(v, i / v->m, (int32_t)(i % v->m));
+        const double yes = v->r->votes_yes[at], k = yes + v->r->votes_no[at];
+        if (!(k > 0)) continue;
+        struct fit *x = &f[i % v->m];
+        x->n++;
+        x->share += yes / k;
+        x->square += yes / k * (yes / k);
+        x->inverse_k += 1 / k;
+    }
+    for (int64_t q = 0; q < v->n; q++)
+        for (uint32_t u = a->scope.first[q]; u < a->scope.first[q + 1]; u++) {
+            const struct fit *x = &f[a->scope.model[u]];
+            const int64_t at = sg_view_cell(v, q, a->scope.model[u]);
+            const double mu = fmin(fmax(x->share / x->n, 0.01), 0.99), ik = x->inverse_k / x->n;
+            const double spread = (x->square / x->n - x->share / x->n * (x->share / x->n)) / (mu * (1 - mu));
+            const double s = spread > ik && ik < 1 ? fmin(fmax((1 - ik) / (spread - ik) - 1, 0.5), 200) : 200;
+            o.a[u] = s * mu + v->r->votes_yes[at];
+            o.b[u] = s * (1 - mu) + v->r->votes_no[at];
+        }
+    *out = o;
+out:
+    free(f);
+    if (st != SG_OK) {
+        free(o.a);
+        free(o.b);
+    }
+    return st;
+}
+
+static int rising(const void *x, const void *y) {
+    const double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+static void set_interval(struct sg_value *v, const double *rep, int64_t reps, double *scratch) {
+    sg_boot_interval(rep, reps, 1, 0, &v->low, &v->high, scratch);
+}
+
+/* Intervals of what was asked, from replicates rep[4 * i + {0: predicted p, 1: c, 2: true p, 3: true c}]. */
+static void ask_intervals(struct sg_analysis *a, size_t i, const double *rep, double *scratch, double *diff) {
+    const int64_t reps = a->opt.reps;
+    struct sg_ask *k = &a->ask[i];
+    const double *r = rep + (int64_t)(4 * i) * reps;
+    const bool truth = a->v->n_scored > 0;
+    set_interval(&k->predicted_accuracy, r, reps, scratch);
+    set_interval(&k->predicted_cost, r + reps, reps, scratch);
+    if (truth) {
+        set_interval(&k->accuracy, r + 2 * reps, reps, scratch);
+        set_interval(&k->cost, r + 3 * reps, reps, scratch);
+    }
+    const double *p = r + (truth ? 2 : 0) * reps, *c = r + (truth ? 3 : 1) * reps;
+    for (int64_t j = 0; j < reps; j++) diff[j] = p[j] - a->best_rep_accuracy[j];
+    set_interval(&k->gain, diff, reps, scratch);
+    for (int64_t j = 0; j < reps; j++) diff[j] = 1 - c[j] / a->best_rep_cost[j];
+    set_interval(&k->saving, diff, reps, scratch);
+}
+
+static enum sg_status bands(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    const int64_t reps = a->opt.reps;
+    const int32_t n = a->opt.n_grid, n_asks = (int32_t)a->n_ask;
+    const bool truth = v->n_scored > 0;
+    struct sg_boot_curve curves[SG_CURVES + 1];
+    enum sg_curve_id of[SG_CURVES + 1];
+    struct sg_boot_point *points = NULL;
+    struct sg_beta beta = {0};
+    double *rep = NULL, *scratch = NULL, *diff = NULL, *values = NULL, *asked = NULL, *asked_rep = NULL;
+    int32_t n_curves = 0, n_points = 0;
+    if (!reps) return SG_OK;
+    SG_TRY(SG_NEW(&scratch, reps, "intervals", err));
+    SG_TRY(SG_NEW(&diff, reps, "intervals", err));
+    SG_TRY(SG_NEW(&a->best_rep_accuracy, reps, "replicates", err));
+    SG_TRY(SG_NEW(&a->best_rep_cost, reps, "replicates", err));
+    SG_TRY(SG_NEW(&rep, reps * 4 * (n_asks + 1), "replicates", err));
+    SG_TRY(SG_NEW(&points, 2 * n_asks + 1, "points", err));
+    SG_TRY(SG_NEW(&values, v->n * (4 * n_asks + 2), "policies", err));
+    SG_TRY(SG_NEW(&asked, n_asks, "budgets", err));
+    SG_TRY(SG_NEW(&asked_rep, reps * n_asks, "replicates", err));
+    if (!truth) SG_TRY(posterior(a, &beta, err));
+    for (int i = 0; i < SG_CURVES; i++) {
+        struct sg_curve *c = &a->curve[i];
+        if (!c->rep) continue;
+        const struct sg_path *path[SG_CURVES] = {[SG_CURVE_PREDICTED_] = &a->scope,
+                                                 [SG_CURVE_REALISED_] = &a->scope,
+                                                 [SG_CURVE_KNN_] = &a->knn,
+                                                 [SG_CURVE_ANCHOR_] = &a->anchor,
+                                                 [SG_CURVE_TWO_STAGE_] = &a->two_stage,
+                                                 [SG_CURVE_ORACLE_] = &a->oracle};
+        of[n_curves] = (enum sg_curve_id)i;
+        curves[n_curves++] =
+            (struct sg_boot_curve){.path = path[i],
+                                   .kind = i == SG_CURVE_PREDICTED_ ? SG_CURVE_LP
+                                           : i == SG_CURVE_ORACLE_  ? SG_CURVE_LP_SCORED
+                                                                    : SG_CURVE_CHOICE,
+                                   .posterior = i == SG_CURVE_PREDICTED_ && !truth ? &beta : NULL,
+                                   .grid = a->grid,
+                                   .n_grid = n,
+                                   .accuracy = c->rep,
+                                   .cost = c->rep_cost};
+    }
+    const int32_t n_bands = n_curves;
+    for (int32_t i = 0; i < n_asks; i++) asked[i] = a->ask[i].policy.c;
+    qsort(asked, (size_t)n_asks, sizeof *asked, rising);
+    if (!truth &&
+        n_asks) /* without truth an answer is as sure as the votes are: the same posterior at its budget */
+        curves[n_curves++] = (struct sg_boot_curve){.path = &a->scope,
+                                                    .kind = SG_CURVE_LP,
+                                                    .posterior = &beta,
+                                                    .grid = asked,
+                                                    .n_grid = n_asks,
+                                                    .accuracy = asked_rep};
+    for (int32_t i = 0; i < n_asks; i++) {
+        double *x = values + (int64_t)(4 * i) * v->n, *r = rep + (int64_t)(4 * i) * reps;
+        sg__ask_values(a, &a->ask[i], x, x + v->n, x + 2 * v->n, x + 3 * v->n);
+        points[n_points++] =
+            (struct sg_boot_point){.accuracy = x, .cost = x + v->n, .rep_accuracy = r, .rep_cost = r + reps};
+        if (truth)
+            points[n_points++] = (struct sg_boot_point){.accuracy = x + 2 * v->n,
+                                                        .cost = x + 3 * v->n,
+                                                        .scored = true,
+                                                        .rep_accuracy = r + 2 * reps,
+                                                        .rep_cost = r + 3 * reps};
+    }
+    double *best = values + (int64_t)(4 * n_asks) * v->n;
+    for (int64_t q = 0; q < v->n; q++) {
+        const int64_t at = q * v->m + a->best_single;
+        /* unscored or, without truth, unestimated: 0 weight or the model's mean */
+        best[q] = truth             ? (v->scored[q] ? v->tp[at] : 0)
+                  : isnan(v->p[at]) ? a->single[a->best_single].predicted_accuracy.value
+                                    : v->p[at];
+        best[v->n + q] = truth             ? (v->scored[q] ? v->tc[at] : 0)
+                         : isnan(v->p[at]) ? a->single[a->best_single].predicted_cost.value
+                                           : v->c[at];
+    }
+    points[n_points++] = (struct sg_boot_point){.accuracy = best,
+                                                .cost = best + v->n,
+                                                .scored = truth,
+                                                .rep_accuracy = a->best_rep_accuracy,
+                                                .rep_cost = a->best_rep_cost};
+    const struct sg_boot boot = {.n = v->n,
+                                 .fold = a->fold,
+                                 .n_curves = n_curves,
+                                 .n_points = n_points,
+                                 .reps = reps,
+                                 .seed = a->opt.seed,
+                                 .threads = a->opt.threads,
+                                 .curves = curves,
+                                 .points = points};
+    SG_TRY(sg_bootstrap(&boot, err));
+    for (int32_t i = 0; i < n_bands; i++) {
+        struct sg_curve *c = &a->curve[of[i]];
+        for (int32_t g = 0; g < n; g++) {
+            if (!isnan(c->accuracy[g]))
+                sg_boot_interval(c->rep, reps, n, g, &c->low[g], &c->high[g], scratch);
+            if (c->rep_cost && !isnan(c->cost[g]))
+                sg_boot_interval(c->rep_cost, reps, n, g, &c->cost_low[g], &c->cost_high[g], scratch);
+        }
+    }
+    for (int32_t i = 0; i < n_asks; i++) {
+        ask_intervals(a, (size_t)i, rep, scratch, diff);
+        for (int32_t g = 0; !truth && g < n_asks; g++)
+            if (asked[g] == a->ask[i].policy.c)
+                sg_boot_interval(asked_rep, reps, n_asks, g, &a->ask[i].predicted_accuracy.low,
+                                 &a->ask[i].predicted_accuracy.high, scratch);
+    }
+out:
+    free(points);
+    free(beta.a);
+    free(beta.b);
+    free(rep);
+    free(scratch);
+    free(diff);
+    free(values);
+    free(asked);
+    free(asked_rep);
+    return st;
+}
+
+static enum sg_status portfolio_values(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    double ours[2] = {0, 0};
+    const double *lambda = a->opt.lambdas;
+    size_t n = a->opt.n_lambdas;
+    if (!n) { /* by default: money no object, and the price of money in the middle of the frontier */
+        const struct sg_path *s = &a->scope;
+        ours[1] = s->n_steps ? s->key[s->n_steps / 2] : 0;
+        lambda = ours;
+        n = ours[1] > 0 ? 2 : 1;
+    }
+    SG_TRY(SG_NEW(&a->value_predicted, n, "portfolio value", err));
+    if (v->n_scored) SG_TRY(SG_NEW(&a->value_true, n, "portfolio value", err));
+    a->n_value = n;
+    for (size_t i = 0; i < n; i++) {
+        SG_TRY(sg_portfolio_value(v->p, v->c, NULL, v->n, v->m, lambda[i], &a->value_predicted[i], err));
+        if (v->n_scored)
+            SG_TRY(
+                sg_portfolio_value(v->tp, v->tc, v->scored, v->n, v->m, lambda[i], &a->value_true[i], err));
+    }
+out:
+    return st;
+}
+
+enum sg_status sg_analysis_run(const struct sg_view *v, const struct sg_analysis_options *opt,
+                               struct sg_analysis *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_analysis a = {.v = v, .opt = *opt};
+    const int32_t k[SG_RESAMPLES] = {2, 4, 8};
+    SG_TRY(deal_folds(&a, err));
+    SG_TRY(build_paths(&a, err));
+    SG_TRY(singles(&a, err));
+    SG_TRY(make_grid(&a, err));
+    SG_TRY(point_curves(&a, err));
+    SG_TRY(sg__analysis_asks(&a, err));
+    SG_TRY(bands(&a, err));
+    SG_TRY(sg__analysis_shares(&a, err));
+    SG_TRY(sg__analysis_quality(&a, err));
+    sg_resample_variance(v, k, SG_RESAMPLES, a.resample);
+    SG_TRY(portfolio_values(&a, err));
+    SG_TRY(sg__analysis_metrics(&a, err));
+    *out = a;
+out:
+    if (st != SG_OK) sg_analysis_free(&a);
+    return st;
+}
+
+void sg_analysis_free(struct sg_analysis *a) {
+    if (!a) return;
+    free(a->fold);
+    free(a->ones);
+    sg_path_free(&a->scope);
+    sg_path_free(&a->knn);
+    sg_path_free(&a->anchor);
+    sg_path_free(&a->two_stage);
+    sg_path_free(&a->oracle);
+    free(a->alpha);
+    free(a->grid);
+    for (int i = 0; i < SG_CURVES; i++) {
+        struct sg_curve *c = &a->curve[i];
+        free(c->accuracy);
+        free(c->low);
+        free(c->high);
+        free(c->cost);
+        free(c->cost_low);
+        free(c->cost_high);
+        free(c->rep);
+        free(c->rep_cost);
+    }
+    free(a->share);
+    free(a->predicted_at_share);
+    free(a->single);
+    free(a->best_rep_accuracy);
+    free(a->best_rep_cost);
+    for (size_t i = 0; i < a->n_ask; i++) {
+        free(a->ask[i].share);
+        free(a->ask[i].model);
+    }
+    free(a->ask);
+    for (int e = 0; e < SG_ESTIMATORS; e++) {
+        free(a->quality[e]);
+        free(a->bins[e]);
+        free(a->length[e]);
+    }
+    for (size_t i = 0; i < a->n_value; i++) {
+        if (a->value_predicted) sg_portfolio_value_free(&a->value_predicted[i]);
+        if (a->value_true) sg_portfolio_value_free(&a->value_true[i]);
+    }
+    free(a->value_predicted);
+    free(a->value_true);
+    free(a->metric);
+    memset(a, 0, sizeof *a);
+}

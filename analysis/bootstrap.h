@@ -1,0 +1,61 @@
+/* bootstrap - paired bootstrap over queries: every replicate draws one multinomial resample of the queries
+ * and walks all curves with it, so that differences between policies are paired. A replicate depends on
+ * (seed, replicate) alone: the numbers are the same for any number of threads. */
+#ifndef SG_ANALYSIS_BOOTSTRAP_H
+#define SG_ANALYSIS_BOOTSTRAP_H
+
+#include "curve.h"
+
+enum sg_curve_kind {
+    SG_CURVE_LP,        /* sg_curve_lp over all queries */
+    SG_CURVE_LP_SCORED, /* the same over the scored queries alone (the oracle) */
+    SG_CURVE_CHOICE     /* sg_curve_choice by spending, cross-fitted */
+};
+
+/* Beta posterior of every vertex of a path, for predicted bands where no truth is known. */
+struct sg_beta {
+    double *a, *b; /* [n_vertices] */
+};
+
+struct sg_boot_curve {
+    const struct sg_path *path;
+    enum sg_curve_kind kind;
+    const struct sg_beta *posterior; /* NULL: none; SG_CURVE_LP only */
+    const double *grid;              /* [n_grid] budgets, rising */
+    int32_t n_grid;
+    double *accuracy, *cost; /* out: [reps * n_grid], the caller's; cost NULL for SG_CURVE_LP* */
+};
+
+/* A fixed policy: per query its value pair; scored queries alone when `scored`. */
+struct sg_boot_point {
+    const double *accuracy, *cost; /* [n] */
+    bool scored;
+    double *rep_accuracy, *rep_cost; /* out: [reps], the caller's */
+};
+
+struct sg_boot {
+    int64_t n;
+    const uint8_t *fold; /* [n] */
+    int32_t n_curves, n_points;
+    int64_t reps;
+    uint64_t seed;
+    int32_t threads;
+    struct sg_boot_curve *curves;
+    struct sg_boot_point *points;
+};
+
+enum sg_status sg_bootstrap(const struct sg_boot *b, struct sg_err *err);
+
+/* The resample of replicate r: w[q] copies of query q, sum n. */
+void sg_boot_draw(uint64_t seed, int64_t r, int64_t n, uint8_t *w);
+
+/* Percentile interval of level 95 % of x[r * stride + at], r < reps; NaN bounds unless 90 % are finite.
+ * scratch: [reps]. */
+void sg_boot_interval(const double *x, int64_t reps, int64_t stride, int64_t at, double *low, double *high,
+                      double *scratch);
+
+/* A draw of Beta(a, b) from the stream (key, *pos); *pos moves on. Gamma ratio, Marsaglia and Tsang (2000).
+ */
+double sg_draw_beta(uint64_t key, uint64_t *pos, double a, double b);
+
+#endif

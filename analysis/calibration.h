@@ -1,0 +1,63 @@
+/* calibration - how good the estimates are, against what happened. All pairs (query, model) with an estimate
+ * and a known truth count once. */
+#ifndef SG_ANALYSIS_CALIBRATION_H
+#define SG_ANALYSIS_CALIBRATION_H
+
+#include "base/status.h"
+#include <stdint.h>
+
+enum { SG_ECE_BINS = 15 };
+
+/* One bin of a reliability diagram: equal numbers of pairs, in the order of the estimate. */
+struct sg_bin {
+    int64_t n;
+    double mean_p, mean_y; /* NaN when n = 0 */
+};
+
+struct sg_quality {
+    int64_t n;        /* pairs */
+    double base_rate; /* mean truth */
+    double mean_p;
+    double brier;    /* mean (p - y)^2 (Brier 1950) */
+    double log_loss; /* mean -log of the probability given to what happened, p kept inside [1e-6, 1 - 1e-6] */
+    double auc;      /* P(p of a correct pair > p of a wrong one) + half the ties (Mann and Whitney 1947); NaN
+                        where all are correct or all wrong */
+    double ece; /* sum over 15 equal-mass bins of share * |mean p - mean y| (Naeini et al. 2015; Nixon et al.
+                   2019 for equal mass) */
+};
+
+/* One way to split the pairs: of[i] in [0, n). NULL: all pairs are one group (n = 1). */
+struct sg_grouping {
+    const int32_t *of;
+    int32_t n;
+};
+
+/* Quality of p against y (1 or 0); pairs with a NaN are left out. One sort serves all groupings: out (and
+ * bins, which may be NULL, SG_ECE_BINS a group) holds the groups of the first grouping, then those of the
+ * next. Ties in p: bins are cut in index order. n < 2^32. */
+enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, const struct sg_grouping *by,
+                                 int32_t n_by, struct sg_quality *out, struct sg_bin *bins,
+                                 struct sg_err *err);
+
+/* Length estimates. */
+struct sg_length_quality {
+    int64_t n;
+    double mae;             /* mean |estimate - true|, tokens */
+    double median_relative; /* median |estimate - true| / true, over true > 0 */
+    double bias;            /* mean (estimate - true) / mean true */
+    double coverage;        /* share of truths inside the 90 % interval of the samples; NaN without sd */
+    int64_t n_coverage;
+};
+/* Pairs with a NaN estimate or truth are left out; one grouping a call. sd (may be NULL) is the samples'
+ * standard deviation, k their number: the interval is mean +- t(0.95, k - 1) sd sqrt(1 + 1/k), for pairs with
+ * k >= 2. */
+enum sg_status sg_length_groups(const double *estimate, const double *truth, const double *sd,
+                                const int32_t *k, int64_t n, struct sg_grouping by,
+                                struct sg_length_quality *out, struct sg_err *err);
+
+/* Student's t: the quantile 0.95 (two-sided 90 %) for df >= 1 degrees of freedom, and the two-sided p-value.
+ */
+double sg_t_quantile95(int64_t df);
+double sg_t_two_sided(double t, double df);
+
+#endif

@@ -1,0 +1,168 @@
+/* scope-frontier - what a results file says about cost and accuracy. */
+#include "analysis.h"
+#include "output.h"
+#include "plots.h"
+#include "route_reference.h"
+
+#include "base/file.h"
+#include "cmd/cmd.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "Usage: scope-frontier RESULTS.h5 [RESULTS2.h5 ...] [options] [-o DIR]\n"
+    "       scope-frontier route-reference --selection F --similarity F --anchors F --portfolio F [-o "
+    "curve.json]\n"
+    "\n"
+    "Reads what scope-grid wrote and says what it is worth: the exact cost-accuracy frontier as estimated, "
+    "as\n"
+    "realised (cross-fitted against the truth) and as an oracle would have it, single models and baselines, "
+    "policies\n"
+    "for the budgets and targets you ask for, the quality of the estimates and the value of each model. "
+    "Prints a table\n"
+    "and writes frontier.h5, CSV files, report.html and plots to DIR. Costs are mean USD a query.\n"
+    "Several files are compared side by side: the same grid with other settings, or two nights of one "
+    "portfolio.";
+
+enum { MAX_FILES = 64 };
+
+struct args {
+    const char *files[MAX_FILES];
+    struct sg_opt_list queries, budgets, targets, lambdas;
+    const char *pool, *prices, *dir;
+    int64_t alphas, reps, seed, threads;
+    bool no_plots;
+};
+
+static enum sg_status numbers(const struct sg_opt_list *l, const char *option, double min, double max,
+                              double **out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    double *x = NULL;
+    SG_TRY(SG_NEW(&x, l->n, "options", err));
+    for (size_t i = 0; i < l->n; i++) {
+        char *end = NULL;
+        errno = 0;
+        x[i] = strtod(l->items[i], &end);
+        if (end == l->items[i] || *end || errno == ERANGE || !(x[i] >= min && x[i] <= max)) {
+            st = sg_fail(err, SG_E_USAGE, "--%s %s: expected a number from %g to %g", option, l->items[i],
+                         min, max);
+            goto out;
+        }
+    }
+    *out = x;
+    x = NULL;
+out:
+    free(x);
+    return st;
+}
+
+static enum sg_status analyse(const struct args *a, const char *file, const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_results r = {0};
+    struct sg_view v = {0};
+    struct sg_analysis x = {0};
+    double *budgets = NULL, *targets = NULL, *lambdas = NULL;
+    const struct sg_view_spec spec = {
+        .pool = a->pool, .queries = a->queries.items, .n_queries = a->queries.n, .prices = a->prices};
+    SG_TRY(numbers(&a->budgets, "budget", 0, 1e9, &budgets, err));
+    SG_TRY(numbers(&a->targets, "target-accuracy", 0, 1, &targets, err));
+    SG_TRY(numbers(&a->lambdas, "lambda", 0, 1e15, &lambdas, err));
+    SG_TRY(sg_results_read(file, SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, err));
+    SG_TRY(sg_view_open(&r, file, &spec, &v, err));
+    const struct sg_analysis_options opt = {.budgets = budgets,
+                                            .n_budgets = a->budgets.n,
+                                            .targets = targets,
+                                            .n_targets = a->targets.n,
+                                            .lambdas = lambdas,
+                                            .n_lambdas = a->lambdas.n,
+                                            .alphas = a->alphas,
+                                            .reps = a->reps,
+                                            .seed = (uint64_t)a->seed,
+                                            .threads = (int32_t)a->threads,
+                                            .n_grid = 101};
+    SG_TRY(sg_analysis_run(&v, &opt, &x, err));
+    SG_TRY(sg_dir_make(dir, err));
+    SG_TRY(sg_output_csv(&x, dir, err));
+    SG_TRY(sg_output_h5(&x, dir, err));
+    sg_output_table(&x, stdout);
+    printf("\nWritten to %s: frontier.h5, CSV files\n", dir);
+    fflush(stdout);
+    if (!a->no_plots) sg_plots_draw(dir, stdout);
+out:
+    sg_analysis_free(&x);
+    sg_view_free(&v);
+    sg_results_free(&r);
+    free(budgets);
+    free(targets);
+    free(lambdas);
+    return st;
+}
+
+static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct args a = {.alphas = 101, .reps = 1000, .seed = 1, .threads = 2};
+    char *dir = NULL;
+    bool help = false;
+    const struct sg_opt opts[] = {
+        {"output", SG_OPT_STR, &a.dir, 0, 0, "DIR",
+         "where to write, also -o; default: the directory of the results file"},
+        {"pool", SG_OPT_STR, &a.pool, 0, 0, "FILE|NAMES",
+         "models to consider: a file, or ids with commas; default all"},
+        {"queries", SG_OPT_LIST, &a.queries, 0, 0, "FILTER",
+         "category=A,B | category!=A | id=GLOB | id!=GLOB | @FILE; all given must hold"},
+        {"prices", SG_OPT_STR, &a.prices, 0, 0, "FILE",
+         "other prices: JSON, id, input, output in USD per million tokens"},
+        {"budget", SG_OPT_LIST, &a.budgets, 0, 0, "USD",
+         "the best policy of at most this mean cost a query; repeatable"},
+        {"target-accuracy", SG_OPT_LIST, &a.targets, 0, 0, "A",
+         "the cheapest policy of this accuracy, 0 to 1; repeatable"},
+        {"lambda", SG_OPT_LIST, &a.lambdas, 0, 0, "L",
+         "value the models at this accuracy per USD; repeatable"},
+        {"alphas", SG_OPT_I64, &a.alphas, 2, 10001, "N",
+         "steps of the two-stage router's alpha; default 101"},
+        {"bootstrap", SG_OPT_I64, &a.reps, 0, 1000000, "N",
+         "replicates behind the intervals, 0 for none; default 1000"},
+        {"seed", SG_OPT_I64, &a.seed, 0, 9e15, "S", "of the bootstrap and the cross-fit; default 1"},
+        {"threads", SG_OPT_I64, &a.threads, 1, 1024, "T",
+         "for the bootstrap; results do not depend on it; default 2"},
+        {"no-plots", SG_OPT_FLAG, &a.no_plots, 0, 0, NULL,
+         "do not draw PNG and PDF (needs Python with matplotlib and h5py)"},
+    };
+    SG_TRY(sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, a.files, 1, MAX_FILES, &help,
+                          err));
+    if (help) goto out;
+    if (a.dir)
+        SG_TRY(sg_path_join(".", a.dir, &dir, err));
+    else
+        SG_TRY(sg_path_dir(a.files[0], &dir, err));
+    SG_TRY(analyse(&a, a.files[0], dir, err));
+out:
+    free(dir);
+    free(a.queries.items);
+    free(a.budgets.items);
+    free(a.targets.items);
+    free(a.lambdas.items);
+    return st;
+}
+
+int main(int argc, char **argv) {
+    struct sg_err err = {0};
+    static char output[] = "--output";
+    enum sg_status st;
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "-o")) argv[i] = output;
+    if (argc > 1 && !strcmp(argv[1], "route-reference"))
+        st = sg_route_reference_main(argc - 1, argv + 1, &err);
+    else
+        st = frontier(argc, argv, &err);
+    if (st != SG_OK) fprintf(stderr, "scope-frontier: %s\n", err.text);
+    if (st == SG_OK && (fflush(stdout) != 0 || ferror(stdout))) {
+        fprintf(stderr, "scope-frontier: stdout: cannot write\n");
+        st = SG_E_IO;
+    }
+    return sg_status_exit_code(st);
+}

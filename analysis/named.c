@@ -1,0 +1,223 @@
+/* named - the metrics of the literature for the curves of one analysis, each with its source and bounds. */
+#include "analysis_internal.h"
+
+#include "base/mem.h"
+#include "bootstrap.h"
+#include "metrics.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum sg_status add(struct sg_analysis *a, struct sg_metric m, struct sg_err *err, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+static enum sg_status add(struct sg_analysis *a, struct sg_metric m, struct sg_err *err, const char *fmt,
+                          ...) {
+    va_list ap;
+    enum sg_status st = SG_GROW(&a->metric, &a->cap_metric, a->n_metric + 1, "metrics", err);
+    if (st != SG_OK) return st;
+    va_start(ap, fmt);
+    vsnprintf(m.detail, sizeof m.detail, fmt, ap);
+    va_end(ap);
+    a->metric[a->n_metric++] = m;
+    return SG_OK;
+}
+
+/* What a number is computed from in each replicate: one curve on the grid and the best single model. */
+struct basis {
+    const struct sg_analysis *a;
+    struct sg_xy *hull; /* [n_grid] */
+    int64_t n_hull;
+    double best_accuracy, best_cost;
+    double cost_low, cost_high;
+};
+
+/* The hull of a curve: points (cost truly paid, accuracy); cost NULL: the budgets themselves. */
+static void set_hull(struct basis *b, const double *accuracy, const double *cost) {
+    const int32_t n = b->a->opt.n_grid;
+    for (int32_t g = 0; g < n; g++) b->hull[g] = (struct sg_xy){cost ? cost[g] : b->a->grid[g], accuracy[g]};
+    b->n_hull = sg_hull_nondecreasing(b->hull, n);
+}
+
+typedef double metric_fn(const struct basis *b);
+
+static double best_on_hull(const struct basis *b) {
+    return b->n_hull ? b->hull[b->n_hull - 1].y : (double)NAN;
+}
+static double aiq_paper(const struct basis *b) {
+    return b->n_hull ? sg_aiq(b->hull, b->n_hull, b->hull[0].x, b->cost_high) : (double)NAN;
+}
+static double aiq_code(const struct basis *b) {
+    return sg_aiq_code(b->hull, b->n_hull, b->cost_high);
+}
+static double qnc(const struct basis *b) {
+    return sg_qnc(b->hull, b->n_hull, b->best_accuracy, b->best_cost);
+}
+static double cost_save(const struct basis *b) {
+    return 1 - qnc(b);
+}
+static double gain_at_budget(const struct basis *b) {
+    return sg_hull_at(b->hull, b->n_hull, b->best_cost) - b->best_accuracy;
+}
+static double arena(const struct basis *b) {
+    double best = (double)NAN;
+    for (int64_t i = 0; i < b->n_hull; i++) {
+        const double s = sg_router_arena(b->hull[i].y, b->hull[i].x, b->cost_low, b->cost_high);
+        if (!(s <= best)) best = s;
+    }
+    return best;
+}
+
+/* The metric of a curve with its bootstrap interval. */
+static enum sg_status value_of(const struct sg_analysis *a, const struct sg_curve *c, struct basis *b,
+                               metric_fn *fn, struct sg_value *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t reps = c->rep && a->best_rep_accuracy ? a->opt.reps : 0;
+    double *rep = NULL, *scratch = NULL;
+    *out = (struct sg_value){(double)NAN, (double)NAN, (double)NAN};
+    SG_TRY(SG_NEW(&rep, reps, "replicates", err));
+    SG_TRY(SG_NEW(&scratch, reps, "replicates", err));
+    for (int64_t r = 0; r < reps; r++) {
+        const int64_t at = r * a->opt.n_grid;
+        set_hull(b, c->rep + at, c->rep_cost ? c->rep_cost + at : NULL);
+        b->best_accuracy = a->best_rep_accuracy[r];
+        b->best_cost = a->best_rep_cost[r];
+        rep[r] = fn(b);
+    }
+    b->best_accuracy = sg__single_accuracy(a, a->best_single);
+    b->best_cost = sg__single_cost(a, a->best_single);
+    set_hull(b, c->accuracy, c->cost);
+    out->value = fn(b);
+    if (reps && !isnan(out->value)) sg_boot_interval(rep, reps, 1, 0, &out->low, &out->high, scratch);
+out:
+    free(rep);
+    free(scratch);
+    return st;
+}
+
+static enum sg_status curve_metrics(struct sg_analysis *a, enum sg_curve_id id, struct basis *b,
+                                    struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_curve *c = &a->curve[id];
+    const char *curve = sg_curve_name(id), *best = sg_view_model(a->v, a->best_single);
+    struct sg_metric m = {.source = "RouterBench arXiv:2403.12031"};
+    m.name = "AIQ (paper)";
+    m.formula = "area under the non-decreasing convex hull over [c_min, c_max] / (c_max - c_min)";
+    SG_TRY(value_of(a, c, b, aiq_paper, &m.v, err));
+    SG_TRY(add(a, m, err, "%s; c_min = cheapest policy of the curve, c_max = %.6g USD", curve, b->cost_high));
+    m.name = "AIQ (code)";
+    m.formula = "area under the hull, flat to c_max and 0 before its first point, / c_max";
+    SG_TRY(value_of(a, c, b, aiq_code, &m.v, err));
+    SG_TRY(add(a, m, err, "%s; c_max = %.6g USD", curve, b->cost_high));
+    m.source = "UniRoute arXiv:2502.08773";
+    m.name = "QNC";
+    m.formula = "least cost that reaches the best single model's accuracy / that model's cost";
+    SG_TRY(value_of(a, c, b, qnc, &m.v, err));
+    SG_TRY(add(a, m, err, "%s; against %.90s", curve, best));
+    m.source = "LLMRouterBench arXiv:2601.07206";
+    m.name = "CostSave";
+    m.formula = "1 - QNC";
+    SG_TRY(value_of(a, c, b, cost_save, &m.v, err));
+    SG_TRY(add(a, m, err, "%s; against %.90s", curve, best));
+    m.name = "Gain@Budget";
+    m.formula = "accuracy at the best single model's cost - that model's accuracy";
+    SG_TRY(value_of(a, c, b, gain_at_budget, &m.v, err));
+    SG_TRY(add(a, m, err, "%s; against %.90s", curve, best));
+    m.source = "RouterArena arXiv:2510.00202";
+    m.name = "Arena score";
+    m.formula = "max over the curve of (1 + b) A C / (b A + C), b = 0.1, C on a log2 scale of cost";
+    SG_TRY(value_of(a, c, b, arena, &m.v, err));
+    SG_TRY(add(a, m, err, "%s; cost bounds %.6g and %.6g USD (cheapest and dearest single model)", curve,
+               b->cost_low, b->cost_high));
+out:
+    return st;
+}
+
+/* RouteLLM's two-model setting on this pool: strong = best single model, weak = cheapest. */
+static enum sg_status two_models(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    const int32_t weak = a->cheapest_single, strong = a->best_single;
+    double *x = NULL, apgr, cpt[2];
+    static const double level[2] = {0.5, 0.8};
+    int64_t n = 0;
+    if (weak == strong) return SG_OK;
+    SG_TRY(SG_NEW(&x, 3 * v->n_scored, "two models", err));
+    double *margin = x, *y_weak = x + v->n_scored, *y_strong = y_weak + v->n_scored;
+    for (int64_t q = 0; q < v->n; q++) {
+        const int64_t at = q * v->m;
+        if (!v->scored[q] || isnan(v->p[at + weak]) || isnan(v->p[at + strong])) continue;
+        margin[n] = v->p[at + strong] - v->p[at + weak];
+        y_weak[n] = v->tp[at + weak];
+        y_strong[n++] = v->tp[at + strong];
+    }
+    if (!n) goto out;
+    SG_TRY(sg_route_llm(margin, y_weak, y_strong, n, &apgr, level, cpt, 2, err));
+    struct sg_metric m = {.source = "RouteLLM arXiv:2406.18665", .v = {apgr, (double)NAN, (double)NAN}};
+    m.name = "APGR";
+    m.formula = "mean over 10 strong shares of (r - weak) / (strong - weak); 0.5 at random";
+    SG_TRY(add(a, m, err, "strong %.60s, weak %.60s", sg_view_model(v, strong), sg_view_model(v, weak)));
+    for (int i = 0; i < 2; i++) {
+        m.name = i ? "CPT(80%)" : "CPT(50%)";
+        m.formula = "least share of strong calls whose PGR reaches the level";
+        m.v.value = cpt[i];
+        SG_TRY(add(a, m, err, "strong %.60s, weak %.60s", sg_view_model(v, strong), sg_view_model(v, weak)));
+    }
+out:
+    free(x);
+    return st;
+}
+
+/* PGR between the pool's ends, and the distance to the oracle. */
+static enum sg_status pool_gap(struct sg_analysis *a, struct basis *b, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_curve *c = &a->curve[SG_CURVE_REALISED_];
+    const double top = a->curve[SG_CURVE_ORACLE_].accuracy[a->opt.n_grid - 1];
+    const double worst = sg__single_accuracy(a, a->worst_single),
+                 strong = sg__single_accuracy(a, a->best_single);
+    struct sg_metric m = {0};
+    struct sg_value r;
+    SG_TRY(value_of(a, c, b, best_on_hull, &r, err));
+    m.name = "PGR (SCOPE)";
+    m.source = "SCOPE arXiv:2601.22323";
+    m.formula = "(best accuracy of the curve - worst model) / (oracle - worst model)";
+    m.v =
+        (struct sg_value){sg_pgr(r.value, worst, top), sg_pgr(r.low, worst, top), sg_pgr(r.high, worst, top)};
+    SG_TRY(add(a, m, err, "realised; worst %.60s, oracle %.4f", sg_view_model(a->v, a->worst_single), top));
+    const double weak = sg__single_accuracy(a, a->cheapest_single);
+    m.name = "PGR (RouteLLM)";
+    m.source = "RouteLLM arXiv:2406.18665";
+    m.formula = "(best accuracy of the curve - weak) / (strong - weak)";
+    m.v = (struct sg_value){sg_pgr(r.value, weak, strong), sg_pgr(r.low, weak, strong),
+                            sg_pgr(r.high, weak, strong)};
+    SG_TRY(add(a, m, err, "realised; strong %.60s, weak %.60s", sg_view_model(a->v, a->best_single),
+               sg_view_model(a->v, a->cheapest_single)));
+    m.name = "Gap@Oracle";
+    m.source = "LLMRouterBench arXiv:2601.07206";
+    m.formula = "oracle accuracy - best accuracy of the curve";
+    m.v = (struct sg_value){top - r.value, top - r.high, top - r.low};
+    SG_TRY(add(a, m, err, "realised; oracle %.4f without a budget", top));
+out:
+    return st;
+}
+
+enum sg_status sg__analysis_metrics(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const enum sg_curve_id of[] = {SG_CURVE_REALISED_, SG_CURVE_KNN_, SG_CURVE_ANCHOR_,
+                                          SG_CURVE_TWO_STAGE_, SG_CURVE_ORACLE_};
+    struct basis b = {.a = a};
+    if (!a->v->n_scored) return SG_OK;
+    SG_TRY(SG_NEW(&b.hull, a->opt.n_grid, "hull", err));
+    b.cost_low = sg__single_cost(a, a->cheapest_single);
+    b.cost_high = b.cost_low;
+    for (int32_t k = 0; k < a->v->m; k++) b.cost_high = fmax(b.cost_high, sg__single_cost(a, k));
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+        if (a->curve[of[i]].present) SG_TRY(curve_metrics(a, of[i], &b, err));
+    SG_TRY(pool_gap(a, &b, err));
+    SG_TRY(two_models(a, err));
+out:
+    free(b.hull);
+    return st;
+}

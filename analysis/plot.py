@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Draws what scope-frontier wrote: frontier.png/.pdf and reliability.png/.pdf in DIR.
+
+usage: plot.py DIR     (DIR holds frontier.h5; exit status 3: matplotlib or h5py is missing)
+"""
+import os
+import sys
+
+try:
+    import h5py
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+except ImportError:
+    sys.exit(3)
+
+# curve, label, colour, line style, band
+CURVES = [
+    ("oracle", "oracle (knows the answers)", "#8a8a8a", ":", True),
+    ("predicted", "predicted (by the estimates)", "#9ab7d3", "--", False),
+    ("blind_mix", "mix of single models", "#b5a27a", "-.", False),
+    ("knn", "k-nearest anchors", "#5a9a68", "-", False),
+    ("anchor_mean", "anchor mean", "#c98a2b", "-", False),
+    ("two_stage", "SCOPE two-stage", "#8d5a97", "-", False),
+    ("realised", "realised (cross-fitted)", "#1f5a96", "-", True),
+]
+
+
+def strings(dataset):
+    return [s.decode() if isinstance(s, bytes) else s for s in dataset[()]]
+
+
+def short(model):
+    return model.rsplit("/", 1)[-1]
+
+
+def dollars(x, _=None):
+    return f"${x:.10f}".rstrip("0").rstrip(".") if x else "$0"
+
+
+def save(fig, folder, name):
+    """PNG and PDF, each renamed when whole."""
+    for kind in ("png", "pdf"):
+        path = os.path.join(folder, f"{name}.{kind}")
+        fig.savefig(path + ".tmp", format=kind, dpi=200, bbox_inches="tight")
+        os.replace(path + ".tmp", path)
+
+
+def frontier(f, folder):
+    curve = strings(f["curve"])
+    cost, acc = f["cost"][()], f["accuracy"][()] * 100
+    low, high = f["accuracy_low"][()] * 100, f["accuracy_high"][()] * 100
+    fig, ax = plt.subplots(figsize=(6.6, 4.4))
+    truth = (acc[curve.index("realised")] == acc[curve.index("realised")]).any()
+    for name, label, colour, style, band in CURVES:
+        i = curve.index(name)
+        known = acc[i] == acc[i]
+        if not known.any():
+            continue
+        band = band or (name == "predicted" and not truth)
+        width = 2.2 if name == "realised" or not truth else 1.2
+        x = f["budget"][()] if name in ("predicted", "oracle", "blind_mix") else cost[i]
+        if band and (low[i] == low[i]).any():
+            ax.fill_between(f["budget"][()], low[i], high[i], color=colour, alpha=0.16, lw=0)
+        order = x[known].argsort(kind="stable")
+        ax.plot(x[known][order], acc[i][known][order], style, color=colour, lw=width, label=label,
+                zorder=5 if name == "realised" else 3)
+    x = f["model_cost" if truth else "model_predicted_cost"][()]
+    y = f["model_accuracy" if truth else "model_predicted_accuracy"][()] * 100
+    ax.plot(x, y, "o", color="#333333", ms=4, zorder=6, label="single models")
+    names = strings(f["model"])
+    few = len(names) <= 15
+    for k, name in enumerate(names):
+        if few and y[k] == y[k]:
+            ax.annotate(short(name), (x[k], y[k]), xytext=(4, -8), textcoords="offset points", fontsize=6.5,
+                        color="#333333", zorder=7)
+    if f["budget"][0] > 0 and (x[x == x] > 0).all():
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_major_formatter(FuncFormatter(dollars))
+    ax.tick_params(labelsize=8)
+    plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
+    ax.set_xlabel("mean cost of a query (USD)")
+    ax.set_ylabel("accuracy (%)" if truth else "estimated accuracy (%)")
+    ax.grid(alpha=0.25, lw=0.5)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    ax.legend(fontsize=7, frameon=False, loc="lower right")
+    save(fig, folder, "frontier")
+
+
+def reliability(f, folder):
+    if "bin_mean_p" not in f:
+        return False
+    fig, ax = plt.subplots(figsize=(4.2, 4.2))
+    ax.plot([0, 1], [0, 1], color="#aaaaaa", lw=0.8)
+    for e, (name, colour) in enumerate([("SCOPE", "#1f5a96"), ("k-nearest anchors", "#5a9a68"), ("anchor mean", "#c98a2b")]):
+        p, y = f["bin_mean_p"][e, 0], f["bin_mean_correct"][e, 0]
+        known = p == p
+        if known.any():
+            ax.plot(p[known], y[known], "o-", color=colour, ms=3.5, lw=1.6 if e == 0 else 0.9,
+                    label=f"{name} (Brier {f['brier'][e, 0]:.3f}, ECE {f['ece'][e, 0]:.3f})")
+    ax.set_xlabel("estimated probability of a correct answer")
+    ax.set_ylabel("share that was correct")
+    ax.set_aspect("equal")
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    ax.legend(fontsize=7, frameon=False, loc="upper left")
+    save(fig, folder, "reliability")
+    return True
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    folder = sys.argv[1]
+    with h5py.File(os.path.join(folder, "frontier.h5"), "r") as f:
+        frontier(f, folder)
+        drawn = "frontier"
+        if reliability(f, folder):
+            drawn += " and reliability"
+    print(f"Drawn in {folder}: {drawn}, as PNG and PDF")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+#include "portfolio_value.h"
+
+#include "base/mem.h"
+#include "sum.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct option {
+    double u;
+    int32_t model;
+};
+
+static int by_utility(const void *a, const void *b) {
+    const struct option *x = a, *y = b;
+    return x->u != y->u ? (x->u > y->u ? -1 : 1) : (x->model > y->model) - (x->model < y->model);
+}
+
+/* Shapley value and leave-one-out loss of one query: for utilities u_1 >= u_2 >= ... >= outside option,
+ * phi_j = sum over i >= j of (u_i - u_{i+1}) / i, and only the best one is missed: by u_1 - u_2. */
+static void one_query(struct option *o, int32_t n, struct sg_sum *shapley, struct sg_sum *loss) {
+    qsort(o, (size_t)n, sizeof *o, by_utility);
+    if (!n) return;
+    sg_sum_add(&loss[o[0].model], o[0].u - (n > 1 ? o[1].u : 0));
+    double phi = 0;
+    for (int32_t j = n; j >= 1; j--) {
+        phi += (o[j - 1].u - (j < n ? o[j].u : 0)) / j;
+        sg_sum_add(&shapley[o[j - 1].model], phi);
+    }
+}
+
+/* Gain of model k over what the queries already have. */
+static double gain(const double *u, const double *have, int64_t n, int32_t k) {
+    struct sg_sum s = {0, 0};
+    const double *x = u + (int64_t)k * n;
+    for (int64_t q = 0; q < n; q++)
+        if (x[q] > have[q]) sg_sum_add(&s, x[q] - have[q]);
+    return sg_sum_get(&s);
+}
+
+/* Lazy greedy (Minoux 1978): gains only shrink, so a stale gain is an upper bound. u: [m][n], by model. */
+static void greedy(const double *u, int64_t n, double *have, double *bound, int32_t *round,
+                   struct sg_portfolio_value *o) {
+    struct sg_sum value = {0, 0};
+    for (int32_t k = 0; k < o->m; k++) {
+        bound[k] = gain(u, have, n, k);
+        o->alone[k] = bound[k] / (double)n;
+        round[k] = 0;
+    }
+    for (int32_t r = 0; r < o->m; r++) {
+        int32_t best;
+        for (;;) {
+            best = -1;
+            for (int32_t k = 0; k < o->m; k++)
+                if (round[k] >= 0 && (best < 0 || bound[k] > bound[best])) best = k;
+            if (round[best] == r) break;
+            bound[best] = gain(u, have, n, best);
+            round[best] = r;
+        }
+        sg_sum_add(&value, bound[best]);
+        o->greedy[r] = best;
+        o->greedy_value[r] = sg_sum_get(&value) / (double)n;
+        round[best] = -1;
+        for (int64_t q = 0; q < n; q++) have[q] = fmax(have[q], u[(int64_t)best * n + q]);
+    }
+}
+
+enum sg_status sg_portfolio_value(const double *p, const double *c, const uint8_t *use, int64_t n, int32_t m,
+                                  double lambda, struct sg_portfolio_value *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_portfolio_value o = {.m = m, .lambda = lambda};
+    struct option *opt = NULL;
+    struct sg_sum *shapley = NULL, *loss = NULL, total = {0, 0};
+    double *u = NULL, *have = NULL, *bound = NULL;
+    int32_t *round = NULL;
+    int64_t used = 0;
+    for (int64_t q = 0; q < n; q++) used += !use || use[q];
+    SG_TRY(SG_NEW(&o.greedy, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&o.greedy_value, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&o.leave_one_out, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&o.shapley, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&o.alone, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&opt, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&shapley, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&loss, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&bound, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&round, m, "portfolio value", err));
+    SG_TRY(SG_NEW(&have, used, "portfolio value", err));
+    SG_TRY(SG_NEW(&u, used * m, "portfolio value", err));
+    int64_t row = 0;
+    for (int64_t q = 0; q < n; q++) {
+        if (use && !use[q]) continue;
+        int32_t k_opt = 0;
+        for (int32_t k = 0; k < m; k++) {
+            const double x = p[q * m + k] - lambda * c[q * m + k];
+            if (x > 0)
+                opt[k_opt++] = (struct option){x, k}; /* NaN and what is worse than no call: no option */
+            u[(int64_t)k * used + row] = x > 0 ? x : 0;
+        }
+        row++;
+        one_query(opt, k_opt, shapley, loss);
+        if (k_opt) sg_sum_add(&total, opt[0].u);
+    }
+    o.total = sg_sum_get(&total) / (double)used;
+    for (int32_t k = 0; k < m; k++) {
+        o.shapley[k] = sg_sum_get(&shapley[k]) / (double)used;
+        o.leave_one_out[k] = sg_sum_get(&loss[k]) / (double)used;
+    }
+    greedy(u, used, have, bound, round, &o);
+    *out = o;
+out:
+    free(opt);
+    free(shapley);
+    free(loss);
+    free(u);
+    free(have);
+    free(bound);
+    free(round);
+    if (st != SG_OK) sg_portfolio_value_free(&o);
+    return st;
+}
+
+void sg_portfolio_value_free(struct sg_portfolio_value *v) {
+    if (!v) return;
+    free(v->greedy);
+    free(v->greedy_value);
+    free(v->leave_one_out);
+    free(v->shapley);
+    free(v->alone);
+    memset(v, 0, sizeof *v);
+}

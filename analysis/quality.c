@@ -1,0 +1,168 @@
+/* quality - how good the estimates of this file are, against the baselines, overall, per model, per category.
+ */
+#include "analysis_internal.h"
+
+#include "base/mem.h"
+#include "bootstrap.h"
+#include "sum.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The constant that knows each group's own rate: what an estimate has to beat to say anything. In hindsight,
+ * so slightly better than any honest constant. */
+static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
+    const double r = of->base_rate;
+    *out = (struct sg_quality){
+        .n = of->n, .base_rate = r, .mean_p = r, .brier = r * (1 - r), .auc = 0.5, .ece = 0};
+    out->log_loss = r > 0 && r < 1 ? -r * log(r) - (1 - r) * log1p(-r) : 0;
+    if (!of->n) out->brier = out->log_loss = out->auc = out->ece = (double)NAN;
+    if (isnan(of->auc)) out->auc = (double)NAN;
+}
+
+/* Sums over a query's pairs of p's squared error, and how many pairs. */
+static void brier_by_query(const struct sg_view *v, const double *p, double *sum, double *pairs) {
+    for (int64_t q = 0; q < v->n; q++) {
+        sum[q] = pairs[q] = 0;
+        for (int32_t k = 0; k < v->m; k++) {
+            const double e = p[q * v->m + k] - v->tp[q * v->m + k];
+            if (isnan(e)) continue;
+            sum[q] += e * e;
+            pairs[q]++;
+        }
+    }
+}
+
+/* Brier score of an estimator less that of ours over the same pairs, resampling queries with their cells. */
+static enum sg_status brier_gain(const struct sg_analysis *a, const double *ours, const double *theirs,
+                                 const double *pairs, struct sg_value *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t n = a->v->n, reps = a->opt.reps;
+    double d = 0, t = 0, *rep = NULL, *scratch = NULL;
+    uint8_t *w = NULL;
+    for (int64_t q = 0; q < n; q++) {
+        d += theirs[q] - ours[q];
+        t += pairs[q];
+    }
+    *out = (struct sg_value){d / t, (double)NAN, (double)NAN};
+    if (!reps) return SG_OK;
+    SG_TRY(SG_NEW(&rep, reps, "replicates", err));
+    SG_TRY(SG_NEW(&scratch, reps, "replicates", err));
+    SG_TRY(SG_NEW(&w, n, "replicates", err));
+    for (int64_t r = 0; r < reps; r++) {
+        sg_boot_draw(a->opt.seed, r, n, w);
+        d = t = 0;
+        for (int64_t q = 0; q < n; q++) {
+            d += w[q] * (theirs[q] - ours[q]);
+            t += w[q] * pairs[q];
+        }
+        rep[r] = d / t;
+    }
+    sg_boot_interval(rep, reps, 1, 0, &out->low, &out->high, scratch);
+out:
+    free(rep);
+    free(scratch);
+    free(w);
+    return st;
+}
+
+/* Scratch of one run: matrices [n * m] of one estimator, and the two groupings. */
+struct work {
+    double *p, *length, *sd, *true_length, *ours, *theirs, *pairs;
+    int32_t *by_model, *by_category, *samples;
+};
+
+static void fill_lengths(const struct sg_view *v, struct work *w, enum sg_estimator e) {
+    const struct sg_results *r = v->r;
+    const double *from = e == SG_EST_SCOPE ? r->length_mean
+                         : e == SG_EST_KNN ? r->knn_length
+                                           : r->anchor_length;
+    for (int64_t i = 0; i < v->n * v->m; i++) {
+        const int64_t at = sg_view_cell(v, i / v->m, (int32_t)(i % v->m));
+        w->length[i] = isnan(v->p[i]) || isnan(v->tp[i]) || !from ? (double)NAN : from[at];
+        w->true_length[i] = isnan(v->tp[i]) ? (double)NAN : r->true_length[at];
+        w->sd[i] = r->length_sd[at];
+        w->samples[i] = r->votes_yes[at] + r->votes_no[at];
+    }
+}
+
+static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum sg_estimator e,
+                                    struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    const int64_t cells = v->n * v->m;
+    const struct sg_grouping by[3] = {{NULL, 1}, {w->by_model, v->m}, {w->by_category, v->n_categories}};
+    const double *p = v->p;
+    if (e != SG_EST_SCOPE) {
+        /* pairs without this baseline would make the comparison unfair: then it is left out of the pairs of
+         * this estimator alone, and the table gives its number of pairs */
+        const int64_t without =
+            sg_view_baseline(v, e == SG_EST_KNN ? SG_BASE_KNN : SG_BASE_ANCHOR, w->p, w->length);
+        if (without == cells - v->n_missing) return SG_OK; /* none at all */
+        p = w->p;
+    }
+    SG_TRY(SG_NEW(&a->quality[e], a->n_groups, "quality", err));
+    SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
+    SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
+    SG_TRY(sg_quality_groups(p, v->tp, cells, by, 3, a->quality[e], a->bins[e], err));
+    if (e == SG_EST_SCOPE)
+        brier_by_query(v, p, w->ours, w->pairs);
+    else {
+        for (int64_t i = 0; i < cells; i++) /* only pairs that both have */
+            if (isnan(w->p[i])) w->p[i] = v->p[i];
+        brier_by_query(v, w->p, w->theirs, w->pairs);
+        SG_TRY(brier_gain(a, w->ours, w->theirs, w->pairs, &a->brier_gain[e], err));
+    }
+    fill_lengths(v, w, e);
+    struct sg_length_quality *out = a->length[e];
+    for (int i = 0; i < 3; out += by[i].n, i++)
+        SG_TRY(sg_length_groups(w->length, w->true_length, e == SG_EST_SCOPE ? w->sd : NULL, w->samples,
+                                cells, by[i], out, err));
+out:
+    return st;
+}
+
+enum sg_status sg__analysis_quality(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    const int64_t cells = v->n * v->m;
+    struct work w = {0};
+    a->n_groups = 1 + v->m + v->n_categories;
+    if (!v->tp) return SG_OK;
+    SG_TRY(SG_NEW(&w.p, cells, "quality", err));
+    SG_TRY(SG_NEW(&w.length, cells, "quality", err));
+    SG_TRY(SG_NEW(&w.sd, cells, "quality", err));
+    SG_TRY(SG_NEW(&w.true_length, cells, "quality", err));
+    SG_TRY(SG_NEW(&w.ours, v->n, "quality", err));
+    SG_TRY(SG_NEW(&w.theirs, v->n, "quality", err));
+    SG_TRY(SG_NEW(&w.pairs, v->n, "quality", err));
+    SG_TRY(SG_NEW(&w.by_model, cells, "quality", err));
+    SG_TRY(SG_NEW(&w.by_category, cells, "quality", err));
+    SG_TRY(SG_NEW(&w.samples, cells, "quality", err));
+    for (int64_t q = 0; q < v->n; q++)
+        for (int32_t k = 0; k < v->m; k++) {
+            w.by_model[q * v->m + k] = k;
+            w.by_category[q * v->m + k] = v->category[q];
+        }
+    for (int e = 0; e < SG_EST_BASE; e++) SG_TRY(one_estimator(a, &w, (enum sg_estimator)e, err));
+    SG_TRY(SG_NEW(&a->quality[SG_EST_BASE], a->n_groups, "quality", err));
+    for (int32_t g = 0; g < a->n_groups; g++)
+        base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);
+    const double rate = a->quality[SG_EST_SCOPE][0].base_rate;
+    for (int64_t i = 0; i < cells; i++) w.p[i] = isnan(v->p[i]) ? (double)NAN : rate;
+    brier_by_query(v, w.p, w.theirs, w.pairs);
+    SG_TRY(brier_gain(a, w.ours, w.theirs, w.pairs, &a->brier_gain[SG_EST_BASE], err));
+out:
+    free(w.p);
+    free(w.length);
+    free(w.sd);
+    free(w.true_length);
+    free(w.ours);
+    free(w.theirs);
+    free(w.pairs);
+    free(w.by_model);
+    free(w.by_category);
+    free(w.samples);
+    return st;
+}

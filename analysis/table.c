@@ -1,0 +1,209 @@
+#include "output.h"
+
+#include <math.h>
+#include <string.h>
+
+char *sg_output_percent(double x, char *buf, size_t n) {
+    if (isnan(x))
+        snprintf(buf, n, "n/a");
+    else
+        snprintf(buf, n, "%.1f", 100 * x);
+    return buf;
+}
+
+char *sg_output_usd(double x, char *buf, size_t n) {
+    if (isnan(x))
+        snprintf(buf, n, "n/a");
+    else if (x == 0)
+        snprintf(buf, n, "0");
+    else {
+        int digits = 3 - (int)floor(log10(fabs(x)));
+        snprintf(buf, n, "%.*f", digits < 0 ? 0 : digits > 12 ? 12 : digits, x);
+    }
+    return buf;
+}
+
+/* "71.4 [66.1, 76.5]" in percent. */
+static char *band(double x, double low, double high, char *buf, size_t n) {
+    if (isnan(x))
+        snprintf(buf, n, "-");
+    else if (isnan(low))
+        snprintf(buf, n, "%.1f", 100 * x);
+    else
+        snprintf(buf, n, "%.1f [%.1f, %.1f]", 100 * x, 100 * low, 100 * high);
+    return buf;
+}
+
+static void head(const struct sg_analysis *a, FILE *to) {
+    const struct sg_view *v = a->v;
+    fprintf(to, "%s%s%s\n", v->path, v->r->name && *v->r->name ? ": " : "", v->r->name ? v->r->name : "");
+    fprintf(to, "%lld queries x %d models", (long long)v->n, v->m);
+    if (v->n_filtered)
+        fprintf(to, " (%lld of %lld queries left out by the filters)", (long long)v->n_filtered,
+                (long long)v->n_all);
+    fprintf(to, "; %s\n",
+            v->n_scored == v->n ? "all scored against the truth"
+            : v->n_scored       ? "part of them scored against the truth"
+                                : "no truth: everything below is as estimated");
+    if (v->n_scored && v->n_scored < v->n)
+        fprintf(to, "  %lld queries lack the truth of an estimated cell and are not scored\n",
+                (long long)(v->n - v->n_scored));
+    if (v->n_missing)
+        fprintf(to, "  %lld cells have no estimate: they are no candidates, neither wrong nor free\n",
+                (long long)v->n_missing);
+    if (v->n_empty)
+        fprintf(to, "  %lld queries have no valid cell at all and are left out\n", (long long)v->n_empty);
+    if (v->n_counted)
+        fprintf(to, "  %lld cells: prompt tokens counted by the estimator's tokenizer, not measured\n",
+                (long long)v->n_counted);
+    if (v->n_scored && !a->knn.n)
+        fprintf(to, "  no k-nearest-anchor estimate for every query: that curve and the two-stage "
+                    "router are left out\n");
+    if (v->n_scored && !a->anchor.n)
+        fprintf(to, "  no anchor mean for every query: that curve is left out\n");
+}
+
+/* Rows of the frontier table: evenly over the grid. */
+enum { ROWS = 9 };
+
+static void frontier(const struct sg_analysis *a, FILE *to) {
+    const bool truth = a->v->n_scored > 0, bands = a->opt.reps > 0;
+    const int32_t n = a->opt.n_grid;
+    char c1[32], c2[32], b1[64], b2[64], b3[64], p[3][16];
+    fprintf(to, "\nFrontier (accuracy in %%%s; mean cost in USD a query)\n", bands ? ", 95 % interval" : "");
+    if (truth)
+        fprintf(to, "  %12s  %-20s %-20s %12s  %-20s %8s %9s %9s\n", "budget", "realised", "predicted",
+                "truly paid", "oracle", "k-near.", "anch.mean", "two-stage");
+    else
+        fprintf(to, "  %12s  %-20s\n", "budget", "predicted");
+    for (int r = 0; r < ROWS; r++) {
+        const int32_t g = (int32_t)((int64_t)r * (n - 1) / (ROWS - 1));
+        const struct sg_curve *re = &a->curve[SG_CURVE_REALISED_], *pr = &a->curve[SG_CURVE_PREDICTED_];
+        const struct sg_curve *orc = &a->curve[SG_CURVE_ORACLE_];
+        sg_output_usd(a->grid[g], c1, sizeof c1);
+        band(pr->accuracy[g], pr->low[g], pr->high[g], b2, sizeof b2);
+        if (!truth) {
+            fprintf(to, "  %12s  %-20s\n", c1, b2);
+            continue;
+        }
+        band(re->accuracy[g], re->low[g], re->high[g], b1, sizeof b1);
+        band(orc->accuracy[g], orc->low[g], orc->high[g], b3, sizeof b3);
+        const enum sg_curve_id other[3] = {SG_CURVE_KNN_, SG_CURVE_ANCHOR_, SG_CURVE_TWO_STAGE_};
+        for (int i = 0; i < 3; i++) {
+            const struct sg_curve *o = &a->curve[other[i]];
+            band(o->present ? o->accuracy[g] : (double)NAN, (double)NAN, (double)NAN, p[i], sizeof p[i]);
+        }
+        fprintf(to, "  %12s  %-20s %-20s %12s  %-20s %8s %9s %9s\n", c1, b1, b2,
+                isnan(re->cost[g]) ? "-" : sg_output_usd(re->cost[g], c2, sizeof c2), b3, p[0], p[1], p[2]);
+    }
+    if (truth)
+        fprintf(to, "  realised: chosen on one half of the queries, scored on the other (2-fold cross-fit); "
+                    "predicted is\n"
+                    "  optimistic about itself; oracle knows the answers. k-nearest, anchor mean, two-stage: "
+                    "as realised.\n");
+}
+
+static void singles(const struct sg_analysis *a, FILE *to) {
+    const struct sg_view *v = a->v;
+    const bool truth = v->n_scored > 0;
+    char b1[64], b2[64], c1[32], c2[32];
+    int wide = 10;
+    for (int32_t k = 0; k < v->m; k++)
+        if ((int)strlen(sg_view_model(v, k)) > wide) wide = (int)strlen(sg_view_model(v, k));
+    fprintf(to, "\nSingle models (* on the hull of single models)\n  %-*s   %-20s %12s   %-20s %12s\n", wide,
+            "model", truth ? "accuracy" : "", truth ? "cost" : "", "predicted", "pred. cost");
+    for (int32_t k = 0; k < v->m; k++) {
+        const struct sg_single *s = &a->single[k];
+        const struct sg_value *x = &s->accuracy, *p = &s->predicted_accuracy;
+        fprintf(to, "%s %-*s   %-20s %12s   %-20s %12s%s\n", s->on_hull ? "*" : " ", wide,
+                sg_view_model(v, k), truth ? band(x->value, x->low, x->high, b1, sizeof b1) : "",
+                truth ? sg_output_usd(s->cost.value, c1, sizeof c1) : "",
+                band(p->value, p->low, p->high, b2, sizeof b2),
+                sg_output_usd(s->predicted_cost.value, c2, sizeof c2),
+                k == a->best_single       ? "  best"
+                : k == a->cheapest_single ? "  cheapest"
+                                          : "");
+    }
+    band(a->random_accuracy.value, a->random_accuracy.low, a->random_accuracy.high, b1, sizeof b1);
+    fprintf(to, "  %-*s   %-20s %12s\n", wide, "(random)", truth ? b1 : "",
+            truth ? sg_output_usd(a->random_cost.value, c1, sizeof c1) : "");
+}
+
+static void asks(const struct sg_analysis *a, FILE *to) {
+    const struct sg_view *v = a->v;
+    const bool truth = v->n_scored > 0;
+    char b1[64], b2[64], b3[64], c1[32], c2[32], c3[32];
+    if (!a->n_ask) return;
+    fprintf(to, "\nPolicies against the best single model, %s%s\n", sg_view_model(v, a->best_single),
+            truth ? "" : " (as estimated)");
+    fprintf(to, "  %-19s %-20s %12s  %-20s %12s  %-20s %-20s\n",
+            a->ask[0].ours ? "budget (our choice)" : "asked", "predicted", "pred. cost", "realised",
+            "truly paid", "gain, points", "cost saved, %");
+    for (size_t i = 0; i < a->n_ask; i++) {
+        const struct sg_ask *k = &a->ask[i];
+        char name[48];
+        snprintf(name, sizeof name, "%s %s", k->is_target ? "accuracy" : "USD",
+                 k->is_target ? sg_output_percent(k->asked, c3, sizeof c3)
+                              : sg_output_usd(k->asked, c3, sizeof c3));
+        fprintf(to, "  %-19s %-20s %12s  ", name,
+                band(k->predicted_accuracy.value, k->predicted_accuracy.low, k->predicted_accuracy.high, b1,
+                     sizeof b1),
+                sg_output_usd(k->predicted_cost.value, c1, sizeof c1));
+        fprintf(to, "%-20s %12s  %-20s %-20s\n",
+                band(k->accuracy.value, k->accuracy.low, k->accuracy.high, b1, sizeof b1),
+                truth ? sg_output_usd(k->cost.value, c2, sizeof c2) : "-",
+                band(k->gain.value, k->gain.low, k->gain.high, b2, sizeof b2),
+                band(k->saving.value, k->saving.low, k->saving.high, b3, sizeof b3));
+    }
+}
+
+static void quality(const struct sg_analysis *a, FILE *to) {
+    char b[64];
+    if (!a->quality[SG_EST_SCOPE]) return;
+    fprintf(to, "\nQuality of the estimates over %lld cells\n  %-12s %8s %8s %8s %8s %9s %9s  %s\n",
+            (long long)a->quality[SG_EST_SCOPE][0].n, "estimator", "Brier", "log loss", "AUC", "ECE",
+            "len. MAE", "len. med.", "its Brier less SCOPE's x 100 (positive: SCOPE is better)");
+    for (int e = 0; e < SG_ESTIMATORS; e++) {
+        if (!a->quality[e]) continue;
+        const struct sg_quality *q = &a->quality[e][0];
+        const struct sg_length_quality *l = a->length[e] ? &a->length[e][0] : NULL;
+        const struct sg_value *d = &a->brier_gain[e];
+        fprintf(to, "  %-12s %8.4f %8.4f %8.4f %8.4f ", sg_estimator_name[e], q->brier, q->log_loss, q->auc,
+                q->ece);
+        if (l && l->n)
+            fprintf(to, "%9.1f %8.0f%%", l->mae, 100 * l->median_relative);
+        else
+            fprintf(to, "%9s %9s", "-", "-");
+        fprintf(to, "  %s\n", e == SG_EST_SCOPE ? "" : band(d->value, d->low, d->high, b, sizeof b));
+    }
+    const struct sg_length_quality *l = a->length[SG_EST_SCOPE];
+    if (l && l->n_coverage)
+        fprintf(to, "  90 %% intervals of length from the samples hold the truth in %.1f %% of %lld cells\n",
+                100 * l->coverage, (long long)l->n_coverage);
+}
+
+static void samples(const struct sg_analysis *a, FILE *to) {
+    if (!a->resample[0].n_cells) return;
+    fprintf(
+        to,
+        "\nNoise of k samples a cell over %lld cells (variance of the mean)\n  %2s %12s %12s %8s %14s %14s\n",
+        (long long)a->resample[0].n_cells, "k", "votes", "p_yes", "ratio", "Brier votes", "Brier p_yes");
+    for (int i = 0; i < SG_RESAMPLES; i++) {
+        const struct sg_resample *s = &a->resample[i];
+        fprintf(to, "  %2d %12.6f %12.6f %8.2f ", s->k, s->variance_votes, s->variance_p_yes,
+                s->variance_votes / s->variance_p_yes);
+        if (s->n_brier)
+            fprintf(to, "%14.4f %14.4f\n", s->brier_votes, s->brier_p_yes);
+        else
+            fprintf(to, "%14s %14s\n", "-", "-");
+    }
+}
+
+void sg_output_table(const struct sg_analysis *a, FILE *to) {
+    head(a, to);
+    frontier(a, to);
+    singles(a, to);
+    asks(a, to);
+    quality(a, to);
+    samples(a, to);
+}

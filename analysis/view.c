@@ -1,0 +1,456 @@
+#include "view.h"
+
+#include "base/file.h"
+#include "base/json.h"
+
+#include <ctype.h>
+#include <fnmatch.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LIST_MAX_BYTES = 64 << 20 };
+
+/* A list of names, from a comma list or a file. */
+struct names {
+    char **item; /* borrowed from arena */
+    size_t n, cap;
+    struct sg_arena arena;
+    const char *where;
+};
+
+static void names_free(struct names *l) {
+    free(l->item);
+    sg_arena_free(&l->arena);
+}
+
+static enum sg_status names_add(struct names *l, const char *s, size_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    while (n && isspace((unsigned char)*s)) s++, n--;
+    while (n && isspace((unsigned char)s[n - 1])) n--;
+    if (!n) return SG_OK;
+    SG_TRY(SG_GROW(&l->item, &l->cap, l->n + 1, "names", err));
+    SG_TRY(sg_arena_dup(&l->arena, s, n, &l->item[l->n], err));
+    l->n++;
+out:
+    return st;
+}
+
+static enum sg_status names_split(struct names *l, const char *s, char at, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (;;) {
+        const char *end = strchr(s, at);
+        SG_TRY(names_add(l, s, end ? (size_t)(end - s) : strlen(s), err));
+        if (!end) break;
+        s = end + 1;
+    }
+out:
+    return st;
+}
+
+static enum sg_status names_json(struct names *l, const char *text, size_t n, const char *path,
+                                 struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    cJSON *doc = NULL;
+    int i = 0;
+    SG_TRY(sg_json_parse(text, n, path, 1, &doc, err));
+    for (const cJSON *e = doc->child; e; e = e->next, i++) {
+        const cJSON *id = cJSON_IsObject(e) ? cJSON_GetObjectItemCaseSensitive(e, "id") : e;
+        if (!cJSON_IsString(id)) {
+            st = sg_fail(err, SG_E_INPUT, "%s: [%d] is neither a model id nor an object with an \"id\"", path,
+                         i);
+            goto out;
+        }
+        SG_TRY(names_add(l, id->valuestring, strlen(id->valuestring), err));
+    }
+out:
+    cJSON_Delete(doc);
+    return st;
+}
+
+static enum sg_status names_file(struct names *l, const char *path, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    l->where = path;
+    SG_TRY(sg_file_read(path, LIST_MAX_BYTES, &text, err));
+    size_t i = 0;
+    while (i < text.len && isspace((unsigned char)text.data[i])) i++;
+    if (i < text.len && text.data[i] == '[')
+        SG_TRY(names_json(l, text.data, text.len, path, err));
+    else
+        SG_TRY(names_split(l, text.len ? text.data : "", '\n', err));
+    if (!l->n) st = sg_fail(err, SG_E_INPUT, "%s: names nothing", path);
+out:
+    sg_buf_free(&text);
+    return st;
+}
+
+static enum sg_status unknown_name(const char *what, const char *name, char **all, int64_t n,
+                                   const char *where, struct sg_err *err) {
+    const char *near = sg_nearest(name, (const char *const *)all, (size_t)n);
+    return near ? sg_fail(err, SG_E_INPUT, "%s: no %s \"%s\" in the results; did you mean \"%s\"?", where,
+                          what, name, near)
+                : sg_fail(err, SG_E_INPUT,
+                          "%s: no %s \"%s\" in the results; they have %lld, for example \"%s\"", where, what,
+                          name, (long long)n, n ? all[0] : "");
+}
+
+static int64_t find_name(const char *name, char **all, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!strcmp(all[i], name)) return i;
+    return -1;
+}
+
+static enum sg_status choose_pool(struct sg_view *v, const char *pool, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = v->r;
+    struct names l = {.where = "--pool"};
+    uint8_t *taken = NULL;
+    SG_TRY(SG_NEW(&taken, r->n_models, "pool", err));
+    SG_TRY(SG_NEW(&v->col, r->n_models, "pool", err));
+    if (!pool)
+        memset(taken, 1, (size_t)r->n_models);
+    else if (sg_file_exists(pool))
+        SG_TRY(names_file(&l, pool, err));
+    else
+        SG_TRY(names_split(&l, pool, ',', err));
+    if (pool && !l.n) {
+        st = sg_fail(err, SG_E_USAGE, "--pool names no model");
+        goto out;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        const int64_t k = find_name(l.item[i], r->model, r->n_models);
+        if (k < 0) {
+            st = unknown_name("model", l.item[i], r->model, r->n_models, l.where, err);
+            goto out;
+        }
+        taken[k] = 1;
+    }
+    for (int64_t k = 0; k < r->n_models; k++)
+        if (taken[k]) v->col[v->m++] = (int32_t)k;
+out:
+    names_free(&l);
+    free(taken);
+    return st;
+}
+
+static bool glob_any(const struct names *l, const char *s, uint8_t *used) {
+    bool hit = false;
+    for (size_t i = 0; i < l->n; i++)
+        if (!strcmp(l->item[i], s) || fnmatch(l->item[i], s, 0) == 0) {
+            used[i] = 1;
+            hit = true;
+        }
+    return hit;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* keep[q] &= id in the file; by binary search, since such files name a good part of 1e5 queries. */
+static enum sg_status filter_file(const struct sg_view *v, const char *path, uint8_t *keep,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = v->r;
+    struct names l = {0};
+    uint8_t *used = NULL;
+    SG_TRY(names_file(&l, path, err));
+    qsort(l.item, l.n, sizeof *l.item, by_name);
+    SG_TRY(SG_NEW(&used, l.n, "names", err));
+    for (int64_t q = 0; q < r->n_queries; q++) {
+        char **hit = bsearch(&r->query[q], l.item, l.n, sizeof *l.item, by_name);
+        if (hit)
+            used[hit - l.item] = 1;
+        else
+            keep[q] = 0;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        if (used[i] || (i && !strcmp(l.item[i], l.item[i - 1]))) continue;
+        st = unknown_name("query", l.item[i], r->query, r->n_queries, path, err);
+        goto out;
+    }
+out:
+    free(used);
+    names_free(&l);
+    return st;
+}
+
+static enum sg_status filter(const struct sg_view *v, const char *f, uint8_t *keep, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = v->r;
+    struct names l = {.where = "--queries"};
+    uint8_t *used = NULL;
+    if (*f == '@') return filter_file(v, f + 1, keep, err);
+    const char *eq = strchr(f, '=');
+    const bool not = eq && eq > f && eq[-1] == '!';
+    const size_t key = eq ? (size_t)(eq - f) - not : 0;
+    const bool by_id = key == 2 && !strncmp(f, "id", 2), by_category = key == 8 && !strncmp(f, "category", 8);
+    if (!by_id && !by_category)
+        return sg_fail(
+            err, SG_E_USAGE,
+            "--queries %s: expected category=NAME[,NAME], category!=NAME, id=GLOB[,GLOB], id!=GLOB or @FILE",
+            f);
+    SG_TRY(names_split(&l, eq + 1, ',', err));
+    SG_TRY(SG_NEW(&used, l.n, "filter", err));
+    char **of = by_id ? r->query : r->category;
+    for (int64_t q = 0; q < r->n_queries; q++)
+        if (glob_any(&l, of[q], used) == not ) keep[q] = 0;
+    for (size_t i = 0; i < l.n; i++)
+        if (!used[i]) {
+            st = unknown_name(by_id ? "query" : "category", l.item[i], of, r->n_queries, "--queries", err);
+            goto out;
+        }
+    if (!l.n) st = sg_fail(err, SG_E_USAGE, "--queries %s: names nothing", f);
+out:
+    free(used);
+    names_free(&l);
+    return st;
+}
+
+static enum sg_status price_of(const cJSON *e, const char *path, const char *id, double *in, double *out,
+                               struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char where[160];
+    snprintf(where, sizeof where, "%.100s: model \"%.40s\"", path, id);
+    const struct sg_json at = {.node = e, .where = where, .path = ""};
+    *in = *out = -1;
+    SG_TRY(sg_json_get_f64(&at, "input", 0, 1e9, in, err));
+    SG_TRY(sg_json_get_f64(&at, "output", 0, 1e9, out, err));
+    if (*in < 0 || *out < 0)
+        st = sg_fail(err, SG_E_INPUT, "%s has no \"%s\" price (USD per million tokens)", where,
+                     *in < 0 ? "input" : "output");
+out:
+    return st;
+}
+
+static enum sg_status read_prices(struct sg_view *v, const char *path, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    cJSON *doc = NULL;
+    char **known = NULL;
+    size_t cap = 0, n = 0;
+    SG_TRY(sg_file_read(path, LIST_MAX_BYTES, &text, err));
+    SG_TRY(sg_json_parse(text.data, text.len, path, 1, &doc, err));
+    if (!cJSON_IsArray(doc) && !cJSON_IsObject(doc)) {
+        st = sg_fail(err, SG_E_INPUT,
+                     "%s: expected an array of {\"id\", \"input\", \"output\"} or an object of them", path);
+        goto out;
+    }
+    for (int32_t k = 0; k < v->m; k++) v->price_input[k] = (double)NAN;
+    int i = 0;
+    for (const cJSON *e = doc->child; e; e = e->next, i++) {
+        const cJSON *id = cJSON_IsObject(e) ? cJSON_GetObjectItemCaseSensitive(e, "id") : NULL;
+        char *name = cJSON_IsObject(doc) ? e->string : cJSON_IsString(id) ? id->valuestring : NULL;
+        if (!name || !cJSON_IsObject(e)) {
+            st = sg_fail(err, SG_E_INPUT, "%s: [%d] is not an object with an \"id\"", path, i);
+            goto out;
+        }
+        SG_TRY(SG_GROW(&known, &cap, n + 1, "prices", err));
+        known[n++] = name;
+        for (int32_t k = 0; k < v->m; k++) {
+            if (strcmp(sg_view_model(v, k), name) != 0) continue;
+            if (!isnan(v->price_input[k])) {
+                st = sg_fail(err, SG_E_INPUT, "%s: model \"%s\" stands twice", path, name);
+                goto out;
+            }
+            SG_TRY(price_of(e, path, name, &v->price_input[k], &v->price_output[k], err));
+        }
+    }
+    for (int32_t k = 0; k < v->m; k++) {
+        if (!isnan(v->price_input[k])) continue;
+        const char *near = sg_nearest(sg_view_model(v, k), (const char *const *)known, n);
+        st = sg_fail(err, SG_E_INPUT, "%s: no price for model \"%s\" of the pool%s%s%s", path,
+                     sg_view_model(v, k), near ? "; it has \"" : "", near ? near : "", near ? "\"" : "");
+        goto out;
+    }
+    v->own_prices = true;
+out:
+    free(known);
+    cJSON_Delete(doc);
+    sg_buf_free(&text);
+    return st;
+}
+
+static enum sg_status set_prices(struct sg_view *v, const char *path, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = v->r;
+    SG_TRY(SG_NEW(&v->price_input, v->m, "prices", err));
+    SG_TRY(SG_NEW(&v->price_output, v->m, "prices", err));
+    for (int32_t k = 0; k < v->m; k++) {
+        v->price_input[k] = r->price_input[v->col[k]];
+        v->price_output[k] = r->price_output[v->col[k]];
+    }
+    if (path) SG_TRY(read_prices(v, path, err));
+    for (int32_t k = 0; k < v->m; k++)
+        if (!(v->price_input[k] >= 0) || !(v->price_output[k] >= 0)) {
+            st = sg_fail(err, SG_E_INPUT,
+                         "%s: no price for model \"%s\" of the pool; give one with --prices FILE", v->path,
+                         sg_view_model(v, k));
+            goto out;
+        }
+out:
+    return st;
+}
+
+static double call_cost(const struct sg_view *v, int32_t k, double prompt_tokens, double completion_tokens) {
+    return prompt_tokens / 1e6 * v->price_input[k] + completion_tokens / 1e6 * v->price_output[k];
+}
+
+static enum sg_status fill(struct sg_view *v, const uint8_t *keep, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = v->r;
+    int64_t upper = 0;
+    for (int64_t q = 0; q < r->n_queries; q++) upper += keep[q];
+    size_t cells;
+    if (!sg_mul_size((size_t)upper, (size_t)v->m, &cells)) return sg_fail(err, SG_E_NOMEM, "too many cells");
+    SG_TRY(SG_NEW(&v->row, upper, "queries", err));
+    SG_TRY(SG_NEW(&v->scored, upper, "queries", err));
+    SG_TRY(SG_NEW(&v->p, cells, "cells", err));
+    SG_TRY(SG_NEW(&v->c, cells, "cells", err));
+    const bool truth = r->true_correct && r->true_length;
+    if (truth) {
+        SG_TRY(SG_NEW(&v->tp, cells, "cells", err));
+        SG_TRY(SG_NEW(&v->tc, cells, "cells", err));
+    }
+    for (int64_t q = 0; q < r->n_queries; q++) {
+        if (!keep[q]) continue;
+        int32_t valid = 0;
+        bool all_true = truth;
+        for (int32_t k = 0; k < v->m; k++) {
+            const int64_t at = q * r->n_models + v->col[k], to = v->n * v->m + k;
+            const double prompt = r->prompt_tokens[at];
+            v->p[to] = v->c[to] = (double)NAN;
+            if (truth) {
+                const bool known = r->true_correct[at] >= 0 && !isnan(r->true_length[at]);
+                v->tp[to] = known ? (double)r->true_correct[at] : (double)NAN;
+                v->tc[to] = !known ? (double)NAN
+                            : v->own_prices || !r->true_cost || isnan(r->true_cost[at])
+                                ? call_cost(v, k, prompt, r->true_length[at])
+                                : r->true_cost[at];
+                if (known && !(v->tc[to] >= 0 && isfinite(v->tc[to]))) {
+                    st =
+                        sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": true cost %g is not a cost",
+                                v->path, r->query[q], r->model[v->col[k]], v->tc[to]);
+                    goto out;
+                }
+            }
+            if (!r->valid[at]) continue;
+            const double p = r->p_correct[at];
+            const double c = v->own_prices ? call_cost(v, k, prompt, r->length_mean[at]) : r->cost[at];
+            if (!(p >= 0 && p <= 1)) {
+                st = sg_fail(err, SG_E_INPUT,
+                             "%s: query \"%s\", model \"%s\": p_correct is %g; expected a number from 0 to 1",
+                             v->path, r->query[q], r->model[v->col[k]], p);
+                goto out;
+            }
+            if (!(c >= 0 && isfinite(c)) || !(r->length_mean[at] >= 0)) {
+                st = sg_fail(err, SG_E_INPUT,
+                             "%s: query \"%s\", model \"%s\": cost %g, length %g; expected numbers >= 0",
+                             v->path, r->query[q], r->model[v->col[k]], c, r->length_mean[at]);
+                goto out;
+            }
+            v->p[to] = p;
+            v->c[to] = c;
+            valid++;
+            v->n_counted += r->prompt_source[at] == SG_PROMPT_COUNTED;
+            all_true = all_true && !isnan(v->tp[to]);
+        }
+        if (!valid) {
+            v->n_empty++;
+            continue;
+        }
+        v->n_missing += v->m - valid;
+        v->scored[v->n] = all_true;
+        v->n_scored += all_true;
+        v->row[v->n++] = q;
+    }
+out:
+    return st;
+}
+
+static int by_pointer(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static enum sg_status set_categories(struct sg_view *v, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char **all = NULL;
+    SG_TRY(SG_NEW(&all, v->n, "categories", err));
+    SG_TRY(SG_NEW(&v->category, v->n, "categories", err));
+    SG_TRY(SG_NEW(&v->category_name, v->n, "categories", err));
+    for (int64_t q = 0; q < v->n; q++) all[q] = v->r->category[v->row[q]];
+    qsort(all, (size_t)v->n, sizeof *all, by_pointer);
+    for (int64_t q = 0; q < v->n; q++)
+        if (q == 0 || strcmp(all[q], all[q - 1]) != 0) v->category_name[v->n_categories++] = all[q];
+    for (int64_t q = 0; q < v->n; q++) {
+        const char **hit = bsearch(&v->r->category[v->row[q]], v->category_name, (size_t)v->n_categories,
+                                   sizeof *v->category_name, by_pointer);
+        v->category[q] = (int32_t)(hit - v->category_name);
+    }
+out:
+    free(all);
+    return st;
+}
+
+enum sg_status sg_view_open(const struct sg_results *r, const char *path, const struct sg_view_spec *spec,
+                            struct sg_view *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_view v = {.r = r, .path = path, .n_all = r->n_queries};
+    uint8_t *keep = NULL;
+    SG_TRY(choose_pool(&v, spec->pool, err));
+    SG_TRY(set_prices(&v, spec->prices, err));
+    SG_TRY(SG_NEW(&keep, r->n_queries, "queries", err));
+    memset(keep, 1, (size_t)r->n_queries);
+    for (size_t i = 0; i < spec->n_queries; i++) SG_TRY(filter(&v, spec->queries[i], keep, err));
+    for (int64_t q = 0; q < r->n_queries; q++) v.n_filtered += !keep[q];
+    SG_TRY(fill(&v, keep, err));
+    if (!v.n) {
+        st = sg_fail(
+            err, SG_E_INPUT,
+            "%s: nothing to analyse: of %lld queries the filters drop %lld, and %lld have no valid cell",
+            path, (long long)v.n_all, (long long)v.n_filtered, (long long)v.n_empty);
+        goto out;
+    }
+    SG_TRY(set_categories(&v, err));
+    *out = v;
+out:
+    free(keep);
+    if (st != SG_OK) sg_view_free(&v);
+    return st;
+}
+
+void sg_view_free(struct sg_view *v) {
+    if (!v) return;
+    free(v->row);
+    free(v->col);
+    free(v->price_input);
+    free(v->price_output);
+    free(v->p);
+    free(v->c);
+    free(v->tp);
+    free(v->tc);
+    free(v->scored);
+    free((void *)v->category_name);
+    free(v->category);
+    memset(v, 0, sizeof *v);
+}
+
+int64_t sg_view_baseline(const struct sg_view *v, enum sg_baseline which, double *p, double *c) {
+    const struct sg_results *r = v->r;
+    const double *from_p = which == SG_BASE_KNN ? r->knn_correct : r->anchor_correct;
+    const double *from_l = which == SG_BASE_KNN ? r->knn_length : r->anchor_length;
+    int64_t without = 0;
+    for (int64_t q = 0; q < v->n; q++)
+        for (int32_t k = 0; k < v->m; k++) {
+            const int64_t at = sg_view_cell(v, q, k), to = q * v->m + k;
+            const bool estimated = !isnan(v->p[to]);
+            const bool has =
+                estimated && from_p && from_l && from_p[at] >= 0 && from_p[at] <= 1 && from_l[at] >= 0;
+            p[to] = has ? from_p[at] : (double)NAN;
+            c[to] = has ? call_cost(v, k, r->prompt_tokens[at], from_l[at]) : (double)NAN;
+            without += estimated && !has;
+        }
+    return without;
+}

@@ -1,0 +1,25 @@
+/* fake - results made up by a known law, for tests and benchmarks of the analysis. */
+#ifndef SG_TEST_FAKE_H
+#define SG_TEST_FAKE_H
+
+#include "store/results.h"
+
+struct fake {
+    int64_t n, m, samples; /* samples 0: no sample columns, votes of 8 */
+    uint64_t seed;
+    bool truth;
+    double noise;    /* logit noise of the estimate around the true probability; 0: perfectly calibrated */
+    bool pure_noise; /* p_correct says nothing about the truth */
+    double missing;  /* share of cells without an estimate */
+    int32_t categories;
+};
+
+/* Model k has a skill and a price that rise together, loosely; query q a difficulty; the true probability of
+ * a correct answer is logistic(skill - difficulty + category effect). */
+enum sg_status fake_results(const struct fake *f, struct sg_results *out, struct sg_err *err);
+
+/* Uniform in (0, 1), and a standard normal, of stream `key` at position `pos`. */
+double fake_uniform(uint64_t key, uint64_t pos);
+double fake_normal(uint64_t key, uint64_t pos);
+
+#endif
