@@ -22,10 +22,11 @@ static void place_of(const char *text, size_t off, int64_t line0, int64_t *line,
     *col = c;
 }
 
-static enum sg_status fail_at(const char *text, size_t off, const char *where, int64_t line0, const char *what,
-                              struct sg_err *err) {
+static enum sg_status fail_at(const char *text, size_t off, const char *where, int64_t line0, int64_t col0,
+                              const char *what, struct sg_err *err) {
     int64_t line, col;
     place_of(text, off, line0, &line, &col);
+    if (line == line0) col += col0 - 1;
     return sg_fail(err, SG_E_INPUT, "%s:%lld:%lld: %s", where, (long long)line, (long long)col, what);
 }
 
@@ -57,8 +58,10 @@ static void step_path(const struct step *s, struct sg_json *out) {
     if (!s->up) return; /* the root has no name */
     step_path(s->up, out);
     struct sg_json at = *out;
-    if (s->index >= 0) *out = sg_json_element(&at, s->node, s->index);
-    else child_path(&at, s->node->string, out->path);
+    if (s->index >= 0)
+        *out = sg_json_element(&at, s->node, s->index);
+    else
+        child_path(&at, s->node->string, out->path);
 }
 
 static int by_key(const void *a, const void *b) {
@@ -69,13 +72,15 @@ static enum sg_status fail_in_tree(const struct step *s, const char *where, int6
                                    struct sg_err *err) {
     struct sg_json at = {.where = where, .path = ""};
     step_path(s, &at);
-    return sg_fail(err, SG_E_INPUT, "%s:%lld: %s %s", where, (long long)line0, at.path[0] ? at.path : "the value", what);
+    return sg_fail(err, SG_E_INPUT, "%s:%lld: %s %s", where, (long long)line0,
+                   at.path[0] ? at.path : "the value", what);
 }
 
 enum { FEW_KEYS = 16 };
 
 /* Finds a key that stands twice: pair by pair in the small objects of records, sorted in others. */
-static enum sg_status check_keys(const struct step *at, const char *where, int64_t line0, size_t n, struct sg_err *err) {
+static enum sg_status check_keys(const struct step *at, const char *where, int64_t line0, size_t n,
+                                 struct sg_err *err) {
     const cJSON *few[FEW_KEYS], **keys = few, *twice = NULL;
     if (n > FEW_KEYS) {
         enum sg_status st = SG_NEW(&keys, n, "keys", err);
@@ -99,7 +104,8 @@ static enum sg_status check_keys(const struct step *at, const char *where, int64
 }
 
 /* Duplicate keys and non-finite numbers anywhere; recursion is bounded by cJSON's nesting limit. */
-static enum sg_status check_tree(const struct step *at, const char *where, int64_t line0, struct sg_err *err) {
+static enum sg_status check_tree(const struct step *at, const char *where, int64_t line0,
+                                 struct sg_err *err) {
     if (cJSON_IsNumber(at->node) && !isfinite(at->node->valuedouble))
         return fail_in_tree(at, where, line0, "is too large a number", err);
     size_t n = 0;
@@ -114,20 +120,27 @@ static enum sg_status check_tree(const struct step *at, const char *where, int64
 
 enum sg_status sg_json_parse(const char *text, size_t n, const char *where, int64_t line0, cJSON **out,
                              struct sg_err *err) {
+    return sg_json_parse_at(text, n, where, line0, 1, out, err);
+}
+
+enum sg_status sg_json_parse_at(const char *text, size_t n, const char *where, int64_t line0, int64_t col0,
+                                cJSON **out, struct sg_err *err) {
     size_t off;
     const char *why = NULL;
-    if (line0 == 1 && n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) { /* a byte order mark is no part of the text */
+    if (line0 == 1 && col0 == 1 && n >= 3 &&
+        !memcmp(text, "\xEF\xBB\xBF", 3)) { /* a byte order mark is no part of the text */
         text += 3;
         n -= 3;
     }
-    if (!sg_utf8_valid(text, n, &off)) return fail_at(text, off, where, line0, "invalid UTF-8", err);
+    if (!sg_utf8_valid(text, n, &off)) return fail_at(text, off, where, line0, col0, "invalid UTF-8", err);
     if (!sg__json_scan(text, n, &off, &why)) {
         char what[80];
         snprintf(what, sizeof what, "broken JSON: %s", why);
-        return fail_at(text, off, where, line0, what, err);
+        return fail_at(text, off, where, line0, col0, what, err);
     }
     cJSON *doc = cJSON_ParseWithLength(text, n);
-    if (!doc) return sg_fail(err, SG_E_NOMEM, "%s:%lld: no memory for the JSON value", where, (long long)line0);
+    if (!doc)
+        return sg_fail(err, SG_E_NOMEM, "%s:%lld: no memory for the JSON value", where, (long long)line0);
     struct step root = {.up = NULL, .node = doc, .index = -1};
     enum sg_status st = check_tree(&root, where, line0, err);
     if (st != SG_OK) {
@@ -139,8 +152,12 @@ enum sg_status sg_json_parse(const char *text, size_t n, const char *where, int6
 }
 
 static const char *type_name(const cJSON *n) {
-    return cJSON_IsObject(n) ? "an object" : cJSON_IsArray(n) ? "an array" : cJSON_IsString(n) ? "a string"
-           : cJSON_IsNumber(n) ? "a number" : cJSON_IsBool(n) ? "true or false" : "null";
+    return cJSON_IsObject(n)   ? "an object"
+           : cJSON_IsArray(n)  ? "an array"
+           : cJSON_IsString(n) ? "a string"
+           : cJSON_IsNumber(n) ? "a number"
+           : cJSON_IsBool(n)   ? "true or false"
+                               : "null";
 }
 
 enum sg_status sg_json_member(const struct sg_json *at, const char *key, bool required, struct sg_json *out,
@@ -148,8 +165,8 @@ enum sg_status sg_json_member(const struct sg_json *at, const char *key, bool re
     struct sg_json r = {.node = NULL, .where = at->where};
     child_path(at, key, r.path);
     if (!cJSON_IsObject(at->node))
-        return sg_fail(err, SG_E_INPUT, "%s: %s must be an object, not %s", at->where, at->path[0] ? at->path : "the value",
-                       type_name(at->node));
+        return sg_fail(err, SG_E_INPUT, "%s: %s must be an object, not %s", at->where,
+                       at->path[0] ? at->path : "the value", type_name(at->node));
     r.node = cJSON_GetObjectItemCaseSensitive(at->node, key);
     if (cJSON_IsNull(r.node)) r.node = NULL;
     if (required && !r.node) return sg_fail(err, SG_E_INPUT, "%s: %s is missing", at->where, r.path);
@@ -166,7 +183,8 @@ struct sg_json sg_json_element(const struct sg_json *at, const cJSON *element, i
 }
 
 static enum sg_status wrong_type(const struct sg_json *m, const char *wanted, struct sg_err *err) {
-    return sg_fail(err, SG_E_INPUT, "%s: %s must be %s, not %s", m->where, m->path, wanted, type_name(m->node));
+    return sg_fail(err, SG_E_INPUT, "%s: %s must be %s, not %s", m->where, m->path, wanted,
+                   type_name(m->node));
 }
 
 enum sg_status sg_json_get_f64(const struct sg_json *at, const char *key, double min, double max, double *out,
@@ -182,8 +200,8 @@ enum sg_status sg_json_get_f64(const struct sg_json *at, const char *key, double
     return SG_OK;
 }
 
-enum sg_status sg_json_get_i64(const struct sg_json *at, const char *key, int64_t min, int64_t max, int64_t *out,
-                               struct sg_err *err) {
+enum sg_status sg_json_get_i64(const struct sg_json *at, const char *key, int64_t min, int64_t max,
+                               int64_t *out, struct sg_err *err) {
     struct sg_json m;
     enum sg_status st = sg_json_member(at, key, false, &m, err);
     if (st != SG_OK || !m.node) return st;
@@ -193,8 +211,8 @@ enum sg_status sg_json_get_i64(const struct sg_json *at, const char *key, int64_
         return sg_fail(err, SG_E_INPUT, "%s: %s is %.17g; expected a whole number", m.where, m.path, v);
     int64_t i = (int64_t)v;
     if (i < min || i > max)
-        return sg_fail(err, SG_E_INPUT, "%s: %s is %lld; expected %lld to %lld", m.where, m.path, (long long)i,
-                       (long long)min, (long long)max);
+        return sg_fail(err, SG_E_INPUT, "%s: %s is %lld; expected %lld to %lld", m.where, m.path,
+                       (long long)i, (long long)min, (long long)max);
     *out = i;
     return SG_OK;
 }
@@ -208,7 +226,8 @@ enum sg_status sg_json_get_bool(const struct sg_json *at, const char *key, bool 
     return SG_OK;
 }
 
-enum sg_status sg_json_get_str(const struct sg_json *at, const char *key, const char **out, struct sg_err *err) {
+enum sg_status sg_json_get_str(const struct sg_json *at, const char *key, const char **out,
+                               struct sg_err *err) {
     struct sg_json m;
     enum sg_status st = sg_json_member(at, key, false, &m, err);
     if (st != SG_OK || !m.node) return st;
@@ -217,23 +236,25 @@ enum sg_status sg_json_get_str(const struct sg_json *at, const char *key, const 
     return SG_OK;
 }
 
-enum sg_status sg_json_need_str(const struct sg_json *at, const char *key, const char **out, struct sg_err *err) {
+enum sg_status sg_json_need_str(const struct sg_json *at, const char *key, const char **out,
+                                struct sg_err *err) {
     struct sg_json m;
     enum sg_status st = sg_json_member(at, key, true, &m, err);
     return st != SG_OK ? st : sg_json_get_str(at, key, out, err);
 }
 
-enum sg_status sg_json_need_i64(const struct sg_json *at, const char *key, int64_t min, int64_t max, int64_t *out,
-                                struct sg_err *err) {
+enum sg_status sg_json_need_i64(const struct sg_json *at, const char *key, int64_t min, int64_t max,
+                                int64_t *out, struct sg_err *err) {
     struct sg_json m;
     enum sg_status st = sg_json_member(at, key, true, &m, err);
     return st != SG_OK ? st : sg_json_get_i64(at, key, min, max, out, err);
 }
 
-enum sg_status sg_json_only(const struct sg_json *at, const char *const *allowed, size_t n, struct sg_err *err) {
+enum sg_status sg_json_only(const struct sg_json *at, const char *const *allowed, size_t n,
+                            struct sg_err *err) {
     if (!cJSON_IsObject(at->node))
-        return sg_fail(err, SG_E_INPUT, "%s: %s must be an object, not %s", at->where, at->path[0] ? at->path : "the value",
-                       type_name(at->node));
+        return sg_fail(err, SG_E_INPUT, "%s: %s must be an object, not %s", at->where,
+                       at->path[0] ? at->path : "the value", type_name(at->node));
     for (const cJSON *c = at->node->child; c; c = c->next) {
         bool known = false;
         for (size_t i = 0; i < n && !known; i++) known = !strcmp(c->string, allowed[i]);
@@ -241,7 +262,8 @@ enum sg_status sg_json_only(const struct sg_json *at, const char *const *allowed
         char path[sizeof at->path];
         child_path(at, c->string, path);
         const char *near = sg_nearest(c->string, allowed, n);
-        return near ? sg_fail(err, SG_E_INPUT, "%s: unknown key %s; did you mean \"%s\"?", at->where, path, near)
+        return near ? sg_fail(err, SG_E_INPUT, "%s: unknown key %s; did you mean \"%s\"?", at->where, path,
+                              near)
                     : sg_fail(err, SG_E_INPUT, "%s: unknown key %s", at->where, path);
     }
     return SG_OK;

@@ -17,6 +17,9 @@
  * mark at the start of line 1 is skipped. */
 enum sg_status sg_json_parse(const char *text, size_t n, const char *where, int64_t line0, cJSON **out,
                              struct sg_err *err);
+/* The same for text that starts at column col0 (from 1) of its line. */
+enum sg_status sg_json_parse_at(const char *text, size_t n, const char *where, int64_t line0, int64_t col0,
+                                cJSON **out, struct sg_err *err);
 
 /* A place inside a document: what the typed readers below need to name a key in an error. Build the root
  * with {node, where, ""}; sg_json_object/array step down. `path` memory belongs to the caller's struct. */
@@ -35,20 +38,23 @@ struct sg_json sg_json_element(const struct sg_json *at, const cJSON *element, i
 
 /* Typed readers of an optional member: *out is left as it is (the default) when the key is absent.
  * Range [min, max] inclusive is checked and printed. Integers must be whole and within +-2^53. */
-enum sg_status sg_json_get_i64(const struct sg_json *at, const char *key, int64_t min, int64_t max, int64_t *out,
-                               struct sg_err *err);
+enum sg_status sg_json_get_i64(const struct sg_json *at, const char *key, int64_t min, int64_t max,
+                               int64_t *out, struct sg_err *err);
 enum sg_status sg_json_get_f64(const struct sg_json *at, const char *key, double min, double max, double *out,
                                struct sg_err *err);
 enum sg_status sg_json_get_bool(const struct sg_json *at, const char *key, bool *out, struct sg_err *err);
 /* Borrowed from the document; valid until cJSON_Delete. */
-enum sg_status sg_json_get_str(const struct sg_json *at, const char *key, const char **out, struct sg_err *err);
+enum sg_status sg_json_get_str(const struct sg_json *at, const char *key, const char **out,
+                               struct sg_err *err);
 /* As get_*, but absent is an error. */
-enum sg_status sg_json_need_str(const struct sg_json *at, const char *key, const char **out, struct sg_err *err);
-enum sg_status sg_json_need_i64(const struct sg_json *at, const char *key, int64_t min, int64_t max, int64_t *out,
+enum sg_status sg_json_need_str(const struct sg_json *at, const char *key, const char **out,
                                 struct sg_err *err);
+enum sg_status sg_json_need_i64(const struct sg_json *at, const char *key, int64_t min, int64_t max,
+                                int64_t *out, struct sg_err *err);
 
 /* Refuses keys of the object `at` that are not in allowed[0..n), naming the nearest allowed one. */
-enum sg_status sg_json_only(const struct sg_json *at, const char *const *allowed, size_t n, struct sg_err *err);
+enum sg_status sg_json_only(const struct sg_json *at, const char *const *allowed, size_t n,
+                            struct sg_err *err);
 
 /* The nearest of n names to `name` by edit distance, or NULL when none is near (distance > 1/3 of the
  * length + 1). For "did you mean" in errors about keys, model names, command-line options. */

@@ -22,7 +22,7 @@ static enum sg_status open_failed(const char *path, struct sg_err *err) {
 }
 
 enum sg_status sg__records_open(const char *path, struct sg__records *out, struct sg_err *err) {
-    struct sg__records r = {.path = path, .fd = -1, .line = 1};
+    struct sg__records r = {.path = path, .fd = -1, .line = 1, .col = 1};
     struct stat s;
     r.fd = open(path, O_RDONLY | O_CLOEXEC);
     if (r.fd < 0) return open_failed(path, err);
@@ -36,7 +36,7 @@ enum sg_status sg__records_open(const char *path, struct sg__records *out, struc
 
 enum sg_status sg__records_memory(const char *name, const void *bytes, size_t n, struct sg__records *out,
                                   struct sg_err *err) {
-    struct sg__records r = {.path = name, .fd = -1, .line = 1, .eof = true};
+    struct sg__records r = {.path = name, .fd = -1, .line = 1, .col = 1, .eof = true};
     enum sg_status st = SG_GROW(&r.buf, &r.cap, n + 1, name, err);
     if (st != SG_OK) return st;
     if (n) memcpy(r.buf, bytes, n);
@@ -53,6 +53,15 @@ void sg__records_close(struct sg__records *r) {
     sg_buf_free(&r->where);
     memset(r, 0, sizeof *r);
     r->fd = -1;
+}
+
+/* Leaves the next n bytes behind. */
+static void pass(struct sg__records *r, size_t n) {
+    for (size_t i = 0; i < n; i++, r->at++) {
+        bool newline = r->buf[r->at] == '\n';
+        r->line += newline;
+        r->col = newline ? 1 : r->col + 1;
+    }
 }
 
 /* More bytes behind buf[end); always leaves room for a NUL at buf[end]. */
@@ -77,12 +86,12 @@ static enum sg_status fill(struct sg__records *r, struct sg_err *err) {
 /* Skips white space; *c is the byte that follows, or -1 at the end of the file. */
 static enum sg_status skip_space(struct sg__records *r, int *c, struct sg_err *err) {
     for (;;) {
-        for (; r->at < r->end; r->at++) {
+        while (r->at < r->end) {
             if (!is_space(r->buf[r->at])) {
                 *c = (unsigned char)r->buf[r->at];
                 return SG_OK;
             }
-            if (r->buf[r->at] == '\n') r->line++;
+            pass(r, 1);
         }
         if (r->eof) {
             *c = -1;
@@ -169,7 +178,7 @@ static enum sg_status find_start(struct sg__records *r, bool *more, struct sg_er
     if (r->form == UNKNOWN) {
         r->form = c == '[' ? ARRAY_FIRST : LINES;
         if (c == '[') {
-            r->at++;
+            pass(r, 1);
             SG_TRY(skip_space(r, &c, err));
         }
     }
@@ -180,11 +189,11 @@ static enum sg_status find_start(struct sg__records *r, bool *more, struct sg_er
                 st = unexpected(r, c, "',' or ']' after a record of the array", err);
                 goto out;
             }
-            r->at++;
+            pass(r, 1);
             SG_TRY(skip_space(r, &c, err));
         }
         if (closed) {
-            r->at++;
+            pass(r, 1);
             SG_TRY(skip_space(r, &c, err));
             if (c >= 0) {
                 st = unexpected(r, c, "nothing after the array", err);
@@ -223,13 +232,12 @@ enum sg_status sg__records_next(struct sg__records *r, struct sg_json *out, bool
     r->record_line = r->line;
     sg_buf_clear(&r->where);
     SG_TRY(sg_buf_printf(&r->where, err, "%s:%lld", r->path, (long long)r->line));
-    SG_TRY(sg_json_parse(text, n, r->path, r->line, &r->doc, err));
+    SG_TRY(sg_json_parse_at(text, n, r->path, r->line, r->col, &r->doc, err));
     if (!cJSON_IsObject(r->doc)) {
         st = sg_fail(err, SG_E_INPUT, "%s: expected an object in braces", r->where.data);
         goto out;
     }
-    for (size_t i = 0; i < n; i++) r->line += text[i] == '\n';
-    r->at += n;
+    pass(r, n);
     if (r->form == ARRAY_FIRST) r->form = ARRAY_NEXT;
     r->count++;
     *out = (struct sg_json){.node = r->doc, .where = r->where.data, .path = ""};

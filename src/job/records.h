@@ -19,7 +19,7 @@ struct sg__records {
     char *buf;        /* [cap]; the unread bytes are [at, end) */
     size_t cap, at, end;
     bool eof;
-    int64_t line; /* of buf[at] */
+    int64_t line, col; /* of buf[at], from 1 */
     int64_t count;
     cJSON *doc;          /* of the current record */
     struct sg_buf where; /* "path:line" of the current record */
