@@ -1,0 +1,185 @@
+#include "store/merge.h"
+
+#include "cell/estimate.h"
+#include "store/results_writer.h"
+#include "store/segment_set.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a cell lies: file -1 when nowhere. */
+struct place {
+    int64_t file, record;
+};
+
+/* Equal but for cost (prices may change between two runs) and for texts that one of them did not keep. */
+static bool same_f64(double a, double b) {
+    return a == b || (isnan(a) && isnan(b));
+}
+static bool same_cell(const struct sg_cell *a, const struct sg_cell *b) {
+    if (a->query != b->query || a->model != b->model || a->valid != b->valid ||
+        a->votes_yes != b->votes_yes || a->votes_no != b->votes_no ||
+        a->votes_unparsed != b->votes_unparsed || a->prompt_tokens != b->prompt_tokens ||
+        a->output_tokens != b->output_tokens || a->n_samples != b->n_samples ||
+        !same_f64(a->p_correct, b->p_correct) || !same_f64(a->length_mean, b->length_mean) ||
+        !same_f64(a->length_sd, b->length_sd))
+        return false;
+    for (int32_t i = 0; i < a->n_samples; i++) {
+        const struct sg_cell_sample *x = &a->samples[i], *y = &b->samples[i];
+        if (x->correct != y->correct || x->finish != y->finish || x->tokens != y->tokens ||
+            x->length != y->length || !same_f64((double)x->p_yes, (double)y->p_yes))
+            return false;
+        if (x->text && y->text &&
+            (x->text_bytes != y->text_bytes || memcmp(x->text, y->text, (size_t)x->text_bytes) != 0))
+            return false;
+    }
+    return true;
+}
+
+static enum sg_status take(const struct sg__segment_set *set, struct place p, struct sg__cell_room *room,
+                           struct sg_cell *out, struct sg_err *err) {
+    const struct sg__segment_file *f = &set->files[p.file];
+    struct sg_digest fp;
+    return sg__segment_take(&f->view, p.record, f->path, room, &fp, out, err);
+}
+
+/* Chooses between two copies of one cell. */
+static enum sg_status resolve(const struct sg__segment_set *set, struct place *kept, struct place other,
+                              struct sg__cell_room rooms[2], struct sg_err *err) {
+    struct sg_cell a, b;
+    const struct sg__segment_file *fa = &set->files[kept->file], *fb = &set->files[other.file];
+    const struct sg__segment_entry ea = sg__segment_entry_at(&fa->view, kept->record);
+    const struct sg__segment_entry eb = sg__segment_entry_at(&fb->view, other.record);
+    if (ea.checksum == eb.checksum && ea.bytes == eb.bytes) return SG_OK;
+    if (ea.status != SG_OK ||
+        eb.status != SG_OK) { /* a failure may come from the machine: no two need agree */
+        if (ea.status != SG_OK && eb.status == SG_OK) *kept = other;
+        return SG_OK;
+    }
+    enum sg_status st = take(set, *kept, &rooms[0], &a, err);
+    if (st == SG_OK) st = take(set, other, &rooms[1], &b, err);
+    if (st != SG_OK) return st;
+    if (!same_cell(&a, &b))
+        return sg_fail(err, SG_E_CORRUPT,
+                       "cell %" PRId64
+                       " differs between %s and %s although both are of this run; move one of them away",
+                       ea.cell, fa->path, fb->path);
+    return SG_OK;
+}
+
+static enum sg_status find_cells(const struct sg__segment_set *set, struct place *place,
+                                 struct sg__cell_room rooms[2], struct sg_err *err) {
+    for (int64_t f = 0; f < set->n_files; f++) {
+        for (int64_t i = 0; i < set->files[f].view.count; i++) {
+            const int64_t cell = sg__segment_entry_at(&set->files[f].view, i).cell;
+            const struct place here = {f, i};
+            if (place[cell].file < 0) {
+                place[cell] = here;
+                continue;
+            }
+            enum sg_status st = resolve(set, &place[cell], here, rooms, err);
+            if (st != SG_OK) return st;
+        }
+    }
+    return SG_OK;
+}
+
+static void set_cell(struct sg_results *r, int64_t i, const struct sg_cell *c) {
+    r->valid[i] = c->valid;
+    r->p_correct[i] = c->p_correct;
+    r->votes_yes[i] = c->votes_yes;
+    r->votes_no[i] = c->votes_no;
+    r->votes_unparsed[i] = c->votes_unparsed;
+    r->length_mean[i] = c->length_mean;
+    r->length_sd[i] = c->length_sd;
+    /* What the outcomes measured stands; the estimator's count fills in where they say nothing. */
+    if (r->prompt_source[i] != SG_PROMPT_MEASURED && c->prompt_tokens > 0)
+        r->prompt_tokens[i] = c->prompt_tokens;
+    r->output_tokens[i] = c->output_tokens;
+    r->status[i] = c->status;
+    const double in = r->price_input[c->model], out = r->price_output[c->model];
+    const int32_t prompt = r->prompt_tokens[i];
+    if (c->valid) r->cost[i] = sg_call_cost(in, out, prompt, c->length_mean);
+    for (int32_t s = 0; s < c->n_samples; s++) {
+        const int64_t k = i * r->n_samples + s;
+        r->sample_correct[k] = c->samples[s].correct;
+        r->sample_length[k] = c->samples[s].length;
+        r->sample_p_yes[k] = c->samples[s].p_yes;
+        r->sample_tokens[k] = c->samples[s].tokens;
+        r->sample_finish[k] = c->samples[s].finish;
+    }
+    /* Outcomes without measured prompt tokens: the same prompt, so the same count. */
+    if (r->true_cost && isnan(r->true_cost[i]) && !isnan(r->true_length[i]) && prompt >= 0)
+        r->true_cost[i] = sg_call_cost(in, out, prompt, r->true_length[i]);
+}
+
+static enum sg_status add_failure(struct sg_results *r, int64_t i, const struct sg_cell *c, size_t cap[2],
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *why = c->reason ? c->reason : sg_status_name((enum sg_status)c->status);
+    SG_TRY(SG_GROW(&r->failure_cell, &cap[0], r->n_failures + 1, "failures", err));
+    SG_TRY(SG_GROW(&r->failure_reason, &cap[1], r->n_failures + 1, "failures", err));
+    SG_TRY(sg_arena_dup(&r->strings, why, strlen(why), &r->failure_reason[r->n_failures], err));
+    r->failure_cell[r->n_failures++] = i;
+out:
+    return st;
+}
+
+static enum sg_status check_cell(const struct sg_results *r, int64_t i, const struct sg_cell *c,
+                                 const char *path, struct sg_err *err) {
+    if (c->query == i / r->n_models && c->model == i % r->n_models && c->n_samples <= r->n_samples)
+        return SG_OK;
+    return sg_fail(err, SG_E_CORRUPT,
+                   "%s: cell %" PRId64 " is (query %d, model %d) with %d samples; the plan has (%" PRId64
+                   ", %" PRId64 ") with at most %" PRId64,
+                   path, i, c->query, c->model, c->n_samples, i / r->n_models, i % r->n_models, r->n_samples);
+}
+
+enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool texts, struct sg_results *r,
+                        struct sg_merge_stats *stats, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t n_cells = r->n_queries * r->n_models;
+    struct sg__segment_set set = {0};
+    struct sg__cell_room rooms[2] = {{0}};
+    struct sg_results_writer *w = NULL;
+    struct sg_merge_stats count = {.n_cells = n_cells};
+    struct place *place = NULL;
+    char *path = NULL;
+    size_t cap[2] = {(size_t)r->n_failures, (size_t)r->n_failures};
+    SG_TRY(sg__segment_set_open(run_dir, fingerprint, n_cells, &set, err));
+    SG_TRY(SG_NEW(&place, n_cells, "cell places", err));
+    for (int64_t i = 0; i < n_cells; i++) place[i].file = -1;
+    SG_TRY(find_cells(&set, place, rooms, err));
+
+    SG_TRY(sg_path_join(run_dir, "results.h5", &path, err));
+    SG_TRY(sg_results_writer_open(path, n_cells, r->n_samples, texts, &w, err));
+    r->n_failures = 0;
+    for (int64_t i = 0; i < n_cells; i++) {
+        struct sg_cell c;
+        if (place[i].file < 0) {
+            SG_TRY(sg_results_writer_cell(w, NULL, err));
+            continue;
+        }
+        SG_TRY(take(&set, place[i], &rooms[0], &c, err));
+        SG_TRY(check_cell(r, i, &c, set.files[place[i].file].path, err));
+        set_cell(r, i, &c);
+        count.n_done++;
+        if (c.status != SG_OK) {
+            count.n_failed++;
+            SG_TRY(add_failure(r, i, &c, cap, err));
+        }
+        SG_TRY(sg_results_writer_cell(w, &c, err));
+    }
+    st = sg_results_writer_close(w, r, err);
+    w = NULL;
+    if (st == SG_OK && stats) *stats = count;
+out:
+    sg_results_writer_abandon(w);
+    sg__segment_set_close(&set);
+    free(rooms[0].samples);
+    free(rooms[1].samples);
+    free(place);
+    free(path);
+    return st;
+}

@@ -1,0 +1,34 @@
+/* merge - the segments of a run into its results.h5. */
+#ifndef SG_STORE_MERGE_H
+#define SG_STORE_MERGE_H
+
+#include "base/digest.h"
+#include "base/status.h"
+#include "store/results.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sg_plan; /* job/plan.h */
+
+struct sg_merge_stats {
+    int64_t n_cells, n_done, n_failed; /* done: computed, failed ones included */
+};
+
+/* What the plan knows of the results: axes, categories, prices, truth, baselines, job text, name,
+ * fingerprint; every cell missing. The caller may set version, finished_at and runtime before the merge. *out
+ * is owned by the caller (sg_results_free). */
+enum sg_status sg_results_from_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err);
+
+/* Reads all closed segments of run_dir, fills the cell and sample columns, failures and digest of *r (made by
+ * sg_results_from_plan, or by hand), and writes run_dir/results.h5, texts included when `texts`. Cells that
+ * no segment holds stay missing (valid 0, status -1). Texts pass through: memory is that of *r alone. cost is
+ * computed anew from r's prices, so that a change of price needs no new run; true_cost is filled where truth
+ * has a length but no measured prompt tokens.
+ *
+ * A cell in several segments is taken from the first in order of file names that did not fail; copies must
+ * agree (SG_E_CORRUPT names both files). Other errors as sg_segments_scan and sg_results_write. On failure an
+ * existing results.h5 is untouched and no partial one is left. */
+enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool texts, struct sg_results *r,
+                        struct sg_merge_stats *stats, struct sg_err *err);
+
+#endif

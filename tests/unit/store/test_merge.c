@@ -1,0 +1,258 @@
+/* Protects the last step of a run: whatever the order and number of segments, the same cells make the same
+ * results.h5 and digest; missing is missing; copies that disagree are an error. */
+#include "store/merge.h"
+
+#include "cell/estimate.h"
+#include "store/segment.h"
+#include "store_test.h"
+#include <fcntl.h>
+
+enum { Q = 7, M = TEST_MODELS, CELLS = Q * M };
+
+static int setup(void **state) {
+    *state = fresh_dir();
+    return 0;
+}
+static int teardown(void **state) {
+    remove_tree(*state);
+    free(*state);
+    return 0;
+}
+
+/* As sg_results_from_plan would make it. Cell 1: measured prompt tokens; cell 2: truth without them. */
+static void prefill(struct sg_results *r) {
+    static char *const ids[] = {"a", "b", "c", "d", "e", "f", "g"};
+    CHECK_OK(sg_results_alloc(r, Q, M, TEST_SAMPLES, true, err));
+    for (int q = 0; q < Q; q++) r->query[q] = r->category[q] = ids[q];
+    for (int m = 0; m < M; m++) {
+        r->model[m] = ids[m];
+        r->price_input[m] = 2 * (m + 1);
+        r->price_output[m] = 10 * (m + 1);
+    }
+    r->true_correct[1] = r->true_correct[2] = 1;
+    r->true_length[1] = r->true_length[2] = 300;
+    r->prompt_tokens[1] = 77;
+    r->prompt_source[1] = SG_PROMPT_MEASURED;
+    r->true_cost[1] = sg_call_cost(4, 20, 77, 300);
+}
+
+static void put(const char *dir, int32_t rank, int64_t first, int64_t last, int64_t step) {
+    struct sg_segment_writer *w = NULL;
+    CHECK_OK(sg_segment_open(dir, TEST_RUN, rank, &w, err));
+    for (int64_t i = first; step > 0 ? i <= last : i >= last; i += step) {
+        struct test_room room;
+        const struct sg_cell c = test_cell(i, &room);
+        CHECK_OK(sg_segment_append(w, i, test_cell_fingerprint(i), &c, err));
+    }
+    CHECK_OK(sg_segment_close(w, err));
+}
+
+/* One segment with one cell, changed by `edit`. */
+static void put_edited(const char *dir, int32_t rank, int64_t i,
+                       void (*edit)(struct sg_cell *, struct test_room *)) {
+    struct sg_segment_writer *w = NULL;
+    struct test_room room;
+    struct sg_cell c = test_cell(i, &room);
+    edit(&c, &room);
+    CHECK_OK(sg_segment_open(dir, TEST_RUN, rank, &w, err));
+    CHECK_OK(sg_segment_append(w, i, test_cell_fingerprint(i), &c, err));
+    CHECK_OK(sg_segment_close(w, err));
+}
+
+static struct sg_digest merged(const char *dir, bool texts, struct sg_merge_stats *stats) {
+    struct sg_results r;
+    prefill(&r);
+    CHECK_OK(sg_merge(dir, TEST_RUN, texts, &r, stats, err));
+    const struct sg_digest d = r.digest;
+    sg_results_free(&r);
+    return d;
+}
+
+static void any_partition_one_digest(void **state) {
+    char one[1024], many[1024], twice[1024];
+    struct sg_merge_stats s;
+    path_to(one, "%s/one", (char *)*state);
+    path_to(many, "%s/many", (char *)*state);
+    path_to(twice, "%s/twice", (char *)*state);
+    put(one, 0, 0, CELLS - 1, 1);
+    for (int64_t k = 0; k < 5; k++) put(many, (int32_t)(4 - k), CELLS - 1 - k, 0, -5);
+    put(twice, 0, 5, CELLS - 1, 1);
+    put(twice, 1, 0, 12, 1);
+    const struct sg_digest d = merged(one, true, &s);
+    assert_int_equal(s.n_cells, CELLS);
+    assert_int_equal(s.n_done, CELLS);
+    assert_int_equal(s.n_failed, 3);
+    assert_true(sg_digest_equal(d, merged(many, true, &s)));
+    assert_int_equal(s.n_done, CELLS);
+    assert_true(sg_digest_equal(d, merged(twice, true, &s)));
+    assert_int_equal(s.n_done, CELLS);
+    assert_false(sg_digest_equal(d, merged(one, false, &s)));
+    assert_true(sg_digest_equal(merged(many, false, &s), merged(one, false, &s)));
+}
+
+static void values_arrive(void **state) {
+    struct sg_results r, b;
+    char path[1024];
+    struct sg_buf text = {0};
+    put(*state, 0, 0, 8, 1);
+    prefill(&r);
+    struct sg_merge_stats s;
+    CHECK_OK(sg_merge(*state, TEST_RUN, true, &r, &s, err));
+    assert_int_equal(s.n_done, 9);
+    path_to(path, "%s/results.h5", (char *)*state);
+    CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
+    assert_true(sg_digest_equal(b.digest, r.digest));
+    for (int64_t i = 0; i < 9; i++) {
+        struct test_room room;
+        const struct sg_cell c = test_cell(i, &room);
+        assert_int_equal(b.valid[i], c.valid);
+        assert_int_equal(b.status[i], c.status);
+        assert_int_equal(b.votes_yes[i], c.votes_yes);
+        assert_int_equal(b.output_tokens[i], c.output_tokens);
+        if (!c.valid) {
+            assert_true(isnan(b.p_correct[i]) && isnan(b.cost[i]));
+            continue;
+        }
+        assert_true(b.p_correct[i] == c.p_correct && b.length_sd[i] == c.length_sd);
+        const int32_t prompt = i == 1 ? 77 : c.prompt_tokens; /* what was measured stands */
+        assert_int_equal(b.prompt_tokens[i], prompt);
+        assert_int_equal(b.prompt_source[i], i == 1 ? SG_PROMPT_MEASURED : SG_PROMPT_COUNTED);
+        /* at today's prices, not those of the segment */
+        assert_true(b.cost[i] ==
+                    sg_call_cost(b.price_input[c.model], b.price_output[c.model], prompt, c.length_mean));
+        for (int k = 0; k < TEST_SAMPLES; k++) {
+            assert_int_equal(b.sample_length[i * TEST_SAMPLES + k], c.samples[k].length);
+            sg_buf_clear(&text);
+            CHECK_OK(sg_results_text(path, i, k, &text, err));
+            assert_int_equal(text.len, c.samples[k].text_bytes);
+            if (text.len) assert_memory_equal(text.data, c.samples[k].text, text.len);
+        }
+    }
+    assert_true(b.true_cost[1] == sg_call_cost(4, 20, 77, 300));
+    assert_true(b.true_cost[2] == sg_call_cost(6, 30, 52, 300)); /* cell 2 counted 52 prompt tokens */
+    for (int64_t i = 9; i < CELLS; i++) {
+        assert_int_equal(b.valid[i], 0);
+        assert_int_equal(b.status[i], -1);
+        assert_int_equal(b.sample_correct[i * TEST_SAMPLES], -1);
+        assert_true(isnan(b.cost[i]));
+    }
+    assert_int_equal(b.n_failures, 1);
+    assert_int_equal(b.failure_cell[0], 6);
+    assert_string_equal(b.failure_reason[0], "prompt of 9000 tokens exceeds the context of 8192");
+    sg_buf_free(&text);
+    sg_results_free(&r);
+    sg_results_free(&b);
+}
+
+static void nothing_computed_is_a_file_too(void **state) {
+    struct sg_merge_stats s = {0};
+    (void)merged(*state, true, &s);
+    assert_int_equal(s.n_done, 0);
+    assert_int_equal(s.n_cells, CELLS);
+}
+
+static void other_p(struct sg_cell *c, struct test_room *room) {
+    (void)room;
+    c->p_correct += 1e-16 + 1e-15;
+}
+static void other_text(struct sg_cell *c, struct test_room *room) {
+    (void)c;
+    room->text[0][0] = 'B';
+}
+static void no_text(struct sg_cell *c, struct test_room *room) {
+    (void)room;
+    c->samples[0].text = NULL;
+    c->samples[0].text_bytes = 0;
+    c->cost = 5; /* the segment's price is not a result */
+}
+static void failed(struct sg_cell *c, struct test_room *room) {
+    (void)room;
+    c->status = SG_E_NOMEM;
+    c->valid = false;
+    c->n_samples = 0;
+}
+static void elsewhere(struct sg_cell *c, struct test_room *room) {
+    (void)room;
+    c->model = 2;
+}
+static void more_samples(struct sg_cell *c, struct test_room *room) {
+    static struct sg_cell_sample many[TEST_SAMPLES + 1];
+    memcpy(many, room->samples, sizeof room->samples);
+    c->samples = many;
+    c->n_samples = TEST_SAMPLES + 1;
+}
+
+static void merge_fails(const char *dir, const char *words) {
+    struct sg_results r;
+    char path[1024], tmp[64];
+    prefill(&r);
+    CHECK_FAILS(SG_E_CORRUPT, words, sg_merge(dir, TEST_RUN, true, &r, NULL, err));
+    sg_results_free(&r);
+    path_to(path, "%s/results.h5", dir);
+    assert_int_not_equal(access(path, F_OK), 0); /* no partial file */
+    (void)snprintf(tmp, sizeof tmp, ".tmp.%ld", (long)getpid());
+    assert_int_equal(count_names(dir, tmp, NULL), 0);
+}
+
+static void copies_must_agree(void **state) {
+    char dir[1024];
+    struct sg_merge_stats s;
+    path_to(dir, "%s/p", (char *)*state);
+    put(dir, 0, 4, 4, 1);
+    put_edited(dir, 1, 4, other_p);
+    merge_fails(dir, "cell 4 differs between");
+    path_to(dir, "%s/text", (char *)*state);
+    put(dir, 0, 4, 4, 1);
+    put_edited(dir, 1, 4, other_text);
+    merge_fails(dir, "cell 4 differs between");
+    path_to(dir, "%s/none", (char *)*state);
+    put(dir, 0, 4, 4, 1);
+    put_edited(dir, 1, 4, no_text);
+    (void)merged(dir, true, &s);
+    assert_int_equal(s.n_done, 1);
+}
+
+static void success_beats_failure(void **state) {
+    char a[1024], b[1024];
+    struct sg_merge_stats s;
+    path_to(a, "%s/a", (char *)*state);
+    path_to(b, "%s/b", (char *)*state);
+    put_edited(a, 0, 4, failed);
+    put(a, 1, 4, 4, 1);
+    put(b, 0, 4, 4, 1);
+    put_edited(b, 1, 4, failed);
+    const struct sg_digest d = merged(a, true, &s);
+    assert_int_equal(s.n_failed, 0);
+    assert_true(sg_digest_equal(d, merged(b, true, &s)));
+}
+
+static void cells_that_do_not_fit_the_plan(void **state) {
+    char dir[1024];
+    path_to(dir, "%s/a", (char *)*state);
+    put_edited(dir, 0, 4, elsewhere);
+    merge_fails(dir, "cell 4 is (query 1, model 2)");
+    path_to(dir, "%s/b", (char *)*state);
+    put_edited(dir, 0, 4, more_samples);
+    merge_fails(dir, "with 5 samples; the plan has (1, 1) with at most 4");
+}
+
+static void foreign_runs_are_refused(void **state) {
+    struct sg_results r;
+    const struct sg_digest other = {1, 1};
+    put(*state, 0, 4, 4, 1);
+    prefill(&r);
+    CHECK_FAILS(SG_E_MISMATCH, "another output.dir", sg_merge(*state, other, true, &r, NULL, err));
+    sg_results_free(&r);
+}
+
+#define IN_DIR(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        IN_DIR(any_partition_one_digest),       IN_DIR(values_arrive),
+        IN_DIR(nothing_computed_is_a_file_too), IN_DIR(copies_must_agree),
+        IN_DIR(success_beats_failure),          IN_DIR(cells_that_do_not_fit_the_plan),
+        IN_DIR(foreign_runs_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
