@@ -1,0 +1,118 @@
+/* Protects: when any allocation fails, reading a job, planning, packing and unpacking end with "out of
+ * memory", give everything back and leave the output untouched. */
+#include "job_test.h"
+
+#include "support/oom.h"
+
+static struct sg_buf packed; /* of the world */
+
+static enum sg_status job_once(struct sg_err *err) {
+    static const char *const set[] = {"sampling.samples=2", "output.dir=x"};
+    struct sg_job job = {0};
+    enum sg_status st = sg_job_read(tmp_path("job.json"), set, 2, &job, err);
+    if (st != SG_OK) assert_null(job.text);
+    sg_job_free(&job);
+    return st;
+}
+
+static enum sg_status schema_once(struct sg_err *err) {
+    struct sg_buf b = {0};
+    enum sg_status st = sg_job_schema(&b, err);
+    if (st != SG_OK) assert_int_equal(b.len, 0);
+    sg_buf_free(&b);
+    return st;
+}
+
+static enum sg_status embed(void *ctx, const char *text, int64_t n, float *out, struct sg_err *err) {
+    (void)ctx;
+    (void)err;
+    out[0] = (float)(n % 3);
+    out[1] = (float)text[0];
+    return SG_OK;
+}
+
+static enum sg_status plan_once(struct sg_err *err) {
+    struct sg_plan p = {0};
+    enum sg_status st = world_plan(NULL, 0, NULL, &p, err);
+    if (st != SG_OK) assert_null(p.memory);
+    sg_plan_free(&p);
+    return st;
+}
+
+static enum sg_status plan_by_embedding_once(struct sg_err *err) {
+    static const char *const set[] = {"prompt.similarity.method=embedding", "prompt.similarity.model=m",
+                                      "prompt.template=t.txt"};
+    struct sg_plan_inputs in = {.numerics = "x", .embed = embed, .embed_dim = 2};
+    struct sg_plan p = {0};
+    enum sg_status st = world_plan(set, 3, &in, &p, err);
+    sg_plan_free(&p);
+    return st;
+}
+
+static enum sg_status plan_by_file_once(struct sg_err *err) {
+    static const char *const set[] = {"prompt.similarity.method=file", "prompt.similarity.path=sim.json"};
+    struct sg_plan p = {0};
+    enum sg_status st = world_plan(set, 2, NULL, &p, err);
+    sg_plan_free(&p);
+    return st;
+}
+
+static enum sg_status unpack_once(struct sg_err *err) {
+    struct sg_plan p = {0};
+    struct sg_buf b = {0};
+    enum sg_status st = sg_plan_unpack(packed.data, packed.len, &p, err);
+    if (st == SG_OK)
+        st = sg_plan_pack(&p, &b, err);
+    else
+        assert_null(p.memory);
+    sg_plan_free(&p);
+    sg_buf_free(&b);
+    return st;
+}
+
+/* Fails the first, the second, ... allocation until the call gets through without one failing. */
+static void fail_each(const char *what, enum sg_status (*once)(struct sg_err *), int64_t at_least) {
+    for (int64_t n = 1;; n++) {
+        struct sg_err err = {0};
+        int64_t before = oom_live;
+        oom_arm(n);
+        enum sg_status st = once(&err);
+        bool hit = oom_hit;
+        oom_arm(0);
+        if (oom_live != before)
+            fail_msg("%s: allocation %d failed, %d blocks leaked", what, (int)n, (int)(oom_live - before));
+        if (!hit) {
+            if (st != SG_OK) fail_msg("%s: %s", what, err.text);
+            assert_true(n > at_least);
+            return;
+        }
+        if (st != SG_E_NOMEM)
+            fail_msg("%s: allocation %d failed, status %s: %s", what, (int)n, sg_status_name(st), err.text);
+        assert_true(err.text[0] != 0);
+    }
+}
+
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    struct sg_plan p = {0};
+    tmp_put("t.txt", "template");
+    tmp_put("sim.json",
+            "[{\"router_id\": \"q0\", \"similar_anchors\": [{\"anchor_id\": \"a0\", \"similarity\": 1}]},"
+            "{\"router_id\": \"q1\", \"similar_anchors\": [{\"anchor_id\": \"a1\", \"similarity\": 1}]}]");
+    oom_arm(0); /* cJSON's hooks must stand before its first allocation */
+    world_plan_ok(NULL, 0, &p);
+    assert_int_equal(sg_plan_pack(&p, &packed, NULL), SG_OK);
+    sg_plan_free(&p);
+    fail_each("job", job_once, 50);
+    fail_each("schema", schema_once, 3);
+    fail_each("plan", plan_once, 200);
+    fail_each("plan by embedding", plan_by_embedding_once, 200);
+    fail_each("plan by file", plan_by_file_once, 200);
+    fail_each("unpack and pack", unpack_once, 50);
+    sg_buf_free(&packed);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail)};
+    return cmocka_run_group_tests(tests, world_setup, tmpdir_remove);
+}
