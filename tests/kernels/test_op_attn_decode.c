@@ -1,0 +1,199 @@
+/* sg_op_attn_decode: groups that share a prompt, prompts longer than a split, suffixes of their own; and
+ * that a row's bits do not change when others join or leave its group, when groups are added, with threads
+ * (among them more threads than tiles: prompts are then cut along the keys) or with the instruction set. */
+#include "kt_attn.h"
+
+enum { MAX_GROUPS = 4, MAX_ROWS = 64 };
+
+struct batch {
+    int32_t groups, rows, q_heads;
+    int32_t row_begin[MAX_GROUPS + 1];
+    const struct kt_seq *prompt[MAX_GROUPS], *suffix[MAX_ROWS];
+};
+
+static void run(struct kt_pool *p, const struct batch *b, float scale, const float *q, float *out) {
+    int32_t prompt_len[MAX_GROUPS], prompt_begin[MAX_GROUPS + 1] = {0}, suffix_len[MAX_ROWS],
+                                                              suffix_begin[MAX_ROWS + 1] = {0};
+    int32_t prompt_pages[1024], suffix_pages[1024];
+    for (int32_t g = 0; g < b->groups; g++) {
+        prompt_len[g] = b->prompt[g]->len;
+        prompt_begin[g + 1] = prompt_begin[g] + b->prompt[g]->n_pages;
+        memcpy(prompt_pages + prompt_begin[g], b->prompt[g]->pages,
+               sizeof(int32_t) * (size_t)b->prompt[g]->n_pages);
+    }
+    for (int32_t r = 0; r < b->rows; r++) {
+        suffix_len[r] = b->suffix[r]->len;
+        suffix_begin[r + 1] = suffix_begin[r] + b->suffix[r]->n_pages;
+        memcpy(suffix_pages + suffix_begin[r], b->suffix[r]->pages,
+               sizeof(int32_t) * (size_t)b->suffix[r]->n_pages);
+    }
+    struct sg_dev *dev = p->dev;
+    const int64_t size = (int64_t)b->rows * b->q_heads * p->dim;
+    void *d_q = kt_act(dev, q, size), *d_out = kt_act(dev, NULL, size);
+    int32_t *ints[] = {kt_i32(dev, b->row_begin, b->groups + 1),
+                       kt_i32(dev, prompt_len, b->groups),
+                       kt_i32(dev, prompt_begin, b->groups + 1),
+                       kt_i32(dev, prompt_pages, prompt_begin[b->groups]),
+                       kt_i32(dev, suffix_len, b->rows),
+                       kt_i32(dev, suffix_begin, b->rows + 1),
+                       kt_i32(dev, suffix_pages, suffix_begin[b->rows])};
+    struct sg_decode_args a = {.q = d_q, .out = d_out, .kv = p->kv, .layer = p->layer, .q_heads = b->q_heads};
+    a.kv_heads = p->kv_heads, a.head_dim = p->dim, a.scale = scale, a.n_groups = b->groups,
+    a.n_rows = b->rows;
+    a.row_begin = ints[0], a.prompt_len = ints[1], a.prompt_page_begin = ints[2], a.prompt_pages = ints[3];
+    a.suffix_len = ints[4], a.suffix_page_begin = ints[5], a.suffix_pages = ints[6];
+    a.host_row_begin = b->row_begin, a.host_prompt_len = prompt_len, a.host_prompt_page_begin = prompt_begin;
+    a.host_suffix_len = suffix_len, a.host_suffix_page_begin = suffix_begin;
+    KT_OK(sg_op_attn_decode(dev, &a, &err));
+    kt_act_get(dev, d_out, size, out);
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) sg_dev_free(dev, ints[i]);
+    sg_dev_free(dev, d_q), sg_dev_free(dev, d_out);
+}
+
+/* Sequences of a test: prompts of prompt_len[g], and for each of its rows[g] rows a suffix of growing length.
+ */
+struct world {
+    struct kt_pool pool;
+    struct kt_seq prompt[MAX_GROUPS], suffix[MAX_ROWS];
+    struct batch batch;
+};
+
+static struct world *world_new(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim,
+                               const int32_t *prompt_len, const int32_t *rows, int32_t groups) {
+    struct world *w = kt_malloc(sizeof *w);
+    memset(w, 0, sizeof *w);
+    w->pool = kt_pool_new(dev, 131, kv_heads, dim);
+    w->batch.groups = groups;
+    w->batch.q_heads = kv_heads * ratio;
+    for (int32_t g = 0; g < groups; g++) {
+        w->prompt[g] = kt_seq_new(&w->pool, prompt_len[g], (uint64_t)(100 + g));
+        w->batch.prompt[g] = &w->prompt[g];
+        for (int32_t i = 0; i < rows[g]; i++) {
+            const int32_t r = w->batch.rows++;
+            static const int32_t lens[] = {1, 16, 19, 5, 17, 40};
+            w->suffix[r] = kt_seq_new(&w->pool, r == 3 ? 70 : lens[r % 6], (uint64_t)(200 + r));
+            w->batch.suffix[r] = &w->suffix[r];
+        }
+        w->batch.row_begin[g + 1] = w->batch.rows;
+    }
+    return w;
+}
+
+static void world_free(struct world *w) {
+    for (int32_t g = 0; g < w->batch.groups; g++) kt_seq_free(&w->prompt[g]);
+    for (int32_t r = 0; r < w->batch.rows; r++) kt_seq_free(&w->suffix[r]);
+    kt_pool_free(&w->pool);
+    free(w);
+}
+
+static void check(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim, const int32_t *prompt_len,
+                  const int32_t *rows, int32_t groups) {
+    struct world *w = world_new(dev, kv_heads, ratio, dim, prompt_len, rows, groups);
+    const struct batch *b = &w->batch;
+    const int64_t size = (int64_t)b->rows * b->q_heads * dim;
+    float *q = kt_malloc((size_t)size * sizeof *q), *out = kt_malloc((size_t)size * sizeof *out);
+    double *want = kt_malloc((size_t)size * sizeof *want), *bound = kt_malloc((size_t)size * sizeof *bound);
+    kt_fill(q, size, 111, 1.7f, false);
+    for (int64_t i = 0; i < size; i += 499) q[i] *= 20;
+    kt_round_act(dev, q, size);
+    const float scale = (float)(1 / sqrt(dim));
+    run(&w->pool, b, scale, q, out);
+    for (int32_t g = 0; g < groups; g++)
+        for (int32_t r = b->row_begin[g]; r < b->row_begin[g + 1]; r++)
+            for (int32_t h = 0; h < b->q_heads; h++) {
+                const int64_t o = ((int64_t)r * b->q_heads + h) * dim;
+                kt_attend(&w->pool, q + o, h / ratio, (double)scale, b->prompt[g], b->prompt[g]->len,
+                          b->suffix[r], b->suffix[r]->len, want + o, bound + o);
+            }
+    char what[64];
+    snprintf(what, sizeof what, "decode dim %d ratio %d", dim, ratio);
+    kt_close(what, out, want, bound, size);
+    free(q), free(out), free(want), free(bound);
+    world_free(w);
+}
+
+static void test_values(void **state) {
+    (void)state;
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    static const int32_t one[] = {1}, prompts[] = {99, 19, 600, 256}, rows[] = {8, 1, 3, 5},
+                         many[] = {19, 8, 3, 1};
+    check(dev, 1, 1, 8, one, one, 1);
+    check(dev, 2, 2, 64, prompts, rows, 4);
+    check(dev, 1, 3, 24, prompts, many, 4);
+    check(dev, 2, 7, 40, prompts, rows, 3);
+    check(dev, 1, 8, 128, prompts, many, 3);
+    check(dev, 2, 1, 256, prompts, rows, 2);
+    check(dev, 1, 4, 16, prompts, many, 4);
+    sg_dev_close(dev);
+}
+
+/* Every subset of a group and every set of neighbours: a row keeps its bits. */
+static void test_membership(void **state) {
+    (void)state;
+    static const int32_t prompts[] = {600, 33, 90}, rows[] = {9, 2, 4};
+    enum { KV = 2, RATIO = 2, DIM = 24, ROW = KV * RATIO * DIM };
+    for (int threads = 1; threads <= 7; threads += 3) {
+        struct sg_dev *dev = kt_open(threads);
+        kt_reserve(dev, NULL);
+        struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, 3);
+        float q[15 * ROW], all[15 * ROW], part_q[15 * ROW], part[15 * ROW];
+        kt_fill(q, 15 * ROW, 121, 1, true);
+        kt_round_act(dev, q, 15 * ROW);
+        run(&w->pool, &w->batch, 0.3f, q, all);
+        for (uint32_t mask = 1; mask < 1u << 15; mask = mask * 3 + 1) {
+            struct batch b = {.q_heads = KV * RATIO};
+            int32_t from[15];
+            for (int32_t g = 0; g < 3; g++) {
+                const int32_t before = b.rows;
+                for (int32_t r = w->batch.row_begin[g]; r < w->batch.row_begin[g + 1]; r++)
+                    if (mask >> r & 1) {
+                        memcpy(part_q + b.rows * ROW, q + r * ROW, ROW * sizeof *q);
+                        from[b.rows] = r;
+                        b.suffix[b.rows++] = w->batch.suffix[r];
+                    }
+                if (b.rows == before) continue;
+                b.prompt[b.groups++] = w->batch.prompt[g];
+                b.row_begin[b.groups] = b.rows;
+            }
+            run(&w->pool, &b, 0.3f, part_q, part);
+            for (int32_t r = 0; r < b.rows; r++)
+                kt_same_bits("row", part + r * ROW, all + from[r] * ROW, ROW);
+        }
+        world_free(w);
+        sg_dev_close(dev);
+    }
+}
+
+static void test_isa_and_threads(void **state) {
+    (void)state;
+    if (!kt_is("cpu")) skip();
+    static const int32_t prompts[] = {700}, rows[] = {3};
+    static const int threads[] = {1, 2, 3, 5, 9};
+    enum { KV = 1, RATIO = 5, DIM = 40, SIZE = 3 * KV * RATIO * DIM };
+    float q[SIZE], first[SIZE], out[SIZE];
+    kt_fill(q, SIZE, 122, 1, true);
+    bool have = false;
+    for (const char *const *isa = kt_isas(); *isa; isa++)
+        for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+            struct sg_dev *dev = kt_open_as("cpu", *isa, threads[i]);
+            kt_reserve(dev, NULL);
+            struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, 1);
+            run(&w->pool, &w->batch, 0.3f, q, out);
+            if (have) kt_same_bits(*isa, out, first, SIZE);
+            memcpy(first, out, sizeof out);
+            have = true;
+            world_free(w);
+            sg_dev_close(dev);
+        }
+}
+
+int main(int argc, char **argv) {
+    kt_init(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_membership),
+        cmocka_unit_test(test_isa_and_threads),
+    };
+    return cmocka_run_group_tests_name("attn_decode", tests, NULL, NULL);
+}
