@@ -1,0 +1,286 @@
+/* Protects a run directory from two runs at once, and its user from a lock that nobody holds any more. */
+#include "store/lock.h"
+
+#include "store/owner.h"
+#include "store_test.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <utime.h>
+
+static int setup(void **state) {
+    *state = fresh_dir();
+    return 0;
+}
+static int teardown(void **state) {
+    remove_tree(*state);
+    free(*state);
+    return 0;
+}
+
+static bool has_lock(const char *dir) {
+    char path[1024];
+    path_to(path, "%s/lock", dir);
+    return access(path, F_OK) == 0;
+}
+
+/* A child that takes the lock and holds it until killed. */
+static pid_t holder(const char *dir) {
+    int ready[2];
+    char ok = 0;
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        struct sg_lock *l = NULL;
+        struct sg_err e = {0};
+        ok = sg_lock_take(dir, &l, &e) == SG_OK;
+        if (write(ready[1], &ok, 1) != 1) _exit(1);
+        for (;;) pause();
+    }
+    assert_int_equal(read(ready[0], &ok, 1), 1);
+    assert_true(ok);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void end(pid_t child) {
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void second_is_refused(void **state) {
+    struct sg_lock *l = NULL;
+    char words[128];
+    const pid_t child = holder(*state);
+    (void)snprintf(words, sizeof words, "another run holds this directory: process %ld on ", (long)child);
+    CHECK_FAILS(SG_E_BUSY, words, sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "wait for it or stop it", sg_lock_take(*state, &l, err));
+    assert_null(l);
+    /* Silence proves nothing about a process that can be seen. */
+    char path[1024];
+    path_to(path, "%s/lock", (char *)*state);
+    const struct utimbuf past = {1000000, 1000000};
+    assert_int_equal(utime(path, &past), 0);
+    CHECK_FAILS(SG_E_BUSY, words, sg_lock_take(*state, &l, err));
+    end(child);
+    assert_true(has_lock(*state)); /* it had no time to remove it */
+    CHECK_OK(sg_lock_take(*state, &l, err));
+    sg_lock_drop(l);
+    assert_int_equal(count_names(*state, "", NULL), 3); /* ., .. and the guard */
+}
+
+static void zombies_hold_nothing(void **state) {
+    struct sg_lock *l = NULL;
+    siginfo_t info;
+    const pid_t child = holder(*state);
+    kill(child, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    CHECK_OK(sg_lock_take(*state, &l, err));
+    sg_lock_drop(l);
+    waitpid(child, NULL, 0);
+}
+
+static void even_oneself(void **state) {
+    struct sg_lock *l = NULL, *m = NULL;
+    CHECK_OK(sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "holds this directory", sg_lock_take(*state, &m, err));
+    CHECK_OK(sg_lock_beat(l, err));
+    sg_lock_drop(l);
+    assert_false(has_lock(*state));
+    CHECK_OK(sg_lock_take(*state, &l, err)); /* and again */
+    sg_lock_drop(l);
+    sg_lock_drop(NULL);
+}
+
+static void makes_the_directory(void **state) {
+    struct sg_lock *l = NULL;
+    char path[1024];
+    path_to(path, "%s/a/b", (char *)*state);
+    CHECK_OK(sg_lock_take(path, &l, err));
+    sg_lock_drop(l);
+    path_to(path, "%s/file", (char *)*state);
+    write_file(path, "x", 1);
+    CHECK_FAILS(SG_E_IO, "file", sg_lock_take(path, &l, err));
+}
+
+static void children_do_not_drop_it(void **state) {
+    struct sg_lock *l = NULL;
+    int how = 0;
+    CHECK_OK(sg_lock_take(*state, &l, err));
+    const pid_t child = fork();
+    if (child == 0) {
+        sg_lock_drop(l);
+        _exit(0);
+    }
+    waitpid(child, &how, 0);
+    assert_int_equal(how, 0);
+    CHECK_OK(sg_lock_beat(l, err));
+    sg_lock_drop(l);
+}
+
+/* Writes a lock by hand, `age` seconds old. */
+static void plant(const char *dir, const struct sg__owner *o, int age) {
+    char path[1024], text[1024];
+    path_to(path, "%s/lock", dir);
+    const int n =
+        snprintf(text, sizeof text,
+                 "scope-grid lock 1\nhost %s\nmachine %s\nboot %s\nspace %s\npid %lld\nstart %llu\ntoken t\n"
+                 "since 2026-01-01T00:00:00Z\nend\n",
+                 o->host, o->machine, o->boot, o->space, (long long)o->pid, (unsigned long long)o->start);
+    write_file(path, text, (size_t)n);
+    const struct utimbuf then = {time(NULL) - age, time(NULL) - age};
+    assert_int_equal(utime(path, &then), 0);
+}
+
+static void takes(const char *dir) {
+    struct sg_lock *l = NULL;
+    CHECK_OK(sg_lock_take(dir, &l, err));
+    CHECK_OK(sg_lock_beat(l, err));
+    sg_lock_drop(l);
+}
+
+static void reused_pids_and_reboots(void **state) {
+    struct sg__owner self, o;
+    struct sg_lock *l = NULL;
+    sg__owner_self(&self);
+    if (!self.start) skip(); /* no /proc here */
+    o = self;
+    plant(*state, &o, 0);
+    CHECK_FAILS(SG_E_BUSY, "since 2026-01-01T00:00:00Z", sg_lock_take(*state, &l, err));
+    o.start++; /* this pid, but another process of earlier */
+    plant(*state, &o, 0);
+    takes(*state);
+    if (self.machine[0]) { /* the machine has booted since */
+        o = self;
+        (void)snprintf(o.boot, sizeof o.boot, "00000000-0000-0000-0000-000000000000");
+        plant(*state, &o, 0);
+        takes(*state);
+    }
+}
+
+static void other_machines_by_heartbeat(void **state) {
+    struct sg__owner o;
+    struct sg_lock *l = NULL;
+    sg__owner_self(&o);
+    (void)snprintf(o.host, sizeof o.host, "node99");
+    (void)snprintf(o.machine, sizeof o.machine, "ffffffffffffffffffffffffffffffff");
+    (void)snprintf(o.boot, sizeof o.boot, "11111111-0000-0000-0000-000000000000");
+    plant(*state, &o, SG_LOCK_STALE_SECONDS - 60);
+    CHECK_FAILS(SG_E_BUSY, "on node99", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "last sign of life 24", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "remove this file", sg_lock_take(*state, &l, err));
+    plant(*state, &o, SG_LOCK_STALE_SECONDS + 5);
+    takes(*state);
+    /* Another container of this very kernel: its pids are not ours, nor is our process table its judge. */
+    sg__owner_self(&o);
+    (void)snprintf(o.space, sizeof o.space, "pid:[1]");
+    o.pid = 1;
+    plant(*state, &o, 0);
+    CHECK_FAILS(SG_E_BUSY, "process 1 on", sg_lock_take(*state, &l, err));
+    plant(*state, &o, SG_LOCK_STALE_SECONDS + 5);
+    takes(*state);
+}
+
+static void files_that_are_no_lock(void **state) {
+    struct sg_lock *l = NULL;
+    char path[1024];
+    const struct utimbuf past = {1000000, 1000000};
+    static const char *const bad[] = {"", "hello", "scope-grid lock 1\nhost x\npid 5\n"};
+    path_to(path, "%s/lock", (char *)*state);
+    for (int i = 0; i < 3; i++) {
+        write_file(path, bad[i], strlen(bad[i]));
+        CHECK_FAILS(SG_E_BUSY, "is not a lock file of this program", sg_lock_take(*state, &l, err));
+        assert_int_equal(utime(path, &past), 0);
+        takes(*state);
+    }
+}
+
+static void a_lost_lock_is_noticed(void **state) {
+    struct sg_lock *l = NULL;
+    struct sg__owner o;
+    char path[1024];
+    path_to(path, "%s/lock", (char *)*state);
+    CHECK_OK(sg_lock_take(*state, &l, err));
+    assert_int_equal(unlink(path), 0);
+    CHECK_FAILS(SG_E_BUSY, "lock is gone", sg_lock_beat(l, err));
+    sg__owner_self(&o);
+    plant(*state, &o, 0);
+    CHECK_FAILS(SG_E_BUSY, "was taken over by process", sg_lock_beat(l, err));
+    sg_lock_drop(l);
+    assert_true(has_lock(*state)); /* not ours to remove */
+}
+
+static void beats_touch_the_file(void **state) {
+    struct sg_lock *l = NULL;
+    struct stat s;
+    char path[1024];
+    const struct utimbuf past = {1000000, 1000000};
+    path_to(path, "%s/lock", (char *)*state);
+    CHECK_OK(sg_lock_take(*state, &l, err));
+    assert_int_equal(utime(path, &past), 0);
+    CHECK_OK(sg_lock_beat(l, err));
+    assert_int_equal(stat(path, &s), 0);
+    assert_true(time(NULL) - s.st_mtime < 100);
+    sg_lock_drop(l);
+}
+
+/* Many at once on a stale lock: exactly one gets it. */
+static void one_of_many(void **state) {
+    enum { N = 12 };
+    struct sg__owner o;
+    for (int round = 0; round < 5; round++) {
+        int go[2], told[2], won = 0;
+        pid_t child[N];
+        sg__owner_self(&o);
+        o.start++;
+        plant(*state, &o, 0);
+        assert_int_equal(pipe(go), 0);
+        assert_int_equal(pipe(told), 0);
+        for (int i = 0; i < N; i++) {
+            child[i] = fork();
+            if (child[i] == 0) {
+                struct sg_lock *l = NULL;
+                struct sg_err e = {0};
+                char c;
+                close(go[1]);
+                if (read(go[0], &c, 1) < 0) _exit(1); /* all start when the parent closes its end */
+                c = sg_lock_take(*state, &l, &e) == SG_OK ? 'w' : e.status == SG_E_BUSY ? 'b' : 'e';
+                if (write(told[1], &c, 1) != 1) _exit(1);
+                for (;;) pause();
+            }
+        }
+        close(go[0]);
+        close(go[1]);
+        for (int i = 0; i < N; i++) {
+            char c = 0;
+            assert_int_equal(read(told[0], &c, 1), 1);
+            assert_true(c == 'w' || c == 'b');
+            won += c == 'w';
+        }
+        for (int i = 0; i < N; i++) end(child[i]);
+        close(told[0]);
+        close(told[1]);
+        assert_int_equal(won, 1);
+    }
+}
+
+#define IN_DIR(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        IN_DIR(second_is_refused),
+        IN_DIR(zombies_hold_nothing),
+        IN_DIR(even_oneself),
+        IN_DIR(makes_the_directory),
+        IN_DIR(children_do_not_drop_it),
+        IN_DIR(reused_pids_and_reboots),
+        IN_DIR(other_machines_by_heartbeat),
+        IN_DIR(files_that_are_no_lock),
+        IN_DIR(a_lost_lock_is_noticed),
+        IN_DIR(beats_touch_the_file),
+        IN_DIR(one_of_many),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
