@@ -1,0 +1,79 @@
+/* cmd_session - not a command: the device, checkpoint, engine and tokenizer that score, generate, embed and
+ * bench run on, and the options that choose them. */
+#ifndef SG_CMD_SESSION_H
+#define SG_CMD_SESSION_H
+
+#include "cmd/cmd.h"
+#include "engine/engine.h"
+#include "model/qwen3.h"
+#include "text/tokenizer.h"
+
+struct sg_session {
+    /* options, with their defaults from SG_SESSION_DEFAULTS */
+    const char *dir, *device;
+    int64_t threads, kv_cache_mib, max_batch_tokens, max_context;
+    /* owned; NULL until opened */
+    struct sg_dev *dev;
+    struct sg_model *model;
+    struct sg_engine *engine;
+    struct sg_tokenizer *tok;
+    struct sg_encoder *enc;
+};
+#define SG_SESSION_DEFAULTS                                                                                  \
+    { .device = "auto", .kv_cache_mib = 1024, .max_batch_tokens = 2048 }
+
+/* Rows of an option table, for the session `s`. */
+#define SG_SESSION_OPTIONS(s)                                                                                \
+    {.name = "model",                                                                                        \
+     .kind = SG_OPT_STR,                                                                                     \
+     .target = &(s)->dir,                                                                                    \
+     .arg = "DIR",                                                                                           \
+     .help = "checkpoint directory"},                                                                        \
+        {.name = "device",                                                                                   \
+         .kind = SG_OPT_STR,                                                                                 \
+         .target = &(s)->device,                                                                             \
+         .arg = "NAME",                                                                                      \
+         .help = "auto, cpu, ref, guard, guard:ref, cuda (default auto)"},                                   \
+        {.name = "threads",                                                                                  \
+         .kind = SG_OPT_I64,                                                                                 \
+         .target = &(s)->threads,                                                                            \
+         .min = 0,                                                                                           \
+         .max = 4096,                                                                                        \
+         .arg = "N",                                                                                         \
+         .help = "threads of a host device (default 0: all cores)"},                                         \
+        {.name = "kv-cache-mib",                                                                             \
+         .kind = SG_OPT_I64,                                                                                 \
+         .target = &(s)->kv_cache_mib,                                                                       \
+         .min = 0,                                                                                           \
+         .max = 16777216,                                                                                    \
+         .arg = "MIB",                                                                                       \
+         .help = "size of the KV cache in MiB (default 1024; bench: as much as it takes)"},                  \
+        {.name = "max-context",                                                                              \
+         .kind = SG_OPT_I64,                                                                                 \
+         .target = &(s)->max_context,                                                                        \
+         .min = 0,                                                                                           \
+         .max = 16777216,                                                                                    \
+         .arg = "N",                                                                                         \
+         .help = "tokens of one sequence at most (default 0: what the model allows, up to 32768)"},          \
+    {                                                                                                        \
+        .name = "max-batch-tokens", .kind = SG_OPT_I64, .target = &(s)->max_batch_tokens, .min = 16,         \
+        .max = 1048576, .arg = "N", .help = "tokens of one engine step (default 2048)"                       \
+    }
+
+/* Opens device and checkpoint; s->max_context becomes the value that is used. */
+enum sg_status sg_session_model(struct sg_session *s, const char *command, struct sg_err *err);
+/* Opens the engine on them. hooks and sampling may be NULL (score, embed). */
+enum sg_status sg_session_engine(struct sg_session *s, int32_t max_context, int32_t max_samples,
+                                 const struct sg_sampling *sampling, const struct sg_engine_hooks *hooks,
+                                 struct sg_err *err);
+/* DIR/tokenizer.json, once; s->tok stays NULL when there is none and it is not `required`. A tokenizer with
+ * more ids than the model has embeddings is refused. */
+enum sg_status sg_session_tokenizer(struct sg_session *s, bool required, struct sg_err *err);
+void sg_session_close(struct sg_session *s);
+
+/* A number as JSON with all its digits; null when it is NaN. */
+enum sg_status sg_json_float(struct sg_buf *out, float x, struct sg_err *err);
+/* "[a, b, ...]" */
+enum sg_status sg_json_floats(struct sg_buf *out, const float *x, int32_t n, struct sg_err *err);
+
+#endif
