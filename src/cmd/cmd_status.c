@@ -121,6 +121,8 @@ static void print_text(const char *dir, const struct report *r) {
     }
 }
 
+enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err);
+
 enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err) {
     bool json = false, help;
     const char *dir;

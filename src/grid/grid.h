@@ -33,7 +33,7 @@ struct sg_grid_summary {
 
 /* Collective. *out is filled on the root when the status is SG_OK or SG_E_PARTIAL (some cells failed; the
  * results are complete otherwise). SG_E_STOPPED: told to stop; what is finished is safe, start it again.
- * Every rank returns the same status and error. */
+ * Every rank returns the same status and error; err may not be NULL. */
 enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *opt, const struct sg_compute_maker *maker,
                            struct sg_grid_summary *out, struct sg_err *err);
 

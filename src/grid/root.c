@@ -111,7 +111,7 @@ static enum sg_status turn(struct root *s, int64_t *last_beat, struct sg_err *er
     }
     sg_progress_update(r->progress);
     int64_t now = sg__now_ns();
-    if (r->beat && sg__seconds(now - *last_beat) >= 2) {
+    if (r->beat && sg__seconds(now - *last_beat) >= 10) {
         *last_beat = now;
         SG_TRY(r->beat(r->beat_ctx, err));
     }

@@ -1,0 +1,98 @@
+/* scope-grid run JOB: the main command, on one rank or under mpirun or srun. */
+#include "cmd/cmd.h"
+#include "grid/grid.h"
+#include "grid/station.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err);
+
+static const char usage[] =
+    "usage: scope-grid run JOB [OPTIONS], or mpirun -n RANKS scope-grid run JOB [OPTIONS]\n\n"
+    "Computes every cell of the job's grid that is not finished yet and writes results.h5 into the job's output.dir.\n"
+    "Stopped or killed at any moment, the same command goes on where it was. SIGTERM, SIGINT and SIGUSR1 stop it\n"
+    "with the finished cells safe.";
+
+struct options {
+    struct sg_grid_options grid;
+    struct sg_opt_list set;
+    const char *device;
+    char device_override[80];
+};
+
+static enum sg_status read_options(int argc, char **argv, struct options *o, bool *help, struct sg_err *err) {
+    const struct sg_opt opts[] = {
+        {.name = "set", .kind = SG_OPT_LIST, .target = &o->set, .arg = "A.B=VALUE",
+         .help = "override a key of the job; may stand several times"},
+        {.name = "device", .kind = SG_OPT_STR, .target = &o->device, .arg = "NAME",
+         .help = "what computes: cpu, ref, ... (default: the job's engine.device)"},
+        {.name = "root-only", .kind = SG_OPT_FLAG, .target = &o->grid.root_only,
+         .help = "rank 0 leases and merges, and does not compute (hundreds of ranks)"},
+        {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o->grid.fresh,
+         .help = "discard what output.dir holds of an earlier or another run"},
+        {.name = "quiet", .kind = SG_OPT_FLAG, .target = &o->grid.quiet, .help = "no progress on stderr"},
+        {.name = "segment-seconds", .kind = SG_OPT_F64, .target = &o->grid.segment_seconds, .min = -1, .max = 86400,
+         .arg = "S", .help = "make finished cells safe every S seconds; 0 at once (default: 5 to 60 with the run's age)"},
+        {.name = "shuffle-leases", .kind = SG_OPT_I64, .target = &o->grid.shuffle_leases, .min = -1, .max = 9e15,
+         .arg = "SEED", .help = "cells in a random order; changes no result (default: heavy first)"},
+    };
+    enum sg_status st = sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->grid.job_path, 1, 1, help,
+                                       err);
+    if (st != SG_OK || *help) return st;
+    if (o->device) {
+        /* last, so that it wins over an engine.device of --set */
+        if (strlen(o->device) > 64) return sg_fail(err, SG_E_USAGE, "run: --device %s: no such device", o->device);
+        snprintf(o->device_override, sizeof o->device_override, "engine.device=%s", o->device);
+        SG_TRY(SG_GROW(&o->set.items, &o->set.cap, o->set.n + 1, "options", err));
+        o->set.items[o->set.n++] = o->device_override;
+    }
+    o->grid.overrides = o->set.items;
+    o->grid.n_overrides = o->set.n;
+out:
+    return st;
+}
+
+static void print_summary(const struct sg_grid_summary *s) {
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(s->digest, hex);
+    if (s->already) {
+        printf("%s was done before: digest %s, %lld cells, %lld failed; nothing computed\n", s->run_dir, hex,
+               (long long)s->total, (long long)s->failed);
+        return;
+    }
+    printf("%s/results.h5: digest %s, %lld cells, %lld failed, %lld computed in %.1f s, %.0f output tokens/s\n", s->run_dir,
+           hex, (long long)s->total, (long long)s->failed, (long long)s->computed, s->seconds,
+           s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
+}
+
+enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
+    struct options o = {.grid = {.segment_seconds = -1, .shuffle_leases = -1}};
+    struct sg_comm *comm = NULL;
+    struct sg_station *station = NULL;
+    struct sg_grid_summary summary = {0};
+    bool help = false;
+    for (int i = 1; i < argc; i++) help = help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+    if (help) { /* no need to join anybody */
+        enum sg_status st = read_options(argc, argv, &o, &help, err);
+        free(o.set.items);
+        return st;
+    }
+    enum sg_status st = sg_comm_open(&comm, err);
+    if (st != SG_OK) goto out;
+    const bool root = sg_comm_rank(comm) == 0;
+    st = read_options(argc, argv, &o, &help, err);
+    if (st == SG_OK) st = sg_station_new(&station, err);
+    SG_TRY(sg_comm_agree(comm, st, err));
+    const struct sg_compute_maker maker = sg_station_maker(station);
+    st = sg_grid_run(comm, &o.grid, &maker, &summary, err);
+    if (root && (st == SG_OK || st == SG_E_PARTIAL)) print_summary(&summary);
+out:
+    if (comm && sg_comm_rank(comm) != 0) err->text[0] = 0;
+    free(summary.run_dir);
+    free(o.set.items);
+    sg_station_free(station);
+    sg_comm_close(comm);
+    return st;
+}

@@ -1,0 +1,404 @@
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "grid/grid.h"
+
+#include "base/file.h"
+#include "grid/clock.h"
+#include "grid/root.h"
+#include "grid/rundir.h"
+#include "grid/worker.h"
+#include "store/lock.h"
+#include "store/merge.h"
+#include "store/segment.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What every rank tells the root about its node. */
+struct facts {
+    struct sg_compute_facts facts;
+    char host[SG_HOST_MAX];
+};
+
+struct grid {
+    struct sg_comm *comm;
+    const struct sg_grid_options *opt;
+    const struct sg_compute_maker *maker;
+    struct sg_grid_summary *out;
+    bool root;
+    struct sg_job job; /* every rank, until the plan is there */
+    struct sg_plan plan;
+    struct sg_order order;
+    struct sg_hand *hand; /* NULL on a root that does not compute */
+    struct sg_compute compute;
+    /* root only */
+    struct facts *facts; /* [size] */
+    struct sg_lock *lock;
+    uint8_t *done; /* [n_cells] by cell: in a segment before this run */
+    int64_t n_done, n_failed;
+    struct sg_progress_rank *ranks; /* [size] */
+    struct sg_progress progress;
+    bool begun; /* progress has begun */
+    char started_at[32];
+    int64_t started; /* ns */
+};
+
+static void utc_now(char out[32]) {
+    time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* ---- the job and the nodes -------------------------------------------------------------------------- */
+
+static enum sg_status share_job(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    if (g->root) {
+        st = sg_job_read(g->opt->job_path, g->opt->overrides, g->opt->n_overrides, &g->job, err);
+        if (st == SG_OK) st = sg_buf_str(&text, g->job.text, err);
+    }
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    SG_TRY(sg_comm_bcast(g->comm, &text, err));
+    if (!g->root) st = sg_job_from_text(text.data, text.len, "job from the root", &g->job, err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+out:
+    sg_buf_free(&text);
+    return st;
+}
+
+/* Cores this process may run on, shared among the ranks of its node: when a launcher has bound each rank to
+ * cores of its own, those are all its own. */
+static int32_t fair_threads(const struct sg_comm *c) {
+    cpu_set_t set;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)online;
+    int local = sg_comm_local_size(c);
+    if (allowed < online && allowed * local <= online) return allowed < 1 ? 1 : allowed;
+    return allowed / local < 1 ? 1 : allowed / local;
+}
+
+/* Root: ranks whose node would give other results may not join. */
+static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
+    const struct facts *a = &g->facts[0];
+    for (int32_t i = 1; i < sg_comm_size(g->comm); i++) {
+        const struct facts *b = &g->facts[i];
+        if (!sg_digest_equal(a->facts.model, b->facts.model))
+            return sg_fail(err, SG_E_MISMATCH, "%s: rank %d on %s has other files there than rank 0 on %s",
+                           g->job.model_path, (int)i, b->host, a->host);
+        if (strcmp(a->facts.numerics, b->facts.numerics) != 0)
+            return sg_fail(err, SG_E_MISMATCH,
+                           "rank %d on %s computes with %s, rank 0 on %s with %s: results would depend on who computes "
+                           "what; set engine.device", (int)i, b->host, b->facts.numerics, a->host, a->facts.numerics);
+    }
+    return SG_OK;
+}
+
+static enum sg_status look_at_nodes(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct facts mine = {0};
+    st = g->maker->look(g->maker->ctx, &g->job, fair_threads(g->comm), &mine.facts, err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    snprintf(mine.host, sizeof mine.host, "%s", sg_comm_host(g->comm));
+    if (g->root) st = SG_NEW(&g->facts, sg_comm_size(g->comm), "ranks", err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    sg_comm_gather(g->comm, &mine, sizeof mine, g->facts);
+    if (g->root) st = compare_facts(g, err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+out:
+    return st;
+}
+
+/* ---- the plan and the run directory ----------------------------------------------------------------- */
+
+static enum sg_status make_plan(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model, .numerics = g->facts[0].facts.numerics};
+    if (g->job.prompt.similarity.method == SG_SIM_EMBEDDING) {
+        if (!g->maker->embed_open) return sg_fail(err, SG_E_UNSUPPORTED, "prompt.similarity.method: embedding is not here");
+        SG_TRY(g->maker->embed_open(g->maker->ctx, &g->job, &in, err));
+    }
+    SG_TRY(sg_plan_build(&g->job, &in, &g->plan, err));
+out:
+    if (g->maker->embed_close) g->maker->embed_close(g->maker->ctx);
+    return st;
+}
+
+/* Root. Takes the directory, sees what of the run is there. */
+static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *dir = g->plan.job.output.dir;
+    bool exists;
+    struct sg_run_done end;
+    SG_TRY(sg_dir_make(dir, err));
+    SG_TRY(sg_lock_take(dir, &g->lock, err));
+    if (g->opt->fresh) SG_TRY(sg_rundir_clear(dir, err));
+    SG_TRY(sg_rundir_begin(dir, &g->plan, err));
+    SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
+    if (exists && !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
+        st = sg_fail(err, SG_E_MISMATCH, "%s/DONE: belongs to another run than run.json beside it; --fresh discards both",
+                     dir);
+        goto out;
+    }
+    if (exists) {
+        g->out->already = true;
+        g->out->digest = end.digest;
+        g->out->failed = end.failed;
+        goto out;
+    }
+    SG_TRY(SG_NEW(&g->done, g->plan.n_cells, "cells done", err));
+    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed, 1, err));
+out:
+    return st;
+}
+
+/* What the root found, for all: whether there is anything to compute. */
+static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    if (g->root) {
+        st = make_plan(g, err);
+        if (st == SG_OK) st = open_directory(g, err);
+        if (st == SG_OK) *compute = !g->out->already && g->n_done < g->plan.n_cells;
+        if (st == SG_OK && *compute) st = sg_plan_pack(&g->plan, &b, err); /* empty: nothing to do */
+    }
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    SG_TRY(sg_comm_bcast(g->comm, &b, err));
+    if (!g->root) {
+        *compute = b.len > 0;
+        if (*compute) st = sg_plan_unpack(b.data, b.len, &g->plan, err);
+    }
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+/* ---- computing -------------------------------------------------------------------------------------- */
+
+static enum sg_status make_order(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t *weight = NULL;
+    SG_TRY(SG_NEW(&weight, g->plan.n_queries, "weights of queries", err));
+    /* The models of a query differ by a few bytes of outcomes: one stands for all. */
+    for (int64_t q = 0; q < g->plan.n_queries; q++) weight[q] = sg_plan_cell_weight(&g->plan, q * g->plan.n_models);
+    SG_TRY(sg_order_init(&g->order, g->plan.n_queries, g->plan.n_models, weight, g->opt->shuffle_leases, err));
+out:
+    free(weight);
+    return st;
+}
+
+static enum sg_status open_hand(struct grid *g, struct sg_err *err) {
+    enum sg_status st = make_order(g, err);
+    if (st != SG_OK || (g->root && g->opt->root_only)) return st;
+    const struct sg_hand_options ho = {.plan = &g->plan,
+                                       .order = &g->order,
+                                       .run_dir = g->plan.job.output.dir,
+                                       .rank = sg_comm_rank(g->comm),
+                                       .segment_seconds = g->opt->segment_seconds};
+    SG_TRY(sg_hand_open(&ho, &g->hand, err));
+    const struct sg_cell_sink sink = sg_hand_sink(g->hand);
+    SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
+    sg_hand_set_compute(g->hand, &g->compute);
+out:
+    return st;
+}
+
+static enum sg_status beat(void *ctx, struct sg_err *err) {
+    return sg_lock_beat(ctx, err);
+}
+
+static enum sg_status lead(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int32_t size = sg_comm_size(g->comm), computing = size - (g->hand ? 0 : 1);
+    struct sg_dispatch d = {0};
+    SG_TRY(sg_dispatch_init(&d, &g->order, g->done, computing, err));
+    struct sg_root r = {.comm = g->comm, .hand = g->hand, .dispatch = &d, .progress = &g->progress, .beat = beat,
+                        .beat_ctx = g->lock};
+    st = sg_root_loop(&r, err);
+out:
+    sg_dispatch_free(&d);
+    return st;
+}
+
+/* Everything that takes memory or may be missing on one node, before the first lease. */
+static enum sg_status prepare(struct grid *g, struct sg_err *err) {
+    const int32_t size = sg_comm_size(g->comm);
+    enum sg_status st = open_hand(g, err);
+    if (st == SG_OK && g->root) st = SG_NEW(&g->ranks, size, "ranks", err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    if (!g->root) goto out;
+    for (int32_t i = 0; i < size; i++) {
+        memcpy(g->ranks[i].host, g->facts[i].host, SG_HOST_MAX);
+        g->ranks[i].computes = i > 0 || g->hand;
+    }
+    sg_progress_begin(&g->progress, g->plan.job.output.dir, g->plan.n_cells, g->n_done, g->n_failed, g->ranks, size,
+                      g->opt->quiet);
+    g->begun = true;
+out:
+    return st;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------- */
+
+static enum sg_status runtime(const struct grid *g, struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int32_t size = g->ranks ? sg_comm_size(g->comm) : 0;
+    const struct sg_counts all = sg_progress_totals(&g->progress);
+    struct sg_runtime *t = &r->runtime;
+    SG_TRY(sg_arena_dup(&r->strings, g->started_at, strlen(g->started_at), &t->started_at, err));
+    t->seconds = sg__seconds(sg__now_ns() - g->started);
+    t->cells = all.cells;
+    t->prompt_tokens = all.prompt_tokens;
+    t->output_tokens = all.output_tokens;
+    SG_TRY(sg_results_alloc_ranks(r, size, err));
+    for (int32_t i = 0; i < size; i++) {
+        const struct facts *f = &g->facts[i];
+        SG_TRY(sg_arena_dup(&r->strings, f->host, strlen(f->host), &t->host[i], err));
+        SG_TRY(sg_arena_dup(&r->strings, f->facts.device, strlen(f->facts.device), &t->device[i], err));
+        t->rank_cells[i] = g->ranks[i].counts.cells;
+        t->rank_output_tokens[i] = g->ranks[i].counts.output_tokens;
+        t->rank_busy_seconds[i] = sg__seconds(g->ranks[i].counts.busy_ns);
+    }
+out:
+    return st;
+}
+
+/* Writes results.h5, and DONE when nothing is missing. */
+static enum sg_status merge(const char *dir, const struct sg_plan *plan, const struct grid *g, struct sg_grid_summary *out,
+                            struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_results r = {0};
+    struct sg_merge_stats stats;
+    struct sg_run_done end = {.fingerprint = plan->fingerprint, .total = plan->n_cells};
+    utc_now(end.finished_at);
+    SG_TRY(sg_results_from_plan(plan, &r, err));
+    SG_TRY(sg_arena_dup(&r.strings, SG_VERSION, strlen(SG_VERSION), &r.version, err));
+    SG_TRY(sg_arena_dup(&r.strings, end.finished_at, strlen(end.finished_at), &r.finished_at, err));
+    if (g) SG_TRY(runtime(g, &r, err));
+    SG_TRY(sg_merge(dir, plan->fingerprint, plan->job.output.texts, &r, &stats, err));
+    if (r.n_failures > 0) {
+        int64_t c = r.failure_cell[0];
+        sg_fail(&out->first_failure, SG_E_PARTIAL, "query %s, model %s: %s", plan->queries[c / plan->n_models].id,
+                plan->models[c % plan->n_models].id, r.failure_reason[0]);
+    }
+    out->digest = end.digest = r.digest;
+    out->total = stats.n_cells;
+    out->failed = end.failed = stats.n_failed;
+    out->computed = stats.n_done;
+    if (stats.n_done == stats.n_cells) SG_TRY(sg_rundir_write_done(dir, &end, err));
+out:
+    sg_results_free(&r);
+    return st;
+}
+
+/* Merges and sums up. */
+static enum sg_status complete(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *dir = g->plan.job.output.dir;
+    struct sg_grid_summary *out = g->out;
+    out->total = g->plan.n_cells;
+    if (!out->already) {
+        if (g->begun) sg_progress_end(&g->progress, "merging", NULL);
+        SG_TRY(merge(dir, &g->plan, g, out, err));
+        if (out->computed != out->total) {
+            st = sg_fail(err, SG_E_INTERNAL, "%s: %lld of %lld cells are in the segments although all were computed", dir,
+                         (long long)out->computed, (long long)out->total);
+            goto out;
+        }
+    }
+    const struct sg_counts all = sg_progress_totals(&g->progress);
+    out->computed = all.cells;
+    out->prompt_tokens = all.prompt_tokens;
+    out->output_tokens = all.output_tokens;
+    out->seconds = sg__seconds(sg__now_ns() - g->started);
+    out->run_dir = strdup(dir);
+    if (!out->run_dir) {
+        st = sg_fail(err, SG_E_NOMEM, "no memory for the summary");
+        goto out;
+    }
+    if (out->failed > 0)
+        st = sg_fail(err, SG_E_PARTIAL, "%lld of %lld cells failed%s%s; %s/results.h5 marks them", (long long)out->failed,
+                     (long long)out->total, out->first_failure.text[0] ? ", the first: " : "", out->first_failure.text,
+                     dir);
+out:
+    return st;
+}
+
+/* Root: the run's end, told to people and files. st: how the computing went. */
+static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err *err) {
+    if (st == SG_E_STOPPED) {
+        struct sg_err why = *err;
+        int64_t done = g->n_done + sg_progress_totals(&g->progress).cells;
+        sg_fail(err, SG_E_STOPPED, "%s: %lld of %lld cells are safe in %s; the same command goes on from there", why.text,
+                (long long)done, (long long)g->plan.n_cells, g->plan.job.output.dir);
+    }
+    if (st == SG_OK) st = complete(g, err);
+    if (g->begun) {
+        bool done = st == SG_OK || st == SG_E_PARTIAL;
+        sg_progress_end(&g->progress, done ? "done" : st == SG_E_STOPPED ? "stopped" : "failed",
+                        st == SG_OK ? NULL : err->text);
+    }
+    return st;
+}
+
+static void close_grid(struct grid *g) {
+    g->maker->close(g->maker->ctx);
+    sg_hand_free(g->hand);
+    sg_order_free(&g->order);
+    sg_plan_free(&g->plan);
+    sg_job_free(&g->job);
+    free(g->facts);
+    free(g->done);
+    free(g->ranks);
+    sg_lock_drop(g->lock);
+}
+
+enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *opt, const struct sg_compute_maker *maker,
+                           struct sg_grid_summary *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct grid g = {.comm = comm, .opt = opt, .maker = maker, .out = out, .root = sg_comm_rank(comm) == 0};
+    bool compute = false;
+    memset(out, 0, sizeof *out);
+    utc_now(g.started_at);
+    g.started = sg__now_ns();
+    if (opt->root_only && sg_comm_size(comm) < 2) {
+        st = sg_fail(err, SG_E_USAGE, "--root-only needs at least two ranks: the root would lease to nobody");
+        goto out;
+    }
+    SG_TRY(share_job(&g, err));
+    SG_TRY(look_at_nodes(&g, err));
+    SG_TRY(share_plan(&g, &compute, err));
+    if (compute) SG_TRY(prepare(&g, err));
+    /* From here on the root alone knows how it went; the others hear it in the last agree. */
+    if (compute) st = g.root ? lead(&g, err) : sg_worker_loop(comm, g.hand, err);
+    if (g.root) st = conclude(&g, st, err);
+    st = sg_comm_agree(comm, st, err);
+out:
+    close_grid(&g);
+    return st;
+}
+
+enum sg_status sg_grid_merge(const char *run_dir, struct sg_grid_summary *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_plan plan = {0};
+    struct sg_lock *lock = NULL;
+    memset(out, 0, sizeof *out);
+    SG_TRY(sg_rundir_read_plan(run_dir, &plan, err));
+    SG_TRY(sg_lock_take(run_dir, &lock, err));
+    SG_TRY(merge(run_dir, &plan, NULL, out, err));
+    if (out->computed < out->total)
+        st = sg_fail(err, SG_E_PARTIAL, "%s: %lld of %lld cells are not computed yet; results.h5 marks them as missing",
+                     run_dir, (long long)(out->total - out->computed), (long long)out->total);
+    else if (out->failed)
+        st = sg_fail(err, SG_E_PARTIAL, "%s: %lld of %lld cells failed, the first: %s", run_dir, (long long)out->failed,
+                     (long long)out->total, out->first_failure.text);
+out:
+    sg_lock_drop(lock);
+    sg_plan_free(&plan);
+    return st;
+}

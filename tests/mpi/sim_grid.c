@@ -1,0 +1,182 @@
+/* sim_grid - the grid as it is (plan, leases, messages, segments, merge) around a simulated device: cells
+ * answer at random by their own fingerprint, after a set number of steps of a set length. For tests of ranks
+ * and faults; the results of two runs of one job must be equal whatever happened on the way.
+ *
+ * usage: sim_grid JOB [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
+ *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
+ *        [--fail-every N] [--other-model-on RANK] [--traffic] */
+#include "base/rng.h"
+#include "cell/estimate.h"
+#include "cmd/cmd.h"
+#include "grid/grid.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct sim {
+    int64_t slots, steps, step_us, no_model_on, lose_device, fail_every, other_model_on;
+    int32_t rank;
+    const struct sg_plan *plan;
+    struct sg_cell_sink sink;
+    struct {
+        int64_t cell, left; /* steps left; cell -1: free */
+    } *running;
+    int64_t n_running, n_steps;
+    struct sg_cell_sample *samples;
+    char (*texts)[64];
+};
+
+static enum sg_status sim_look(void *ctx, const struct sg_job *job, int32_t threads, struct sg_compute_facts *out,
+                               struct sg_err *err) {
+    struct sim *s = ctx;
+    (void)threads;
+    if (s->rank == s->no_model_on)
+        return sg_fail(err, SG_E_INPUT, "%s/config.json: no such file or folder", job->model_path);
+    out->model = sg_digest_bytes("simulated", 9);
+    out->model.lo += s->rank == s->other_model_on;
+    snprintf(out->numerics, sizeof out->numerics, "simulated 1");
+    snprintf(out->device, sizeof out->device, "simulated device");
+    return SG_OK;
+}
+
+static bool sim_has_room(void *ctx, int64_t cell) {
+    (void)cell;
+    struct sim *s = ctx;
+    return s->n_running < s->slots;
+}
+
+static enum sg_status sim_submit(void *ctx, int64_t cell, struct sg_err *err) {
+    (void)err;
+    struct sim *s = ctx;
+    for (int64_t i = 0; i < s->slots; i++) {
+        if (s->running[i].cell >= 0) continue;
+        s->running[i].cell = cell;
+        s->running[i].left = s->steps + cell % 3; /* not all alike */
+        s->n_running++;
+        return SG_OK;
+    }
+    return sg_fail(err, SG_E_INTERNAL, "submitted without room");
+}
+
+static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
+    const struct sg_plan *p = s->plan;
+    const struct sg_digest key = p->cell_fingerprint[c];
+    const int32_t n = (int32_t)p->job.sampling.samples;
+    struct sg_cell cell = {.query = (int32_t)(c / p->n_models), .model = (int32_t)(c % p->n_models), .prompt_tokens = 100,
+                           .estimator_prompt_tokens = 700, .n_samples = n, .samples = s->samples};
+    for (int32_t i = 0; i < n; i++) {
+        uint64_t r = sg_random64(key.lo, (uint64_t)i);
+        struct sg_cell_sample *a = &s->samples[i];
+        memset(a, 0, sizeof *a);
+        a->correct = r % 10 == 0 ? SG_ANSWER_UNPARSED : (int8_t)(r >> 8 & 1);
+        a->finish = 3;
+        a->tokens = 20 + (int32_t)(r >> 16 & 63);
+        a->length = a->correct == SG_ANSWER_UNPARSED ? -1 : (int64_t)(r >> 24 & 1023);
+        a->p_yes = a->correct == SG_ANSWER_UNPARSED ? NAN : sg_uniform(key.hi, (uint32_t)i);
+        a->text = s->texts[i];
+        a->text_bytes = snprintf(s->texts[i], sizeof s->texts[i], "sample %d of cell %lld", (int)i, (long long)c);
+    }
+    if (s->fail_every > 0 && c % s->fail_every == 1) {
+        cell.status = SG_E_INPUT;
+        cell.reason = "prompt of 9000 tokens is longer than the context";
+        cell.n_samples = 0;
+        cell.samples = NULL;
+    }
+    sg_cell_estimate(&cell, p->models[cell.model].input, p->models[cell.model].output);
+    return s->sink.done(s->sink.ctx, c, &cell, err);
+}
+
+static enum sg_status sim_step(void *ctx, struct sg_err *err) {
+    struct sim *s = ctx;
+    if (s->rank == s->lose_device && ++s->n_steps > 10) return sg_fail(err, SG_E_DEVICE, "the simulated device is lost");
+    if (s->step_us > 0) nanosleep(&(struct timespec){s->step_us / 1000000, s->step_us % 1000000 * 1000}, NULL);
+    for (int64_t i = 0; i < s->slots; i++) {
+        int64_t cell = s->running[i].cell;
+        if (cell < 0 || --s->running[i].left > 0) continue;
+        s->running[i].cell = -1;
+        s->n_running--;
+        enum sg_status st = finish(s, cell, err);
+        if (st != SG_OK) return st;
+    }
+    return SG_OK;
+}
+
+static int64_t sim_pending(void *ctx) {
+    return ((struct sim *)ctx)->n_running;
+}
+
+static enum sg_status sim_open(void *ctx, const struct sg_plan *plan, const struct sg_cell_sink *sink,
+                               struct sg_compute *out, struct sg_err *err) {
+    struct sim *s = ctx;
+    enum sg_status st = SG_OK;
+    s->plan = plan;
+    s->sink = *sink;
+    SG_TRY(SG_NEW(&s->running, s->slots, "slots", err));
+    SG_TRY(SG_NEW(&s->samples, plan->job.sampling.samples, "samples", err));
+    SG_TRY(SG_NEW(&s->texts, plan->job.sampling.samples, "texts", err));
+    for (int64_t i = 0; i < s->slots; i++) s->running[i].cell = -1;
+    *out = (struct sg_compute){s, sim_has_room, sim_submit, sim_step, sim_pending};
+out:
+    return st;
+}
+
+static void sim_close(void *ctx) {
+    struct sim *s = ctx;
+    free(s->running);
+    free(s->samples);
+    free(s->texts);
+}
+
+int main(int argc, char **argv) {
+    struct sim s = {.slots = 8, .steps = 3, .no_model_on = -1, .lose_device = -1, .other_model_on = -1};
+    struct sg_grid_options o = {.segment_seconds = -1, .shuffle_leases = -1, .quiet = true};
+    struct sg_opt_list set = {0};
+    struct sg_grid_summary sum = {0};
+    struct sg_comm *comm = NULL;
+    struct sg_err err = {0};
+    bool help, traffic = false, loud = false;
+    const struct sg_opt opts[] = {
+        {.name = "set", .kind = SG_OPT_LIST, .target = &set},
+        {.name = "slots", .kind = SG_OPT_I64, .target = &s.slots, .min = 1, .max = 1e6},
+        {.name = "steps", .kind = SG_OPT_I64, .target = &s.steps, .min = 1, .max = 1e6},
+        {.name = "step-us", .kind = SG_OPT_I64, .target = &s.step_us, .min = 0, .max = 1e9},
+        {.name = "no-model-on", .kind = SG_OPT_I64, .target = &s.no_model_on, .min = 0, .max = 1e6},
+        {.name = "other-model-on", .kind = SG_OPT_I64, .target = &s.other_model_on, .min = 0, .max = 1e6},
+        {.name = "lose-device", .kind = SG_OPT_I64, .target = &s.lose_device, .min = 0, .max = 1e6},
+        {.name = "fail-every", .kind = SG_OPT_I64, .target = &s.fail_every, .min = 0, .max = 1e9},
+        {.name = "segment-seconds", .kind = SG_OPT_F64, .target = &o.segment_seconds, .min = -1, .max = 1e6},
+        {.name = "shuffle-leases", .kind = SG_OPT_I64, .target = &o.shuffle_leases, .min = 0, .max = 1e15},
+        {.name = "root-only", .kind = SG_OPT_FLAG, .target = &o.root_only},
+        {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o.fresh},
+        {.name = "traffic", .kind = SG_OPT_FLAG, .target = &traffic},
+        {.name = "progress", .kind = SG_OPT_FLAG, .target = &loud},
+    };
+    enum sg_status st = sg_cmd_options(argc, argv, "", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1, &help, &err);
+    if (st == SG_OK) st = sg_comm_open(&comm, &err);
+    if (st == SG_OK) {
+        s.rank = sg_comm_rank(comm);
+        o.overrides = set.items;
+        o.n_overrides = set.n;
+        o.quiet = !loud;
+        const struct sg_compute_maker maker = {.ctx = &s, .look = sim_look, .open = sim_open, .close = sim_close};
+        st = sg_grid_run(comm, &o, &maker, &sum, &err);
+        if (s.rank == 0 && (st == SG_OK || st == SG_E_PARTIAL)) {
+            char hex[SG_DIGEST_HEX];
+            sg_digest_hex(sum.digest, hex);
+            printf("digest %s cells %lld failed %lld computed %lld%s\n", hex, (long long)sum.total, (long long)sum.failed,
+                   (long long)sum.computed, sum.already ? " already" : "");
+        }
+        int64_t messages, bytes;
+        sg_comm_traffic(comm, &messages, &bytes);
+        if (traffic) printf("rank %d sent %lld messages, %lld bytes\n", (int)s.rank, (long long)messages, (long long)bytes);
+        if (s.rank != 0) err.text[0] = 0;
+    }
+    if (err.text[0]) fprintf(stderr, "sim_grid: %s\n", err.text);
+    free(sum.run_dir);
+    free(set.items);
+    sg_comm_close(comm);
+    return sg_status_exit_code(st);
+}
