@@ -194,8 +194,11 @@ enum sg_status sg_json_get_f64(const struct sg_json *at, const char *key, double
     if (st != SG_OK || !m.node) return st;
     if (!cJSON_IsNumber(m.node)) return wrong_type(&m, "a number", err);
     double v = m.node->valuedouble;
-    if (!(v >= min && v <= max))
-        return sg_fail(err, SG_E_INPUT, "%s: %s is %.17g; expected %g to %g", m.where, m.path, v, min, max);
+    if (!(v >= min && v <= max)) {
+        char number[SG_JSON_NUMBER];
+        sg_json_number(v, number);
+        return sg_fail(err, SG_E_INPUT, "%s: %s is %s; expected %g to %g", m.where, m.path, number, min, max);
+    }
     *out = v;
     return SG_OK;
 }
@@ -207,8 +210,11 @@ enum sg_status sg_json_get_i64(const struct sg_json *at, const char *key, int64_
     if (st != SG_OK || !m.node) return st;
     if (!cJSON_IsNumber(m.node)) return wrong_type(&m, "a whole number", err);
     double v = m.node->valuedouble;
-    if (v != floor(v) || fabs(v) > 9007199254740992.0)
-        return sg_fail(err, SG_E_INPUT, "%s: %s is %.17g; expected a whole number", m.where, m.path, v);
+    if (v != floor(v) || fabs(v) > 9007199254740992.0) {
+        char number[SG_JSON_NUMBER];
+        sg_json_number(v, number);
+        return sg_fail(err, SG_E_INPUT, "%s: %s is %s; expected a whole number", m.where, m.path, number);
+    }
     int64_t i = (int64_t)v;
     if (i < min || i > max)
         return sg_fail(err, SG_E_INPUT, "%s: %s is %lld; expected %lld to %lld", m.where, m.path,
@@ -298,6 +304,17 @@ const char *sg_nearest(const char *name, const char *const *names, size_t n) {
         }
     }
     return found;
+}
+
+void sg_json_number(double v, char out[SG_JSON_NUMBER]) {
+    if (!isfinite(v)) {
+        snprintf(out, SG_JSON_NUMBER, "null");
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(out, SG_JSON_NUMBER, "%.*g", digits, v);
+        if (strtod(out, NULL) == v) return;
+    }
 }
 
 enum sg_status sg_json_quote(struct sg_buf *b, const char *s, size_t n, struct sg_err *err) {

@@ -60,6 +60,10 @@ enum sg_status sg_json_only(const struct sg_json *at, const char *const *allowed
  * length + 1). For "did you mean" in errors about keys, model names, command-line options. */
 const char *sg_nearest(const char *name, const char *const *names, size_t n);
 
+/* The shortest decimal that reads back as v, as JSON has it ("null" when v is not finite); NUL-terminated. */
+enum { SG_JSON_NUMBER = 32 };
+void sg_json_number(double v, char out[SG_JSON_NUMBER]);
+
 /* Appends s[0..n) as a JSON string with its quotes; bytes that are not valid UTF-8 become U+FFFD. */
 enum sg_status sg_json_quote(struct sg_buf *b, const char *s, size_t n, struct sg_err *err);
 

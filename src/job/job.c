@@ -43,11 +43,8 @@ const char *sg__field_key(const struct sg__field *f, const char *prefix) {
 }
 
 enum sg_status sg__put_number(struct sg_buf *b, double v, struct sg_err *err) {
-    char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, v);
-        if (strtod(text, NULL) == v) break;
-    }
+    char text[SG_JSON_NUMBER];
+    sg_json_number(v, text);
     return sg_buf_str(b, text, err);
 }
 

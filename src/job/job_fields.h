@@ -42,7 +42,7 @@ const char *const *sg__field_words(enum sg__field_kind kind, size_t *n);
  * member, else NULL. */
 const char *sg__field_key(const struct sg__field *f, const char *prefix);
 
-/* A number as the shortest decimal that reads back the same. */
+/* Appends a number as JSON. */
 enum sg_status sg__put_number(struct sg_buf *b, double v, struct sg_err *err);
 
 #endif

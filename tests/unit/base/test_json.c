@@ -215,6 +215,27 @@ static void unknown_keys_get_a_suggestion(void **state) {
     assert_null(sg_nearest("x", allowed, 3));
 }
 
+static void numbers_are_short_and_read_back(void **state) {
+    (void)state;
+    static const struct {
+        double v;
+        const char *text;
+    } cases[] = {{0.6, "0.6"},
+                 {0.1 + 0.2, "0.30000000000000004"},
+                 {1e15, "1e+15"},
+                 {123456789012345.0, "123456789012345"},
+                 {9007199254740992.0, "9007199254740992"},
+                 {-0.0, "-0"},
+                 {5e-324, "4.94065645841247e-324"},
+                 {NAN, "null"},
+                 {INFINITY, "null"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[SG_JSON_NUMBER];
+        sg_json_number(cases[i].v, text);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 /* Whatever bytes go in, what comes out is a JSON string that reads back (bad bytes as U+FFFD). */
 static void quoting_reads_back(void **state) {
     (void)state;
@@ -264,6 +285,7 @@ int main(void) {
         cmocka_unit_test(line_numbers_start_where_told),
         cmocka_unit_test(typed_readers_name_the_key),
         cmocka_unit_test(unknown_keys_get_a_suggestion),
+        cmocka_unit_test(numbers_are_short_and_read_back),
         cmocka_unit_test(quoting_reads_back),
         cmocka_unit_test(long_paths_are_cut_cleanly),
     };
