@@ -5,6 +5,7 @@
 #include "sum.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -252,18 +253,28 @@ static double step_key(const struct sg_path *path, int64_t s) {
     return s < path->n_steps ? path->key[s] : 0;
 }
 
+/* x with nine digits, never below x: what is printed as the least budget works as a budget. */
+static const char *rounded_up(double x, char *buf, size_t n) {
+    for (double up = x;; up *= 1 + 1e-9) {
+        snprintf(buf, n, "%.9g", up);
+        if (strtod(buf, NULL) >= x) return buf;
+    }
+}
+
 enum sg_status sg_path_at_budget(const struct sg_path *path, double budget, struct sg_policy *out,
                                  struct sg_err *err) {
     struct sg_sum p = {0, 0}, c = {0, 0};
     const double n = (double)path->n;
     SG_ASSERT(path->exact);
     start_sums(path, &p, &c);
-    if (!(budget * n >= sg_sum_get(&c)) && !(budget >= sg_sum_get(&c) / n))
-        return sg_fail(
-            err, SG_E_INPUT,
-            "budget %.9g USD a query is impossible: with every query at its cheapest model the mean cost "
-            "is %.9g; give at least that",
-            budget, sg_sum_get(&c) / n);
+    /* a budget that misses the least one by rounding alone is met */
+    if (!(budget * n >= sg_sum_get(&c) * (1 - 1e-13))) {
+        char least[32];
+        return sg_fail(err, SG_E_INPUT,
+                       "budget %.9g USD a query is impossible: with every query at its cheapest model the "
+                       "mean cost is already %s; give at least that",
+                       budget, rounded_up(sg_sum_get(&c) / n, least, sizeof least));
+    }
     int64_t s = 0;
     for (; s < path->n_steps; s++) {
         struct sg_sum next = c;

@@ -22,4 +22,12 @@ enum sg_status fake_results(const struct fake *f, struct sg_results *out, struct
 double fake_uniform(uint64_t key, uint64_t pos);
 double fake_normal(uint64_t key, uint64_t pos);
 
+/* |a - b| <= tolerance, in double; cmocka's own compares floats. For files that include cmocka.h. */
+#define assert_near(a, b, tolerance)                                                                         \
+    do {                                                                                                     \
+        const double near_a = (a), near_b = (b);                                                             \
+        if (!(fabs(near_a - near_b) <= (tolerance)))                                                         \
+            fail_msg("%s is %.17g, expected %.17g", #a, near_a, near_b);                                     \
+    } while (0)
+
 #endif
