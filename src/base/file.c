@@ -129,11 +129,11 @@ enum sg_status sg_file_commit(const char *tmp_path, const char *path, struct sg_
         st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", tmp_path, strerror(errno));
         goto out;
     }
+    SG_TRY(sg_path_dir(path, &dir, err)); /* before the rename: no memory must not look like no file */
     if (rename(tmp_path, path) != 0) {
         st = sg_fail(err, SG_E_IO, "%s: cannot rename to %s: %s", tmp_path, path, strerror(errno));
         goto out;
     }
-    SG_TRY(sg_path_dir(path, &dir, err));
     SG_TRY(sg_dir_sync(dir, err));
 out:
     close(fd);

@@ -27,14 +27,15 @@ enum sg_status sg_h5_create(const char *path, struct sg_h5_out *out, struct sg_e
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     o.file = sg__h5_sink_create(o.tmp, o.sink);
     if (o.file < 0) {
-        st = o.sink->error ? sg_fail(err, SG_E_IO, "%s: cannot create: %s", o.tmp, strerror(o.sink->error))
+        st = o.sink->error ? sg_fail(err, o.sink->error == ENOMEM ? SG_E_NOMEM : SG_E_IO,
+                                     "%s: cannot create: %s", o.tmp, strerror(o.sink->error))
                            : sg_h5_fail(err, SG_E_IO, o.tmp, "cannot create");
         goto out;
     }
     *out = o;
     return SG_OK;
 out:
-    if (o.tmp && o.sink && !o.sink->error) unlink(o.tmp);
+    if (o.tmp) unlink(o.tmp); /* HDF5 may have made it before it failed */
     free(o.path);
     sg_buf_free(&tmp);
     free(o.sink);
@@ -43,7 +44,8 @@ out:
 
 enum sg_status sg_h5_out_ok(const struct sg_h5_out *out, struct sg_err *err) {
     if (!out->sink->error) return SG_OK;
-    return sg_fail(err, SG_E_IO, "%s: cannot write: %s", out->tmp, strerror(out->sink->error));
+    return sg_fail(err, out->sink->error == ENOMEM ? SG_E_NOMEM : SG_E_IO, "%s: cannot write: %s", out->tmp,
+                   strerror(out->sink->error));
 }
 
 /* A failed HDF5 call: the system's reason when there is one, else HDF5's. */
