@@ -99,6 +99,9 @@ struct sg_backend {
 
     enum sg_status (*measure)(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
                               struct sg_err *err);
+    /* Optional, for the guard: fills the scratch with this word, so that nothing is read before it is
+     * written. */
+    void (*poison_scratch)(struct sg_dev *dev, uint32_t word);
     /* Optional (NULL: device.c's own numbers are all there is): adds the device's times to stats[].ns. */
     void (*stats)(const struct sg_dev *dev, struct sg_stage_stats *stats);
     void (*stats_reset)(struct sg_dev *dev);

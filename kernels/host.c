@@ -93,6 +93,10 @@ int64_t sg__now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+void sg__fill32(void *p, size_t count, uint32_t word) {
+    for (size_t i = 0; i < count; i++) memcpy((char *)p + 4 * i, &word, 4);
+}
+
 /* IEEE binary16 to float: every value is exact, NaN payloads are kept. */
 static float f16_to_f32(uint16_t h) {
     const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exp = (h >> 10) & 31u, man = h & 1023u;

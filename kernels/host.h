@@ -23,6 +23,9 @@ int64_t sg__host_memory_bytes(void);
 void sg__host_cpu_name(char *out, size_t size);
 int64_t sg__now_ns(void);
 
+/* Fills count words of four bytes. */
+void sg__fill32(void *p, size_t count, uint32_t word);
+
 /* One element of a weight as float: exact for every dtype. `i` counts elements. */
 float sg__dtype_to_f32(const void *data, int64_t i, enum sg_dtype t);
 

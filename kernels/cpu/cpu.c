@@ -168,6 +168,16 @@ static enum sg_status cpu_reserve(struct sg_dev *dev, const struct sg_limits *li
     return st;
 }
 
+/* The table of threads between the first and the last of it stays: it is not scratch of any operator. */
+static void cpu_poison_scratch(struct sg_dev *dev, uint32_t word) {
+    struct sg__cpu_dev *d = (struct sg__cpu_dev *)dev;
+    if (!d->scratch) return;
+    char *end = d->scratch + cpu_reserve_bytes(dev, &dev->lim), *threads = (char *)d->threads;
+    char *after = threads + ((size_t)dev->info.threads * sizeof *d->threads + 63) / 64 * 64;
+    sg__fill32(d->scratch, (size_t)(threads - d->scratch) / 4, word);
+    sg__fill32(after, (size_t)(end - after) / 4, word);
+}
+
 /* ---- KV pool ------------------------------------------------------------------------------------------ */
 
 static size_t head_floats(int32_t head_dim) {
@@ -269,4 +279,5 @@ const struct sg_backend sg__backend_cpu = {
     .logprob = sg__cpu_logprob,
     .sample = sg__cpu_sample,
     .measure = cpu_measure,
+    .poison_scratch = cpu_poison_scratch,
 };

@@ -74,6 +74,11 @@ static enum sg_status ref_reserve(struct sg_dev *dev, const struct sg_limits *li
     return ref_alloc(dev, ref_reserve_bytes(dev, lim), "ref scratch", (void **)&d->scratch, err);
 }
 
+static void ref_poison_scratch(struct sg_dev *dev, uint32_t word) {
+    struct sg__ref_dev *d = (struct sg__ref_dev *)dev;
+    if (d->scratch) sg__fill32(d->scratch, 2 * ref_scratch(&dev->lim), word);
+}
+
 static size_t ref_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
                                    unsigned use) {
     (void)dev, (void)use;
@@ -181,4 +186,5 @@ const struct sg_backend sg__backend_ref = {
     .logprob = sg__ref_logprob,
     .sample = sg__ref_sample,
     .measure = ref_measure,
+    .poison_scratch = ref_poison_scratch,
 };

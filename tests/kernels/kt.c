@@ -194,6 +194,16 @@ void *kt_encode(float *w, int64_t n, enum sg_dtype t) {
     return bytes;
 }
 
+bool kt_has_head_dim(struct sg_dev *dev, int32_t head_dim) {
+    struct sg_kv *kv = NULL;
+    struct sg_err err = {0};
+    const enum sg_status st = sg_kv_new(dev, 1, 1, 1, head_dim, &kv, &err);
+    if (st == SG_E_UNSUPPORTED) return false;
+    kt_ok(st, &err);
+    sg_kv_free(dev, kv);
+    return true;
+}
+
 void kt_write_kv(struct sg_dev *dev, struct sg_kv *kv, int32_t layer, int32_t kv_heads, int32_t head_dim,
                  int32_t n, const int32_t *slots, float *k, float *v, float k_gain) {
     const int32_t width = kv_heads * head_dim;
@@ -201,7 +211,9 @@ void kt_write_kv(struct sg_dev *dev, struct sg_kv *kv, int32_t layer, int32_t kv
           *gain = kt_malloc((size_t)head_dim * sizeof *gain);
     float *cs = calloc((size_t)head_dim, sizeof *cs);
     int32_t *zeros = calloc((size_t)n, sizeof *zeros);
-    kt_round_act(dev, k, (int64_t)n * width);
+    const bool signs = sg_dev_info(dev)->act == SG_BF16;
+    for (int64_t i = 0; signs && i < (int64_t)n * width; i++)
+        if (!isnan(k[i])) k[i] = copysignf(1, k[i]);
     kt_round_act(dev, v, (int64_t)n * width);
     for (int32_t i = 0; i < n; i++) {
         memcpy(qkv + ((int64_t)i * 3 + 1) * width, k + (int64_t)i * width, (size_t)width * sizeof *k);
@@ -236,6 +248,7 @@ void kt_write_kv(struct sg_dev *dev, struct sg_kv *kv, int32_t layer, int32_t kv
         const double by = 1 / sqrt(squares / head_dim + 1e-6f);
         for (int32_t d = 0; d < head_dim; d++) x[d] = (float)(x[d] * by * k_gain);
     }
+    kt_round_act(dev, k, (int64_t)n * width);
     KT_OK(sg_dev_sync(dev, &err));
     void *all[] = {d_qkv, d_q, d_gain, d_cs, d_pos, d_slot};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) sg_dev_free(dev, all[i]);

@@ -74,10 +74,14 @@ double kt_inner_round(const struct sg_dev *dev);
  * owned by the caller. */
 void *kt_encode(float *w, int64_t n, enum sg_dtype t);
 
+/* Whether the backend has attention for heads of this size: SG_E_UNSUPPORTED is its right. */
+bool kt_has_head_dim(struct sg_dev *dev, int32_t head_dim);
+
 /* ---- KV pool: puts given keys and values at slots, through sg_op_qkv_rope at position 0 -----------------
  */
 /* k, v [n][kv_heads][head_dim], v rounded to act; k is what the pool holds afterwards (RMS-normalised,
- * times k_gain), written back for the expected value. */
+ * times k_gain), written back for the expected value. A bf16 device rounds the normalised k, on which side of
+ * a tie depends on its last bits: there k becomes its signs first, whose norm lands far from any tie. */
 void kt_write_kv(struct sg_dev *dev, struct sg_kv *kv, int32_t layer, int32_t kv_heads, int32_t head_dim,
                  int32_t n, const int32_t *slots, float *k, float *v, float k_gain);
 

@@ -67,8 +67,8 @@ void kt_attend(const struct kt_pool *p, const float *q, int32_t kv_head, double 
         sum += w;
         for (int32_t d = 0; d < dim; d++) want[d] += w * v[d], mass_v[d] += w * fabs((double)v[d]);
     }
-    const double ds = most * ((1.5 * dim + 16) * KT_U + 2 * inner);
-    const double rel = expm1(2 * ds) + (n + 0.5 * n + 60) * KT_U + 2 * inner;
+    const double ds = most * (1.5 * dim + 16) * KT_U;
+    const double rel = expm1(2 * ds) + (n + 0.5 * n + 60) * KT_U + inner;
     for (int32_t d = 0; d < dim; d++) {
         want[d] /= sum;
         bound[d] = rel * (1 + rel) * mass_v[d] / sum + kt_act_round(p->dev) * fabs(want[d]);

@@ -26,7 +26,7 @@ void kt_seq_free(struct kt_seq *s);
  * Error model: a score is off by at most ds = scale sum|q k| * (1.5 dim + 16) u (the product, and the norm
  * that made k), so every weight by 2 ds relative (its own and the largest), and exp, the running sums and
  * their rescaling once per block of keys by (n + 8 n / 16 + 60) u. The output is off by that times
- * sum p|v|, and rounded once. A bf16 device may round k and p inside. */
+ * sum p|v|, and rounded once. A bf16 device may round p inside (k is exact there, see kt_write_kv). */
 void kt_attend(const struct kt_pool *p, const float *q, int32_t kv_head, double scale, const struct kt_seq *a,
                int32_t len_a, const struct kt_seq *b, int32_t len_b, double *want, double *bound);
 

@@ -88,6 +88,7 @@ static void world_free(struct world *w) {
 
 static void check(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim, const int32_t *prompt_len,
                   const int32_t *rows, int32_t groups) {
+    if (!kt_has_head_dim(dev, dim)) return;
     struct world *w = world_new(dev, kv_heads, ratio, dim, prompt_len, rows, groups);
     const struct batch *b = &w->batch;
     const int64_t size = (int64_t)b->rows * b->q_heads * dim;

@@ -22,6 +22,7 @@ static struct product make(struct sg_dev *dev, int32_t n, int32_t rows, int32_t 
     kt_fill(p.x, (int64_t)n * cols, 12, 1, outliers);
     kt_round_act(dev, p.x, (int64_t)n * cols);
     unsigned char *encoded = kt_encode(p.w, size, t);
+    kt_round_act(dev, p.w, size); /* a bf16 device multiplies in bf16 */
     const size_t bytes = (size_t)size * sg_dtype_bytes(t);
     p.bytes = kt_malloc(bytes + 1);
     memcpy(p.bytes + 1, encoded, bytes);

@@ -14,6 +14,7 @@ static void rope_table(float *cs, int32_t positions, int32_t dim) {
 }
 
 static void check(struct sg_dev *dev, int32_t n, int32_t q_heads, int32_t kv_heads, int32_t dim) {
+    if (!kt_has_head_dim(dev, dim)) return;
     enum { CONTEXT = 200, PAGES = 9 };
     const int32_t width = (q_heads + 2 * kv_heads) * dim;
     float *qkv = kt_malloc(sizeof(float) * (size_t)n * (size_t)width),
