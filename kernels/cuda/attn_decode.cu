@@ -1,7 +1,7 @@
 /* attn_decode - attention of decode rows, one new token each, grouped by the prompt they share
  *   out[r] = softmax_t(scale q[r] . k[t]) v[t],  t over the prompt of r's group and r's own suffix
- * q, out bf16 [n_rows][q_heads][128]; pages as in kernels.h; out may be q (the second kernel writes it, the
- * first has then read all of q).
+ * q, out bf16 [n_rows][q_heads][head_dim]; pages as in kernels.h; out may be q (the second kernel writes it,
+ * the first has then read all of q).
  *
  * First kernel, on the prompts: all rows of a group times the heads of one KV head (n x GQA) form one matrix
  * against the prompt's keys, so that a prompt is read once for all samples: 512 bytes a (key, KV head) and
@@ -20,7 +20,7 @@ struct decode_params {
     const bf16 *q, *k, *v;
     bf16 *out;
     float *partial;
-    int32_t q_heads, kv_heads, n_groups;
+    int32_t q_heads, kv_heads, dim, n_groups;
     float scale;
     const int32_t *row_begin, *prompt_len, *prompt_page_begin, *prompt_pages;
     const int32_t *suffix_len, *suffix_page_begin, *suffix_pages;
@@ -32,7 +32,7 @@ union warp_smem {
         bf16 k[PAGE_TILE], v[PAGE_TILE];
     } page[2];
     struct {
-        float top[SG__DECODE_TILE], sum[SG__DECODE_TILE], o[SG__DECODE_TILE][SG__HEAD_DIM];
+        float top[SG__DECODE_TILE], sum[SG__DECODE_TILE], o[SG__DECODE_TILE][SG__HEAD_TILE];
     } part;
 };
 struct decode_smem {
@@ -50,11 +50,11 @@ struct decode_work {
 
 static __device__ __forceinline__ void copy_page(bf16 *k, bf16 *v, const decode_params &p, int64_t page,
                                                  int valid, int lane) {
-    const int64_t base = (page * p.kv_heads + blockIdx.y) * SG_PAGE_TOKENS * SG__HEAD_DIM;
+    const int64_t base = (page * p.kv_heads + blockIdx.y) * SG_PAGE_TOKENS * p.dim;
     for (int c = lane; c < SG_PAGE_TOKENS * CHUNKS; c += 32) {
         const int r = c / CHUNKS, d = c % CHUNKS * 8;
-        cp_async16(k + r * TILE_STRIDE + d, p.k + base + r * SG__HEAD_DIM + d, r < valid);
-        cp_async16(v + r * TILE_STRIDE + d, p.v + base + r * SG__HEAD_DIM + d, r < valid);
+        cp_async16(k + r * TILE_STRIDE + d, p.k + base + r * p.dim + d, r < valid && d < p.dim);
+        cp_async16(v + r * TILE_STRIDE + d, p.v + base + r * p.dim + d, r < valid && d < p.dim);
     }
 }
 
@@ -83,7 +83,7 @@ static __device__ __forceinline__ void attend_pages(softmax_rows acc[M], warp_sm
         __syncwarp();
         float s[M][2][4] = {};
         UNROLL
-        for (int kk = 0; kk < SG__HEAD_DIM / 16; kk++) {
+        for (int kk = 0; kk < SG__HEAD_TILE / 16; kk++) {
             uint32_t fk[4];
             load_keys(fk, ws->page[buf].k, kk * 16, lane);
             UNROLL
@@ -112,9 +112,9 @@ static __device__ __forceinline__ void attend_split(decode_smem *sm, const decod
     const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, g = lane >> 2, t = (lane & 3) * 2;
     const int gqa = p.q_heads / p.kv_heads, head0 = (int)blockIdx.y * gqa;
     for (int c = (int)threadIdx.x; c < M * 16 * CHUNKS; c += THREADS) {
-        const int r = c / CHUNKS, d = c % CHUNKS * 8, i = work.first + r, ok = r < work.n_rows;
+        const int r = c / CHUNKS, d = c % CHUNKS * 8, i = work.first + r, ok = r < work.n_rows && d < p.dim;
         const int64_t at = (work.row0 + i / gqa) * p.q_heads + head0 + i % gqa;
-        st16(sm->q + r * TILE_STRIDE + d, ok ? ld16(p.q + at * SG__HEAD_DIM + d) : make_uint4(0, 0, 0, 0));
+        st16(sm->q + r * TILE_STRIDE + d, ok ? ld16(p.q + at * p.dim + d) : make_uint4(0, 0, 0, 0));
     }
     __syncthreads();
     softmax_rows acc[M];
@@ -128,11 +128,11 @@ static __device__ __forceinline__ void attend_split(decode_smem *sm, const decod
             const int r = m * 16 + g + 8 * h;
             const float sum = row_sum(&acc[m], h);
             if (t == 0) ws->part.top[r] = acc[m].top[h], ws->part.sum[r] = sum;
-            for (int i = 0; i < SG__HEAD_DIM / 8; i++)
+            for (int i = 0; i < SG__HEAD_TILE / 8; i++)
                 for (int c = 0; c < 2; c++) ws->part.o[r][i * 8 + t + c] = acc[m].o[i][2 * h + c];
         }
     __syncthreads();
-    const int d = (int)threadIdx.x; /* THREADS = SG__HEAD_DIM: one value of each row */
+    const int d = (int)threadIdx.x; /* THREADS = SG__HEAD_TILE: one value of each row */
     for (int r = 0; r < work.n_rows; r++) {
         float top = -INFINITY, sum = 0.0f, o = 0.0f;
         for (int w = 0; w < WARPS; w++) top = nan_max(top, sm->warp[w].part.top[r]);
@@ -145,7 +145,7 @@ static __device__ __forceinline__ void attend_split(decode_smem *sm, const decod
         const int64_t row = (work.row0 + i / gqa) * p.q_heads + head0 + i % gqa;
         float *to = p.partial + (row * p.stride + work.split) * SG__PARTIAL_FLOATS;
         to[d] = o;
-        if (d == 0) to[SG__HEAD_DIM] = top, to[SG__HEAD_DIM + 1] = sum;
+        if (d == 0) to[SG__HEAD_TILE] = top, to[SG__HEAD_TILE + 1] = sum;
     }
 }
 
@@ -201,23 +201,23 @@ static __global__ void __launch_bounds__(THREADS, 2) attn_suffix_kernel(decode_p
 static __global__ void __launch_bounds__(THREADS) attn_merge_kernel(decode_params p) {
     const int row = (int)blockIdx.x, head = (int)blockIdx.y * WARPS + ((int)threadIdx.x >> 5);
     const int lane = (int)threadIdx.x & 31;
-    if (head < p.q_heads) {
+    if (head < p.q_heads && lane * 4 < p.dim) {
         const int group = group_of(p.row_begin, p.n_groups, row);
         const int n = sg__splits(p.prompt_len[group]) + sg__splits(p.suffix_len[row]);
         const int64_t at = (int64_t)row * p.q_heads + head;
         const float *part = p.partial + at * p.stride * SG__PARTIAL_FLOATS;
         float top = -INFINITY, sum = 0.0f, o[4] = {0};
-        for (int i = 0; i < n; i++) top = nan_max(top, part[i * SG__PARTIAL_FLOATS + SG__HEAD_DIM]);
+        for (int i = 0; i < n; i++) top = nan_max(top, part[i * SG__PARTIAL_FLOATS + SG__HEAD_TILE]);
         for (int i = 0; i < n; i++) {
             const float *x = part + i * SG__PARTIAL_FLOATS;
-            const float e = __expf(x[SG__HEAD_DIM] - top);
+            const float e = __expf(x[SG__HEAD_TILE] - top);
             const uint4 u = ld16(x + lane * 4);
-            sum += e * x[SG__HEAD_DIM + 1];
+            sum += e * x[SG__HEAD_TILE + 1];
             o[0] += e * __uint_as_float(u.x), o[1] += e * __uint_as_float(u.y);
             o[2] += e * __uint_as_float(u.z), o[3] += e * __uint_as_float(u.w);
         }
         const uint32_t pair[2] = {bf_pack(o[0] / sum, o[1] / sum), bf_pack(o[2] / sum, o[3] / sum)};
-        memcpy(p.out + at * SG__HEAD_DIM + lane * 4, pair, sizeof pair);
+        memcpy(p.out + at * p.dim + lane * 4, pair, sizeof pair);
     }
 }
 
@@ -229,6 +229,7 @@ extern "C" int sg__launch_attn_decode(const struct sg__decode_launch *a, void *s
                        a->partial,
                        a->q_heads,
                        a->kv.kv_heads,
+                       a->kv.head_dim,
                        a->n_groups,
                        a->scale,
                        a->row_begin,

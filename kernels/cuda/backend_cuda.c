@@ -34,7 +34,7 @@ struct cuda_weight {
 };
 struct cuda_kv {
     struct sg_kv base;
-    char *data;  /* bf16 [layer][k, v][page][kv_head][SG_PAGE_TOKENS][SG__HEAD_DIM] */
+    char *data;  /* bf16 [layer][k, v][page][kv_head][SG_PAGE_TOKENS][head_dim] */
     size_t half; /* bytes of one layer's k */
 };
 
@@ -177,19 +177,18 @@ static size_t cuda_reserve_bytes(const struct sg_dev *dev, const struct sg_limit
 }
 
 static enum sg_status check_head_dim(int32_t head_dim, struct sg_err *err) {
-    if (head_dim == SG__HEAD_DIM) return SG_OK;
-    return sg_fail(err, SG_E_UNSUPPORTED, "cuda: head_dim %d: the attention kernels have %d", head_dim,
-                   SG__HEAD_DIM);
+    if (head_dim <= SG__HEAD_TILE) return SG_OK;
+    return sg_fail(err, SG_E_UNSUPPORTED, "cuda: head_dim %d: the attention kernels reach to %d", head_dim,
+                   SG__HEAD_TILE);
 }
 
 static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     sg__rt_free(d->rt, d->scratch);
     d->scratch = d->x_tail = d->y_tail = d->partial = NULL;
-    enum sg_status st = check_head_dim(lim->head_dim, err);
-    if (st != SG_OK) return st;
     const struct scratch_sizes s = scratch_sizes(lim);
-    st = sg__rt_alloc(d->rt, s.x_tail + s.y_tail + s.partial, "scratch", &d->scratch, err);
+    const enum sg_status st =
+        sg__rt_alloc(d->rt, s.x_tail + s.y_tail + s.partial, "scratch", &d->scratch, err);
     if (st != SG_OK) return st;
     d->x_tail = d->scratch;
     d->y_tail = (char *)d->scratch + s.x_tail;
@@ -321,7 +320,7 @@ static void cuda_kv_free(struct sg_dev *dev, struct sg_kv *kv) {
 static struct sg__kv_layer layer_of(const struct sg_kv *pool, int32_t layer) {
     const struct cuda_kv *kv = (const struct cuda_kv *)pool;
     char *k = kv->data + (size_t)layer * 2 * kv->half;
-    return (struct sg__kv_layer){k, k + kv->half, pool->kv_heads};
+    return (struct sg__kv_layer){k, k + kv->half, pool->kv_heads, pool->head_dim};
 }
 
 /* ---- operators -------------------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
  *   UNROLL                          in front of a loop
  *   SHARED(type, name, [n][m])      static shared memory, SHARED_ALIGNED: on 16 bytes
  *   DYN_SMEM(name)                  dynamic shared memory as bytes, aligned to 128
- *   ld16 st16                       16-byte access; the address must be a multiple of 16
+ *   ld16 st16 ld8 st8               access of 16 and 8 bytes, at an address that is a multiple of that
  *   mma_m16n8k16_bf16 ldmatrix_x4 ldmatrix_x4_trans cp_async16 cp_async_commit cp_async_wait
  *   bf16                            storage only: bf2f and f2bf convert, rounding to nearest even
  * Rules (tests/cuda/lint.sh greps them): no asm, no <<<>>>, no __shared__, no cooperative groups, no
@@ -51,6 +51,12 @@ __device__ __forceinline__ uint4 ld16(const void *p) {
 }
 __device__ __forceinline__ void st16(void *p, uint4 v) {
     *(uint4 *)p = v;
+}
+__device__ __forceinline__ uint2 ld8(const void *p) {
+    return *(const uint2 *)p;
+}
+__device__ __forceinline__ void st8(void *p, uint2 v) {
+    *(uint2 *)p = v;
 }
 
 __device__ __forceinline__ uint32_t sg__smem_address(const void *p) {

@@ -14,13 +14,13 @@ extern "C" {
 #endif
 
 enum {
-    SG__HEAD_DIM = 128,                    /* the head size that the attention kernels are written for */
-    SG__SPLIT_KEYS = 2 * SG_SPLIT_TOKENS,  /* keys of one decode split: fixed, as it is part of a result */
-    SG__PREFILL_ROWS = 64,                 /* query rows of a prefill block */
-    SG__PREFILL_KEYS = 64,                 /* keys of a prefill step */
-    SG__DECODE_TILE = 32,                  /* (sample, head) rows of a decode block */
-    SG__PARTIAL_FLOATS = SG__HEAD_DIM + 4, /* one split's result: 128 values, max, sum, and padding */
-    SG__SAMPLE_LIST = 1024,                /* candidates that sampling keeps on the chip */
+    SG__HEAD_TILE = 128, /* values of a head in a tile: smaller heads are padded with zeros */
+    SG__SPLIT_KEYS = 2 * SG_SPLIT_TOKENS,   /* keys of one decode split: fixed, as it is part of a result */
+    SG__PREFILL_ROWS = 64,                  /* query rows of a prefill block */
+    SG__PREFILL_KEYS = 64,                  /* keys of a prefill step */
+    SG__DECODE_TILE = 32,                   /* (sample, head) rows of a decode block */
+    SG__PARTIAL_FLOATS = SG__HEAD_TILE + 4, /* one split's result: 128 values, max, sum, and padding */
+    SG__SAMPLE_LIST = 1024,                 /* candidates that sampling keeps on the chip */
     SG__SAMPLE_THREADS = 512,
 };
 
@@ -28,6 +28,10 @@ enum {
 static inline int32_t sg__row_threads(int32_t cols) {
     const int32_t warps = (cols + 255) / 256;
     return 32 * (warps < 1 ? 1 : warps > 16 ? 16 : warps);
+}
+/* Threads that draw from one row of logits. */
+static inline int32_t sg__sample_threads(int32_t vocab) {
+    return vocab >= 16384 ? SG__SAMPLE_THREADS : vocab >= 4096 ? 128 : 32;
 }
 /* Splits of a KV axis of `keys` keys. */
 SG_LAYOUT int32_t sg__splits(int32_t keys) {
@@ -61,10 +65,10 @@ int sg__launch_l2norm(float *out, const void *x, int32_t n, int32_t cols, void *
 int sg__launch_logprob(float *out, const float *logits, const int32_t *target, int32_t n, int32_t vocab,
                        void *stream);
 
-/* Where one layer's keys and values are: [page][kv_head][SG_PAGE_TOKENS][SG__HEAD_DIM], bf16. */
+/* Where one layer's keys and values are: [page][kv_head][SG_PAGE_TOKENS][head_dim], bf16. */
 struct sg__kv_layer {
     void *k, *v;
-    int32_t kv_heads;
+    int32_t kv_heads, head_dim; /* head_dim: a multiple of 8, at most SG__HEAD_TILE */
 };
 struct sg__qkv_launch {
     const void *qkv;

@@ -12,7 +12,7 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
-enum { THREADS = SG__SAMPLE_THREADS, BINS = 2048, BINS_PER_LANE = BINS / 32 };
+enum { MAX_THREADS = SG__SAMPLE_THREADS, BINS = 2048, BINS_PER_LANE = BINS / 32 };
 using weight_t = unsigned long long;
 enum select_by { BY_COUNT, BY_WEIGHT, BY_ID };
 
@@ -33,7 +33,7 @@ struct sample_smem {
     uint32_t counts[BINS];
     uint32_t list_key[SG__SAMPLE_LIST];
     int32_t list_id[SG__SAMPLE_LIST];
-    float part[THREADS / 32];
+    float part[MAX_THREADS / 32];
     weight_t total;
     selected found;
     int32_t n_list, best;
@@ -89,9 +89,9 @@ static __device__ __forceinline__ selected select(const candidates &c, weight_t 
     selected r = {0, 0, 0};
     for (int round = 0, shift = 21; round < 3; round++, shift = round == 1 ? 10 : 0) {
         const int bits = round < 2 ? 11 : 10;
-        for (int i = (int)threadIdx.x; i < BINS; i += THREADS) bins[i] = 0;
+        for (int i = (int)threadIdx.x; i < BINS; i += (int)blockDim.x) bins[i] = 0;
         __syncthreads();
-        for (int i = (int)threadIdx.x; i < c.n; i += THREADS) {
+        for (int i = (int)threadIdx.x; i < c.n; i += (int)blockDim.x) {
             const uint32_t key = candidate_key(c, i);
             if (BY == BY_ID ? key != c.floor : key < c.floor) continue;
             const uint32_t digits = BY == BY_ID ? ~(uint32_t)candidate_id(c, i) : key;
@@ -115,7 +115,7 @@ static __device__ __forceinline__ weight_t total_weight(const candidates &c, sam
     if (threadIdx.x == 0) sm->total = 0;
     __syncthreads();
     weight_t mine = 0;
-    for (int i = (int)threadIdx.x; i < c.n; i += THREADS) {
+    for (int i = (int)threadIdx.x; i < c.n; i += (int)blockDim.x) {
         const uint32_t key = candidate_key(c, i);
         if (key >= c.floor) mine += weight_of(c, key);
     }
@@ -128,7 +128,7 @@ static __device__ __forceinline__ weight_t total_weight(const candidates &c, sam
 static __device__ __forceinline__ void keep_list(candidates *c, sample_smem *sm) {
     if (threadIdx.x == 0) sm->n_list = 0;
     __syncthreads();
-    for (int i = (int)threadIdx.x; i < c->n; i += THREADS) {
+    for (int i = (int)threadIdx.x; i < c->n; i += (int)blockDim.x) {
         const uint32_t key = candidate_key(*c, i);
         if (key < c->floor) continue;
         const int at = atomicAdd(&sm->n_list, 1);
@@ -176,13 +176,13 @@ static __device__ __forceinline__ float p_yes(const float *x, const sg__sample_l
     return p.n_yes && p.n_no ? yes / (yes + no) : __uint_as_float(0x7fffffffu);
 }
 
-static __global__ void __launch_bounds__(THREADS) sample_kernel(sg__sample_launch p) {
+static __global__ void __launch_bounds__(MAX_THREADS) sample_kernel(sg__sample_launch p) {
     SHARED_ALIGNED(sample_smem, sm, [1]);
     SHARED(weight_t, weights, [BINS]);
     const int i = (int)blockIdx.x;
     const float *x = p.logits + (int64_t)p.row[i] * p.vocab;
     float top = -INFINITY;
-    for (int j = (int)threadIdx.x; j < p.vocab; j += THREADS) top = nan_max(top, x[j]);
+    for (int j = (int)threadIdx.x; j < p.vocab; j += (int)blockDim.x) top = nan_max(top, x[j]);
     top = block_max(top, sm->part);
     const float top_z = p.temperature > 0.0f ? top / p.temperature : top;
     const bool broken = !(top > -INFINITY && top_z < INFINITY); /* a NaN, +inf, or nothing to choose from */
@@ -194,7 +194,7 @@ static __global__ void __launch_bounds__(THREADS) sample_kernel(sg__sample_launc
         if (threadIdx.x == 0) sm->best = p.vocab;
         __syncthreads();
         int first = p.vocab;
-        for (int j = (int)threadIdx.x; j < p.vocab && first == p.vocab; j += THREADS)
+        for (int j = (int)threadIdx.x; j < p.vocab && first == p.vocab; j += (int)blockDim.x)
             if (x[j] == top) first = j;
         if (first < p.vocab) atomicMin(&sm->best, first);
         __syncthreads();
@@ -203,7 +203,7 @@ static __global__ void __launch_bounds__(THREADS) sample_kernel(sg__sample_launc
     float sum = 1.0f;
     if (p.logprob && !broken) {
         sum = 0.0f;
-        for (int j = (int)threadIdx.x; j < p.vocab; j += THREADS) sum += expf(x[j] - top);
+        for (int j = (int)threadIdx.x; j < p.vocab; j += (int)blockDim.x) sum += expf(x[j] - top);
         sum = block_sum(sum, sm->part);
     }
     if (threadIdx.x == 0) {
@@ -215,5 +215,5 @@ static __global__ void __launch_bounds__(THREADS) sample_kernel(sg__sample_launc
 }
 
 extern "C" int sg__launch_sample(const struct sg__sample_launch *a, void *stream) {
-    return LAUNCH(sample_kernel, a->n, THREADS, 0, stream, *a);
+    return LAUNCH(sample_kernel, a->n, sg__sample_threads(a->vocab), 0, stream, *a);
 }

@@ -7,13 +7,13 @@
 #include "kernels/cuda/launch.h"
 
 /* A row of a tile is padded by 16 bytes: the 8 rows of an ldmatrix then lie in different banks. */
-enum { TILE_STRIDE = SG__HEAD_DIM + 8, CHUNKS = SG__HEAD_DIM / 8 };
+enum { TILE_STRIDE = SG__HEAD_TILE + 8, CHUNKS = SG__HEAD_TILE / 8 };
 
 /* Queries of 16 rows as mma operands, read once from a tile. */
-static __device__ __forceinline__ void load_queries(uint32_t fq[SG__HEAD_DIM / 16][4], const bf16 *rows,
+static __device__ __forceinline__ void load_queries(uint32_t fq[SG__HEAD_TILE / 16][4], const bf16 *rows,
                                                     int lane) {
     UNROLL
-    for (int kk = 0; kk < SG__HEAD_DIM / 16; kk++)
+    for (int kk = 0; kk < SG__HEAD_TILE / 16; kk++)
         ldmatrix_x4(fq[kk], rows + (lane & 15) * TILE_STRIDE + kk * 16 + (lane >> 4) * 8);
 }
 
@@ -29,11 +29,11 @@ static __device__ __forceinline__ void load_values(uint32_t fv[4], const bf16 *r
 /* The running softmax of the two rows a lane holds of a 16-row tile: rows g = lane / 4 and g + 8; o[i] are
  * its mma accumulators for dims 8 i. A row's four lanes agree on `top`; `sum` is each lane's own part. */
 struct softmax_rows {
-    float top[2], sum[2], o[SG__HEAD_DIM / 8][4];
+    float top[2], sum[2], o[SG__HEAD_TILE / 8][4];
 };
 static __device__ __forceinline__ void softmax_clear(softmax_rows *r) {
     UNROLL
-    for (int i = 0; i < SG__HEAD_DIM / 8; i++)
+    for (int i = 0; i < SG__HEAD_TILE / 8; i++)
         for (int c = 0; c < 4; c++) r->o[i][c] = 0.0f;
     for (int h = 0; h < 2; h++) r->top[h] = -INFINITY, r->sum[h] = 0.0f;
 }
@@ -56,7 +56,7 @@ template <int N> static __device__ __forceinline__ void softmax_step(softmax_row
             }
         r->sum[h] = r->sum[h] * shrink + sum;
         r->top[h] = top;
-        for (int i = 0; i < SG__HEAD_DIM / 8; i++)
+        for (int i = 0; i < SG__HEAD_TILE / 8; i++)
             for (int c = 2 * h; c < 2 * h + 2; c++) r->o[i][c] *= shrink;
     }
 }
@@ -66,7 +66,7 @@ static __device__ __forceinline__ void add_values(softmax_rows *r, const float p
     const uint32_t fp[4] = {bf_pack(p[0][0], p[0][1]), bf_pack(p[0][2], p[0][3]), bf_pack(p[1][0], p[1][1]),
                             bf_pack(p[1][2], p[1][3])};
     UNROLL
-    for (int d = 0; d < SG__HEAD_DIM / 16; d++) {
+    for (int d = 0; d < SG__HEAD_TILE / 16; d++) {
         uint32_t fv[4];
         load_values(fv, rows, d * 16, lane);
         mma_m16n8k16_bf16(r->o[2 * d], fp, fv);

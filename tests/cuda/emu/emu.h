@@ -50,6 +50,9 @@ struct dim3 {
 struct __attribute__((aligned(16), may_alias)) uint4 {
     uint32_t x, y, z, w;
 };
+struct __attribute__((aligned(8), may_alias)) uint2 {
+    uint32_t x, y;
+};
 struct __attribute__((aligned(16), may_alias)) float4 {
     float x, y, z, w;
 };
@@ -58,6 +61,9 @@ struct __attribute__((aligned(8), may_alias)) float2 {
 };
 static inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
     return {x, y, z, w};
+}
+static inline uint2 make_uint2(uint32_t x, uint32_t y) {
+    return {x, y};
 }
 static inline float4 make_float4(float x, float y, float z, float w) {
     return {x, y, z, w};
@@ -164,8 +170,8 @@ static inline int launch_kernel(const char *name, void (*kernel)(P...), dim3 gri
                   [kernel, copies]() { std::apply(kernel, copies); });
 }
 
-static inline void check_aligned16(const void *p) {
-    if ((uintptr_t)p & 15) fail("misaligned: 16-byte access to %p", p);
+static inline void check_aligned(const void *p, unsigned bytes) {
+    if ((uintptr_t)p & (bytes - 1)) fail("misaligned: %u-byte access to %p", bytes, p);
 }
 
 } // namespace emu
@@ -209,12 +215,21 @@ void cp_async_commit(void);
 void cp_async_wait(int n);
 
 static inline uint4 ld16(const void *p) {
-    emu::check_aligned16(p);
+    emu::check_aligned(p, 16);
     return *(const uint4 *)p;
 }
 static inline void st16(void *p, uint4 v) {
-    emu::check_aligned16(p);
+    emu::check_aligned(p, 16);
     *(uint4 *)p = v;
+}
+
+static inline uint2 ld8(const void *p) {
+    emu::check_aligned(p, 8);
+    return *(const uint2 *)p;
+}
+static inline void st8(void *p, uint2 v) {
+    emu::check_aligned(p, 8);
+    *(uint2 *)p = v;
 }
 
 /* Relaxed, so that a race detector knows them to be atomic. */
