@@ -98,34 +98,39 @@ size_t sg__word_end(const struct sg__unicode *u, int max_digits, const char *tex
 static enum sg_status missing_from_pcre(const struct sg__unicode *u, unsigned class, struct sg_buf *out,
                                         struct sg_err *err) {
     enum sg_status st = SG_OK;
+    struct sg_buf all = {0}; /* every character of the class, so that few matches find the few that lack */
+    pcre2_match_data *m = NULL;
     int code;
     PCRE2_SIZE at;
-    pcre2_match_data *m = NULL;
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)(class == SG__LETTER ? "\\p{L}" : "\\p{N}"), 5,
-                                   PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
+    pcre2_code *re = pcre2_compile((PCRE2_SPTR)(class == SG__LETTER ? "\\P{L}+" : "\\P{N}+"),
+                                   PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
     if (re) m = pcre2_match_data_create(1, NULL);
     if (!m) {
         st = sg_fail(err, SG_E_NOMEM, "no memory for a regular expression");
         goto out;
     }
-    uint32_t first = 0, last = 0;
-    for (uint32_t c = 0x80; c <= SG__TABLE_SIZE; c++) {
-        if (c == 0xD800) c = 0xE000;
-        char s[4];
-        if (c < SG__TABLE_SIZE &&
-            ((u->flags[c] & SG__CLASS_MASK) != class ||
-             pcre2_match(re, (PCRE2_SPTR)s, sg__utf8_put(c, s), 0, PCRE2_NO_UTF_CHECK, m, NULL) >= 0))
-            continue;
-        if (first && c == last + 1 && c < SG__TABLE_SIZE) {
+    char s[4];
+    SG_TRY(sg_buf_str(out, "", err));
+    for (uint32_t c = 0x80; c < SG__TABLE_SIZE; c++)
+        if ((u->flags[c] & SG__CLASS_MASK) == class) SG_TRY(sg_buf_add(&all, s, sg__utf8_put(c, s), err));
+    const PCRE2_SIZE *v = pcre2_get_ovector_pointer(m);
+    for (size_t from = 0;
+         pcre2_match(re, (PCRE2_SPTR)all.data, all.len, from, PCRE2_NO_UTF_CHECK, m, NULL) > 0; from = v[1]) {
+        uint32_t first = 0, last = 0;
+        for (size_t i = v[0]; i < v[1];) {
+            unsigned len;
+            uint32_t c = sg__utf8_at((const unsigned char *)all.data + i, &len);
+            i += len;
+            if (first && c != last + 1) SG_TRY(sg_buf_printf(out, err, "\\x{%x}-\\x{%x}", first, last));
+            if (!first || c != last + 1) first = c;
             last = c;
-            continue;
         }
-        if (first) SG_TRY(sg_buf_printf(out, err, "\\x{%x}-\\x{%x}", first, last));
-        first = last = c;
+        SG_TRY(sg_buf_printf(out, err, "\\x{%x}-\\x{%x}", first, last));
     }
 out:
     pcre2_match_data_free(m);
     pcre2_code_free(re);
+    sg_buf_free(&all);
     return st;
 }
 
@@ -134,7 +139,9 @@ struct translation {
     const char *s;
     size_t n, i;
     bool in_class;
-    struct sg_buf out, letters, numbers;
+    const struct sg__unicode *u;
+    struct sg_buf out;
+    struct sg_buf letters, numbers; /* see missing_from_pcre; made when first needed */
 };
 
 static enum sg_status refuse(const struct translation *t, size_t at, size_t len, struct sg_err *err) {
@@ -176,9 +183,12 @@ static enum sg_status translate_escape(struct translation *t, struct sg_err *err
         bool negated = s[1] == 'P';
         if (left >= 5 && s[2] == '{' && s[4] == '}' && (s[3] == 'L' || s[3] == 'N') &&
             !(negated && t->in_class)) {
+            struct sg_buf *more = s[3] == 'L' ? &t->letters : &t->numbers;
+            enum sg_status st = SG_OK;
+            if (!more->data) st = missing_from_pcre(t->u, s[3] == 'L' ? SG__LETTER : SG__NUMBER, more, err);
+            if (st != SG_OK) return st;
             t->i += 3;
-            return put_set(t, s[3] == 'L' ? "\\p{L}" : "\\p{N}",
-                           s[3] == 'L' ? t->letters.data : t->numbers.data, negated, err);
+            return put_set(t, s[3] == 'L' ? "\\p{L}" : "\\p{N}", more->data, negated, err);
         }
         return sg_buf_add(&t->out, s, 2, err); /* PCRE2 knows the name or names it in its error */
     }
@@ -256,7 +266,7 @@ out:
 enum sg_status sg__pre_add(struct sg__pre *pre, const struct sg__unicode *u, const char *regex, size_t n,
                            bool literal, bool force_pcre, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct translation t = {.s = regex, .n = n};
+    struct translation t = {.s = regex, .n = n, .u = u};
     if (pre->n == SG__MAX_SPLITS)
         return sg_fail(err, SG_E_UNSUPPORTED, "more than %d splits", SG__MAX_SPLITS);
     struct sg__split *split = &pre->split[pre->n];
@@ -271,10 +281,6 @@ enum sg_status sg__pre_add(struct sg__pre *pre, const struct sg__unicode *u, con
     if (literal) {
         SG_TRY(compile(regex, n, true, &split->code, err));
     } else {
-        SG_TRY(sg_buf_str(&t.letters, "", err));
-        SG_TRY(sg_buf_str(&t.numbers, "", err));
-        SG_TRY(missing_from_pcre(u, SG__LETTER, &t.letters, err));
-        SG_TRY(missing_from_pcre(u, SG__NUMBER, &t.numbers, err));
         SG_TRY(translate(&t, err));
         SG_TRY(compile(t.out.data ? t.out.data : "", t.out.len, false, &split->code, err));
     }

@@ -21,6 +21,12 @@ struct reader {
     bool has_vocab, byte_level;
     int depth; /* of Sequences inside Sequences */
     struct sg_buf joined;
+    struct split { /* the pre-tokenizer's steps, compiled when all of the file is known to be sound */
+        struct sg_buf regex;
+        bool literal, removed;
+        const char *at;
+    } splits[SG__MAX_SPLITS];
+    int n_splits;
 };
 
 void sg__byte_map_init(struct sg__byte_map *m) {
@@ -406,11 +412,34 @@ static enum sg_status read_decoder(struct reader *r, struct sg_err *err) {
     return sg__scan_skip(&r->j, err);
 }
 
-static enum sg_status add_split(struct reader *r, const char *regex, size_t n, bool literal, const char *at,
-                                struct sg_err *err) {
-    struct sg_err why = {0};
-    enum sg_status st = sg__pre_add(&r->tok->pre, &r->tok->unicode, regex, n, literal, false, &why);
-    return st == SG_OK ? st : sg__scan_fail(&r->j, at, st, err, "pre_tokenizer: %s", why.text);
+/* Keeps one step for compile_splits. */
+static enum sg_status add_split(struct reader *r, const char *regex, size_t n, bool literal, bool removed,
+                                const char *at, struct sg_err *err) {
+    if (r->n_splits == SG__MAX_SPLITS)
+        return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "more than %d splits are not supported",
+                             SG__MAX_SPLITS);
+    struct split *s = &r->splits[r->n_splits++];
+    s->literal = literal;
+    s->removed = removed;
+    s->at = at;
+    return sg_buf_add(&s->regex, regex, n, err);
+}
+
+static enum sg_status compile_splits(struct reader *r, struct sg_err *err) {
+    for (int i = 0; i < r->n_splits; i++) {
+        const struct split *s = &r->splits[i];
+        struct sg__pre *pre = &r->tok->pre;
+        struct sg_err why = {0};
+        enum sg_status st =
+            sg__pre_add(pre, &r->tok->unicode, s->regex.data, s->regex.len, s->literal, false, &why);
+        if (st != SG_OK) return sg__scan_fail(&r->j, s->at, st, err, "pre_tokenizer: %s", why.text);
+        /* "Removed" and inverted throws away what lies between matches: the same where matches cover all. */
+        if (s->removed && !pre->split[pre->n - 1].max_digits)
+            return sg__scan_fail(
+                &r->j, s->at, SG_E_UNSUPPORTED, err,
+                "pre_tokenizer: split behavior \"Removed\" is not supported with this expression");
+    }
+    return SG_OK;
 }
 
 static enum sg_status read_split(struct reader *r, struct sg_err *err) {
@@ -466,13 +495,13 @@ static enum sg_status read_split(struct reader *r, struct sg_err *err) {
         st = sg__scan_fail(&r->j, at, SG_E_INPUT, err, "a split without a pattern");
         goto out;
     }
-    SG_TRY(add_split(r, regex.data, regex.len, literal, at, err));
-    /* "Removed" and inverted throws away what lies between matches: the same where matches cover the text. */
-    bool covers = r->tok->pre.split[r->tok->pre.n - 1].max_digits > 0;
-    if (removed != invert || (removed && !covers))
+    if (removed != invert) {
         st = sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err,
                            "split with behavior \"%s\" and invert %s is not supported",
                            removed ? "Removed" : "Isolated", invert ? "true" : "false");
+        goto out;
+    }
+    SG_TRY(add_split(r, regex.data, regex.len, literal, removed, at, err));
 out:
     sg_buf_free(&regex);
     return st;
@@ -501,7 +530,7 @@ static enum sg_status read_byte_level(struct reader *r, struct sg_err *err) {
             return unsupported(r, key_at, err, "ByteLevel key", k);
     }
     r->byte_level = true;
-    if (use_regex) SG_TRY(add_split(r, sg__gpt2_regex, strlen(sg__gpt2_regex), false, at, err));
+    if (use_regex) SG_TRY(add_split(r, sg__gpt2_regex, strlen(sg__gpt2_regex), false, false, at, err));
 out:
     return st;
 }
@@ -524,7 +553,7 @@ static enum sg_status read_digits(struct reader *r, struct sg_err *err) {
         else
             return unsupported(r, key_at, err, "Digits key", k);
     }
-    SG_TRY(add_split(r, individual ? "\\p{N}" : "\\p{N}+", individual ? 5 : 6, false, at, err));
+    SG_TRY(add_split(r, individual ? "\\p{N}" : "\\p{N}+", individual ? 5 : 6, false, false, at, err));
 out:
     return st;
 }
@@ -804,8 +833,9 @@ enum sg_status sg__tokenizer_read(struct sg_tokenizer *tok, const char *text, si
     if (!sg_utf8_valid(text, n, &bad))
         return sg__scan_fail(&r.j, text + bad, SG_E_INPUT, err, "invalid UTF-8");
     tok->digest = sg_digest_bytes(text, n);
-    SG_TRY(sg__unicode_init(&tok->unicode, err));
     SG_TRY(read_top(&r, err));
+    SG_TRY(sg__unicode_init(&tok->unicode, err));
+    SG_TRY(compile_splits(&r, err));
     SG_TRY(place_added(&r, err));
     if (r.post_at) {
         r.j.p = r.post_at;
@@ -814,6 +844,7 @@ enum sg_status sg__tokenizer_read(struct sg_tokenizer *tok, const char *text, si
 out:
     for (size_t i = 0; i < r.n_added; i++) free(r.added[i].content);
     free(r.added);
+    for (int i = 0; i < r.n_splits; i++) sg_buf_free(&r.splits[i].regex);
     free(r.merges);
     sg_buf_free(&r.joined);
     sg__scan_free(&r.j);
