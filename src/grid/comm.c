@@ -234,8 +234,10 @@ enum sg_status sg_comm_bcast(struct sg_comm *c, struct sg_buf *b, struct sg_err 
         must(MPI_Ibcast(b->data + at, (int)len, MPI_BYTE, 0, c->world, &r), "MPI_Ibcast");
         must(wait_request(&r), "MPI_Ibcast");
     }
-    b->len = n;
-    b->data[n] = 0;
+    if (c->rank != 0) {
+        b->len = n;
+        b->data[n] = 0;
+    }
 out:
     return st;
 }

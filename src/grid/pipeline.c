@@ -27,7 +27,9 @@ struct sg_pipeline {
     size_t n_slots, cap_slots;
     int64_t ready_cell; /* whose tokens are in `ids`; -1: none */
     struct sg_token_ids ids;
-    struct sg_cell_anchor *anchors; /* [prompt.anchors] */
+    struct sg_prompt_text prompt_text;
+    struct sg_cell_anchor *anchors;  /* [prompt.anchors] */
+    struct sg_prompt_anchor *shown;  /* [prompt.anchors] */
     uint64_t *keys;                 /* [n_samples] */
     struct sg_cell_sample *samples; /* [n_samples] */
     struct sg_buf text;             /* all texts of one cell, each with a NUL */
@@ -45,7 +47,33 @@ static void fail_later(struct sg_pipeline *p, enum sg_status st, const struct sg
 
 /* ---- prompt ----------------------------------------------------------------------------------------- */
 
-PROMPT_PART
+/* Appends the tokens of the cell's prompt. */
+static enum sg_status encode_prompt(struct sg_pipeline *p, int64_t cell_index, struct sg_token_ids *ids,
+                                    struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan *plan = p->opt.plan;
+    const struct sg_query *query = &plan->queries[cell_index / plan->n_models];
+    const int64_t model = cell_index % plan->n_models;
+    int32_t n;
+    sg_plan_cell_anchors(plan, cell_index, p->anchors, (int32_t)plan->job.prompt.anchors, &n);
+    for (int32_t i = 0; i < n; i++) {
+        const struct sg_query *a = &plan->anchors[p->anchors[i].anchor];
+        const struct sg_outcome *o = &plan->anchor_outcomes[p->anchors[i].anchor * plan->n_models + model];
+        p->shown[i] = (struct sg_prompt_anchor){.question = a->prompt.s, .len = (size_t)a->prompt.n,
+                                                .completion_tokens = o->completion_tokens, .correct = o->correct};
+    }
+    const struct sg_prompt_cell cell = {.question = query->prompt.s,
+                                        .question_len = (size_t)query->prompt.n,
+                                        .model = plan->models[model].id,
+                                        .model_len = strlen(plan->models[model].id),
+                                        .anchors = p->shown,
+                                        .n_anchors = n,
+                                        .anchor_chars = plan->job.prompt.anchor_chars};
+    SG_TRY(sg_prompt_build(p->prompt, &cell, &p->prompt_text, err));
+    SG_TRY(sg_tokenizer_encode(p->opt.tok, p->enc, p->prompt_text.spans, p->prompt_text.n_spans, ids, err));
+out:
+    return st;
+}
 
 enum sg_status sg_pipeline_prompt(struct sg_pipeline *p, int64_t cell_index, struct sg_token_ids *ids,
                                   struct sg_err *err) {
@@ -172,6 +200,50 @@ struct sg_engine_hooks sg_pipeline_hooks(struct sg_pipeline *p) {
 
 void sg_pipeline_set_engine(struct sg_pipeline *p, const struct sg_token_engine *engine) {
     p->engine = *engine;
+}
+
+/* ---- new and free ----------------------------------------------------------------------------------- */
+
+enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_pipeline **out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan *plan = opt->plan;
+    struct sg_pipeline *p = NULL;
+    SG_TRY(SG_NEW(&p, 1, "pipeline", err));
+    p->opt = *opt;
+    p->n_samples = (int32_t)plan->job.sampling.samples;
+    p->ready_cell = -1;
+    SG_TRY(sg_encoder_new(opt->tok, &p->enc, err));
+    const struct sg_prompt_source main_text = {plan->template_text, plan->job.prompt.template_path},
+                                  example = {plan->example_text, plan->job.prompt.template_path};
+    SG_TRY(sg_prompt_open(&main_text, &example, &p->prompt, err));
+    SG_TRY(SG_NEW(&p->anchors, plan->job.prompt.anchors, "anchors", err));
+    SG_TRY(SG_NEW(&p->shown, plan->job.prompt.anchors, "anchors", err));
+    SG_TRY(SG_NEW(&p->keys, p->n_samples, "samples", err));
+    SG_TRY(SG_NEW(&p->samples, p->n_samples, "samples", err));
+    *out = p;
+    p = NULL;
+out:
+    sg_pipeline_free(p);
+    return st;
+}
+
+void sg_pipeline_free(struct sg_pipeline *p) {
+    if (!p) return;
+    for (size_t i = 0; i < p->n_slots; i++) {
+        for (int32_t k = 0; k < p->n_samples; k++) sg_tracker_free(&p->slots[i].trackers[k]);
+        free(p->slots[i].trackers);
+    }
+    free(p->slots);
+    sg_encoder_free(p->enc);
+    sg_prompt_close(p->prompt);
+    sg_prompt_text_free(&p->prompt_text);
+    sg_token_ids_free(&p->ids);
+    sg_buf_free(&p->text);
+    free(p->anchors);
+    free(p->shown);
+    free(p->keys);
+    free(p->samples);
+    free(p);
 }
 
 /* ---- as the grid uses it ---------------------------------------------------------------------------- */

@@ -1,0 +1,277 @@
+#include "grid/station.h"
+
+#include "base/mem.h"
+#include "grid/pipeline.h"
+#include "model/config.h"
+#include "model/digest.h"
+#include "model/qwen3.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Raise one of these when the same inputs may give other results: what a backend computes, the built-in
+ * template and how prompts are put together, the verdict parser. They are part of the fingerprint. */
+enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1 };
+
+struct sg_station {
+    struct sg_dev *dev;
+    int32_t threads;
+    struct sg_tokenizer *tok;
+    struct sg_model *model;
+    struct sg_engine *engine;
+    struct sg_pipeline *pipeline;
+    struct sg_token_ids yes, no;
+    /* the embedding model, between embed_open and embed_close */
+    struct {
+        struct sg_tokenizer *tok;
+        struct sg_encoder *enc;
+        struct sg_model *model;
+        struct sg_engine *engine;
+        struct sg_token_ids ids;
+    } embed;
+};
+
+enum sg_status sg_station_new(struct sg_station **out, struct sg_err *err) {
+    return SG_NEW(out, 1, "station", err);
+}
+
+/* ---- stage 1 ---------------------------------------------------------------------------------------- */
+
+static enum sg_status look(void *ctx, const struct sg_job *job, int32_t threads, struct sg_compute_facts *out,
+                           struct sg_err *err) {
+    struct sg_station *s = ctx;
+    enum sg_status st = SG_OK;
+    struct sg_config config;
+    s->threads = job->engine.threads > 0 ? (int32_t)job->engine.threads : threads;
+    const struct sg_dev_options dev = {.backend = job->engine.device, .threads = s->threads};
+    SG_TRY(sg_dev_open(&dev, &s->dev, err));
+    SG_TRY(sg_config_read(job->model_path, &config, err));
+    SG_TRY(sg_tokenizer_open(job->model_path, &s->tok, err));
+    if (sg_tokenizer_size(s->tok) > config.vocab) {
+        st = sg_fail(err, SG_E_INPUT, "%s: tokenizer.json has token id %d, but config.json says vocab_size %d",
+                     job->model_path, (int)sg_tokenizer_size(s->tok) - 1, (int)config.vocab);
+        goto out;
+    }
+    SG_TRY(sg_model_digest(job->model_path, s->threads, &out->model, err));
+    const struct sg_dev_info *info = sg_dev_info(s->dev);
+    snprintf(out->numerics, sizeof out->numerics, "%s numerics %d, prompts %d, verdicts %d", info->backend, NUMERICS,
+             PROMPTS, VERDICTS);
+    snprintf(out->device, sizeof out->device, "%s", info->name);
+out:
+    return st;
+}
+
+/* ---- between: anchors by an embedding model ---------------------------------------------------------- */
+
+static enum sg_status embed_text(void *ctx, const char *text, int64_t n, float *out, struct sg_err *err) {
+    struct sg_station *s = ctx;
+    enum sg_status st = SG_OK;
+    const struct sg_span span = {.text = text, .len = (size_t)n, .trusted = false};
+    const int32_t *before, *after;
+    size_t n_before, n_after;
+    struct sg_token_ids *ids = &s->embed.ids;
+    const size_t limit = (size_t)sg_model_max_context(s->embed.model);
+    sg_tokenizer_wrap(s->embed.tok, &before, &n_before, &after, &n_after);
+    ids->len = 0;
+    SG_TRY(SG_GROW(&ids->data, &ids->cap, n_before + 1, "token ids", err));
+    if (n_before) memcpy(ids->data, before, n_before * sizeof *before);
+    ids->len = n_before;
+    SG_TRY(sg_tokenizer_encode(s->embed.tok, s->embed.enc, &span, 1, ids, err));
+    if (ids->len + n_after > limit) ids->len = limit - n_after; /* as the reference truncates */
+    SG_TRY(SG_GROW(&ids->data, &ids->cap, ids->len + n_after + 1, "token ids", err));
+    if (n_after) memcpy(ids->data + ids->len, after, n_after * sizeof *after);
+    ids->len += n_after;
+    SG_TRY(sg_engine_embed(s->embed.engine, ids->data, (int32_t)ids->len, out, err));
+out:
+    return st;
+}
+
+static void embed_close(void *ctx) {
+    struct sg_station *s = ctx;
+    sg_engine_close(s->embed.engine);
+    sg_model_close(s->embed.model);
+    sg_encoder_free(s->embed.enc);
+    sg_tokenizer_close(s->embed.tok);
+    sg_token_ids_free(&s->embed.ids);
+    memset(&s->embed, 0, sizeof s->embed);
+}
+
+/* Texts are cut at 2,000 code points (plan.c), four tokens a code point at the very most. */
+enum { EMBED_CONTEXT = 8192, EMBED_BATCH = 2048 };
+
+static enum sg_status embed_open(void *ctx, const struct sg_job *job, struct sg_plan_inputs *in, struct sg_err *err) {
+    struct sg_station *s = ctx;
+    enum sg_status st = SG_OK;
+    const char *dir = job->prompt.similarity.model;
+    struct sg_config config;
+    SG_TRY(sg_config_read(dir, &config, err));
+    const int32_t context = config.max_position < EMBED_CONTEXT ? config.max_position : EMBED_CONTEXT;
+    SG_TRY(sg_tokenizer_open(dir, &s->embed.tok, err));
+    SG_TRY(sg_encoder_new(s->embed.tok, &s->embed.enc, err));
+    SG_TRY(sg_model_open(s->dev, dir, context, &s->embed.model, err));
+    const int64_t page = (int64_t)sg_kv_page_bytes(s->dev, config.layers, config.kv_heads, config.head_dim);
+    const struct sg_engine_options opt = {.max_batch_tokens = EMBED_BATCH,
+                                          .kv_cache_bytes = page * (context / SG_PAGE_TOKENS + 2),
+                                          .max_context = context,
+                                          .max_samples = 1,
+                                          .sampling = {.top_p = 1, .max_new_tokens = 1}};
+    const struct sg_engine_hooks hooks = {0};
+    SG_TRY(sg_engine_open(s->dev, s->embed.model, &opt, &hooks, &s->embed.engine, err));
+    in->embed = embed_text;
+    in->embed_ctx = s;
+    in->embed_dim = config.hidden;
+out:
+    if (st != SG_OK) embed_close(s);
+    return st;
+}
+
+/* ---- stage 2 ---------------------------------------------------------------------------------------- */
+
+static enum sg_status engine_submit(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
+                                    const uint64_t *keys, int32_t n_samples, struct sg_err *err) {
+    return sg_engine_submit(((struct sg_station *)ctx)->engine, tag, prompt, n_prompt, keys, n_samples, err);
+}
+static enum sg_status engine_step(void *ctx, bool *busy, struct sg_err *err) {
+    return sg_engine_step(((struct sg_station *)ctx)->engine, busy, err);
+}
+static int32_t engine_pending(void *ctx) {
+    return sg_engine_pending(((struct sg_station *)ctx)->engine);
+}
+
+/* Longest sequence that can occur: what the model allows, or less when all prompts are shorter. A token holds
+ * at least one byte of normalised text, and NFC makes UTF-8 three times longer at the very most. */
+static int32_t context_for(const struct sg_plan *plan, const struct sg_config *config) {
+    int64_t longest = 0;
+    for (int64_t q = 0; q < plan->n_queries; q++) {
+        int64_t w = sg_plan_cell_weight(plan, q * plan->n_models);
+        if (w > longest) longest = w;
+    }
+    int64_t most = 3 * longest + plan->job.sampling.max_new_tokens + 64;
+    return most < config->max_position ? (int32_t)most : config->max_position;
+}
+
+static enum sg_status options_for(struct sg_station *s, const struct sg_plan *plan, struct sg_engine_options *out,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_job *job = &plan->job;
+    struct sg_config config;
+    SG_TRY(sg_config_read(job->model_path, &config, err));
+    s->yes.len = s->no.len = 0;
+    SG_TRY(sg_tokenizer_answer_ids(s->tok, "yes", &s->yes, err));
+    SG_TRY(sg_tokenizer_answer_ids(s->tok, "no", &s->no, err));
+    *out = (struct sg_engine_options){
+        .max_batch_tokens = (int32_t)job->engine.max_batch_tokens,
+        .kv_cache_bytes = job->engine.kv_cache_mib << 20,
+        .max_context = context_for(plan, &config),
+        .max_samples = (int32_t)job->sampling.samples,
+        .sampling = {.temperature = job->sampling.temperature,
+                     .top_p = job->sampling.top_p,
+                     .top_k = (int32_t)job->sampling.top_k,
+                     .max_new_tokens = (int32_t)job->sampling.max_new_tokens},
+        .yes_ids = s->yes.data,
+        .n_yes = (int32_t)s->yes.len,
+        .no_ids = s->no.data,
+        .n_no = (int32_t)s->no.len,
+    };
+out:
+    return st;
+}
+
+static enum sg_status open_all(void *ctx, const struct sg_plan *plan, const struct sg_cell_sink *sink,
+                               struct sg_compute *out, struct sg_err *err) {
+    struct sg_station *s = ctx;
+    enum sg_status st = SG_OK;
+    struct sg_engine_options opt;
+    const struct sg_pipeline_options po = {.plan = plan, .tok = s->tok, .sink = *sink};
+    SG_TRY(options_for(s, plan, &opt, err));
+    SG_TRY(sg_pipeline_new(&po, &s->pipeline, err));
+    SG_TRY(sg_model_open(s->dev, plan->job.model_path, opt.max_context, &s->model, err));
+    const struct sg_engine_hooks hooks = sg_pipeline_hooks(s->pipeline);
+    SG_TRY(sg_engine_open(s->dev, s->model, &opt, &hooks, &s->engine, err));
+    const struct sg_token_engine engine = {s, engine_submit, engine_step, engine_pending};
+    sg_pipeline_set_engine(s->pipeline, &engine);
+    *out = sg_pipeline_compute(s->pipeline);
+out:
+    return st;
+}
+
+static void close_all(void *ctx) {
+    struct sg_station *s = ctx;
+    embed_close(s);
+    sg_engine_close(s->engine);
+    sg_pipeline_free(s->pipeline);
+    sg_model_close(s->model);
+    sg_tokenizer_close(s->tok);
+    sg_dev_close(s->dev);
+    sg_token_ids_free(&s->yes);
+    sg_token_ids_free(&s->no);
+    memset(s, 0, sizeof *s);
+}
+
+void sg_station_free(struct sg_station *s) {
+    if (!s) return;
+    close_all(s);
+    free(s);
+}
+
+struct sg_compute_maker sg_station_maker(struct sg_station *s) {
+    return (struct sg_compute_maker){.ctx = s,
+                                     .look = look,
+                                     .embed_open = embed_open,
+                                     .embed_close = embed_close,
+                                     .open = open_all,
+                                     .close = close_all};
+}
+
+/* ---- estimate --------------------------------------------------------------------------------------- */
+
+enum { LOOK_AT = 20000 }; /* prompts: some 10 s of tokenizing */
+
+static int by_size(const void *a, const void *b) {
+    const int32_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static enum sg_status measure_prompts(struct sg_station *s, const struct sg_plan *plan, struct sg_station_estimate *out,
+                                      struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t stride = (plan->n_cells + LOOK_AT - 1) / LOOK_AT, n = (plan->n_cells + stride - 1) / stride;
+    struct sg_token_ids ids = {0};
+    int32_t *sizes = NULL;
+    SG_TRY(SG_NEW(&sizes, n, "prompt sizes", err));
+    for (int64_t i = 0; i < n; i++) {
+        ids.len = 0;
+        SG_TRY(sg_pipeline_prompt(s->pipeline, i * stride, &ids, err));
+        sizes[i] = (int32_t)ids.len;
+        out->prompt_tokens += sizes[i];
+        out->too_long += sizes[i] + plan->job.sampling.max_new_tokens > out->max_context;
+    }
+    qsort(sizes, (size_t)n, sizeof *sizes, by_size);
+    out->cells_looked_at = n;
+    out->shortest = sizes[0];
+    out->longest = sizes[n - 1];
+    out->mean = (double)out->prompt_tokens / (double)n;
+    out->median = ((double)sizes[(n - 1) / 2] + (double)sizes[n / 2]) / 2;
+out:
+    free(sizes);
+    sg_token_ids_free(&ids);
+    return st;
+}
+
+enum sg_status sg_station_estimate(struct sg_station *s, const struct sg_plan *plan, struct sg_station_estimate *out,
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_engine_options opt;
+    struct sg_station_estimate e = {0};
+    const struct sg_pipeline_options po = {.plan = plan, .tok = s->tok};
+    SG_TRY(options_for(s, plan, &opt, err));
+    SG_TRY(sg_model_plan(s->dev, plan->job.model_path, opt.max_context, &s->model, err));
+    SG_TRY(sg_engine_plan(s->dev, s->model, &opt, &e.memory, err));
+    SG_TRY(sg_pipeline_new(&po, &s->pipeline, err));
+    e.max_context = opt.max_context;
+    SG_TRY(measure_prompts(s, plan, &e, err));
+    *out = e;
+out:
+    return st;
+}
