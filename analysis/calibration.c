@@ -2,17 +2,18 @@
 
 #include "base/mem.h"
 #include "order.h"
-#include "sum.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Running state of one group. The sums are taken in index order, the rest in rising order of p. */
+/* Running state of one group: sums in index order, the rest in rising order of p. */
 struct running {
-    struct sg_sum p, y, brier, log_loss;
+    double p, y, brier, log_loss;
     int64_t n, wrong_before; /* pairs; wrong ones with a smaller p than the run of ties that is open */
-    int64_t tie_right, tie_wrong, right, seen;
+    int64_t tie_right, tie_wrong, right;
+    int64_t seen, bin_end; /* pairs put into bins; where the bin that is open ends */
+    int32_t bin;
     double auc_pairs, tie_p; /* concordant pairs + ties / 2; p of the open run */
 };
 
@@ -23,16 +24,20 @@ static void close_run(struct running *g) {
     g->tie_right = g->tie_wrong = 0;
 }
 
-static void take_sorted(struct running *g, struct sg_bin *bins, double p, double y) {
+static void take_sorted(struct running *g, struct sg_bin *bins, double p, int y) {
     if (p != g->tie_p) {
         close_run(g);
         g->tie_p = p;
     }
-    if (y > 0)
-        g->tie_right++;
-    else
-        g->tie_wrong++;
-    struct sg_bin *b = &bins[g->seen++ * SG_ECE_BINS / g->n]; /* sizes differ by one at most */
+    g->tie_right += y;
+    g->tie_wrong += 1 - y;
+    while (g->seen ==
+           g->bin_end) { /* bin b holds the pairs i with b <= 15 i / n < b + 1: sizes differ by one at most */
+        if (g->seen) g->bin++;
+        g->bin_end = ((int64_t)(g->bin + 1) * g->n + SG_ECE_BINS - 1) / SG_ECE_BINS;
+    }
+    g->seen++;
+    struct sg_bin *b = &bins[g->bin];
     b->n++;
     b->mean_p += p;
     b->mean_y += y;
@@ -42,10 +47,10 @@ static void finish(struct running *r, struct sg_bin *bins, struct sg_quality *o)
     close_run(r);
     const double total = (double)r->n;
     *o = (struct sg_quality){.n = r->n,
-                             .base_rate = sg_sum_get(&r->y) / total,
-                             .mean_p = sg_sum_get(&r->p) / total,
-                             .brier = sg_sum_get(&r->brier) / total,
-                             .log_loss = sg_sum_get(&r->log_loss) / total,
+                             .base_rate = r->y / total,
+                             .mean_p = r->p / total,
+                             .brier = r->brier / total,
+                             .log_loss = r->log_loss / total,
                              .auc = r->auc_pairs / ((double)r->right * (double)r->wrong_before),
                              .ece = r->n ? 0 : (double)NAN};
     for (int32_t i = 0; i < SG_ECE_BINS; i++) {
@@ -55,54 +60,70 @@ static void finish(struct running *r, struct sg_bin *bins, struct sg_quality *o)
     }
 }
 
+/* The pairs with both values: sums into the groups, key p, payload (groups of all groupings, mixed radix; y).
+ */
+static int64_t first_pass(const double *p, const double *y, int64_t n, const struct sg_grouping *by,
+                          int32_t n_by, struct running *g, double *key, uint32_t *payload) {
+    int64_t k = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(p[i]) || isnan(y[i])) continue;
+        const double q = fmin(fmax(p[i], 1e-6), 1 - 1e-6), loss = -log(y[i] > 0 ? q : 1 - q);
+        const double square = (p[i] - y[i]) * (p[i] - y[i]);
+        struct running *r = g;
+        uint32_t code = 0;
+        for (int32_t b = 0; b < n_by; r += by[b++].n) {
+            const int32_t of = by[b].of ? by[b].of[i] : 0;
+            struct running *x = &r[of];
+            x->p += p[i];
+            x->y += y[i];
+            x->brier += square;
+            x->log_loss += loss;
+            x->n++;
+            code = code * (uint32_t)by[b].n + (uint32_t)of;
+        }
+        key[k] = p[i];
+        payload[k++] = code << 1 | (y[i] > 0);
+    }
+    return k;
+}
+
 enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, const struct sg_grouping *by,
                                  int32_t n_by, struct sg_quality *out, struct sg_bin *bins_out,
                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
-    uint32_t *order = NULL, *pair = NULL;
+    uint32_t *payload = NULL;
     double *key = NULL;
     struct running *g = NULL;
     struct sg_bin *bins = NULL;
     int32_t n_groups = 0;
-    int64_t k = 0;
-    for (int32_t b = 0; b < n_by; b++) n_groups += by[b].n;
-    SG_TRY(SG_NEW(&pair, n, "pairs", err));
+    size_t codes = 2;
+    bool fits = true;
+    for (int32_t b = 0; b < n_by; b++) {
+        fits = fits && sg_mul_size(codes, (size_t)by[b].n, &codes) && codes <= UINT32_MAX;
+        n_groups += by[b].n;
+    }
+    if (!fits) return sg_fail(err, SG_E_UNSUPPORTED, "models x categories must stay below 2 billion");
+    SG_TRY(SG_NEW(&payload, n, "pairs", err));
     SG_TRY(SG_NEW(&key, n, "pairs", err));
     SG_TRY(SG_NEW(&g, n_groups, "groups", err));
     SG_TRY(SG_NEW(&bins, (int64_t)n_groups * SG_ECE_BINS, "bins", err));
-    for (int64_t i = 0; i < n; i++) {
-        if (isnan(p[i]) || isnan(y[i])) continue;
-        const double q = fmin(fmax(p[i], 1e-6), 1 - 1e-6), loss = -log(y[i] > 0 ? q : 1 - q);
-        struct running *r = g;
-        for (int32_t b = 0; b < n_by; r += by[b++].n) {
-            struct running *x = &r[by[b].of ? by[b].of[i] : 0];
-            sg_sum_add(&x->p, p[i]);
-            sg_sum_add(&x->y, y[i]);
-            sg_sum_add(&x->brier, (p[i] - y[i]) * (p[i] - y[i]));
-            sg_sum_add(&x->log_loss, loss);
-            x->n++;
-        }
-        key[k] = p[i];
-        pair[k++] = (uint32_t)i;
-    }
-    SG_TRY(SG_NEW(&order, k, "order of estimates", err));
-    SG_TRY(sg_order_doubles(key, k, false, order, err));
+    const int64_t k = first_pass(p, y, n, by, n_by, g, key, payload);
+    SG_TRY(sg_sort_doubles(key, payload, k, err));
     for (int64_t j = 0; j < k; j++) {
-        const uint32_t i = pair[order[j]];
-        struct running *r = g;
-        struct sg_bin *x = bins;
-        for (int32_t b = 0; b < n_by; b++) {
-            const int32_t of = by[b].of ? by[b].of[i] : 0;
-            take_sorted(&r[of], &x[of * SG_ECE_BINS], p[i], y[i]);
-            r += by[b].n;
-            x += by[b].n * SG_ECE_BINS;
+        uint32_t code = payload[j] >> 1;
+        int32_t at = n_groups;
+        for (int32_t b = n_by - 1; b >= 0; b--) {
+            const uint32_t size = (uint32_t)by[b].n, of = code % size;
+            code /= size;
+            at -= by[b].n;
+            const int32_t group = at + (int32_t)of;
+            take_sorted(&g[group], &bins[group * SG_ECE_BINS], key[j], payload[j] & 1);
         }
     }
     for (int32_t i = 0; i < n_groups; i++) finish(&g[i], &bins[i * SG_ECE_BINS], &out[i]);
     if (bins_out) memcpy(bins_out, bins, sizeof *bins * (size_t)n_groups * SG_ECE_BINS);
 out:
-    free(order);
-    free(pair);
+    free(payload);
     free(key);
     free(g);
     free(bins);

@@ -21,22 +21,25 @@ static uint64_t sortable(double x, bool falling) {
     return falling ? ~u : u;
 }
 
-enum sg_status sg_order_doubles(const double *key, int64_t n, bool falling, uint32_t *order,
-                                struct sg_err *err) {
+static double from_sortable(uint64_t u) {
+    double x;
+    u ^= u >> 63 ? UINT64_C(1) << 63 : ~UINT64_C(0);
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* LSD radix sort of *a with *b as the other buffer; the result is in *a. Passes whose digit is the same for
+ * all are skipped. */
+static enum sg_status radix(struct item **a_io, struct item **b_io, int64_t n, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct item *a = NULL, *b = NULL;
+    struct item *a = *a_io, *b = *b_io;
     uint32_t(*count)[BUCKETS] = NULL;
-    SG_ASSERT(n >= 0 && n < (int64_t)UINT32_MAX);
-    SG_TRY(SG_NEW(&a, n, "sort keys", err));
-    SG_TRY(SG_NEW(&b, n, "sort keys", err));
     SG_TRY(SG_NEW(&count, PASSES, "sort counts", err));
-    for (int64_t i = 0; i < n; i++) {
-        a[i] = (struct item){.key = sortable(key[i], falling), .index = (uint32_t)i};
+    for (int64_t i = 0; i < n; i++)
         for (int d = 0; d < PASSES; d++) count[d][a[i].key >> (d * DIGIT) & (BUCKETS - 1)]++;
-    }
     for (int d = 0; d < PASSES && n; d++) {
         uint32_t *c = count[d], at = 0;
-        if (c[a[0].key >> (d * DIGIT) & (BUCKETS - 1)] == (uint32_t)n) continue; /* one digit for all */
+        if (c[a[0].key >> (d * DIGIT) & (BUCKETS - 1)] == (uint32_t)n) continue;
         for (int k = 0; k < BUCKETS; k++) {
             const uint32_t here = c[k];
             c[k] = at;
@@ -47,11 +50,45 @@ enum sg_status sg_order_doubles(const double *key, int64_t n, bool falling, uint
         a = b;
         b = t;
     }
+    *a_io = a;
+    *b_io = b;
+out:
+    free(count);
+    return st;
+}
+
+enum sg_status sg_order_doubles(const double *key, int64_t n, bool falling, uint32_t *order,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct item *a = NULL, *b = NULL;
+    SG_ASSERT(n >= 0 && n < (int64_t)UINT32_MAX);
+    SG_TRY(SG_NEW(&a, n, "sort keys", err));
+    SG_TRY(SG_NEW(&b, n, "sort keys", err));
+    for (int64_t i = 0; i < n; i++)
+        a[i] = (struct item){.key = sortable(key[i], falling), .index = (uint32_t)i};
+    SG_TRY(radix(&a, &b, n, err));
     for (int64_t i = 0; i < n; i++) order[i] = a[i].index;
 out:
     free(a);
     free(b);
-    free(count);
+    return st;
+}
+
+enum sg_status sg_sort_doubles(double *key, uint32_t *payload, int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct item *a = NULL, *b = NULL;
+    SG_ASSERT(n >= 0 && n < (int64_t)UINT32_MAX);
+    SG_TRY(SG_NEW(&a, n, "sort keys", err));
+    SG_TRY(SG_NEW(&b, n, "sort keys", err));
+    for (int64_t i = 0; i < n; i++) a[i] = (struct item){.key = sortable(key[i], false), .index = payload[i]};
+    SG_TRY(radix(&a, &b, n, err));
+    for (int64_t i = 0; i < n; i++) {
+        key[i] = from_sortable(a[i].key);
+        payload[i] = a[i].index;
+    }
+out:
+    free(a);
+    free(b);
     return st;
 }
 

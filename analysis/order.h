@@ -12,6 +12,9 @@
 enum sg_status sg_order_doubles(const double *key, int64_t n, bool falling, uint32_t *order,
                                 struct sg_err *err);
 
+/* Sorts key[0..n) rising and carries payload[] along; equal keys keep their order. */
+enum sg_status sg_sort_doubles(double *key, uint32_t *payload, int64_t n, struct sg_err *err);
+
 /* The k-th smallest (from 0) of x[0..n), which is permuted. Quickselect, median of three. */
 double sg_select(double *x, int64_t n, int64_t k);
 

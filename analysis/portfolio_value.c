@@ -12,15 +12,26 @@ struct option {
     int32_t model;
 };
 
-static int by_utility(const void *a, const void *b) {
-    const struct option *x = a, *y = b;
-    return x->u != y->u ? (x->u > y->u ? -1 : 1) : (x->model > y->model) - (x->model < y->model);
+/* Falling utility, of equals the first model first: Shell's sort (gaps of Ciura 2001), for lists of a pool's size. */
+static void sort_options(struct option *o, int32_t n) {
+    static const int32_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
+        for (int32_t i = gaps[g]; i < n; i++) {
+            const struct option x = o[i];
+            int32_t j = i;
+            for (; j >= gaps[g]; j -= gaps[g]) {
+                const struct option y = o[j - gaps[g]];
+                if (y.u > x.u || (y.u == x.u && y.model < x.model)) break;
+                o[j] = y;
+            }
+            o[j] = x;
+        }
 }
 
 /* Shapley value and leave-one-out loss of one query: for utilities u_1 >= u_2 >= ... >= outside option,
  * phi_j = sum over i >= j of (u_i - u_{i+1}) / i, and only the best one is missed: by u_1 - u_2. */
 static void one_query(struct option *o, int32_t n, struct sg_sum *shapley, struct sg_sum *loss) {
-    qsort(o, (size_t)n, sizeof *o, by_utility);
+    sort_options(o, n);
     if (!n) return;
     sg_sum_add(&loss[o[0].model], o[0].u - (n > 1 ? o[1].u : 0));
     double phi = 0;
