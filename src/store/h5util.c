@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/utf8.h"
+#include "store/h5seal.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +64,9 @@ enum sg_status sg_h5_open(const char *path, struct sg_h5_in *in, struct sg_err *
     SG_TRY(sg_map_open(path, &map, err));
     const bool ours = map.size >= sizeof magic && !memcmp(map.data, magic, sizeof magic);
     const size_t size = map.size;
+    st = ours ? sg__h5_check_seal(map.data, map.size, path, err) : SG_OK;
     sg_map_close(&map);
+    if (st != SG_OK) goto out;
     if (!ours) {
         st = sg_fail(err, SG_E_INPUT, "%s: is not an HDF5 file%s", path, size ? "" : " (it is empty)");
         goto out;

@@ -40,8 +40,8 @@ struct sg_h5_out {
     struct sg__h5_sink *sink;
 };
 enum sg_status sg_h5_create(const char *path, struct sg_h5_out *out, struct sg_err *err);
-/* Closes, fsyncs, renames to the final name. Frees the struct whatever happens; on failure the temporary file
- * is removed and a file already at `path` is untouched. */
+/* Closes, seals (h5seal.h), fsyncs, renames to the final name. Frees the struct whatever happens; on failure
+ * the temporary file is removed and a file already at `path` is untouched. */
 enum sg_status sg_h5_commit(struct sg_h5_out *out, struct sg_err *err);
 void sg_h5_discard(struct sg_h5_out *out); /* removes the temporary file; zeroed accepted */
 /* SG_E_IO when the system has refused a write so far; the writers below return the same. */
@@ -109,7 +109,8 @@ struct sg_h5_in {
     hid_t file;
     char *path;
 };
-/* SG_E_INPUT: no such file, or not HDF5 (says so); SG_E_CORRUPT: HDF5 that is cut short or damaged. */
+/* SG_E_INPUT: no such file, or not HDF5 (says so); SG_E_CORRUPT: HDF5 that is cut short or damaged (reads the
+ * whole file once to know, see h5seal.h). */
 enum sg_status sg_h5_open(const char *path, struct sg_h5_in *in, struct sg_err *err);
 void sg_h5_close(struct sg_h5_in *in); /* zeroed accepted */
 

@@ -1,6 +1,7 @@
 #include "store/h5util.h"
 
 #include "base/file.h"
+#include "store/h5seal.h"
 #include <errno.h>
 #include <hdf5_hl.h>
 #include <stdio.h>
@@ -66,6 +67,7 @@ enum sg_status sg_h5_commit(struct sg_h5_out *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     if (H5Fclose(out->file) < 0) st = write_failed(out, "cannot close", err);
     if (st == SG_OK) st = sg_h5_out_ok(out, err);
+    if (st == SG_OK) st = sg__h5_seal(out->tmp, err);
     if (st == SG_OK) st = sg_file_commit(out->tmp, out->path, err);
     if (st != SG_OK) unlink(out->tmp);
     out_free(out);

@@ -2,6 +2,7 @@
  * and foreign files are told apart in words, and a failed write leaves the old file alone. */
 #include "store/results.h"
 
+#include "store/h5seal.h"
 #include "store/results_writer.h"
 #include "store/schema.h"
 #include "store_test.h"
@@ -106,6 +107,19 @@ static void expect_same(const struct sg_results *a, const struct sg_results *b, 
         /* By bits: NaN with NaN, all else exactly. */
         if (x) assert_memory_equal(x, y, (size_t)sg__column_len(a, c) * sg_h5_type_bytes(c->var.type));
     }
+}
+
+static enum sg_status write_with_texts(const char *path, struct sg_results *r, struct sg_err *err) {
+    struct sg_results_writer *w = NULL;
+    enum sg_status st = sg_results_writer_open(path, CELLS, S, true, &w, err);
+    for (int64_t i = 0; i < CELLS && st == SG_OK; i++) {
+        struct test_room room;
+        const struct sg_cell c = test_cell(i, &room);
+        st = sg_results_writer_cell(w, i == CELLS - 1 ? NULL : &c, err);
+    }
+    if (st == SG_OK) return sg_results_writer_close(w, r, err);
+    sg_results_writer_abandon(w);
+    return st;
 }
 
 static void round_trip(void **state) {
@@ -338,18 +352,45 @@ static void truncated_files(void **state) {
     CHECK_OK(sg_results_write(path, &a, err));
     sg_results_free(&a);
     unsigned char *b = read_whole(path, &n);
-    for (size_t cut = 8; cut < n; cut += cut < 200 ? 1 : 997) {
+    const size_t body = n - SG_H5_SEAL_BYTES;
+    for (size_t cut = 8; cut < body; cut += cut < 200 ? 1 : 997) {
         write_file(path, b, cut);
         CHECK_FAILS(SG_E_CORRUPT, "r.h5: damaged or cut short",
                     sg_results_read(path, SG_RESULTS_CELLS, &r, err));
     }
-    write_file(path, b, n - 1);
+    write_file(path, b, body - 1);
     CHECK_FAILS(SG_E_CORRUPT, "r.h5: damaged or cut short", sg_results_read(path, SG_RESULTS_CELLS, &r, err));
+    for (size_t cut = body; cut <= n; cut++) { /* the seal alone may go: all of HDF5's file is there */
+        write_file(path, b, cut);
+        CHECK_OK(sg_results_read(path, SG_RESULTS_CELLS, &r, err));
+        sg_results_free(&r);
+    }
     free(b);
 }
 
-/* Random damage in a large file: an error or the right values, never a crash, never silence with VERIFY.
- * HDF5 1.10 itself may crash on hostile metadata, so only the raw data is damaged: after the first chunk. */
+/* Any flipped bit is seen before HDF5, which could crash on it, is handed the file. */
+static void flipped_bits(void **state) {
+    char path[1024];
+    struct sg_results a, r;
+    size_t n;
+    fill(&a, S, true);
+    file_of(state, "r.h5", path);
+    CHECK_OK(write_with_texts(path, &a, err));
+    sg_results_free(&a);
+    unsigned char *b = read_whole(path, &n);
+    for (uint64_t k = 0; k < 300; k++) {
+        const size_t place = k < 32 ? n - 1 - k : 8 + sg_random64(7, k) % (n - 8 - SG_H5_SEAL_BYTES);
+        b[place] ^= (unsigned char)(1u << (k % 8));
+        write_file(path, b, n);
+        CHECK_FAILS(SG_E_CORRUPT, "r.h5: damaged: its bytes do not have the checksum",
+                    sg_results_read(path, SG_RESULTS_CELLS, &r, err));
+        b[place] ^= (unsigned char)(1u << (k % 8));
+    }
+    free(b);
+}
+
+/* Without its seal (another tool has rewritten the file) large columns still have HDF5's own checksums. Only
+ * raw data is damaged here: HDF5 1.10 may crash on damaged metadata. */
 static void damaged_data(void **state) {
     char path[1024];
     struct sg_results a, r;
@@ -369,6 +410,7 @@ static void damaged_data(void **state) {
     H5Fclose(f);
     size_t n;
     unsigned char *b = read_whole(path, &n);
+    n -= SG_H5_SEAL_BYTES;
     for (uint64_t k = 0; k < 50; k++) {
         const size_t place = at + sg_random64(2, k) % size;
         b[place] ^= 0x10;
@@ -381,19 +423,6 @@ static void damaged_data(void **state) {
 }
 
 /* ---- texts ---- */
-
-static enum sg_status write_with_texts(const char *path, struct sg_results *r, struct sg_err *err) {
-    struct sg_results_writer *w = NULL;
-    enum sg_status st = sg_results_writer_open(path, CELLS, S, true, &w, err);
-    for (int64_t i = 0; i < CELLS && st == SG_OK; i++) {
-        struct test_room room;
-        const struct sg_cell c = test_cell(i, &room);
-        st = sg_results_writer_cell(w, i == CELLS - 1 ? NULL : &c, err);
-    }
-    if (st == SG_OK) return sg_results_writer_close(w, r, err);
-    sg_results_writer_abandon(w);
-    return st;
-}
 
 static void texts_come_back(void **state) {
     char path[1024];
@@ -483,9 +512,9 @@ static void failed_writes_leave_the_old_file(void **state) {
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     /* Wherever the disk fills: HDF5 must neither crash nor hang, then or when the program ends. */
-    for (rlim_t limit = 0; limit < n; limit += limit < 4096 ? 113 : 1777) {
+    for (rlim_t limit = 0; limit < n; limit += limit < 4096 ? 257 : 1777) {
         low = old;
-        low.rlim_cur = limit;
+        low.rlim_cur = limit + 1777 < n ? limit : n - 1; /* the last one: in the seal */
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
         CHECK_FAILS(SG_E_IO, "r.h5.tmp", write_with_texts(path, &a, err));
         assert_int_equal(count_names(*state, "", NULL), 1 + 2); /* ours, . and .. */
@@ -587,6 +616,7 @@ int main(int argc, char **argv) {
         IN_DIR(files_that_are_not_ours),
         IN_DIR(columns_that_do_not_agree),
         IN_DIR(truncated_files),
+        IN_DIR(flipped_bits),
         IN_DIR(damaged_data),
         IN_DIR(texts_come_back),
         IN_DIR(long_texts_cross_chunks),

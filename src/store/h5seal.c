@@ -1,0 +1,42 @@
+#include "store/h5seal.h"
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "store/bytes.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+static const unsigned char magic[8] = {'S', 'G', 'H', '5', 'S', 'E', 'A', 'L'};
+
+enum sg_status sg__h5_seal(const char *path, struct sg_err *err) {
+    struct sg_map map = {0};
+    enum sg_status st = sg_map_open(path, &map, err);
+    if (st != SG_OK) return st;
+    const struct sg_digest d = sg_digest_bytes(map.data, map.size);
+    unsigned char seal[SG_H5_SEAL_BYTES];
+    unsigned char *p = sg__put_bytes(seal, magic, sizeof magic);
+    p = sg__put_uint(p, map.size, 8);
+    p = sg__put_uint(p, d.hi, 8);
+    p = sg__put_uint(p, d.lo, 8);
+    sg__save(p, sg_hash64(seal, SG_H5_SEAL_BYTES - 8), 8);
+    sg_map_close(&map);
+    const int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0) return sg_fail(err, SG_E_IO, "%s: cannot open: %s", path, strerror(errno));
+    st = sg_fd_write(fd, seal, sizeof seal, path, err);
+    if (close(fd) != 0 && st == SG_OK)
+        st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", path, strerror(errno));
+    return st;
+}
+
+enum sg_status sg__h5_check_seal(const void *bytes, size_t size, const char *path, struct sg_err *err) {
+    if (size < SG_H5_SEAL_BYTES) return SG_OK;
+    const size_t body = size - SG_H5_SEAL_BYTES;
+    const unsigned char *seal = (const unsigned char *)bytes + body;
+    if (memcmp(seal, magic, sizeof magic) != 0) return SG_OK;
+    const struct sg_digest d = sg_digest_bytes(bytes, body);
+    if (sg__load(seal + 32, 8) != sg_hash64(seal, 32) || sg__load(seal + 8, 8) != body ||
+        sg__load(seal + 16, 8) != d.hi || sg__load(seal + 24, 8) != d.lo)
+        return sg_fail(err, SG_E_CORRUPT, "%s: damaged: its bytes do not have the checksum at its end", path);
+    return SG_OK;
+}

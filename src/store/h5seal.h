@@ -1,0 +1,22 @@
+/* h5seal - a checksum over a whole HDF5 file, in 40 bytes after its end.
+ *
+ * HDF5 1.10 trusts its metadata: one flipped bit can make it read wild pointers (1 in 200 of such files
+ * crashed it). So the file is judged before HDF5 sees it. HDF5 ignores what follows its end and cuts it off
+ * when it changes a file: a file that other tools have edited has no seal, and is then read without.
+ *
+ *   magic[8] "SGH5SEAL" | u64 bytes before the seal | u64 hi, lo XXH3-128 of them | u64 XXH3-64 of what
+ * precedes */
+#ifndef SG_STORE_H5SEAL_H
+#define SG_STORE_H5SEAL_H
+
+#include "base/status.h"
+#include <stddef.h>
+
+enum { SG_H5_SEAL_BYTES = 40 };
+
+/* Appends the seal to the file at path. */
+enum sg_status sg__h5_seal(const char *path, struct sg_err *err);
+/* SG_E_CORRUPT when there is a seal and it does not fit; SG_OK without one. */
+enum sg_status sg__h5_check_seal(const void *bytes, size_t size, const char *path, struct sg_err *err);
+
+#endif
