@@ -1,0 +1,211 @@
+/* Guards: the schedule never loses or doubles a page, never exceeds the rows of a step, always moves on, and
+ * ends every group with exactly the tokens it was given, through restarts and waves; driven without a device
+ * for a million steps over random sizes. */
+#include "base/rng.h"
+#include "engine/schedule.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* A deterministic answer: length and tokens depend on the sample's key alone. */
+static int32_t answer_length(uint64_t key, int32_t max_new) {
+    return 1 + (int32_t)(sg_random64(key, 1000000) % (uint64_t)max_new);
+}
+
+static int32_t token_at(uint64_t key, int32_t i) {
+    return (int32_t)(sg_random64(key, (uint64_t)i) & 0xFFFF);
+}
+
+struct world {
+    struct sg_sched s;
+    struct sg_kv_pool pool;
+    int64_t steps, groups_done, restarts, waves;
+};
+
+/* Every page is free once or counted by its holders, nobody else's. */
+static void check_pages(struct world *w) {
+    int32_t *held = calloc((size_t)w->pool.pages, sizeof *held);
+    int32_t used = 0, live = 0, open = 0;
+    for (const struct sg_seq *q = w->s.running.head; q; q = q->next) {
+        for (int32_t i = 0; i < q->n_prompt_pages; i++) held[q->prompt_pages[i]]++;
+        for (int32_t k = 0; k < q->n_samples; k++) {
+            const struct sg_seq_sample *a = &q->samples[k];
+            for (int32_t i = 0; i < a->n_pages; i++) held[a->pages[i]]++;
+            live += a->state == SG_SAMPLE_LIVE;
+            open += a->state != SG_SAMPLE_DONE;
+            if (a->state != SG_SAMPLE_LIVE) assert_int_equal(a->n_pages, 0);
+        }
+    }
+    for (const struct sg_seq *q = w->s.queue.head; q; q = q->next) assert_int_equal(q->n_prompt_pages, 0);
+    for (int32_t i = 0; i < w->pool.pages; i++) {
+        assert_int_equal(held[i], w->pool.refs[i]);
+        assert_true(held[i] <= 1); /* nothing is shared between groups yet */
+        used += held[i] > 0;
+    }
+    assert_int_equal(used + w->pool.n_free, w->pool.pages);
+    assert_int_equal(live, w->s.n_live);
+    assert_int_equal(open, w->s.n_open);
+    free(held);
+}
+
+static void finish(struct world *w, struct sg_seq *seq) {
+    for (int32_t k = 0; k < seq->n_samples; k++) {
+        const struct sg_seq_sample *a = &seq->samples[k];
+        assert_int_equal(a->n_tokens, answer_length(a->key, w->s.lim.max_new_tokens));
+        for (int32_t i = 0; i < a->n_tokens; i++) assert_int_equal(a->tokens[i], token_at(a->key, i));
+    }
+    w->groups_done++;
+    sg_seq_free(seq);
+}
+
+static void give(struct world *w, struct sg_seq *seq, int32_t k) {
+    struct sg_seq_sample *a = &seq->samples[k];
+    sg_sched_token(&w->s, seq, k, token_at(a->key, a->n_tokens), 0.5f);
+    if (a->n_tokens == answer_length(a->key, w->s.lim.max_new_tokens) &&
+        sg_sched_finish_sample(&w->s, seq, k, SG_FINISH_EOS))
+        finish(w, seq);
+}
+
+static void check_step(const struct world *w) {
+    const struct sg_step *step = &w->s.step;
+    int32_t rows = step->n_decode, groups = 0;
+    assert_true(step->n_decode <= w->s.lim.max_decode_rows);
+    assert_true(step->n_chunks <= sg_sched_max_groups(&w->s.lim));
+    for (int32_t k = 0; k < step->n_chunks; k++) {
+        const struct sg_chunk *c = &step->chunks[k];
+        assert_true(c->n > 0 && c->pos0 == c->seq->n_prefilled && c->pos0 + c->n <= c->seq->n_prompt);
+        rows += c->n;
+    }
+    for (int32_t k = 0; k < step->n_decode; k++) {
+        const struct sg_row *r = &step->decode[k];
+        const struct sg_seq_sample *a = &r->seq->samples[r->sample];
+        assert_int_equal(a->state, SG_SAMPLE_LIVE);
+        assert_int_equal(r->seq->n_prefilled, r->seq->n_prompt);
+        assert_true(a->n_pages >= sg_pages_for(a->n_tokens));
+        groups += k == 0 || step->decode[k - 1].seq != r->seq;
+    }
+    assert_int_equal(groups, step->n_groups);
+    assert_int_equal(rows, step->n_rows);
+    assert_true(rows > 0 && rows <= w->s.lim.max_rows);
+}
+
+/* What an engine does with a step. The arrays are copied, because a group may end inside. */
+static void run_step(struct world *w) {
+    const struct sg_step *step = &w->s.step;
+    struct sg_row rows[512];
+    int32_t n = 0;
+    check_step(w);
+    for (int32_t k = 0; k < step->n_chunks; k++) {
+        struct sg_seq *seq = step->chunks[k].seq;
+        sg_sched_prefilled(&w->s, seq, step->chunks[k].n);
+        for (int32_t i = 0; i < seq->n_samples && seq->n_prefilled == seq->n_prompt; i++)
+            if (seq->samples[i].state == SG_SAMPLE_WAITS) rows[n++] = (struct sg_row){seq, i};
+    }
+    for (int32_t k = 0; k < step->n_decode; k++) rows[n++] = step->decode[k];
+    assert_true(n <= sg_sched_max_groups(&w->s.lim));
+    for (int32_t k = 0; k < n; k++) {
+        w->waves += rows[k].seq->samples[rows[k].sample].replay;
+        rows[k].seq->samples[rows[k].sample].replay = false;
+        give(w, rows[k].seq, rows[k].sample);
+    }
+}
+
+/* One random world, until its groups are done or `max_steps`. */
+static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct world *total) {
+    struct world w = {0};
+    struct sg_err err = {0};
+    uint64_t at = 0;
+#define PICK(lo, hi) ((lo) + (int32_t)(sg_random64(seed, at++) % (uint64_t)((hi) - (lo) + 1)))
+    struct sg_sched_limits lim = {
+        .max_rows = PICK(16, 200), .max_samples = PICK(1, 12), .max_new_tokens = PICK(1, 120)};
+    lim.max_decode_rows = PICK(1, 16);
+    const int32_t longest = PICK(1, 300),
+                  alone = sg_pages_for(longest) + sg_pages_for(lim.max_new_tokens - 1);
+    const int32_t pages = small_pool ? alone + PICK(0, 6) : alone * 4;
+    assert_int_equal(sg_kv_pool_init(&w.pool, pages, &err), SG_OK);
+    assert_int_equal(sg_sched_init(&w.s, &lim, &w.pool, &err), SG_OK);
+    for (int32_t g = 0; g < n_groups || w.s.queue.n + w.s.running.n > 0;) {
+        while (g < n_groups && w.s.queue.n < 3) {
+            int32_t prompt[300];
+            uint64_t keys[12];
+            struct sg_seq *seq = NULL;
+            const int32_t n = PICK(1, longest), samples = PICK(1, lim.max_samples);
+            memset(prompt, 0, sizeof prompt);
+            for (int32_t k = 0; k < samples; k++) keys[k] = seed * 1000003 + (uint64_t)(g * 16 + k);
+            assert_true(sg_sched_pages_alone(&w.s, n) <= pages);
+            assert_int_equal(
+                sg_seq_new((uint64_t)g, prompt, n, keys, samples, lim.max_new_tokens, &seq, &err), SG_OK);
+            sg_sched_submit(&w.s, seq);
+            g++;
+        }
+        if (small_pool && seed % 2)
+            w.s.usual = 1;                /* as if answers had been short so far: too many groups enter */
+        assert_true(sg_sched_next(&w.s)); /* work is left, so something moves */
+        run_step(&w);
+        if (w.steps++ % 16 == 0) check_pages(&w);
+        assert_true(w.steps < 200000); /* and it ends */
+    }
+    assert_false(sg_sched_next(&w.s));
+    assert_int_equal(w.groups_done, n_groups);
+    assert_int_equal(w.pool.n_free, pages);
+    total->steps += w.steps;
+    total->restarts += w.s.restarts;
+    total->waves += w.waves;
+    total->groups_done += w.groups_done;
+    sg_sched_free(&w.s);
+    sg_kv_pool_free(&w.pool);
+}
+
+static void test_small_pools(void **state) {
+    (void)state;
+    struct world total = {0};
+    for (uint64_t seed = 1; total.steps < 700000; seed++) run_world(seed, 60, true, &total);
+    assert_true(total.restarts > 100);
+    assert_true(total.waves > 100);
+    print_message("%lld steps, %lld groups, %lld restarts, %lld samples taken back\n", (long long)total.steps,
+                  (long long)total.groups_done, (long long)total.restarts, (long long)total.waves);
+}
+
+static void test_large_pools(void **state) {
+    (void)state;
+    struct world total = {0};
+    for (uint64_t seed = 900000; total.steps < 300000; seed++) run_world(seed, 60, false, &total);
+    print_message("%lld steps, %lld groups, %lld restarts\n", (long long)total.steps,
+                  (long long)total.groups_done, (long long)total.restarts);
+}
+
+static void test_has_room(void **state) {
+    (void)state;
+    struct sg_kv_pool pool;
+    struct sg_sched s;
+    struct sg_err err = {0};
+    const struct sg_sched_limits lim = {
+        .max_rows = 64, .max_decode_rows = 8, .max_samples = 8, .max_new_tokens = 16};
+    const int32_t prompt[64] = {0};
+    const uint64_t keys[8] = {0};
+    struct sg_seq *seq = NULL;
+    assert_int_equal(sg_kv_pool_init(&pool, 16, &err), SG_OK);
+    assert_int_equal(sg_sched_init(&s, &lim, &pool, &err), SG_OK);
+    assert_true(
+        sg_sched_has_room(&s, 1000, 8)); /* an idle engine always has: the group itself will be judged */
+    assert_int_equal(sg_seq_new(0, prompt, 64, keys, 4, 16, &seq, &err), SG_OK);
+    sg_sched_submit(&s, seq);
+    assert_false(sg_sched_has_room(&s, 1, 1)); /* somebody is ahead */
+    assert_true(sg_sched_next(&s));
+    assert_int_equal(pool.n_free, 12);
+    assert_true(sg_sched_has_room(&s, 64, 4));  /* 4 pages here, 4 + 4 there */
+    assert_false(sg_sched_has_room(&s, 80, 4)); /* a page too many */
+    assert_false(sg_sched_has_room(&s, 1, 5));  /* a row too many */
+    sg_sched_free(&s);
+    sg_kv_pool_free(&pool);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_small_pools), cmocka_unit_test(test_large_pools),
+                                       cmocka_unit_test(test_has_room)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
