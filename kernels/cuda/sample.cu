@@ -156,14 +156,19 @@ static __device__ __forceinline__ int draw(candidates c, const sg__sample_launch
         weight_t enough = (weight_t)ceil((double)p.top_p * (double)kept);
         enough = enough < 1 ? 1 : enough > kept ? kept : enough;
         const selected last = select<BY_WEIGHT>(c, enough - 1, weights, sm);
-        const weight_t each = weight_of(c, last.key), ties = (enough - last.above + each - 1) / each;
-        kept = last.above + ties * each;
+        const weight_t one = weight_of(c, last.key), ties = (enough - last.above + one - 1) / one;
+        kept = last.above + ties * one;
     }
     const weight_t u24 = (weight_t)(u * 16777216.0f); /* exact: u has 24 bits */
     const weight_t target = (kept >> 24) * u24 + ((kept & 0xffffffu) * u24 >> 24);
     const selected at = select<BY_WEIGHT>(c, target, weights, sm);
+    const weight_t each = weight_of(c, at.key);
     c.floor = at.key;
-    return (int)~select<BY_ID>(c, (target - at.above) / weight_of(c, at.key), sm->counts, sm).key;
+    if (at.here > each) return (int)~select<BY_ID>(c, (target - at.above) / each, sm->counts, sm).key;
+    for (int i = (int)threadIdx.x; i < c.n; i += (int)blockDim.x) /* no ties: one thread finds it */
+        if (candidate_key(c, i) == at.key) sm->best = candidate_id(c, i);
+    __syncthreads();
+    return sm->best;
 }
 
 /* One thread: p(yes) of the two lists of ids. */
