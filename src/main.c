@@ -7,58 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#if __has_include("cmd/cmd_run.c")
-#    define IF_RUN(X) X(run, "compute a job's grid on all ranks into results.h5, or go on where it stopped")
-#else
-#    define IF_RUN(X)
-#endif
-#if __has_include("cmd/cmd_plan.c")
-#    define IF_PLAN(X) X(plan, "what a job would compute and take: cells, tokens, memory")
-#else
-#    define IF_PLAN(X)
-#endif
-#if __has_include("cmd/cmd_status.c")
-#    define IF_STATUS(X) X(status, "how far a run is")
-#else
-#    define IF_STATUS(X)
-#endif
-#if __has_include("cmd/cmd_merge.c")
-#    define IF_MERGE(X) X(merge, "write results.h5 from a run's finished cells")
-#else
-#    define IF_MERGE(X)
-#endif
-#if __has_include("cmd/cmd_tokenize.c")
-#    define IF_TOKENIZE(X) X(tokenize, "text to token ids and back (JSONL)")
-#else
-#    define IF_TOKENIZE(X)
-#endif
-#if __has_include("cmd/cmd_score.c")
-#    define IF_SCORE(X) X(score, "log-probabilities of token sequences (JSONL)")
-#else
-#    define IF_SCORE(X)
-#endif
-#if __has_include("cmd/cmd_generate.c")
-#    define IF_GENERATE(X) X(generate, "samples from a checkpoint (JSONL)")
-#else
-#    define IF_GENERATE(X)
-#endif
-#if __has_include("cmd/cmd_embed.c")
-#    define IF_EMBED(X) X(embed, "vectors of texts (JSONL)")
-#else
-#    define IF_EMBED(X)
-#endif
-#if __has_include("cmd/cmd_parse.c")
-#    define IF_PARSE(X) X(parse, "verdicts from an estimator's answers (JSONL)")
-#else
-#    define IF_PARSE(X)
-#endif
-#if __has_include("cmd/cmd_bench.c")
-#    define IF_BENCH(X) X(bench, "prefill and decode speed of a checkpoint against the machine's limits")
-#else
-#    define IF_BENCH(X)
-#endif
 /* name, what it is for */
-#define COMMANDS(X)  IF_RUN(X) IF_PLAN(X) IF_STATUS(X) IF_MERGE(X) IF_TOKENIZE(X) IF_SCORE(X) IF_GENERATE(X) IF_EMBED(X) IF_PARSE(X) IF_BENCH(X)
+#define COMMANDS(X)                                                                                          \
+    X(run, "compute a job's grid on all ranks into results.h5, or go on where it stopped")                   \
+    X(plan, "what a job would compute and take: cells, tokens, memory")                                      \
+    X(status, "how far a run is")                                                                            \
+    X(merge, "write results.h5 from a run's finished cells")                                                 \
+    X(tokenize, "text to token ids and back (JSONL)")                                                        \
+    X(score, "log-probabilities of token sequences (JSONL)")                                                 \
+    X(generate, "samples from a checkpoint (JSONL)")                                                         \
+    X(embed, "vectors of texts (JSONL)")                                                                     \
+    X(parse, "verdicts from an estimator's answers (JSONL)")                                                 \
+    X(bench, "prefill and decode speed of a checkpoint against the machine's limits")
 #define DECLARE(name, text) enum sg_status sg_cmd_##name(int argc, char **argv, struct sg_err *err);
 COMMANDS(DECLARE)
 #undef DECLARE
@@ -73,8 +33,10 @@ static const struct command commands[] = {COMMANDS(ROW)};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void help(FILE *to) {
-    fprintf(to, "scope-grid %s: what each model of a portfolio would do on each query, estimated on a grid of cells\n\n"
-                "usage: scope-grid COMMAND [ARGUMENTS]; scope-grid COMMAND --help\n\n",
+    fprintf(to,
+            "scope-grid %s: what each model of a portfolio would do on each query, estimated on a grid of "
+            "cells\n\n"
+            "usage: scope-grid COMMAND [ARGUMENTS]; scope-grid COMMAND --help\n\n",
             SG_VERSION);
     for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].text);
     fprintf(to, "\n  --help     this text\n  --version  version of the program\n\n"

@@ -9,18 +9,19 @@ enum sg_status sg_cmd_merge(int argc, char **argv, struct sg_err *err);
 enum sg_status sg_cmd_merge(int argc, char **argv, struct sg_err *err) {
     bool help;
     const char *dir;
-    enum sg_status st = sg_cmd_options(argc, argv,
-                                       "usage: scope-grid merge RUNDIR\n\n"
-                                       "Writes RUNDIR/results.h5 from the cells that are finished. Cells that are not "
-                                       "are marked as missing;\nthe exit code then says that it is incomplete.",
-                                       NULL, 0, &dir, 1, 1, &help, err);
+    enum sg_status st =
+        sg_cmd_options(argc, argv,
+                       "usage: scope-grid merge RUNDIR\n\n"
+                       "Writes RUNDIR/results.h5 from the cells that are finished. Cells that are not "
+                       "are marked as missing;\nthe exit code then says that it is incomplete.",
+                       NULL, 0, &dir, 1, 1, &help, err);
     if (st != SG_OK || help) return st;
     struct sg_grid_summary s;
     st = sg_grid_merge(dir, &s, err);
     if (st != SG_OK && st != SG_E_PARTIAL) return st;
     char hex[SG_DIGEST_HEX];
     sg_digest_hex(s.digest, hex);
-    printf("digest %s, %lld of %lld cells, %lld failed: %s/results.h5\n", hex, (long long)s.computed, (long long)s.total,
-           (long long)s.failed, dir);
+    printf("digest %s, %lld of %lld cells, %lld failed: %s/results.h5\n", hex, (long long)s.computed,
+           (long long)s.total, (long long)s.failed, dir);
     return st;
 }

@@ -11,8 +11,10 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err);
 
 static const char usage[] =
     "usage: scope-grid run JOB [OPTIONS], or mpirun -n RANKS scope-grid run JOB [OPTIONS]\n\n"
-    "Computes every cell of the job's grid that is not finished yet and writes results.h5 into the job's output.dir.\n"
-    "Stopped or killed at any moment, the same command goes on where it was. SIGTERM, SIGINT and SIGUSR1 stop it\n"
+    "Computes every cell of the job's grid that is not finished yet and writes results.h5 into the job's "
+    "output.dir.\n"
+    "Stopped or killed at any moment, the same command goes on where it was. SIGTERM, SIGINT and SIGUSR1 "
+    "stop it\n"
     "with the finished cells safe.";
 
 struct options {
@@ -24,26 +26,47 @@ struct options {
 
 static enum sg_status read_options(int argc, char **argv, struct options *o, bool *help, struct sg_err *err) {
     const struct sg_opt opts[] = {
-        {.name = "set", .kind = SG_OPT_LIST, .target = &o->set, .arg = "A.B=VALUE",
+        {.name = "set",
+         .kind = SG_OPT_LIST,
+         .target = &o->set,
+         .arg = "A.B=VALUE",
          .help = "override a key of the job; may stand several times"},
-        {.name = "device", .kind = SG_OPT_STR, .target = &o->device, .arg = "NAME",
+        {.name = "device",
+         .kind = SG_OPT_STR,
+         .target = &o->device,
+         .arg = "NAME",
          .help = "what computes: cpu, ref, ... (default: the job's engine.device)"},
-        {.name = "root-only", .kind = SG_OPT_FLAG, .target = &o->grid.root_only,
+        {.name = "root-only",
+         .kind = SG_OPT_FLAG,
+         .target = &o->grid.root_only,
          .help = "rank 0 leases and merges, and does not compute (hundreds of ranks)"},
-        {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o->grid.fresh,
+        {.name = "fresh",
+         .kind = SG_OPT_FLAG,
+         .target = &o->grid.fresh,
          .help = "discard what output.dir holds of an earlier or another run"},
         {.name = "quiet", .kind = SG_OPT_FLAG, .target = &o->grid.quiet, .help = "no progress on stderr"},
-        {.name = "segment-seconds", .kind = SG_OPT_F64, .target = &o->grid.segment_seconds, .min = -1, .max = 86400,
-         .arg = "S", .help = "make finished cells safe every S seconds; 0 at once (default: 5 to 60 with the run's age)"},
-        {.name = "shuffle-leases", .kind = SG_OPT_I64, .target = &o->grid.shuffle_leases, .min = -1, .max = 9e15,
-         .arg = "SEED", .help = "cells in a random order; changes no result (default: heavy first)"},
+        {.name = "segment-seconds",
+         .kind = SG_OPT_F64,
+         .target = &o->grid.segment_seconds,
+         .min = -1,
+         .max = 86400,
+         .arg = "S",
+         .help = "make finished cells safe every S seconds; 0 at once (default: 5 to 60 with the run's age)"},
+        {.name = "shuffle-leases",
+         .kind = SG_OPT_I64,
+         .target = &o->grid.shuffle_leases,
+         .min = -1,
+         .max = 9e15,
+         .arg = "SEED",
+         .help = "cells in a random order; changes no result (default: heavy first)"},
     };
-    enum sg_status st = sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->grid.job_path, 1, 1, help,
-                                       err);
+    enum sg_status st = sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->grid.job_path,
+                                       1, 1, help, err);
     if (st != SG_OK || *help) return st;
     if (o->device) {
         /* last, so that it wins over an engine.device of --set */
-        if (strlen(o->device) > 64) return sg_fail(err, SG_E_USAGE, "run: --device %s: no such device", o->device);
+        if (strlen(o->device) > 64)
+            return sg_fail(err, SG_E_USAGE, "run: --device %s: no such device", o->device);
         snprintf(o->device_override, sizeof o->device_override, "engine.device=%s", o->device);
         SG_TRY(SG_GROW(&o->set.items, &o->set.cap, o->set.n + 1, "options", err));
         o->set.items[o->set.n++] = o->device_override;
@@ -62,9 +85,10 @@ static void print_summary(const struct sg_grid_summary *s) {
                (long long)s->total, (long long)s->failed);
         return;
     }
-    printf("%s/results.h5: digest %s, %lld cells, %lld failed, %lld computed in %.1f s, %.0f output tokens/s\n", s->run_dir,
-           hex, (long long)s->total, (long long)s->failed, (long long)s->computed, s->seconds,
-           s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
+    printf(
+        "%s/results.h5: digest %s, %lld cells, %lld failed, %lld computed in %.1f s, %.0f output tokens/s\n",
+        s->run_dir, hex, (long long)s->total, (long long)s->failed, (long long)s->computed, s->seconds,
+        s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
 }
 
 enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {

@@ -36,7 +36,8 @@ static const char *string(const struct report *r, const char *key) {
 static void read_progress(const char *dir, struct report *r) {
     struct sg_buf text = {0};
     char *path = NULL;
-    if (sg_path_join(dir, "progress.json", &path, NULL) == SG_OK && sg_file_read(path, 64 << 20, &text, NULL) == SG_OK &&
+    if (sg_path_join(dir, "progress.json", &path, NULL) == SG_OK &&
+        sg_file_read(path, 64 << 20, &text, NULL) == SG_OK &&
         sg_json_parse(text.data, text.len, path, 1, &r->doc, NULL) == SG_OK)
         r->age = (int64_t)time(NULL) - (int64_t)number(r, "time");
     free(path);
@@ -78,12 +79,14 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
     struct sg_buf b = {0};
     char hex[SG_DIGEST_HEX];
     sg_digest_hex(r->end.digest, hex);
-    SG_TRY(sg_buf_printf(&b, err, "{\"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, \"digest\": ",
-                         r->state, (long long)r->done, (long long)r->total, (long long)r->failed));
+    SG_TRY(sg_buf_printf(
+        &b, err, "{\"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, \"digest\": ",
+        r->state, (long long)r->done, (long long)r->total, (long long)r->failed));
     SG_TRY(sg_buf_printf(&b, err, r->is_done ? "\"%s\"" : "null", hex));
     if (r->doc) {
         char *text = cJSON_PrintUnformatted(r->doc);
-        st = sg_buf_printf(&b, err, ", \"age_s\": %lld, \"progress\": %s", (long long)r->age, text ? text : "null");
+        st = sg_buf_printf(&b, err, ", \"age_s\": %lld, \"progress\": %s", (long long)r->age,
+                           text ? text : "null");
         free(text);
         SG_TRY(st);
     }
@@ -114,7 +117,8 @@ static void print_text(const char *dir, const struct report *r) {
     const cJSON *ranks = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, "ranks") : NULL, *k;
     if (strcmp(r->state, "running") != 0 || cJSON_GetArraySize(ranks) < 2) return;
     cJSON_ArrayForEach(k, ranks) {
-        const cJSON *rank = cJSON_GetObjectItemCaseSensitive(k, "rank"), *host = cJSON_GetObjectItemCaseSensitive(k, "host"),
+        const cJSON *rank = cJSON_GetObjectItemCaseSensitive(k, "rank"),
+                    *host = cJSON_GetObjectItemCaseSensitive(k, "host"),
                     *cells = cJSON_GetObjectItemCaseSensitive(k, "cells");
         if (cJSON_IsNumber(rank) && cJSON_IsString(host) && cJSON_IsNumber(cells))
             printf("  rank %d on %s: %.0f cells\n", rank->valueint, host->valuestring, cells->valuedouble);
@@ -127,8 +131,11 @@ enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err) {
     bool json = false, help;
     const char *dir;
     const struct sg_opt opts[] = {
-        {.name = "json", .kind = SG_OPT_FLAG, .target = &json, .help = "print one JSON object: state, done, total, "
-                                                                       "failed, digest (null until done), progress"},
+        {.name = "json",
+         .kind = SG_OPT_FLAG,
+         .target = &json,
+         .help = "print one JSON object: state, done, total, "
+                 "failed, digest (null until done), progress"},
     };
     enum sg_status st = sg_cmd_options(argc, argv, "usage: scope-grid status RUNDIR [--json]", opts,
                                        sizeof opts / sizeof *opts, &dir, 1, 1, &help, err);

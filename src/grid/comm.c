@@ -56,7 +56,8 @@ enum { TAG = 1 };
 /* A launcher that connects ranks leaves one of these: PMIx (Open MPI, srun --mpi=pmix), PMI (MPICH, Intel,
  * srun --mpi=pmi2), Open MPI's own. */
 static bool launched(void) {
-    static const char *const names[] = {"PMIX_RANK", "PMI_RANK", "PMI_FD", "OMPI_COMM_WORLD_RANK", "MPI_LOCALNRANKS"};
+    static const char *const names[] = {"PMIX_RANK", "PMI_RANK", "PMI_FD", "OMPI_COMM_WORLD_RANK",
+                                        "MPI_LOCALNRANKS"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (getenv(names[i])) return true;
     return false;
@@ -86,7 +87,8 @@ static enum sg_status open_mpi(struct sg_comm *c, struct sg_err *err) {
     must(MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     must(MPI_Comm_size(c->world, &size), "MPI_Comm_size");
     must(MPI_Comm_rank(c->world, &rank), "MPI_Comm_rank");
-    must(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+    must(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node),
+         "MPI_Comm_split_type");
     must(MPI_Comm_size(node, &local), "MPI_Comm_size");
     c->size = size;
     c->rank = rank;
@@ -109,8 +111,10 @@ enum sg_status sg_comm_open(struct sg_comm **out, struct sg_err *err) {
         /* Copies that do not know of each other would fight for the run directory. */
         const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
         if (tasks && atoi(tasks) > 1) {
-            st = sg_fail(err, SG_E_USAGE,
-                         "srun started %s unconnected tasks: use srun --mpi=pmix (see srun --mpi=list), or mpirun", tasks);
+            st = sg_fail(
+                err, SG_E_USAGE,
+                "srun started %s unconnected tasks: use srun --mpi=pmix (see srun --mpi=list), or mpirun",
+                tasks);
             goto out;
         }
     }

@@ -72,7 +72,7 @@ struct sg_message {
     struct sg_counts counts; /* REPORT, BYE */
     union {
         struct sg_lease leases[SG_MESSAGE_LEASES]; /* LEASE */
-        char text[1024];                             /* BYE */
+        char text[1024];                           /* BYE */
     } u;
 };
 

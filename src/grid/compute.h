@@ -42,9 +42,10 @@ struct sg_compute_maker {
      * threads: the cores that this rank may use when the job says 0. */
     enum sg_status (*look)(void *ctx, const struct sg_job *job, int32_t threads, struct sg_compute_facts *out,
                            struct sg_err *err);
-    /* Root only, for a job that ranks anchors with an embedding model: fills embed, embed_ctx and embed_dim of
-     * *in. NULL in a maker that cannot. embed_close frees what that took. */
-    enum sg_status (*embed_open)(void *ctx, const struct sg_job *job, struct sg_plan_inputs *in, struct sg_err *err);
+    /* Root only, for a job that ranks anchors with an embedding model: fills embed, embed_ctx and embed_dim
+     * of *in. NULL in a maker that cannot. embed_close frees what that took. */
+    enum sg_status (*embed_open)(void *ctx, const struct sg_job *job, struct sg_plan_inputs *in,
+                                 struct sg_err *err);
     void (*embed_close)(void *ctx);
     /* Stage 2, every computing rank: load all. plan is borrowed until close. */
     enum sg_status (*open)(void *ctx, const struct sg_plan *plan, const struct sg_cell_sink *sink,

@@ -21,8 +21,8 @@ static int heavy_first(const void *a, const void *b) {
     return x->query < y->query ? -1 : x->query > y->query;
 }
 
-enum sg_status sg_order_init(struct sg_order *o, int64_t n_queries, int64_t n_models, const int64_t *query_weight,
-                             int64_t shuffle_seed, struct sg_err *err) {
+enum sg_status sg_order_init(struct sg_order *o, int64_t n_queries, int64_t n_models,
+                             const int64_t *query_weight, int64_t shuffle_seed, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct ranked *r = NULL;
     memset(o, 0, sizeof *o);

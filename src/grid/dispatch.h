@@ -36,8 +36,8 @@ struct sg_order {
 
 /* query_weight[n_queries]: relative work of one cell of each query. shuffle_seed < 0: heavy first, ties by
  * index; otherwise a random order (tests: results must not depend on it). */
-enum sg_status sg_order_init(struct sg_order *o, int64_t n_queries, int64_t n_models, const int64_t *query_weight,
-                             int64_t shuffle_seed, struct sg_err *err);
+enum sg_status sg_order_init(struct sg_order *o, int64_t n_queries, int64_t n_models,
+                             const int64_t *query_weight, int64_t shuffle_seed, struct sg_err *err);
 void sg_order_free(struct sg_order *o);
 
 /* The cell at a position, 0 <= p < n_cells, and the weight of a run of positions. */

@@ -91,9 +91,11 @@ static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
             return sg_fail(err, SG_E_MISMATCH, "%s: rank %d on %s has other files there than rank 0 on %s",
                            g->job.model_path, (int)i, b->host, a->host);
         if (strcmp(a->facts.numerics, b->facts.numerics) != 0)
-            return sg_fail(err, SG_E_MISMATCH,
-                           "rank %d on %s computes with %s, rank 0 on %s with %s: results would depend on who computes "
-                           "what; set engine.device", (int)i, b->host, b->facts.numerics, a->host, a->facts.numerics);
+            return sg_fail(
+                err, SG_E_MISMATCH,
+                "rank %d on %s computes with %s, rank 0 on %s with %s: results would depend on who computes "
+                "what; set engine.device",
+                (int)i, b->host, b->facts.numerics, a->host, a->facts.numerics);
     }
     return SG_OK;
 }
@@ -117,9 +119,11 @@ out:
 
 static enum sg_status make_plan(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model, .numerics = g->facts[0].facts.numerics};
+    struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model,
+                                .numerics = g->facts[0].facts.numerics};
     if (g->job.prompt.similarity.method == SG_SIM_EMBEDDING) {
-        if (!g->maker->embed_open) return sg_fail(err, SG_E_UNSUPPORTED, "prompt.similarity.method: embedding is not here");
+        if (!g->maker->embed_open)
+            return sg_fail(err, SG_E_UNSUPPORTED, "prompt.similarity.method: embedding is not here");
         SG_TRY(g->maker->embed_open(g->maker->ctx, &g->job, &in, err));
     }
     SG_TRY(sg_plan_build(&g->job, &in, &g->plan, err));
@@ -140,8 +144,8 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     SG_TRY(sg_rundir_begin(dir, &g->plan, err));
     SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
     if (exists && !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
-        st = sg_fail(err, SG_E_MISMATCH, "%s/DONE: belongs to another run than run.json beside it; --fresh discards both",
-                     dir);
+        st = sg_fail(err, SG_E_MISMATCH,
+                     "%s/DONE: belongs to another run than run.json beside it; --fresh discards both", dir);
         goto out;
     }
     if (exists) {
@@ -151,7 +155,8 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
         goto out;
     }
     SG_TRY(SG_NEW(&g->done, g->plan.n_cells, "cells done", err));
-    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed, 1, err));
+    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed, 1,
+                            err));
 out:
     return st;
 }
@@ -185,8 +190,10 @@ static enum sg_status make_order(struct grid *g, struct sg_err *err) {
     int64_t *weight = NULL;
     SG_TRY(SG_NEW(&weight, g->plan.n_queries, "weights of queries", err));
     /* The models of a query differ by a few bytes of outcomes: one stands for all. */
-    for (int64_t q = 0; q < g->plan.n_queries; q++) weight[q] = sg_plan_cell_weight(&g->plan, q * g->plan.n_models);
-    SG_TRY(sg_order_init(&g->order, g->plan.n_queries, g->plan.n_models, weight, g->opt->shuffle_leases, err));
+    for (int64_t q = 0; q < g->plan.n_queries; q++)
+        weight[q] = sg_plan_cell_weight(&g->plan, q * g->plan.n_models);
+    SG_TRY(
+        sg_order_init(&g->order, g->plan.n_queries, g->plan.n_models, weight, g->opt->shuffle_leases, err));
 out:
     free(weight);
     return st;
@@ -217,7 +224,11 @@ static enum sg_status lead(struct grid *g, struct sg_err *err) {
     const int32_t size = sg_comm_size(g->comm), computing = size - (g->hand ? 0 : 1);
     struct sg_dispatch d = {0};
     SG_TRY(sg_dispatch_init(&d, &g->order, g->done, computing, err));
-    struct sg_root r = {.comm = g->comm, .hand = g->hand, .dispatch = &d, .progress = &g->progress, .beat = beat,
+    struct sg_root r = {.comm = g->comm,
+                        .hand = g->hand,
+                        .dispatch = &d,
+                        .progress = &g->progress,
+                        .beat = beat,
                         .beat_ctx = g->lock};
     st = sg_root_loop(&r, err);
 out:
@@ -236,8 +247,8 @@ static enum sg_status prepare(struct grid *g, struct sg_err *err) {
         memcpy(g->ranks[i].host, g->facts[i].host, SG_HOST_MAX);
         g->ranks[i].computes = i > 0 || g->hand;
     }
-    sg_progress_begin(&g->progress, g->plan.job.output.dir, g->plan.n_cells, g->n_done, g->n_failed, g->ranks, size,
-                      g->opt->quiet);
+    sg_progress_begin(&g->progress, g->plan.job.output.dir, g->plan.n_cells, g->n_done, g->n_failed, g->ranks,
+                      size, g->opt->quiet);
     g->begun = true;
 out:
     return st;
@@ -269,8 +280,8 @@ out:
 }
 
 /* Writes results.h5, and DONE when nothing is missing. */
-static enum sg_status merge(const char *dir, const struct sg_plan *plan, const struct grid *g, struct sg_grid_summary *out,
-                            struct sg_err *err) {
+static enum sg_status merge(const char *dir, const struct sg_plan *plan, const struct grid *g,
+                            struct sg_grid_summary *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results r = {0};
     struct sg_merge_stats stats;
@@ -283,8 +294,9 @@ static enum sg_status merge(const char *dir, const struct sg_plan *plan, const s
     SG_TRY(sg_merge(dir, plan->fingerprint, plan->job.output.texts, &r, &stats, err));
     if (r.n_failures > 0) {
         int64_t c = r.failure_cell[0];
-        sg_fail(&out->first_failure, SG_E_PARTIAL, "query %s, model %s: %s", plan->queries[c / plan->n_models].id,
-                plan->models[c % plan->n_models].id, r.failure_reason[0]);
+        sg_fail(&out->first_failure, SG_E_PARTIAL, "query %s, model %s: %s",
+                plan->queries[c / plan->n_models].id, plan->models[c % plan->n_models].id,
+                r.failure_reason[0]);
     }
     out->digest = end.digest = r.digest;
     out->total = stats.n_cells;
@@ -306,7 +318,8 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
         if (g->begun) sg_progress_end(&g->progress, "merging", NULL);
         SG_TRY(merge(dir, &g->plan, g, out, err));
         if (out->computed != out->total) {
-            st = sg_fail(err, SG_E_INTERNAL, "%s: %lld of %lld cells are in the segments although all were computed", dir,
+            st = sg_fail(err, SG_E_INTERNAL,
+                         "%s: %lld of %lld cells are in the segments although all were computed", dir,
                          (long long)out->computed, (long long)out->total);
             goto out;
         }
@@ -322,9 +335,9 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
         goto out;
     }
     if (out->failed > 0)
-        st = sg_fail(err, SG_E_PARTIAL, "%lld of %lld cells failed%s%s; %s/results.h5 marks them", (long long)out->failed,
-                     (long long)out->total, out->first_failure.text[0] ? ", the first: " : "", out->first_failure.text,
-                     dir);
+        st = sg_fail(err, SG_E_PARTIAL, "%lld of %lld cells failed%s%s; %s/results.h5 marks them",
+                     (long long)out->failed, (long long)out->total,
+                     out->first_failure.text[0] ? ", the first: " : "", out->first_failure.text, dir);
 out:
     return st;
 }
@@ -334,13 +347,17 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
     if (st == SG_E_STOPPED) {
         struct sg_err why = *err;
         int64_t done = g->n_done + sg_progress_totals(&g->progress).cells;
-        sg_fail(err, SG_E_STOPPED, "%s: %lld of %lld cells are safe in %s; the same command goes on from there", why.text,
+        sg_fail(err, SG_E_STOPPED,
+                "%s: %lld of %lld cells are safe in %s; the same command goes on from there", why.text,
                 (long long)done, (long long)g->plan.n_cells, g->plan.job.output.dir);
     }
     if (st == SG_OK) st = complete(g, err);
     if (g->begun) {
         bool done = st == SG_OK || st == SG_E_PARTIAL;
-        sg_progress_end(&g->progress, done ? "done" : st == SG_E_STOPPED ? "stopped" : "failed",
+        sg_progress_end(&g->progress,
+                        done                 ? "done"
+                        : st == SG_E_STOPPED ? "stopped"
+                                             : "failed",
                         st == SG_OK ? NULL : err->text);
     }
     return st;
@@ -358,8 +375,9 @@ static void close_grid(struct grid *g) {
     sg_lock_drop(g->lock);
 }
 
-enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *opt, const struct sg_compute_maker *maker,
-                           struct sg_grid_summary *out, struct sg_err *err) {
+enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *opt,
+                           const struct sg_compute_maker *maker, struct sg_grid_summary *out,
+                           struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct grid g = {.comm = comm, .opt = opt, .maker = maker, .out = out, .root = sg_comm_rank(comm) == 0};
     bool compute = false;
@@ -392,11 +410,12 @@ enum sg_status sg_grid_merge(const char *run_dir, struct sg_grid_summary *out, s
     SG_TRY(sg_lock_take(run_dir, &lock, err));
     SG_TRY(merge(run_dir, &plan, NULL, out, err));
     if (out->computed < out->total)
-        st = sg_fail(err, SG_E_PARTIAL, "%s: %lld of %lld cells are not computed yet; results.h5 marks them as missing",
-                     run_dir, (long long)(out->total - out->computed), (long long)out->total);
+        st = sg_fail(err, SG_E_PARTIAL,
+                     "%s: %lld of %lld cells are not computed yet; results.h5 marks them as missing", run_dir,
+                     (long long)(out->total - out->computed), (long long)out->total);
     else if (out->failed)
-        st = sg_fail(err, SG_E_PARTIAL, "%s: %lld of %lld cells failed, the first: %s", run_dir, (long long)out->failed,
-                     (long long)out->total, out->first_failure.text);
+        st = sg_fail(err, SG_E_PARTIAL, "%s: %lld of %lld cells failed, the first: %s", run_dir,
+                     (long long)out->failed, (long long)out->total, out->first_failure.text);
 out:
     sg_lock_drop(lock);
     sg_plan_free(&plan);

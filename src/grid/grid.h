@@ -14,11 +14,11 @@ struct sg_grid_options {
     const char *job_path;         /* read by the root alone */
     const char *const *overrides; /* --set items */
     size_t n_overrides;
-    bool root_only; /* the root leases and does not compute; needs two ranks */
-    bool fresh;     /* discard what the run directory holds of another or an earlier run */
-    bool quiet;     /* no progress on stderr */
-    int64_t shuffle_leases;  /* >= 0: cells in a random order (tests: the digest must not change) */
-    double segment_seconds;  /* < 0: the rule of hand.h */
+    bool root_only;         /* the root leases and does not compute; needs two ranks */
+    bool fresh;             /* discard what the run directory holds of another or an earlier run */
+    bool quiet;             /* no progress on stderr */
+    int64_t shuffle_leases; /* >= 0: cells in a random order (tests: the digest must not change) */
+    double segment_seconds; /* < 0: the rule of hand.h */
 };
 
 struct sg_grid_summary {
@@ -34,8 +34,9 @@ struct sg_grid_summary {
 /* Collective. *out is filled on the root when the status is SG_OK or SG_E_PARTIAL (some cells failed; the
  * results are complete otherwise). SG_E_STOPPED: told to stop; what is finished is safe, start it again.
  * Every rank returns the same status and error; err may not be NULL. */
-enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *opt, const struct sg_compute_maker *maker,
-                           struct sg_grid_summary *out, struct sg_err *err);
+enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *opt,
+                           const struct sg_compute_maker *maker, struct sg_grid_summary *out,
+                           struct sg_err *err);
 
 /* Merges what a run directory's segments hold into results.h5, without inputs or model; also of a run that is
  * not complete (missing cells are marked so), which then gets no DONE. SG_E_BUSY while the run computes. Not

@@ -23,7 +23,8 @@ struct sg_hand {
     int64_t started, opened;           /* ns: of the hand, of the segment */
 };
 
-static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_cell *cell, struct sg_err *err) {
+static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_cell *cell,
+                                struct sg_err *err) {
     struct sg_hand *h = ctx;
     const struct sg_plan *p = h->opt.plan;
     enum sg_status st = SG_OK;
@@ -106,7 +107,8 @@ static enum sg_status close_segment(struct sg_hand *h, struct sg_err *err) {
 enum sg_status sg_hand_tend(struct sg_hand *h, struct sg_err *err) {
     if (!h->segment) return SG_OK;
     int64_t now = sg__now_ns();
-    if (sg_segment_bytes(h->segment) < SEGMENT_BYTES && sg__seconds(now - h->opened) < segment_seconds(h, now))
+    if (sg_segment_bytes(h->segment) < SEGMENT_BYTES &&
+        sg__seconds(now - h->opened) < segment_seconds(h, now))
         return SG_OK;
     return close_segment(h, err);
 }

@@ -13,8 +13,8 @@
 struct slot {
     int64_t cell; /* -1: free */
     int32_t n_prompt;
-    bool begun;                   /* a token of it was seen */
-    struct sg_tracker *trackers;  /* [n_samples] */
+    bool begun;                  /* a token of it was seen */
+    struct sg_tracker *trackers; /* [n_samples] */
 };
 
 struct sg_pipeline {
@@ -28,8 +28,8 @@ struct sg_pipeline {
     int64_t ready_cell; /* whose tokens are in `ids`; -1: none */
     struct sg_token_ids ids;
     struct sg_prompt_text prompt_text;
-    struct sg_cell_anchor *anchors;  /* [prompt.anchors] */
-    struct sg_prompt_anchor *shown;  /* [prompt.anchors] */
+    struct sg_cell_anchor *anchors; /* [prompt.anchors] */
+    struct sg_prompt_anchor *shown; /* [prompt.anchors] */
     uint64_t *keys;                 /* [n_samples] */
     struct sg_cell_sample *samples; /* [n_samples] */
     struct sg_buf text;             /* all texts of one cell, each with a NUL */
@@ -59,8 +59,10 @@ static enum sg_status encode_prompt(struct sg_pipeline *p, int64_t cell_index, s
     for (int32_t i = 0; i < n; i++) {
         const struct sg_query *a = &plan->anchors[p->anchors[i].anchor];
         const struct sg_outcome *o = &plan->anchor_outcomes[p->anchors[i].anchor * plan->n_models + model];
-        p->shown[i] = (struct sg_prompt_anchor){.question = a->prompt.s, .len = (size_t)a->prompt.n,
-                                                .completion_tokens = o->completion_tokens, .correct = o->correct};
+        p->shown[i] = (struct sg_prompt_anchor){.question = a->prompt.s,
+                                                .len = (size_t)a->prompt.n,
+                                                .completion_tokens = o->completion_tokens,
+                                                .correct = o->correct};
     }
     const struct sg_prompt_cell cell = {.question = query->prompt.s,
                                         .question_len = (size_t)query->prompt.n,
@@ -91,7 +93,8 @@ static enum sg_status count_query(struct sg_pipeline *p, int64_t query, int32_t 
     return st;
 }
 
-static enum sg_status prompt_tokens(struct sg_pipeline *p, int64_t cell_index, int32_t *n, struct sg_err *err) {
+static enum sg_status prompt_tokens(struct sg_pipeline *p, int64_t cell_index, int32_t *n,
+                                    struct sg_err *err) {
     const struct sg_plan *plan = p->opt.plan;
     const struct sg_outcome *truth = plan->truth ? &plan->truth[cell_index] : NULL;
     if (truth && truth->known && truth->prompt_tokens >= 0) {
@@ -130,8 +133,9 @@ static bool on_token(void *ctx, uint64_t tag, int32_t sample, int32_t index, int
     return complete || st != SG_OK;
 }
 
-static enum sg_status take_samples(struct sg_pipeline *p, const struct slot *s, const struct sg_group_result *r,
-                                   struct sg_cell *cell, struct sg_err *err) {
+static enum sg_status take_samples(struct sg_pipeline *p, const struct slot *s,
+                                   const struct sg_group_result *r, struct sg_cell *cell,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     const bool texts = p->opt.plan->job.output.texts;
     sg_buf_clear(&p->text);
@@ -141,8 +145,11 @@ static enum sg_status take_samples(struct sg_pipeline *p, const struct slot *s, 
         struct sg_verdict v;
         int32_t answer;
         sg_tracker_verdict(&s->trackers[i], &v, &answer);
-        *c = (struct sg_cell_sample){.correct = SG_ANSWER_UNPARSED, .finish = (uint8_t)o->finish, .tokens = o->n_tokens,
-                                     .length = -1, .p_yes = NAN};
+        *c = (struct sg_cell_sample){.correct = SG_ANSWER_UNPARSED,
+                                     .finish = (uint8_t)o->finish,
+                                     .tokens = o->n_tokens,
+                                     .length = -1,
+                                     .p_yes = NAN};
         if (v.parsed) {
             c->correct = v.correct ? SG_ANSWER_YES : SG_ANSWER_NO;
             c->length = v.length;
@@ -170,8 +177,10 @@ static enum sg_status finish_cell(struct sg_pipeline *p, struct slot *s, const s
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_plan *plan = p->opt.plan;
-    struct sg_cell cell = {.query = (int32_t)(s->cell / plan->n_models), .model = (int32_t)(s->cell % plan->n_models),
-                           .status = (int32_t)r->status, .estimator_prompt_tokens = s->n_prompt};
+    struct sg_cell cell = {.query = (int32_t)(s->cell / plan->n_models),
+                           .model = (int32_t)(s->cell % plan->n_models),
+                           .status = (int32_t)r->status,
+                           .estimator_prompt_tokens = s->n_prompt};
     const struct sg_portfolio_model *m = &plan->models[cell.model];
     SG_TRY(prompt_tokens(p, s->cell, &cell.prompt_tokens, err));
     if (r->status == SG_OK)
@@ -204,7 +213,8 @@ void sg_pipeline_set_engine(struct sg_pipeline *p, const struct sg_token_engine 
 
 /* ---- new and free ----------------------------------------------------------------------------------- */
 
-enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_pipeline **out, struct sg_err *err) {
+enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_pipeline **out,
+                               struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_plan *plan = opt->plan;
     struct sg_pipeline *p = NULL;
@@ -287,7 +297,8 @@ static bool has_room(void *ctx, int64_t cell_index) {
 static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) {
     struct sg_pipeline *p = ctx;
     const struct sg_plan *plan = p->opt.plan;
-    const char *query = plan->queries[cell_index / plan->n_models].id, *model = plan->models[cell_index % plan->n_models].id;
+    const char *query = plan->queries[cell_index / plan->n_models].id,
+               *model = plan->models[cell_index % plan->n_models].id;
     enum sg_status st = SG_OK;
     size_t tag;
     SG_TRY(make_ready(p, cell_index, err));
@@ -325,5 +336,6 @@ static int64_t pending(void *ctx) {
 }
 
 struct sg_compute sg_pipeline_compute(struct sg_pipeline *p) {
-    return (struct sg_compute){.ctx = p, .has_room = has_room, .submit = submit, .step = step, .pending = pending};
+    return (struct sg_compute){
+        .ctx = p, .has_room = has_room, .submit = submit, .step = step, .pending = pending};
 }

@@ -16,8 +16,8 @@
 /* The part of engine.h that the pipeline uses; same contracts. */
 struct sg_token_engine {
     void *ctx;
-    enum sg_status (*submit)(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt, const uint64_t *keys,
-                             int32_t n_samples, struct sg_err *err);
+    enum sg_status (*submit)(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
+                             const uint64_t *keys, int32_t n_samples, struct sg_err *err);
     enum sg_status (*step)(void *ctx, bool *busy, struct sg_err *err);
     int32_t (*pending)(void *ctx);
 };
@@ -25,11 +25,12 @@ struct sg_token_engine {
 struct sg_pipeline; /* owned by the caller of new */
 
 struct sg_pipeline_options {
-    const struct sg_plan *plan;      /* borrowed */
-    const struct sg_tokenizer *tok;  /* borrowed */
+    const struct sg_plan *plan;     /* borrowed */
+    const struct sg_tokenizer *tok; /* borrowed */
     struct sg_cell_sink sink;
 };
-enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_pipeline **out, struct sg_err *err);
+enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_pipeline **out,
+                               struct sg_err *err);
 void sg_pipeline_free(struct sg_pipeline *p); /* NULL accepted; cells in the engine are forgotten */
 
 /* The hooks to open the engine with, and then the engine; its struct is copied. */

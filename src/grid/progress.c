@@ -12,8 +12,8 @@
 static const int64_t NS = 1000000000;
 enum { BAR_MS = 250, LINE_S = 10, BAR_CELLS = 24, MAX_RANKS_LISTED = 256 };
 
-void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total, int64_t done, int64_t failed,
-                       struct sg_progress_rank *ranks, int32_t n_ranks, bool quiet) {
+void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total, int64_t done,
+                       int64_t failed, struct sg_progress_rank *ranks, int32_t n_ranks, bool quiet) {
     memset(p, 0, sizeof *p);
     p->run_dir = run_dir;
     p->total = total;
@@ -106,8 +106,8 @@ static void draw(struct sg_progress *p, const struct sg_counts *t, const struct 
         bar[BAR_CELLS] = 0;
         if (r->slowest >= 0)
             snprintf(slow, sizeof slow, "  slowest: rank %d, %.3g/s", (int)r->slowest, r->slowest_rate);
-        fprintf(stderr, "\r[%s] %3.0f%%  %lld/%lld cells%s  %.3g/s  %.0f tokens/s  ETA %s%s\033[K", bar, 100 * share,
-                (long long)done, (long long)p->total, bad, r->cells, r->tokens, eta, slow);
+        fprintf(stderr, "\r[%s] %3.0f%%  %lld/%lld cells%s  %.3g/s  %.0f tokens/s  ETA %s%s\033[K", bar,
+                100 * share, (long long)done, (long long)p->total, bad, r->cells, r->tokens, eta, slow);
         fflush(stderr);
         p->drawn = true;
     } else {
@@ -120,20 +120,20 @@ static void draw(struct sg_progress *p, const struct sg_counts *t, const struct 
 }
 
 /* By rename, so that a reader never sees half a file; without fsync, because a crash may lose it. */
-static void write_file(const struct sg_progress *p, const char *state, const char *error, const struct sg_counts *t,
-                       const struct rates *r) {
+static void write_file(const struct sg_progress *p, const char *state, const char *error,
+                       const struct sg_counts *t, const struct rates *r) {
     struct sg_buf b = {0};
     char *path = NULL, *tmp = NULL;
     FILE *f = NULL;
     enum sg_status st = SG_OK;
-    SG_TRY(sg_buf_printf(&b, NULL,
-                         "{\"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, \"seconds\": %.1f, "
-                         "\"cells_per_s\": %.6g, \"prompt_tokens\": %lld, \"output_tokens\": %lld, "
-                         "\"output_tokens_per_s\": %.6g, \"eta_s\": %.0f, \"time\": %lld, \"error\": ",
-                         state, (long long)(p->done_before + t->cells), (long long)p->total,
-                         (long long)(p->failed_before + t->failed), sg_progress_seconds(p), r->cells,
-                         (long long)t->prompt_tokens, (long long)t->output_tokens, r->tokens, r->eta,
-                         (long long)time(NULL)));
+    SG_TRY(sg_buf_printf(
+        &b, NULL,
+        "{\"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, \"seconds\": %.1f, "
+        "\"cells_per_s\": %.6g, \"prompt_tokens\": %lld, \"output_tokens\": %lld, "
+        "\"output_tokens_per_s\": %.6g, \"eta_s\": %.0f, \"time\": %lld, \"error\": ",
+        state, (long long)(p->done_before + t->cells), (long long)p->total,
+        (long long)(p->failed_before + t->failed), sg_progress_seconds(p), r->cells,
+        (long long)t->prompt_tokens, (long long)t->output_tokens, r->tokens, r->eta, (long long)time(NULL)));
     if (error)
         SG_TRY(sg_json_quote(&b, error, strlen(error), NULL));
     else

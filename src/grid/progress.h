@@ -27,8 +27,8 @@ struct sg_progress {
     int64_t n_window;
 };
 
-void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total, int64_t done, int64_t failed,
-                       struct sg_progress_rank *ranks, int32_t n_ranks, bool quiet);
+void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total, int64_t done,
+                       int64_t failed, struct sg_progress_rank *ranks, int32_t n_ranks, bool quiet);
 /* Cheap when it is not yet time for anything. */
 void sg_progress_update(struct sg_progress *p);
 /* Last update: state is "merging", "done", "stopped" or "failed"; error may be NULL. */

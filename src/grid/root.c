@@ -19,7 +19,8 @@ static int32_t dispatch_rank(const struct root *s, int32_t rank) {
     return s->r->hand ? rank : rank - 1;
 }
 
-/* Ends the run for all, once. The first reason stays, unless it was a wish to stop and now something broke. */
+/* Ends the run for all, once. The first reason stays, unless it was a wish to stop and now something broke.
+ */
 static void end(struct root *s, enum sg_status why, const struct sg_err *err) {
     if (!s->ended || (why != SG_OK && why != SG_E_STOPPED && s->status == SG_E_STOPPED)) {
         s->status = why;
@@ -37,7 +38,8 @@ static void end(struct root *s, enum sg_status why, const struct sg_err *err) {
 
 static void count(struct root *s, int32_t rank, const struct sg_counts *now) {
     struct sg_counts *old = &s->r->progress->ranks[rank].counts;
-    sg_dispatch_finished(s->r->dispatch, dispatch_rank(s, rank), now->cells - old->cells, now->weight - old->weight);
+    sg_dispatch_finished(s->r->dispatch, dispatch_rank(s, rank), now->cells - old->cells,
+                         now->weight - old->weight);
     *old = *now;
 }
 
@@ -71,7 +73,8 @@ static void hear(struct root *s, int32_t from, const struct sg_message *m) {
     s->byes++;
     if (m->status == SG_OK) return;
     struct sg_err why = {0};
-    sg_fail(&why, (enum sg_status)m->status, "rank %d on %s: %s", (int)from, s->r->progress->ranks[from].host, m->u.text);
+    sg_fail(&why, (enum sg_status)m->status, "rank %d on %s: %s", (int)from, s->r->progress->ranks[from].host,
+            m->u.text);
     end(s, why.status, &why);
 }
 

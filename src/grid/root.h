@@ -13,7 +13,8 @@ struct sg_root {
     struct sg_hand *hand;         /* NULL: this rank only leases (--root-only) */
     struct sg_dispatch *dispatch; /* its ranks are the computing ranks in order */
     struct sg_progress *progress; /* ranks[size], counts kept up to date here */
-    /* Called every 10 s or after a longer step; an error ends the run. The heartbeat of the directory's lock. */
+    /* Called every 10 s or after a longer step; an error ends the run. The heartbeat of the directory's lock.
+     */
     enum sg_status (*beat)(void *ctx, struct sg_err *err);
     void *beat_ctx;
 };

@@ -12,8 +12,8 @@
 
 enum { FORMAT = 1, SMALL_FILE = 16 << 20 };
 
-static enum sg_status read_json(const char *dir, const char *name, struct sg_buf *text, cJSON **doc, char **path,
-                                struct sg_err *err) {
+static enum sg_status read_json(const char *dir, const char *name, struct sg_buf *text, cJSON **doc,
+                                char **path, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(sg_path_join(dir, name, path, err));
     SG_TRY(sg_file_read(*path, SMALL_FILE, text, err));
@@ -23,7 +23,8 @@ out:
     return st;
 }
 
-static enum sg_status get_digest(const struct sg_json *at, const char *key, struct sg_digest *out, struct sg_err *err) {
+static enum sg_status get_digest(const struct sg_json *at, const char *key, struct sg_digest *out,
+                                 struct sg_err *err) {
     const char *hex;
     enum sg_status st = sg_json_need_str(at, key, &hex, err);
     if (st != SG_OK) return st;
@@ -40,19 +41,21 @@ bool sg_rundir_is(const char *dir) {
 
 /* ---- run.json, DONE, plan.bin ----------------------------------------------------------------------- */
 
-enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total, struct sg_err *err) {
+enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total,
+                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};
     cJSON *doc = NULL;
     char *path = NULL;
     int64_t format = 0;
-    if (!sg_rundir_is(dir)) return sg_fail(err, SG_E_INPUT, "%s: no run in this folder (it has no run.json)", dir);
+    if (!sg_rundir_is(dir))
+        return sg_fail(err, SG_E_INPUT, "%s: no run in this folder (it has no run.json)", dir);
     SG_TRY(read_json(dir, "run.json", &text, &doc, &path, err));
     struct sg_json at = {.node = doc, .where = path};
     SG_TRY(sg_json_need_i64(&at, "format", 1, INT32_MAX, &format, err));
     if (format != FORMAT) {
-        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: format %lld, this program writes and reads %d", path, (long long)format,
-                     FORMAT);
+        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: format %lld, this program writes and reads %d", path,
+                     (long long)format, FORMAT);
         goto out;
     }
     SG_TRY(get_digest(&at, "fingerprint", fingerprint, err));
@@ -64,7 +67,8 @@ out:
     return st;
 }
 
-enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out, struct sg_err *err) {
+enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};
     cJSON *doc = NULL;
@@ -93,7 +97,8 @@ out:
     return st;
 }
 
-static enum sg_status write_file(const char *dir, const char *name, const void *bytes, size_t n, struct sg_err *err) {
+static enum sg_status write_file(const char *dir, const char *name, const void *bytes, size_t n,
+                                 struct sg_err *err) {
     char *path = NULL;
     enum sg_status st = sg_path_join(dir, name, &path, err);
     if (st == SG_OK) st = sg_file_write_atomic(path, bytes, n, err);
@@ -106,11 +111,11 @@ enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *d
     char digest[SG_DIGEST_HEX], fingerprint[SG_DIGEST_HEX];
     sg_digest_hex(done->digest, digest);
     sg_digest_hex(done->fingerprint, fingerprint);
-    enum sg_status st = sg_buf_printf(&b, err,
-                                      "{\"digest\": \"%s\", \"fingerprint\": \"%s\", \"total\": %lld, \"failed\": %lld, "
-                                      "\"finished_at\": \"%s\"}\n",
-                                      digest, fingerprint, (long long)done->total, (long long)done->failed,
-                                      done->finished_at);
+    enum sg_status st = sg_buf_printf(
+        &b, err,
+        "{\"digest\": \"%s\", \"fingerprint\": \"%s\", \"total\": %lld, \"failed\": %lld, "
+        "\"finished_at\": \"%s\"}\n",
+        digest, fingerprint, (long long)done->total, (long long)done->failed, done->finished_at);
     if (st == SG_OK) st = write_file(dir, "DONE", b.data, b.len, err);
     sg_buf_free(&b);
     return st;
@@ -181,9 +186,11 @@ static enum sg_status mismatch(const char *dir, const struct sg_plan *plan, stru
                  sg_json_parse(job, strlen(job), "job", 1, &new, NULL) == SG_OK &&
                  differences(old, new, "", &keys, NULL) == SG_OK;
     enum sg_status st = sg_fail(
-        err, SG_E_MISMATCH, "%s holds another run (%s%s); use another output.dir, or --fresh to discard that run", dir,
+        err, SG_E_MISMATCH,
+        "%s holds another run (%s%s); use another output.dir, or --fresh to discard that run", dir,
         known && keys.len ? "its job differs in " : "same job, but ",
-        known && keys.len ? keys.data : "the files it names, the estimator or this program's numerics have changed");
+        known && keys.len ? keys.data
+                          : "the files it names, the estimator or this program's numerics have changed");
     cJSON_Delete(old);
     cJSON_Delete(new);
     sg_buf_free(&text);
@@ -244,7 +251,8 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     SG_TRY(sg_path_join(dir, "segments", &segments, err));
     d = opendir(segments);
     for (struct dirent *e; d && (e = readdir(d));)
-        if (ends_in(e->d_name, ".seg") || ends_in(e->d_name, ".open")) SG_TRY(remove_file(segments, e->d_name, err));
+        if (ends_in(e->d_name, ".seg") || ends_in(e->d_name, ".open"))
+            SG_TRY(remove_file(segments, e->d_name, err));
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) SG_TRY(remove_file(dir, after[i], err));
 out:
     if (d) closedir(d);

@@ -33,11 +33,13 @@ enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, stru
 /* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
 
-enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out, struct sg_err *err);
+enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out,
+                                   struct sg_err *err);
 enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *done, struct sg_err *err);
 
 /* run.json alone: cheap. */
-enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total, struct sg_err *err);
+enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total,
+                                  struct sg_err *err);
 /* plan.bin, checked against run.json. */
 enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct sg_err *err);
 

@@ -49,14 +49,15 @@ static enum sg_status look(void *ctx, const struct sg_job *job, int32_t threads,
     SG_TRY(sg_config_read(job->model_path, &config, err));
     SG_TRY(sg_tokenizer_open(job->model_path, &s->tok, err));
     if (sg_tokenizer_size(s->tok) > config.vocab) {
-        st = sg_fail(err, SG_E_INPUT, "%s: tokenizer.json has token id %d, but config.json says vocab_size %d",
-                     job->model_path, (int)sg_tokenizer_size(s->tok) - 1, (int)config.vocab);
+        st =
+            sg_fail(err, SG_E_INPUT, "%s: tokenizer.json has token id %d, but config.json says vocab_size %d",
+                    job->model_path, (int)sg_tokenizer_size(s->tok) - 1, (int)config.vocab);
         goto out;
     }
     SG_TRY(sg_model_digest(job->model_path, s->threads, &out->model, err));
     const struct sg_dev_info *info = sg_dev_info(s->dev);
-    snprintf(out->numerics, sizeof out->numerics, "%s numerics %d, prompts %d, verdicts %d", info->backend, NUMERICS,
-             PROMPTS, VERDICTS);
+    snprintf(out->numerics, sizeof out->numerics, "%s numerics %d, prompts %d, verdicts %d", info->backend,
+             NUMERICS, PROMPTS, VERDICTS);
     snprintf(out->device, sizeof out->device, "%s", info->name);
 out:
     return st;
@@ -100,7 +101,8 @@ static void embed_close(void *ctx) {
 /* Texts are cut at 2,000 code points (plan.c), four tokens a code point at the very most. */
 enum { EMBED_CONTEXT = 8192, EMBED_BATCH = 2048 };
 
-static enum sg_status embed_open(void *ctx, const struct sg_job *job, struct sg_plan_inputs *in, struct sg_err *err) {
+static enum sg_status embed_open(void *ctx, const struct sg_job *job, struct sg_plan_inputs *in,
+                                 struct sg_err *err) {
     struct sg_station *s = ctx;
     enum sg_status st = SG_OK;
     const char *dir = job->prompt.similarity.model;
@@ -151,8 +153,8 @@ static int32_t context_for(const struct sg_plan *plan, const struct sg_config *c
     return most < config->max_position ? (int32_t)most : config->max_position;
 }
 
-static enum sg_status options_for(struct sg_station *s, const struct sg_plan *plan, struct sg_engine_options *out,
-                                  struct sg_err *err) {
+static enum sg_status options_for(struct sg_station *s, const struct sg_plan *plan,
+                                  struct sg_engine_options *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_job *job = &plan->job;
     struct sg_config config;
@@ -233,8 +235,8 @@ static int by_size(const void *a, const void *b) {
     return *x < *y ? -1 : *x > *y;
 }
 
-static enum sg_status measure_prompts(struct sg_station *s, const struct sg_plan *plan, struct sg_station_estimate *out,
-                                      struct sg_err *err) {
+static enum sg_status measure_prompts(struct sg_station *s, const struct sg_plan *plan,
+                                      struct sg_station_estimate *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t stride = (plan->n_cells + LOOK_AT - 1) / LOOK_AT, n = (plan->n_cells + stride - 1) / stride;
     struct sg_token_ids ids = {0};
@@ -259,8 +261,8 @@ out:
     return st;
 }
 
-enum sg_status sg_station_estimate(struct sg_station *s, const struct sg_plan *plan, struct sg_station_estimate *out,
-                                   struct sg_err *err) {
+enum sg_status sg_station_estimate(struct sg_station *s, const struct sg_plan *plan,
+                                   struct sg_station_estimate *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_engine_options opt;
     struct sg_station_estimate e = {0};

@@ -1,4 +1,5 @@
-/* station - what a rank computes with: device, tokenizer, model, engine, pipeline. The real sg_compute_maker. */
+/* station - what a rank computes with: device, tokenizer, model, engine, pipeline. The real sg_compute_maker.
+ */
 #ifndef SG_GRID_STATION_H
 #define SG_GRID_STATION_H
 
@@ -17,14 +18,14 @@ struct sg_compute_maker sg_station_maker(struct sg_station *s);
 /* What a run of `plan` takes on this rank and what it computes, without loading weights (after look). */
 struct sg_station_estimate {
     struct sg_engine_memory memory;
-    int32_t max_context;      /* tokens of prompt and answer that the model and the job allow */
-    int64_t cells_looked_at;  /* prompts tokenized: all, or an even sample of a large grid */
-    int64_t prompt_tokens;    /* of those cells */
+    int32_t max_context;       /* tokens of prompt and answer that the model and the job allow */
+    int64_t cells_looked_at;   /* prompts tokenized: all, or an even sample of a large grid */
+    int64_t prompt_tokens;     /* of those cells */
     int32_t shortest, longest; /* prompts, tokens */
     double mean, median;
-    int64_t too_long;          /* of those cells, prompts that leave no room for an answer */
+    int64_t too_long; /* of those cells, prompts that leave no room for an answer */
 };
-enum sg_status sg_station_estimate(struct sg_station *s, const struct sg_plan *plan, struct sg_station_estimate *out,
-                                   struct sg_err *err);
+enum sg_status sg_station_estimate(struct sg_station *s, const struct sg_plan *plan,
+                                   struct sg_station_estimate *out, struct sg_err *err);
 
 #endif

@@ -53,7 +53,8 @@ static enum sg_status work(struct worker *w, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *signal_name = NULL;
     while (!w->ended) {
-        if (sg_comm_stop_asked(w->c, &signal_name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", signal_name);
+        if (sg_comm_stop_asked(w->c, &signal_name))
+            return sg_fail(err, SG_E_STOPPED, "stopped by %s", signal_name);
         SG_TRY(read_messages(w, err));
         SG_TRY(report(w, err));
         if (w->ended) break;

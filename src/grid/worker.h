@@ -1,4 +1,5 @@
-/* worker - a rank that is not the root: takes leases, computes, reports, and never leaves without a farewell. */
+/* worker - a rank that is not the root: takes leases, computes, reports, and never leaves without a farewell.
+ */
 #ifndef SG_GRID_WORKER_H
 #define SG_GRID_WORKER_H
 

@@ -23,14 +23,14 @@ struct sim {
     struct sg_cell_sink sink;
     struct {
         int64_t cell, left; /* steps left; cell -1: free */
-    } *running;
+    } * running;
     int64_t n_running, n_steps;
     struct sg_cell_sample *samples;
     char (*texts)[64];
 };
 
-static enum sg_status sim_look(void *ctx, const struct sg_job *job, int32_t threads, struct sg_compute_facts *out,
-                               struct sg_err *err) {
+static enum sg_status sim_look(void *ctx, const struct sg_job *job, int32_t threads,
+                               struct sg_compute_facts *out, struct sg_err *err) {
     struct sim *s = ctx;
     (void)threads;
     if (s->rank == s->no_model_on)
@@ -65,8 +65,12 @@ static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
     const struct sg_plan *p = s->plan;
     const struct sg_digest key = p->cell_fingerprint[c];
     const int32_t n = (int32_t)p->job.sampling.samples;
-    struct sg_cell cell = {.query = (int32_t)(c / p->n_models), .model = (int32_t)(c % p->n_models), .prompt_tokens = 100,
-                           .estimator_prompt_tokens = 700, .n_samples = n, .samples = s->samples};
+    struct sg_cell cell = {.query = (int32_t)(c / p->n_models),
+                           .model = (int32_t)(c % p->n_models),
+                           .prompt_tokens = 100,
+                           .estimator_prompt_tokens = 700,
+                           .n_samples = n,
+                           .samples = s->samples};
     for (int32_t i = 0; i < n; i++) {
         uint64_t r = sg_random64(key.lo, (uint64_t)i);
         struct sg_cell_sample *a = &s->samples[i];
@@ -77,7 +81,8 @@ static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
         a->length = a->correct == SG_ANSWER_UNPARSED ? -1 : (int64_t)(r >> 24 & 1023);
         a->p_yes = a->correct == SG_ANSWER_UNPARSED ? NAN : sg_uniform(key.hi, (uint32_t)i);
         a->text = s->texts[i];
-        a->text_bytes = snprintf(s->texts[i], sizeof s->texts[i], "sample %d of cell %lld", (int)i, (long long)c);
+        a->text_bytes =
+            snprintf(s->texts[i], sizeof s->texts[i], "sample %d of cell %lld", (int)i, (long long)c);
     }
     if (s->fail_every > 0 && c % s->fail_every == 1) {
         cell.status = SG_E_INPUT;
@@ -91,8 +96,10 @@ static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
 
 static enum sg_status sim_step(void *ctx, struct sg_err *err) {
     struct sim *s = ctx;
-    if (s->rank == s->lose_device && ++s->n_steps > 10) return sg_fail(err, SG_E_DEVICE, "the simulated device is lost");
-    if (s->step_us > 0) nanosleep(&(struct timespec){s->step_us / 1000000, s->step_us % 1000000 * 1000}, NULL);
+    if (s->rank == s->lose_device && ++s->n_steps > 10)
+        return sg_fail(err, SG_E_DEVICE, "the simulated device is lost");
+    if (s->step_us > 0)
+        nanosleep(&(struct timespec){s->step_us / 1000000, s->step_us % 1000000 * 1000}, NULL);
     for (int64_t i = 0; i < s->slots; i++) {
         int64_t cell = s->running[i].cell;
         if (cell < 0 || --s->running[i].left > 0) continue;
@@ -154,24 +161,28 @@ int main(int argc, char **argv) {
         {.name = "traffic", .kind = SG_OPT_FLAG, .target = &traffic},
         {.name = "progress", .kind = SG_OPT_FLAG, .target = &loud},
     };
-    enum sg_status st = sg_cmd_options(argc, argv, "", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1, &help, &err);
+    enum sg_status st =
+        sg_cmd_options(argc, argv, "", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1, &help, &err);
     if (st == SG_OK) st = sg_comm_open(&comm, &err);
     if (st == SG_OK) {
         s.rank = sg_comm_rank(comm);
         o.overrides = set.items;
         o.n_overrides = set.n;
         o.quiet = !loud;
-        const struct sg_compute_maker maker = {.ctx = &s, .look = sim_look, .open = sim_open, .close = sim_close};
+        const struct sg_compute_maker maker = {
+            .ctx = &s, .look = sim_look, .open = sim_open, .close = sim_close};
         st = sg_grid_run(comm, &o, &maker, &sum, &err);
         if (s.rank == 0 && (st == SG_OK || st == SG_E_PARTIAL)) {
             char hex[SG_DIGEST_HEX];
             sg_digest_hex(sum.digest, hex);
-            printf("digest %s cells %lld failed %lld computed %lld%s\n", hex, (long long)sum.total, (long long)sum.failed,
-                   (long long)sum.computed, sum.already ? " already" : "");
+            printf("digest %s cells %lld failed %lld computed %lld%s\n", hex, (long long)sum.total,
+                   (long long)sum.failed, (long long)sum.computed, sum.already ? " already" : "");
         }
         int64_t messages, bytes;
         sg_comm_traffic(comm, &messages, &bytes);
-        if (traffic) printf("rank %d sent %lld messages, %lld bytes\n", (int)s.rank, (long long)messages, (long long)bytes);
+        if (traffic)
+            printf("rank %d sent %lld messages, %lld bytes\n", (int)s.rank, (long long)messages,
+                   (long long)bytes);
         if (s.rank != 0) err.text[0] = 0;
     }
     if (err.text[0]) fprintf(stderr, "sim_grid: %s\n", err.text);

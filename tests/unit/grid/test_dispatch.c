@@ -26,8 +26,8 @@ struct sim_rank {
     int64_t *cell_weight;
 };
 
-static double simulate(uint64_t seed, int64_t n_queries, int64_t n_models, int32_t n_ranks, int slots, bool give_back,
-                       int64_t shuffle, int64_t *max_lease_late) {
+static double simulate(uint64_t seed, int64_t n_queries, int64_t n_models, int32_t n_ranks, int slots,
+                       bool give_back, int64_t shuffle, int64_t *max_lease_late) {
     struct sg_order o;
     struct sg_dispatch d;
     struct sg_err err = {0};
@@ -115,7 +115,8 @@ static void every_cell_once(void **state) {
     for (uint64_t seed = 1; seed <= 40; seed++) {
         int32_t ranks = 1 + (int32_t)(sg_random64(seed, 0) % 7);
         int slots = 1 + (int)(sg_random64(seed, 1) % 9);
-        int64_t queries = 1 + (int64_t)(sg_random64(seed, 2) % 60), models = 1 + (int64_t)(sg_random64(seed, 3) % 9);
+        int64_t queries = 1 + (int64_t)(sg_random64(seed, 2) % 60),
+                models = 1 + (int64_t)(sg_random64(seed, 3) % 9);
         simulate(seed, queries, models, ranks, slots, seed % 2, seed % 3 ? -1 : (int64_t)seed, NULL);
     }
 }
@@ -220,9 +221,9 @@ static void all_done_gives_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_cell_once),           cmocka_unit_test(tail_is_short),
-        cmocka_unit_test(heavy_first),               cmocka_unit_test(shuffled_is_a_permutation),
-        cmocka_unit_test(shares),                    cmocka_unit_test(all_done_gives_nothing),
+        cmocka_unit_test(every_cell_once), cmocka_unit_test(tail_is_short),
+        cmocka_unit_test(heavy_first),     cmocka_unit_test(shuffled_is_a_permutation),
+        cmocka_unit_test(shares),          cmocka_unit_test(all_done_gives_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

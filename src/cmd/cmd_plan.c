@@ -1,0 +1,165 @@
+/* scope-grid plan JOB: what a run of the job computes and takes. Reads every input, tokenizes the prompts,
+ * loads no weights and writes nothing. */
+#include "cmd/cmd.h"
+#include "grid/rundir.h"
+#include "grid/station.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err);
+
+static const char usage[] =
+    "usage: scope-grid plan JOB [OPTIONS]\n\n"
+    "Reads all inputs of the job and says how many cells a run computes, how long their prompts are, how "
+    "many tokens\n"
+    "that makes and how much memory one rank takes. Computes nothing, loads no weights, writes no file.";
+
+struct plan_options {
+    const char *job, *device;
+    struct sg_opt_list set;
+    bool json;
+    char device_override[80];
+};
+
+static enum sg_status read_options(int argc, char **argv, struct plan_options *o, bool *help,
+                                   struct sg_err *err) {
+    const struct sg_opt opts[] = {
+        {.name = "set",
+         .kind = SG_OPT_LIST,
+         .target = &o->set,
+         .arg = "A.B=VALUE",
+         .help = "override a key of the job; may stand several times"},
+        {.name = "device",
+         .kind = SG_OPT_STR,
+         .target = &o->device,
+         .arg = "NAME",
+         .help = "what computes: cpu, ref, ... (default: the job's engine.device)"},
+        {.name = "json", .kind = SG_OPT_FLAG, .target = &o->json, .help = "print one JSON object"},
+    };
+    enum sg_status st =
+        sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->job, 1, 1, help, err);
+    if (st != SG_OK || *help || !o->device) return st;
+    if (strlen(o->device) > 64)
+        return sg_fail(err, SG_E_USAGE, "plan: --device %s: no such device", o->device);
+    snprintf(o->device_override, sizeof o->device_override, "engine.device=%s", o->device);
+    SG_TRY(SG_GROW(&o->set.items, &o->set.cap, o->set.n + 1, "options", err));
+    o->set.items[o->set.n++] = o->device_override;
+out:
+    return st;
+}
+
+struct report {
+    const struct sg_plan *plan;
+    const struct sg_compute_facts *facts;
+    struct sg_station_estimate e;
+};
+
+/* Of the whole grid, from the prompts that were looked at. */
+static double all_prompt_tokens(const struct report *r) {
+    return r->e.mean * (double)r->plan->n_cells;
+}
+static double most_new_tokens(const struct report *r) {
+    const struct sg_job *j = &r->plan->job;
+    return (double)r->plan->n_cells * (double)j->sampling.samples * (double)j->sampling.max_new_tokens;
+}
+
+static enum sg_status print_json(const struct report *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan *p = r->plan;
+    const struct sg_engine_memory *m = &r->e.memory;
+    struct sg_buf b = {0};
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(p->fingerprint, hex);
+    SG_TRY(sg_buf_str(&b, "{\"name\": ", err));
+    SG_TRY(sg_json_quote(&b, p->job.name, strlen(p->job.name), err));
+    SG_TRY(sg_buf_printf(&b, err,
+                         ", \"fingerprint\": \"%s\", \"cells\": %lld, \"queries\": %lld, \"models\": %lld, "
+                         "\"anchors\": %lld, \"samples\": %lld",
+                         hex, (long long)p->n_cells, (long long)p->n_queries, (long long)p->n_models,
+                         (long long)p->n_anchors, (long long)p->job.sampling.samples));
+    SG_TRY(
+        sg_buf_printf(&b, err,
+                      ", \"prompts\": {\"looked_at\": %lld, \"min\": %d, \"median\": %.1f, \"mean\": %.2f, "
+                      "\"max\": %d, \"over_context\": %lld}, \"max_context\": %d",
+                      (long long)r->e.cells_looked_at, (int)r->e.shortest, r->e.median, r->e.mean,
+                      (int)r->e.longest, (long long)r->e.too_long, (int)r->e.max_context));
+    SG_TRY(sg_buf_printf(&b, err, ", \"tokens\": {\"prefill\": %.0f, \"new_at_most\": %.0f}",
+                         all_prompt_tokens(r), most_new_tokens(r)));
+    SG_TRY(sg_buf_printf(&b, err,
+                         ", \"memory\": {\"weights\": %lld, \"kv_cache\": %lld, \"workspace\": %lld, "
+                         "\"total\": %lld, \"kv_pages\": %d}, \"device\": ",
+                         (long long)m->weight_bytes, (long long)m->kv_bytes, (long long)m->workspace_bytes,
+                         (long long)(m->weight_bytes + m->kv_bytes + m->workspace_bytes), (int)m->pages));
+    SG_TRY(sg_json_quote(&b, r->facts->device, strlen(r->facts->device), err));
+    SG_TRY(sg_buf_str(&b, ", \"output\": ", err));
+    SG_TRY(sg_json_quote(&b, p->job.output.dir, strlen(p->job.output.dir), err));
+    SG_TRY(sg_buf_str(&b, "}\n", err));
+    fwrite(b.data, 1, b.len, stdout);
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+static double mib(int64_t bytes) {
+    return (double)bytes / (1 << 20);
+}
+
+static void print_text(const struct report *r) {
+    const struct sg_plan *p = r->plan;
+    const struct sg_engine_memory *m = &r->e.memory;
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(p->fingerprint, hex);
+    printf(
+        "%s: %lld cells = %lld queries x %lld models, %lld samples each, %lld of %lld anchors in a prompt\n",
+        p->job.name, (long long)p->n_cells, (long long)p->n_queries, (long long)p->n_models,
+        (long long)p->job.sampling.samples, (long long)p->job.prompt.anchors, (long long)p->n_anchors);
+    printf("  prompts    %d to %d tokens, mean %.1f, median %.1f%s\n", (int)r->e.shortest, (int)r->e.longest,
+           r->e.mean, r->e.median, r->e.cells_looked_at < p->n_cells ? " (of an even sample)" : "");
+    if (r->e.too_long)
+        printf("  too long   %lld of %lld prompts leave no room for %lld new tokens in %d: these cells will "
+               "fail\n",
+               (long long)r->e.too_long, (long long)r->e.cells_looked_at,
+               (long long)p->job.sampling.max_new_tokens, (int)r->e.max_context);
+    printf("  tokens     %.0f to prefill; %.0f new at most (%lld a sample)\n", all_prompt_tokens(r),
+           most_new_tokens(r), (long long)p->job.sampling.max_new_tokens);
+    printf("  memory     %.1f MiB a rank: weights %.1f, KV cache %.1f (%d pages), workspace %.1f\n",
+           mib(m->weight_bytes + m->kv_bytes + m->workspace_bytes), mib(m->weight_bytes), mib(m->kv_bytes),
+           (int)m->pages, mib(m->workspace_bytes));
+    printf("  device     %s\n", r->facts->device);
+    printf("  output     %s\n", p->job.output.dir);
+    printf("  fingerprint %s\n", hex);
+}
+
+enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
+    struct plan_options o = {0};
+    struct sg_job job = {0};
+    struct sg_plan plan = {0};
+    struct sg_station *station = NULL;
+    struct sg_compute_facts facts = {0};
+    bool help = false;
+    enum sg_status st = read_options(argc, argv, &o, &help, err);
+    if (st != SG_OK || help) goto out;
+    SG_TRY(sg_job_read(o.job, o.set.items, o.set.n, &job, err));
+    SG_TRY(sg_station_new(&station, err));
+    const struct sg_compute_maker maker = sg_station_maker(station);
+    SG_TRY(maker.look(maker.ctx, &job, 0, &facts, err));
+    struct sg_plan_inputs in = {.model_digest = facts.model, .numerics = facts.numerics};
+    if (job.prompt.similarity.method == SG_SIM_EMBEDDING) SG_TRY(maker.embed_open(maker.ctx, &job, &in, err));
+    st = sg_plan_build(&job, &in, &plan, err);
+    maker.embed_close(maker.ctx);
+    if (st != SG_OK) goto out;
+    struct report r = {.plan = &plan, .facts = &facts};
+    SG_TRY(sg_station_estimate(station, &plan, &r.e, err));
+    if (o.json)
+        st = print_json(&r, err);
+    else
+        print_text(&r);
+out:
+    sg_station_free(station);
+    sg_plan_free(&plan);
+    sg_job_free(&job);
+    free(o.set.items);
+    return st;
+}
