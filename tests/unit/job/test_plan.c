@@ -81,6 +81,17 @@ static void a_missing_outcome_is_an_error_naming_both(void **state) {
     assert_anchors(&p, 1, want); /* this one has not, and takes the next */
     sg_plan_free(&p);
 
+    /* what is ranked but not shown may be missing, even beside one that is shown and missing */
+    const char *third_line = edited("{\"id\": \"XX\", \"model_name\": \"lab/cheap\"", "XX", third);
+    const char *text = edited(WORLD_OUTCOMES, line, "{\"id\": \"zz\", \"model_name\": \"lab/dear\"");
+    assert_string_not_equal(third, "a2");
+    assert_string_not_equal(third, "a0");
+    if (!strcmp(third, "a3")) third_line = "{\"id\": \"a3\", \"model_name\": \"Cheap\"";
+    tmp_put("outcomes.jsonl", edited(text, third_line, "{\"id\": \"zz\", \"model_name\": \"lab/cheap\""));
+    world_plan_fails(
+        "outcomes.jsonl: no outcome of model \"lab/dear\" on anchor \"a2\", which query \"q0\" shows; add "
+        "it, or set prompt.missing to \"next\"");
+
     /* an anchor that no query shows may lack what it likes */
     static const char *const one[] = {"prompt.anchors=1"};
     tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "{\"id\": \"a0\", \"model_name\": \"lab/dear\"",

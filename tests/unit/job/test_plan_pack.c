@@ -145,7 +145,7 @@ static void a_cut_at_every_offset_is_an_error(void **state) {
  * nothing out of bounds is read. */
 static void changed_bytes_never_crash(void **state) {
     (void)state;
-    static const unsigned char flips[] = {0x01, 0x80, 0xFF, 0x20};
+    static const unsigned char flips[] = {0x01, 0x04, 0x80, 0xFF, 0x20};
     struct sg_buf b = {0};
     int accepted = 0, refused = 0;
     pack_world(&b);
@@ -162,6 +162,8 @@ static void changed_bytes_never_crash(void **state) {
                 struct sg_cell_anchor a[4];
                 int32_t n;
                 double v[4];
+                for (int64_t r = 0; r < q.n_queries * q.top_k; r++)
+                    assert_true(q.ranked[r].anchor >= -1 && q.ranked[r].anchor < q.n_anchors);
                 for (int64_t c = 0; c < q.n_cells; c++) {
                     sg_plan_cell_anchors(&q, c, a, 4, &n);
                     sg_plan_cell_baselines(&q, c, &v[0], &v[1], &v[2], &v[3]);
