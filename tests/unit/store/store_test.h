@@ -73,6 +73,18 @@ static inline void remove_tree(const char *path) {
     remove(path);
 }
 
+/* A test whose *state is the path of a directory of its own. */
+static inline int dir_setup(void **state) {
+    *state = fresh_dir();
+    return 0;
+}
+static inline int dir_teardown(void **state) {
+    remove_tree(*state);
+    free(*state);
+    return 0;
+}
+#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, dir_setup, dir_teardown)
+
 /* How many names in dir end in `suffix`; the last one's path goes to found[1024] (may be NULL). */
 static inline int count_names(const char *dir, const char *suffix, char *found) {
     DIR *d = opendir(dir);

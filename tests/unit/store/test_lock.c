@@ -9,16 +9,6 @@
 #include <time.h>
 #include <utime.h>
 
-static int setup(void **state) {
-    *state = fresh_dir();
-    return 0;
-}
-static int teardown(void **state) {
-    remove_tree(*state);
-    free(*state);
-    return 0;
-}
-
 static bool has_lock(const char *dir) {
     char path[1024];
     path_to(path, "%s/lock", dir);
@@ -265,8 +255,6 @@ static void one_of_many(void **state) {
         assert_int_equal(won, 1);
     }
 }
-
-#define IN_DIR(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

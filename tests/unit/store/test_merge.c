@@ -9,16 +9,6 @@
 
 enum { Q = 7, M = TEST_MODELS, CELLS = Q * M };
 
-static int setup(void **state) {
-    *state = fresh_dir();
-    return 0;
-}
-static int teardown(void **state) {
-    remove_tree(*state);
-    free(*state);
-    return 0;
-}
-
 /* As sg_results_from_plan would make it. Cell 1: measured prompt tokens; cell 2: truth without them. */
 static void prefill(struct sg_results *r) {
     static char *const ids[] = {"a", "b", "c", "d", "e", "f", "g"};
@@ -244,8 +234,6 @@ static void foreign_runs_are_refused(void **state) {
     CHECK_FAILS(SG_E_MISMATCH, "another output.dir", sg_merge(*state, other, true, &r, NULL, err));
     sg_results_free(&r);
 }
-
-#define IN_DIR(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -13,16 +13,6 @@
 
 enum { Q = 5, M = TEST_MODELS, S = TEST_SAMPLES, CELLS = Q * M };
 
-static int setup(void **state) {
-    *state = fresh_dir();
-    return 0;
-}
-static int teardown(void **state) {
-    remove_tree(*state);
-    free(*state);
-    return 0;
-}
-
 static char *keep(struct sg_results *r, const char *s) {
     char *out = NULL;
     CHECK_OK(sg_arena_dup(&r->strings, s, strlen(s), &out, err));
@@ -590,8 +580,6 @@ static void runtime_and_failures(void **state) {
     sg_results_free(&a);
     sg_results_free(&b);
 }
-
-#define IN_DIR(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 /* --sample PATH: the file that check_xarray.py opens. */
 static int write_sample(const char *path) {

@@ -14,16 +14,6 @@
 #include <time.h>
 #include <utime.h>
 
-static int setup(void **state) {
-    *state = fresh_dir();
-    return 0;
-}
-static int teardown(void **state) {
-    remove_tree(*state);
-    free(*state);
-    return 0;
-}
-
 static enum sg_status write_cells(const char *dir, int32_t rank, const int64_t *cells, int n,
                                   struct sg_err *err) {
     struct sg_segment_writer *w = NULL;
@@ -399,8 +389,6 @@ static void readers_errors_pass_through(void **state) {
     CHECK_OK(write_cells(*state, 0, cells, 2, err));
     CHECK_FAILS(SG_E_STOPPED, "enough", sg_segments_read(*state, TEST_RUN, 9, stop, NULL, err));
 }
-
-#define IN_DIR(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 /* --tmpfs: a real full disk; needs the right to mount, so it is a test of its own that may say SKIP. */
 static int on_tmpfs(void) {
