@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# kills.sh [KILLS] [SEED]: a run whose ranks are killed with -9 at random moments (one of them, or all) and started
+# again loses nothing that was in a closed segment, computes no cell twice, and ends with the same digest.
+. "$(dirname "$0")/lib.sh"
+kills=${1:-20}
+RANDOM=${2:-1}
+job="$SRC/jobs/demo/job.json"
+sim=("$BIN/tests/sim_grid" "$job")
+want=$(digest_of "$("${sim[@]}" --set output.dir="$work/whole" 2>&1)")
+run=(--set output.dir="$work/run" --step-us 20000 --slots 4 --segment-seconds 0.08)
+cells() { "$BIN/tests/list_cells" "$work/run" | sort; }
+
+killed=0 lost=0 grown=0
+: >"$work/before"
+for i in $(seq "$kills"); do
+  ranks 3 "${sim[@]}" "${run[@]}" --shuffle-leases "$i" >"$work/out" 2>&1 &
+  pid=$!
+  sleep "0.$((RANDOM % 500 + 300))"
+  children=$(pgrep -P "$pid" -f sim_grid)
+  if [ $((RANDOM % 3)) = 0 ]; then
+    kill -9 $children 2>/dev/null && killed=$((killed + 1)) # all at once
+  else
+    victim=$(shuf -n 1 --random-source=<(yes "$RANDOM") <<<"$children")
+    [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null && killed=$((killed + 1)) # mpirun ends the others
+  fi
+  wait "$pid"
+  [ -d "$work/run/segments" ] || continue
+  if ! cells >"$work/after" 2>"$work/why"; then
+    fail "after kill $i: $(cat "$work/why")"
+    break
+  fi
+  lost=$((lost + $(comm -23 "$work/before" "$work/after" | wc -l)))
+  grown=$((grown + $(comm -13 "$work/before" "$work/after" | wc -l)))
+  cp "$work/after" "$work/before"
+  [ -e "$work/run/DONE" ] && break
+done
+[ "$killed" -ge $((kills * 3 / 4)) ] || [ -e "$work/run/DONE" ] || fail "only $killed of $kills kills hit"
+[ "$grown" -gt 50 ] || fail "only $grown cells survived the kills: the test shows little"
+same "cells lost from closed segments" "$lost" 0
+out=$(ranks 3 "${sim[@]}" --set output.dir="$work/run" 2>&1)
+same "digest after $killed kills" "$(digest_of "$out")" "$want"
+same "cells computed twice" "$(cells | uniq -d | wc -l)" 0
+same "cells in segments" "$(cells | wc -l)" 512
+same "unfinished segments left behind" "$(find "$work/run/segments" -name '*.open*' | wc -l)" 0
+echo "$killed kills, $grown cells survived them"
+finish

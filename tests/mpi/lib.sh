@@ -1,0 +1,27 @@
+# Shared by the scripts of tests/mpi and tests/e2e: a scratch folder, ranks, and checks that say what failed.
+# usage: . lib.sh; the environment names the programs (BIN = build folder, SRC = source folder).
+set -uo pipefail
+: "${BIN:?}" "${SRC:?}"
+work=$(mktemp -d "${TMPDIR:-/tmp}/sg-test.XXXXXX")
+mounted=
+cleanup() { [ -n "$mounted" ] && umount "$mounted"; rm -rf "$work"; }
+trap cleanup EXIT
+failures=0
+
+# Open MPI refuses to start as root unless told twice; containers usually are root.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# ranks N program args...: -q silences mpirun's own account of how ranks ended
+ranks() { local n=$1; shift; mpirun -q -n "$n" --oversubscribe --bind-to none "$@"; }
+
+fail() { echo "FAILED: $*" >&2; failures=$((failures + 1)); }
+same() { [ "$2" = "$3" ] || fail "$1: expected '$3', got '$2'"; }
+# has WHAT TEXT PATTERN: an extended regular expression somewhere in the text
+has() { grep -Eq -- "$3" <<<"$2" || fail "$1: no /$3/ in: $2"; }
+lacks() { ! grep -Eq -- "$3" <<<"$2" || fail "$1: /$3/ in: $2"; }
+one_line() { [ "$(grep -c . <<<"$2")" = 1 ] || fail "$1: not one line: $2"; }
+digest_of() { grep -Eo 'digest [0-9a-f]{32}' <<<"$1" | cut -d' ' -f2; }
+finish() {
+  [ "$failures" = 0 ] || { echo "$failures checks failed" >&2; exit 1; }
+  echo "all checks passed"
+  exit 0
+}
