@@ -3,10 +3,12 @@
 #include "cell/estimate.h"
 #include "store/results_writer.h"
 #include "store/segment_set.h"
+#include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Where a cell lies: file -1 when nowhere. */
 struct place {
@@ -136,6 +138,16 @@ static enum sg_status check_cell(const struct sg_results *r, int64_t i, const st
                    path, i, c->query, c->model, c->n_samples, i / r->n_models, i % r->n_models, r->n_samples);
 }
 
+/* What a merge that was killed has left; the caller's lock says that no other is at work. */
+static void remove_unfinished(const char *run_dir) {
+    static const char prefix[] = "results.h5.tmp.";
+    DIR *d = opendir(run_dir);
+    if (!d) return;
+    for (const struct dirent *e; (e = readdir(d));)
+        if (!strncmp(e->d_name, prefix, sizeof prefix - 1)) (void)unlinkat(dirfd(d), e->d_name, 0);
+    closedir(d);
+}
+
 enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool texts, struct sg_results *r,
                         struct sg_merge_stats *stats, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -152,6 +164,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
     for (int64_t i = 0; i < n_cells; i++) place[i].file = -1;
     SG_TRY(find_cells(&set, place, rooms, err));
 
+    remove_unfinished(run_dir);
     SG_TRY(sg_path_join(run_dir, "results.h5", &path, err));
     SG_TRY(sg_results_writer_open(path, n_cells, r->n_samples, texts, &w, err));
     r->n_failures = 0;

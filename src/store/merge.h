@@ -27,7 +27,8 @@ enum sg_status sg_results_from_plan(const struct sg_plan *plan, struct sg_result
  *
  * A cell in several segments is taken from the first in order of file names that did not fail; copies must
  * agree (SG_E_CORRUPT names both files). Other errors as sg_segments_scan and sg_results_write. On failure an
- * existing results.h5 is untouched and no partial one is left. */
+ * existing results.h5 is untouched and no partial one is left; what an earlier merge left when it was killed
+ * is removed. The caller holds the directory's lock (lock.h). */
 enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool texts, struct sg_results *r,
                         struct sg_merge_stats *stats, struct sg_err *err);
 

@@ -134,6 +134,17 @@ static void values_arrive(void **state) {
     sg_results_free(&b);
 }
 
+static void leftovers_of_a_killed_merge_go(void **state) {
+    char left[1024], other[1024];
+    path_to(left, "%s/results.h5.tmp.12345", (char *)*state);
+    path_to(other, "%s/results.h5.mine", (char *)*state);
+    write_file(left, "x", 1);
+    write_file(other, "x", 1);
+    (void)merged(*state, true, NULL);
+    assert_int_not_equal(access(left, F_OK), 0);
+    assert_int_equal(access(other, F_OK), 0);
+}
+
 static void nothing_computed_is_a_file_too(void **state) {
     struct sg_merge_stats s = {0};
     (void)merged(*state, true, &s);
@@ -237,9 +248,13 @@ static void foreign_runs_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        IN_DIR(any_partition_one_digest),       IN_DIR(values_arrive),
-        IN_DIR(nothing_computed_is_a_file_too), IN_DIR(copies_must_agree),
-        IN_DIR(success_beats_failure),          IN_DIR(cells_that_do_not_fit_the_plan),
+        IN_DIR(any_partition_one_digest),
+        IN_DIR(values_arrive),
+        IN_DIR(leftovers_of_a_killed_merge_go),
+        IN_DIR(nothing_computed_is_a_file_too),
+        IN_DIR(copies_must_agree),
+        IN_DIR(success_beats_failure),
+        IN_DIR(cells_that_do_not_fit_the_plan),
         IN_DIR(foreign_runs_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
