@@ -1,0 +1,210 @@
+/* The engine on the emulated cuda backend: every sample's tokens and p_yes are the same bits for any
+ * max_batch_tokens, a pool so small that groups start over, any order, alone, with streams that run late and
+ * copies that land at other moments. A random checkpoint with heads of 128, prompts longer than a split of
+ * decode attention among others; no outside data. */
+#include "engine/internal.h"
+#include "model/qwen3.h"
+#include "tests/cuda/emu/control.h"
+#include "unit/model/tiny.h"
+
+enum { GROUPS = 5, MAX_SAMPLES = 5, MAX_NEW = 20, CONTEXT = 640 };
+static const int32_t prompt_len[GROUPS] = {1, 16, 77, 40, 530}, n_samples[GROUPS] = {5, 1, 3, 2, 4};
+
+struct outcome {
+    int32_t n, tokens[MAX_NEW];
+    float p_yes[MAX_NEW];
+};
+struct run {
+    struct outcome out[GROUPS][MAX_SAMPLES];
+    int32_t done;
+    struct sg_engine_stats stats;
+};
+struct setup {
+    int32_t batch_tokens, pages, stride; /* stride: the order in which groups are handed in */
+    bool alone, hopeful;                 /* hopeful: the schedule is told that answers are short */
+    int lazy;
+    uint64_t seed;
+};
+static char dir[64];
+
+static void on_done(void *ctx, const struct sg_group_result *g) {
+    struct run *r = ctx;
+    if (g->status != SG_OK) fail_msg("%s", g->err.text);
+    r->done++;
+    for (int32_t k = 0; k < g->n_samples; k++) {
+        struct outcome *o = &r->out[g->tag][k];
+        o->n = g->samples[k].n_tokens;
+        memcpy(o->tokens, g->samples[k].tokens, (size_t)o->n * sizeof *o->tokens);
+        memcpy(o->p_yes, g->samples[k].p_yes, (size_t)o->n * sizeof *o->p_yes);
+    }
+}
+
+static void submit(struct sg_engine *e, int32_t g, int32_t vocab) {
+    int32_t prompt[CONTEXT];
+    uint64_t keys[MAX_SAMPLES];
+    char name[16];
+    snprintf(name, sizeof name, "q%d", g);
+    for (int32_t i = 0; i < prompt_len[g]; i++)
+        prompt[i] = (int32_t)(sg_random64((uint64_t)g, (uint64_t)i) % (uint64_t)vocab);
+    for (int32_t k = 0; k < n_samples[g]; k++) keys[k] = sg_sample_key(5, name, "m", k);
+    TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, prompt_len[g], keys, n_samples[g], err));
+}
+
+static void drain(struct sg_engine *e, bool hopeful) {
+    for (bool busy = true; busy;) {
+        if (hopeful) e->sched.usual = 1;
+        TINY_OK(sg_engine_step(e, &busy, err));
+    }
+}
+
+static void run_with(struct run *r, const struct setup *s) {
+    static const int32_t yes[] = {10, 11}, no[] = {20};
+    struct sg_dev *dev = NULL;
+    struct sg_model *model = NULL;
+    struct sg_engine *e = NULL;
+    const struct sg_dev_options opt = {.backend = "cuda"};
+    const struct sg_engine_hooks hooks = {.ctx = r, .on_done = on_done};
+    memset(r, 0, sizeof *r);
+    sg_emu_set_lazy(s->lazy);
+    sg_emu_set_seed(s->seed);
+    TINY_OK(sg_dev_open(&opt, &dev, err));
+    TINY_OK(sg_model_open(dev, dir, CONTEXT, &model, err));
+    const struct sg_config *c = sg_model_config(model);
+    const struct sg_engine_options eng = {
+        .max_batch_tokens = s->batch_tokens,
+        .kv_cache_bytes = s->pages * (int64_t)sg_kv_page_bytes(dev, c->layers, c->kv_heads, c->head_dim),
+        .max_context = CONTEXT,
+        .max_samples = MAX_SAMPLES,
+        .sampling = {.temperature = 1.2, .top_p = 0.95, .top_k = 20, .max_new_tokens = MAX_NEW},
+        .yes_ids = yes,
+        .no_ids = no,
+        .n_yes = 2,
+        .n_no = 1};
+    TINY_OK(sg_engine_open(dev, model, &eng, &hooks, &e, err));
+    for (int32_t i = 0, g = 0; i < GROUPS; i++, g = (g + s->stride) % GROUPS) {
+        submit(e, g, c->vocab);
+        if (s->alone) drain(e, false);
+    }
+    drain(e, s->hopeful);
+    assert_int_equal(r->done, GROUPS);
+    sg_engine_stats(e, &r->stats);
+    sg_engine_close(e);
+    sg_model_close(model);
+    sg_dev_close(dev);
+}
+
+static void test_invariance(void **state) {
+    (void)state;
+    static struct run base, other;
+    struct tiny tiny = TINY_DEFAULTS;
+    tiny.head_dim = 128;
+    tiny.q_heads = 3; /* an odd ratio */
+    tiny.kv_heads = 1;
+    tiny_dir(dir);
+    tiny_checkpoint(dir, &tiny);
+    const struct setup wide = {.batch_tokens = 1024, .pages = 200, .stride = 1, .seed = 1};
+    run_with(&base, &wide);
+    int32_t distinct = 0;
+    for (int32_t g = 0; g < GROUPS; g++)
+        for (int32_t k = 0; k < n_samples[g]; k++) {
+            const struct outcome *o = &base.out[g][k];
+            distinct += k > 0 && memcmp(o->tokens, base.out[g][0].tokens, sizeof o->tokens) != 0;
+            assert_true(o->n >= 1);
+            for (int32_t i = 0; i < o->n; i++) assert_true(o->p_yes[i] > 0 && o->p_yes[i] < 1);
+        }
+    assert_true(distinct > 3); /* the comparison is about something */
+    static const struct {
+        const char *name;
+        struct setup s;
+    } others[] = {
+        {"batches of 16", {.batch_tokens = 16, .pages = 200, .stride = 2, .seed = 2}},
+        {"batches of 100, late streams",
+         {.batch_tokens = 100, .pages = 200, .stride = 3, .lazy = 1, .seed = 3}},
+        {"a small pool", {.batch_tokens = 256, .pages = 46, .stride = 4, .hopeful = true, .seed = 4}},
+        {"nobody beside", {.batch_tokens = 1024, .pages = 200, .stride = 1, .alone = true, .seed = 5}},
+    };
+    int64_t restarts = 0;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        run_with(&other, &others[i].s);
+        restarts += other.stats.restarts;
+        if (memcmp(base.out, other.out, sizeof base.out)) fail_msg("results differ with %s", others[i].name);
+    }
+    assert_true(restarts > 0);
+    tiny_remove(dir);
+}
+
+/* Float32 and float16 checkpoints are rounded to bf16 as they are loaded; heads over 128 are refused by name.
+ */
+static void test_checkpoints(void **state) {
+    (void)state;
+    struct sg_dev *dev = NULL;
+    const struct sg_dev_options opt = {.backend = "cuda"};
+    TINY_OK(sg_dev_open(&opt, &dev, err));
+    assert_int_equal(sg_dev_info(dev)->act, SG_BF16);
+    assert_false(sg_dev_info(dev)->host_memory);
+    struct sg_weight *w = NULL;
+    const float f32[8] = {1, -2.5f, 1.00390625f, 3.0e38f, 1e-37f, 0.1f, 255, 0};
+    const uint16_t f16[8] = {0x3c00, 0xc100, 0x0001, 0x7bff, 0x8000, 0x2e66, 0x5bf8, 0};
+    const float expect32[8] = {1, -2.5f, 1, 2.9997e38f, 1e-37f, 0.10009765625f, 255, 0};
+    const float expect16[8] = {1, -2.5f, 0x1p-24f, 65536, -0.0f, 0.10009765625f, 255, 0};
+    for (int t = 0; t < 2; t++) {
+        const struct sg_weight_part part = {t ? (const void *)f16 : f32, t ? SG_F16 : SG_F32, 1};
+        TINY_OK(sg_weight_new(dev, &part, 1, 8, SG_USE_EMBED, &w, err));
+        const struct sg_limits lim = {.max_rows = 1,
+                                      .max_decode_rows = 1,
+                                      .max_logit_rows = 1,
+                                      .max_draws = 1,
+                                      .max_context = 16,
+                                      .q_heads = 1,
+                                      .kv_heads = 1,
+                                      .head_dim = 8,
+                                      .hidden = 8,
+                                      .intermediate = 8,
+                                      .vocab = 8};
+        TINY_OK(sg_dev_reserve(dev, &lim, err));
+        void *ids, *out;
+        const int32_t zero = 0;
+        uint16_t got[8];
+        TINY_OK(sg_dev_alloc(dev, 4, "ids", &ids, err));
+        TINY_OK(sg_dev_alloc(dev, 16, "row", &out, err));
+        TINY_OK(sg_dev_upload(dev, ids, &zero, 4, err));
+        TINY_OK(sg_op_embed(dev, w, ids, 1, out, err));
+        TINY_OK(sg_dev_download(dev, got, out, sizeof got, err));
+        for (int i = 0; i < 8; i++) {
+            const uint32_t bits = (uint32_t)got[i] << 16;
+            float x;
+            memcpy(&x, &bits, 4);
+            const float want = t ? expect16[i] : expect32[i];
+            if (!(x >= want - 0x1p-8f * (want < 0 ? -want : want) &&
+                  x <= want + 0x1p-8f * (want < 0 ? -want : want)))
+                fail_msg("element %d of %s: %g, expected %g", i, t ? "F16" : "F32", (double)x, (double)want);
+        }
+        sg_weight_free(dev, w);
+    }
+    struct sg_kv *kv = NULL;
+    struct sg_err err = {0};
+    assert_int_equal(sg_kv_new(dev, 1, 1, 1, 136, &kv, &err), SG_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "head_dim 136"));
+    sg_dev_close(dev);
+    const struct sg_dev_options far = {.backend = "cuda", .device = 99};
+    assert_int_equal(sg_dev_open(&far, &dev, &err), SG_E_DEVICE);
+    assert_non_null(strstr(err.text, "device 99"));
+}
+
+/* Rates are measured and every stage that ran has a time. */
+static void test_stats(void **state) {
+    (void)state;
+    struct sg_dev *dev = NULL;
+    double flops = 0, bytes = 0;
+    const struct sg_dev_options opt = {.backend = "cuda"};
+    TINY_OK(sg_dev_open(&opt, &dev, err));
+    TINY_OK(sg_dev_measure(dev, &flops, &bytes, err));
+    assert_true(flops > 0 && bytes > 0);
+    sg_dev_close(dev);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_invariance), cmocka_unit_test(test_checkpoints),
+                                       cmocka_unit_test(test_stats)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
