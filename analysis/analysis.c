@@ -284,6 +284,7 @@ static enum sg_status make_grid(struct sg_analysis *a, struct sg_err *err) {
         if (g && a->grid[g] < a->grid[g - 1]) a->grid[g] = a->grid[g - 1];
     }
     a->grid[0] = n > 1 ? low : high;
+    if (a->opt.grid) memcpy(a->grid, a->opt.grid, sizeof *a->grid * (size_t)n);
 out:
     return st;
 }

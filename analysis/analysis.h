@@ -17,7 +17,8 @@ struct sg_analysis_options {
     int64_t reps;   /* bootstrap replicates; 0: no bands */
     uint64_t seed;  /* of the bootstrap and the cross-fit's halves */
     int32_t threads;
-    int32_t n_grid; /* budgets of the common grid */
+    int32_t n_grid;     /* budgets of the common grid */
+    const double *grid; /* NULL: made from the costs; else these [n_grid], rising */
 };
 
 /* One list makes the curves, their names and what they mean. */

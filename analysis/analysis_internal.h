@@ -15,6 +15,11 @@ double sg__single_cost(const struct sg_analysis *a, int32_t k);
 void sg__ask_values(const struct sg_analysis *a, const struct sg_ask *k, double *p, double *c, double *tp,
                     double *tc);
 
+/* AIQ (paper) of a curve and, into rep[reps] (the caller's, may be NULL), of each of its replicates. c_max is
+ * `cost_high`. */
+enum sg_status sg__analysis_aiq(const struct sg_analysis *a, enum sg_curve_id id, double cost_high,
+                                double *value, double *rep, struct sg_err *err);
+
 /* Parts of the run. An impossible budget or target is SG_E_INPUT. */
 enum sg_status sg__analysis_asks(struct sg_analysis *a, struct sg_err *err);
 enum sg_status sg__analysis_shares(struct sg_analysis *a, struct sg_err *err);

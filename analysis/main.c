@@ -1,5 +1,6 @@
 /* scope-frontier - what a results file says about cost and accuracy. */
 #include "analysis.h"
+#include "compare.h"
 #include "output.h"
 #include "plots.h"
 #include "route_reference.h"
@@ -60,19 +61,48 @@ out:
     return st;
 }
 
-static enum sg_status analyse(const struct args *a, const char *file, const char *dir, struct sg_err *err) {
+/* A file as the options want to see it. */
+static enum sg_status open_file(const struct args *a, const char *file, unsigned parts, struct sg_results *r,
+                                struct sg_view *v, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view_spec spec = {
+        .pool = a->pool, .queries = a->queries.items, .n_queries = a->queries.n, .prices = a->prices};
+    SG_TRY(sg_results_read(file, parts, r, err));
+    SG_TRY(sg_view_open(r, file, &spec, v, err));
+out:
+    return st;
+}
+
+static enum sg_status compare(const struct args *a, const struct sg_analysis_options *opt, const char *dir,
+                              struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_results r[MAX_FILES] = {{0}};
+    struct sg_view v[MAX_FILES] = {{0}};
+    struct sg_comparison c = {0};
+    int32_t n = 0;
+    for (; n < MAX_FILES && a->files[n]; n++)
+        SG_TRY(open_file(a, a->files[n], SG_RESULTS_CELLS, &r[n], &v[n], err));
+    SG_TRY(sg_compare(v, n, opt, &c, err));
+    SG_TRY(sg_comparison_csv(&c, dir, err));
+    sg_comparison_table(&c, stdout);
+out:
+    sg_comparison_free(&c);
+    for (int32_t i = 0; i < MAX_FILES; i++) {
+        sg_view_free(&v[i]);
+        sg_results_free(&r[i]);
+    }
+    return st;
+}
+
+static enum sg_status analyse(const struct args *a, const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results r = {0};
     struct sg_view v = {0};
     struct sg_analysis x = {0};
     double *budgets = NULL, *targets = NULL, *lambdas = NULL;
-    const struct sg_view_spec spec = {
-        .pool = a->pool, .queries = a->queries.items, .n_queries = a->queries.n, .prices = a->prices};
     SG_TRY(numbers(&a->budgets, "budget", 0, 1e9, &budgets, err));
     SG_TRY(numbers(&a->targets, "target-accuracy", 0, 1, &targets, err));
     SG_TRY(numbers(&a->lambdas, "lambda", 0, 1e15, &lambdas, err));
-    SG_TRY(sg_results_read(file, SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, err));
-    SG_TRY(sg_view_open(&r, file, &spec, &v, err));
     const struct sg_analysis_options opt = {.budgets = budgets,
                                             .n_budgets = a->budgets.n,
                                             .targets = targets,
@@ -84,11 +114,13 @@ static enum sg_status analyse(const struct args *a, const char *file, const char
                                             .seed = (uint64_t)a->seed,
                                             .threads = (int32_t)a->threads,
                                             .n_grid = 101};
+    SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, &v, err));
     SG_TRY(sg_analysis_run(&v, &opt, &x, err));
     SG_TRY(sg_dir_make(dir, err));
     SG_TRY(sg_output_csv(&x, dir, err));
     SG_TRY(sg_output_h5(&x, dir, err));
     sg_output_table(&x, stdout);
+    if (a->files[1]) SG_TRY(compare(a, &opt, dir, err));
     printf("\nWritten to %s: frontier.h5, CSV files\n", dir);
     fflush(stdout);
     if (!a->no_plots) sg_plots_draw(dir, stdout);
@@ -139,7 +171,7 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         SG_TRY(sg_path_join(".", a.dir, &dir, err));
     else
         SG_TRY(sg_path_dir(a.files[0], &dir, err));
-    SG_TRY(analyse(&a, a.files[0], dir, err));
+    SG_TRY(analyse(&a, dir, err));
 out:
     free(dir);
     free(a.queries.items);

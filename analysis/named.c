@@ -135,6 +135,24 @@ out:
     return st;
 }
 
+enum sg_status sg__analysis_aiq(const struct sg_analysis *a, enum sg_curve_id id, double cost_high,
+                                double *value, double *rep, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_curve *c = &a->curve[id];
+    struct basis b = {.a = a, .cost_high = cost_high};
+    SG_TRY(SG_NEW(&b.hull, a->opt.n_grid, "hull", err));
+    for (int64_t r = 0; rep && c->rep && r < a->opt.reps; r++) {
+        const int64_t at = r * a->opt.n_grid;
+        set_hull(&b, c->rep + at, c->rep_cost ? c->rep_cost + at : NULL);
+        rep[r] = aiq_paper(&b);
+    }
+    set_hull(&b, c->accuracy, c->cost);
+    *value = aiq_paper(&b);
+out:
+    free(b.hull);
+    return st;
+}
+
 /* RouteLLM's two-model setting on this pool: strong = best single model, weak = cheapest. */
 static enum sg_status two_models(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;

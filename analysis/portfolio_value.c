@@ -12,7 +12,8 @@ struct option {
     int32_t model;
 };
 
-/* Falling utility, of equals the first model first: Shell's sort (gaps of Ciura 2001), for lists of a pool's size. */
+/* Falling utility, of equals the first model first: Shell's sort (gaps of Ciura 2001), for lists of a pool's
+ * size. */
 static void sort_options(struct option *o, int32_t n) {
     static const int32_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
     for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)

@@ -421,6 +421,79 @@ out:
     return st;
 }
 
+/* *x[n][m] of the chosen rows and columns; replaces the array. */
+static enum sg_status select_cells(const struct sg_view *v, double **x, const int64_t *cols, int32_t m,
+                                   const int64_t *rows, int64_t n, struct sg_err *err) {
+    double *to = NULL;
+    if (!*x) return SG_OK;
+    enum sg_status st = SG_NEW(&to, n * m, "cells", err);
+    if (st != SG_OK) return st;
+    for (int64_t q = 0; q < n; q++)
+        for (int32_t k = 0; k < m; k++)
+            to[q * m + k] = (*x)[(rows ? rows[q] : q) * v->m + (cols ? cols[k] : k)];
+    free(*x);
+    *x = to;
+    return SG_OK;
+}
+
+enum sg_status sg_view_select(struct sg_view *v, const int64_t *cols, int32_t m, const int64_t *rows,
+                              int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t *row = NULL;
+    int32_t *col = NULL;
+    double *price[2] = {NULL, NULL};
+    uint8_t *scored = NULL;
+    SG_TRY(SG_NEW(&row, n, "queries", err));
+    SG_TRY(SG_NEW(&scored, n, "queries", err));
+    SG_TRY(SG_NEW(&col, m, "models", err));
+    SG_TRY(SG_NEW(&price[0], m, "prices", err));
+    SG_TRY(SG_NEW(&price[1], m, "prices", err));
+    double **cells[] = {&v->p, &v->c, &v->tp, &v->tc};
+    for (int i = 0; i < 4; i++) SG_TRY(select_cells(v, cells[i], cols, m, rows, n, err));
+    for (int64_t q = 0; q < n; q++) row[q] = v->row[rows ? rows[q] : q];
+    for (int32_t k = 0; k < m; k++) {
+        const int64_t from = cols ? cols[k] : k;
+        col[k] = v->col[from];
+        price[0][k] = v->price_input[from];
+        price[1][k] = v->price_output[from];
+    }
+    v->n_missing = v->n_scored = 0;
+    for (int64_t q = 0; q < n; q++) {
+        bool all_true = v->tp != NULL;
+        for (int64_t i = q * m; i < (q + 1) * m; i++) {
+            v->n_missing += isnan(v->p[i]) != 0;
+            all_true = all_true && (isnan(v->p[i]) || !isnan(v->tp[i]));
+        }
+        scored[q] = all_true;
+        v->n_scored += all_true;
+    }
+    free(v->row);
+    free(v->col);
+    free(v->price_input);
+    free(v->price_output);
+    free(v->scored);
+    free(v->category);
+    free((void *)v->category_name);
+    v->row = row;
+    v->col = col;
+    v->price_input = price[0];
+    v->price_output = price[1];
+    v->scored = scored;
+    v->category = NULL;
+    v->category_name = NULL;
+    v->n_categories = 0;
+    v->n = n;
+    v->m = m;
+    return set_categories(v, err);
+out:
+    free(row);
+    free(col);
+    free(price[0]);
+    free(price[1]);
+    free(scored);
+    return st;
+}
+
 void sg_view_free(struct sg_view *v) {
     if (!v) return;
     free(v->row);

@@ -46,6 +46,11 @@ enum sg_status sg_view_open(const struct sg_results *r, const char *path, const 
                             struct sg_view *out, struct sg_err *err);
 void sg_view_free(struct sg_view *v);
 
+/* Cuts the view down to the models cols[0..m) and the queries rows[0..n) of it, in that order; NULL keeps all
+ * as they are. Counts of what was left out before are not touched. */
+enum sg_status sg_view_select(struct sg_view *v, const int64_t *cols, int32_t m, const int64_t *rows,
+                              int64_t n, struct sg_err *err);
+
 enum sg_baseline { SG_BASE_KNN, SG_BASE_ANCHOR };
 /* A baseline's matrices over the same cells: p and c are the caller's, [n * m]. Returns how many estimated
  * cells have no baseline (NaN there). */

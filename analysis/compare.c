@@ -1,0 +1,359 @@
+#include "compare.h"
+
+#include "analysis_internal.h"
+#include "base/mem.h"
+#include "bootstrap.h"
+#include "order.h"
+#include "output.h"
+#include "sum.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const sg_drift_name[SG_DRIFTS] = {"p_correct", "length", "cost"};
+
+/* ids of one view, sorted, to be looked up. */
+struct id {
+    const char *name;
+    int64_t index;
+};
+static int by_id(const void *a, const void *b) {
+    return strcmp(((const struct id *)a)->name, ((const struct id *)b)->name);
+}
+
+static enum sg_status ids(const struct sg_view *v, bool models, struct id **out, int64_t *n,
+                          struct sg_err *err) {
+    *n = models ? v->m : v->n;
+    enum sg_status st = SG_NEW(out, *n, "ids", err);
+    if (st != SG_OK) return st;
+    for (int64_t i = 0; i < *n; i++)
+        (*out)[i] = (struct id){models ? sg_view_model(v, (int32_t)i) : sg_view_query(v, i), i};
+    qsort(*out, (size_t)*n, sizeof **out, by_id);
+    return SG_OK;
+}
+
+/* in[k][i]: index in view k of the i-th common id, in the order of the first view. */
+static enum sg_status common(struct sg_view *views, int32_t n_files, bool models, int64_t **in,
+                             int64_t *n_common, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct id **sorted = NULL;
+    int64_t *n = NULL, found = 0;
+    SG_TRY(SG_NEW(&sorted, n_files, "ids", err));
+    SG_TRY(SG_NEW(&n, n_files, "ids", err));
+    for (int32_t k = 0; k < n_files; k++) {
+        SG_TRY(ids(&views[k], models, &sorted[k], &n[k], err));
+        SG_TRY(SG_NEW(&in[k], n[0], "common ids", err));
+    }
+    for (int64_t i = 0; i < n[0]; i++) {
+        const struct id key = {models ? sg_view_model(&views[0], (int32_t)i) : sg_view_query(&views[0], i),
+                               i};
+        bool all = true;
+        for (int32_t k = 0; k < n_files && all; k++) {
+            const struct id *hit = bsearch(&key, sorted[k], (size_t)n[k], sizeof key, by_id);
+            all = hit != NULL;
+            if (all) in[k][found] = hit->index;
+        }
+        found += all;
+    }
+    *n_common = found;
+out:
+    for (int32_t k = 0; sorted && k < n_files; k++) free(sorted[k]);
+    free(sorted);
+    free(n);
+    return st;
+}
+
+static bool has_cell(const struct sg_view *v, int64_t q) {
+    for (int32_t k = 0; k < v->m; k++)
+        if (!isnan(v->p[q * v->m + k])) return true;
+    return false;
+}
+
+/* Cuts every view down to the common models and queries, in the order of the first; views whose order differs
+ * are permuted through copies of their rows and columns. */
+static enum sg_status align(struct sg_view *views, int32_t n_files, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t **in = NULL, n, m;
+    uint8_t *scored = NULL;
+    SG_TRY(SG_NEW(&in, 2 * n_files, "common ids", err));
+    SG_TRY(common(views, n_files, true, in, &m, err));
+    if (!m) {
+        st = sg_fail(err, SG_E_INPUT, "%s and the other files have no model in common", views[0].path);
+        goto out;
+    }
+    for (int32_t k = 0; k < n_files; k++)
+        SG_TRY(sg_view_select(&views[k], in[k], (int32_t)m, NULL, views[k].n, err));
+    SG_TRY(common(views, n_files, false, in + n_files, &n, err));
+    int64_t kept = 0;
+    SG_TRY(SG_NEW(&scored, n, "common queries", err));
+    for (int64_t q = 0; q < n; q++) {
+        bool all = true, truth = true;
+        for (int32_t k = 0; k < n_files; k++) {
+            all = all && has_cell(&views[k], in[n_files + k][q]);
+            truth = truth && views[k].scored[in[n_files + k][q]];
+        }
+        if (!all) continue;
+        scored[kept] = truth;
+        for (int32_t k = 0; k < n_files; k++) in[n_files + k][kept] = in[n_files + k][q];
+        kept++;
+    }
+    if (!kept) {
+        st = sg_fail(err, SG_E_INPUT, "%s and the other files have no query in common with a valid cell",
+                     views[0].path);
+        goto out;
+    }
+    for (int32_t k = 0; k < n_files; k++) {
+        SG_TRY(sg_view_select(&views[k], NULL, views[k].m, in[n_files + k], kept, err));
+        views[k].n_scored = 0;
+        for (int64_t q = 0; q < kept; q++) views[k].n_scored += views[k].scored[q] = scored[q];
+    }
+out:
+    for (int32_t k = 0; in && k < 2 * n_files; k++) free(in[k]);
+    free(in);
+    free(scored);
+    return st;
+}
+
+enum sg_status sg_holm(const double *p, int64_t n, double *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    uint32_t *order = NULL;
+    double *key = NULL, most = 0;
+    int64_t tests = 0, rank = 0;
+    SG_TRY(SG_NEW(&order, n, "p-values", err));
+    SG_TRY(SG_NEW(&key, n, "p-values", err));
+    for (int64_t i = 0; i < n; i++) {
+        tests += !isnan(p[i]);
+        key[i] = isnan(p[i]) ? INFINITY : p[i];
+    }
+    SG_TRY(sg_order_doubles(key, n, false, order, err));
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t k = order[i];
+        if (isnan(p[k])) {
+            out[k] = (double)NAN;
+            continue;
+        }
+        most = fmax(most, fmin(1, p[k] * (double)(tests - rank++)));
+        out[k] = most;
+    }
+out:
+    free(order);
+    free(key);
+    return st;
+}
+
+/* The t quantile for 95 % two-sided, by bisection. */
+static double t975(double df) {
+    double low = 0, high = 13;
+    for (int i = 0; i < 60; i++) {
+        const double mid = (low + high) / 2;
+        if (sg_t_two_sided(mid, df) > 0.05)
+            low = mid;
+        else
+            high = mid;
+    }
+    return (low + high) / 2;
+}
+
+static double drift_value(const struct sg_view *v, int64_t q, int32_t k, int what) {
+    const int64_t at = q * v->m + k;
+    if (isnan(v->p[at])) return (double)NAN;
+    return what == SG_DRIFT_CORRECT ? v->p[at]
+           : what == SG_DRIFT_COST  ? v->c[at]
+                                    : v->r->length_mean[sg_view_cell(v, q, k)];
+}
+
+static struct sg_drift drift(const struct sg_view *a, const struct sg_view *b, int32_t k, int what) {
+    struct sg_sum before = {0, 0}, after = {0, 0}, square = {0, 0};
+    struct sg_drift d = {.n = 0};
+    for (int64_t q = 0; q < a->n; q++) {
+        const double x = drift_value(a, q, k, what), y = drift_value(b, q, k, what);
+        if (isnan(x) || isnan(y)) continue;
+        sg_sum_add(&before, x);
+        sg_sum_add(&after, y);
+        d.n++;
+    }
+    const double n = (double)d.n;
+    d.before = sg_sum_get(&before) / n;
+    d.after = sg_sum_get(&after) / n;
+    d.difference = (struct sg_value){d.after - d.before, (double)NAN, (double)NAN};
+    d.p_value = (double)NAN;
+    if (d.n < 2) return d;
+    for (int64_t q = 0; q < a->n; q++) {
+        const double x = drift_value(a, q, k, what), y = drift_value(b, q, k, what);
+        if (isnan(x) || isnan(y)) continue;
+        const double e = y - x - d.difference.value;
+        sg_sum_add(&square, e * e);
+    }
+    const double se = sqrt(sg_sum_get(&square) / (n - 1) / n), t = t975(n - 1);
+    d.difference.low = d.difference.value - t * se;
+    d.difference.high = d.difference.value + t * se;
+    d.p_value = se > 0 ? sg_t_two_sided(d.difference.value / se, n - 1) : d.difference.value == 0 ? 1 : 0;
+    return d;
+}
+
+static enum sg_status drifts(const struct sg_view *views, struct sg_comparison *c, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t per = (int64_t)c->n_models * SG_DRIFTS;
+    double *p = NULL, *holm = NULL;
+    SG_TRY(SG_NEW(&c->drift, c->n_files * per, "drift", err));
+    SG_TRY(SG_NEW(&p, per, "drift", err));
+    SG_TRY(SG_NEW(&holm, per, "drift", err));
+    for (int32_t f = 1; f < c->n_files; f++) {
+        struct sg_drift *d = c->drift + f * per;
+        for (int64_t i = 0; i < per; i++) {
+            d[i] = drift(&views[0], &views[f], (int32_t)(i / SG_DRIFTS), (int)(i % SG_DRIFTS));
+            p[i] = d[i].p_value;
+        }
+        SG_TRY(sg_holm(p, per, holm, err));
+        for (int64_t i = 0; i < per; i++) {
+            d[i].holm = holm[i];
+            d[i].moved = holm[i] < 0.05;
+        }
+    }
+out:
+    free(p);
+    free(holm);
+    return st;
+}
+
+/* Sums over pairs that both files have, per query: squared errors of both, and the pairs. */
+static void squared_errors(const struct sg_view *a, const struct sg_view *b, double *ea, double *eb,
+                           double *pairs) {
+    for (int64_t q = 0; q < a->n; q++) {
+        ea[q] = eb[q] = pairs[q] = 0;
+        for (int32_t k = 0; k < a->m; k++) {
+            const int64_t at = q * a->m + k;
+            const double x = a->p[at] - a->tp[at], y = b->p[at] - b->tp[at];
+            if (isnan(x) || isnan(y)) continue;
+            ea[q] += x * x;
+            eb[q] += y * y;
+            pairs[q]++;
+        }
+    }
+}
+
+static enum sg_status brier_difference(const struct sg_view *a, const struct sg_view *b,
+                                       const struct sg_analysis_options *opt, struct sg_value *out,
+                                       struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    double *e = NULL, *rep = NULL, d = 0, t = 0;
+    uint8_t *w = NULL;
+    SG_TRY(SG_NEW(&e, 3 * a->n, "errors", err));
+    SG_TRY(SG_NEW(&rep, 2 * opt->reps, "errors", err));
+    SG_TRY(SG_NEW(&w, a->n, "errors", err));
+    double *eb = e + a->n, *pairs = e + 2 * a->n;
+    squared_errors(a, b, e, eb, pairs);
+    for (int64_t q = 0; q < a->n; q++) {
+        d += eb[q] - e[q];
+        t += pairs[q];
+    }
+    *out = (struct sg_value){d / t, (double)NAN, (double)NAN};
+    for (int64_t r = 0; r < opt->reps; r++) {
+        sg_boot_draw(opt->seed, r, a->n, w);
+        d = t = 0;
+        for (int64_t q = 0; q < a->n; q++) {
+            d += w[q] * (eb[q] - e[q]);
+            t += w[q] * pairs[q];
+        }
+        rep[r] = d / t;
+    }
+    if (opt->reps) sg_boot_interval(rep, opt->reps, 1, 0, &out->low, &out->high, rep + opt->reps);
+out:
+    free(e);
+    free(rep);
+    free(w);
+    return st;
+}
+
+/* Differences of two curves' replicates at one budget. */
+static struct sg_value curve_difference(const struct sg_analysis *a, const struct sg_analysis *b,
+                                        enum sg_curve_id id, int32_t g, double *scratch) {
+    const struct sg_curve *x = &a->curve[id], *y = &b->curve[id];
+    struct sg_value v = {y->accuracy[g] - x->accuracy[g], (double)NAN, (double)NAN};
+    const int64_t reps = x->rep && y->rep ? a->opt.reps : 0;
+    for (int64_t r = 0; r < reps; r++)
+        scratch[r] = y->rep[r * a->opt.n_grid + g] - x->rep[r * a->opt.n_grid + g];
+    if (reps) sg_boot_interval(scratch, reps, 1, 0, &v.low, &v.high, scratch + reps);
+    return v;
+}
+
+static double tokens_written(const struct sg_view *v) {
+    double sum = 0, n = 0;
+    for (int64_t i = 0; i < v->n * v->m; i++) {
+        if (isnan(v->p[i])) continue;
+        sum += (double)v->r->output_tokens[sg_view_cell(v, i / v->m, (int32_t)(i % v->m))];
+        n++;
+    }
+    return sum / n;
+}
+
+enum sg_status sg_compare(struct sg_view *views, int32_t n_files, const struct sg_analysis_options *opt,
+                          struct sg_comparison *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const double part[SG_COMPARE_BUDGETS] = {0.25, 0.5, 1};
+    struct sg_comparison c = {.n_files = n_files};
+    struct sg_analysis a = {0}, b = {0};
+    struct sg_analysis_options o = *opt;
+    double *scratch = NULL, *aiq = NULL;
+    SG_TRY(align(views, n_files, err));
+    c.n_models = views[0].m;
+    c.n_queries = views[0].n;
+    c.truth = views[0].n_scored > 0;
+    SG_TRY(SG_NEW(&c.file, n_files, "comparison", err));
+    SG_TRY(SG_NEW(&c.model, c.n_models, "comparison", err));
+    for (int32_t k = 0; k < c.n_models; k++) c.model[k] = sg_view_model(&views[0], k);
+    SG_TRY(drifts(views, &c, err));
+    SG_TRY(SG_NEW(&scratch, 2 * opt->reps, "comparison", err));
+    SG_TRY(SG_NEW(&aiq, 2 * opt->reps, "comparison", err));
+    const enum sg_curve_id id = c.truth ? SG_CURVE_REALISED_ : SG_CURVE_PREDICTED_;
+    o.n_budgets = o.n_targets = o.n_lambdas = 0; /* asked of the first file alone */
+    SG_TRY(sg_analysis_run(&views[0], &o, &a, err));
+    const double best_cost = sg__single_cost(&a, a.best_single);
+    int32_t at[SG_COMPARE_BUDGETS];
+    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) { /* the grid's budget next above */
+        at[i] = 0;
+        while (at[i] < o.n_grid - 1 && a.grid[at[i]] < part[i] * best_cost * (1 - 1e-12)) at[i]++;
+        c.budget[i] = a.grid[at[i]];
+    }
+    double first_aiq;
+    SG_TRY(sg__analysis_aiq(&a, id, a.grid[o.n_grid - 1], &first_aiq, aiq, err));
+    o.grid = a.grid;
+    for (int32_t f = 0; f < n_files; f++) {
+        struct sg_compared *x = &c.file[f];
+        if (f) SG_TRY(sg_analysis_run(&views[f], &o, &b, err));
+        const struct sg_analysis *y = f ? &b : &a;
+        x->path = views[f].path;
+        x->name = views[f].r->name ? views[f].r->name : "";
+        x->sample_tokens = tokens_written(&views[f]);
+        if (y->quality[SG_EST_SCOPE]) x->quality = y->quality[SG_EST_SCOPE][0];
+        if (c.truth) SG_TRY(brier_difference(&views[0], &views[f], &o, &x->brier_difference, err));
+        for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
+            x->accuracy[i] = y->curve[id].accuracy[at[i]];
+            x->accuracy_difference[i] = curve_difference(&a, y, id, at[i], scratch);
+        }
+        SG_TRY(sg__analysis_aiq(y, id, a.grid[o.n_grid - 1], &x->aiq, aiq + o.reps, err));
+        x->aiq_difference = (struct sg_value){x->aiq - first_aiq, (double)NAN, (double)NAN};
+        for (int64_t r = 0; r < o.reps; r++) aiq[o.reps + r] -= aiq[r];
+        if (o.reps)
+            sg_boot_interval(aiq + o.reps, o.reps, 1, 0, &x->aiq_difference.low, &x->aiq_difference.high,
+                             scratch);
+        sg_analysis_free(&b);
+    }
+    *out = c;
+out:
+    sg_analysis_free(&a);
+    sg_analysis_free(&b);
+    free(scratch);
+    free(aiq);
+    if (st != SG_OK) sg_comparison_free(&c);
+    return st;
+}
+
+void sg_comparison_free(struct sg_comparison *c) {
+    if (!c) return;
+    free(c->file);
+    free(c->drift);
+    free((void *)c->model);
+    memset(c, 0, sizeof *c);
+}
