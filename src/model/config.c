@@ -91,24 +91,33 @@ out:
     return st;
 }
 
-/* transformers 5 writes "dtype", transformers 4 "torch_dtype". */
-static enum sg_status read_dtype(const struct sg_json *root, struct sg_config *c, struct sg_err *err) {
+/* The dtype that `key` names; *out is left as it is when the key is absent. */
+static enum sg_status get_dtype(const struct sg_json *root, const char *key, enum sg_dtype *out, bool *given,
+                                struct sg_err *err) {
     static const char *const names[SG_DTYPE_COUNT] = {
         [SG_F32] = "float32", [SG_F16] = "float16", [SG_BF16] = "bfloat16"};
     const char *name = NULL;
-    enum sg_status st;
-    SG_TRY(sg_json_get_str(root, "torch_dtype", &name, err));
-    SG_TRY(sg_json_get_str(root, "dtype", &name, err));
-    c->dtype = SG_F32;
-    if (!name) goto out;
+    enum sg_status st = sg_json_get_str(root, key, &name, err);
+    if (st != SG_OK || !name) return st;
     for (int t = 0; t < SG_DTYPE_COUNT; t++)
         if (!strcmp(names[t], name)) {
-            c->dtype = (enum sg_dtype)t;
-            goto out;
+            *out = (enum sg_dtype)t;
+            *given = true;
+            return SG_OK;
         }
-    st = sg_fail(err, SG_E_UNSUPPORTED,
-                 "%s: dtype \"%s\" is not supported; expected bfloat16, float16 or float32", root->where,
-                 name);
+    return sg_fail(err, SG_E_UNSUPPORTED,
+                   "%s: %s \"%s\" is not supported; expected bfloat16, float16 or float32", root->where, key,
+                   name);
+}
+
+/* transformers 5 writes "dtype", transformers 4 "torch_dtype". */
+static enum sg_status read_dtype(const struct sg_json *root, struct sg_config *c, struct sg_err *err) {
+    enum sg_status st;
+    bool given = false;
+    c->dtype = c->rope_dtype = SG_F32;
+    SG_TRY(get_dtype(root, "torch_dtype", &c->dtype, &given, err));
+    SG_TRY(get_dtype(root, "dtype", &c->dtype, &given, err));
+    SG_TRY(get_dtype(root, "rope_frequency_dtype", &c->rope_dtype, &c->rope_dtype_given, err));
 out:
     return st;
 }
@@ -259,9 +268,13 @@ enum sg_status sg_config_parse_generation(const char *text, size_t n, const char
     if (st != SG_OK) return st;
     const struct sg_json root = {.node = doc, .where = where, .path = ""};
     struct sg_config c = *config;
-    st = read_eos(&root, c.vocab, c.eos, &c.n_eos, err);
+    bool from_memory = false; /* saved by the program that built it: see config.h */
+    SG_TRY(read_eos(&root, c.vocab, c.eos, &c.n_eos, err));
+    SG_TRY(sg_json_get_bool(&root, "_from_model_config", &from_memory, err));
+    if (from_memory && !c.rope_dtype_given) c.rope_dtype = c.dtype;
+    *config = c;
+out:
     cJSON_Delete(doc);
-    if (st == SG_OK) *config = c;
     return st;
 }
 
@@ -279,6 +292,8 @@ enum sg_status sg_config_read(const char *dir, struct sg_config *out, struct sg_
         sg_buf_clear(&text);
         SG_TRY(sg_file_read(generation, CONFIG_MAX_BYTES, &text, err));
         SG_TRY(sg_config_parse_generation(text.data, text.len, generation, &c, err));
+    } else if (!c.causal && !c.rope_dtype_given) {
+        c.rope_dtype = c.dtype;
     }
     *out = c;
 out:

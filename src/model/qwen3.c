@@ -161,9 +161,8 @@ static float round_to(float x, enum sg_dtype t) {
 }
 
 /* The angles as transformers has them: inverse frequencies and angles in float32 each, then cosine and sine.
- * The inverse frequencies are a buffer of the model there, so a model that was cast to its dtype has them
- * rounded to it. data/oracle holds such models; with frequencies in full float32 its logits are off by up to
- * 3e-2 of the largest at 301 tokens, with rounded ones by 1e-6 (test_oracle). */
+ * rope_dtype (config.h) says whether this checkpoint's frequencies were rounded: on data/oracle it is the
+ * difference between 3e-2 and 1e-6 of the largest logit at 301 tokens (test_oracle). */
 static enum sg_status load_cos_sin(struct sg_model *m, struct sg_err *err) {
     const int32_t dim = m->c.head_dim, half = dim / 2;
     enum sg_status st;
@@ -171,7 +170,7 @@ static enum sg_status load_cos_sin(struct sg_model *m, struct sg_err *err) {
     SG_TRY(SG_NEW(&table, (size_t)m->max_context * (size_t)dim, "RoPE table", err));
     for (int32_t j = 0; j < half; j++) {
         const float power = (float)pow(m->c.rope_theta, (double)((float)(2 * j) / (float)dim));
-        inv_freq[j] = round_to(1.0f / power, m->c.dtype);
+        inv_freq[j] = round_to(1.0f / power, m->c.rope_dtype);
     }
     for (int32_t p = 0; p < m->max_context; p++)
         for (int32_t j = 0; j < half; j++) {
