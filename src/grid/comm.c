@@ -32,6 +32,7 @@ static void catch_signals(void) {
     sigaction(SIGUSR1, &sa, NULL);
     sa.sa_handler = SIG_IGN; /* a closed pipe is a write error, not an end */
     sigaction(SIGPIPE, &sa, NULL);
+    sigaction(SIGXFSZ, &sa, NULL); /* so is a file at its size limit */
 }
 
 /* ---- open and close --------------------------------------------------------------------------------- */

@@ -1,29 +1,33 @@
 #!/usr/bin/env bash
-# kills.sh [KILLS] [SEED]: a run whose ranks are killed with -9 at random moments (one of them, or all) and started
-# again loses nothing that was in a closed segment, computes no cell twice, and ends with the same digest.
+# kills.sh [KILLS] [SEED]: a run that is killed with -9 at random moments (a rank, all ranks, or mpirun) and
+# started again loses nothing that was in a closed segment, computes no cell twice, and ends with the same digest.
 . "$(dirname "$0")/lib.sh"
 kills=${1:-20}
 RANDOM=${2:-1}
 job="$SRC/jobs/demo/job.json"
 sim=("$BIN/tests/sim_grid" "$job")
 want=$(digest_of "$("${sim[@]}" --set output.dir="$work/whole" 2>&1)")
-run=(--set output.dir="$work/run" --step-us 20000 --slots 4 --segment-seconds 0.08)
+run=(--set output.dir="$work/run" --step-us 60000 --slots 4 --segment-seconds 0.05)
 cells() { "$BIN/tests/list_cells" "$work/run" | sort; }
 
 killed=0 lost=0 grown=0
 : >"$work/before"
 for i in $(seq "$kills"); do
-  ranks 3 "${sim[@]}" "${run[@]}" --shuffle-leases "$i" >"$work/out" 2>&1 &
+  launch 3 "${sim[@]}" "${run[@]}" --shuffle-leases "$i" >"$work/out" 2>&1 &
   pid=$!
   sleep "0.$((RANDOM % 500 + 300))"
-  children=$(pgrep -P "$pid" -f sim_grid)
-  if [ $((RANDOM % 3)) = 0 ]; then
-    kill -9 $children 2>/dev/null && killed=$((killed + 1)) # all at once
-  else
-    victim=$(shuf -n 1 --random-source=<(yes "$RANDOM") <<<"$children")
-    [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null && killed=$((killed + 1)) # mpirun ends the others
-  fi
-  wait "$pid"
+  mapfile -t children < <(pgrep -P "$pid")
+  case $((RANDOM % 4)) in
+    0) victims=("${children[@]}") ;;
+    1) victims=("$pid") ;; # its ranks end when they notice
+    *) victims=(${children[RANDOM % (${#children[@]} + 1)]:-}) ;; # mpirun ends the others
+  esac
+  [ ${#victims[@]} -gt 0 ] && kill -9 "${victims[@]}" 2>/dev/null && killed=$((killed + 1))
+  wait "$pid" 2>/dev/null
+  for child in "${children[@]}"; do # a killed mpirun leaves its ranks to end by themselves
+    for _ in $(seq 50); do kill -0 "$child" 2>/dev/null || break; sleep 0.1; done
+    kill -0 "$child" 2>/dev/null && fail "rank with pid $child still lives 5 s after mpirun was killed"
+  done
   [ -d "$work/run/segments" ] || continue
   if ! cells >"$work/after" 2>"$work/why"; then
     fail "after kill $i: $(cat "$work/why")"

@@ -12,6 +12,8 @@ failures=0
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 # ranks N program args...: -q silences mpirun's own account of how ranks ended
 ranks() { local n=$1; shift; mpirun -q -n "$n" --oversubscribe --bind-to none "$@"; }
+# the same in the background: launch N program args... & so that $! is mpirun and its children are the ranks
+launch() { local n=$1; shift; exec mpirun -q -n "$n" --oversubscribe --bind-to none "$@"; }
 
 fail() { echo "FAILED: $*" >&2; failures=$((failures + 1)); }
 same() { [ "$2" = "$3" ] || fail "$1: expected '$3', got '$2'"; }
