@@ -82,6 +82,7 @@ struct sg_ask {
 
 struct sg_metric {
     const char *name, *source, *formula; /* static text */
+    const char *curve;                   /* of which curve; NULL: of none alone */
     char detail[160];                    /* with which bounds or models */
     struct sg_value v;
 };

@@ -249,10 +249,11 @@ static enum sg_status values(const struct sg_analysis *a, const char *dir, struc
         }
     SG_TRY(sg_csv_save(b, (int64_t)a->n_value, dir, "portfolio_value.csv", err));
     sg_buf_clear(b);
-    SG_TRY(sg_buf_str(b, "metric,value,low,high,detail,formula,source\n", err));
+    SG_TRY(sg_buf_str(b, "metric,curve,value,low,high,detail,formula,source\n", err));
     for (size_t i = 0; i < a->n_metric; i++) {
         const struct sg_metric *m = &a->metric[i];
-        SG_TRY(row(b, err, "tvttt", m->name, &m->v, m->detail, m->formula, m->source));
+        SG_TRY(row(b, err, "ttvttt", m->name, m->curve ? m->curve : "", &m->v, m->detail, m->formula,
+                   m->source));
     }
     SG_TRY(sg_csv_save(b, (int64_t)a->n_metric, dir, "metrics.csv", err));
 out:

@@ -3,6 +3,7 @@
 #include "compare.h"
 #include "output.h"
 #include "plots.h"
+#include "report.h"
 #include "route_reference.h"
 
 #include "base/file.h"
@@ -73,24 +74,33 @@ out:
     return st;
 }
 
-static enum sg_status compare(const struct args *a, const struct sg_analysis_options *opt, const char *dir,
+/* The files side by side, on what they have in common. *x is left empty for a single file. */
+static enum sg_status compare(const struct args *a, const struct sg_analysis_options *opt,
+                              struct sg_comparison *x, struct sg_results *r, struct sg_view *v,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_results r[MAX_FILES] = {{0}};
-    struct sg_view v[MAX_FILES] = {{0}};
-    struct sg_comparison c = {0};
     int32_t n = 0;
     for (; n < MAX_FILES && a->files[n]; n++)
         SG_TRY(open_file(a, a->files[n], SG_RESULTS_CELLS, &r[n], &v[n], err));
-    SG_TRY(sg_compare(v, n, opt, &c, err));
-    SG_TRY(sg_comparison_csv(&c, dir, err));
-    sg_comparison_table(&c, stdout);
+    SG_TRY(sg_compare(v, n, opt, x, err));
 out:
-    sg_comparison_free(&c);
-    for (int32_t i = 0; i < MAX_FILES; i++) {
-        sg_view_free(&v[i]);
-        sg_results_free(&r[i]);
-    }
+    return st;
+}
+
+/* All but the plots: everything is computed before the first byte is written. */
+static enum sg_status write_all(const struct sg_analysis *x, const struct sg_comparison *c, const char *dir,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_dir_make(dir, err));
+    SG_TRY(sg_output_csv(x, dir, err));
+    SG_TRY(sg_output_h5(x, dir, err));
+    if (c) SG_TRY(sg_comparison_csv(c, dir, err));
+    SG_TRY(sg_report_write(x, c, dir, err));
+    sg_output_table(x, stdout);
+    if (c) sg_comparison_table(c, stdout);
+    printf("\nWritten to %s: report.html, frontier.h5, CSV files\n", dir);
+    fflush(stdout);
+out:
     return st;
 }
 
@@ -99,6 +109,9 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     struct sg_results r = {0};
     struct sg_view v = {0};
     struct sg_analysis x = {0};
+    struct sg_results others[MAX_FILES] = {{0}};
+    struct sg_view other_views[MAX_FILES] = {{0}};
+    struct sg_comparison c = {0};
     double *budgets = NULL, *targets = NULL, *lambdas = NULL;
     SG_TRY(numbers(&a->budgets, "budget", 0, 1e9, &budgets, err));
     SG_TRY(numbers(&a->targets, "target-accuracy", 0, 1, &targets, err));
@@ -116,16 +129,16 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
                                             .n_grid = 101};
     SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, &v, err));
     SG_TRY(sg_analysis_run(&v, &opt, &x, err));
-    SG_TRY(sg_dir_make(dir, err));
-    SG_TRY(sg_output_csv(&x, dir, err));
-    SG_TRY(sg_output_h5(&x, dir, err));
-    sg_output_table(&x, stdout);
-    if (a->files[1]) SG_TRY(compare(a, &opt, dir, err));
-    printf("\nWritten to %s: frontier.h5, CSV files\n", dir);
-    fflush(stdout);
+    if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_views, err));
+    SG_TRY(write_all(&x, a->files[1] ? &c : NULL, dir, err));
     if (!a->no_plots) sg_plots_draw(dir, stdout);
 out:
     sg_analysis_free(&x);
+    sg_comparison_free(&c);
+    for (int32_t i = 0; i < MAX_FILES; i++) {
+        sg_view_free(&other_views[i]);
+        sg_results_free(&others[i]);
+    }
     sg_view_free(&v);
     sg_results_free(&r);
     free(budgets);

@@ -102,35 +102,35 @@ static enum sg_status curve_metrics(struct sg_analysis *a, enum sg_curve_id id, 
     enum sg_status st = SG_OK;
     const struct sg_curve *c = &a->curve[id];
     const char *curve = sg_curve_name(id), *best = sg_view_model(a->v, a->best_single);
-    struct sg_metric m = {.source = "RouterBench arXiv:2403.12031"};
+    struct sg_metric m = {.source = "RouterBench arXiv:2403.12031", .curve = curve};
     m.name = "AIQ (paper)";
     m.formula = "area under the non-decreasing convex hull over [c_min, c_max] / (c_max - c_min)";
     SG_TRY(value_of(a, c, b, aiq_paper, &m.v, err));
-    SG_TRY(add(a, m, err, "%s; c_min = cheapest policy of the curve, c_max = %.6g USD", curve, b->cost_high));
+    SG_TRY(add(a, m, err, "c_min = cheapest policy of the curve, c_max = %.6g USD", b->cost_high));
     m.name = "AIQ (code)";
     m.formula = "area under the hull, flat to c_max and 0 before its first point, / c_max";
     SG_TRY(value_of(a, c, b, aiq_code, &m.v, err));
-    SG_TRY(add(a, m, err, "%s; c_max = %.6g USD", curve, b->cost_high));
+    SG_TRY(add(a, m, err, "c_max = %.6g USD", b->cost_high));
     m.source = "UniRoute arXiv:2502.08773";
     m.name = "QNC";
     m.formula = "least cost that reaches the best single model's accuracy / that model's cost";
     SG_TRY(value_of(a, c, b, qnc, &m.v, err));
-    SG_TRY(add(a, m, err, "%s; against %.90s", curve, best));
+    SG_TRY(add(a, m, err, "against %.90s", best));
     m.source = "LLMRouterBench arXiv:2601.07206";
     m.name = "CostSave";
     m.formula = "1 - QNC";
     SG_TRY(value_of(a, c, b, cost_save, &m.v, err));
-    SG_TRY(add(a, m, err, "%s; against %.90s", curve, best));
+    SG_TRY(add(a, m, err, "against %.90s", best));
     m.name = "Gain@Budget";
     m.formula = "accuracy at the best single model's cost - that model's accuracy";
     SG_TRY(value_of(a, c, b, gain_at_budget, &m.v, err));
-    SG_TRY(add(a, m, err, "%s; against %.90s", curve, best));
+    SG_TRY(add(a, m, err, "against %.90s", best));
     m.source = "RouterArena arXiv:2510.00202";
     m.name = "Arena score";
     m.formula = "max over the curve of (1 + b) A C / (b A + C), b = 0.1, C on a log2 scale of cost";
     SG_TRY(value_of(a, c, b, arena, &m.v, err));
-    SG_TRY(add(a, m, err, "%s; cost bounds %.6g and %.6g USD (cheapest and dearest single model)", curve,
-               b->cost_low, b->cost_high));
+    SG_TRY(add(a, m, err, "cost bounds %.6g and %.6g USD (cheapest and dearest single model)", b->cost_low,
+               b->cost_high));
 out:
     return st;
 }
@@ -195,7 +195,7 @@ static enum sg_status pool_gap(struct sg_analysis *a, struct basis *b, struct sg
     const double top = a->curve[SG_CURVE_ORACLE_].accuracy[a->opt.n_grid - 1];
     const double worst = sg__single_accuracy(a, a->worst_single),
                  strong = sg__single_accuracy(a, a->best_single);
-    struct sg_metric m = {0};
+    struct sg_metric m = {.curve = sg_curve_name(SG_CURVE_REALISED_)};
     struct sg_value r;
     SG_TRY(value_of(a, c, b, best_on_hull, &r, err));
     m.name = "PGR (SCOPE)";
@@ -203,20 +203,20 @@ static enum sg_status pool_gap(struct sg_analysis *a, struct basis *b, struct sg
     m.formula = "(best accuracy of the curve - worst model) / (oracle - worst model)";
     m.v =
         (struct sg_value){sg_pgr(r.value, worst, top), sg_pgr(r.low, worst, top), sg_pgr(r.high, worst, top)};
-    SG_TRY(add(a, m, err, "realised; worst %.60s, oracle %.4f", sg_view_model(a->v, a->worst_single), top));
+    SG_TRY(add(a, m, err, "worst %.60s, oracle %.4f", sg_view_model(a->v, a->worst_single), top));
     const double weak = sg__single_accuracy(a, a->cheapest_single);
     m.name = "PGR (RouteLLM)";
     m.source = "RouteLLM arXiv:2406.18665";
     m.formula = "(best accuracy of the curve - weak) / (strong - weak)";
     m.v = (struct sg_value){sg_pgr(r.value, weak, strong), sg_pgr(r.low, weak, strong),
                             sg_pgr(r.high, weak, strong)};
-    SG_TRY(add(a, m, err, "realised; strong %.60s, weak %.60s", sg_view_model(a->v, a->best_single),
+    SG_TRY(add(a, m, err, "strong %.60s, weak %.60s", sg_view_model(a->v, a->best_single),
                sg_view_model(a->v, a->cheapest_single)));
     m.name = "Gap@Oracle";
     m.source = "LLMRouterBench arXiv:2601.07206";
     m.formula = "oracle accuracy - best accuracy of the curve";
     m.v = (struct sg_value){top - r.value, top - r.high, top - r.low};
-    SG_TRY(add(a, m, err, "realised; oracle %.4f without a budget", top));
+    SG_TRY(add(a, m, err, "oracle %.4f without a budget", top));
 out:
     return st;
 }

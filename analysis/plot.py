@@ -62,9 +62,9 @@ def frontier(f, folder):
         band = band or (name == "predicted" and not truth)
         width = 2.2 if name == "realised" or not truth else 1.2
         x = f["budget"][()] if name in ("predicted", "oracle", "blind_mix") else cost[i]
-        if band and (low[i] == low[i]).any():
-            ax.fill_between(f["budget"][()], low[i], high[i], color=colour, alpha=0.16, lw=0)
         order = x[known].argsort(kind="stable")
+        if band and (low[i] == low[i]).any():
+            ax.fill_between(x[known][order], low[i][known][order], high[i][known][order], color=colour, alpha=0.16, lw=0)
         ax.plot(x[known][order], acc[i][known][order], style, color=colour, lw=width, label=label,
                 zorder=5 if name == "realised" else 3)
     x = f["model_cost" if truth else "model_predicted_cost"][()]
