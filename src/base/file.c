@@ -9,16 +9,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A missing or unreadable input is the user's to mend; anything else is the system's. */
-static enum sg_status open_failed(const char *path, struct sg_err *err) {
-    int e = errno;
-    enum sg_status st = e == ENOENT || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG ? SG_E_INPUT : SG_E_IO;
-    return sg_fail(err, st, "%s: cannot open: %s", path, strerror(e));
+enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) { /* what the user can mend is bad input; anything else is the system's */
+        int e = errno;
+        bool theirs = e == ENOENT || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG;
+        return sg_fail(err, theirs ? SG_E_INPUT : SG_E_IO, "%s: cannot open: %s", path, strerror(e));
+    }
+    struct stat s;
+    if (fstat(fd, &s) != 0 || S_ISDIR(s.st_mode)) {
+        close(fd);
+        return sg_fail(err, SG_E_INPUT, "%s: is a folder; expected a file", path);
+    }
+    *out = fd;
+    return SG_OK;
 }
 
 static enum sg_status open_regular(const char *path, int *fd_out, size_t *size, struct sg_err *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return open_failed(path, err);
+    int fd = -1;
+    enum sg_status st = sg_file_open(path, &fd, err);
+    if (st != SG_OK) return st;
     struct stat s;
     if (fstat(fd, &s) != 0) {
         int e = errno;
@@ -68,7 +78,8 @@ enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *o
     enum sg_status st = open_regular(path, &fd, &size, err);
     if (st != SG_OK) return st;
     if (size > max_bytes) {
-        st = sg_fail(err, SG_E_INPUT, "%s: is %zu bytes long; at most %zu are accepted here", path, size, max_bytes);
+        st = sg_fail(err, SG_E_INPUT, "%s: is %zu bytes long; at most %zu are accepted here", path, size,
+                     max_bytes);
         goto out;
     }
     SG_TRY(SG_GROW(&out->data, &out->cap, start + size + 1, path, err));
@@ -152,7 +163,8 @@ enum sg_status sg_file_write_atomic(const char *path, const void *bytes, size_t 
         goto out;
     }
     st = sg_fd_write(fd, bytes, n, tmp.data, err);
-    if (close(fd) != 0 && st == SG_OK) st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", tmp.data, strerror(errno));
+    if (close(fd) != 0 && st == SG_OK)
+        st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", tmp.data, strerror(errno));
     if (st == SG_OK) st = sg_file_commit(tmp.data, path, err);
     if (st != SG_OK) unlink(tmp.data);
 out:
@@ -184,9 +196,11 @@ out:
 enum sg_status sg_path_join(const char *base, const char *name, char **out, struct sg_err *err) {
     struct sg_buf b = {0};
     enum sg_status st = name[0] == '/' || !strcmp(base, ".") ? sg_buf_str(&b, name, err)
-                                                            : sg_buf_printf(&b, err, "%s/%s", base, name);
-    if (st == SG_OK) *out = b.data;
-    else sg_buf_free(&b);
+                                                             : sg_buf_printf(&b, err, "%s/%s", base, name);
+    if (st == SG_OK)
+        *out = b.data;
+    else
+        sg_buf_free(&b);
     return st;
 }
 
@@ -196,7 +210,9 @@ enum sg_status sg_path_dir(const char *path, char **out, struct sg_err *err) {
     enum sg_status st = !slash          ? sg_buf_str(&b, ".", err)
                         : slash == path ? sg_buf_str(&b, "/", err)
                                         : sg_buf_add(&b, path, (size_t)(slash - path), err);
-    if (st == SG_OK) *out = b.data;
-    else sg_buf_free(&b);
+    if (st == SG_OK)
+        *out = b.data;
+    else
+        sg_buf_free(&b);
     return st;
 }

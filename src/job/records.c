@@ -1,10 +1,9 @@
 #include "job/records.h"
 
+#include "base/file.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* form: what the file turned out to be */
@@ -15,21 +14,10 @@ static bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-static enum sg_status open_failed(const char *path, struct sg_err *err) {
-    int e = errno;
-    bool theirs = e == ENOENT || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG;
-    return sg_fail(err, theirs ? SG_E_INPUT : SG_E_IO, "%s: cannot open: %s", path, strerror(e));
-}
-
 enum sg_status sg__records_open(const char *path, struct sg__records *out, struct sg_err *err) {
     struct sg__records r = {.path = path, .fd = -1, .line = 1, .col = 1};
-    struct stat s;
-    r.fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (r.fd < 0) return open_failed(path, err);
-    if (fstat(r.fd, &s) != 0 || S_ISDIR(s.st_mode)) {
-        close(r.fd);
-        return sg_fail(err, SG_E_INPUT, "%s: is a folder; expected a file", path);
-    }
+    enum sg_status st = sg_file_open(path, &r.fd, err);
+    if (st != SG_OK) return st;
     *out = r;
     return SG_OK;
 }

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "support/tmpdir.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 static size_t files_in(const char *dir) {
@@ -75,8 +76,15 @@ static void reading_refuses_what_it_cannot_take(void **state) {
     snprintf(want, sizeof want, "%s: cannot open: No such file or directory", tmp_path("none"));
     assert_string_equal(err.text, want);
     assert_int_equal(sg_file_read(tmpdir, 10, &b, &err), SG_E_INPUT);
-    snprintf(want, sizeof want, "%s: is not a regular file", tmpdir);
+    snprintf(want, sizeof want, "%s: is a folder; expected a file", tmpdir);
     assert_string_equal(err.text, want);
+    assert_int_equal(mkfifo(tmp_path("pipe"), 0600), 0);
+    int both_ends = open(tmp_path("pipe"), O_RDWR); /* so that opening to read does not wait for a writer */
+    assert_true(both_ends >= 0);
+    assert_int_equal(sg_file_read(tmp_path("pipe"), 10, &b, &err), SG_E_INPUT);
+    snprintf(want, sizeof want, "%s: is not a regular file", tmp_path("pipe"));
+    assert_string_equal(err.text, want);
+    close(both_ends);
     tmp_put("eleven", "12345678901");
     assert_int_equal(sg_file_read(tmp_path("eleven"), 10, &b, &err), SG_E_INPUT);
     snprintf(want, sizeof want, "%s: is 11 bytes long; at most 10 are accepted here", tmp_path("eleven"));
