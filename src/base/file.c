@@ -19,7 +19,7 @@ enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
     struct stat s;
     if (fstat(fd, &s) != 0 || S_ISDIR(s.st_mode)) {
         close(fd);
-        return sg_fail(err, SG_E_INPUT, "%s: is a folder; expected a file", path);
+        return sg_fail(err, SG_E_INPUT, "%s: is a folder, not a regular file", path);
     }
     *out = fd;
     return SG_OK;

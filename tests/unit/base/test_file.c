@@ -76,7 +76,7 @@ static void reading_refuses_what_it_cannot_take(void **state) {
     snprintf(want, sizeof want, "%s: cannot open: No such file or directory", tmp_path("none"));
     assert_string_equal(err.text, want);
     assert_int_equal(sg_file_read(tmpdir, 10, &b, &err), SG_E_INPUT);
-    snprintf(want, sizeof want, "%s: is a folder; expected a file", tmpdir);
+    snprintf(want, sizeof want, "%s: is a folder, not a regular file", tmpdir);
     assert_string_equal(err.text, want);
     assert_int_equal(mkfifo(tmp_path("pipe"), 0600), 0);
     int both_ends = open(tmp_path("pipe"), O_RDWR); /* so that opening to read does not wait for a writer */

@@ -159,7 +159,7 @@ static void what_cannot_be_opened_is_named(void **state) {
     snprintf(want, sizeof want, "%s: cannot open: No such file or directory", path);
     assert_string_equal(err.text, want);
     assert_int_equal(sg__records_open(tmpdir, &r, &err), SG_E_INPUT);
-    snprintf(want, sizeof want, "%s: is a folder; expected a file", tmpdir);
+    snprintf(want, sizeof want, "%s: is a folder, not a regular file", tmpdir);
     assert_string_equal(err.text, want);
 }
 
