@@ -11,7 +11,8 @@ static const char usage[] =
     "logits\n"
     "after the last token, one for each id of the vocabulary, and the log-probability of each token given "
     "those\n"
-    "before it (natural logarithm, temperature 1; null for the first, which has none before it).";
+    "before it (natural logarithm, temperature 1): n - 1 numbers for n ids, since the first has none before "
+    "it.";
 
 struct state {
     struct sg_session session;
@@ -31,7 +32,7 @@ static enum sg_status score_line(void *ctx, const struct sg_cmd_line *line, stru
     SG_TRY(sg_buf_str(out, "{\"last_logits\": ", err));
     SG_TRY(sg_json_floats(out, s->logits, vocab, err));
     SG_TRY(sg_buf_str(out, ", \"logprobs\": ", err));
-    SG_TRY(sg_json_floats(out, s->logprobs, n, err));
+    SG_TRY(sg_json_floats(out, s->logprobs + 1, n - 1, err));
     SG_TRY(sg_buf_str(out, "}", err));
 out:
     free(ids);
