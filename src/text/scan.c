@@ -181,9 +181,11 @@ enum sg_status sg__scan_int(struct sg__scan *j, int64_t min, int64_t max, int64_
     if (!digit(j)) return expected(j, "a whole number", err);
     int64_t v = 0;
     bool over = false;
+    bool zero = *j->p == '0'; /* which stands alone */
     while (digit(j)) {
         over |= __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, *j->p - '0', &v);
         j->p++;
+        if (zero) break;
     }
     if (j->p < j->end && (*j->p == '.' || *j->p == 'e' || *j->p == 'E')) {
         j->p = at;
@@ -222,7 +224,9 @@ bool sg__scan_null(struct sg__scan *j) {
 static enum sg_status skip_number(struct sg__scan *j, struct sg_err *err) {
     if (*j->p == '-') j->p++;
     if (!digit(j)) return expected(j, "a digit", err);
-    while (digit(j)) j->p++;
+    bool zero = *j->p == '0'; /* which stands alone */
+    do j->p++;
+    while (digit(j) && !zero);
     if (j->p < j->end && *j->p == '.') {
         j->p++;
         if (!digit(j)) return expected(j, "a digit", err);
