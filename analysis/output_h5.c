@@ -13,7 +13,7 @@ struct build {
     const struct sg_analysis *a;
     struct sg_arena arena;
     struct sg_frontier_axis axis[16];
-    struct sg_frontier_var var[64];
+    struct sg_frontier_var var[96];
     int32_t n_axes, n_vars;
 };
 
@@ -380,16 +380,18 @@ static enum sg_status named(struct build *b, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_analysis *a = b->a;
     const int64_t n = (int64_t)a->n_metric;
-    char **name = NULL, **detail = NULL, **source = NULL;
+    char **name = NULL, **curve = NULL, **detail = NULL, **source = NULL;
     double *x[3];
     static const char *const names[3] = {"metric_value", "metric_low", "metric_high"};
     SG_TRY(room(b, n, sizeof *name, (void **)&name, err));
+    SG_TRY(room(b, n, sizeof *curve, (void **)&curve, err));
     SG_TRY(room(b, n, sizeof *detail, (void **)&detail, err));
     SG_TRY(room(b, n, sizeof *source, (void **)&source, err));
     for (int k = 0; k < 3; k++) SG_TRY(room(b, n, sizeof(double), (void **)&x[k], err));
     for (int64_t i = 0; i < n; i++) {
         struct sg_metric *m = &a->metric[i];
         name[i] = (char *)(uintptr_t)m->name;
+        curve[i] = (char *)(uintptr_t)(m->curve ? m->curve : "");
         detail[i] = m->detail;
         source[i] = (char *)(uintptr_t)m->source;
         x[0][i] = m->v.value;
@@ -397,8 +399,11 @@ static enum sg_status named(struct build *b, struct sg_err *err) {
         x[2][i] = m->v.high;
     }
     axis(b, (struct sg_frontier_axis){"metric", n, name, NULL, NULL, "metric of the literature"});
+    var(b,
+        (struct sg_frontier_var){
+            "metric_curve", SG_FRONTIER_STRING, 1, {"metric"}, curve, NULL, "curve it is of, empty: none"});
     var(b, (struct sg_frontier_var){
-               "metric_detail", SG_FRONTIER_STRING, 1, {"metric"}, detail, NULL, "curve, models, bounds"});
+               "metric_detail", SG_FRONTIER_STRING, 1, {"metric"}, detail, NULL, "models and bounds used"});
     var(b, (struct sg_frontier_var){
                "metric_source", SG_FRONTIER_STRING, 1, {"metric"}, source, NULL, "where it is defined"});
     for (int k = 0; k < 3; k++)

@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""scope-frontier as a user runs it: what it writes, that it is the same for any thread count, what it says to bad
+input (one line, the right place, nonzero status, nothing written).
+
+usage: test_cli.py SCOPE_FRONTIER MAKE_FAKE_RESULTS
+"""
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
+CSV = ["asks", "frontier", "metrics", "models", "policies", "portfolio_value", "quality", "reliability", "samples", "shares"]
+
+
+def run(*args, ok=True, cwd=None, plots=False):
+    args = [*map(str, args)] + ([] if plots or args[0] == "route-reference" else ["--no-plots"])
+    r = subprocess.run([PROGRAM, *args], capture_output=True, text=True, cwd=cwd)
+    if ok:
+        assert r.returncode == 0, (args, r.returncode, r.stderr)
+        assert r.stderr == "", r.stderr
+    return r
+
+
+def refused(says, *args, status=None, out):
+    r = run(*args, "-o", out, ok=False)
+    assert r.returncode not in (0, -11, -6, 139, 134), (args, r.returncode, r.stderr)
+    if status:
+        assert r.returncode == status, (args, r.returncode)
+    assert len(r.stderr.strip().split("\n")) == 1, r.stderr
+    assert says in r.stderr, (says, r.stderr)
+    assert not os.path.exists(out), (args, os.listdir(out))
+
+
+def fake(path, n, m, samples=4, seed=1, truth=1, noise=0.5, missing=0.0, categories=3):
+    subprocess.run([FAKE, path, *map(str, (n, m, samples, seed, truth, noise, missing, categories))], check=True)
+    return path
+
+
+def rows(folder, name):
+    with open(os.path.join(folder, name + ".csv"), newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def data_of(page):
+    with open(page) as f:
+        text = f.read()
+    assert text.count("<script") == 2 and not re.search(r"(src|href)\s*=", text), "the page must load nothing"
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), "the page must not name the network"
+    body = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S).group(1)
+    return json.loads(body)
+
+
+def writes_everything(tmp):
+    results = fake(f"{tmp}/r.h5", 120, 5, missing=0.05)
+    out = f"{tmp}/all"
+    text = run(results, "-o", out, "--bootstrap", 200, "--budget", 0.003, "--target-accuracy", 0.6, "--lambda", 50,
+               plots=True).stdout
+    for word in ("Frontier", "Single models", "Quality of the estimates", "Noise of k samples", "cost saved"):
+        assert word in text, word
+    for name in CSV:
+        assert rows(out, name), name
+    asks = rows(out, "asks")
+    assert [a["ask"] for a in asks] == ["budget=0.003", "target=0.6"]
+    assert abs(float(asks[0]["predicted_cost_usd"]) - 0.003) < 1e-12
+    assert abs(float(asks[1]["predicted_accuracy"]) - 0.6) < 1e-12
+    policy = {}
+    for r in rows(out, "policies"):
+        if r["ask"] == "budget=0.003":
+            policy.setdefault(r["query"], []).append(float(r["weight"]))
+    assert len(policy) == 120 and all(abs(sum(w) - 1) < 1e-9 for w in policy.values())
+    assert sum(len(w) > 1 for w in policy.values()) <= 1, "one mixed query at most"
+    for r in rows(out, "frontier"):
+        if r["accuracy_low"]:
+            assert float(r["accuracy_low"]) <= float(r["accuracy_high"])
+    value = [r for r in rows(out, "portfolio_value") if r["values"] == "true"]
+    assert abs(sum(float(r["shapley"]) for r in value) - float(value[0]["total"])) < 1e-9
+    d = data_of(f"{out}/report.html")
+    assert d["n"] == 120 and len(d["models"]) == 5 and d["n_missing"] > 0 and len(d["grid"]) == 101
+    assert not [f for f in os.listdir(out) if "tmp" in f]
+    if "No plots" not in text:
+        for name in ("frontier.png", "frontier.pdf", "reliability.png", "reliability.pdf"):
+            assert os.path.getsize(f"{out}/{name}") > 5000, name
+    try:
+        import xarray
+    except ImportError:
+        return
+    with xarray.open_dataset(f"{out}/frontier.h5", engine="h5netcdf") as x:
+        acc = x.accuracy.sel(curve="realised").values
+        assert (acc == acc).any() and x.sizes["query"] == 120
+        assert x.cost.attrs["units"] == "USD"
+        # the predicted frontier can be rebuilt from its steps
+        end = x.attrs and float(x.accuracy.sel(curve="predicted")[-1])
+        first = float((x.step_accuracy_change.sum() / 120).values)
+        assert 0 < first < end
+
+
+def same_for_any_threads(tmp):
+    results = fake(f"{tmp}/t.h5", 90, 4)
+    for t in (1, 2, 7):
+        run(results, "-o", f"{tmp}/t{t}", "--bootstrap", 150, "--threads", t)
+    for name in [f"{c}.csv" for c in CSV] + ["report.html"]:
+        texts = {open(f"{tmp}/t{t}/{name}", "rb").read() for t in (1, 2, 7)}
+        assert len(texts) == 1, name
+    run(results, "-o", f"{tmp}/seed", "--bootstrap", 150, "--seed", 2)
+    assert open(f"{tmp}/seed/frontier.csv").read() != open(f"{tmp}/t1/frontier.csv").read()
+
+
+def default_directory(tmp):
+    os.mkdir(f"{tmp}/here")
+    fake(f"{tmp}/here/results.h5", 40, 3)
+    run("results.h5", "--bootstrap", 50, cwd=f"{tmp}/here")
+    assert os.path.exists(f"{tmp}/here/report.html")
+
+
+def partial_and_truthless(tmp):
+    results = fake(f"{tmp}/none.h5", 60, 4, truth=0, samples=0)
+    r = run(results, "-o", f"{tmp}/none", "--bootstrap", 100)
+    assert "no truth" in r.stdout
+    assert not os.path.exists(f"{tmp}/none/quality.csv") and not os.path.exists(f"{tmp}/none/samples.csv")
+    band = [c for c in rows(f"{tmp}/none", "frontier") if c["curve"] == "predicted" and c["accuracy_low"]]
+    assert len(band) > 50, "votes feed the predicted bands"
+    # the directory of a run with truth: what no longer holds is removed
+    run(fake(f"{tmp}/some.h5", 60, 4), "-o", f"{tmp}/none", "--bootstrap", 0)
+    assert os.path.exists(f"{tmp}/none/quality.csv")
+    run(results, "-o", f"{tmp}/none", "--bootstrap", 0)
+    assert not os.path.exists(f"{tmp}/none/quality.csv")
+    r = run(fake(f"{tmp}/holes.h5", 60, 3, missing=0.6), "-o", f"{tmp}/holes", "--bootstrap", 50)
+    assert "have no estimate" in r.stdout and "no valid cell" in r.stdout
+    for n, m in ((1, 1), (1, 3), (2, 1), (3, 2)):
+        run(fake(f"{tmp}/tiny.h5", n, m), "-o", f"{tmp}/tiny{n}{m}", "--bootstrap", 20)
+
+
+def choosing(tmp):
+    results = fake(f"{tmp}/c.h5", 90, 4)
+    run(results, "-o", f"{tmp}/c", "--pool", "maker/model-01,maker/model-03", "--queries", "category=category-1", "--queries",
+        "id!=query-00000*", "--bootstrap", 0)
+    assert [r["model"] for r in rows(f"{tmp}/c", "models")] == ["maker/model-01", "maker/model-03", "(random)"]
+    assert {r["query"] for r in rows(f"{tmp}/c", "policies")} == {f"query-{q:06d}" for q in range(10, 90) if q % 3 == 1}
+    prices = f"{tmp}/prices.json"
+    with open(prices, "w") as f:
+        json.dump([{"id": f"maker/model-{k:02d}", "input": 0, "output": 1 if k else 0} for k in range(4)], f)
+    run(results, "-o", f"{tmp}/free", "--prices", prices, "--bootstrap", 50)
+    free = rows(f"{tmp}/free", "models")
+    assert float(free[0]["cost_usd"]) == 0 and float(free[1]["cost_usd"]) > 0
+
+
+def several_files(tmp):
+    a, b = fake(f"{tmp}/a.h5", 150, 4, noise=0.2), fake(f"{tmp}/b.h5", 150, 5, noise=1.5)
+    r = run(a, b, "-o", f"{tmp}/two", "--bootstrap", 200)
+    assert "Compared on the 150 queries" in r.stdout
+    c = rows(f"{tmp}/two", "compare")
+    assert len(c) == 2 and float(c[1]["tokens_per_cell"]) > 0
+    assert data_of(f"{tmp}/two/report.html")["compare"]["n"] == 150
+    # the very same night: nothing moves, no difference anywhere
+    r = run(a, a, "-o", f"{tmp}/same", "--bootstrap", 100)
+    assert "no model moved beyond noise" in r.stdout
+    assert all(float(x["difference"]) == 0 and x["moved"] == "0" for x in rows(f"{tmp}/same", "drift"))
+    assert float(rows(f"{tmp}/same", "compare")[1]["brier_difference"]) == 0
+    # a night whose cells are worse: the Brier score says so beyond its interval
+    worse = fake(f"{tmp}/w.h5", 150, 4, noise=1.5)
+    run(a, worse, "-o", f"{tmp}/worse", "--bootstrap", 200)
+    assert float(rows(f"{tmp}/worse", "compare")[1]["brier_low"]) > 0
+
+
+def reference(tmp):
+    d = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "routing")
+    files = ["--selection", f"{d}/selection.json", "--similarity", f"{d}/similarity.json", "--anchors",
+             f"{d}/anchor-performance.json", "--portfolio", f"{d}/portfolio.json"]
+    run("route-reference", *files, "-o", f"{tmp}/curve.json")
+    ours, want = json.load(open(f"{tmp}/curve.json")), json.load(open(f"{d}/curve.json"))
+    assert len(ours) == len(want) == 101
+    for x, y in zip(ours, want):
+        assert abs(x["accuracy"] - y["accuracy"]) < 1e-9 and abs(x["total_cost"] - y["total_cost"]) < 1e-9
+        assert x["selected"] == y.get("selected", x["selected"])
+    refused("--portfolio FILE is missing", "route-reference", *files[:-2], out=f"{tmp}/no.json")
+    refused("nowhere.json: cannot open", "route-reference", "--portfolio", "nowhere.json", *files[:-2], out=f"{tmp}/no.json")
+
+
+def bad_input(tmp):
+    results = fake(f"{tmp}/bad.h5", 30, 4)
+    out = f"{tmp}/never"
+    refused("an argument is missing", out=out, status=2)
+    refused("did you mean --budget", results, "--buget", "1", out=out, status=2)
+    refused("nowhere.h5", f"{tmp}/nowhere.h5", out=out, status=3)
+    with open(f"{tmp}/text.h5", "w") as f:
+        f.write("no HDF5 here\n")
+    refused("text.h5", f"{tmp}/text.h5", out=out, status=3)
+    whole = open(results, "rb").read()
+    with open(f"{tmp}/short.h5", "wb") as f:
+        f.write(whole[: len(whole) // 2])
+    refused("short.h5", f"{tmp}/short.h5", out=out)
+    refused("is impossible", results, "--budget", "1e-9", out=out, status=3)
+    least = re.search(r"already ([0-9.e-]+);", run(results, "--budget", "1e-9", "-o", out, ok=False).stderr).group(1)
+    run(results, "--budget", least, "-o", f"{tmp}/least", "--bootstrap", 0)
+    refused("out of reach", results, "--target-accuracy", "0.9999", out=out, status=3)
+    refused("expected a number", results, "--budget", "cheap", out=out, status=2)
+    refused("expected a number", results, "--budget", "nan", out=out, status=2)
+    refused("expected a number", results, "--target-accuracy", "70", out=out, status=2)
+    refused('did you mean "maker/model-0', results, "--pool", "maker/modle-01", out=out, status=3)
+    refused("expected category=", results, "--queries", "kind=3", out=out, status=2)
+    refused("cannot open", results, "--prices", f"{tmp}/none.json", out=out, status=3)
+    with open(f"{tmp}/p.json", "w") as f:
+        f.write('[{"id": "maker/model-00", "input": 1, "output": 1}]')
+    refused('no price for model "maker/model-01"', results, "--prices", f"{tmp}/p.json", out=out, status=3)
+    with open(f"{tmp}/p.json", "w") as f:
+        f.write('[{"id": "maker/model-00", "input": 1,, "output": 1}]')
+    refused("p.json:1:", results, "--prices", f"{tmp}/p.json", out=out, status=3)
+    with open(f"{tmp}/file", "w") as f:
+        f.write("x")
+    r = run(results, "-o", f"{tmp}/file", "--bootstrap", 0, ok=False)
+    assert r.returncode == 7 and "file" in r.stderr, r.stderr
+    try:
+        import h5py
+    except ImportError:
+        return
+    for name, change, says in (
+            ("nan", lambda f: f["p_correct"].__setitem__((2, 1), float("nan")), 'query "query-000002", model "maker/model-01"'),
+            ("range", lambda f: f["p_correct"].__setitem__((2, 1), 1.25), "expected a number from 0 to 1"),
+            ("price", lambda f: f["input_price"].__setitem__(3, float("nan")), 'no price for model "maker/model-03"'),
+            ("missing", lambda f: f.__delitem__("p_correct"), "p_correct")):
+        path = shutil.copy(results, f"{tmp}/{name}.h5")
+        with h5py.File(path, "r+") as f:
+            change(f)
+        refused(says, path, out=out)
+    path = shutil.copy(results, f"{tmp}/newer.h5")
+    with h5py.File(path, "r+") as f:
+        version = [k for k in f.attrs if "version" in k.lower() and "format" in k.lower()]
+        assert version, list(f.attrs)
+        f.attrs[version[0]] = f.attrs[version[0]] + 1
+    refused("version", path, out=out, status=4)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as tmp:
+        for test in (writes_everything, same_for_any_threads, default_directory, partial_and_truthless, choosing,
+                     several_files, reference, bad_input):
+            print(test.__name__, flush=True)
+            os.mkdir(f"{tmp}/{test.__name__}")
+            test(f"{tmp}/{test.__name__}")
+    help_ = run("--help").stdout
+    for option in ("--budget", "--target-accuracy", "--pool", "--queries", "--prices", "--alphas", "--bootstrap", "--seed"):
+        assert option in help_, option
+
+
+main()
