@@ -181,7 +181,7 @@ static __device__ __forceinline__ float p_yes(const float *x, const sg__sample_l
     return p.n_yes && p.n_no ? yes / (yes + no) : __uint_as_float(0x7fffffffu);
 }
 
-static __global__ void __launch_bounds__(MAX_THREADS) sample_kernel(sg__sample_launch p) {
+static __global__ void __launch_bounds__(MAX_THREADS, 2) sample_kernel(sg__sample_launch p) {
     SHARED_ALIGNED(sample_smem, sm, [1]);
     SHARED(weight_t, weights, [BINS]);
     const int i = (int)blockIdx.x;
