@@ -72,7 +72,7 @@ static enum sg_status take_apart(struct text *t, const struct sg_prompt_source *
         const char *end = strstr(s + i, "}}");
         if (!end) return sg_fail(err, SG_E_INPUT, "%s:%d: \"{{\" without \"}}\"", where, line_of(t, i));
         size_t len = (size_t)(end - (s + i + 2));
-        int v = first;
+        int v = (int)first;
         while (v <= (int)last && (strlen(names[v]) != len || memcmp(names[v], s + i + 2, len) != 0)) v++;
         if (v > (int)last) {
             char name[60];

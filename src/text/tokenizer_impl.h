@@ -1,5 +1,5 @@
-/* tokenizer_impl - what the reader of tokenizer.json (tokenizer_json.c) fills and the encoder (encode.c)
- * uses. */
+/* tokenizer_impl - what the reader of tokenizer.json (tokenizer_json.c, vocab.c) fills and the encoder
+ * (encode.c) uses. */
 #ifndef SG_TEXT_TOKENIZER_IMPL_H
 #define SG_TEXT_TOKENIZER_IMPL_H
 
@@ -63,6 +63,10 @@ struct sg__byte_map {
     int16_t byte[324]; /* -1: no byte */
 };
 void sg__byte_map_init(struct sg__byte_map *m);
+
+/* Enters token `id`, spelled name[0..n). SG_E_INPUT when the name or the id is taken. */
+enum sg_status sg__vocab_add(struct sg_tokenizer *tok, const struct sg__byte_map *map, const char *name,
+                             size_t n, int32_t id, struct sg_err *err);
 
 /* Reads the whole file into a zeroed tok; on failure tok is half-built, to be closed. */
 enum sg_status sg__tokenizer_read(struct sg_tokenizer *tok, const char *text, size_t n, const char *where,

@@ -29,16 +29,6 @@ struct reader {
     int n_splits;
 };
 
-void sg__byte_map_init(struct sg__byte_map *m) {
-    memset(m->byte, -1, sizeof m->byte);
-    uint16_t next = 256;
-    for (int b = 0; b < 256; b++) {
-        bool self = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-        m->cp[b] = self ? (uint16_t)b : next++;
-        m->byte[m->cp[b]] = (int16_t)b;
-    }
-}
-
 static enum sg_status unsupported(struct reader *r, const char *at, struct sg_err *err, const char *what,
                                   struct sg__str v) {
     return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "%s \"%.*s\" is not supported", what,
@@ -101,102 +91,12 @@ out:
 
 /* ---- vocabulary --------------------------------------------------------------------------------------- */
 
-static uint32_t name_hash(const char *s, size_t n) {
-    uint64_t h = sg_hash64(s, n);
-    uint32_t v = (uint32_t)(h ^ h >> 32);
-    return v ? v : 1;
-}
-
-/* The slot of the name, or the empty one where it belongs. */
-static size_t name_slot(const struct sg_tokenizer *tok, uint32_t hash, const char *s, size_t n) {
-    size_t mask = ((size_t)1 << tok->slot_bits) - 1;
-    for (size_t i = hash & mask;; i = (i + 1) & mask) {
-        const struct sg__name_slot *e = &tok->slots[i];
-        if (!e->hash) return i;
-        const struct sg__token *t = &tok->tokens[e->id];
-        if (e->hash == hash && t->name_len == n && !memcmp(tok->names.data + t->name, s, n)) return i;
-    }
-}
-
-int32_t sg__tokenizer_find(const struct sg_tokenizer *tok, const char *name, size_t n) {
-    if (!tok->slots) return -1;
-    const struct sg__name_slot *e = &tok->slots[name_slot(tok, name_hash(name, n), name, n)];
-    return e->hash ? e->id : -1;
-}
-
-static enum sg_status grow_names(struct sg_tokenizer *tok, struct sg_err *err) {
-    unsigned bits = tok->slots ? tok->slot_bits + 1 : 12;
-    struct sg__name_slot *slots;
-    enum sg_status st = SG_NEW(&slots, (size_t)1 << bits, "vocabulary", err);
-    if (st != SG_OK) return st;
-    size_t mask = ((size_t)1 << bits) - 1;
-    for (size_t k = 0; tok->slots && k < (size_t)1 << tok->slot_bits; k++) {
-        if (!tok->slots[k].hash) continue;
-        size_t i = tok->slots[k].hash & mask;
-        while (slots[i].hash) i = (i + 1) & mask;
-        slots[i] = tok->slots[k];
-    }
-    free(tok->slots);
-    tok->slots = slots;
-    tok->slot_bits = bits;
-    return SG_OK;
-}
-
-/* Appends the bytes that a token's name stands for: every character mapped back, or the name itself when one
- * of them is no byte. */
-static enum sg_status add_bytes(struct reader *r, struct sg__str name, struct sg_err *err) {
-    struct sg_buf *b = &r->tok->bytes;
-    size_t start = b->len;
-    enum sg_status st = sg_buf_add(b, name.s, name.n, err); /* room; overwritten below, never longer */
-    if (st != SG_OK) return st;
-    unsigned char *out = (unsigned char *)b->data + start;
-    size_t k = 0;
-    for (size_t i = 0; i < name.n;) {
-        unsigned len;
-        uint32_t c = sg__utf8_at((const unsigned char *)name.s + i, &len);
-        int byte = c < sizeof r->map.byte / sizeof *r->map.byte ? r->map.byte[c] : -1;
-        if (byte < 0) {
-            memcpy(out, name.s, name.n);
-            return SG_OK;
-        }
-        out[k++] = (unsigned char)byte;
-        i += len;
-    }
-    b->len = start + k;
-    return SG_OK;
-}
-
 /* Enters a token; `at` is where the file gives it. */
 static enum sg_status add_token(struct reader *r, struct sg__str name, int64_t id, const char *at,
                                 struct sg_err *err) {
-    struct sg_tokenizer *tok = r->tok;
-    enum sg_status st = SG_OK;
-    if (!tok->slots || 2 * (tok->n_names + 1) > (size_t)1 << tok->slot_bits) SG_TRY(grow_names(tok, err));
-    uint32_t hash = name_hash(name.s, name.n);
-    size_t slot = name_slot(tok, hash, name.s, name.n);
-    if (tok->slots[slot].hash)
-        return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "token \"%.*s\" stands twice in the vocabulary",
-                             (int)(name.n < 100 ? name.n : 100), name.s);
-    if ((size_t)id >= tok->size) {
-        size_t old = tok->size;
-        SG_TRY(SG_GROW(&tok->tokens, &tok->cap_tokens, id + 1, "vocabulary", err));
-        tok->size = (size_t)id + 1;
-        memset(tok->tokens + old, 0, (tok->size - old) * sizeof *tok->tokens);
-    }
-    struct sg__token *t = &tok->tokens[id];
-    if (t->flags)
-        return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "id %lld belongs to two tokens", (long long)id);
-    *t = (struct sg__token){.name = (uint32_t)tok->names.len,
-                            .name_len = (uint32_t)name.n,
-                            .bytes = (uint32_t)tok->bytes.len,
-                            .flags = SG__TOKEN_PRESENT};
-    SG_TRY(sg_buf_add(&tok->names, name.s, name.n, err));
-    SG_TRY(add_bytes(r, name, err));
-    t->bytes_len = (uint32_t)(tok->bytes.len - t->bytes);
-    tok->slots[slot] = (struct sg__name_slot){hash, (int32_t)id};
-    tok->n_names++;
-out:
-    return st;
+    struct sg_err why = {0};
+    enum sg_status st = sg__vocab_add(r->tok, &r->map, name.s, name.n, (int32_t)id, &why);
+    return st == SG_OK ? st : sg__scan_fail(&r->j, at, st, err, "%s", why.text);
 }
 
 static enum sg_status read_vocab(struct reader *r, struct sg_err *err) {
