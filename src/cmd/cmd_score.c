@@ -9,10 +9,10 @@ static const char usage[] =
     "\n"
     "Reads {\"ids\": [...]} a line and writes {\"last_logits\": [...], \"logprobs\": [...]} a line: the "
     "logits\n"
-    "after the last token, one for each id of the vocabulary, and the log-probability of each token given "
-    "those\n"
-    "before it (natural logarithm, temperature 1): n - 1 numbers for n ids, since the first has none before "
-    "it.";
+    "after the last token, one for each id of the vocabulary, and the log-probability (natural logarithm,\n"
+    "temperature 1) of each token given those before it: one number less than ids, for the first token has "
+    "none\n"
+    "before it.";
 
 struct state {
     struct sg_session session;
