@@ -75,7 +75,7 @@ static enum sg_status read_line(struct state *s, struct sg__scan *j, struct sg_e
         }
     }
     SG_TRY(sg__scan_finish(j, err));
-    if (!got) return sg_fail(err, SG_E_INPUT, "%s: \"%s\" is missing", j->where, wanted);
+    if (!got) st = sg__scan_fail(j, j->begin, SG_E_INPUT, err, "\"%s\" is missing", wanted);
 out:
     return st;
 }
