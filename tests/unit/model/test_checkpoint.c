@@ -331,7 +331,7 @@ static void test_doubled_over_shards(void **state) {
     (void)state;
     struct tiny c = TINY_DEFAULTS;
     struct tiny_tensors l = spoil(&c);
-    tiny_add(&l, &c, l.t[0].name, c.vocab, c.hidden); /* in the last shard once more */
+    tiny_add(&l, &c, "model.embed_tokens.weight", c.vocab, c.hidden); /* in the last shard once more */
     c.shards = 2;
     struct sg_buf ix = {0};
     tiny_weights(dir, &c, &l);
@@ -366,11 +366,47 @@ static void test_digest(void **state) {
     assert_false(sg_digest_equal(d, b));
 }
 
+/* Which precision the rotary frequencies have (see config.h): float32, unless the files say that the model
+ * was evaluated as it was built, or config.json decides. */
+static void test_rope_dtype(void **state) {
+    (void)state;
+    static const struct {
+        bool causal;
+        const char *config, *generation;
+        enum sg_dtype expected;
+    } cases[] = {
+        {true, ", \"dtype\": \"bfloat16\"", NULL, SG_F32},
+        {true, ", \"dtype\": \"bfloat16\"", "{\"eos_token_id\": 3}", SG_F32},
+        {true, ", \"dtype\": \"bfloat16\"", "{\"_from_model_config\": true}", SG_BF16},
+        {true, ", \"torch_dtype\": \"float16\"", "{\"_from_model_config\": true}", SG_F16},
+        {true, ", \"dtype\": \"bfloat16\", \"rope_frequency_dtype\": \"float32\"",
+         "{\"_from_model_config\": true}", SG_F32},
+        {false, ", \"dtype\": \"bfloat16\"", NULL, SG_BF16},
+        {false, ", \"dtype\": \"bfloat16\"", "{}", SG_F32},
+        {true, "", "{\"_from_model_config\": true}", SG_F32},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct tiny c = TINY_DEFAULTS;
+        struct sg_config got;
+        char path[128];
+        c.prefix = cases[i].causal;
+        tiny_config(dir, &c, cases[i].config);
+        snprintf(path, sizeof path, "%s/generation_config.json", dir);
+        unlink(path);
+        if (cases[i].generation)
+            tiny_write(dir, "generation_config.json", cases[i].generation, strlen(cases[i].generation));
+        TINY_OK(sg_config_read(dir, &got, err));
+        if (got.rope_dtype != cases[i].expected)
+            fail_msg("case %zu: %s, expected %s", i, sg_dtype_name(got.rope_dtype),
+                     sg_dtype_name(cases[i].expected));
+    }
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(test_good_forms),          T(test_context),      T(test_missing_files),  T(test_wrong_tensors),
         T(test_harmless_tensors),    T(test_broken_files), T(test_shape_overflow), T(test_index),
-        T(test_doubled_over_shards), T(test_digest)};
+        T(test_doubled_over_shards), T(test_digest),       T(test_rope_dtype)};
     return cmocka_run_group_tests(tests, open_dev, close_dev);
 }
