@@ -99,6 +99,35 @@ out:
     return st;
 }
 
+/* SCOPE's own router: what each alpha does. Alphas between two stops of the path choose as the stop before.
+ */
+static enum sg_status two_stage(const struct sg_analysis *a, const char *dir, struct sg_buf *b,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_path *p = &a->two_stage;
+    struct sg_weights all = {.w = a->ones, .fold = a->fold};
+    double *x[2] = {NULL, NULL}, *y[2] = {NULL, NULL};
+    int64_t *steps[2] = {NULL, NULL}, n = 0;
+    sg_buf_clear(b);
+    if (p->n) {
+        sg_weights_sum(&all, p->n);
+        for (int t = 0; t < 2; t++) SG_TRY(sg_curve_points(p, &all, t, &x[t], &y[t], &steps[t], &n, err));
+        SG_TRY(sg_buf_str(b, "alpha,accuracy,cost_usd,predicted_accuracy,predicted_cost_usd\n", err));
+        for (int64_t k = 0, at = 0; k < a->opt.alphas; k++) {
+            while (at + 1 < n && p->key[steps[0][at + 1] - 1] <= a->alpha[k]) at++;
+            SG_TRY(row(b, err, "nnnnn", a->alpha[k], y[1][at], x[1][at], y[0][at], x[0][at]));
+        }
+    }
+    SG_TRY(sg_csv_save(b, p->n, dir, "two_stage.csv", err));
+out:
+    for (int t = 0; t < 2; t++) {
+        free(x[t]);
+        free(y[t]);
+        free(steps[t]);
+    }
+    return st;
+}
+
 static enum sg_status models(const struct sg_analysis *a, const char *dir, struct sg_buf *b,
                              struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -167,6 +196,14 @@ static enum sg_status asks(const struct sg_analysis *a, const char *dir, struct 
         }
     }
     SG_TRY(sg_csv_save(b, (int64_t)a->n_ask, dir, "policies.csv", err));
+    sg_buf_clear(b);
+    SG_TRY(sg_buf_str(b, "ask,model,share\n", err));
+    for (size_t i = 0; i < a->n_ask; i++) {
+        ask_name(&a->ask[i], name, sizeof name);
+        for (int32_t k = 0; k < v->m; k++)
+            SG_TRY(row(b, err, "ttn", name, sg_view_model(v, k), a->ask[i].share[k]));
+    }
+    SG_TRY(sg_csv_save(b, (int64_t)a->n_ask, dir, "ask_shares.csv", err));
 out:
     return st;
 }
@@ -264,6 +301,7 @@ enum sg_status sg_output_csv(const struct sg_analysis *a, const char *dir, struc
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
     SG_TRY(curves(a, dir, &b, err));
+    SG_TRY(two_stage(a, dir, &b, err));
     SG_TRY(models(a, dir, &b, err));
     SG_TRY(asks(a, dir, &b, err));
     SG_TRY(quality(a, dir, &b, err));

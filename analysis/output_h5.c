@@ -15,6 +15,8 @@ struct build {
     struct sg_frontier_axis axis[16];
     struct sg_frontier_var var[96];
     int32_t n_axes, n_vars;
+    double *vertex[2][2]; /* [predicted, true][cost, accuracy] */
+    int64_t *steps[2];
 };
 
 static enum sg_status room(struct build *b, int64_t n, size_t size, void **out, struct sg_err *err) {
@@ -154,7 +156,9 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
                                           "ask_saving_high",
                                           "ask_regret",
                                           "ask_mixed_weight"};
+    double *share = NULL;
     int32_t *choice = NULL, *mixed_query = NULL, *mixed_model = NULL;
+    SG_TRY(room(b, n * v->m, sizeof *share, (void **)&share, err));
     SG_TRY(room(b, n, sizeof *name, (void **)&name, err));
     SG_TRY(room(b, v->n, sizeof *query, (void **)&query, err));
     SG_TRY(room(b, n * v->n, sizeof *choice, (void **)&choice, err));
@@ -185,6 +189,7 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
         SG_TRY(room(b, 48, 1, (void **)&name[i], err));
         snprintf(name[i], 48, "%s=%.9g", k->is_target ? "target" : "budget", k->asked);
         memcpy(choice + i * v->n, k->model, sizeof *choice * (size_t)v->n);
+        memcpy(share + i * v->m, k->share, sizeof *share * (size_t)v->m);
         mixed_query[i] = (int32_t)k->mixed_query;
         mixed_model[i] = k->mixed_model;
         for (int j = 0; j < 18; j++) x[j][i] = of[j];
@@ -203,6 +208,9 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
                                     choice,
                                     NULL,
                                     "index of the model that answers the query"});
+    var(b,
+        (struct sg_frontier_var){
+            "ask_share", SG_FRONTIER_F64, 2, {"ask", "model"}, share, "1", "share of queries a model gets"});
     var(b, (struct sg_frontier_var){"ask_mixed_query",
                                     SG_FRONTIER_I32,
                                     1,
@@ -267,6 +275,35 @@ static enum sg_status steps(struct build *b, struct sg_err *err) {
                                     p->dc,
                                     "USD",
                                     "change of the sum over queries of estimated cost"});
+out:
+    return st;
+}
+
+/* The vertices of the predicted frontier, each policy valued by the estimates and by the truth. The arrays
+ * are the build's until it is written. */
+static enum sg_status vertices(struct build *b, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_analysis *a = b->a;
+    struct sg_weights w = {.w = a->ones, .fold = a->fold};
+    const bool truth = a->v->n_scored > 0;
+    static const char *const names[2][2] = {{"vertex_predicted_cost", "vertex_predicted_accuracy"},
+                                            {"vertex_cost", "vertex_accuracy"}};
+    int64_t n = 0;
+    sg_weights_sum(&w, a->v->n);
+    for (int t = 0; t < (truth ? 2 : 1); t++)
+        SG_TRY(sg_curve_points(&a->scope, &w, t, &b->vertex[t][0], &b->vertex[t][1], &b->steps[t], &n, err));
+    axis(b, (struct sg_frontier_axis){"vertex", n, NULL, NULL, NULL, NULL});
+    for (int t = 0; t < (truth ? 2 : 1); t++)
+        for (int i = 0; i < 2; i++)
+            var(b, (struct sg_frontier_var){
+                       names[t][i],
+                       SG_FRONTIER_F64,
+                       1,
+                       {"vertex"},
+                       b->vertex[t][i],
+                       i ? "1" : "USD",
+                       t ? "policies of the predicted frontier, by the truth (scored queries)"
+                         : "policies of the predicted frontier, by the estimates"});
 out:
     return st;
 }
@@ -421,6 +458,7 @@ enum sg_status sg_output_h5(const struct sg_analysis *a, const char *dir, struct
     SG_TRY(models(&b, err));
     SG_TRY(asks(&b, err));
     SG_TRY(steps(&b, err));
+    SG_TRY(vertices(&b, err));
     SG_TRY(quality(&b, err));
     SG_TRY(values(&b, err));
     SG_TRY(named(&b, err));
@@ -437,6 +475,11 @@ enum sg_status sg_output_h5(const struct sg_analysis *a, const char *dir, struct
                                   sizeof attrs / sizeof *attrs, err));
 out:
     sg_arena_free(&b.arena);
+    for (int t = 0; t < 2; t++) {
+        free(b.vertex[t][0]);
+        free(b.vertex[t][1]);
+        free(b.steps[t]);
+    }
     free(path);
     return st;
 }

@@ -50,7 +50,7 @@ static int by_name(const void *a, const void *b) {
 }
 static const cJSON *lookup(const struct entry *e, size_t n, const char *name) {
     const struct entry key = {name, NULL};
-    const struct entry *hit = bsearch(&key, e, n, sizeof *e, by_name);
+    const struct entry *hit = n ? bsearch(&key, e, n, sizeof *e, by_name) : NULL;
     return hit ? hit->value : NULL;
 }
 

@@ -129,6 +129,28 @@ static void singles(const struct sg_analysis *a, FILE *to) {
             truth ? sg_output_usd(a->random_cost.value, c1, sizeof c1) : "");
 }
 
+/* "model 61 %, other 22 %": the models with most queries, at most four. */
+static void shares(const struct sg_analysis *a, const struct sg_ask *k, FILE *to) {
+    double last = INFINITY, rest = 1;
+    int32_t last_model = -1;
+    fprintf(to, "      ");
+    for (int i = 0; i < 4; i++) {
+        int32_t best = -1;
+        for (int32_t j = 0; j < a->v->m; j++) {
+            const double s = k->share[j];
+            const bool after = s < last || (s == last && j > last_model);
+            if (after && s >= 0.005 && (best < 0 || s > k->share[best])) best = j;
+        }
+        if (best < 0) break;
+        fprintf(to, "%s%s %.0f %%", i ? ", " : "", sg_view_model(a->v, best), 100 * k->share[best]);
+        last = k->share[best];
+        last_model = best;
+        rest -= last;
+    }
+    if (rest >= 0.005) fprintf(to, ", others %.0f %%", 100 * rest);
+    fprintf(to, "\n");
+}
+
 static void asks(const struct sg_analysis *a, FILE *to) {
     const struct sg_view *v = a->v;
     const bool truth = v->n_scored > 0;
@@ -154,6 +176,7 @@ static void asks(const struct sg_analysis *a, FILE *to) {
                 truth ? sg_output_usd(k->cost.value, c2, sizeof c2) : "-",
                 band(k->gain.value, k->gain.low, k->gain.high, b2, sizeof b2),
                 band(k->saving.value, k->saving.low, k->saving.high, b3, sizeof b3));
+        shares(a, k, to);
     }
 }
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
-CSV = ["asks", "frontier", "metrics", "models", "policies", "portfolio_value", "quality", "reliability", "samples", "shares"]
+CSV = ["ask_shares", "asks", "frontier", "metrics", "models", "policies", "portfolio_value", "quality", "reliability", "samples", "shares", "two_stage"]
 
 
 def run(*args, ok=True, cwd=None, plots=False):
