@@ -127,7 +127,7 @@ static enum sg_status whole_word(const struct job *j, const char *word, size_t n
         SG_TRY(sg_buf_add(&j->e->name, c, sg__utf8_put(map.cp[(unsigned char)word[i]], c), err));
     }
     *id = sg__tokenizer_find(j->tok, j->e->name.data, j->e->name.len);
-    if (*id >= 0 && (j->tok->tokens[*id].flags & SG__TOKEN_SPECIAL)) *id = -1;
+    if (*id >= 0 && (j->tok->tokens[*id].flags & (SG__TOKEN_SPECIAL | SG__TOKEN_OUTSIDE))) *id = -1;
 out:
     return st;
 }

@@ -8,7 +8,12 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
-enum { SG__TOKEN_PRESENT = 1, SG__TOKEN_ADDED = 2, SG__TOKEN_SPECIAL = 4 };
+enum {
+    SG__TOKEN_PRESENT = 1,
+    SG__TOKEN_ADDED = 2,   /* listed in added_tokens */
+    SG__TOKEN_SPECIAL = 4, /* and marked special there */
+    SG__TOKEN_OUTSIDE = 8, /* and not in the model's vocabulary: no word is it */
+};
 enum { SG__MAX_ID = (1 << 22) - 1 }; /* a lying id must not allocate the machine away */
 
 /* One token: its content as the file spells it (bytes mapped to printable characters), and its bytes. */

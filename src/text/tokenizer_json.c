@@ -655,7 +655,8 @@ static enum sg_status place_added(struct reader *r, struct sg_err *err) {
             goto out;
         }
         if (known < 0) SG_TRY(add_token(r, (struct sg__str){a->content, a->len}, a->id, r->j.p, err));
-        tok->tokens[a->id].flags |= SG__TOKEN_ADDED | (a->special ? SG__TOKEN_SPECIAL : 0u);
+        tok->tokens[a->id].flags |=
+            SG__TOKEN_ADDED | (a->special ? SG__TOKEN_SPECIAL : 0u) | (known < 0 ? SG__TOKEN_OUTSIDE : 0u);
         if (a->normalized && tok->nfc) {
             SG_TRY(sg__nfc(&tok->unicode, &nfc, a->content, a->len, err));
             char *copy;

@@ -103,6 +103,18 @@ static void merges_cannot_spell_a_special_token(void **state) {
     }
 }
 
+static void whole_words_are_of_the_vocabulary(void **state) {
+    (void)state;
+    struct sg_tokenizer *tok = make(
+        &(struct spec){.added = ADDED("23", "ned", ""), .model = "\"type\":\"BPE\",\"ignore_merges\":true,"});
+    const struct sg_span user[] = {{"ned", 3, false}}, trusted[] = {{"ned", 3, true}},
+                         word[] = {{"YES", 3, false}};
+    CHECK_IDS(tok, user, 4, 2, 5);
+    CHECK_IDS(tok, trusted, 23);
+    CHECK_IDS(tok, word, 16); /* which no merge makes */
+    sg_tokenizer_close(tok);
+}
+
 /* A normalised added token is looked for after NFC; what NFC composes across a border is untrusted. */
 static void trust_goes_through_normalisation(void **state) {
     (void)state;
@@ -376,6 +388,7 @@ int main(void) {
         cmocka_unit_test(control_tokens_come_from_trusted_spans_only),
         cmocka_unit_test(added_tokens_that_are_not_special_are_control_tokens_too),
         cmocka_unit_test(merges_cannot_spell_a_special_token),
+        cmocka_unit_test(whole_words_are_of_the_vocabulary),
         cmocka_unit_test(trust_goes_through_normalisation),
         cmocka_unit_test(accessors),
         cmocka_unit_test(a_megabyte_of_one_letter),
