@@ -356,49 +356,6 @@ out:
     return st;
 }
 
-/* Beta posterior of every hull vertex from its votes, prior fitted to each model's votes by moments: mean mu
- * and strength s with Var(share) = mu (1 - mu) (1/k + (1 - 1/k) / (s + 1)); s within [0.5, 200]. */
-static enum sg_status posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_view *v = a->v;
-    struct sg_beta o = {0};
-    struct fit {
-        double n, share, square, inverse_k;
-    } *f = NULL;
-    SG_TRY(SG_NEW(&f, v->m, "prior", err));
-    SG_TRY(SG_NEW(&o.a, a->scope.n_vertices, "posterior", err));
-    SG_TRY(SG_NEW(&o.b, a->scope.n_vertices, "posterior", err));
-    for (int64_t i = 0; i < v->n * v->m; i++) {
-        if (isnan(v->p[i])) continue;
-        const int64_t at = sg_view_cell(v, i / v->m, (int32_t)(i % v->m));
-        const double yes = v->r->votes_yes[at], k = yes + v->r->votes_no[at];
-        if (!(k > 0)) continue;
-        struct fit *x = &f[i % v->m];
-        x->n++;
-        x->share += yes / k;
-        x->square += yes / k * (yes / k);
-        x->inverse_k += 1 / k;
-    }
-    for (int64_t q = 0; q < v->n; q++)
-        for (uint32_t u = a->scope.first[q]; u < a->scope.first[q + 1]; u++) {
-            const struct fit *x = &f[a->scope.model[u]];
-            const int64_t at = sg_view_cell(v, q, a->scope.model[u]);
-            const double mu = fmin(fmax(x->share / x->n, 0.01), 0.99), ik = x->inverse_k / x->n;
-            const double spread = (x->square / x->n - x->share / x->n * (x->share / x->n)) / (mu * (1 - mu));
-            const double s = spread > ik && ik < 1 ? fmin(fmax((1 - ik) / (spread - ik) - 1, 0.5), 200) : 200;
-            o.a[u] = s * mu + v->r->votes_yes[at];
-            o.b[u] = s * (1 - mu) + v->r->votes_no[at];
-        }
-    *out = o;
-out:
-    free(f);
-    if (st != SG_OK) {
-        free(o.a);
-        free(o.b);
-    }
-    return st;
-}
-
 static int rising(const void *x, const void *y) {
     const double a = *(const double *)x, b = *(const double *)y;
     return (a > b) - (a < b);
@@ -449,7 +406,7 @@ static enum sg_status bands(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&values, v->n * (4 * n_asks + 2), "policies", err));
     SG_TRY(SG_NEW(&asked, n_asks, "budgets", err));
     SG_TRY(SG_NEW(&asked_rep, reps * n_asks, "replicates", err));
-    if (!truth) SG_TRY(posterior(a, &beta, err));
+    if (!truth) SG_TRY(sg__analysis_posterior(a, &beta, err));
     for (int i = 0; i < SG_CURVES; i++) {
         struct sg_curve *c = &a->curve[i];
         if (!c->rep) continue;

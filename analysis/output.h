@@ -7,9 +7,9 @@
 #include "base/mem.h"
 #include <stdio.h>
 
-/* frontier.csv shares.csv two_stage.csv models.csv asks.csv ask_shares.csv policies.csv quality.csv reliability.csv
- * samples.csv metrics.csv portfolio_value.csv in `dir`. Those that would be empty (no truth, no samples) are removed if an
- * older run left them. */
+/* frontier.csv shares.csv two_stage.csv models.csv asks.csv ask_shares.csv policies.csv quality.csv
+ * reliability.csv samples.csv metrics.csv portfolio_value.csv in `dir`. Those that would be empty (no truth,
+ * no samples) are removed if an older run left them. */
 enum sg_status sg_output_csv(const struct sg_analysis *a, const char *dir, struct sg_err *err);
 
 /* frontier.h5 in `dir`; xarray.open_dataset(..., engine="h5netcdf") reads it. */

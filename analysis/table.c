@@ -96,11 +96,16 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
         fprintf(to, "  %12s  %-20s %-20s %12s  %-20s %8s %9s %9s\n", c1, b1, b2,
                 isnan(re->cost[g]) ? "-" : sg_output_usd(re->cost[g], c2, sizeof c2), b3, p[0], p[1], p[2]);
     }
+    if (!truth && bands)
+        fprintf(to, "  intervals: what the chosen policies are worth given the votes (Beta posterior); they "
+                    "lie below the\n"
+                    "  estimate itself by the luck of the cells chosen\n");
     if (truth)
-        fprintf(to, "  realised: chosen on one half of the queries, scored on the other (2-fold cross-fit); "
-                    "predicted is\n"
-                    "  optimistic about itself; oracle knows the answers. k-nearest, anchor mean, two-stage: "
-                    "as realised.\n");
+        fprintf(to,
+                "  realised: fitted to the budget on one half of the queries, scored on the other (2-fold); "
+                "predicted is\n"
+                "  optimistic about itself; oracle knows the answers. k-nearest, anchor mean, two-stage: "
+                "as realised.\n");
 }
 
 static void singles(const struct sg_analysis *a, FILE *to) {
@@ -129,6 +134,11 @@ static void singles(const struct sg_analysis *a, FILE *to) {
             truth ? sg_output_usd(a->random_cost.value, c1, sizeof c1) : "");
 }
 
+static const char *short_name(const char *id) {
+    const char *slash = strrchr(id, '/');
+    return slash && slash[1] ? slash + 1 : id;
+}
+
 /* "model 61 %, other 22 %": the models with most queries, at most four. */
 static void shares(const struct sg_analysis *a, const struct sg_ask *k, FILE *to) {
     double last = INFINITY, rest = 1;
@@ -142,7 +152,8 @@ static void shares(const struct sg_analysis *a, const struct sg_ask *k, FILE *to
             if (after && s >= 0.005 && (best < 0 || s > k->share[best])) best = j;
         }
         if (best < 0) break;
-        fprintf(to, "%s%s %.0f %%", i ? ", " : "", sg_view_model(a->v, best), 100 * k->share[best]);
+        fprintf(to, "%s%s %.0f %%", i ? ", " : "", short_name(sg_view_model(a->v, best)),
+                100 * k->share[best]);
         last = k->share[best];
         last_model = best;
         rest -= last;

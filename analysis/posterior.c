@@ -1,0 +1,128 @@
+/* posterior - what the votes alone say of each cell's p, where no truth is known.
+ *
+ * Cells are Beta(s mu + yes, s (1 - mu) + no). The prior mean mu of a cell knows its model and its query: a
+ * hard query is hard for all, and a prior of the model alone would believe the luckiest model there. With y
+ * the share of yes votes and x the other models' mean share on the query, centred per model, mu = mean_m y +
+ * b x,   b by least squares over all cells, mu kept inside [0.01, 0.99]; and s from the residuals by moments:
+ * E (y - mu)^2 = mu (1 - mu) (1/k + (1 - 1/k) / (s + 1)), s in [0.5, 200]. */
+#include "analysis_internal.h"
+
+#include "base/mem.h"
+#include "bootstrap.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Share of yes among the cell's parsed votes, and how many; NaN without. */
+static double share(const struct sg_view *v, int64_t q, int32_t k, double *votes) {
+    const int64_t at = sg_view_cell(v, q, k);
+    const double yes = v->r->votes_yes[at];
+    *votes = yes + v->r->votes_no[at];
+    return !isnan(v->p[q * v->m + k]) && *votes > 0 ? yes / *votes : (double)NAN;
+}
+
+/* Mean share of the other models on the query; the query's only cell is told apart by NaN. */
+static double others(const struct sg_view *v, int64_t q, int32_t k, double sum, double n) {
+    double votes;
+    const double y = share(v, q, k, &votes);
+    return isnan(y) || n < 2 ? (double)NAN : (sum - y) / (n - 1);
+}
+
+static void query_sum(const struct sg_view *v, int64_t q, double *sum, double *n) {
+    *sum = *n = 0;
+    for (int32_t k = 0; k < v->m; k++) {
+        double votes;
+        const double y = share(v, q, k, &votes);
+        if (isnan(y)) continue;
+        *sum += y;
+        (*n)++;
+    }
+}
+
+/* Per model: mean share, mean of the others' share. */
+struct model {
+    double n, y, n_x, x;
+};
+
+static double centred(const struct model *f, double x) {
+    return isnan(x) ? 0 : x - f->x;
+}
+
+static double prior_mean(const struct model *f, double b, double x) {
+    return fmin(fmax(f->y + b * centred(f, x), 0.01), 0.99);
+}
+
+static double strength(const struct sg_view *v, const struct model *f, double b) {
+    double residual = 0, sampling = 0, spread = 0;
+    for (int64_t q = 0; q < v->n; q++) {
+        double sum, n;
+        query_sum(v, q, &sum, &n);
+        for (int32_t k = 0; k < v->m; k++) {
+            double votes;
+            const double y = share(v, q, k, &votes);
+            if (isnan(y)) continue;
+            const double mu = prior_mean(&f[k], b, others(v, q, k, sum, n)), var = mu * (1 - mu);
+            residual += (y - mu) * (y - mu);
+            sampling += var / votes;
+            spread += var * (1 - 1 / votes);
+        }
+    }
+    const double rho = spread > 0 ? (residual - sampling) / spread : 0; /* 1 / (s + 1) */
+    return rho > 0 ? fmin(fmax(1 / rho - 1, 0.5), 200) : 200;
+}
+
+enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    const struct sg_path *path = &a->scope;
+    struct sg_beta o = {0};
+    struct model *f = NULL;
+    double xy = 0, xx = 0;
+    SG_TRY(SG_NEW(&f, v->m, "prior", err));
+    SG_TRY(SG_NEW(&o.a, path->n_vertices, "posterior", err));
+    SG_TRY(SG_NEW(&o.b, path->n_vertices, "posterior", err));
+    for (int pass = 0; pass < 2; pass++) /* the means, then the slope */
+        for (int64_t q = 0; q < v->n; q++) {
+            double sum, n, votes;
+            query_sum(v, q, &sum, &n);
+            for (int32_t k = 0; k < v->m; k++) {
+                const double y = share(v, q, k, &votes), x = others(v, q, k, sum, n);
+                if (isnan(y)) continue;
+                if (pass == 0) {
+                    f[k].y += y;
+                    f[k].n++;
+                    if (isnan(x)) continue;
+                    f[k].x += x;
+                    f[k].n_x++;
+                } else {
+                    xy += (y - f[k].y) * centred(&f[k], x);
+                    xx += centred(&f[k], x) * centred(&f[k], x);
+                }
+            }
+            if (pass || q + 1 < v->n) continue;
+            for (int32_t k = 0; k < v->m; k++) {
+                f[k].y = f[k].n > 0 ? f[k].y / f[k].n : 0.5;
+                f[k].x = f[k].n_x > 0 ? f[k].x / f[k].n_x : 0.5;
+            }
+        }
+    const double b = xx > 0 ? xy / xx : 0, s = strength(v, f, b);
+    for (int64_t q = 0; q < v->n; q++) {
+        double sum, n;
+        query_sum(v, q, &sum, &n);
+        for (uint32_t u = path->first[q]; u < path->first[q + 1]; u++) {
+            const int32_t k = path->model[u];
+            const int64_t at = sg_view_cell(v, q, k);
+            const double mu = prior_mean(&f[k], b, others(v, q, k, sum, n));
+            o.a[u] = s * mu + v->r->votes_yes[at];
+            o.b[u] = s * (1 - mu) + v->r->votes_no[at];
+        }
+    }
+    *out = o;
+out:
+    free(f);
+    if (st != SG_OK) {
+        free(o.a);
+        free(o.b);
+    }
+    return st;
+}

@@ -1,0 +1,284 @@
+/* Protects: the analysis as a whole on results of a known law. What is asked is what is scored; missing cells are never
+ * chosen; the oracle is not beaten; posterior bands; the noise of samples; comparison of files in any order, Holm. */
+#include "analysis/analysis.h"
+#include "analysis/compare.h"
+#include "fake.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const struct sg_analysis_options defaults = {.alphas = 21, .reps = 100, .seed = 1, .threads = 2, .n_grid = 41};
+
+static struct sg_results results(struct fake f) {
+    struct sg_results r;
+    struct sg_err err = {0};
+    if (fake_results(&f, &r, &err) != SG_OK) fail_msg("%s", err.text);
+    return r;
+}
+
+static struct sg_view view(const struct sg_results *r) {
+    struct sg_view v;
+    struct sg_err err = {0};
+    const struct sg_view_spec spec = {.pool = NULL};
+    if (sg_view_open(r, "fake", &spec, &v, &err) != SG_OK) fail_msg("%s", err.text);
+    return v;
+}
+
+static struct sg_analysis analysis(const struct sg_view *v, const struct sg_analysis_options *o) {
+    struct sg_analysis a;
+    struct sg_err err = {0};
+    if (sg_analysis_run(v, o, &a, &err) != SG_OK) fail_msg("%s", err.text);
+    return a;
+}
+
+static void asked_is_scored(void **state) {
+    (void)state;
+    struct sg_results r = results((struct fake){.n = 200, .m = 6, .seed = 5, .truth = true, .noise = 0.5, .missing = 0.1,
+                                                .categories = 2});
+    r.true_correct[7 * 6 + 2] = -1; /* one query cannot be scored */
+    struct sg_view v = view(&r);
+    const double budgets[] = {0.001, 0.004}, targets[] = {0.6};
+    struct sg_analysis_options o = defaults;
+    o.budgets = budgets, o.n_budgets = 2, o.targets = targets, o.n_targets = 1;
+    struct sg_analysis a = analysis(&v, &o);
+    assert_int_equal(v.n_scored, v.n - 1);
+    assert_int_equal(a.n_ask, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const struct sg_ask *k = &a.ask[i];
+        double p = 0, c = 0, tp = 0, tc = 0, share = 0, regret = 0;
+        for (int64_t q = 0; q < v.n; q++) {
+            const double w = q == k->mixed_query ? k->policy.weight : 0;
+            const int64_t x = q * 6 + k->model[q], y = w > 0 ? q * 6 + k->mixed_model : x;
+            assert_false(v.p[x] != v.p[x]); /* a missing cell is no candidate */
+            p += ((1 - w) * v.p[x] + w * v.p[y]) / (double)v.n;
+            c += ((1 - w) * v.c[x] + w * v.c[y]) / (double)v.n;
+            if (!v.scored[q]) continue;
+            const double qp = (1 - w) * v.tp[x] + w * v.tp[y], qc = (1 - w) * v.tc[x] + w * v.tc[y];
+            double best = -1e9;
+            for (int j = 0; j < 6; j++) best = fmax(best, v.tp[q * 6 + j] - k->policy.lambda * v.tc[q * 6 + j]);
+            tp += qp / (double)v.n_scored;
+            tc += qc / (double)v.n_scored;
+            regret += (best - qp + k->policy.lambda * qc) / (double)v.n_scored;
+        }
+        for (int j = 0; j < 6; j++) share += k->share[j];
+        assert_near(share, 1, 1e-12);
+        assert_near(k->predicted_accuracy.value, p, 1e-12);
+        assert_near(k->predicted_cost.value, c, 1e-12);
+        assert_near(k->accuracy.value, tp, 1e-12);
+        assert_near(k->cost.value, tc, 1e-12);
+        assert_near(k->regret, regret, 1e-12);
+        assert_true(k->regret >= -1e-12 && k->oracle_gap >= -1e-12);
+        assert_true(k->accuracy.low <= tp && tp <= k->accuracy.high);
+        assert_true(k->gain.low <= k->gain.value && k->gain.value <= k->gain.high);
+    }
+    assert_near(a.ask[0].predicted_cost.value, 0.001, 1e-12);
+    assert_near(a.ask[2].predicted_accuracy.value, 0.6, 1e-12);
+    /* nobody beats the oracle at the cost paid; shares are shares */
+    for (int32_t g = 0; g < o.n_grid; g++) {
+        double sum = 0;
+        for (int j = 0; j < 6; j++) sum += a.share[g * 6 + j];
+        assert_true(isnan(sum) || fabs(sum - 1) < 1e-9);
+        const int ids[] = {SG_CURVE_MIX_, SG_CURVE_IN_SAMPLE_};
+        for (int i = 0; i < 2; i++)
+            if (!isnan(a.curve[ids[i]].accuracy[g]))
+                assert_true(a.curve[ids[i]].accuracy[g] <= a.curve[SG_CURVE_ORACLE_].accuracy[g] + 1e-12);
+    }
+    sg_analysis_free(&a);
+    sg_view_free(&v);
+    sg_results_free(&r);
+}
+
+/* Calibrated estimates and no truth: the posterior bands of the predicted frontier hold the accuracy that the policies
+ * really have (votes of 16 samples, drawn from each cell's p). */
+static void posterior_bands(void **state) {
+    (void)state;
+    int held = 0, all = 0, optimistic = 0;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct fake f = {.n = 150, .m = 5, .samples = 16, .seed = 100 * seed, .truth = true};
+        struct sg_results r = results(f);
+        struct sg_view known = view(&r);
+        struct sg_analysis_options o = defaults;
+        double *p = calloc((size_t)(f.n * f.m), sizeof *p);
+        memcpy(p, known.p, sizeof *p * (size_t)(f.n * f.m)); /* the cells' own p: what votes are drawn from, nearly */
+        for (int64_t i = 0; i < f.n * f.m; i++) { /* the estimator sees its votes alone */
+            r.p_correct[i] = (double)r.votes_yes[i] / 16;
+            r.true_correct[i] = -1;
+        }
+        struct sg_view v = view(&r);
+        assert_int_equal(v.n_scored, 0);
+        struct sg_analysis a = analysis(&v, &o);
+        for (size_t i = 0; i < a.n_ask; i++) {
+            const struct sg_ask *k = &a.ask[i];
+            double real = 0;
+            for (int64_t q = 0; q < v.n; q++) real += p[q * f.m + k->model[q]] / (double)v.n;
+            held += k->predicted_accuracy.low <= real && real <= k->predicted_accuracy.high;
+            optimistic += k->predicted_accuracy.value > real;
+            all++;
+        }
+        sg_analysis_free(&a);
+        sg_view_free(&v);
+        sg_view_free(&known);
+        sg_results_free(&r);
+        free(p);
+    }
+    print_message("posterior bands hold %d of %d; the point estimate is optimistic in %d\n", held, all, optimistic);
+    assert_true(all >= 36);
+    assert_true(optimistic > all * 2 / 3); /* the optimiser's curse is there */
+    assert_true(held > all * 8 / 10);
+}
+
+static void noise_of_samples(void **state) {
+    (void)state;
+    /* one cell: votes 1 1 0 0, p_yes .8 .6 .4 .2: variances 1/3 and 1/15 (n - 1); truth 1, and a cell unparsed but for
+     * one sample, which has no variance */
+    struct sg_results r = results((struct fake){.n = 1, .m = 2, .samples = 4, .seed = 1, .truth = true});
+    const int8_t votes[] = {1, 1, 0, 0, 1, -1, -1, -1};
+    const float p_yes[] = {0.8f, 0.6f, 0.4f, 0.2f, 0.9f, NAN, NAN, NAN};
+    memcpy(r.sample_correct, votes, sizeof votes);
+    memcpy(r.sample_p_yes, p_yes, sizeof p_yes);
+    r.true_correct[0] = 1;
+    struct sg_view v = view(&r);
+    const int32_t k[] = {2, 4, 8};
+    struct sg_resample s[3];
+    sg_resample_variance(&v, k, 3, s);
+    assert_int_equal(s[0].n_cells, 1);
+    for (int i = 0; i < 3; i++) {
+        assert_near(s[i].variance_votes, 1.0 / 3 / k[i], 1e-12);
+        assert_near(s[i].variance_p_yes, 1.0 / 15 / k[i], 1e-7);
+    }
+    /* Brier of two of four, over all six pairs: votes 11 -> 0, 00 -> 1, four mixed -> .25: 2 / 6 */
+    assert_near(s[0].brier_votes, 2.0 / 6, 1e-12);
+    assert_near(s[1].brier_votes, 0.25, 1e-12);
+    assert_int_equal(s[2].n_brier, 0);
+    double brier = 0;
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < i; j++) brier += pow(((double)p_yes[i] + (double)p_yes[j]) / 2 - 1, 2) / 6;
+    assert_near(s[0].brier_p_yes, brier, 1e-7);
+    sg_view_free(&v);
+    sg_results_free(&r);
+}
+
+static void holm(void **state) {
+    (void)state;
+    /* Holm: sorted .01 .02 .03 .04 times 4 3 2 1 = .04 .06 .06 .06 with the running maximum */
+    const double p[] = {0.03, 0.01, (double)NAN, 0.04, 0.02};
+    double out[5];
+    assert_int_equal(sg_holm(p, 5, out, NULL), SG_OK);
+    assert_near(out[1], 0.04, 1e-12);
+    assert_near(out[4], 0.06, 1e-12);
+    assert_near(out[0], 0.06, 1e-12);
+    assert_near(out[3], 0.06, 1e-12);
+    assert_true(isnan(out[2]));
+}
+
+/* The same results with queries and models in another order. */
+static void reverse(struct sg_results *r) {
+    const int64_t n = r->n_queries, m = r->n_models;
+#define FLIP(x)                                                                                                        \
+    for (int64_t i = 0; i < n * m / 2; i++) {                                                                          \
+        const double t = (double)r->x[i];                                                                              \
+        r->x[i] = r->x[n * m - 1 - i];                                                                                 \
+        r->x[n * m - 1 - i] = (__typeof__(r->x[0]))t;                                                                  \
+    }
+    FLIP(valid) FLIP(p_correct) FLIP(votes_yes) FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost)
+    FLIP(prompt_tokens) FLIP(prompt_source) FLIP(output_tokens) FLIP(true_correct) FLIP(true_length) FLIP(true_cost)
+    FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+#undef FLIP
+    for (int64_t i = 0; i < n / 2; i++) {
+        char *t = r->query[i];
+        r->query[i] = r->query[n - 1 - i], r->query[n - 1 - i] = t;
+        t = r->category[i];
+        r->category[i] = r->category[n - 1 - i], r->category[n - 1 - i] = t;
+    }
+    for (int64_t k = 0; k < m / 2; k++) {
+        char *t = r->model[k];
+        const double in = r->price_input[k], out = r->price_output[k];
+        r->model[k] = r->model[m - 1 - k], r->model[m - 1 - k] = t;
+        r->price_input[k] = r->price_input[m - 1 - k], r->price_input[m - 1 - k] = in;
+        r->price_output[k] = r->price_output[m - 1 - k], r->price_output[m - 1 - k] = out;
+    }
+}
+
+static void compared_in_any_order(void **state) {
+    (void)state;
+    const struct fake f = {.n = 80, .m = 4, .seed = 9, .truth = true, .noise = 0.5, .missing = 0.05, .categories = 2};
+    struct sg_results a = results(f), b = results(f);
+    reverse(&b);
+    struct sg_view v[2] = {view(&a), view(&b)};
+    struct sg_comparison c;
+    struct sg_err err = {0};
+    if (sg_compare(v, 2, &defaults, &c, &err) != SG_OK) fail_msg("%s", err.text);
+    assert_int_equal(c.n_models, 4);
+    assert_int_equal(c.n_queries, v[0].n);
+    for (int k = 0; k < 4 * SG_DRIFTS; k++) {
+        const struct sg_drift *d = &c.drift[4 * SG_DRIFTS + k];
+        assert_true(d->n > 60 && d->difference.value == 0 && !d->moved);
+    }
+    assert_true(c.file[1].brier_difference.value == 0 && c.file[1].aiq_difference.value == 0);
+    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
+        assert_true(c.file[1].accuracy_difference[i].value == 0);
+        assert_true(c.file[1].accuracy_difference[i].high == 0);
+    }
+    sg_comparison_free(&c);
+    sg_view_free(&v[0]), sg_view_free(&v[1]);
+    sg_results_free(&a), sg_results_free(&b);
+}
+
+static void drift_is_found(void **state) {
+    (void)state;
+    const struct fake f = {.n = 150, .m = 4, .seed = 9, .truth = true, .noise = 0.5};
+    int false_alarms = 0;
+    for (uint64_t s = 0; s < 20; s++) {
+        struct sg_results a = results(f), b = results(f);
+        for (int64_t i = 0; i < f.n * f.m; i++) { /* another night: the same but for noise, and model 2 got longer */
+            b.p_correct[i] = fmin(1, fmax(0, b.p_correct[i] + 0.1 * fake_normal(50 + s, (uint64_t)i)));
+            b.length_mean[i] *= exp(0.2 * fake_normal(90 + s, (uint64_t)i)) / exp(0.02) * (i % 4 == 2 ? 1.15 : 1);
+        }
+        struct sg_view v[2] = {view(&a), view(&b)};
+        struct sg_comparison c;
+        struct sg_analysis_options o = defaults;
+        o.reps = 0;
+        assert_int_equal(sg_compare(v, 2, &o, &c, NULL), SG_OK);
+        bool alarm = false;
+        for (int k = 0; k < 4; k++)
+            for (int i = 0; i < SG_DRIFTS; i++) {
+                const struct sg_drift *d = &c.drift[(4 + k) * SG_DRIFTS + i];
+                if (k == 2 && i == SG_DRIFT_LENGTH) assert_true(d->moved && d->difference.low > 0);
+                else alarm = alarm || d->moved;
+            }
+        false_alarms += alarm;
+        sg_comparison_free(&c);
+        sg_view_free(&v[0]), sg_view_free(&v[1]);
+        sg_results_free(&a), sg_results_free(&b);
+    }
+    assert_true(false_alarms <= 4); /* 5 % a night: 4 of 20 and more happens in 1.6 % */
+}
+
+static void nothing_in_common(void **state) {
+    (void)state;
+    struct sg_results a = results((struct fake){.n = 20, .m = 2, .seed = 1, .truth = true});
+    struct sg_results b = results((struct fake){.n = 20, .m = 2, .seed = 1, .truth = true});
+    for (int k = 0; k < 2; k++) b.model[k][0] = 'X';
+    struct sg_view v[2] = {view(&a), view(&b)};
+    struct sg_comparison c;
+    struct sg_err err = {0};
+    assert_int_equal(sg_compare(v, 2, &defaults, &c, &err), SG_E_INPUT);
+    assert_non_null(strstr(err.text, "no model in common"));
+    sg_view_free(&v[0]), sg_view_free(&v[1]);
+    sg_results_free(&a), sg_results_free(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(asked_is_scored),       cmocka_unit_test(posterior_bands), cmocka_unit_test(noise_of_samples),
+        cmocka_unit_test(holm),                  cmocka_unit_test(compared_in_any_order), cmocka_unit_test(drift_is_found),
+        cmocka_unit_test(nothing_in_common),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
