@@ -48,7 +48,7 @@ const struct sg_backend *sg__backend_find(const char *name) {
     return NULL;
 }
 
-/* ---- devices ---------------------------------------------------------------------------------------- */
+/* ---- devices ------------------------------------------------------------------------------------ */
 
 static enum sg_status unknown_backend(const char *name, struct sg_err *err) {
     char known[256] = "auto";
@@ -155,7 +155,7 @@ enum sg_status sg_dev_reserve(struct sg_dev *dev, const struct sg_limits *lim, s
     return st;
 }
 
-/* ---- weights ---------------------------------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------------------------------ */
 
 /* Bounds that keep every product of rows, cols and element size far below 2^63. */
 static bool weight_shape_ok(int64_t rows, int64_t cols, unsigned use) {
@@ -218,7 +218,7 @@ size_t sg_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols,
     return dev->be->weight_bytes_for(dev, rows, cols, t, use);
 }
 
-/* ---- KV pool ---------------------------------------------------------------------------------------- */
+/* ---- KV pool ------------------------------------------------------------------------------------ */
 
 static bool kv_shape_ok(int32_t layers, int32_t kv_heads, int32_t head_dim) {
     return layers >= 1 && layers <= 4096 && kv_heads >= 1 && kv_heads <= 4096 && head_dim >= 8 &&
@@ -262,7 +262,7 @@ int32_t sg_kv_pages(const struct sg_kv *kv) {
     return kv->pages;
 }
 
-/* ---- measurement ------------------------------------------------------------------------------------ */
+/* ---- measurement -------------------------------------------------------------------------------- */
 
 void sg_dev_stats(const struct sg_dev *dev, struct sg_stage_stats *stats) {
     memcpy(stats, dev->stats, sizeof dev->stats);

@@ -75,7 +75,7 @@ static inline float *sg__kv_at(const struct sg__cpu_kv *kv, int32_t layer, int32
            (size_t)head * kv->head_floats;
 }
 
-/* ---- jobs: what a task function gets ------------------------------------------------------------------ */
+/* ---- jobs: what a task function gets ------------------------------------------------------------ */
 
 /* Rows are cut into tiles of nearly equal height, at most isa->tile_rows. */
 struct sg__tiling {
@@ -154,7 +154,7 @@ size_t sg__partial_floats(int32_t dim_pad);
 /* m, l, acc laid out in one run of floats. */
 struct sg__partial sg__partial_at(float *p);
 
-/* ---- one table per instruction set -------------------------------------------------------------------- */
+/* ---- one table per instruction set -------------------------------------------------------------- */
 
 struct sg__isa {
     const char *name;

@@ -4,7 +4,7 @@
  * thus depends on its own query and keys alone, whatever tile it sits in. */
 #include "kernels/cpu/isa.h"
 
-/* ---- tile products ------------------------------------------------------------------------------------ */
+/* ---- tile products ------------------------------------------------------------------------------ */
 
 /* c[r][0..16) (and d[r] when B = 2) = or += sum over k < n of x[k * xk + r * xr] * a[k * step] (b for d). */
 SG_INLINE void tile_product(const int R, const int B, const int xk, const int xr, const bool accumulate,
@@ -68,7 +68,7 @@ static void add_values(int32_t height, int32_t n, int32_t pad, const float *p, c
     }
 }
 
-/* ---- one block of keys -------------------------------------------------------------------------------- */
+/* ---- one block of keys -------------------------------------------------------------------------- */
 
 /* A tile at work: `lines` queries against KV head `head` of layer `layer`. */
 struct tile {
@@ -133,9 +133,16 @@ static void softmax_line(float *s, int32_t n, float *m, float *l, float *acc, in
     *l += v16_sum(sum);
 }
 
+/* Asks for n floats to be brought into the second-level cache. Pages lie scattered: the processor cannot
+ * guess where the next one is. */
+static void fetch(const float *p, int32_t n) {
+    for (int32_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 0, 2);
+}
+
 /* Adds the block whose pages are given; line i sees its first seen[i] keys, 0..SG__KEYS. Pages that no line
- * sees into are not looked at, nor are values that a line does not see (they may be anything). */
-static void attend_block(const struct tile *t, const int32_t *pages, const int32_t *seen,
+ * sees into are not looked at, nor are values that a line does not see (they may be anything). `ahead` pages
+ * follow in the list that the next block will want. */
+static void attend_block(const struct tile *t, const int32_t *pages, const int32_t *seen, int32_t ahead,
                          struct sg__partial p) {
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
         const int32_t begin = sg__tile_begin(t->chunks, c), height = sg__tile_begin(t->chunks, c + 1) - begin;
@@ -149,6 +156,10 @@ static void attend_block(const struct tile *t, const int32_t *pages, const int32
             const bool two = k + 16 < most;
             const float *k0 = sg__kv_at(t->kv, t->layer, pages[k / 16], t->head);
             const float *k1 = two ? sg__kv_at(t->kv, t->layer, pages[k / 16 + 1], t->head) : NULL;
+            if (c == 0) { /* values, needed after the scores */
+                fetch(k0 + t->dim * 16, t->pad * 16);
+                if (two) fetch(k1 + t->dim * 16, t->pad * 16);
+            }
             score_pages(height, two, t->dim, t->q + begin * t->dim, k0, k1, s + k);
         }
         for (int32_t r = 0; r < height; r++) {
@@ -158,6 +169,8 @@ static void attend_block(const struct tile *t, const int32_t *pages, const int32
         }
         for (int32_t k = 0; k < most; k += 16) {
             const float *v = sg__kv_at(t->kv, t->layer, pages[k / 16], t->head) + t->dim * 16;
+            if (c == 0 && k / 16 < ahead) /* keys of the next block */
+                fetch(sg__kv_at(t->kv, t->layer, pages[(k + SG__KEYS) / 16], t->head), t->dim * 16);
             if (k < least) add_values(height, least - k < 16 ? least - k : 16, t->pad, s + k, v, acc);
             for (int32_t r = 0; r < height; r++) /* keys that only some lines of the chunk see */
                 for (int32_t j = k > least ? k : least; j < k + 16 && j < seen[begin + r]; j++) {
@@ -177,11 +190,11 @@ static void attend_all(const struct tile *t, const int32_t *pages, int32_t k0, i
     int32_t seen[SG__TILE];
     for (int32_t k = k0; k < k1; k += SG__KEYS) {
         for (int32_t i = 0; i < t->lines; i++) seen[i] = k1 - k < SG__KEYS ? k1 - k : SG__KEYS;
-        attend_block(t, pages + k / 16, seen, p);
+        attend_block(t, pages + k / 16, seen, sg_pages_for(k1) - (k + SG__KEYS) / 16, p);
     }
 }
 
-/* ---- merging and the end ------------------------------------------------------------------------------ */
+/* ---- merging and the end ------------------------------------------------------------------------ */
 
 /* into = into and p together (log-sum-exp); the first one is copied. */
 static void fold(struct sg__partial into, struct sg__partial p, int32_t lines, int32_t pad, bool first) {
@@ -214,7 +227,7 @@ static void finish(const struct tile *t, struct sg__partial p, int32_t q_heads, 
     }
 }
 
-/* ---- tasks -------------------------------------------------------------------------------------------- */
+/* ---- tasks -------------------------------------------------------------------------------------- */
 
 /* Task: one tile of prefill rows, the last (longest) first. */
 void SG_ISA_NAME(prefill)(void *ctx, int64_t task, int thread) {
@@ -237,7 +250,7 @@ void SG_ISA_NAME(prefill)(void *ctx, int64_t task, int thread) {
             const int32_t see = first + i / ratio + 1 - k;
             seen[i] = see < 0 ? 0 : see > SG__KEYS ? SG__KEYS : see;
         }
-        attend_block(&t, pages + k / 16, seen, scratch->part);
+        attend_block(&t, pages + k / 16, seen, sg_pages_for(end) - (k + SG__KEYS) / 16, scratch->part);
     }
     finish(&t, scratch->part, a->q_heads, ratio, (float *)a->out + at);
 }

@@ -9,8 +9,7 @@ static int32_t chunk_count(int32_t vocab) {
     return (vocab + SG__CHUNK - 1) / SG__CHUNK;
 }
 
-/* ---- keys and their heap: plain code, the same for all ---------------------------------------------------
- */
+/* ---- keys and their heap: plain code, the same for all ------------------------------------------ */
 
 /* Order of floats as unsigned numbers; -0 counts as +0. The lower id makes the larger key. */
 static uint64_t make_key(float z, int32_t id) {
@@ -53,8 +52,7 @@ static uint64_t heap_pop(uint64_t *heap, int32_t n) {
     return top;
 }
 
-/* ---- passes over a row of logits ------------------------------------------------------------------------
- */
+/* ---- passes over a row of logits ---------------------------------------------------------------- */
 
 /* Maximum of each chunk; false when the row holds a NaN or +inf (maxima are then of no use). */
 static bool find_maxima(const float *row, int32_t vocab, float *maxima) {

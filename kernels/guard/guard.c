@@ -25,7 +25,7 @@ static int64_t find_poison(const void *p, size_t bytes) {
     return -1;
 }
 
-/* ---- extents ------------------------------------------------------------------------------------------ */
+/* ---- extents ------------------------------------------------------------------------------------ */
 
 enum sg_status sg__guard_inside(const struct sg__guard_dev *g, const char *op, const char *name,
                                 const void *p, size_t bytes, struct sg_err *err) {
@@ -52,7 +52,7 @@ static enum sg_status check_canaries(const struct sg__guard_dev *g, const char *
     return SG_OK;
 }
 
-/* ---- around a call ------------------------------------------------------------------------------------ */
+/* ---- around a call ------------------------------------------------------------------------------ */
 
 void sg__guard_add(struct sg__guard_call *c, const char *name, const void *p, size_t count, size_t size,
                    enum sg__guard_use use) {
@@ -125,7 +125,7 @@ uint32_t *sg__guard_stamps(const struct sg__guard_dev *g, const struct sg_kv *kv
     return k->stamp + (size_t)layer * (size_t)kv->pages * SG_PAGE_TOKENS;
 }
 
-/* ---- device ------------------------------------------------------------------------------------------- */
+/* ---- device ------------------------------------------------------------------------------------- */
 
 static void guard_free(struct sg_dev *dev, void *p) {
     for (struct sg__guard_block **at = &guard(dev)->blocks; *at; at = &(*at)->next) {

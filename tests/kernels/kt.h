@@ -48,14 +48,13 @@ void kt_ok(enum sg_status st, const struct sg_err *err);
         kt_ok((call), &err);                                                                                 \
     } while (0)
 
-/* ---- random inputs: the value of (stream, index), never of call order --------------------------------- */
+/* ---- random inputs: the value of (stream, index), never of call order --------------------------- */
 double kt_uniform(uint64_t stream, int64_t i); /* [0, 1) */
 /* Uniform in [-1, 1] * scale with one value in 97 a hundred times larger: sums must survive outliers. */
 void kt_fill(float *x, int64_t n, uint64_t stream, float scale, bool outliers);
 int32_t kt_pick(uint64_t stream, int64_t i, int32_t below);
 
-/* ---- device arrays: copies of host arrays, freed with sg_dev_free ---------------------------------------
- */
+/* ---- device arrays: copies of host arrays, freed with sg_dev_free ------------------------------- */
 /* Rounds x to the activation type in place, so that the host computes from what the device has. */
 void kt_round_act(const struct sg_dev *dev, float *x, int64_t n);
 void *kt_act(struct sg_dev *dev, const float *x,
@@ -69,7 +68,7 @@ double kt_act_round(const struct sg_dev *dev);
 /* Relative error of what a device may keep in its activation type inside an operator (0 on float32). */
 double kt_inner_round(const struct sg_dev *dev);
 
-/* ---- weights ---------------------------------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------------------------------ */
 /* A host matrix of dtype with exact float values w [n] (rounded here): bytes for sg_weight_part.data,
  * owned by the caller. */
 void *kt_encode(float *w, int64_t n, enum sg_dtype t);
@@ -77,15 +76,14 @@ void *kt_encode(float *w, int64_t n, enum sg_dtype t);
 /* Whether the backend has attention for heads of this size: SG_E_UNSUPPORTED is its right. */
 bool kt_has_head_dim(struct sg_dev *dev, int32_t head_dim);
 
-/* ---- KV pool: puts given keys and values at slots, through sg_op_qkv_rope at position 0 -----------------
- */
+/* ---- KV pool: puts given keys and values at slots, through sg_op_qkv_rope at position 0 --------- */
 /* k, v [n][kv_heads][head_dim], v rounded to act; k is what the pool holds afterwards (RMS-normalised,
  * times k_gain), written back for the expected value. A bf16 device rounds the normalised k, on which side of
  * a tie depends on its last bits: there k becomes its signs first, whose norm lands far from any tie. */
 void kt_write_kv(struct sg_dev *dev, struct sg_kv *kv, int32_t layer, int32_t kv_heads, int32_t head_dim,
                  int32_t n, const int32_t *slots, float *k, float *v, float k_gain);
 
-/* ---- comparing -------------------------------------------------------------------------------------- */
+/* ---- comparing ---------------------------------------------------------------------------------- */
 /* |got - want| <= bound for every i; prints at most ten that are not, with both values, and fails. NaN
  * equals NaN. The expected values must not all be (nearly) zero. */
 void kt_close(const char *what, const float *got, const double *want, const double *bound, int64_t n);

@@ -7,8 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* ---- allocation counters ---------------------------------------------------------------------------------
- */
+/* ---- allocation counters ------------------------------------------------------------------------ */
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
@@ -61,8 +60,7 @@ int __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*fn)
     return fails(0) ? EAGAIN : __real_pthread_create(id, attr, fn, arg);
 }
 
-/* ---- a small world
- * ----------------------------------------------------------------------------------------- */
+/* ---- a small world ------------------------------------------------------------------------------ */
 
 enum { HIDDEN = 48, VOCAB = 70, HEADS = 4, KV = 2, DIM = 8, PAGES = 5, LAYERS = 2, ROWS = 6, CONTEXT = 64 };
 
@@ -168,8 +166,7 @@ static void test_stated_bytes(void **state) {
     tear_down(&w);
 }
 
-/* ---- calls
- * ------------------------------------------------------------------------------------------------- */
+/* ---- calls -------------------------------------------------------------------------------------- */
 
 /* One of each operator, small; none may allocate. */
 static void call_all(struct world *w) {
@@ -301,8 +298,7 @@ static void test_no_operator_allocates(void **state) {
     tear_down(&w);
 }
 
-/* ---- refusals
- * ---------------------------------------------------------------------------------------------- */
+/* ---- refusals ----------------------------------------------------------------------------------- */
 
 static void refused(enum sg_status got, const struct sg_err *err, enum sg_status want, const char *text) {
     if (got != want || !strstr(err->text, text))

@@ -140,8 +140,7 @@ static void test_values(void **state) {
     sg_dev_close(dev);
 }
 
-/* ---- backends that misbehave
- * ------------------------------------------------------------------------------- */
+/* ---- backends that misbehave -------------------------------------------------------------------- */
 
 static enum sg_status leaves_a_hole(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols,
                                     void *out, struct sg_err *err) {
