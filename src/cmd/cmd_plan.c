@@ -93,7 +93,7 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
                          (long long)m->weight_bytes, (long long)m->kv_bytes, (long long)m->workspace_bytes,
                          (long long)(m->weight_bytes + m->kv_bytes + m->workspace_bytes), (int)m->pages));
     SG_TRY(sg_json_quote(&b, r->facts->device, strlen(r->facts->device), err));
-    SG_TRY(sg_buf_str(&b, ", \"output\": ", err));
+    SG_TRY(sg_buf_str(&b, ", \"run_dir\": ", err));
     SG_TRY(sg_json_quote(&b, p->job.output.dir, strlen(p->job.output.dir), err));
     SG_TRY(sg_buf_str(&b, "}\n", err));
     fwrite(b.data, 1, b.len, stdout);

@@ -40,6 +40,10 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
          .kind = SG_OPT_FLAG,
          .target = &o->grid.root_only,
          .help = "rank 0 leases and merges, and does not compute (hundreds of ranks)"},
+        {.name = "array",
+         .kind = SG_OPT_FLAG,
+         .target = &o->grid.array,
+         .help = "one of several processes that share output.dir without MPI; start as many as you like"},
         {.name = "fresh",
          .kind = SG_OPT_FLAG,
          .target = &o->grid.fresh,
@@ -103,7 +107,9 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
         free(o.set.items);
         return st;
     }
-    enum sg_status st = sg_comm_open(&comm, err);
+    bool array = false;
+    for (int i = 1; i < argc; i++) array = array || !strcmp(argv[i], "--array");
+    enum sg_status st = array ? sg_comm_open_alone(&comm, err) : sg_comm_open(&comm, err);
     if (st != SG_OK) goto out;
     const bool root = sg_comm_rank(comm) == 0;
     st = read_options(argc, argv, &o, &help, err);

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "cmd/cmd.h"
 #include "grid/rundir.h"
+#include "store/members.h"
 #include "store/segment.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@ struct report {
     const char *state; /* "done", "running", "stopped", ... */
     int64_t done, total, failed;
     bool is_done;
+    int32_t members; /* of an array run, alive */
     struct sg_run_done end;
     /* of progress.json; doc NULL when there is none */
     cJSON *doc;
@@ -66,7 +68,8 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
         goto out;
     }
     /* Not running: what a restart would find. */
-    r->state = state && !strcmp(state, "failed") ? "failed" : "stopped";
+    r->members = sg_members_living(dir);
+    r->state = r->members > 0 ? "running" : state && !strcmp(state, "failed") ? "failed" : "stopped";
     SG_TRY(SG_NEW(&done, r->total, "cells", err));
     SG_TRY(sg_segments_scan(dir, fingerprint, r->total, done, &r->done, &r->failed, 0, err));
 out:
@@ -104,6 +107,10 @@ static void print_text(const char *dir, const struct report *r) {
            (long long)r->failed);
     if (r->is_done) {
         printf(", digest %s, finished %s\n", hex, r->end.finished_at);
+        return;
+    }
+    if (r->members > 0) {
+        printf(" are safe, %d member%s of an array at work\n", (int)r->members, r->members == 1 ? "" : "s");
         return;
     }
     if (!strcmp(r->state, "running")) {

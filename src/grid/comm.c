@@ -98,14 +98,28 @@ static enum sg_status open_mpi(struct sg_comm *c, struct sg_err *err) {
     return SG_OK;
 }
 
-enum sg_status sg_comm_open(struct sg_comm **out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
+static enum sg_status new_comm(struct sg_comm **out, struct sg_err *err) {
     struct sg_comm *c = NULL;
-    SG_TRY(SG_NEW(&c, 1, "communicator", err));
+    enum sg_status st = SG_NEW(&c, 1, "communicator", err);
+    if (st != SG_OK) return st;
     c->world = MPI_COMM_NULL;
     c->size = c->local_size = 1;
     if (gethostname(c->host, sizeof c->host) != 0) snprintf(c->host, sizeof c->host, "unknown host");
     c->host[sizeof c->host - 1] = 0;
+    *out = c;
+    return SG_OK;
+}
+
+enum sg_status sg_comm_open_alone(struct sg_comm **out, struct sg_err *err) {
+    enum sg_status st = new_comm(out, err);
+    if (st == SG_OK) catch_signals();
+    return st;
+}
+
+enum sg_status sg_comm_open(struct sg_comm **out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_comm *c = NULL;
+    SG_TRY(new_comm(&c, err));
     if (launched()) {
         SG_TRY(open_mpi(c, err));
     } else {

@@ -25,6 +25,9 @@ struct sg_comm; /* owned by the caller of open */
  * ending the process (a second SIGINT ends it). SG_E_INTERNAL when MPI cannot start; SG_E_USAGE when a
  * launcher without process management has started several unconnected copies. */
 enum sg_status sg_comm_open(struct sg_comm **out, struct sg_err *err);
+/* As open, for one process that knows no others (array.h), whatever launcher has started it: never calls MPI.
+ */
+enum sg_status sg_comm_open_alone(struct sg_comm **out, struct sg_err *err);
 /* Collective. Frees c; NULL accepted. */
 void sg_comm_close(struct sg_comm *c);
 

@@ -2,11 +2,13 @@
 #include "grid/grid.h"
 
 #include "base/file.h"
+#include "grid/array.h"
 #include "grid/clock.h"
 #include "grid/root.h"
 #include "grid/rundir.h"
 #include "grid/worker.h"
 #include "store/lock.h"
+#include "store/members.h"
 #include "store/merge.h"
 #include "store/segment.h"
 
@@ -37,7 +39,8 @@ struct grid {
     /* root only */
     struct facts *facts; /* [size] */
     struct sg_lock *lock;
-    uint8_t *done; /* [n_cells] by cell: in a segment before this run */
+    struct sg_array *array; /* under opt->array, instead of the lock */
+    uint8_t *done;          /* [n_cells] by cell: in a segment before this run */
     int64_t n_done, n_failed;
     struct sg_progress_rank *ranks; /* [size] */
     struct sg_progress progress;
@@ -140,6 +143,7 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     struct sg_run_done end;
     SG_TRY(sg_dir_make(dir, err));
     SG_TRY(sg_lock_take(dir, &g->lock, err));
+    SG_TRY(sg_members_refuse(dir, err));
     if (g->opt->fresh) SG_TRY(sg_rundir_clear(dir, err));
     SG_TRY(sg_rundir_begin(dir, &g->plan, err));
     SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
@@ -308,6 +312,22 @@ out:
     return st;
 }
 
+/* The summary of a run that is done. mine: what this call has computed. */
+static enum sg_status sum_up(const struct grid *g, const struct sg_counts *mine, struct sg_err *err) {
+    struct sg_grid_summary *out = g->out;
+    const char *dir = g->plan.job.output.dir;
+    out->computed = mine->cells;
+    out->prompt_tokens = mine->prompt_tokens;
+    out->output_tokens = mine->output_tokens;
+    out->seconds = sg__seconds(sg__now_ns() - g->started);
+    out->run_dir = strdup(dir);
+    if (!out->run_dir) return sg_fail(err, SG_E_NOMEM, "no memory for the summary");
+    if (out->failed == 0) return SG_OK;
+    return sg_fail(err, SG_E_PARTIAL, "%lld of %lld cells failed%s%s; %s/results.h5 marks them",
+                   (long long)out->failed, (long long)out->total,
+                   out->first_failure.text[0] ? ", the first: " : "", out->first_failure.text, dir);
+}
+
 /* Merges and sums up. */
 static enum sg_status complete(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -325,19 +345,7 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
         }
     }
     const struct sg_counts all = sg_progress_totals(&g->progress);
-    out->computed = all.cells;
-    out->prompt_tokens = all.prompt_tokens;
-    out->output_tokens = all.output_tokens;
-    out->seconds = sg__seconds(sg__now_ns() - g->started);
-    out->run_dir = strdup(dir);
-    if (!out->run_dir) {
-        st = sg_fail(err, SG_E_NOMEM, "no memory for the summary");
-        goto out;
-    }
-    if (out->failed > 0)
-        st = sg_fail(err, SG_E_PARTIAL, "%lld of %lld cells failed%s%s; %s/results.h5 marks them",
-                     (long long)out->failed, (long long)out->total,
-                     out->first_failure.text[0] ? ", the first: " : "", out->first_failure.text, dir);
+    st = sum_up(g, &all, err);
 out:
     return st;
 }
@@ -363,6 +371,67 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
     return st;
 }
 
+/* ---- one of an array -------------------------------------------------------------------------------- */
+
+static enum sg_status merge_array(void *ctx, struct sg_err *err) {
+    struct grid *g = ctx;
+    enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g, g->out, err);
+    if (st != SG_OK || g->out->computed == g->out->total) return st;
+    return sg_fail(err, SG_E_INTERNAL,
+                   "%s: %lld of %lld cells are in the segments although all were computed; start again",
+                   g->plan.job.output.dir, (long long)g->out->computed, (long long)g->out->total);
+}
+
+static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_hand_options ho = {.plan = &g->plan,
+                                       .order = &g->order,
+                                       .run_dir = g->plan.job.output.dir,
+                                       .segment_seconds = g->opt->segment_seconds};
+    SG_TRY(sg_hand_open(&ho, &g->hand, err));
+    const struct sg_cell_sink sink = sg_array_sink(g->array, g->hand);
+    SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
+    sg_hand_set_compute(g->hand, &g->compute);
+    SG_TRY(sg_array_loop(g->array, g->comm, g->opt->quiet, err));
+out:
+    return st;
+}
+
+/* Everything after look_at_nodes, as a member of an array. */
+static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_counts mine = {0};
+    struct sg_run_done end;
+    bool exists;
+    SG_TRY(make_plan(g, err));
+    SG_TRY(make_order(g, err));
+    SG_TRY(sg_array_join(&g->plan, &g->order, &g->array, &g->out->already, err));
+    const char *dir = g->plan.job.output.dir;
+    g->out->total = g->plan.n_cells;
+    if (!g->out->already) {
+        if (sg_array_found(g->array) < g->plan.n_cells) st = compute_in_array(g, err);
+        if (g->hand) sg_hand_counts(g->hand, &mine);
+        if (st == SG_E_STOPPED) {
+            struct sg_err why = *err;
+            sg_fail(err, SG_E_STOPPED,
+                    "%s: the %lld cells finished here are safe in %s; the same command goes on from there",
+                    why.text, (long long)mine.cells, dir);
+        }
+        if (st != SG_OK) goto out;
+        SG_TRY(sg_array_merge(g->array, g->comm, merge_array, g, err));
+    }
+    SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
+    if (!exists || !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
+        st = sg_fail(err, SG_E_MISMATCH, "%s/DONE: is not there or belongs to another run", dir);
+        goto out;
+    }
+    g->out->digest = end.digest;
+    g->out->failed = end.failed;
+    st = sum_up(g, &mine, err);
+out:
+    return st;
+}
+
 static void close_grid(struct grid *g) {
     g->maker->close(g->maker->ctx);
     sg_hand_free(g->hand);
@@ -372,6 +441,7 @@ static void close_grid(struct grid *g) {
     free(g->facts);
     free(g->done);
     free(g->ranks);
+    sg_array_leave(g->array);
     sg_lock_drop(g->lock);
 }
 
@@ -388,8 +458,18 @@ enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *o
         st = sg_fail(err, SG_E_USAGE, "--root-only needs at least two ranks: the root would lease to nobody");
         goto out;
     }
+    if (opt->array && (opt->root_only || opt->fresh || opt->shuffle_leases >= 0)) {
+        st = sg_fail(err, SG_E_USAGE,
+                     "--array: not together with --root-only, --fresh or --shuffle-leases; all members must "
+                     "agree on the run and its order");
+        goto out;
+    }
     SG_TRY(share_job(&g, err));
     SG_TRY(look_at_nodes(&g, err));
+    if (opt->array) {
+        st = run_in_array(&g, err);
+        goto out;
+    }
     SG_TRY(share_plan(&g, &compute, err));
     if (compute) SG_TRY(prepare(&g, err));
     /* From here on the root alone knows how it went; the others hear it in the last agree. */
@@ -408,6 +488,7 @@ enum sg_status sg_grid_merge(const char *run_dir, struct sg_grid_summary *out, s
     memset(out, 0, sizeof *out);
     SG_TRY(sg_rundir_read_plan(run_dir, &plan, err));
     SG_TRY(sg_lock_take(run_dir, &lock, err));
+    SG_TRY(sg_members_refuse(run_dir, err));
     SG_TRY(merge(run_dir, &plan, NULL, out, err));
     if (out->computed < out->total)
         st = sg_fail(err, SG_E_PARTIAL,

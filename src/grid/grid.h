@@ -15,6 +15,7 @@ struct sg_grid_options {
     const char *const *overrides; /* --set items */
     size_t n_overrides;
     bool root_only;         /* the root leases and does not compute; needs two ranks */
+    bool array;             /* one process of several that share the directory without MPI (array.h) */
     bool fresh;             /* discard what the run directory holds of another or an earlier run */
     bool quiet;             /* no progress on stderr */
     int64_t shuffle_leases; /* >= 0: cells in a random order (tests: the digest must not change) */

@@ -144,6 +144,10 @@ out:
     return st;
 }
 
+bool sg_hand_safe(const struct sg_hand *h) {
+    return !h->segment && !h->segment_lost;
+}
+
 void sg_hand_counts(const struct sg_hand *h, struct sg_counts *out) {
     *out = h->counts;
 }

@@ -38,6 +38,8 @@ enum sg_status sg_hand_step(struct sg_hand *h, struct sg_err *err);
 /* Closes the open segment when it is time, also while there is nothing to compute. */
 enum sg_status sg_hand_tend(struct sg_hand *h, struct sg_err *err);
 
+/* Every cell that was finished is in a closed segment. */
+bool sg_hand_safe(const struct sg_hand *h);
 void sg_hand_counts(const struct sg_hand *h, struct sg_counts *out);
 
 /* Leaves cells that wait or are on the device uncomputed, and makes the finished ones safe: closes the open

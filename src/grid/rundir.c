@@ -240,6 +240,21 @@ static bool ends_in(const char *name, const char *suffix) {
     return n >= k && !strcmp(name + n - k, suffix);
 }
 
+/* Files of dead members and all leases: nobody else writes there. */
+static enum sg_status clear_folder(const char *dir, const char *name, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *path = NULL;
+    DIR *d = NULL;
+    SG_TRY(sg_path_join(dir, name, &path, err));
+    d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (e->d_name[0] != '.') SG_TRY(remove_file(path, e->d_name, err));
+out:
+    if (d) closedir(d);
+    free(path);
+    return st;
+}
+
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *segments = NULL;
@@ -248,6 +263,8 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     static const char *const before[] = {"DONE", "results.h5", "progress.json"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
+    SG_TRY(clear_folder(dir, "array/leases", err));
+    SG_TRY(clear_folder(dir, "array/members", err));
     SG_TRY(sg_path_join(dir, "segments", &segments, err));
     d = opendir(segments);
     for (struct dirent *e; d && (e = readdir(d));)

@@ -6,6 +6,7 @@
  *   plan.bin       the packed plan: `merge` needs neither inputs nor model
  *   segments/      finished cells (store/segment.h)
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
+ *   array/         members and leases of an array run (store/members.h)
  *   results.h5     the end result
  *   DONE           written last: digest, fingerprint, counts. With it the run is over. */
 #ifndef SG_GRID_RUNDIR_H

@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "store/lock_file.h"
 #include "store/owner.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -23,15 +24,10 @@ struct sg_lock {
     int64_t pid;
 };
 
-struct holder {
-    struct sg__owner owner;
-    char token[SG_OWNER_TEXT], since[SG_OWNER_TEXT];
-};
-
 /* ---- content ---- */
 
-static enum sg_status lock_text(const struct sg__owner *o, const char *token, struct sg_buf *out,
-                                struct sg_err *err) {
+enum sg_status sg__lock_text(const struct sg__owner *o, const char *token, struct sg_buf *out,
+                             struct sg_err *err) {
     char since[32] = "";
     const time_t now = time(NULL);
     struct tm t;
@@ -56,8 +52,7 @@ static void field(const char *text, const char *key, char out[SG_OWNER_TEXT]) {
     }
 }
 
-/* False when there is no readable, whole lock file. */
-static bool read_holder(const char *path, struct holder *h) {
+bool sg__lock_read(const char *path, struct sg__lock_holder *h) {
     char text[LOCK_BYTES + 1], number[SG_OWNER_TEXT];
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
@@ -89,8 +84,8 @@ static int64_t silence(const struct sg_lock *l) {
     return (int64_t)now.st_mtime - (int64_t)lock.st_mtime;
 }
 
-static enum sg_status busy(const struct sg_lock *l, const struct holder *h, enum sg__life life, int64_t age,
-                           struct sg_err *err) {
+static enum sg_status busy(const struct sg_lock *l, const struct sg__lock_holder *h, enum sg__life life,
+                           int64_t age, struct sg_err *err) {
     if (life == SG_LIFE_ALIVE)
         return sg_fail(err, SG_E_BUSY,
                        "%s: another run holds this directory: process %" PRId64
@@ -104,10 +99,10 @@ static enum sg_status busy(const struct sg_lock *l, const struct holder *h, enum
 }
 
 /* SG_OK when the lock at hand may be removed. */
-static enum sg_status judge(const struct sg_lock *l, const struct sg__owner *self, struct holder *h,
+static enum sg_status judge(const struct sg_lock *l, const struct sg__owner *self, struct sg__lock_holder *h,
                             struct sg_err *err) {
     const int64_t age = silence(l);
-    if (!read_holder(l->path, h)) {
+    if (!sg__lock_read(l->path, h)) {
         /* A torn file comes from a machine that lost power: nobody writes it in place. Give it the same time.
          */
         memset(h, 0, sizeof *h);
@@ -119,6 +114,25 @@ static enum sg_status judge(const struct sg_lock *l, const struct sg__owner *sel
     const enum sg__life life = sg__owner_life(&h->owner, self);
     if (life == SG_LIFE_DEAD || (life == SG_LIFE_UNKNOWN && age > SG_LOCK_STALE_SECONDS)) return SG_OK;
     return busy(l, h, life, age, err);
+}
+
+enum sg_status sg__lock_look(const char *path, const char *fresh, struct sg__lock_holder *h,
+                             struct sg_err *err) {
+    struct sg_lock l = {0};
+    struct sg__owner self;
+    enum sg_status st = SG_OK;
+    memset(h, 0, sizeof *h);
+    if (access(path, F_OK) != 0) return SG_OK;
+    sg__owner_self(&self);
+    l.path = strdup(path);
+    l.aside = strdup(fresh);
+    if (!l.path || !l.aside)
+        st = sg_fail(err, SG_E_NOMEM, "no memory for the lock's name");
+    else
+        st = judge(&l, &self, h, err);
+    free(l.path);
+    free(l.aside);
+    return st;
 }
 
 /* ---- taking ---- */
@@ -153,7 +167,7 @@ out:
     return st;
 }
 
-static void make_token(const struct sg__owner *self, const char *run_dir, char out[SG_DIGEST_HEX]) {
+void sg__lock_token(const struct sg__owner *self, const char *run_dir, char out[SG_DIGEST_HEX]) {
     struct {
         unsigned char random[16];
         struct timespec now;
@@ -214,17 +228,18 @@ static enum sg_status appear(const struct sg_lock *l, const struct sg_buf *text,
 
 /* Takes the stale lock of `h` away. Somebody without a guard may have replaced it meanwhile: then what was
  * moved is not what was judged, and it is put back. */
-static enum sg_status remove_stale(const struct sg_lock *l, const struct holder *h, struct sg_err *err) {
+static enum sg_status remove_stale(const struct sg_lock *l, const struct sg__lock_holder *h,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf moved = {0};
-    struct holder got;
+    struct sg__lock_holder got;
     SG_TRY(sg_buf_printf(&moved, err, "%s.stale", l->aside));
     if (rename(l->path, moved.data) != 0) {
         if (errno != ENOENT)
             st = sg_fail(err, SG_E_IO, "%s: cannot remove a stale lock: %s", l->path, strerror(errno));
         goto out;
     }
-    if (read_holder(moved.data, &got) && strcmp(got.token, h->token) != 0 && link(moved.data, l->path) == 0)
+    if (sg__lock_read(moved.data, &got) && strcmp(got.token, h->token) != 0 && link(moved.data, l->path) == 0)
         st = sg_fail(err, SG_E_BUSY, "%s: another run has just taken this directory", l->path);
     unlink(moved.data);
 out:
@@ -243,7 +258,7 @@ enum sg_status sg_lock_take(const char *run_dir, struct sg_lock **out, struct sg
     enum sg_status st = SG_OK;
     struct sg_lock *l = NULL;
     struct sg__owner self;
-    struct holder h;
+    struct sg__lock_holder h;
     struct sg_buf text = {0}, aside = {0};
     int guard_fd = -1;
     bool taken = false;
@@ -251,10 +266,10 @@ enum sg_status sg_lock_take(const char *run_dir, struct sg_lock **out, struct sg
     SG_TRY(SG_NEW(&l, 1, "lock", err));
     sg__owner_self(&self);
     l->pid = self.pid;
-    make_token(&self, run_dir, l->token);
+    sg__lock_token(&self, run_dir, l->token);
     SG_TRY(sg_path_join(run_dir, "lock", &l->path, err));
     SG_TRY(sg_buf_printf(&aside, err, "%s.%s", l->path, l->token));
-    SG_TRY(lock_text(&self, l->token, &text, err));
+    SG_TRY(sg__lock_text(&self, l->token, &text, err));
     SG_TRY(guard(run_dir, &guard_fd, err));
     l->aside = aside.data;
     aside = (struct sg_buf){0};
@@ -279,8 +294,8 @@ out:
 }
 
 enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
-    struct holder h;
-    if (!read_holder(lock->path, &h))
+    struct sg__lock_holder h;
+    if (!sg__lock_read(lock->path, &h))
         return sg_fail(err, SG_E_BUSY, "%s: this run's lock is gone: somebody removed it", lock->path);
     if (strcmp(h.token, lock->token) != 0)
         return sg_fail(err, SG_E_BUSY, "%s: this run's lock was taken over by process %" PRId64 " on %s",
@@ -292,8 +307,8 @@ enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
 
 void sg_lock_drop(struct sg_lock *lock) {
     if (!lock) return;
-    struct holder h;
-    if (lock->pid == (int64_t)getpid() && read_holder(lock->path, &h) && !strcmp(h.token, lock->token))
+    struct sg__lock_holder h;
+    if (lock->pid == (int64_t)getpid() && sg__lock_read(lock->path, &h) && !strcmp(h.token, lock->token))
         unlink(lock->path);
     lock_free(lock);
 }

@@ -4,7 +4,7 @@
  *
  * usage: sim_grid JOB [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
- *        [--fail-every N] [--other-model-on RANK] [--traffic] */
+ *        [--fail-every N] [--other-model-on RANK] [--array] [--traffic] */
 #include "base/rng.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
@@ -157,13 +157,14 @@ int main(int argc, char **argv) {
         {.name = "segment-seconds", .kind = SG_OPT_F64, .target = &o.segment_seconds, .min = -1, .max = 1e6},
         {.name = "shuffle-leases", .kind = SG_OPT_I64, .target = &o.shuffle_leases, .min = 0, .max = 1e15},
         {.name = "root-only", .kind = SG_OPT_FLAG, .target = &o.root_only},
+        {.name = "array", .kind = SG_OPT_FLAG, .target = &o.array},
         {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o.fresh},
         {.name = "traffic", .kind = SG_OPT_FLAG, .target = &traffic},
         {.name = "progress", .kind = SG_OPT_FLAG, .target = &loud},
     };
     enum sg_status st =
         sg_cmd_options(argc, argv, "", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1, &help, &err);
-    if (st == SG_OK) st = sg_comm_open(&comm, &err);
+    if (st == SG_OK) st = o.array ? sg_comm_open_alone(&comm, &err) : sg_comm_open(&comm, &err);
     if (st == SG_OK) {
         s.rank = sg_comm_rank(comm);
         o.overrides = set.items;

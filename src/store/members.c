@@ -1,0 +1,384 @@
+#include "store/members.h"
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "store/lock.h"
+#include "store/lock_file.h"
+#include "store/owner.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct sg_member {
+    char *run_dir, *members, *leases; /* folders */
+    char *path;                       /* this member's file */
+    char *lock;                       /* the directory's lock */
+    struct sg__owner self;
+    char token[SG_DIGEST_HEX];
+};
+
+/* ---- folders and files ------------------------------------------------------------------------------ */
+
+static void member_free(struct sg_member *m) {
+    if (!m) return;
+    free(m->run_dir);
+    free(m->members);
+    free(m->leases);
+    free(m->path);
+    free(m->lock);
+    free(m);
+}
+
+static enum sg_status make_paths(struct sg_member *m, const char *run_dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_path_join(".", run_dir, &m->run_dir, err));
+    SG_TRY(sg_path_join(run_dir, "array/members", &m->members, err));
+    SG_TRY(sg_path_join(run_dir, "array/leases", &m->leases, err));
+    SG_TRY(sg_path_join(run_dir, "lock", &m->lock, err));
+out:
+    return st;
+}
+
+/* Exclusive: SG_OK and *made = false when the name is taken. */
+static enum sg_status create(const char *path, const struct sg_buf *text, bool *made, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    *made = fd >= 0;
+    if (fd < 0) {
+        if (errno == EEXIST) return SG_OK;
+        return sg_fail(err, SG_E_IO, "%s: cannot create: %s", path, strerror(errno));
+    }
+    if (text) st = sg_fd_write(fd, text->data, text->len, path, err);
+    if (close(fd) != 0 && st == SG_OK)
+        st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", path, strerror(errno));
+    if (st != SG_OK) unlink(path);
+    return st;
+}
+
+/* Written aside, then renamed: whoever sees the name sees all of it. */
+static enum sg_status appear(const struct sg_member *m, const struct sg_buf *text, struct sg_err *err) {
+    struct sg_buf aside = {0};
+    bool made;
+    enum sg_status st = sg_buf_printf(&aside, err, "%s.new", m->path);
+    if (st == SG_OK) st = create(aside.data, text, &made, err);
+    if (st == SG_OK && !made)
+        st = sg_fail(err, SG_E_IO, "%s: exists although its name is random", aside.data);
+    if (st == SG_OK && rename(aside.data, m->path) != 0) {
+        st = sg_fail(err, SG_E_IO, "%s: cannot create: %s", m->path, strerror(errno));
+        unlink(aside.data);
+    }
+    sg_buf_free(&aside);
+    return st;
+}
+
+/* ---- judging ---------------------------------------------------------------------------------------- */
+
+/* Does the member of that token live? `fresh` was touched just now (NULL: our own clock). A dead one's file
+ * is removed: a member that only slept then finds out at its next beat. */
+static bool lives(const char *folder, const char *token, const char *fresh, const struct sg__owner *self,
+                  struct sg__lock_holder *h) {
+    char *path = NULL;
+    bool alive = false;
+    if (sg_path_join(folder, token, &path, NULL) != SG_OK) return true; /* cannot tell: leave it alone */
+    struct stat s, now;
+    if (stat(path, &s) != 0) goto out; /* left */
+    const bool readable = sg__lock_read(path, h);
+    enum sg__life life = readable ? sg__owner_life(&h->owner, self) : SG_LIFE_UNKNOWN;
+    if (life == SG_LIFE_UNKNOWN) {
+        const time_t t = fresh && stat(fresh, &now) == 0 ? now.st_mtime : time(NULL);
+        life = t - s.st_mtime > SG_LOCK_STALE_SECONDS ? SG_LIFE_DEAD : SG_LIFE_ALIVE;
+    }
+    alive = life == SG_LIFE_ALIVE;
+    if (!alive) unlink(path);
+out:
+    free(path);
+    return alive;
+}
+
+/* Living members, and the first of them that is not `self`. */
+static enum sg_status count_living(const char *folder, const char *fresh, const struct sg__owner *self,
+                                   int32_t *n, struct sg__lock_holder *first, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    DIR *d = opendir(folder);
+    *n = 0;
+    if (!d) {
+        if (errno == ENOENT) return SG_OK;
+        return sg_fail(err, SG_E_IO, "%s: cannot list: %s", folder, strerror(errno));
+    }
+    for (;;) {
+        struct sg__lock_holder h;
+        errno = 0;
+        const struct dirent *e = readdir(d);
+        if (!e) {
+            if (errno) st = sg_fail(err, SG_E_IO, "%s: cannot list: %s", folder, strerror(errno));
+            break;
+        }
+        if (strlen(e->d_name) != SG_DIGEST_HEX - 1) continue; /* "." and files that do not yet count */
+        memset(&h, 0, sizeof h);
+        if (!lives(folder, e->d_name, fresh, self, &h)) continue;
+        if (first && *n == 0) *first = h;
+        ++*n;
+    }
+    closedir(d);
+    return st;
+}
+
+static bool same_process(const struct sg__owner *a, const struct sg__owner *b) {
+    return a->pid == b->pid && a->start == b->start && !strcmp(a->host, b->host) &&
+           !strcmp(a->boot, b->boot) && !strcmp(a->space, b->space);
+}
+
+/* Is the holder of the lock one of the members (it prepares the directory, or merges)? */
+static bool is_member(const struct sg_member *m, const struct sg__owner *holder) {
+    DIR *d = opendir(m->members);
+    bool found = false;
+    for (const struct dirent *e; !found && d && (e = readdir(d));) {
+        struct sg__lock_holder h;
+        char *path = NULL;
+        if (strlen(e->d_name) == SG_DIGEST_HEX - 1 &&
+            sg_path_join(m->members, e->d_name, &path, NULL) == SG_OK)
+            found = sg__lock_read(path, &h) && same_process(&h.owner, holder);
+        free(path);
+    }
+    if (d) closedir(d);
+    return found;
+}
+
+enum sg_status sg_member_check(struct sg_member *m, struct sg_err *err) {
+    struct sg__lock_holder h;
+    struct sg_err busy = {0};
+    enum sg_status st = sg__lock_look(m->lock, m->path, &h, &busy);
+    if (st == SG_OK || is_member(m, &h.owner)) return SG_OK;
+    if (err) *err = busy;
+    return st;
+}
+
+enum sg_status sg_member_count(struct sg_member *m, int32_t *n, struct sg_err *err) {
+    return count_living(m->members, m->path, &m->self, n, NULL, err);
+}
+
+static enum sg_status living(const char *run_dir, int32_t *n, struct sg__lock_holder *first,
+                             struct sg_err *err) {
+    struct sg__owner self;
+    char *folder = NULL;
+    enum sg_status st = sg_path_join(run_dir, "array/members", &folder, err);
+    sg__owner_self(&self);
+    if (st == SG_OK) st = count_living(folder, NULL, &self, n, first, err);
+    free(folder);
+    return st;
+}
+
+enum sg_status sg_members_refuse(const char *run_dir, struct sg_err *err) {
+    int32_t n = 0;
+    struct sg__lock_holder h = {0};
+    enum sg_status st = living(run_dir, &n, &h, err);
+    if (st != SG_OK || n == 0) return st;
+    return sg_fail(err, SG_E_BUSY,
+                   "%s: an array run is computing here: %d member%s, one is process %" PRId64
+                   " on %s; wait for it, stop it, or join it with --array",
+                   run_dir, (int)n, n == 1 ? "" : "s", h.owner.pid, h.owner.host);
+}
+
+int32_t sg_members_living(const char *run_dir) {
+    int32_t n = 0;
+    return living(run_dir, &n, NULL, NULL) == SG_OK ? n : 0;
+}
+
+/* ---- joining and leaving ---------------------------------------------------------------------------- */
+
+enum sg_status sg_member_join(const char *run_dir, struct sg_member **out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_member *m = NULL;
+    struct sg_buf text = {0};
+    SG_TRY(SG_NEW(&m, 1, "member", err));
+    SG_TRY(make_paths(m, run_dir, err));
+    SG_TRY(sg_dir_make(m->members, err));
+    SG_TRY(sg_dir_make(m->leases, err));
+    sg__owner_self(&m->self);
+    sg__lock_token(&m->self, run_dir, m->token);
+    SG_TRY(sg__lock_text(&m->self, m->token, &text, err));
+    SG_TRY(sg_path_join(m->members, m->token, &m->path, err));
+    /* First seen, then looking: of a member and another run that come at the same moment, at least one sees
+     * the other. */
+    st = appear(m, &text, err);
+    if (st != SG_OK) {
+        free(m->path);
+        m->path = NULL;
+        goto out;
+    }
+    SG_TRY(sg_member_check(m, err));
+    *out = m;
+    m = NULL;
+out:
+    sg_buf_free(&text);
+    sg_member_leave(m);
+    return st;
+}
+
+void sg_member_leave(struct sg_member *m) {
+    if (!m) return;
+    if (m->path && m->self.pid == (int64_t)getpid()) unlink(m->path);
+    member_free(m);
+}
+
+enum sg_status sg_member_beat(struct sg_member *m, struct sg_err *err) {
+    if (utimensat(AT_FDCWD, m->path, NULL, 0) == 0) return SG_OK;
+    if (errno == ENOENT)
+        return sg_fail(
+            err, SG_E_BUSY,
+            "%s: is gone: this process was silent for so long that others have taken its work over", m->path);
+    return sg_fail(err, SG_E_IO, "%s: cannot touch: %s", m->path, strerror(errno));
+}
+
+/* ---- leases ----------------------------------------------------------------------------------------- */
+
+static enum sg_status lease_path(const struct sg_member *m, int64_t piece, int32_t attempt,
+                                 struct sg_buf *out, struct sg_err *err) {
+    if (attempt == 0) return sg_buf_printf(out, err, "%s/%08" PRId64 ".done", m->leases, piece);
+    return sg_buf_printf(out, err, "%s/%08" PRId64 ".%" PRId32, m->leases, piece, attempt);
+}
+
+/* NFS may lose the answer to a link that was made: one inode under both names tells. */
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
+enum sg_status sg_member_claim(struct sg_member *m, int64_t piece, int32_t attempt, bool *mine,
+                               struct sg_err *err) {
+    struct sg_buf path = {0}, text = {0};
+    enum sg_status st = SG_OK;
+    *mine = false;
+    SG_TRY(lease_path(m, piece, attempt, &path, err));
+    if (link(m->path, path.data) == 0) {
+        *mine = true;
+        goto out;
+    }
+    switch (errno) {
+    case EEXIST:
+        *mine = same_file(m->path, path.data);
+        break;
+    case ENOENT:
+        st = sg_member_beat(m, err);
+        break; /* says why: our own file is gone */
+    case EPERM:
+    case ENOTSUP:
+    case ENOSYS:
+    case EMLINK: /* no hard links here, or no more of them */
+        SG_TRY(sg__lock_text(&m->self, m->token, &text, err));
+        st = create(path.data, &text, mine, err);
+        break;
+    default:
+        st = sg_fail(err, SG_E_IO, "%s: cannot create: %s", path.data, strerror(errno));
+    }
+out:
+    sg_buf_free(&path);
+    sg_buf_free(&text);
+    return st;
+}
+
+enum sg_status sg_member_done(struct sg_member *m, int64_t piece, struct sg_err *err) {
+    struct sg_buf path = {0};
+    bool made;
+    enum sg_status st = lease_path(m, piece, 0, &path, err);
+    if (st == SG_OK) st = create(path.data, NULL, &made, err);
+    sg_buf_free(&path);
+    return st;
+}
+
+enum sg_status sg_member_undone(struct sg_member *m, int64_t piece, struct sg_err *err) {
+    struct sg_buf path = {0};
+    enum sg_status st = lease_path(m, piece, 0, &path, err);
+    if (st == SG_OK && unlink(path.data) != 0 && errno != ENOENT)
+        st = sg_fail(err, SG_E_IO, "%s: cannot remove: %s", path.data, strerror(errno));
+    sg_buf_free(&path);
+    return st;
+}
+
+/* Judgements of one look: holders have many pieces, and each is judged once. */
+struct known {
+    char token[SG_OWNER_TEXT];
+    bool alive;
+};
+struct judges {
+    struct known *known;
+    size_t n, cap;
+};
+
+static enum sg_status holder_lives(const struct sg_member *m, struct judges *j, const char *lease,
+                                   bool *alive, struct sg_err *err) {
+    struct sg__lock_holder h, now;
+    struct stat s, mine;
+    if (!sg__lock_read(lease, &h)) {
+        /* Half written where there are no hard links, or by a machine that lost power: give it time. */
+        *alive = stat(lease, &s) == 0 && stat(m->path, &mine) == 0 &&
+                 mine.st_mtime - s.st_mtime <= SG_LOCK_STALE_SECONDS;
+        return SG_OK;
+    }
+    for (size_t i = 0; i < j->n; i++) {
+        if (strcmp(j->known[i].token, h.token) != 0) continue;
+        *alive = j->known[i].alive;
+        return SG_OK;
+    }
+    enum sg_status st = SG_GROW(&j->known, &j->cap, j->n + 1, "members", err);
+    if (st != SG_OK) return st;
+    struct known *k = &j->known[j->n++];
+    memcpy(k->token, h.token, sizeof k->token);
+    k->alive = strlen(h.token) == SG_DIGEST_HEX - 1 && lives(m->members, h.token, m->path, &m->self, &now);
+    *alive = k->alive;
+    return SG_OK;
+}
+
+static enum sg_status list_pieces(const struct sg_member *m, struct sg_piece *pieces, int64_t n,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    DIR *d = opendir(m->leases);
+    if (!d) return sg_fail(err, SG_E_IO, "%s: cannot list: %s", m->leases, strerror(errno));
+    for (;;) {
+        errno = 0;
+        const struct dirent *e = readdir(d);
+        if (!e) {
+            if (errno) st = sg_fail(err, SG_E_IO, "%s: cannot list: %s", m->leases, strerror(errno));
+            break;
+        }
+        char *end;
+        const long long piece = strtoll(e->d_name, &end, 10);
+        if (end == e->d_name || *end != '.' || piece < 0 || piece >= n) continue;
+        if (!strcmp(end, ".done")) {
+            pieces[piece].done = true;
+            continue;
+        }
+        const long attempt = strtol(end + 1, &end, 10);
+        if (*end == 0 && attempt > pieces[piece].attempt && attempt < INT32_MAX)
+            pieces[piece].attempt = (int32_t)attempt;
+    }
+    closedir(d);
+    return st;
+}
+
+enum sg_status sg_member_look(struct sg_member *m, struct sg_piece *pieces, int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct judges j = {0};
+    struct sg_buf path = {0};
+    memset(pieces, 0, (size_t)n * sizeof *pieces);
+    SG_TRY(sg_member_beat(m, err)); /* our file's time is "now" by the clock of this directory */
+    SG_TRY(list_pieces(m, pieces, n, err));
+    for (int64_t i = 0; i < n; i++) {
+        if (pieces[i].done || pieces[i].attempt == 0) continue;
+        sg_buf_clear(&path);
+        SG_TRY(lease_path(m, i, pieces[i].attempt, &path, err));
+        SG_TRY(holder_lives(m, &j, path.data, &pieces[i].held, err));
+    }
+out:
+    free(j.known);
+    sg_buf_free(&path);
+    return st;
+}
