@@ -332,6 +332,7 @@ static enum sg_status point_curves(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&hull, v->m, "single models", err));
     SG_TRY(new_curve(a, SG_CURVE_PREDICTED_, true, false, err));
     sg_curve_lp(&a->scope, &w, NULL, a->grid, n, a->curve[SG_CURVE_PREDICTED_].accuracy);
+    if (!v->n_scored && a->opt.reps) SG_TRY(new_curve(a, SG_CURVE_POSTERIOR_, true, false, err));
     for (size_t i = 0; v->n_scored && i < sizeof choice / sizeof *choice; i++) {
         if (!choice[i].path->n) continue;
         struct sg_curve *c = &a->curve[choice[i].id];
@@ -353,156 +354,6 @@ static enum sg_status point_curves(struct sg_analysis *a, struct sg_err *err) {
 out:
     free(tmp);
     free(hull);
-    return st;
-}
-
-static int rising(const void *x, const void *y) {
-    const double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-static void set_interval(struct sg_value *v, const double *rep, int64_t reps, double *scratch) {
-    sg_boot_interval(rep, reps, 1, 0, &v->low, &v->high, scratch);
-}
-
-/* Intervals of what was asked, from replicates rep[4 * i + {0: predicted p, 1: c, 2: true p, 3: true c}]. */
-static void ask_intervals(struct sg_analysis *a, size_t i, const double *rep, double *scratch, double *diff) {
-    const int64_t reps = a->opt.reps;
-    struct sg_ask *k = &a->ask[i];
-    const double *r = rep + (int64_t)(4 * i) * reps;
-    const bool truth = a->v->n_scored > 0;
-    set_interval(&k->predicted_accuracy, r, reps, scratch);
-    set_interval(&k->predicted_cost, r + reps, reps, scratch);
-    if (truth) {
-        set_interval(&k->accuracy, r + 2 * reps, reps, scratch);
-        set_interval(&k->cost, r + 3 * reps, reps, scratch);
-    }
-    const double *p = r + (truth ? 2 : 0) * reps, *c = r + (truth ? 3 : 1) * reps;
-    for (int64_t j = 0; j < reps; j++) diff[j] = p[j] - a->best_rep_accuracy[j];
-    set_interval(&k->gain, diff, reps, scratch);
-    for (int64_t j = 0; j < reps; j++) diff[j] = 1 - c[j] / a->best_rep_cost[j];
-    set_interval(&k->saving, diff, reps, scratch);
-}
-
-static enum sg_status bands(struct sg_analysis *a, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_view *v = a->v;
-    const int64_t reps = a->opt.reps;
-    const int32_t n = a->opt.n_grid, n_asks = (int32_t)a->n_ask;
-    const bool truth = v->n_scored > 0;
-    struct sg_boot_curve curves[SG_CURVES + 1];
-    enum sg_curve_id of[SG_CURVES + 1];
-    struct sg_boot_point *points = NULL;
-    struct sg_beta beta = {0};
-    double *rep = NULL, *scratch = NULL, *diff = NULL, *values = NULL, *asked = NULL, *asked_rep = NULL;
-    int32_t n_curves = 0, n_points = 0;
-    if (!reps) return SG_OK;
-    SG_TRY(SG_NEW(&scratch, reps, "intervals", err));
-    SG_TRY(SG_NEW(&diff, reps, "intervals", err));
-    SG_TRY(SG_NEW(&a->best_rep_accuracy, reps, "replicates", err));
-    SG_TRY(SG_NEW(&a->best_rep_cost, reps, "replicates", err));
-    SG_TRY(SG_NEW(&rep, reps * 4 * (n_asks + 1), "replicates", err));
-    SG_TRY(SG_NEW(&points, 2 * n_asks + 1, "points", err));
-    SG_TRY(SG_NEW(&values, v->n * (4 * n_asks + 2), "policies", err));
-    SG_TRY(SG_NEW(&asked, n_asks, "budgets", err));
-    SG_TRY(SG_NEW(&asked_rep, reps * n_asks, "replicates", err));
-    if (!truth) SG_TRY(sg__analysis_posterior(a, &beta, err));
-    for (int i = 0; i < SG_CURVES; i++) {
-        struct sg_curve *c = &a->curve[i];
-        if (!c->rep) continue;
-        const struct sg_path *path[SG_CURVES] = {[SG_CURVE_PREDICTED_] = &a->scope,
-                                                 [SG_CURVE_REALISED_] = &a->scope,
-                                                 [SG_CURVE_KNN_] = &a->knn,
-                                                 [SG_CURVE_ANCHOR_] = &a->anchor,
-                                                 [SG_CURVE_TWO_STAGE_] = &a->two_stage,
-                                                 [SG_CURVE_ORACLE_] = &a->oracle};
-        of[n_curves] = (enum sg_curve_id)i;
-        curves[n_curves++] =
-            (struct sg_boot_curve){.path = path[i],
-                                   .kind = i == SG_CURVE_PREDICTED_ ? SG_CURVE_LP
-                                           : i == SG_CURVE_ORACLE_  ? SG_CURVE_LP_SCORED
-                                                                    : SG_CURVE_CHOICE,
-                                   .posterior = i == SG_CURVE_PREDICTED_ && !truth ? &beta : NULL,
-                                   .grid = a->grid,
-                                   .n_grid = n,
-                                   .accuracy = c->rep,
-                                   .cost = c->rep_cost};
-    }
-    const int32_t n_bands = n_curves;
-    for (int32_t i = 0; i < n_asks; i++) asked[i] = a->ask[i].policy.c;
-    qsort(asked, (size_t)n_asks, sizeof *asked, rising);
-    if (!truth &&
-        n_asks) /* without truth an answer is as sure as the votes are: the same posterior at its budget */
-        curves[n_curves++] = (struct sg_boot_curve){.path = &a->scope,
-                                                    .kind = SG_CURVE_LP,
-                                                    .posterior = &beta,
-                                                    .grid = asked,
-                                                    .n_grid = n_asks,
-                                                    .accuracy = asked_rep};
-    for (int32_t i = 0; i < n_asks; i++) {
-        double *x = values + (int64_t)(4 * i) * v->n, *r = rep + (int64_t)(4 * i) * reps;
-        sg__ask_values(a, &a->ask[i], x, x + v->n, x + 2 * v->n, x + 3 * v->n);
-        points[n_points++] =
-            (struct sg_boot_point){.accuracy = x, .cost = x + v->n, .rep_accuracy = r, .rep_cost = r + reps};
-        if (truth)
-            points[n_points++] = (struct sg_boot_point){.accuracy = x + 2 * v->n,
-                                                        .cost = x + 3 * v->n,
-                                                        .scored = true,
-                                                        .rep_accuracy = r + 2 * reps,
-                                                        .rep_cost = r + 3 * reps};
-    }
-    double *best = values + (int64_t)(4 * n_asks) * v->n;
-    for (int64_t q = 0; q < v->n; q++) {
-        const int64_t at = q * v->m + a->best_single;
-        /* unscored or, without truth, unestimated: 0 weight or the model's mean */
-        best[q] = truth             ? (v->scored[q] ? v->tp[at] : 0)
-                  : isnan(v->p[at]) ? a->single[a->best_single].predicted_accuracy.value
-                                    : v->p[at];
-        best[v->n + q] = truth             ? (v->scored[q] ? v->tc[at] : 0)
-                         : isnan(v->p[at]) ? a->single[a->best_single].predicted_cost.value
-                                           : v->c[at];
-    }
-    points[n_points++] = (struct sg_boot_point){.accuracy = best,
-                                                .cost = best + v->n,
-                                                .scored = truth,
-                                                .rep_accuracy = a->best_rep_accuracy,
-                                                .rep_cost = a->best_rep_cost};
-    const struct sg_boot boot = {.n = v->n,
-                                 .fold = a->fold,
-                                 .n_curves = n_curves,
-                                 .n_points = n_points,
-                                 .reps = reps,
-                                 .seed = a->opt.seed,
-                                 .threads = a->opt.threads,
-                                 .curves = curves,
-                                 .points = points};
-    SG_TRY(sg_bootstrap(&boot, err));
-    for (int32_t i = 0; i < n_bands; i++) {
-        struct sg_curve *c = &a->curve[of[i]];
-        for (int32_t g = 0; g < n; g++) {
-            if (!isnan(c->accuracy[g]))
-                sg_boot_interval(c->rep, reps, n, g, &c->low[g], &c->high[g], scratch);
-            if (c->rep_cost && !isnan(c->cost[g]))
-                sg_boot_interval(c->rep_cost, reps, n, g, &c->cost_low[g], &c->cost_high[g], scratch);
-        }
-    }
-    for (int32_t i = 0; i < n_asks; i++) {
-        ask_intervals(a, (size_t)i, rep, scratch, diff);
-        for (int32_t g = 0; !truth && g < n_asks; g++)
-            if (asked[g] == a->ask[i].policy.c)
-                sg_boot_interval(asked_rep, reps, n_asks, g, &a->ask[i].predicted_accuracy.low,
-                                 &a->ask[i].predicted_accuracy.high, scratch);
-    }
-out:
-    free(points);
-    free(beta.a);
-    free(beta.b);
-    free(rep);
-    free(scratch);
-    free(diff);
-    free(values);
-    free(asked);
-    free(asked_rep);
     return st;
 }
 
@@ -542,7 +393,7 @@ enum sg_status sg_analysis_run(const struct sg_view *v, const struct sg_analysis
     SG_TRY(make_grid(&a, err));
     SG_TRY(point_curves(&a, err));
     SG_TRY(sg__analysis_asks(&a, err));
-    SG_TRY(bands(&a, err));
+    SG_TRY(sg__analysis_bands(&a, err));
     SG_TRY(sg__analysis_shares(&a, err));
     SG_TRY(sg__analysis_quality(&a, err));
     sg_resample_variance(v, k, SG_RESAMPLES, a.resample);

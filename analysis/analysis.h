@@ -25,6 +25,8 @@ struct sg_analysis_options {
 #define SG_CURVE_LIST(X)                                                                                     \
     X(PREDICTED, "predicted",                                                                                \
       "exact frontier of the estimates, valued by the estimates: optimistic about itself")                   \
+    X(POSTERIOR, "posterior",                                                                                \
+      "policies of the predicted frontier, worth what the votes say (Beta posterior); only without truth")   \
     X(REALISED, "realised",                                                                                  \
       "policies of the predicted frontier: the one that spends the budget on one half of the queries, "      \
       "scored with the truth on the other half, both ways: the claim")                                       \
@@ -70,9 +72,10 @@ struct sg_ask {
     bool ours; /* a default of this program, not asked by the user */
     struct sg_policy policy;
     struct sg_value predicted_accuracy, predicted_cost, accuracy, cost; /* true ones NaN without truth */
-    struct sg_value gain;   /* true accuracy less the best single model's (paired) */
-    struct sg_value saving; /* 1 - true cost / the best single model's (paired) */
-    double oracle_gap;      /* oracle accuracy at the same true cost, less accuracy */
+    struct sg_value posterior; /* without truth: accuracy given the votes; else NaN */
+    struct sg_value gain;      /* true accuracy less the best single model's (paired) */
+    struct sg_value saving;    /* 1 - true cost / the best single model's (paired) */
+    double oracle_gap;         /* oracle accuracy at the same true cost, less accuracy */
     double regret;       /* mean over scored queries of max_m (p - lambda c) true minus that of the choice */
     double *share;       /* [m] share of queries a model gets; the mixed query counts by its weights */
     int32_t *model;      /* [n] choice; of the mixed query the one left */

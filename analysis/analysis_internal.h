@@ -27,6 +27,7 @@ enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_bet
 
 /* Parts of the run. An impossible budget or target is SG_E_INPUT. */
 enum sg_status sg__analysis_asks(struct sg_analysis *a, struct sg_err *err);
+enum sg_status sg__analysis_bands(struct sg_analysis *a, struct sg_err *err);
 enum sg_status sg__analysis_shares(struct sg_analysis *a, struct sg_err *err);
 enum sg_status sg__analysis_quality(struct sg_analysis *a, struct sg_err *err);
 enum sg_status sg__analysis_metrics(struct sg_analysis *a, struct sg_err *err);

@@ -70,7 +70,7 @@ static enum sg_status answer(struct sg_analysis *a, struct sg_ask *k, struct sg_
     }
     k->predicted_accuracy = plain(k->policy.p);
     k->predicted_cost = plain(k->policy.c);
-    k->accuracy = k->cost = plain((double)NAN);
+    k->accuracy = k->cost = k->posterior = plain((double)NAN);
     k->oracle_gap = k->regret = (double)NAN;
     double p = k->policy.p, c = k->policy.c;
     if (v->n_scored) {

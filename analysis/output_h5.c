@@ -137,8 +137,8 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
     const struct sg_view *v = a->v;
     const int64_t n = (int64_t)a->n_ask;
     char **name = NULL, **query = NULL;
-    double *x[18];
-    static const char *const names[18] = {"ask_predicted_accuracy",
+    double *x[21];
+    static const char *const names[21] = {"ask_predicted_accuracy",
                                           "ask_predicted_accuracy_low",
                                           "ask_predicted_accuracy_high",
                                           "ask_predicted_cost",
@@ -155,7 +155,10 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
                                           "ask_saving_low",
                                           "ask_saving_high",
                                           "ask_regret",
-                                          "ask_mixed_weight"};
+                                          "ask_mixed_weight",
+                                          "ask_posterior_accuracy",
+                                          "ask_posterior_low",
+                                          "ask_posterior_high"};
     double *share = NULL;
     int32_t *choice = NULL, *mixed_query = NULL, *mixed_model = NULL;
     SG_TRY(room(b, n * v->m, sizeof *share, (void **)&share, err));
@@ -164,11 +167,11 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
     SG_TRY(room(b, n * v->n, sizeof *choice, (void **)&choice, err));
     SG_TRY(room(b, n, sizeof *mixed_query, (void **)&mixed_query, err));
     SG_TRY(room(b, n, sizeof *mixed_model, (void **)&mixed_model, err));
-    for (int k = 0; k < 18; k++) SG_TRY(room(b, n, sizeof(double), (void **)&x[k], err));
+    for (int k = 0; k < 21; k++) SG_TRY(room(b, n, sizeof(double), (void **)&x[k], err));
     for (int64_t q = 0; q < v->n; q++) query[q] = v->r->query[v->row[q]];
     for (int64_t i = 0; i < n; i++) {
         const struct sg_ask *k = &a->ask[i];
-        const double of[18] = {k->predicted_accuracy.value,
+        const double of[21] = {k->predicted_accuracy.value,
                                k->predicted_accuracy.low,
                                k->predicted_accuracy.high,
                                k->predicted_cost.value,
@@ -185,19 +188,22 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
                                k->saving.low,
                                k->saving.high,
                                k->regret,
-                               k->policy.weight};
+                               k->policy.weight,
+                               k->posterior.value,
+                               k->posterior.low,
+                               k->posterior.high};
         SG_TRY(room(b, 48, 1, (void **)&name[i], err));
         snprintf(name[i], 48, "%s=%.9g", k->is_target ? "target" : "budget", k->asked);
         memcpy(choice + i * v->n, k->model, sizeof *choice * (size_t)v->n);
         memcpy(share + i * v->m, k->share, sizeof *share * (size_t)v->m);
         mixed_query[i] = (int32_t)k->mixed_query;
         mixed_model[i] = k->mixed_model;
-        for (int j = 0; j < 18; j++) x[j][i] = of[j];
+        for (int j = 0; j < 21; j++) x[j][i] = of[j];
     }
     axis(b, (struct sg_frontier_axis){"ask", n, name, NULL, NULL,
                                       "budget (mean USD a query) or target accuracy asked for"});
     axis(b, (struct sg_frontier_axis){"query", v->n, query, NULL, NULL, "query analysed"});
-    for (int k = 0; k < 18; k++)
+    for (int k = 0; k < 21; k++)
         var(b,
             (struct sg_frontier_var){
                 names[k], SG_FRONTIER_F64, 1, {"ask"}, x[k], strstr(names[k], "cost") ? "USD" : "1", NULL});

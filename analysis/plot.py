@@ -24,6 +24,7 @@ CURVES = [
     ("knn", "k-nearest anchors", "#5a9a68", "-", False),
     ("anchor_mean", "anchor mean", "#c98a2b", "-", False),
     ("two_stage", "SCOPE two-stage", "#8d5a97", "-", False),
+    ("posterior", "worth given the votes", "#1f5a96", "-", True),
     ("realised", "realised (cross-fitted)", "#1f5a96", "-", True),
 ]
 
@@ -59,9 +60,8 @@ def frontier(f, folder):
         known = acc[i] == acc[i]
         if not known.any():
             continue
-        band = band or (name == "predicted" and not truth)
-        width = 2.2 if name == "realised" or not truth else 1.2
-        x = f["budget"][()] if name in ("predicted", "oracle", "blind_mix") else cost[i]
+        width = 2.2 if name in ("realised", "posterior") else 1.2
+        x = cost[i]
         order = x[known].argsort(kind="stable")
         if band and (low[i] == low[i]).any():
             ax.fill_between(x[known][order], low[i][known][order], high[i][known][order], color=colour, alpha=0.16, lw=0)

@@ -149,7 +149,9 @@ static void curves(struct out *o, const struct sg_analysis *a) {
 static enum sg_status gains(struct out *o, const struct sg_analysis *a) {
     enum sg_status st = SG_OK;
     struct sg_err *err = o->err;
-    const struct sg_curve *c = &a->curve[a->v->n_scored ? SG_CURVE_REALISED_ : SG_CURVE_PREDICTED_];
+    const struct sg_curve *c = &a->curve[a->v->n_scored                          ? SG_CURVE_REALISED_
+                                         : a->curve[SG_CURVE_POSTERIOR_].present ? SG_CURVE_POSTERIOR_
+                                                                                 : SG_CURVE_PREDICTED_];
     const int32_t n = a->opt.n_grid;
     const int64_t reps = c->rep && a->best_rep_accuracy ? a->opt.reps : 0;
     double *x = NULL, *scratch = NULL;
@@ -215,6 +217,7 @@ static void asks(struct out *o, const struct sg_analysis *a) {
         key_value(o, "predicted_cost", &k->predicted_cost);
         key_value(o, "accuracy", &k->accuracy);
         key_value(o, "cost", &k->cost);
+        key_value(o, "posterior", &k->posterior);
         key_value(o, "gain", &k->gain);
         key_value(o, "saving", &k->saving);
         key_number(o, "oracle_gap", k->oracle_gap);

@@ -75,7 +75,7 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
         fprintf(to, "  %12s  %-20s %-20s %12s  %-20s %8s %9s %9s\n", "budget", "realised", "predicted",
                 "truly paid", "oracle", "k-near.", "anch.mean", "two-stage");
     else
-        fprintf(to, "  %12s  %-20s\n", "budget", "predicted");
+        fprintf(to, "  %12s  %-20s %s\n", "budget", "predicted", bands ? "given the votes" : "");
     for (int r = 0; r < ROWS; r++) {
         const int32_t g = (int32_t)((int64_t)r * (n - 1) / (ROWS - 1));
         const struct sg_curve *re = &a->curve[SG_CURVE_REALISED_], *pr = &a->curve[SG_CURVE_PREDICTED_];
@@ -83,7 +83,9 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
         sg_output_usd(a->grid[g], c1, sizeof c1);
         band(pr->accuracy[g], pr->low[g], pr->high[g], b2, sizeof b2);
         if (!truth) {
-            fprintf(to, "  %12s  %-20s\n", c1, b2);
+            const struct sg_curve *po = &a->curve[SG_CURVE_POSTERIOR_];
+            fprintf(to, "  %12s  %-20s %s\n", c1, b2,
+                    po->present ? band(po->accuracy[g], po->low[g], po->high[g], b1, sizeof b1) : "");
             continue;
         }
         band(re->accuracy[g], re->low[g], re->high[g], b1, sizeof b1);
@@ -97,9 +99,10 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
                 isnan(re->cost[g]) ? "-" : sg_output_usd(re->cost[g], c2, sizeof c2), b3, p[0], p[1], p[2]);
     }
     if (!truth && bands)
-        fprintf(to, "  intervals: what the chosen policies are worth given the votes (Beta posterior); they "
-                    "lie below the\n"
-                    "  estimate itself by the luck of the cells chosen\n");
+        fprintf(
+            to,
+            "  given the votes: what the chosen policies are worth by the Beta posterior of their cells; it\n"
+            "  lies below the predicted accuracy by the luck of the cells chosen. Gains below are by it.\n");
     if (truth)
         fprintf(to,
                 "  realised: fitted to the budget on one half of the queries, scored on the other (2-fold); "
@@ -130,8 +133,9 @@ static void singles(const struct sg_analysis *a, FILE *to) {
                                           : "");
     }
     band(a->random_accuracy.value, a->random_accuracy.low, a->random_accuracy.high, b1, sizeof b1);
-    fprintf(to, "  %-*s   %-20s %12s\n", wide, "(random)", truth ? b1 : "",
-            truth ? sg_output_usd(a->random_cost.value, c1, sizeof c1) : "");
+    if (truth)
+        fprintf(to, "  %-*s   %-20s %12s\n", wide, "(random)", truth ? b1 : "",
+                truth ? sg_output_usd(a->random_cost.value, c1, sizeof c1) : "");
 }
 
 static const char *short_name(const char *id) {
@@ -170,10 +174,12 @@ static void asks(const struct sg_analysis *a, FILE *to) {
     fprintf(to, "\nPolicies against the best single model, %s%s\n", sg_view_model(v, a->best_single),
             truth ? "" : " (as estimated)");
     fprintf(to, "  %-19s %-20s %12s  %-20s %12s  %-20s %-20s\n",
-            a->ask[0].ours ? "budget (our choice)" : "asked", "predicted", "pred. cost", "realised",
-            "truly paid", "gain, points", "cost saved, %");
+            a->ask[0].ours ? "budget (our choice)" : "asked", "predicted", "pred. cost",
+            truth ? "realised" : "given the votes", truth ? "truly paid" : "", "gain, points",
+            "cost saved, %");
     for (size_t i = 0; i < a->n_ask; i++) {
         const struct sg_ask *k = &a->ask[i];
+        const struct sg_value *real = truth ? &k->accuracy : &k->posterior;
         char name[48];
         snprintf(name, sizeof name, "%s %s", k->is_target ? "accuracy" : "USD",
                  k->is_target ? sg_output_percent(k->asked, c3, sizeof c3)
@@ -182,9 +188,8 @@ static void asks(const struct sg_analysis *a, FILE *to) {
                 band(k->predicted_accuracy.value, k->predicted_accuracy.low, k->predicted_accuracy.high, b1,
                      sizeof b1),
                 sg_output_usd(k->predicted_cost.value, c1, sizeof c1));
-        fprintf(to, "%-20s %12s  %-20s %-20s\n",
-                band(k->accuracy.value, k->accuracy.low, k->accuracy.high, b1, sizeof b1),
-                truth ? sg_output_usd(k->cost.value, c2, sizeof c2) : "-",
+        fprintf(to, "%-20s %12s  %-20s %-20s\n", band(real->value, real->low, real->high, b1, sizeof b1),
+                truth ? sg_output_usd(k->cost.value, c2, sizeof c2) : "",
                 band(k->gain.value, k->gain.low, k->gain.high, b2, sizeof b2),
                 band(k->saving.value, k->saving.low, k->saving.high, b3, sizeof b3));
         shares(a, k, to);

@@ -117,7 +117,7 @@ static void posterior_bands(void **state) {
             const struct sg_ask *k = &a.ask[i];
             double real = 0;
             for (int64_t q = 0; q < v.n; q++) real += p[q * f.m + k->model[q]] / (double)v.n;
-            held += k->predicted_accuracy.low <= real && real <= k->predicted_accuracy.high;
+            held += k->posterior.low <= real && real <= k->posterior.high;
             optimistic += k->predicted_accuracy.value > real;
             all++;
         }

@@ -43,7 +43,9 @@ def fake(path, n, m, samples=4, seed=1, truth=1, noise=0.5, missing=0.0, categor
 
 def rows(folder, name):
     with open(os.path.join(folder, name + ".csv"), newline="") as f:
-        return list(csv.DictReader(f))
+        lines = list(csv.reader(f))
+    assert len({len(line) for line in lines}) == 1, ("ragged", name)
+    return [dict(zip(lines[0], line)) for line in lines[1:]]
 
 
 def data_of(page):
@@ -68,6 +70,14 @@ def writes_everything(tmp):
     assert [a["ask"] for a in asks] == ["budget=0.003", "target=0.6"]
     assert abs(float(asks[0]["predicted_cost_usd"]) - 0.003) < 1e-12
     assert abs(float(asks[1]["predicted_accuracy"]) - 0.6) < 1e-12
+    for a in asks:  # every number is one, where it should be
+        for k, x in a.items():
+            if k not in ("ask", "mixed_query", "mixed_from", "mixed_to") and x:
+                float(x)
+        assert float(a["accuracy_low"]) <= float(a["accuracy"]) <= float(a["accuracy_high"])
+        assert float(a["gain_low"]) <= float(a["gain_over_best_single"]) <= float(a["gain_high"])
+        assert float(a["saving_low"]) <= float(a["saving_over_best_single"]) <= float(a["saving_high"])
+        assert float(a["regret"]) >= 0 and a["posterior_accuracy"] == ""
     policy = {}
     for r in rows(out, "policies"):
         if r["ask"] == "budget=0.003":
@@ -122,8 +132,8 @@ def partial_and_truthless(tmp):
     r = run(results, "-o", f"{tmp}/none", "--bootstrap", 100)
     assert "no truth" in r.stdout
     assert not os.path.exists(f"{tmp}/none/quality.csv") and not os.path.exists(f"{tmp}/none/samples.csv")
-    band = [c for c in rows(f"{tmp}/none", "frontier") if c["curve"] == "predicted" and c["accuracy_low"]]
-    assert len(band) > 50, "votes feed the predicted bands"
+    band = [c for c in rows(f"{tmp}/none", "frontier") if c["curve"] == "posterior" and c["accuracy_low"]]
+    assert len(band) > 50, "votes feed the bands"
     # the directory of a run with truth: what no longer holds is removed
     run(fake(f"{tmp}/some.h5", 60, 4), "-o", f"{tmp}/none", "--bootstrap", 0)
     assert os.path.exists(f"{tmp}/none/quality.csv")
