@@ -141,7 +141,7 @@ static void fetch(const float *p, int32_t n) {
 
 /* Adds the block whose pages are given; line i sees its first seen[i] keys, 0..SG__KEYS. Pages that no line
  * sees into are not looked at, nor are values that a line does not see (they may be anything). `ahead` pages
- * follow in the list that the next block will want. */
+ * follow in the list that the next block will want; negative: all of it is in the cache already. */
 static void attend_block(const struct tile *t, const int32_t *pages, const int32_t *seen, int32_t ahead,
                          struct sg__partial p) {
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
@@ -156,7 +156,7 @@ static void attend_block(const struct tile *t, const int32_t *pages, const int32
             const bool two = k + 16 < most;
             const float *k0 = sg__kv_at(t->kv, t->layer, pages[k / 16], t->head);
             const float *k1 = two ? sg__kv_at(t->kv, t->layer, pages[k / 16 + 1], t->head) : NULL;
-            if (c == 0) { /* values, needed after the scores */
+            if (c == 0 && ahead >= 0) { /* values, needed after the scores */
                 fetch(k0 + t->dim * 16, t->pad * 16);
                 if (two) fetch(k1 + t->dim * 16, t->pad * 16);
             }
@@ -190,7 +190,7 @@ static void attend_all(const struct tile *t, const int32_t *pages, int32_t k0, i
     int32_t seen[SG__TILE];
     for (int32_t k = k0; k < k1; k += SG__KEYS) {
         for (int32_t i = 0; i < t->lines; i++) seen[i] = k1 - k < SG__KEYS ? k1 - k : SG__KEYS;
-        attend_block(t, pages + k / 16, seen, sg_pages_for(k1) - (k + SG__KEYS) / 16, p);
+        attend_block(t, pages + k / 16, seen, k1 - k > SG__KEYS ? sg_pages_for(k1 - k - SG__KEYS) : 0, p);
     }
 }
 
@@ -250,7 +250,7 @@ void SG_ISA_NAME(prefill)(void *ctx, int64_t task, int thread) {
             const int32_t see = first + i / ratio + 1 - k;
             seen[i] = see < 0 ? 0 : see > SG__KEYS ? SG__KEYS : see;
         }
-        attend_block(&t, pages + k / 16, seen, sg_pages_for(end) - (k + SG__KEYS) / 16, scratch->part);
+        attend_block(&t, pages + k / 16, seen, -1, scratch->part);
     }
     finish(&t, scratch->part, a->q_heads, ratio, (float *)a->out + at);
 }
