@@ -120,8 +120,10 @@ static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct w
     struct sg_err err = {0};
     uint64_t at = 0;
 #define PICK(lo, hi) ((lo) + (int32_t)(sg_random64(seed, at++) % (uint64_t)((hi) - (lo) + 1)))
-    struct sg_sched_limits lim = {
-        .max_rows = PICK(16, 200), .max_samples = PICK(1, 12), .max_new_tokens = PICK(1, 120)};
+    struct sg_sched_limits lim = {0};
+    lim.max_rows = PICK(16, 200);
+    lim.max_samples = PICK(1, 12);
+    lim.max_new_tokens = PICK(1, 120);
     lim.max_decode_rows = PICK(1, 16);
     const int32_t longest = PICK(1, 300),
                   alone = sg_pages_for(longest) + sg_pages_for(lim.max_new_tokens - 1);
