@@ -3,6 +3,7 @@
 #include "cell/estimate.h"
 #include "job/plan.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static enum sg_status dup(struct sg_results *r, const char *s, char **out, struct sg_err *err) {
@@ -40,6 +41,8 @@ enum sg_status sg_results_from_plan(const struct sg_plan *plan, struct sg_result
         sg_plan_cell_baselines(plan, c, &r.knn_correct[c], &r.knn_length[c], &r.anchor_correct[c],
                                &r.anchor_length[c]);
     }
+    SG_TRY(SG_NEW(&r.origin.fingerprint, plan->n_cells, "cell fingerprints", err));
+    memcpy(r.origin.fingerprint, plan->cell_fingerprint, (size_t)plan->n_cells * sizeof(struct sg_digest));
     sg_digest_hex(plan->fingerprint, hex);
     SG_TRY(dup(&r, hex, &r.fingerprint, err));
     SG_TRY(dup(&r, plan->job.name, &r.name, err));
@@ -48,5 +51,21 @@ enum sg_status sg_results_from_plan(const struct sg_plan *plan, struct sg_result
     return SG_OK;
 out:
     sg_results_free(&r);
+    return st;
+}
+
+enum sg_status sg_results_set_night(struct sg_results *r, const char *night, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_origin *o = &r->origin;
+    free(o->night);
+    free(o->nights);
+    o->night = NULL;
+    o->nights = NULL;
+    o->n_nights = 0;
+    SG_TRY(SG_NEW(&o->night, r->n_queries * r->n_models, "nights of cells", err));
+    SG_TRY(SG_NEW(&o->nights, 1, "nights", err));
+    SG_TRY(dup(r, night, &o->nights[0], err));
+    o->n_nights = 1;
+out:
     return st;
 }

@@ -46,6 +46,20 @@ static enum sg_status take(const struct sg__segment_set *set, struct place p, st
     return sg__segment_take(&f->view, p.record, f->path, room, &fp, out, err);
 }
 
+/* The record of the cell that goes into the results: it must be of the fingerprint that they state. */
+static enum sg_status take_checked(const struct sg__segment_set *set, struct place p,
+                                   const struct sg_results *r, struct sg__cell_room *room, int64_t cell,
+                                   struct sg_cell *out, struct sg_err *err) {
+    const struct sg__segment_file *f = &set->files[p.file];
+    struct sg_digest fp;
+    enum sg_status st = sg__segment_take(&f->view, p.record, f->path, room, &fp, out, err);
+    if (st != SG_OK || !r->origin.fingerprint || sg_digest_equal(fp, r->origin.fingerprint[cell])) return st;
+    return sg_fail(err, SG_E_CORRUPT,
+                   "%s: cell %" PRId64
+                   " was computed from other inputs than the plan's (its fingerprint differs)",
+                   f->path, cell);
+}
+
 /* Chooses between two copies of one cell. */
 static enum sg_status resolve(const struct sg__segment_set *set, struct place *kept, struct place other,
                               struct sg__cell_room rooms[2], struct sg_err *err) {
@@ -171,10 +185,11 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
     for (int64_t i = 0; i < n_cells; i++) {
         struct sg_cell c;
         if (place[i].file < 0) {
+            if (r->origin.night) r->origin.night[i] = -1;
             SG_TRY(sg_results_writer_cell(w, NULL, err));
             continue;
         }
-        SG_TRY(take(&set, place[i], &rooms[0], &c, err));
+        SG_TRY(take_checked(&set, place[i], r, &rooms[0], i, &c, err));
         SG_TRY(check_cell(r, i, &c, set.files[place[i].file].path, err));
         set_cell(r, i, &c);
         count.n_done++;

@@ -15,15 +15,23 @@ struct sg_merge_stats {
 };
 
 /* What the plan knows of the results: axes, categories, prices, truth, baselines, job text, name,
- * fingerprint; every cell missing. The caller may set version, finished_at and runtime before the merge. *out
- * is owned by the caller (sg_results_free). */
+ * fingerprint and those of the cells (no nights: see sg_results_set_night); every cell missing. The caller
+ * may set version, finished_at and runtime before the merge. *out is owned by the caller (sg_results_free).
+ */
 enum sg_status sg_results_from_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err);
+
+/* All cells as computed in one night of this name; for a start, and the only one where nothing is taken over.
+ */
+enum sg_status sg_results_set_night(struct sg_results *r, const char *night, struct sg_err *err);
 
 /* Reads all closed segments of run_dir, fills the cell and sample columns, failures and digest of *r (made by
  * sg_results_from_plan, or by hand), and writes run_dir/results.h5, texts included when `texts`. Cells that
  * no segment holds stay missing (valid 0, status -1). Texts pass through: memory is that of *r alone. cost is
  * computed anew from r's prices, so that a change of price needs no new run; true_cost is filled where truth
  * has a length but no measured prompt tokens.
+ *
+ * Where r has fingerprints of cells, every record must have its cell's (SG_E_CORRUPT names the segment).
+ * Cells without a record lose their night.
  *
  * A cell in several segments is taken from the first in order of file names that did not fail; copies must
  * agree (SG_E_CORRUPT names both files). Other errors as sg_segments_scan and sg_results_write. On failure an

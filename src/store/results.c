@@ -50,6 +50,9 @@ void sg_results_free(struct sg_results *r) {
     free(r->text_digest);
     free(r->failure_cell);
     free(r->failure_reason);
+    free(r->origin.fingerprint);
+    free(r->origin.night);
+    free(r->origin.nights);
     free(r->runtime.host);
     free(r->runtime.device);
     free(r->runtime.rank_cells);
@@ -151,6 +154,21 @@ struct sg_digest sg_results_digest(const struct sg_results *r) {
         chain_row(&c, r, SG_AXES_CELL, i, 1);
         chain_row(&c, r, SG_AXES_SAMPLE, i * r->n_samples, r->n_samples);
         if (r->text_digest) chain_digest(&c, r->text_digest[i]);
+    }
+    chain_step(&c);
+    return (struct sg_digest){.hi = sg__load(c.block, 8), .lo = sg__load(c.block + 8, 8)};
+}
+
+struct sg_digest sg_results_origin_digest(const struct sg_results *r) {
+    struct chain c = {.used = 16};
+    const int64_t cells = r->n_queries * r->n_models;
+    chain_string(&c, "scope-grid origin");
+    chain_digest(&c, r->digest);
+    chain_u64(&c, (uint64_t)r->origin.n_nights);
+    for (int64_t i = 0; i < r->origin.n_nights; i++) chain_string(&c, r->origin.nights[i]);
+    for (int64_t i = 0; i < cells; i++) {
+        chain_digest(&c, r->origin.fingerprint[i]);
+        chain_u64(&c, (uint64_t)r->origin.night[i]);
     }
     chain_step(&c);
     return (struct sg_digest){.hi = sg__load(c.block, 8), .lo = sg__load(c.block + 8, 8)};

@@ -26,6 +26,18 @@ struct sg_runtime {
     double *rank_busy_seconds;                /* [n_ranks] */
 };
 
+/* Where each cell comes from; no part of the digest, for a cell that was taken over from an earlier night is
+ * the same cell. Arrays are owned by the struct sg_results (free), strings by its `strings`. Zeroed: the file
+ * does not say. */
+struct sg_origin {
+    struct sg_digest *fingerprint; /* [cells] what the cell's values depend on (job/plan.h) */
+    int32_t *night;                /* [cells] in which of `nights` it was computed; -1: in none */
+    int64_t n_nights;
+    char **nights;      /* [n_nights], names as --night gives them; the file's own is the last */
+    char *since;        /* the earlier results that cells were taken over from; NULL: none */
+    int64_t taken_over; /* cells; the other computed ones are this run's own */
+};
+
 struct sg_results {
     int64_t n_queries, n_models, n_samples;
     /* coordinates; strings live in `strings` */
@@ -66,13 +78,15 @@ struct sg_results {
     /* provenance; each may be NULL */
     char *name, *job_text, *fingerprint, *version, *finished_at;
     struct sg_digest digest; /* of everything above but failures and provenance */
+    struct sg_origin origin;
     struct sg_runtime runtime;
     struct sg_arena strings; /* owns all strings */
 };
 
-/* Which parts to load. VERIFY: recompute the digest (needs the samples, loads them) and compare it with the
- * stored one: SG_E_CORRUPT when they differ. */
-enum { SG_RESULTS_CELLS = 1, SG_RESULTS_SAMPLES = 2, SG_RESULTS_VERIFY = 4 };
+/* Which parts to load. ORIGIN: where cells come from. VERIFY: recompute the digest (needs the samples, loads
+ * them, and the origin) and compare it with the stored one, and the origin's with its own: SG_E_CORRUPT when
+ * they differ. */
+enum { SG_RESULTS_CELLS = 1, SG_RESULTS_SAMPLES = 2, SG_RESULTS_VERIFY = 4, SG_RESULTS_ORIGIN = 8 };
 
 /* Reads a results file. SG_E_INPUT when it is not an HDF5 file or not a results file of ours (says what was
  * found), SG_E_UNSUPPORTED for a newer format version (says both), SG_E_CORRUPT for shapes that do not agree
@@ -91,6 +105,8 @@ enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, str
 /* Recomputes the digest from the columns; sg_results_read's `digest` is the stored one. Columns that are not
  * loaded are missing from it: load CELLS | SAMPLES. The texts enter through text_digest. */
 struct sg_digest sg_results_digest(const struct sg_results *r);
+/* Of r->origin and r->digest: ties fingerprints and nights to these very results. */
+struct sg_digest sg_results_origin_digest(const struct sg_results *r);
 
 /* Writes the file through a temporary name; an existing file survives any failure. The digest written is
  * sg_results_digest(r), whatever r->digest says. Without texts: text_digest must be NULL (see

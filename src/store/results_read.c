@@ -104,6 +104,44 @@ out:
     return st;
 }
 
+static enum sg_status read_origin(const struct sg_h5_in *in, bool verify, struct sg_results *r,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_origin *o = &r->origin;
+    const int64_t cells = r->n_queries * r->n_models, dims[] = {cells, 2};
+    uint64_t *words = NULL;
+    char *hex = NULL;
+    struct sg_digest check;
+    if (!sg_h5_has(in, "origin")) return SG_OK;
+    SG_TRY(axis(in, "origin/name", &o->n_nights, err));
+    SG_TRY(SG_NEW(&words, 2 * cells, "cell fingerprints", err));
+    SG_TRY(SG_NEW(&o->fingerprint, cells, "cell fingerprints", err));
+    SG_TRY(SG_NEW(&o->night, cells, "nights of cells", err));
+    SG_TRY(SG_NEW(&o->nights, o->n_nights, "nights", err));
+    SG_TRY(sg_h5_read(in, "origin/fingerprint", SG_H5_U64, 2, dims, words, err));
+    SG_TRY(sg_h5_read(in, "origin/night", SG_H5_I32, 1, &cells, o->night, err));
+    SG_TRY(sg_h5_read_strings(in, "origin/name", o->n_nights, o->nights, &r->strings, err));
+    for (int64_t i = 0; i < cells; i++) {
+        o->fingerprint[i] = (struct sg_digest){words[2 * i], words[2 * i + 1]};
+        if (o->night[i] < -1 || o->night[i] >= o->n_nights) {
+            st = sg_fail(err, SG_E_CORRUPT, "%s: origin/night has %d at cell %lld; there are %lld nights",
+                         in->path, (int)o->night[i], (long long)i, (long long)o->n_nights);
+            goto out;
+        }
+    }
+    if (!verify) goto out;
+    SG_TRY(sg_h5_get_str(in, "origin", "check", &hex, &r->strings, err));
+    if (!hex || !sg_digest_from_hex(hex, &check) || !sg_digest_equal(check, sg_results_origin_digest(r)))
+        st =
+            sg_fail(err, SG_E_CORRUPT,
+                    "%s: the cells' fingerprints and nights do not have the checksum that it states: damaged "
+                    "or edited",
+                    in->path);
+out:
+    free(words);
+    return st;
+}
+
 static enum sg_status read_provenance(const struct sg_h5_in *in, struct sg_results *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *digest = NULL;
@@ -112,6 +150,8 @@ static enum sg_status read_provenance(const struct sg_h5_in *in, struct sg_resul
     SG_TRY(sg_h5_get_str(in, "provenance", "fingerprint", &r->fingerprint, &r->strings, err));
     SG_TRY(sg_h5_get_str(in, "provenance", "finished_at", &r->finished_at, &r->strings, err));
     SG_TRY(sg_h5_get_str(in, "provenance", "digest", &digest, &r->strings, err));
+    SG_TRY(sg_h5_get_str(in, "provenance", "since", &r->origin.since, &r->strings, err));
+    SG_TRY(sg_h5_get_i64(in, "provenance", "taken_over", &r->origin.taken_over, err));
     SG_TRY(sg_h5_read_text(in, "provenance/job", &r->job_text, &r->strings, err));
     if (digest && !sg_digest_from_hex(digest, &r->digest))
         st = sg_fail(err, SG_E_CORRUPT, "%s: provenance.digest is not 32 hex digits", in->path);
@@ -171,6 +211,8 @@ enum sg_status sg_results_read(const char *path, unsigned parts, struct sg_resul
                      "%s: its contents do not have the digest it states: damaged or edited", path);
         goto out;
     }
+    if (parts & (SG_RESULTS_ORIGIN | SG_RESULTS_VERIFY))
+        SG_TRY(read_origin(&in, (parts & SG_RESULTS_VERIFY) != 0, &r, err));
     *out = r;
     memset(&r, 0, sizeof r);
 out:

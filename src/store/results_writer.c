@@ -151,6 +151,44 @@ out:
     return st;
 }
 
+static enum sg_status put_origin(struct sg_h5_out *out, const struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    hid_t g = -1;
+    uint64_t *words = NULL;
+    char hex[SG_DIGEST_HEX];
+    const struct sg_origin *o = &r->origin;
+    const int64_t cells = r->n_queries * r->n_models;
+    static const struct sg_h5_var fingerprint = {.name = "fingerprint",
+                                                 .type = SG_H5_U64,
+                                                 .rank = 2,
+                                                 .axes = {"cell", "word"},
+                                                 .long_name = "what the cell's values depend on, XXH3-128"};
+    static const struct sg_h5_var night = {.name = "night",
+                                           .type = SG_H5_I32,
+                                           .rank = 1,
+                                           .axes = {"cell"},
+                                           .long_name = "which of `name` computed the cell (-1 none)"};
+    if (!o->fingerprint || !o->night) return SG_OK;
+    SG_TRY(sg_h5_group(out, out->file, "origin", &g, err));
+    SG_TRY(SG_NEW(&words, 2 * cells, "cell fingerprints", err));
+    for (int64_t i = 0; i < cells; i++) {
+        words[2 * i] = o->fingerprint[i].hi;
+        words[2 * i + 1] = o->fingerprint[i].lo;
+    }
+    SG_TRY(sg_h5_write_axis(out, g, "cell", cells, err));
+    SG_TRY(sg_h5_write_axis(out, g, "word", 2, err));
+    SG_TRY(sg_h5_write(out, g, &fingerprint, words, err));
+    SG_TRY(sg_h5_write(out, g, &night, o->night, err));
+    SG_TRY(sg_h5_write_axis(out, g, "run", o->n_nights, err));
+    SG_TRY(sg_h5_write_strings(out, g, "name", "run", o->n_nights, o->nights, "night", err));
+    sg_digest_hex(sg_results_origin_digest(r), hex);
+    SG_TRY(sg_h5_attr_str(out, g, NULL, "check", hex, err));
+out:
+    free(words);
+    if (g >= 0) H5Gclose(g);
+    return st;
+}
+
 static enum sg_status put_provenance(struct sg_h5_out *out, const struct sg_results *r, struct sg_digest d,
                                      struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -167,6 +205,11 @@ static enum sg_status put_provenance(struct sg_h5_out *out, const struct sg_resu
                 {"finished_at", r->finished_at}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (list[i].value) SG_TRY(sg_h5_attr_str(out, g, NULL, list[i].name, list[i].value, err));
+    if (r->origin.n_nights) {
+        SG_TRY(sg_h5_attr_str(out, g, NULL, "night", r->origin.nights[r->origin.n_nights - 1], err));
+        SG_TRY(sg_h5_attr_i64(out, g, NULL, "taken_over", r->origin.taken_over, err));
+    }
+    if (r->origin.since) SG_TRY(sg_h5_attr_str(out, g, NULL, "since", r->origin.since, err));
     if (r->job_text)
         SG_TRY(sg_h5_write_text(out, g, "job", r->job_text, "the job as JSON, defaults included", err));
 out:
@@ -218,13 +261,13 @@ enum sg_status sg_results_writer_close(struct sg_results_writer *w, struct sg_re
         r->text_digest = w->text_digest;
         w->text_digest = NULL;
     }
-    const struct sg_digest d = sg_results_digest(r);
+    const struct sg_digest d = r->digest = sg_results_digest(r);
     SG_TRY(put_root(&w->out, r, err));
     SG_TRY(put_failures(&w->out, r, err));
+    SG_TRY(put_origin(&w->out, r, err));
     SG_TRY(put_provenance(&w->out, r, d, err));
     SG_TRY(put_runtime(&w->out, &r->runtime, err));
     SG_TRY(sg_h5_commit(&w->out, err));
-    r->digest = d;
 out:
     writer_free(w);
     return st;

@@ -22,8 +22,14 @@
  * Group failures: one entry a failed cell, in cell order; absent when none failed.
  *   cell i64 (failure), reason string (failure); not part of the digest: reasons may name hosts and files
  *
+ * Group origin: where each cell comes from; absent when the writer did not know. Not part of the digest.
+ *   fingerprint u64 (cell, word)  {hi, lo} of the cell's fingerprint: estimator, prompt, sampling
+ * (job/plan.h) night       i32 (cell)        in which of `name` the cell was computed; -1: not computed name
+ * string (run)      nights; the last is this file's own attribute check               over this group and the
+ * results' digest
+ *
  * Group provenance: job (string: the whole job as JSON) and attributes name, version, fingerprint, digest,
- *   finished_at (UTC, ISO 8601).
+ *   finished_at (UTC, ISO 8601), night, taken_over (cells), and since (the results they were taken from).
  * Group runtime: how it was computed; nothing here is part of the digest. Attributes seconds, cells,
  *   prompt_tokens, output_tokens, started_at; datasets over (rank): host, device (strings), rank_cells,
  *   rank_output_tokens (i64), rank_busy_seconds (f64). */
