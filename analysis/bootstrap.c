@@ -165,3 +165,42 @@ void sg_boot_interval(const double *x, int64_t reps, int64_t stride, int64_t at,
     *low = sg_quantile(scratch, n, 0.025);
     *high = sg_quantile(scratch, n, 0.975);
 }
+
+enum sg_status sg_boot_ratios(struct sg_boot_ratio *ratio, int32_t n_ratios, int64_t n, uint64_t seed,
+                              int64_t reps, int32_t threads, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    double *rep = NULL;
+    uint8_t *fold = NULL;
+    struct sg_boot_point *points = NULL;
+    SG_TRY(SG_NEW(&rep, reps * (2 * n_ratios + 1), "replicates", err));
+    SG_TRY(SG_NEW(&points, n_ratios, "replicates", err));
+    SG_TRY(SG_NEW(&fold, n, "replicates", err));
+    for (int32_t i = 0; i < n_ratios; i++)
+        points[i] = (struct sg_boot_point){.accuracy = ratio[i].num,
+                                           .cost = ratio[i].den,
+                                           .rep_accuracy = rep + (2 * i) * reps,
+                                           .rep_cost = rep + (2 * i + 1) * reps};
+    const struct sg_boot boot = {.n = n,
+                                 .fold = fold,
+                                 .n_points = n_ratios,
+                                 .reps = reps,
+                                 .seed = seed,
+                                 .threads = threads,
+                                 .points = points};
+    SG_TRY(sg_bootstrap(&boot, err));
+    for (int32_t i = 0; i < n_ratios; i++) {
+        double a = 0, b = 0, *x = points[i].rep_accuracy;
+        for (int64_t q = 0; q < n; q++) {
+            a += ratio[i].num[q];
+            b += ratio[i].den[q];
+        }
+        ratio[i].value = a / b;
+        for (int64_t r = 0; r < reps; r++) x[r] /= points[i].rep_cost[r];
+        sg_boot_interval(x, reps, 1, 0, &ratio[i].low, &ratio[i].high, rep + 2 * n_ratios * reps);
+    }
+out:
+    free(rep);
+    free(points);
+    free(fold);
+    return st;
+}

@@ -54,6 +54,15 @@ void sg_boot_draw(uint64_t seed, int64_t r, int64_t n, uint8_t *w);
 void sg_boot_interval(const double *x, int64_t reps, int64_t stride, int64_t at, double *low, double *high,
                       double *scratch);
 
+/* Sum num / sum den over the queries, and its 95 % interval (NaN when reps is 0) under the same resamples as
+ * sg_bootstrap draws: for scores that are means over cells, with the queries as the units that are drawn. */
+struct sg_boot_ratio {
+    const double *num, *den; /* [n] */
+    double value, low, high; /* out */
+};
+enum sg_status sg_boot_ratios(struct sg_boot_ratio *ratio, int32_t n_ratios, int64_t n, uint64_t seed,
+                              int64_t reps, int32_t threads, struct sg_err *err);
+
 /* A draw of Beta(a, b) from the stream (key, *pos); *pos moves on. Gamma ratio, Marsaglia and Tsang (2000).
  */
 double sg_draw_beta(uint64_t key, uint64_t *pos, double a, double b);

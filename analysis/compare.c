@@ -217,52 +217,25 @@ out:
     return st;
 }
 
-/* Sums over pairs that both files have, per query: squared errors of both, and the pairs. */
-static void squared_errors(const struct sg_view *a, const struct sg_view *b, double *ea, double *eb,
-                           double *pairs) {
-    for (int64_t q = 0; q < a->n; q++) {
-        ea[q] = eb[q] = pairs[q] = 0;
-        for (int32_t k = 0; k < a->m; k++) {
-            const int64_t at = q * a->m + k;
-            const double x = a->p[at] - a->tp[at], y = b->p[at] - b->tp[at];
-            if (isnan(x) || isnan(y)) continue;
-            ea[q] += x * x;
-            eb[q] += y * y;
-            pairs[q]++;
-        }
-    }
-}
-
+/* Brier score of file b less that of a, over the pairs that both have. */
 static enum sg_status brier_difference(const struct sg_view *a, const struct sg_view *b,
                                        const struct sg_analysis_options *opt, struct sg_value *out,
                                        struct sg_err *err) {
     enum sg_status st = SG_OK;
-    double *e = NULL, *rep = NULL, d = 0, t = 0;
-    uint8_t *w = NULL;
-    SG_TRY(SG_NEW(&e, 3 * a->n, "errors", err));
-    SG_TRY(SG_NEW(&rep, 2 * opt->reps, "errors", err));
-    SG_TRY(SG_NEW(&w, a->n, "errors", err));
-    double *eb = e + a->n, *pairs = e + 2 * a->n;
-    squared_errors(a, b, e, eb, pairs);
-    for (int64_t q = 0; q < a->n; q++) {
-        d += eb[q] - e[q];
-        t += pairs[q];
+    double *d = NULL;
+    SG_TRY(SG_NEW(&d, 2 * a->n, "errors", err));
+    double *pairs = d + a->n;
+    for (int64_t i = 0; i < a->n * a->m; i++) {
+        const double x = a->p[i] - a->tp[i], y = b->p[i] - b->tp[i];
+        if (isnan(x) || isnan(y)) continue;
+        d[i / a->m] += y * y - x * x;
+        pairs[i / a->m]++;
     }
-    *out = (struct sg_value){d / t, (double)NAN, (double)NAN};
-    for (int64_t r = 0; r < opt->reps; r++) {
-        sg_boot_draw(opt->seed, r, a->n, w);
-        d = t = 0;
-        for (int64_t q = 0; q < a->n; q++) {
-            d += w[q] * (eb[q] - e[q]);
-            t += w[q] * pairs[q];
-        }
-        rep[r] = d / t;
-    }
-    if (opt->reps) sg_boot_interval(rep, opt->reps, 1, 0, &out->low, &out->high, rep + opt->reps);
+    struct sg_boot_ratio ratio = {.num = d, .den = pairs};
+    SG_TRY(sg_boot_ratios(&ratio, 1, a->n, opt->seed, opt->reps, opt->threads, err));
+    *out = (struct sg_value){ratio.value, ratio.low, ratio.high};
 out:
-    free(e);
-    free(rep);
-    free(w);
+    free(d);
     return st;
 }
 

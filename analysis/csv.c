@@ -22,7 +22,7 @@ out:
 }
 
 enum sg_status sg_csv_number(struct sg_buf *b, double x, struct sg_err *err) {
-    return isnan(x) ? SG_OK : sg_buf_printf(b, err, "%.12g", x);
+    return !isfinite(x) ? SG_OK : sg_buf_printf(b, err, "%.12g", x);
 }
 
 enum sg_status sg_csv_save(const struct sg_buf *b, int64_t rows, const char *dir, const char *name,

@@ -23,7 +23,7 @@ char *sg_output_percent(double x, char *buf, size_t n);
 /* USD with four significant digits, never in exponent form above 1e-9; "n/a" for NaN. Returns buf. */
 char *sg_output_usd(double x, char *buf, size_t n);
 
-/* One CSV field with its quotes where it needs them; a number, empty when NaN. */
+/* One CSV field with its quotes where it needs them; a number, empty when not finite. */
 enum sg_status sg_csv_text(struct sg_buf *b, const char *s, struct sg_err *err);
 enum sg_status sg_csv_number(struct sg_buf *b, double x, struct sg_err *err);
 /* Writes dir/name; removes it instead when `rows` is 0. */

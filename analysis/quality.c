@@ -21,55 +21,21 @@ static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
     if (isnan(of->auc)) out->auc = (double)NAN;
 }
 
-/* Sums over a query's pairs of p's squared error, and how many pairs. */
-static void brier_by_query(const struct sg_view *v, const double *p, double *sum, double *pairs) {
-    for (int64_t q = 0; q < v->n; q++) {
-        sum[q] = pairs[q] = 0;
-        for (int32_t k = 0; k < v->m; k++) {
-            const double e = p[q * v->m + k] - v->tp[q * v->m + k];
-            if (isnan(e)) continue;
-            sum[q] += e * e;
-            pairs[q]++;
-        }
+/* Per query, over the pairs that both have: squared error of the other estimator less ours, and how many
+ * pairs. */
+static void brier_gain(const struct sg_view *v, const double *other, double *num, double *den) {
+    for (int64_t i = 0; i < v->n * v->m; i++) {
+        const double ours = v->p[i] - v->tp[i], theirs = other[i] - v->tp[i];
+        if (isnan(ours) || isnan(theirs)) continue;
+        num[i / v->m] += theirs * theirs - ours * ours;
+        den[i / v->m]++;
     }
-}
-
-/* Brier score of an estimator less that of ours over the same pairs, resampling queries with their cells. */
-static enum sg_status brier_gain(const struct sg_analysis *a, const double *ours, const double *theirs,
-                                 const double *pairs, struct sg_value *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int64_t n = a->v->n, reps = a->opt.reps;
-    double d = 0, t = 0, *rep = NULL, *scratch = NULL;
-    uint8_t *w = NULL;
-    for (int64_t q = 0; q < n; q++) {
-        d += theirs[q] - ours[q];
-        t += pairs[q];
-    }
-    *out = (struct sg_value){d / t, (double)NAN, (double)NAN};
-    if (!reps) return SG_OK;
-    SG_TRY(SG_NEW(&rep, reps, "replicates", err));
-    SG_TRY(SG_NEW(&scratch, reps, "replicates", err));
-    SG_TRY(SG_NEW(&w, n, "replicates", err));
-    for (int64_t r = 0; r < reps; r++) {
-        sg_boot_draw(a->opt.seed, r, n, w);
-        d = t = 0;
-        for (int64_t q = 0; q < n; q++) {
-            d += w[q] * (theirs[q] - ours[q]);
-            t += w[q] * pairs[q];
-        }
-        rep[r] = d / t;
-    }
-    sg_boot_interval(rep, reps, 1, 0, &out->low, &out->high, scratch);
-out:
-    free(rep);
-    free(scratch);
-    free(w);
-    return st;
 }
 
 /* Scratch of one run: matrices [n * m] of one estimator, and the two groupings. */
 struct work {
-    double *p, *length, *sd, *true_length, *ours, *theirs, *pairs;
+    double *p, *length, *sd, *true_length;
+    double *gain; /* [2 * SG_ESTIMATORS][n]: num, den of each estimator's Brier score less ours */
     int32_t *by_model, *by_category, *samples;
 };
 
@@ -106,14 +72,7 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
     SG_TRY(sg_quality_groups(p, v->tp, cells, by, 3, a->quality[e], a->bins[e], err));
-    if (e == SG_EST_SCOPE)
-        brier_by_query(v, p, w->ours, w->pairs);
-    else {
-        for (int64_t i = 0; i < cells; i++) /* only pairs that both have */
-            if (isnan(w->p[i])) w->p[i] = v->p[i];
-        brier_by_query(v, w->p, w->theirs, w->pairs);
-        SG_TRY(brier_gain(a, w->ours, w->theirs, w->pairs, &a->brier_gain[e], err));
-    }
+    if (e != SG_EST_SCOPE) brier_gain(v, p, w->gain + 2 * e * v->n, w->gain + (2 * e + 1) * v->n);
     fill_lengths(v, w, e);
     struct sg_length_quality *out = a->length[e];
     for (int i = 0; i < 3; out += by[i].n, i++)
@@ -134,9 +93,7 @@ enum sg_status sg__analysis_quality(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&w.length, cells, "quality", err));
     SG_TRY(SG_NEW(&w.sd, cells, "quality", err));
     SG_TRY(SG_NEW(&w.true_length, cells, "quality", err));
-    SG_TRY(SG_NEW(&w.ours, v->n, "quality", err));
-    SG_TRY(SG_NEW(&w.theirs, v->n, "quality", err));
-    SG_TRY(SG_NEW(&w.pairs, v->n, "quality", err));
+    SG_TRY(SG_NEW(&w.gain, 2 * SG_ESTIMATORS * v->n, "quality", err));
     SG_TRY(SG_NEW(&w.by_model, cells, "quality", err));
     SG_TRY(SG_NEW(&w.by_category, cells, "quality", err));
     SG_TRY(SG_NEW(&w.samples, cells, "quality", err));
@@ -151,16 +108,19 @@ enum sg_status sg__analysis_quality(struct sg_analysis *a, struct sg_err *err) {
         base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);
     const double rate = a->quality[SG_EST_SCOPE][0].base_rate;
     for (int64_t i = 0; i < cells; i++) w.p[i] = isnan(v->p[i]) ? (double)NAN : rate;
-    brier_by_query(v, w.p, w.theirs, w.pairs);
-    SG_TRY(brier_gain(a, w.ours, w.theirs, w.pairs, &a->brier_gain[SG_EST_BASE], err));
+    brier_gain(v, w.p, w.gain + 2 * SG_EST_BASE * v->n, w.gain + (2 * SG_EST_BASE + 1) * v->n);
+    struct sg_boot_ratio ratio[SG_ESTIMATORS];
+    for (int e = 0; e < SG_ESTIMATORS; e++)
+        ratio[e] = (struct sg_boot_ratio){.num = w.gain + 2 * e * v->n, .den = w.gain + (2 * e + 1) * v->n};
+    SG_TRY(sg_boot_ratios(ratio, SG_ESTIMATORS, v->n, a->opt.seed, a->opt.reps, a->opt.threads, err));
+    for (int e = 0; e < SG_ESTIMATORS; e++)
+        a->brier_gain[e] = (struct sg_value){ratio[e].value, ratio[e].low, ratio[e].high};
 out:
     free(w.p);
     free(w.length);
     free(w.sd);
     free(w.true_length);
-    free(w.ours);
-    free(w.theirs);
-    free(w.pairs);
+    free(w.gain);
     free(w.by_model);
     free(w.by_category);
     free(w.samples);

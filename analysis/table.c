@@ -25,7 +25,7 @@ char *sg_output_usd(double x, char *buf, size_t n) {
 
 /* "71.4 [66.1, 76.5]" in percent. */
 static char *band(double x, double low, double high, char *buf, size_t n) {
-    if (isnan(x))
+    if (!isfinite(x))
         snprintf(buf, n, "-");
     else if (isnan(low))
         snprintf(buf, n, "%.1f", 100 * x);

@@ -156,6 +156,11 @@ def choosing(tmp):
         json.dump([{"id": f"maker/model-{k:02d}", "input": 0, "output": 1 if k else 0} for k in range(4)], f)
     run(results, "-o", f"{tmp}/free", "--prices", prices, "--bootstrap", 50)
     free = rows(f"{tmp}/free", "models")
+    with open(prices, "w") as f:  # nothing costs anything
+        json.dump({f"maker/model-{k:02d}": {"input": 0, "output": 0} for k in range(4)}, f)
+    r = run(results, "-o", f"{tmp}/gratis", "--prices", prices, "--bootstrap", 50)
+    assert "inf" not in r.stdout and "nan" not in r.stdout
+    assert all(c["cost_usd"] == "0" for c in rows(f"{tmp}/gratis", "frontier"))
     assert float(free[0]["cost_usd"]) == 0 and float(free[1]["cost_usd"]) > 0
 
 
