@@ -4,7 +4,9 @@
  * decode attention among others; no outside data. */
 #include "engine/internal.h"
 #include "model/qwen3.h"
-#include "tests/cuda/emu/control.h"
+#ifndef SG_ON_GPU
+#    include "tests/cuda/emu/control.h"
+#endif
 #include "unit/model/tiny.h"
 
 enum { GROUPS = 5, MAX_SAMPLES = 5, MAX_NEW = 20, CONTEXT = 640 };
@@ -65,8 +67,10 @@ static void run_with(struct run *r, const struct setup *s) {
     const struct sg_dev_options opt = {.backend = "cuda"};
     const struct sg_engine_hooks hooks = {.ctx = r, .on_done = on_done};
     memset(r, 0, sizeof *r);
+#ifndef SG_ON_GPU
     sg_emu_set_lazy(s->lazy);
     sg_emu_set_seed(s->seed);
+#endif
     TINY_OK(sg_dev_open(&opt, &dev, err));
     TINY_OK(sg_model_open(dev, dir, CONTEXT, &model, err));
     const struct sg_config *c = sg_model_config(model);

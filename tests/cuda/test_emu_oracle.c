@@ -25,7 +25,20 @@
 
 #include <cmocka.h>
 
-enum { MAX_NEW = 24, MAX_PROMPT = 512 };
+#ifndef __has_feature
+#    define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#    define SLOW 1
+#else
+#    define SLOW 0
+#endif
+
+enum {
+    MAX_NEW = 24,
+    MAX_PROMPT = 512,
+    LONG_PROMPT = SLOW ? 64 : MAX_PROMPT
+}; /* sanitizers: the short cases */
 
 struct fixture {
     struct sg_dev *dev;
@@ -33,6 +46,12 @@ struct fixture {
     struct sg_engine *engine;
     int32_t tokens[MAX_NEW], n_tokens;
 };
+/* Where the reference data is: as configured, or as the environment says (a machine the test was carried to).
+ */
+static const char *shared_dir(void) {
+    const char *dir = getenv("SG_SHARED_DIR");
+    return dir ? dir : SG_SHARED_DIR;
+}
 static double most_used; /* of the bound, over all logits */
 
 static void on_done(void *ctx, const struct sg_group_result *r) {
@@ -45,7 +64,7 @@ static void on_done(void *ctx, const struct sg_group_result *r) {
 static void open_fixture(struct fixture *f, const char *backend, const char *name, int32_t batch_tokens) {
     struct sg_err err = {0};
     char dir[1024];
-    snprintf(dir, sizeof dir, "%s/data/oracle/%s", SG_SHARED_DIR, name);
+    snprintf(dir, sizeof dir, "%s/data/oracle/%s", shared_dir(), name);
     const struct sg_dev_options opt = {.backend = backend, .threads = 1};
     const struct sg_engine_options eng = {
         .max_batch_tokens = batch_tokens,
@@ -71,7 +90,7 @@ static cJSON *expected_of(const char *name) {
     struct sg_buf text = {0};
     cJSON *json = NULL;
     char path[1100];
-    snprintf(path, sizeof path, "%s/data/oracle/%s/expected.json", SG_SHARED_DIR, name);
+    snprintf(path, sizeof path, "%s/data/oracle/%s/expected.json", shared_dir(), name);
     if (sg_file_read(path, 1 << 26, &text, &err) != SG_OK ||
         sg_json_parse(text.data, text.len, path, 1, &json, &err) != SG_OK)
         fail_msg("%s", err.text);
@@ -164,7 +183,11 @@ static void check_model(const char *name) {
     int cases = 0;
     open_fixture(&f, "cuda", name, 96);
     open_fixture(&ref, "ref", name, 96);
-    for (const cJSON *c = expected->child; c; c = c->next, cases++) check_case(&f, &ref, c);
+    for (const cJSON *c = expected->child; c; c = c->next)
+        if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(c, "ids")) <= LONG_PROMPT) {
+            check_case(&f, &ref, c);
+            cases++;
+        }
     assert_true(cases > 0);
     close_fixture(&f);
     close_fixture(&ref);
@@ -225,8 +248,10 @@ static void test_batch_tokens(void **state) {
 }
 
 int main(void) {
-    if (!sg_dir_exists(SG_SHARED_DIR "/data/oracle")) {
-        printf("SKIP: %s/data/oracle is not here\n", SG_SHARED_DIR);
+    char oracle[1100];
+    snprintf(oracle, sizeof oracle, "%s/data/oracle", shared_dir());
+    if (!sg_dir_exists(oracle)) {
+        printf("SKIP: %s is not here\n", oracle);
         return 77;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_tied), cmocka_unit_test(test_untied_sharded),

@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""Flops, bytes and predicted times of one step of the cuda backend, from the shapes the code uses.
+
+  tests/bench/gpu_model.py            the tables of gpu-model.md
+Change a formula here when a kernel changes what it moves; kernels/cuda/*.cu state both at their top.
+"""
+import math
+
+# Qwen3-4B: config.json
+HIDDEN, LAYERS, Q_HEADS, KV_HEADS, HEAD_DIM, FFN, VOCAB = 2560, 36, 32, 8, 128, 9728, 151936
+SPLIT, PAD, PARTIAL = 512, 64, 132  # launch.h: SG__SPLIT_KEYS, SG__PARTIAL_FLOATS; rt.h: SG_RT_GEMM_ROWS
+
+LINEAR = LAYERS * (HIDDEN * (Q_HEADS + 2 * KV_HEADS) * HEAD_DIM + Q_HEADS * HEAD_DIM * HIDDEN + 3 * HIDDEN * FFN)
+HEAD = VOCAB * HIDDEN
+
+# data sheets; what a copy kernel and cuBLAS reach of them, assumed until measured (scope-grid bench)
+CARDS = {"H200": (4.8e12, 989e12), "H100": (3.35e12, 989e12)}
+COPY, PRODUCT = 0.92, 0.75
+
+
+def step(rows, cells, prompt, suffix, shared=True):
+    """Stages of one decode step: {name: (flops, bytes)}."""
+    padded = math.ceil(rows / PAD) * PAD
+    width = (Q_HEADS + 2 * KV_HEADS) * HEAD_DIM
+    moved = (HIDDEN + width) + (Q_HEADS * HEAD_DIM + HIDDEN) + (HIDDEN + 2 * FFN) + (FFN + HIDDEN)
+    keys = (cells if shared else rows) * prompt
+    kv_bytes = LAYERS * KV_HEADS * HEAD_DIM * 2 * 2
+    pair_flops = LAYERS * 4 * Q_HEADS * HEAD_DIM
+    splits = math.ceil(prompt / SPLIT) + math.ceil(suffix / SPLIT)
+    return {
+        "linear": (2 * padded * LINEAR, 2 * LINEAR + LAYERS * 2 * rows * moved),
+        "logits": (2 * padded * HEAD, 2 * HEAD + rows * (2 * HIDDEN + 4 * VOCAB)),
+        "attention, prompts": (rows * prompt * pair_flops, keys * kv_bytes),
+        "attention, suffixes": (rows * suffix * pair_flops, rows * suffix * kv_bytes),
+        "attention, splits": (0, LAYERS * rows * Q_HEADS * splits * PARTIAL * 4 * 2),
+        "qkv_rope": (LAYERS * rows * 7 * (Q_HEADS + KV_HEADS) * HEAD_DIM, LAYERS * rows * width * 4),
+        "norm": ((2 * LAYERS + 1) * rows * 5 * HIDDEN, (2 * LAYERS + 1) * rows * 8 * HIDDEN),
+        "swiglu": (LAYERS * rows * 5 * FFN, LAYERS * rows * 6 * FFN),
+        "sample": (0, rows * VOCAB * 4 * 4),
+    }
+
+
+def times(stages, card):
+    """Seconds: each stage one after another, and as if copies and products fully overlapped."""
+    bandwidth, flops = CARDS[card][0] * COPY, CARDS[card][1] * PRODUCT
+    serial = sum(max(f / flops, b / bandwidth) for f, b in stages.values())
+    overlapped = max(sum(f for f, _ in stages.values()) / flops, sum(b for _, b in stages.values()) / bandwidth)
+    return serial, overlapped
+
+
+def main():
+    cells, samples, prompt, new = 227, 8, 2000, 250
+    rows = cells * samples
+    print(f"{LINEAR / 1e9:.2f} G weights in linear layers, {HEAD / 1e9:.2f} G in the head")
+    print(f"\n| stage | Tflop | GB | H200 ms | H100 ms |\n| --- | --- | --- | --- | --- |")
+    for name, (f, b) in step(rows, cells, prompt, new // 2).items():
+        ms = [1e3 * max(f / (CARDS[c][1] * PRODUCT), b / (CARDS[c][0] * COPY)) for c in CARDS]
+        print(f"| {name} | {f / 1e12:.2f} | {b / 1e9:.1f} | {ms[0]:.2f} | {ms[1]:.2f} |")
+    print("\n| card, prompt KV | serial ms | tokens/s | overlapped ms | tokens/s |\n| --- | --- | --- | --- | --- |")
+    for card in CARDS:
+        for shared in (True, False):
+            s, o = times(step(rows, cells, prompt, new // 2, shared), card)
+            print(f"| {card}, {'shared' if shared else 'not shared'} | {1e3 * s:.1f} | {rows / s:,.0f} "
+                  f"| {1e3 * o:.1f} | {rows / o:,.0f} |")
+    prefill = 2 * prompt * LINEAR + LAYERS * 4 * Q_HEADS * HEAD_DIM * prompt * prompt / 2
+    seconds = prefill / (CARDS["H200"][1] * 0.55)
+    print(f"\nprefill of one prompt: {prefill / 1e12:.1f} Tflop, {1e3 * seconds:.1f} ms at 55 % of the tensor rate")
+    for card in CARDS:
+        s, _ = times(step(rows, cells, prompt, new // 2), card)
+        print(f"{card}, prompts included: {rows * new / (new * s + cells * seconds):,.0f} output tokens/s")
+    print(f"\nKV: {LAYERS * KV_HEADS * HEAD_DIM * 4:,} bytes a token")
+    print("\n| saving, H200 | " + " | ".join(f"n = {n}" for n in (1, 2, 4, 8, 16, 32)) + " |\n" + "| --- " * 7 + "|")
+    for p in (500, 1000, 2000, 4000):
+        out = []
+        for n in (1, 2, 4, 8, 16, 32):
+            a, b = (times(step(rows, rows // n, p, new // 2, s), "H200")[0] for s in (True, False))
+            out.append(f"{b / a:.2f}")
+        print(f"| prompt {p} | " + " | ".join(out) + " |")
+
+
+if __name__ == "__main__":
+    main()
