@@ -221,6 +221,45 @@ out:
     return st;
 }
 
+/* Regret of the policy that maximises estimated p - lambda c, by the truth, at the lambdas the models are
+ * valued at. */
+static enum sg_status regrets(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    uint32_t *vertex = NULL;
+    struct sg_metric m = {.name = "regret",
+                          .source = "regret to the oracle",
+                          .formula =
+                              "mean over queries of max_m (p - lambda c) true less that of the model chosen",
+                          .curve = sg_curve_name(SG_CURVE_REALISED_)};
+    SG_TRY(SG_NEW(&vertex, v->n, "regret", err));
+    for (size_t i = 0; i < a->n_value; i++) {
+        const double lambda = a->value_predicted[i].lambda;
+        struct sg_policy policy;
+        double sum = 0, square = 0;
+        sg_path_at_lambda(&a->scope, lambda, &policy);
+        sg_path_vertices(&a->scope, policy.steps, vertex);
+        for (int64_t q = 0; q < v->n; q++) {
+            if (!v->scored[q]) continue;
+            const int64_t at = q * v->m, chosen = at + a->scope.model[vertex[q]];
+            double best = -INFINITY;
+            for (int64_t k = at; k < at + v->m; k++)
+                if (!isnan(v->tp[k])) best = fmax(best, v->tp[k] - lambda * v->tc[k]);
+            const double r = best - (v->tp[chosen] - lambda * v->tc[chosen]);
+            sum += r;
+            square += r * r;
+        }
+        const double n = (double)v->n_scored, mean = sum / n;
+        const double half =
+            n > 1 ? 1.959963984540054 * sqrt(fmax(0, square - sum * mean) / (n - 1) / n) : (double)NAN;
+        m.v = (struct sg_value){mean, mean - half, mean + half};
+        SG_TRY(add(a, m, err, "lambda = %.6g per USD", lambda));
+    }
+out:
+    free(vertex);
+    return st;
+}
+
 enum sg_status sg__analysis_metrics(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     static const enum sg_curve_id of[] = {SG_CURVE_REALISED_, SG_CURVE_KNN_, SG_CURVE_ANCHOR_,
@@ -235,6 +274,7 @@ enum sg_status sg__analysis_metrics(struct sg_analysis *a, struct sg_err *err) {
         if (a->curve[of[i]].present) SG_TRY(curve_metrics(a, of[i], &b, err));
     SG_TRY(pool_gap(a, &b, err));
     SG_TRY(two_models(a, err));
+    SG_TRY(regrets(a, err));
 out:
     free(b.hull);
     return st;
