@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # gpu.sh - the cuda backend on a machine with a GPU that has the CUDA 13 toolkit and nothing else of ours.
-#   tests/gpu.sh pack [BUILD_DIR]    here: builds with nvcc and writes gpu-test.tar.gz, with programs, the
-#                                    libraries they need, reference data and this script
+#   tests/gpu.sh pack [BUILD_DIR]    here: builds with nvcc and writes BUILD_DIR/gpu-test.tar.gz: programs,
+#                                    the libraries they need, reference data and this script
 #   ./gpu.sh run                     there, in the unpacked folder: everything below, in under nine minutes;
 #                                    exit code 0 only when all tests passed; results/ holds what was found
 # run does: conformance of every wrapped PTX operation (golden.txt), all operator tests, transformers' oracles
@@ -11,7 +11,7 @@ set -euo pipefail
 
 pack() {
   cd "$(dirname "$0")/.."
-  local build=${1:-build-gpu} shared to
+  local build=${1:-build-gpu} shared
   cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSG_CUDA=ON
   ninja -C "$build" gpu_tests
   shared=$(sed -n 's/^SG_SHARED_DIR:PATH=//p' "$build/CMakeCache.txt")
@@ -23,11 +23,11 @@ pack() {
   [ -d "$shared/data/oracle" ] && cp -r "$shared/data/oracle" "$to/gpu-test/data/"
   # everything but the C library, the compiler's runtime and the driver, which belong to the machine
   ldd "$to"/gpu-test/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
-    grep -vE '/(libc|libm|libdl|librt|libpthread|libcuda|libgcc_s|libstdc\+\+|ld-linux[^/]*)\.so' |
+    grep -vE '/(libc|libm|libdl|librt|libpthread|libresolv|libcuda|libgcc_s|libstdc\+\+|ld-linux[^/]*)\.so' |
     xargs -r cp -Lt "$to/gpu-test/lib"
   git rev-parse HEAD >"$to/gpu-test/commit"
-  tar -C "$to" -czf gpu-test.tar.gz gpu-test
-  ls -l gpu-test.tar.gz
+  tar -C "$to" -czf "$build/gpu-test.tar.gz" gpu-test
+  ls -l "$build/gpu-test.tar.gz"
 }
 
 run() {
@@ -84,7 +84,8 @@ run() {
     cat "results/bench-$1.json"
   }
   bench shared "$cells" 8 2000 250
-  bench alone "$cells" 1 2000 250 # the same prompts, each for one sample: what sharing is held against
+  # nothing shared: one sample a prompt, as many as the same pool holds
+  bench alone $((kv * 1048576 / (147456 * 2272))) 1 2000 250
   [ "${KEEP_MODEL:-}" ] || rm -rf "$model"
   printf 'all of it took %d s; results/ is for tests/bench/gpu-results.md\n' $((SECONDS - began))
   exit $failed

@@ -208,6 +208,14 @@ static void test_stats(void **state) {
 }
 
 int main(void) {
+    const struct sg_dev_options cuda = {.backend = "cuda"};
+    struct sg_dev *dev = NULL;
+    struct sg_err none = {0};
+    if (sg_dev_open(&cuda, &dev, &none) == SG_E_DEVICE) {
+        printf("SKIP: %s\n", none.text);
+        return 77;
+    }
+    sg_dev_close(dev);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_invariance), cmocka_unit_test(test_checkpoints),
                                        cmocka_unit_test(test_stats)};
     return cmocka_run_group_tests(tests, NULL, NULL);
