@@ -86,7 +86,10 @@ enum sg_status sg_engine_plan(const struct sg_dev *dev, const struct sg_model *m
                               const struct sg_engine_options *opt, struct sg_engine_memory *out,
                               struct sg_err *err);
 
-/* Takes all memory at once. dev and model are borrowed and must outlive the engine. */
+/* Takes all memory at once: what sg_engine_plan says and no more; steps allocate nothing. Beside it every
+ * group takes host memory from submit to on_done: its prompt and n_samples * max_new_tokens * 8 bytes.
+ * dev and model are borrowed and must outlive the engine. One engine at a time on a device: opening sizes the
+ * device's scratch (sg_dev_reserve). */
 enum sg_status sg_engine_open(struct sg_dev *dev, struct sg_model *model, const struct sg_engine_options *opt,
                               const struct sg_engine_hooks *hooks, struct sg_engine **out,
                               struct sg_err *err);

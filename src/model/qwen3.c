@@ -43,12 +43,13 @@ struct part_name {
     int64_t rows;
 };
 
-/* The mapped pages of a loaded tensor are not needed again: without this they would count twice. */
-static void forget_pages(const struct sg_weight_part *p, int64_t cols) {
+/* Tells the system about the mapped pages of a tensor: wanted soon (they are read ahead), or not needed again
+ * (without this they would count as memory twice). */
+static void advise(const struct sg_weight_part *p, int64_t cols, int advice) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)p->data;
     const uintptr_t end = at + (uintptr_t)p->rows * (uintptr_t)cols * sg_dtype_bytes(p->dtype);
     const uintptr_t lo = (at + page - 1) / page * page, hi = end / page * page;
-    if (hi > lo) (void)madvise((void *)lo, hi - lo, MADV_DONTNEED);
+    if (hi > lo) (void)madvise((void *)lo, hi - lo, advice);
 }
 
 /* Tensors stacked along their rows to one weight on the device; counted only, when planning. */
@@ -70,8 +71,9 @@ static enum sg_status load_weight(struct loader *l, const struct part_name *name
     l->m->bytes += (int64_t)sg_weight_bytes_for(l->m->dev, rows, cols, parts[0].dtype, use);
     if (first) *first = parts[0];
     if (l->m->loaded) {
+        for (int i = 0; i < n; i++) advise(&parts[i], cols, MADV_WILLNEED);
         SG_TRY(sg_weight_new(l->m->dev, parts, n, cols, use, out, err));
-        for (int i = 0; i < n; i++) forget_pages(&parts[i], cols);
+        for (int i = 0; i < n; i++) advise(&parts[i], cols, MADV_DONTNEED);
     }
 out:
     return st;
@@ -122,22 +124,21 @@ out:
     return st;
 }
 
-static enum sg_status load_ends(struct loader *l, struct sg_err *err) {
+/* The embedding goes first: while the largest tensor is both mapped and packed, little else is in memory yet.
+ */
+static enum sg_status load_embed(struct loader *l, struct sg_weight_part *part, struct sg_err *err) {
     struct sg_model *m = l->m;
     const struct part_name embed[] = {{"embed_tokens.weight", m->c.vocab}};
     const struct part_name head[] = {{"lm_head.weight", m->c.vocab}};
-    struct sg_weight_part first;
     const bool stored_head = sg_safetensors_find(&l->files.files, "lm_head.weight") != NULL;
     enum sg_status st;
     m->has_head = m->c.tied || m->c.causal || stored_head;
     SG_TRY(load_weight(l, embed, 1, m->c.hidden, m->c.tied ? SG_USE_EMBED | SG_USE_LINEAR : SG_USE_EMBED,
-                       &m->embed, &first, err));
+                       &m->embed, part, err));
     if (m->c.tied)
         m->head = m->embed;
     else if (m->has_head)
         SG_TRY(load_weight(l, head, 1, m->c.hidden, SG_USE_LINEAR, &m->head, NULL, err));
-    SG_TRY(load_norm(l, "norm.weight", m->c.hidden, &m->final_norm, err));
-    SG_TRY(sg_weights_finish(&l->files, m->c.tied ? &first : NULL, m->c.hidden, err));
 out:
     return st;
 }
@@ -188,14 +189,17 @@ out:
 static enum sg_status load(struct loader *l, struct sg_err *err) {
     struct sg_model *m = l->m;
     const size_t norm_bytes = count_norms(&m->c) * sizeof(float);
+    struct sg_weight_part embed;
     enum sg_status st;
     if (m->loaded) {
         SG_TRY(SG_NEW(&l->norms, count_norms(&m->c), "norm weights", err));
         SG_TRY(sg_dev_alloc(m->dev, norm_bytes, "norm weights", (void **)&m->norms, err));
     }
     SG_TRY(sg_weights_open(m->dir, &l->files, err));
+    SG_TRY(load_embed(l, &embed, err));
     for (int32_t i = 0; i < m->c.layers; i++) SG_TRY(load_layer(l, i, err));
-    SG_TRY(load_ends(l, err));
+    SG_TRY(load_norm(l, "norm.weight", m->c.hidden, &m->final_norm, err));
+    SG_TRY(sg_weights_finish(&l->files, m->c.tied ? &embed : NULL, m->c.hidden, err));
     SG_ASSERT(l->n_norms == count_norms(&m->c));
     m->bytes += (int64_t)(norm_bytes + cos_sin_bytes(m));
     if (m->loaded) {
