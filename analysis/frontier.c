@@ -15,24 +15,20 @@ struct point {
 };
 
 /* Cheapest first; of equal cost the better, of equal both the first model. */
-static int by_cost(const void *a, const void *b) {
-    const struct point *x = a, *y = b;
-    if (x->c != y->c) return x->c < y->c ? -1 : 1;
-    if (x->p != y->p) return x->p > y->p ? -1 : 1;
-    return (x->model > y->model) - (x->model < y->model);
+static bool before(struct point a, struct point b) {
+    return a.c != b.c ? a.c < b.c : a.p != b.p ? a.p > b.p : a.model < b.model;
 }
 
+/* Shell's sort (gaps of Ciura 2001): a pool's points are few. */
 static void sort_points(struct point *pt, int32_t n) {
-    if (n > 24) {
-        qsort(pt, (size_t)n, sizeof *pt, by_cost);
-        return;
-    }
-    for (int32_t i = 1; i < n; i++) {
-        const struct point x = pt[i];
-        int32_t j = i;
-        for (; j > 0 && by_cost(&x, &pt[j - 1]) < 0; j--) pt[j] = pt[j - 1];
-        pt[j] = x;
-    }
+    static const int32_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
+        for (int32_t i = gaps[g]; i < n; i++) {
+            const struct point x = pt[i];
+            int32_t j = i;
+            for (; j >= gaps[g] && before(x, pt[j - gaps[g]]); j -= gaps[g]) pt[j] = pt[j - gaps[g]];
+            pt[j] = x;
+        }
 }
 
 /* Upper concave hull of one query's points from its cheapest model to its best; returns the number of
@@ -157,12 +153,12 @@ enum sg_status sg_path_frontier(const struct sg_path_input *in, struct sg_path *
     SG_TRY(SG_NEW(&order, n_steps, "slopes", err));
     int64_t s = 0;
     for (int64_t q = 0; q < in->n; q++) {
-        double before = INFINITY;
+        double last = INFINITY;
         for (uint32_t v = o.first[q] + 1; v < o.first[q + 1]; v++, s++) {
             const int64_t a = q * in->m + o.model[v - 1], b = q * in->m + o.model[v];
             const double k = (in->p[b] - in->p[a]) / (in->c[b] - in->c[a]);
             /* rounding must not put a query's later step before its earlier one */
-            slope[s] = before = k < before ? k : before;
+            slope[s] = last = k < last ? k : last;
             at[s] = v;
             query[s] = (int32_t)q;
         }
