@@ -110,7 +110,8 @@ static void print_text(const char *dir, const struct report *r) {
         return;
     }
     if (r->members > 0) {
-        printf(" are safe, %d member%s of an array at work\n", (int)r->members, r->members == 1 ? "" : "s");
+        printf(", %d member%s of an array at work (counted are cells in closed segments)\n", (int)r->members,
+               r->members == 1 ? "" : "s");
         return;
     }
     if (!strcmp(r->state, "running")) {

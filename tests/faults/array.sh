@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# array.sh [KILLS] [SEED]: processes without MPI on one run directory. One, or all, are killed with -9 at random
+# moments and others started; the rest take over what the dead held, no closed cell is lost or computed twice, and
+# the digest is that of a plain run. A plain run and an array on one directory refuse each other.
+. "$(dirname "$0")/../mpi/lib.sh"
+kills=${1:-6}
+RANDOM=${2:-1}
+job="$SRC/jobs/demo/job.json"
+sim="$BIN/tests/sim_grid"
+run="$work/run"
+slow=(--array --step-us 60000 --slots 4 --segment-seconds 0.05)
+cells() { "$BIN/tests/list_cells" "$run" | sort; }
+living() { find "$run/array/members" -type f ! -name '*.new' 2>/dev/null | wc -l; }
+want=$(digest_of "$("$sim" "$job" --set output.dir="$work/whole" 2>&1)")
+
+# three side by side: all end with the digest, all have had a share
+for i in 1 2 3; do "$sim" "$job" --set output.dir="$run" --array --step-us 4000 >"$work/out$i" 2>&1 & done
+wait
+for i in 1 2 3; do
+  same "digest of member $i" "$(digest_of "$(cat "$work/out$i")")" "$want"
+  share=$(grep -Eo 'computed [0-9]+' "$work/out$i" | cut -d' ' -f2)
+  [ "${share:-0}" -gt 100 ] && [ "$share" -lt 240 ] || fail "member $i computed $share of 512 cells"
+done
+same "cells computed twice" "$(cells | uniq -d | wc -l)" 0
+has "a member that comes too late" "$("$sim" "$job" --set output.dir="$run" --array 2>&1)" "computed 0 already"
+
+# kills: at any time two or three are at work
+run="$work/killed"
+: >"$work/before"
+killed=0 lost=0 pids=()
+for i in $(seq "$kills"); do
+  while [ ${#pids[@]} -lt 3 ]; do
+    "$sim" "$job" --set output.dir="$run" "${slow[@]}" >>"$work/out" 2>&1 &
+    pids+=($!)
+  done
+  sleep "0.$((RANDOM % 400 + 300))"
+  if [ $((RANDOM % 4)) = 0 ]; then victims=("${pids[@]}"); else victims=("${pids[RANDOM % 3]}"); fi
+  kill -9 "${victims[@]}" 2>/dev/null && killed=$((killed + ${#victims[@]}))
+  wait "${victims[@]}" 2>/dev/null
+  rest=()
+  for p in "${pids[@]}"; do kill -0 "$p" 2>/dev/null && rest+=("$p"); done
+  pids=("${rest[@]}")
+  [ -e "$run/run.json" ] || continue
+  cells >"$work/after"
+  lost=$((lost + $(comm -23 "$work/before" "$work/after" | wc -l)))
+  cp "$work/after" "$work/before"
+  [ -e "$run/DONE" ] && break
+done
+[ -s "$work/before" ] || fail "no cell was closed under the kills: the test shows little"
+same "cells lost from closed segments" "$lost" 0
+"$sim" "$job" --set output.dir="$run" --array >"$work/last" 2>&1
+wait
+same "digest after $killed kills" "$(digest_of "$(cat "$work/last")")" "$want"
+same "cells computed twice" "$(cells | uniq -d | wc -l)" 0
+same "cells in segments" "$(cells | wc -l)" 512
+same "unfinished segments left behind" "$(find "$run/segments" -name '*.open*' | wc -l)" 0
+same "members left behind" "$(living)" 0
+
+# a stopped member gives its pieces back, and what it finished is safe
+run="$work/stopped"
+"$sim" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
+pid=$!
+sleep 0.8
+kill -USR1 $pid
+wait $pid; same "exit code of a stopped member" $? 75
+has "a stopped member" "$(cat "$work/out")" "stopped by SIGUSR1: the [0-9]+ cells finished here are safe"
+[ "$(cells | wc -l)" -gt 0 ] || fail "a stopped member kept nothing"
+
+# two kinds of run on one directory: each refuses the other, by name, and is not disturbed
+"$sim" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
+pid=$!
+sleep 0.5
+out=$("$sim" "$job" --set output.dir="$run" 2>&1); same "exit code of a plain run beside an array" $? 9
+one_line "a plain run beside an array" "$out"
+has "a plain run beside an array" "$out" "an array run is computing here: 1 member, one is process $pid"
+out=$("$BIN/scope-grid" merge "$run" 2>&1); same "exit code of a merge beside an array" $? 9
+has "status of an array" "$("$BIN/scope-grid" status "$run")" "running, [0-9]+ of 512 cells, 0 failed, 1 member of an array at work"
+kill -9 $pid
+wait $pid 2>/dev/null
+"$sim" "$job" --set output.dir="$run" --step-us 30000 >"$work/plain" 2>&1 & # nobody lives: welcome
+pid=$!
+sleep 0.5
+out=$("$sim" "$job" --set output.dir="$run" --array 2>&1); same "exit code of an array beside a plain run" $? 9
+one_line "an array beside a plain run" "$out"
+has "an array beside a plain run" "$out" "another run holds this directory: process $pid"
+wait $pid; same "exit code of the plain run" $? 0
+same "digest of the plain run after the array" "$(digest_of "$(cat "$work/plain")")" "$want"
+
+# another job is refused; damage is found; lost segments are computed again although their pieces were done
+out=$("$sim" "$job" --set output.dir="$run" --set sampling.seed=3 --array 2>&1); same "exit code of another job" $? 6
+has "another job" "$out" "its job differs in sampling.seed"
+for extra in --fresh --root-only "--shuffle-leases 3"; do
+  # shellcheck disable=SC2086
+  out=$("$sim" "$job" --set output.dir="$run" --array $extra 2>&1); same "exit code of --array $extra" $? 2
+done
+run="$work/lost"
+"$sim" "$job" --set output.dir="$run" --array --segment-seconds 0.01 --step-us 3000 >/dev/null 2>&1
+rm "$run/DONE" "$(find "$run/segments" -name '*.seg' | head -n 1)"
+same "digest once a lost segment is computed again" \
+  "$(digest_of "$("$sim" "$job" --set output.dir="$run" --array 2>&1)")" "$want"
+echo "$killed members killed"
+finish
