@@ -69,7 +69,7 @@ enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out
         const struct sg_backend *gpu = sg__backend_find("cuda");
         if (gpu) {
             const enum sg_status st = gpu->open(opt, out, err);
-            if (st == SG_OK) return st;
+            if (st != SG_E_DEVICE) return st;
             if (err) memset(err, 0, sizeof *err); /* no GPU here: not an error of "auto" */
         }
         name = "cpu";

@@ -227,7 +227,8 @@ enum sg_status sg_op_logprob(struct sg_dev *dev, const float *logits, const int3
                              float *out, struct sg_err *err);
 
 /* One token per draw i from logits row row[i] (several draws may share a row).
- * temperature = 0: the largest logit, the lowest id on ties. Otherwise, as vLLM and transformers do it:
+ * temperature = 0: the largest logit, the lowest id on ties. Otherwise (1e-6 to 1e6), as vLLM and
+ * transformers do it:
  *   z = logits / temperature; top_k (0 or >= vocab = off) keeps z >= the k-th largest (ties at the k-th
  *   value are all kept); p = softmax over the kept; top_p (1 = off) keeps, in descending order of p (lower
  *   id first on ties), every token whose preceding tokens sum to < top_p, at least one; renormalise; the

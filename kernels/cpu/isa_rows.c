@@ -119,8 +119,8 @@ void SG_ISA_NAME(qkv)(void *ctx, int64_t task, int thread) {
             norm_rope(row + (a->q_heads + h) * dim, a->k_norm, cs, dim, a->eps, key);
             for (int32_t d = 0; d < dim; d++) to[d * SG_PAGE_TOKENS + token] = key[d];
             float *v = to + dim * SG_PAGE_TOKENS + token * pad;
+            /* the pad behind the values stays zero as it came */
             memcpy(v, row + (a->q_heads + a->kv_heads + h) * dim, (size_t)dim * sizeof *v);
-            for (int32_t d = dim; d < pad; d++) v[d] = 0;
         }
     }
 }

@@ -208,6 +208,23 @@ static void test_ties(void **state) {
     sg_dev_close(dev);
 }
 
+/* Every one of the k largest far from the others: a search by blocks of the vocabulary must find the last. */
+static void test_scattered_top_k(void **state) {
+    (void)state;
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    enum { VOCAB = 4096, K = 12 };
+    float x[VOCAB];
+    for (int j = 0; j < VOCAB; j++) x[j] = -30 + (float)kt_uniform(136, j);
+    for (int i = 0; i < K + 3; i++) x[(i * 7 % 15) * 270 + 13] = 3 - 0.1f * (float)i;
+    check(dev, x, VOCAB, DRAWS, 1, K, 1);
+    check(dev, x, VOCAB, DRAWS, 1, 1, 1);
+    check(dev, x, VOCAB, DRAWS, 1, 31, 1);
+    check(dev, x, VOCAB, DRAWS, 1, 32, 1);
+    check(dev, x, VOCAB, DRAWS, 1, 33, 0.93f);
+    sg_dev_close(dev);
+}
+
 static void test_large_vocabulary(void **state) {
     (void)state;
     struct sg_dev *dev = kt_open(2);
@@ -395,9 +412,10 @@ static void test_isa_and_threads(void **state) {
 int main(int argc, char **argv) {
     kt_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_distribution),     cmocka_unit_test(test_ties),
-        cmocka_unit_test(test_large_vocabulary), cmocka_unit_test(test_greedy_and_broken),
-        cmocka_unit_test(test_outputs),          cmocka_unit_test(test_isa_and_threads),
+        cmocka_unit_test(test_distribution),      cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_scattered_top_k),   cmocka_unit_test(test_large_vocabulary),
+        cmocka_unit_test(test_greedy_and_broken), cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_isa_and_threads),
     };
     return cmocka_run_group_tests_name("sample", tests, NULL, NULL);
 }
