@@ -4,7 +4,8 @@ set -uo pipefail
 : "${BIN:?}" "${SRC:?}"
 work=$(mktemp -d "${TMPDIR:-/tmp}/sg-test.XXXXXX")
 mounted=
-cleanup() { [ -n "$mounted" ] && umount "$mounted"; rm -rf "$work"; }
+main=$BASHPID
+cleanup() { [ "$BASHPID" = "$main" ] || return; [ -n "$mounted" ] && umount "$mounted"; rm -rf "$work"; }
 trap cleanup EXIT
 failures=0
 
