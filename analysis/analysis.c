@@ -386,7 +386,6 @@ enum sg_status sg_analysis_run(const struct sg_view *v, const struct sg_analysis
                                struct sg_analysis *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_analysis a = {.v = v, .opt = *opt};
-    const int32_t k[SG_RESAMPLES] = {2, 4, 8};
     SG_TRY(deal_folds(&a, err));
     SG_TRY(build_paths(&a, err));
     SG_TRY(singles(&a, err));
@@ -396,7 +395,10 @@ enum sg_status sg_analysis_run(const struct sg_view *v, const struct sg_analysis
     SG_TRY(sg__analysis_bands(&a, err));
     SG_TRY(sg__analysis_shares(&a, err));
     SG_TRY(sg__analysis_quality(&a, err));
-    sg_resample_variance(v, k, SG_RESAMPLES, a.resample);
+    if (opt->resample)
+        memcpy(a.resample, opt->resample, sizeof a.resample);
+    else
+        sg_resample_usual(v, a.resample);
     SG_TRY(portfolio_values(&a, err));
     SG_TRY(sg__analysis_metrics(&a, err));
     *out = a;

@@ -17,7 +17,9 @@ struct sg_analysis_options {
     int64_t reps;   /* bootstrap replicates; 0: no bands */
     uint64_t seed;  /* of the bootstrap and the cross-fit's halves */
     int32_t threads;
-    int32_t n_grid;     /* budgets of the common grid */
+    int32_t n_grid; /* budgets of the common grid */
+    const struct sg_resample
+        *resample;      /* [SG_RESAMPLES] computed before (the samples may be gone), or NULL */
     const double *grid; /* NULL: made from the costs; else these [n_grid], rising */
 };
 
@@ -90,7 +92,6 @@ struct sg_metric {
     struct sg_value v;
 };
 
-enum { SG_RESAMPLES = 3 }; /* samples a cell: 2, 4, 8 */
 enum sg_estimator { SG_EST_SCOPE, SG_EST_KNN, SG_EST_ANCHOR, SG_EST_BASE, SG_ESTIMATORS };
 extern const char *const sg_estimator_name[SG_ESTIMATORS];
 

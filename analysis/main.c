@@ -74,6 +74,20 @@ out:
     return st;
 }
 
+/* The samples are half of a results file in memory and no part but their noise is told: they go first. */
+static void drop_samples(struct sg_results *r) {
+    free(r->sample_correct);
+    free(r->sample_length);
+    free(r->sample_p_yes);
+    free(r->sample_tokens);
+    free(r->sample_finish);
+    r->sample_correct = NULL;
+    r->sample_length = NULL;
+    r->sample_p_yes = NULL;
+    r->sample_tokens = NULL;
+    r->sample_finish = NULL;
+}
+
 /* The files side by side, on what they have in common. *x is left empty for a single file. */
 static enum sg_status compare(const struct args *a, const struct sg_analysis_options *opt,
                               struct sg_comparison *x, struct sg_results *r, struct sg_view *v,
@@ -112,6 +126,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     struct sg_results others[MAX_FILES] = {{0}};
     struct sg_view other_views[MAX_FILES] = {{0}};
     struct sg_comparison c = {0};
+    struct sg_resample resample[SG_RESAMPLES];
     double *budgets = NULL, *targets = NULL, *lambdas = NULL;
     SG_TRY(numbers(&a->budgets, "budget", 0, 1e9, &budgets, err));
     SG_TRY(numbers(&a->targets, "target-accuracy", 0, 1, &targets, err));
@@ -126,8 +141,11 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
                                             .reps = a->reps,
                                             .seed = (uint64_t)a->seed,
                                             .threads = (int32_t)a->threads,
-                                            .n_grid = 101};
+                                            .n_grid = 101,
+                                            .resample = resample};
     SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, &v, err));
+    sg_resample_usual(&v, resample);
+    drop_samples(&r);
     SG_TRY(sg_analysis_run(&v, &opt, &x, err));
     if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_views, err));
     SG_TRY(write_all(&x, a->files[1] ? &c : NULL, dir, err));

@@ -66,3 +66,8 @@ void sg_resample_variance(const struct sg_view *v, const int32_t *k, int32_t n_k
         out[i].variance_p_yes = sg_sum_get(&within[1]) / (double)cells / k[i];
     }
 }
+
+void sg_resample_usual(const struct sg_view *v, struct sg_resample out[SG_RESAMPLES]) {
+    const int32_t k[SG_RESAMPLES] = {2, 4, 8};
+    sg_resample_variance(v, k, SG_RESAMPLES, out);
+}

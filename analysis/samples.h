@@ -21,4 +21,8 @@ struct sg_resample {
 /* out[n_k]; all NaN and 0 when the file was read without samples. */
 void sg_resample_variance(const struct sg_view *v, const int32_t *k, int32_t n_k, struct sg_resample *out);
 
+/* The same for the k = 2, 4, 8 that an analysis tells. */
+enum { SG_RESAMPLES = 3 };
+void sg_resample_usual(const struct sg_view *v, struct sg_resample out[SG_RESAMPLES]);
+
 #endif

@@ -323,12 +323,14 @@ static enum sg_status fill(struct sg_view *v, const uint8_t *keep, struct sg_err
             const double prompt = r->prompt_tokens[at];
             v->p[to] = v->c[to] = (double)NAN;
             if (truth) {
-                const bool known = r->true_correct[at] >= 0 && !isnan(r->true_length[at]);
+                const bool paid = !v->own_prices && r->true_cost && !isnan(r->true_cost[at]);
+                /* what a call cost is not known where neither its cost nor its prompt was measured */
+                const bool known =
+                    r->true_correct[at] >= 0 && !isnan(r->true_length[at]) && (paid || prompt >= 0);
                 v->tp[to] = known ? (double)r->true_correct[at] : (double)NAN;
                 v->tc[to] = !known ? (double)NAN
-                            : v->own_prices || !r->true_cost || isnan(r->true_cost[at])
-                                ? call_cost(v, k, prompt, r->true_length[at])
-                                : r->true_cost[at];
+                            : paid ? r->true_cost[at]
+                                   : call_cost(v, k, prompt, r->true_length[at]);
                 if (known && !(v->tc[to] >= 0 && isfinite(v->tc[to]))) {
                     st =
                         sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": true cost %g is not a cost",
