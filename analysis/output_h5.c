@@ -160,6 +160,28 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
                                           "ask_posterior_low",
                                           "ask_posterior_high"};
     double *share = NULL;
+    static const char *const said[21] = {
+        "accuracy as estimated",
+        "lower end of its 95 % interval",
+        "upper end of its 95 % interval",
+        "mean cost as estimated",
+        "true accuracy of the same policy, scored queries",
+        "lower end of its 95 % interval",
+        "upper end of its 95 % interval",
+        "true mean cost of the same policy, scored queries",
+        "lower end of its 95 % interval",
+        "upper end of its 95 % interval",
+        "accuracy less the best single model's, paired",
+        "lower end of its 95 % interval",
+        "upper end of its 95 % interval",
+        "1 - cost / the best single model's, paired",
+        "lower end of its 95 % interval",
+        "upper end of its 95 % interval",
+        "mean true utility lost against the best choice at the policy's lambda",
+        "weight of the mixing pair's second model",
+        "accuracy given the votes, where there is no truth",
+        "lower end of its 95 % interval",
+        "upper end of its 95 % interval"};
     int32_t *choice = NULL, *mixed_query = NULL, *mixed_model = NULL;
     SG_TRY(room(b, n * v->m, sizeof *share, (void **)&share, err));
     SG_TRY(room(b, n, sizeof *name, (void **)&name, err));
@@ -204,9 +226,13 @@ static enum sg_status asks(struct build *b, struct sg_err *err) {
                                       "budget (mean USD a query) or target accuracy asked for"});
     axis(b, (struct sg_frontier_axis){"query", v->n, query, NULL, NULL, "query analysed"});
     for (int k = 0; k < 21; k++)
-        var(b,
-            (struct sg_frontier_var){
-                names[k], SG_FRONTIER_F64, 1, {"ask"}, x[k], strstr(names[k], "cost") ? "USD" : "1", NULL});
+        var(b, (struct sg_frontier_var){names[k],
+                                        SG_FRONTIER_F64,
+                                        1,
+                                        {"ask"},
+                                        x[k],
+                                        strstr(names[k], "cost") ? "USD" : "1",
+                                        said[k]});
     var(b, (struct sg_frontier_var){"policy",
                                     SG_FRONTIER_I32,
                                     2,
@@ -330,6 +356,15 @@ static enum sg_status quality(struct build *b, struct sg_err *err) {
                                          "length_mae",
                                          "length_median_relative_error",
                                          "length_coverage90"};
+    static const char *const said[9] = {"Brier score",
+                                        "logarithmic loss",
+                                        "area under the ROC curve",
+                                        "expected calibration error, 15 bins of equal mass",
+                                        "share of correct answers",
+                                        "pairs of query and model with an estimate and a known truth",
+                                        "mean absolute error of the length",
+                                        "median relative error of the length",
+                                        "share of lengths inside the 90 % interval of the samples"};
     static const char *const bins[3] = {"bin_pairs", "bin_mean_p", "bin_mean_correct"};
     if (!a->quality[SG_EST_SCOPE]) return SG_OK;
     SG_TRY(room(b, SG_ESTIMATORS, sizeof *est, (void **)&est, err));
@@ -371,9 +406,13 @@ static enum sg_status quality(struct build *b, struct sg_err *err) {
                                       "all pairs, those of one model, of one category"});
     axis(b, (struct sg_frontier_axis){"bin", SG_ECE_BINS, NULL, NULL, NULL, NULL});
     for (int k = 0; k < 9; k++)
-        var(b,
-            (struct sg_frontier_var){
-                names[k], SG_FRONTIER_F64, 2, {"estimator", "group"}, x[k], k == 6 ? "tokens" : "1", NULL});
+        var(b, (struct sg_frontier_var){names[k],
+                                        SG_FRONTIER_F64,
+                                        2,
+                                        {"estimator", "group"},
+                                        x[k],
+                                        k == 6 ? "tokens" : "1",
+                                        said[k]});
     for (int k = 0; k < 3; k++)
         var(b, (struct sg_frontier_var){bins[k],
                                         SG_FRONTIER_F64,
@@ -426,6 +465,8 @@ static enum sg_status named(struct build *b, struct sg_err *err) {
     char **name = NULL, **curve = NULL, **detail = NULL, **source = NULL;
     double *x[3];
     static const char *const names[3] = {"metric_value", "metric_low", "metric_high"};
+    static const char *const said[3] = {"value of the metric", "lower end of its 95 % interval",
+                                        "upper end of its 95 % interval"};
     SG_TRY(room(b, n, sizeof *name, (void **)&name, err));
     SG_TRY(room(b, n, sizeof *curve, (void **)&curve, err));
     SG_TRY(room(b, n, sizeof *detail, (void **)&detail, err));
@@ -450,7 +491,7 @@ static enum sg_status named(struct build *b, struct sg_err *err) {
     var(b, (struct sg_frontier_var){
                "metric_source", SG_FRONTIER_STRING, 1, {"metric"}, source, NULL, "where it is defined"});
     for (int k = 0; k < 3; k++)
-        var(b, (struct sg_frontier_var){names[k], SG_FRONTIER_F64, 1, {"metric"}, x[k], "1", NULL});
+        var(b, (struct sg_frontier_var){names[k], SG_FRONTIER_F64, 1, {"metric"}, x[k], "1", said[k]});
 out:
     return st;
 }

@@ -103,6 +103,9 @@ def writes_everything(tmp):
         acc = x.accuracy.sel(curve="realised").values
         assert (acc == acc).any() and x.sizes["query"] == 120
         assert x.cost.attrs["units"] == "USD"
+        for name, v in x.variables.items():
+            assert "long_name" in v.attrs, name
+            assert v.dtype.kind in "OSU" or v.dtype.kind == "i" or "units" in v.attrs, name
         # the predicted frontier can be rebuilt from its steps
         end = x.attrs and float(x.accuracy.sel(curve="predicted")[-1])
         first = float((x.step_accuracy_change.sum() / 120).values)
@@ -125,6 +128,23 @@ def default_directory(tmp):
     fake(f"{tmp}/here/results.h5", 40, 3)
     run("results.h5", "--bootstrap", 50, cwd=f"{tmp}/here")
     assert os.path.exists(f"{tmp}/here/report.html")
+
+
+def without_plots(tmp):
+    """Where the plots cannot be drawn one line says so, and everything else is there."""
+    results = fake(f"{tmp}/r.h5", 40, 3)
+    alone = shutil.copy(PROGRAM, f"{tmp}/scope-frontier")
+    r = subprocess.run([alone, results, "--bootstrap", "20"], capture_output=True, text=True)
+    assert r.returncode == 0 and r.stdout.count("No plots") == 1 and r.stderr == "", (r.stdout[-200:], r.stderr)
+    assert os.path.exists(f"{tmp}/report.html") and not os.path.exists(f"{tmp}/frontier.png")
+    with open(f"{tmp}/scope-frontier-plot.py", "w") as f:
+        f.write("import no_such_module_here\n")
+    r = subprocess.run([alone, results, "--bootstrap", "20"], capture_output=True, text=True)
+    assert r.returncode == 0 and r.stdout.count("No plots") == 1
+    with open(f"{tmp}/scope-frontier-plot.py", "w") as f:
+        f.write("import sys\nsys.exit(3)\n")
+    r = subprocess.run([alone, results, "--bootstrap", "20"], capture_output=True, text=True)
+    assert r.returncode == 0 and "apt-get install python3-matplotlib" in r.stdout
 
 
 def partial_and_truthless(tmp):
@@ -252,7 +272,7 @@ def bad_input(tmp):
 
 def main():
     with tempfile.TemporaryDirectory() as tmp:
-        for test in (writes_everything, same_for_any_threads, default_directory, partial_and_truthless, choosing,
+        for test in (writes_everything, same_for_any_threads, default_directory, without_plots, partial_and_truthless, choosing,
                      several_files, reference, bad_input):
             print(test.__name__, flush=True)
             os.mkdir(f"{tmp}/{test.__name__}")

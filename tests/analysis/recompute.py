@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""What scope-frontier says, computed a second time from the results file alone, the slow way: single models, Brier, AUC,
+frontiers by an LP solver, the asked policies scored, regret, leave-one-out losses.
+
+usage: recompute.py SCOPE_FRONTIER MAKE_FAKE_RESULTS [RESULTS.h5]      (exit 77: no h5py or scipy)
+"""
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+
+try:
+    import h5py
+    import numpy as np
+    from scipy.optimize import linprog
+    from scipy.sparse import coo_matrix, csr_matrix
+except ImportError:
+    print("SKIP: no h5py or scipy")
+    sys.exit(77)
+
+
+def rows(folder, name):
+    with open(os.path.join(folder, name + ".csv"), newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def near(a, b, eps=1e-9):
+    assert abs(float(a) - float(b)) <= eps, (a, b)
+
+
+def lp(p, c, budget):
+    n, m = p.shape
+    ok = np.flatnonzero(~np.isnan(p).ravel())
+    one = coo_matrix((np.ones(len(ok)), (ok // m, np.arange(len(ok)))), shape=(n, len(ok))).tocsr()
+    r = linprog(-p.ravel()[ok] / n, A_ub=csr_matrix(c.ravel()[ok][None, :] / n), b_ub=[budget], A_eq=one, b_eq=np.ones(n),
+                bounds=(0, 1), method="highs")
+    assert r.status == 0, r.message
+    return -r.fun
+
+
+def auc(p, y):
+    right, wrong = p[y == 1], p[y == 0]
+    d = right[:, None] - wrong[None, :]
+    return ((d > 0).sum() + 0.5 * (d == 0).sum()) / d.size
+
+
+def check(program, results):
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run([program, results, "-o", out, "--bootstrap", "100", "--no-plots"], check=True, capture_output=True)
+        with h5py.File(results) as f:
+            valid = f["valid"][()].astype(bool)
+            p, c = f["p_correct"][()], f["cost"][()]
+            y, tc = f["true_correct"][()].astype(float), f["true_cost"][()]
+            knn = f["knn_correct"][()]
+            query = [s.decode() for s in f["query"][()]]
+            model = [s.decode() for s in f["model"][()]]
+        p, c = np.where(valid, p, np.nan), np.where(valid, c, np.nan)
+        keep = valid.any(axis=1)
+        p, c, y, tc, knn = p[keep], c[keep], y[keep], tc[keep], knn[keep]
+        query = [q for q, k in zip(query, keep) if k]
+        assert (y >= 0).all(), "made so that all is scored"
+        # single models
+        table = {r["model"]: r for r in rows(out, "models")}
+        for k, name in enumerate(model):
+            near(table[name]["accuracy"], y[:, k].mean())
+            near(table[name]["cost_usd"], tc[:, k].mean())
+            near(table[name]["predicted_accuracy"], np.nanmean(p[:, k]))
+        near(table["(random)"]["accuracy"], y.mean())
+        # quality
+        q = {(r["estimator"], r["group_kind"], r["group"]): r for r in rows(out, "quality")}
+        ok = ~np.isnan(p)
+        near(q["scope", "all", ""]["brier"], ((p - y)[ok] ** 2).mean())
+        near(q["scope", "all", ""]["auc"], auc(p[ok], y[ok]))
+        near(q["knn", "all", ""]["auc"], auc(knn[ok], y[ok]))
+        near(q["scope", "model", model[0]]["brier"], ((p - y)[:, 0][ok[:, 0]] ** 2).mean())
+        order = np.argsort(p[ok], kind="stable")
+        parts = np.array_split(order, 15) if len(order) % 15 == 0 else None
+        if parts is not None:
+            near(q["scope", "all", ""]["ece"],
+                 sum(len(b) / len(order) * abs(p[ok][b].mean() - y[ok][b].mean()) for b in parts))
+        # frontiers at budgets of the grid
+        curves = {}
+        for r in rows(out, "frontier"):
+            curves.setdefault(r["curve"], []).append((float(r["budget_usd"]), float(r["accuracy"])))
+        for name, a, b in (("predicted", p, c), ("oracle", y, tc)):
+            for at, acc in curves[name][1::20]:
+                near(acc, lp(a, b, at * (1 + 1e-12)), 1e-6)
+        # the asked policies
+        asks = {r["ask"]: r for r in rows(out, "asks")}
+        index = {name: k for k, name in enumerate(model)}
+        weight = {a: np.zeros(p.shape) for a in asks}
+        for r in rows(out, "policies"):
+            weight[r["ask"]][query.index(r["query"]), index[r["model"]]] += float(r["weight"])
+        assert asks
+        for a, w in weight.items():
+            near(w.sum(axis=1).max(), 1)
+            near(w.sum(axis=1).min(), 1)
+            n = len(query)
+            near(asks[a]["predicted_accuracy"], np.nansum(w * p) / n)
+            near(asks[a]["predicted_cost_usd"], np.nansum(w * c) / n)
+            near(asks[a]["accuracy"], (w * y).sum() / n)
+            near(asks[a]["cost_usd"], (w * tc).sum() / n)
+            best = max(range(len(model)), key=lambda k: (y[:, k].mean(), -tc[:, k].mean()))
+            near(asks[a]["gain_over_best_single"], (w * y).sum() / n - y[:, best].mean())
+            lam = float(asks[a]["lambda"])
+            near(asks[a]["regret"], (np.max(y - lam * tc, axis=1) - (w * (y - lam * tc)).sum(axis=1)).mean(), 1e-8)
+        # value of the models where money is no object: inclusion and exclusion by hand for the leave-one-out loss
+        for r in rows(out, "portfolio_value"):
+            if r["lambda"] == "0" and r["values"] == "true":
+                others = np.hstack([np.delete(y, index[r["model"]], axis=1), np.zeros((len(y), 1))])  # or no call
+                near(r["leave_one_out_loss"], y.max(axis=1).mean() - others.max(axis=1).mean())
+        print(f"{results}: {len(query)} queries x {len(model)} models agree")
+
+
+def main():
+    program, fake = map(os.path.abspath, sys.argv[1:3])
+    if len(sys.argv) > 3:
+        check(program, sys.argv[3])
+        return
+    with tempfile.TemporaryDirectory() as tmp:
+        for i, (n, m, missing) in enumerate(((75, 4, 0.0), (120, 7, 0.15), (30, 1, 0.0))):
+            subprocess.run([fake, f"{tmp}/r.h5", *map(str, (n, m, 4, i + 1, 1, 0.6, missing, 3))], check=True)
+            check(program, f"{tmp}/r.h5")
+
+
+main()
