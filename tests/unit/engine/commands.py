@@ -3,9 +3,9 @@
 the line alone, agreement between the commands, and one clear line with a nonzero status for every bad input.
 
 usage: commands.py PATH/TO/scope-grid PATH/TO/make_random_model.py
-Guards: what scripts rely on, whatever the engine does inside. Needs no data and no packages.
+Guards: what scripts rely on, whatever the engine does inside. Needs the repository's demo checkpoint and no packages.
 """
-import json, math, os, subprocess, sys, tempfile
+import json, math, os, shutil, subprocess, sys, tempfile
 
 BINARY, MAKE = sys.argv[1:3]
 failures = []
@@ -111,6 +111,23 @@ def check_bad_lines(model):
     bad("bench long", run("bench", [], *m, "--prompt-tokens", "4096", "--new-tokens", "1"), "4097", "4096")
 
 
+def check_text(model, demo):
+    """The trained demo checkpoint has a tokenizer; another one's ids may not exceed the embeddings."""
+    out = good("generate", [{"prompt": "<|im_start|>user\nhello"}], "--model", demo, "--temperature", "0", "--max-new-tokens", "8")
+    check(isinstance(out[0]["samples"][0].get("text"), str), "generate: text where there is a tokenizer")
+    check("<|im_end|>" not in out[0]["samples"][0]["text"], "generate: text leaves special tokens out")
+    # a text is plain and ends with <|endoftext|> (4093), a prompt's control tokens are parsed (4094)
+    a, b = good("embed", [{"text": ""}, {"ids": [4093]}], "--model", demo)
+    check(a == b, "embed: <|endoftext|> is appended to a text")
+    p, q = (o["samples"][0]["ids"] for o in good("generate", [{"prompt": "<|im_start|>"}, {"ids": [4094]}],
+                                                    "--model", demo, "--temperature", "0", "--max-new-tokens", "4"))
+    check(p == q, "generate: a prompt's control tokens are parsed")
+    shutil.copy(os.path.join(demo, "tokenizer.json"), model)
+    bad("foreign tokenizer", run("generate", [{"ids": [1]}], "--model", model), "tokenizer.json", "ids up to 4095",
+        "vocab_size", "512")
+    os.remove(os.path.join(model, "tokenizer.json"))
+
+
 def main():
     with tempfile.TemporaryDirectory() as d:
         model = os.path.join(d, "model")
@@ -121,6 +138,7 @@ def main():
         check_score_and_embed(model)
         check_bench(model)
         check_bad_lines(model)
+        check_text(model, os.path.join(os.path.dirname(MAKE), "..", "..", "jobs", "demo", "model"))
         with open(os.path.join(model, "generation_config.json"), "w") as f:
             f.write("{}")
         text = open(os.path.join(model, "config.json")).read().replace('"eos_token_id": 511', '"pad_token_id": 0')
