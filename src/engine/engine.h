@@ -11,6 +11,7 @@
 #ifndef SG_ENGINE_H
 #define SG_ENGINE_H
 
+#include "base/finish.h"
 #include "base/status.h"
 #include "kernels/kernels.h"
 #include <stdbool.h>
@@ -19,16 +20,6 @@
 struct sg_model; /* model/qwen3.h */
 struct sg_engine;
 
-/* finish, name in files and JSON */
-#define SG_FINISH_LIST(X)                                                                                    \
-    X(SG_FINISH_NONE, "running")                                                                             \
-    X(SG_FINISH_EOS, "eos")         /* drew one of the EOS ids; it is counted and kept as the last token */  \
-    X(SG_FINISH_LENGTH, "length")   /* max_new_tokens reached */                                             \
-    X(SG_FINISH_VERDICT, "verdict") /* on_token said stop */                                                 \
-    X(SG_FINISH_FAILED, "failed")   /* see sg_group_result.status */
-#define SG_FINISH_ENUM(code, name) code,
-enum sg_finish { SG_FINISH_LIST(SG_FINISH_ENUM) SG_FINISH_COUNT };
-#undef SG_FINISH_ENUM
 const char *sg_finish_name(enum sg_finish f);
 
 /* How tokens are drawn; the same for every group of an engine. */

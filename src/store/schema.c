@@ -1,6 +1,6 @@
 #include "store/schema.h"
 
-#include "engine/engine.h" /* SG_FINISH_LIST alone: the names of the finish codes */
+#include "base/finish.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
