@@ -135,115 +135,6 @@ out:
     return st;
 }
 
-/* The 95 % interval of a mean by the normal law: for the single models, where nothing was chosen. */
-static struct sg_value mean_of(double sum, double square, double n) {
-    const double mean = sum / n, var = n > 1 ? fmax(0, (square - sum * mean) / (n - 1)) : (double)NAN;
-    const double half = 1.959963984540054 * sqrt(var / n);
-    return (struct sg_value){mean, mean - half, mean + half};
-}
-
-static enum sg_status mark_hull(struct sg_analysis *a, bool truth, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_xy *pt = NULL;
-    SG_TRY(SG_NEW(&pt, a->v->m, "single models", err));
-    for (int32_t k = 0; k < a->v->m; k++) {
-        const struct sg_single *s = &a->single[k];
-        pt[k] = truth ? (struct sg_xy){s->cost.value, s->accuracy.value}
-                      : (struct sg_xy){s->predicted_cost.value, s->predicted_accuracy.value};
-    }
-    const int64_t h = sg_hull_nondecreasing(pt, a->v->m);
-    for (int32_t k = 0; k < a->v->m; k++) {
-        struct sg_single *s = &a->single[k];
-        const double x = truth ? s->cost.value : s->predicted_cost.value;
-        const double y = truth ? s->accuracy.value : s->predicted_accuracy.value;
-        for (int64_t i = 0; i < h; i++) s->on_hull = s->on_hull || (pt[i].x == x && pt[i].y == y);
-    }
-out:
-    free(pt);
-    return st;
-}
-
-static enum sg_status singles(struct sg_analysis *a, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_view *v = a->v;
-    struct moment {
-        struct sg_sum p, pp, c, cc, tp, tc, tcc;
-        int64_t n;
-    } *s = NULL;
-    struct sg_sum ra = {0, 0}, raa = {0, 0}, rc = {0, 0}, rcc = {0, 0};
-    const bool truth = v->n_scored > 0;
-    SG_TRY(SG_NEW(&a->single, v->m, "single models", err));
-    SG_TRY(SG_NEW(&s, v->m, "single models", err));
-    for (int64_t q = 0; q < v->n; q++) {
-        double row_p = 0, row_c = 0;
-        int32_t row = 0;
-        for (int32_t k = 0; k < v->m; k++) {
-            const int64_t at = q * v->m + k;
-            if (!isnan(v->p[at])) {
-                sg_sum_add(&s[k].p, v->p[at]);
-                sg_sum_add(&s[k].pp, v->p[at] * v->p[at]);
-                sg_sum_add(&s[k].c, v->c[at]);
-                sg_sum_add(&s[k].cc, v->c[at] * v->c[at]);
-                s[k].n++;
-            }
-            const bool known = truth ? v->scored[q] && !isnan(v->tp[at]) : !isnan(v->p[at]);
-            if (!known) continue;
-            const double p = truth ? v->tp[at] : v->p[at], c = truth ? v->tc[at] : v->c[at];
-            row_p += p;
-            row_c += c;
-            row++;
-            if (!truth) continue;
-            sg_sum_add(&s[k].tp, p); /* p is 0 or 1: its own square */
-            sg_sum_add(&s[k].tc, c);
-            sg_sum_add(&s[k].tcc, c * c);
-        }
-        if (!row) continue;
-        sg_sum_add(&ra, row_p / row);
-        sg_sum_add(&raa, row_p / row * (row_p / row));
-        sg_sum_add(&rc, row_c / row);
-        sg_sum_add(&rcc, row_c / row * (row_c / row));
-    }
-    const double scored = (double)v->n_scored;
-    for (int32_t k = 0; k < v->m; k++) {
-        const double n = (double)s[k].n;
-        const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
-        a->single[k] = (struct sg_single){
-            .n_estimated = s[k].n,
-            .predicted_accuracy = mean_of(sg_sum_get(&s[k].p), sg_sum_get(&s[k].pp), n),
-            .predicted_cost = mean_of(sg_sum_get(&s[k].c), sg_sum_get(&s[k].cc), n),
-            .accuracy = truth ? mean_of(sg_sum_get(&s[k].tp), sg_sum_get(&s[k].tp), scored) : none,
-            .cost = truth ? mean_of(sg_sum_get(&s[k].tc), sg_sum_get(&s[k].tcc), scored) : none,
-        };
-    }
-    const double rows = truth ? scored : (double)v->n;
-    a->random_accuracy = mean_of(sg_sum_get(&ra), sg_sum_get(&raa), rows);
-    a->random_cost = mean_of(sg_sum_get(&rc), sg_sum_get(&rcc), rows);
-    a->best_single = a->cheapest_single = a->worst_single = -1;
-    for (int32_t k = 0; k < v->m; k++) {
-        if (!s[k].n) continue; /* no estimate at all: in the file, but nothing is known of it */
-        const double y = sg__single_accuracy(a, k), x = sg__single_cost(a, k);
-        if (a->best_single < 0) {
-            a->best_single = a->cheapest_single = a->worst_single = k;
-            continue;
-        }
-        const double by = sg__single_accuracy(a, a->best_single), bx = sg__single_cost(a, a->best_single);
-        if (y > by || (y == by && x < bx)) a->best_single = k;
-        if (x < sg__single_cost(a, a->cheapest_single)) a->cheapest_single = k;
-        if (y < sg__single_accuracy(a, a->worst_single)) a->worst_single = k;
-    }
-    SG_TRY(mark_hull(a, truth, err));
-out:
-    free(s);
-    return st;
-}
-
-double sg__single_accuracy(const struct sg_analysis *a, int32_t k) {
-    return a->v->n_scored ? a->single[k].accuracy.value : a->single[k].predicted_accuracy.value;
-}
-double sg__single_cost(const struct sg_analysis *a, int32_t k) {
-    return a->v->n_scored ? a->single[k].cost.value : a->single[k].predicted_cost.value;
-}
-
 /* Mean cost at both ends of a path. */
 static void widen(const struct sg_path *path, const struct sg_weights *w, bool truth, double *low,
                   double *high) {
@@ -388,7 +279,7 @@ enum sg_status sg_analysis_run(const struct sg_view *v, const struct sg_analysis
     struct sg_analysis a = {.v = v, .opt = *opt};
     SG_TRY(deal_folds(&a, err));
     SG_TRY(build_paths(&a, err));
-    SG_TRY(singles(&a, err));
+    SG_TRY(sg__analysis_singles(&a, err));
     SG_TRY(make_grid(&a, err));
     SG_TRY(point_curves(&a, err));
     SG_TRY(sg__analysis_asks(&a, err));

@@ -61,9 +61,10 @@ struct sg_value {
 
 /* A model used for every query. */
 struct sg_single {
-    int64_t n_estimated;
+    int64_t n_estimated, n_scored;                      /* queries behind the values below */
     struct sg_value predicted_accuracy, predicted_cost; /* over the queries with an estimate */
-    struct sg_value accuracy, cost; /* true, over the scored queries; 95 % by the normal law */
+    struct sg_value accuracy,
+        cost; /* true, over the scored queries whose truth is known for the model; 95 % by the normal law */
     bool on_hull; /* no mixture of other single models is as good at its cost (true values; else predicted) */
 };
 

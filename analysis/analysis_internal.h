@@ -26,6 +26,7 @@ enum sg_status sg__analysis_aiq(const struct sg_analysis *a, enum sg_curve_id id
 enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err);
 
 /* Parts of the run. An impossible budget or target is SG_E_INPUT. */
+enum sg_status sg__analysis_singles(struct sg_analysis *a, struct sg_err *err);
 enum sg_status sg__analysis_asks(struct sg_analysis *a, struct sg_err *err);
 enum sg_status sg__analysis_bands(struct sg_analysis *a, struct sg_err *err);
 enum sg_status sg__analysis_shares(struct sg_analysis *a, struct sg_err *err);

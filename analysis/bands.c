@@ -87,8 +87,9 @@ static void add_best_single(struct sg_analysis *a, struct work *w) {
     for (int64_t q = 0; q < v->n; q++) {
         const int64_t at = q * v->m + a->best_single;
         if (truth) {
-            p[q] = v->scored[q] ? v->tp[at] : 0;
-            c[q] = v->scored[q] ? v->tc[at] : 0;
+            /* a cell without an estimate may lack its truth even on a scored query */
+            p[q] = !v->scored[q] ? 0 : isnan(v->tp[at]) ? s->accuracy.value : v->tp[at];
+            c[q] = !v->scored[q] ? 0 : isnan(v->tp[at]) ? s->cost.value : v->tc[at];
         } else {
             p[q] = isnan(v->p[at]) ? s->predicted_accuracy.value : v->p[at];
             c[q] = isnan(v->c[at]) ? s->predicted_cost.value : v->c[at];

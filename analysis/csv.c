@@ -142,7 +142,7 @@ static enum sg_status models(const struct sg_analysis *a, const char *dir, struc
     for (int32_t k = 0; k < v->m; k++) {
         const struct sg_single *s = &a->single[k];
         SG_TRY(row(b, err, "tnnivvivvi", sg_view_model(v, k), v->price_input[k], v->price_output[k],
-                   s->n_estimated, &s->predicted_accuracy, &s->predicted_cost, v->n_scored, &s->accuracy,
+                   s->n_estimated, &s->predicted_accuracy, &s->predicted_cost, s->n_scored, &s->accuracy,
                    &s->cost, (int64_t)s->on_hull));
     }
     const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};

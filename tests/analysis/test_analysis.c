@@ -1,5 +1,6 @@
-/* Protects: the analysis as a whole on results of a known law. What is asked is what is scored; missing cells are never
- * chosen; the oracle is not beaten; posterior bands; the noise of samples; comparison of files in any order, Holm. */
+/* Protects: the analysis as a whole on results of a known law. What is asked is what is scored; missing cells
+ * are never chosen; the oracle is not beaten; posterior bands; the noise of samples; comparison of files in
+ * any order, Holm. */
 #include "analysis/analysis.h"
 #include "analysis/compare.h"
 #include "fake.h"
@@ -13,7 +14,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const struct sg_analysis_options defaults = {.alphas = 21, .reps = 100, .seed = 1, .threads = 2, .n_grid = 41};
+static const struct sg_analysis_options defaults = {
+    .alphas = 21, .reps = 100, .seed = 1, .threads = 2, .n_grid = 41};
 
 static struct sg_results results(struct fake f) {
     struct sg_results r;
@@ -39,8 +41,8 @@ static struct sg_analysis analysis(const struct sg_view *v, const struct sg_anal
 
 static void asked_is_scored(void **state) {
     (void)state;
-    struct sg_results r = results((struct fake){.n = 200, .m = 6, .seed = 5, .truth = true, .noise = 0.5, .missing = 0.1,
-                                                .categories = 2});
+    struct sg_results r = results((struct fake){
+        .n = 200, .m = 6, .seed = 5, .truth = true, .noise = 0.5, .missing = 0.1, .categories = 2});
     r.true_correct[7 * 6 + 2] = -1; /* one query cannot be scored */
     struct sg_view v = view(&r);
     const double budgets[] = {0.001, 0.004}, targets[] = {0.6};
@@ -61,7 +63,8 @@ static void asked_is_scored(void **state) {
             if (!v.scored[q]) continue;
             const double qp = (1 - w) * v.tp[x] + w * v.tp[y], qc = (1 - w) * v.tc[x] + w * v.tc[y];
             double best = -1e9;
-            for (int j = 0; j < 6; j++) best = fmax(best, v.tp[q * 6 + j] - k->policy.lambda * v.tc[q * 6 + j]);
+            for (int j = 0; j < 6; j++)
+                best = fmax(best, v.tp[q * 6 + j] - k->policy.lambda * v.tc[q * 6 + j]);
             tp += qp / (double)v.n_scored;
             tc += qc / (double)v.n_scored;
             regret += (best - qp + k->policy.lambda * qc) / (double)v.n_scored;
@@ -94,8 +97,43 @@ static void asked_is_scored(void **state) {
     sg_results_free(&r);
 }
 
-/* Calibrated estimates and no truth: the posterior bands of the predicted frontier hold the accuracy that the policies
- * really have (votes of 16 samples, drawn from each cell's p). */
+/* A model with neither estimate nor outcome on some queries is judged by the queries it has, and a query is
+ * scored by the cells it has: what is missing counts neither as wrong nor as free. */
+static void holes_in_the_truth(void **state) {
+    (void)state;
+    struct sg_results r = results((struct fake){.n = 90, .m = 3, .seed = 6, .truth = true, .noise = 0.4});
+    for (int64_t q = 0; q < 90; q += 3) {
+        r.valid[q * 3 + 2] = 0;
+        r.true_correct[q * 3 + 2] = -1;
+        r.true_length[q * 3 + 2] = r.true_cost[q * 3 + 2] = (double)NAN;
+    }
+    struct sg_view v = view(&r);
+    assert_int_equal(v.n_scored, 90);
+    struct sg_analysis a = analysis(&v, &defaults);
+    double p = 0, c = 0;
+    for (int64_t q = 0; q < 90; q++)
+        if (q % 3) p += r.true_correct[q * 3 + 2] / 60.0, c += r.true_cost[q * 3 + 2] / 60.0;
+    assert_int_equal(a.single[2].n_scored, 60);
+    assert_near(a.single[2].accuracy.value, p, 1e-12);
+    assert_near(a.single[2].cost.value, c, 1e-15);
+    assert_int_equal(a.best_single, 2);
+    for (size_t i = 0; i < a.n_ask; i++) {
+        assert_true(a.ask[i].gain.low <= a.ask[i].gain.high && a.ask[i].accuracy.low >= 0);
+        assert_near(a.ask[i].gain.value, a.ask[i].accuracy.value - p, 1e-12);
+    }
+    assert_true(a.curve[SG_CURVE_ORACLE_].accuracy[defaults.n_grid - 1] > p);
+    for (size_t i = 0; i < a.n_value; i++) { /* efficiency holds with holes */
+        double sum = 0;
+        for (int k = 0; k < 3; k++) sum += a.value_true[i].shapley[k];
+        assert_near(sum, a.value_true[i].total, 1e-12);
+    }
+    sg_analysis_free(&a);
+    sg_view_free(&v);
+    sg_results_free(&r);
+}
+
+/* Calibrated estimates and no truth: the posterior bands of the predicted frontier hold the accuracy that the
+ * policies really have (votes of 16 samples, drawn from each cell's p). */
 static void posterior_bands(void **state) {
     (void)state;
     int held = 0, all = 0, optimistic = 0;
@@ -105,7 +143,8 @@ static void posterior_bands(void **state) {
         struct sg_view known = view(&r);
         struct sg_analysis_options o = defaults;
         double *p = calloc((size_t)(f.n * f.m), sizeof *p);
-        memcpy(p, known.p, sizeof *p * (size_t)(f.n * f.m)); /* the cells' own p: what votes are drawn from, nearly */
+        memcpy(p, known.p,
+               sizeof *p * (size_t)(f.n * f.m));  /* the cells' own p: what votes are drawn from, nearly */
         for (int64_t i = 0; i < f.n * f.m; i++) { /* the estimator sees its votes alone */
             r.p_correct[i] = (double)r.votes_yes[i] / 16;
             r.true_correct[i] = -1;
@@ -127,7 +166,8 @@ static void posterior_bands(void **state) {
         sg_results_free(&r);
         free(p);
     }
-    print_message("posterior bands hold %d of %d; the point estimate is optimistic in %d\n", held, all, optimistic);
+    print_message("posterior bands hold %d of %d; the point estimate is optimistic in %d\n", held, all,
+                  optimistic);
     assert_true(all >= 36);
     assert_true(optimistic > all * 2 / 3); /* the optimiser's curse is there */
     assert_true(held > all * 8 / 10);
@@ -135,8 +175,8 @@ static void posterior_bands(void **state) {
 
 static void noise_of_samples(void **state) {
     (void)state;
-    /* one cell: votes 1 1 0 0, p_yes .8 .6 .4 .2: variances 1/3 and 1/15 (n - 1); truth 1, and a cell unparsed but for
-     * one sample, which has no variance */
+    /* one cell: votes 1 1 0 0, p_yes .8 .6 .4 .2: variances 1/3 and 1/15 (n - 1); truth 1, and a cell
+     * unparsed but for one sample, which has no variance */
     struct sg_results r = results((struct fake){.n = 1, .m = 2, .samples = 4, .seed = 1, .truth = true});
     const int8_t votes[] = {1, 1, 0, 0, 1, -1, -1, -1};
     const float p_yes[] = {0.8f, 0.6f, 0.4f, 0.2f, 0.9f, NAN, NAN, NAN};
@@ -180,17 +220,18 @@ static void holm(void **state) {
 /* The same results with queries and models in another order. */
 static void reverse(struct sg_results *r) {
     const int64_t n = r->n_queries, m = r->n_models;
-#define FLIP(x)                                                                                                        \
-    for (int64_t i = 0; i < n * m / 2; i++) {                                                                          \
-        const double t = (double)r->x[i];                                                                              \
-        r->x[i] = r->x[n * m - 1 - i];                                                                                 \
-        r->x[n * m - 1 - i] = (__typeof__(r->x[0]))t;                                                                  \
+#define FLIP(x)                                                                                              \
+    for (int64_t i = 0; i < n * m / 2; i++) {                                                                \
+        const double t = (double)r->x[i];                                                                    \
+        r->x[i] = r->x[n * m - 1 - i];                                                                       \
+        r->x[n * m - 1 - i] = (__typeof__(r->x[0]))t;                                                        \
     }
-    FLIP(valid) FLIP(p_correct) FLIP(votes_yes) FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost)
-    FLIP(prompt_tokens) FLIP(prompt_source) FLIP(output_tokens) FLIP(true_correct) FLIP(true_length) FLIP(true_cost)
-    FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(valid)
+    FLIP(p_correct) FLIP(votes_yes) FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost)
+        FLIP(prompt_tokens) FLIP(prompt_source) FLIP(output_tokens) FLIP(true_correct) FLIP(true_length)
+            FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
 #undef FLIP
-    for (int64_t i = 0; i < n / 2; i++) {
+                for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
         r->query[i] = r->query[n - 1 - i], r->query[n - 1 - i] = t;
         t = r->category[i];
@@ -207,7 +248,8 @@ static void reverse(struct sg_results *r) {
 
 static void compared_in_any_order(void **state) {
     (void)state;
-    const struct fake f = {.n = 80, .m = 4, .seed = 9, .truth = true, .noise = 0.5, .missing = 0.05, .categories = 2};
+    const struct fake f = {
+        .n = 80, .m = 4, .seed = 9, .truth = true, .noise = 0.5, .missing = 0.05, .categories = 2};
     struct sg_results a = results(f), b = results(f);
     reverse(&b);
     struct sg_view v[2] = {view(&a), view(&b)};
@@ -236,9 +278,11 @@ static void drift_is_found(void **state) {
     int false_alarms = 0;
     for (uint64_t s = 0; s < 20; s++) {
         struct sg_results a = results(f), b = results(f);
-        for (int64_t i = 0; i < f.n * f.m; i++) { /* another night: the same but for noise, and model 2 got longer */
+        for (int64_t i = 0; i < f.n * f.m;
+             i++) { /* another night: the same but for noise, and model 2 got longer */
             b.p_correct[i] = fmin(1, fmax(0, b.p_correct[i] + 0.1 * fake_normal(50 + s, (uint64_t)i)));
-            b.length_mean[i] *= exp(0.2 * fake_normal(90 + s, (uint64_t)i)) / exp(0.02) * (i % 4 == 2 ? 1.15 : 1);
+            b.length_mean[i] *=
+                exp(0.2 * fake_normal(90 + s, (uint64_t)i)) / exp(0.02) * (i % 4 == 2 ? 1.15 : 1);
         }
         struct sg_view v[2] = {view(&a), view(&b)};
         struct sg_comparison c;
@@ -249,8 +293,10 @@ static void drift_is_found(void **state) {
         for (int k = 0; k < 4; k++)
             for (int i = 0; i < SG_DRIFTS; i++) {
                 const struct sg_drift *d = &c.drift[(4 + k) * SG_DRIFTS + i];
-                if (k == 2 && i == SG_DRIFT_LENGTH) assert_true(d->moved && d->difference.low > 0);
-                else alarm = alarm || d->moved;
+                if (k == 2 && i == SG_DRIFT_LENGTH)
+                    assert_true(d->moved && d->difference.low > 0);
+                else
+                    alarm = alarm || d->moved;
             }
         false_alarms += alarm;
         sg_comparison_free(&c);
@@ -276,8 +322,13 @@ static void nothing_in_common(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_is_scored),       cmocka_unit_test(posterior_bands), cmocka_unit_test(noise_of_samples),
-        cmocka_unit_test(holm),                  cmocka_unit_test(compared_in_any_order), cmocka_unit_test(drift_is_found),
+        cmocka_unit_test(asked_is_scored),
+        cmocka_unit_test(holes_in_the_truth),
+        cmocka_unit_test(posterior_bands),
+        cmocka_unit_test(noise_of_samples),
+        cmocka_unit_test(holm),
+        cmocka_unit_test(compared_in_any_order),
+        cmocka_unit_test(drift_is_found),
         cmocka_unit_test(nothing_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,116 @@
+/* singles - each model used for every query, one model at random for each query, and which models stand for
+ * best, cheapest and worst. With truth: over the scored queries where the model's own truth is known. */
+#include "analysis_internal.h"
+
+#include "base/mem.h"
+#include "metrics.h"
+#include "sum.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* A mean in the making: n, sum, sum of squares. */
+struct moment {
+    int64_t n;
+    struct sg_sum sum, square;
+};
+
+static void add(struct moment *m, double x) {
+    m->n++;
+    sg_sum_add(&m->sum, x);
+    sg_sum_add(&m->square, x * x);
+}
+
+/* The mean with its 95 % interval by the normal law: nothing was chosen here. NaN when n is 0. */
+static struct sg_value mean_of(const struct moment *m) {
+    const double n = (double)m->n, sum = sg_sum_get(&m->sum), mean = sum / n;
+    const double var = n > 1 ? fmax(0, (sg_sum_get(&m->square) - sum * mean) / (n - 1)) : (double)NAN;
+    const double half = 1.959963984540054 * sqrt(var / n);
+    return (struct sg_value){mean, mean - half, mean + half};
+}
+
+double sg__single_accuracy(const struct sg_analysis *a, int32_t k) {
+    return a->v->n_scored ? a->single[k].accuracy.value : a->single[k].predicted_accuracy.value;
+}
+double sg__single_cost(const struct sg_analysis *a, int32_t k) {
+    return a->v->n_scored ? a->single[k].cost.value : a->single[k].predicted_cost.value;
+}
+
+static enum sg_status mark_hull(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_xy *pt = NULL;
+    SG_TRY(SG_NEW(&pt, a->v->m, "single models", err));
+    for (int32_t k = 0; k < a->v->m; k++)
+        pt[k] = (struct sg_xy){sg__single_cost(a, k), sg__single_accuracy(a, k)};
+    const int64_t h = sg_hull_nondecreasing(pt, a->v->m);
+    for (int32_t k = 0; k < a->v->m; k++)
+        for (int64_t i = 0; i < h; i++)
+            if (pt[i].x == sg__single_cost(a, k) && pt[i].y == sg__single_accuracy(a, k))
+                a->single[k].on_hull = true;
+out:
+    free(pt);
+    return st;
+}
+
+/* Best: of equal accuracy the cheaper. All are models with an estimate; ties go to the first. */
+static void name_them(struct sg_analysis *a) {
+    a->best_single = a->cheapest_single = a->worst_single = -1;
+    for (int32_t k = 0; k < a->v->m; k++) {
+        const double y = sg__single_accuracy(a, k), x = sg__single_cost(a, k);
+        if (!a->single[k].n_estimated || isnan(y)) continue;
+        if (a->best_single < 0) a->best_single = a->cheapest_single = a->worst_single = k;
+        const double by = sg__single_accuracy(a, a->best_single), bx = sg__single_cost(a, a->best_single);
+        if (y > by || (y == by && x < bx)) a->best_single = k;
+        if (x < sg__single_cost(a, a->cheapest_single)) a->cheapest_single = k;
+        if (y < sg__single_accuracy(a, a->worst_single)) a->worst_single = k;
+    }
+    SG_ASSERT(a->best_single >= 0); /* every query of a view has a valid cell; scored ones know its truth */
+}
+
+enum sg_status sg__analysis_singles(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_view *v = a->v;
+    const bool truth = v->n_scored > 0;
+    struct model {
+        struct moment p, c, tp, tc;
+    } *s = NULL;
+    struct moment random_p = {0}, random_c = {0};
+    SG_TRY(SG_NEW(&a->single, v->m, "single models", err));
+    SG_TRY(SG_NEW(&s, v->m, "single models", err));
+    for (int64_t q = 0; q < v->n; q++) {
+        double row_p = 0, row_c = 0, row = 0;
+        for (int32_t k = 0; k < v->m; k++) {
+            const int64_t at = q * v->m + k;
+            const bool estimated = !isnan(v->p[at]), known = truth && v->scored[q] && !isnan(v->tp[at]);
+            if (estimated) {
+                add(&s[k].p, v->p[at]);
+                add(&s[k].c, v->c[at]);
+            }
+            if (known) {
+                add(&s[k].tp, v->tp[at]);
+                add(&s[k].tc, v->tc[at]);
+            }
+            if (truth ? !known : !estimated) continue;
+            row_p += truth ? v->tp[at] : v->p[at];
+            row_c += truth ? v->tc[at] : v->c[at];
+            row++;
+        }
+        if (row == 0) continue;
+        add(&random_p, row_p / row);
+        add(&random_c, row_c / row);
+    }
+    for (int32_t k = 0; k < v->m; k++)
+        a->single[k] = (struct sg_single){.n_estimated = s[k].p.n,
+                                          .n_scored = s[k].tp.n,
+                                          .predicted_accuracy = mean_of(&s[k].p),
+                                          .predicted_cost = mean_of(&s[k].c),
+                                          .accuracy = mean_of(&s[k].tp),
+                                          .cost = mean_of(&s[k].tc)};
+    a->random_accuracy = mean_of(&random_p);
+    a->random_cost = mean_of(&random_c);
+    name_them(a);
+    SG_TRY(mark_hull(a, err));
+out:
+    free(s);
+    return st;
+}
