@@ -82,7 +82,7 @@ cp "$segment" "$work/good"
 for how in cut flip foreign; do
   case $how in
     cut) head -c -7 "$work/good" >"$segment" ;;
-    flip) python3 -c "b = bytearray(open('$work/good', 'rb').read()); b[len(b) // 2] ^= 4; open('$segment', 'wb').write(b)" ;;
+    flip) "$python" -c "b = bytearray(open('$work/good', 'rb').read()); b[len(b) // 2] ^= 4; open('$segment', 'wb').write(b)" ;;
     foreign) echo "not a segment" >"$segment" ;;
   esac
   before=$(sha256sum <"$run/results.h5")

@@ -8,6 +8,8 @@ main=$BASHPID
 cleanup() { [ "$BASHPID" = "$main" ] || return; [ -n "$mounted" ] && umount "$mounted"; rm -rf "$work"; }
 trap cleanup EXIT
 failures=0
+python=/usr/bin/python3 # Debian's, which has Debian's xarray
+[ -x "$python" ] || python=python3
 
 # Open MPI refuses to start as root unless told twice; containers usually are root.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -21,7 +21,7 @@ other=$(sim 2 --set sampling.seed=7)
 out=$(sim 3 --step-us 3000 --traffic)
 messages=$(grep -Eo 'sent [0-9]+' <<<"$out" | awk '{n += $2} END {print n}')
 [ "$messages" -gt 6 ] && [ "$messages" -lt 400 ] || fail "512 cells on 3 ranks took $messages messages"
-shares=$(python3 -c "import json; print(*[r['cells'] for r in json.load(open('$work/run/progress.json'))['ranks']])")
+shares=$("$python" -c "import json; print(*[r['cells'] for r in json.load(open('$work/run/progress.json'))['ranks']])")
 for share in $shares; do
   [ "$share" -gt 100 ] && [ "$share" -lt 240 ] || fail "cells of the three ranks: $shares"
 done

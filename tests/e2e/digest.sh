@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# The real engine on a slice of the demo: the digest is the same for any number of ranks, any batch size, any
+# order of leases, a cache so small that groups are sent back, and after kills; the file opens in xarray.
+. "$(dirname "$0")/../mpi/lib.sh"
+"$python" "$SRC/tests/e2e/slice.py" "$SRC/jobs/demo" "$work/job" 5 2 || exit 1
+job="$work/job/job.json"
+run="$work/run"
+grid() { local n=$1; shift; ranks "$n" "$BIN/scope-grid" run "$job" --quiet --set output.dir="$run" --fresh "$@" 2>&1; }
+
+out=$("$BIN/scope-grid" run "$job" --quiet --set output.dir="$run" 2>&1)
+same "exit code of one rank without mpirun" $? 0
+want=$(digest_of "$out")
+has "one rank" "$out" "run/results.h5: digest [0-9a-f]{32}, 10 cells, 0 failed, 10 computed in "
+for n in 1 2 3 5; do same "digest on $n ranks" "$(digest_of "$(grid "$n" --shuffle-leases "$n")")" "$want"; done
+for tokens in 64 4096; do
+  same "digest with batches of $tokens tokens" "$(digest_of "$(grid 2 --set engine.max_batch_tokens=$tokens)")" "$want"
+done
+same "digest with a small cache" "$(digest_of "$(grid 1 --set engine.kv_cache_mib=32)")" "$want"
+same "digest with one thread" "$(digest_of "$(grid 1 --set engine.threads=1)")" "$want"
+[ "$(digest_of "$(grid 2 --set sampling.seed=2)")" != "$want" ] || fail "another seed gave the same digest"
+
+# kills with the real engine, cells safe one by one
+for i in 1 2 3; do
+  launch 2 "$BIN/scope-grid" run "$job" --quiet --set output.dir="$work/killed" --segment-seconds 0 >"$work/out" 2>&1 &
+  pid=$!
+  for _ in $(seq 100); do [ "$(ls "$work/killed/segments" 2>/dev/null | grep -c 'seg$')" -ge $((i * 2)) ] && break; sleep 0.05; done
+  kill -9 $(pgrep -P $pid) 2>/dev/null
+  (trap - EXIT; exec >/dev/null 2>&1; sleep 8; kill -9 "$pid") & guard=$!
+  wait $pid 2>/dev/null
+  kill $guard 2>/dev/null
+done
+out=$(ranks 2 "$BIN/scope-grid" run "$job" --quiet --set output.dir="$work/killed" 2>&1)
+same "exit code after kills" $? 0
+same "digest after kills" "$(digest_of "$out")" "$want"
+same "cells computed twice" "$("$BIN/tests/list_cells" "$work/killed" | sort | uniq -d | wc -l)" 0
+same "cells in segments" "$("$BIN/tests/list_cells" "$work/killed" | wc -l)" 10
+
+# what people and programs read
+"$BIN/scope-grid" run "$job" --quiet --set output.dir="$run" --fresh >/dev/null
+has "status" "$("$BIN/scope-grid" status "$run" --json)" "\"done\": 10, \"total\": 10, \"failed\": 0, \"digest\": \"$want\""
+has "status for people" "$("$BIN/scope-grid" status "$run")" ": done, 10 of 10 cells, 0 failed, digest $want"
+has "plan" "$("$BIN/scope-grid" plan "$job")" "10 cells = 5 queries x 2 models, 3 samples each, 2 of 250 anchors"
+plan=$("$BIN/scope-grid" plan "$job" --json)
+spent=$("$python" -c "import json; print(json.load(open('$run/progress.json'))['prompt_tokens'])")
+has "prompt tokens that plan foretold" "$plan" "\"prefill\": $spent,"
+if "$python" -c 'import xarray, h5netcdf' 2>/dev/null; then
+  "$python" - "$run/results.h5" <<'PY' || fail "xarray"
+import sys, numpy as np, xarray as xr
+d = xr.open_dataset(sys.argv[1], engine="h5netcdf")
+assert dict(d.sizes) == {"query": 5, "model": 2, "sample": 3}, d.sizes
+assert d.valid.values.all() and (d.votes_yes + d.votes_no + d.votes_unparsed == 3).all()
+p = d.p_correct.values
+assert ((p > 0) & (p < 1)).all() and p.std() > 0.01, p
+assert np.isclose(d.sample_p_yes.where(d.sample_correct >= 0).mean("sample"), p).all()
+assert (d.output_tokens == d.sample_tokens.sum("sample")).all() and (d.prompt_tokens > 0).all()
+mean = d.sample_length.where(d.sample_correct >= 0).mean("sample")
+assert np.isclose(d.length_mean, mean).all()
+cost = (d.prompt_tokens * d.input_price + d.length_mean * d.output_price) / 1e6
+assert np.isclose(d.cost, cost, rtol=1e-12).all()
+PY
+else
+  echo "not shown here: xarray (python3-xarray and python3-h5netcdf are absent)"
+fi
+finish
