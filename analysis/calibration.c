@@ -182,9 +182,10 @@ enum sg_status sg_length_groups(const double *estimate, const double *truth, con
                                 struct sg_length_quality *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     enum { T_KNOWN = 64 };
-    double t95[T_KNOWN], *relative = NULL;
+    double t95[T_KNOWN] = {0},
+           *relative = NULL; /* quantiles as they are needed: a file has few sample counts */
     int64_t *first = NULL, *fill = NULL;
-    for (int i = 1; i < T_KNOWN; i++) t95[i] = sg_t_quantile95(i);
+    int32_t large = 0;
     SG_TRY(SG_NEW(&relative, n, "length errors", err));
     SG_TRY(SG_NEW(&first, by.n + 1, "groups", err));
     SG_TRY(SG_NEW(&fill, by.n + 1, "groups", err));
@@ -204,7 +205,12 @@ enum sg_status sg_length_groups(const double *estimate, const double *truth, con
         o->median_relative += truth[i]; /* the sum of truths until the end */
         if (truth[i] > 0) relative[fill[g]++] = fabs(e) / truth[i];
         if (sd && k && k[i] >= 2 && !isnan(sd[i])) {
-            const double t = k[i] - 1 < T_KNOWN ? t95[k[i] - 1] : sg_t_quantile95(k[i] - 1);
+            const int32_t df = k[i] - 1, slot = df < T_KNOWN ? df : 0; /* 0: the last of the large ones */
+            if (t95[slot] == 0 || (!slot && df != large)) {
+                t95[slot] = sg_t_quantile95(df);
+                large = slot ? large : df;
+            }
+            const double t = t95[slot];
             o->n_coverage++;
             o->coverage += fabs(e) <= t * sd[i] * sqrt(1 + 1.0 / k[i]);
         }
