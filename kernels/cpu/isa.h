@@ -11,8 +11,8 @@
 #    define SG_TILE_ROWS 14
 #    define SG_PRODUCT_SHAPES(X)                                                                             \
         X(1, 4)                                                                                              \
-        X(2, 4) X(3, 4) X(4, 3) X(5, 2) X(6, 2) X(7, 2) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1) X(13, 1)  \
-            X(14, 1)
+        X(2, 4)                                                                                              \
+        X(3, 4) X(4, 3) X(5, 2) X(6, 2) X(7, 2) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1) X(13, 1) X(14, 1)
 #elif defined(__AVX2__) /* 16 registers, a unit is half a panel */
 #    define SG_TILE_ROWS         6
 #    define SG_PRODUCT_SHAPES(X) X(1, 4) X(2, 2) X(3, 2) X(4, 1) X(5, 1) X(6, 1)
