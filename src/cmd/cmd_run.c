@@ -19,7 +19,7 @@ static const char usage[] =
 
 struct options {
     struct sg_grid_options grid;
-    struct sg_opt_list set;
+    struct sg_opt_list set, since;
     const char *device;
     char device_override[80];
 };
@@ -31,6 +31,21 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
          .target = &o->set,
          .arg = "A.B=VALUE",
          .help = "override a key of the job; may stand several times"},
+        {.name = "since",
+         .kind = SG_OPT_LIST,
+         .target = &o->since,
+         .arg = "LAST.h5",
+         .help =
+             "take over unchanged cells from these results; may stand several times; missing: a first night"},
+        {.name = "night",
+         .kind = SG_OPT_STR,
+         .target = &o->grid.night,
+         .arg = "NAME",
+         .help = "name of the night, also for {night} in output.dir (default: the date, UTC)"},
+        {.name = "retry-failed",
+         .kind = SG_OPT_FLAG,
+         .target = &o->grid.retry_failed,
+         .help = "compute cells that failed or were quarantined again, each alone on its rank"},
         {.name = "device",
          .kind = SG_OPT_STR,
          .target = &o->device,
@@ -77,6 +92,8 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
     }
     o->grid.overrides = o->set.items;
     o->grid.n_overrides = o->set.n;
+    o->grid.since = o->since.items;
+    o->grid.n_since = o->since.n;
 out:
     return st;
 }
@@ -89,10 +106,12 @@ static void print_summary(const struct sg_grid_summary *s) {
                (long long)s->total, (long long)s->failed);
         return;
     }
-    printf(
-        "%s/results.h5: digest %s, %lld cells, %lld failed, %lld computed in %.1f s, %.0f output tokens/s\n",
-        s->run_dir, hex, (long long)s->total, (long long)s->failed, (long long)s->computed, s->seconds,
-        s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
+    printf("%s/results.h5: digest %s, %lld cells, %lld failed, ", s->run_dir, hex, (long long)s->total,
+           (long long)s->failed);
+    if (s->taken) printf("%lld taken over, ", (long long)s->taken);
+    printf("%lld computed in %.1f s, %.0f output tokens/s\n", (long long)s->computed, s->seconds,
+           s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
+    if (s->retired) printf("%lld older runs removed (output.keep)\n", (long long)s->retired);
 }
 
 enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
@@ -105,6 +124,7 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     if (help) { /* no need to join anybody */
         enum sg_status st = read_options(argc, argv, &o, &help, err);
         free(o.set.items);
+        free(o.since.items);
         return st;
     }
     bool array = false;
@@ -122,6 +142,7 @@ out:
     if (comm && sg_comm_rank(comm) != 0) err->text[0] = 0;
     free(summary.run_dir);
     free(o.set.items);
+    free(o.since.items);
     sg_station_free(station);
     sg_comm_close(comm);
     return st;

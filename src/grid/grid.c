@@ -4,8 +4,10 @@
 #include "base/file.h"
 #include "grid/array.h"
 #include "grid/clock.h"
+#include "grid/nights.h"
 #include "grid/root.h"
 #include "grid/rundir.h"
+#include "grid/since.h"
 #include "grid/worker.h"
 #include "store/lock.h"
 #include "store/members.h"
@@ -47,6 +49,8 @@ struct grid {
     bool begun; /* progress has begun */
     char started_at[32];
     int64_t started; /* ns */
+    char night[SG_NIGHT_NAME];
+    char *pattern; /* output.dir with {night}, NULL when it has none */
 };
 
 static void utc_now(char out[32]) {
@@ -63,6 +67,9 @@ static enum sg_status share_job(struct grid *g, struct sg_err *err) {
     struct sg_buf text = {0};
     if (g->root) {
         st = sg_job_read(g->opt->job_path, g->opt->overrides, g->opt->n_overrides, &g->job, err);
+        if (st == SG_OK) st = sg_night_name(g->opt->night, g->night, err);
+        if (st == SG_OK) st = sg_night_expand(&g->job, g->night, &g->pattern, err);
+        if (st == SG_OK) st = sg_latest_check(&g->job, err);
         if (st == SG_OK) st = sg_buf_str(&text, g->job.text, err);
     }
     SG_TRY(sg_comm_agree(g->comm, st, err));
@@ -135,6 +142,38 @@ out:
     return st;
 }
 
+/* Cells from earlier results; done[n_cells] and *n_done are brought up to date. The directory's lock is held.
+ */
+static enum sg_status take_over(struct grid *g, uint8_t *done, int64_t *n_done, struct sg_err *err) {
+    const struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model,
+                                      .numerics = g->facts[0].facts.numerics};
+    const struct sg_since_options o = {.night = g->night,
+                                       .since = g->opt->since,
+                                       .n_since = g->opt->n_since,
+                                       .inputs = &in,
+                                       .quiet = g->opt->quiet};
+    return sg_since_begin(g->plan.job.output.dir, &g->plan, &o, done, n_done, &g->out->taken, err);
+}
+
+static enum sg_status is_good(void *ctx, int64_t cell, struct sg_digest fingerprint, const struct sg_cell *c,
+                              struct sg_err *err) {
+    (void)fingerprint;
+    (void)err;
+    if (c->status == SG_OK) ((uint8_t *)ctx)[cell] = 1;
+    return SG_OK;
+}
+
+/* Failed cells count as not done. */
+static enum sg_status forget_failed(struct grid *g, struct sg_err *err) {
+    const struct sg_plan *p = &g->plan;
+    memset(g->done, 0, (size_t)p->n_cells);
+    enum sg_status st =
+        sg_segments_read(p->job.output.dir, p->fingerprint, p->n_cells, is_good, g->done, err);
+    g->n_done -= g->n_failed;
+    g->n_failed = 0;
+    return st;
+}
+
 /* Root. Takes the directory, sees what of the run is there. */
 static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -152,6 +191,10 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
                      "%s/DONE: belongs to another run than run.json beside it; --fresh discards both", dir);
         goto out;
     }
+    if (exists && g->opt->retry_failed && end.failed > 0) {
+        SG_TRY(sg_rundir_reopen(dir, err));
+        exists = false;
+    }
     if (exists) {
         g->out->already = true;
         g->out->digest = end.digest;
@@ -161,6 +204,8 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     SG_TRY(SG_NEW(&g->done, g->plan.n_cells, "cells done", err));
     SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed, 1,
                             err));
+    SG_TRY(take_over(g, g->done, &g->n_done, err));
+    if (g->opt->retry_failed && g->n_failed > 0) SG_TRY(forget_failed(g, err));
 out:
     return st;
 }
@@ -210,6 +255,7 @@ static enum sg_status open_hand(struct grid *g, struct sg_err *err) {
                                        .order = &g->order,
                                        .run_dir = g->plan.job.output.dir,
                                        .rank = sg_comm_rank(g->comm),
+                                       .alone = g->opt->retry_failed,
                                        .segment_seconds = g->opt->segment_seconds};
     SG_TRY(sg_hand_open(&ho, &g->hand, err));
     const struct sg_cell_sink sink = sg_hand_sink(g->hand);
@@ -283,6 +329,14 @@ out:
     return st;
 }
 
+/* The night of every cell. */
+static enum sg_status set_origin(const char *dir, const struct grid *g, struct sg_results *r,
+                                 struct sg_err *err) {
+    char today[SG_NIGHT_NAME];
+    if (!g) SG_ASSERT(sg_night_name(NULL, today, NULL) == SG_OK);
+    return sg_since_origin(dir, g ? g->night : today, r, err);
+}
+
 /* Writes results.h5, and DONE when nothing is missing. */
 static enum sg_status merge(const char *dir, const struct sg_plan *plan, const struct grid *g,
                             struct sg_grid_summary *out, struct sg_err *err) {
@@ -294,6 +348,7 @@ static enum sg_status merge(const char *dir, const struct sg_plan *plan, const s
     SG_TRY(sg_results_from_plan(plan, &r, err));
     SG_TRY(sg_arena_dup(&r.strings, SG_VERSION, strlen(SG_VERSION), &r.version, err));
     SG_TRY(sg_arena_dup(&r.strings, end.finished_at, strlen(end.finished_at), &r.finished_at, err));
+    SG_TRY(set_origin(dir, g, &r, err));
     if (g) SG_TRY(runtime(g, &r, err));
     SG_TRY(sg_merge(dir, plan->fingerprint, plan->job.output.texts, &r, &stats, err));
     if (r.n_failures > 0) {
@@ -310,6 +365,12 @@ static enum sg_status merge(const char *dir, const struct sg_plan *plan, const s
 out:
     sg_results_free(&r);
     return st;
+}
+
+/* The run is done: what others read is made to follow. */
+static enum sg_status publish(struct grid *g, struct sg_err *err) {
+    enum sg_status st = sg_latest_update(&g->plan.job, err);
+    return st == SG_OK ? sg_nights_retire(&g->plan.job, g->pattern, &g->out->retired, err) : st;
 }
 
 /* The summary of a run that is done. mine: what this call has computed. */
@@ -344,6 +405,7 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
             goto out;
         }
     }
+    SG_TRY(publish(g, err));
     const struct sg_counts all = sg_progress_totals(&g->progress);
     st = sum_up(g, &all, err);
 out:
@@ -376,7 +438,7 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
 static enum sg_status merge_array(void *ctx, struct sg_err *err) {
     struct grid *g = ctx;
     enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g, g->out, err);
-    if (st != SG_OK || g->out->computed == g->out->total) return st;
+    if (st != SG_OK || g->out->computed == g->out->total) return st == SG_OK ? publish(g, err) : st;
     return sg_fail(err, SG_E_INTERNAL,
                    "%s: %lld of %lld cells are in the segments although all were computed; start again",
                    g->plan.job.output.dir, (long long)g->out->computed, (long long)g->out->total);
@@ -397,6 +459,34 @@ out:
     return st;
 }
 
+/* The first member takes over what earlier results have; the others wait for it. */
+static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *dir = g->plan.job.output.dir;
+    struct sg_lock *lock = NULL;
+    uint8_t *done = NULL;
+    int64_t n_done, n_failed;
+    while (!sg_since_settled(dir)) {
+        SG_TRY(sg_dir_make(dir, err));
+        st = sg_lock_take(dir, &lock, err);
+        if (st == SG_E_BUSY && !sg_comm_stop_asked(g->comm, NULL)) {
+            memset(err, 0, sizeof *err);
+            nanosleep(&(struct timespec){0, 200 * 1000000}, NULL);
+            continue;
+        }
+        if (st != SG_OK) goto out;
+        SG_TRY(sg_rundir_begin(dir, &g->plan, err));
+        SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
+        SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed, 0, err));
+        st = take_over(g, done, &n_done, err);
+        break;
+    }
+out:
+    sg_lock_drop(lock);
+    free(done);
+    return st;
+}
+
 /* Everything after look_at_nodes, as a member of an array. */
 static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -405,6 +495,7 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     bool exists;
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
+    if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
     SG_TRY(sg_array_join(&g->plan, &g->order, &g->array, &g->out->already, err));
     const char *dir = g->plan.job.output.dir;
     g->out->total = g->plan.n_cells;
@@ -441,6 +532,7 @@ static void close_grid(struct grid *g) {
     free(g->facts);
     free(g->done);
     free(g->ranks);
+    free(g->pattern);
     sg_array_leave(g->array);
     sg_lock_drop(g->lock);
 }
@@ -458,9 +550,10 @@ enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *o
         st = sg_fail(err, SG_E_USAGE, "--root-only needs at least two ranks: the root would lease to nobody");
         goto out;
     }
-    if (opt->array && (opt->root_only || opt->fresh || opt->shuffle_leases >= 0)) {
+    if (opt->array && (opt->root_only || opt->fresh || opt->retry_failed || opt->shuffle_leases >= 0)) {
         st = sg_fail(err, SG_E_USAGE,
-                     "--array: not together with --root-only, --fresh or --shuffle-leases; all members must "
+                     "--array: not together with --root-only, --fresh, --retry-failed or --shuffle-leases; "
+                     "all members must "
                      "agree on the run and its order");
         goto out;
     }

@@ -14,10 +14,14 @@ struct sg_grid_options {
     const char *job_path;         /* read by the root alone */
     const char *const *overrides; /* --set items */
     size_t n_overrides;
-    bool root_only;         /* the root leases and does not compute; needs two ranks */
-    bool array;             /* one process of several that share the directory without MPI (array.h) */
-    bool fresh;             /* discard what the run directory holds of another or an earlier run */
-    bool quiet;             /* no progress on stderr */
+    bool root_only;           /* the root leases and does not compute; needs two ranks */
+    bool array;               /* one process of several that share the directory without MPI (array.h) */
+    bool fresh;               /* discard what the run directory holds of another or an earlier run */
+    bool quiet;               /* no progress on stderr */
+    const char *night;        /* of nights.h; NULL: the date */
+    const char *const *since; /* results of earlier runs to take cells from (since.h) */
+    size_t n_since;
+    bool retry_failed;      /* cells that failed are computed again, each alone on its rank */
     int64_t shuffle_leases; /* >= 0: cells in a random order (tests: the digest must not change) */
     double segment_seconds; /* < 0: the rule of hand.h */
 };
@@ -27,6 +31,8 @@ struct sg_grid_summary {
     bool already;  /* it was done before: nothing was computed */
     struct sg_digest digest;
     int64_t total, failed, computed; /* cells; computed: by this call */
+    int64_t taken;                   /* cells taken over from earlier results; already: not counted */
+    int64_t retired;                 /* old runs removed (output.keep) */
     int64_t prompt_tokens, output_tokens;
     double seconds;
     struct sg_err first_failure; /* of a failed cell, clear when none failed */

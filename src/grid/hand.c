@@ -120,6 +120,7 @@ enum sg_status sg_hand_step(struct sg_hand *h, struct sg_err *err) {
     while (h->waiting > 0) {
         struct sg_lease *l = &h->queue[h->head];
         int64_t cell = sg_order_cell(h->opt.order, l->first + h->begun);
+        if (h->opt.alone && c->pending(c->ctx) > 0) break;
         if (!c->has_room(c->ctx, cell)) {
             int64_t pending = c->pending(c->ctx);
             if (pending > h->capacity) h->capacity = pending;

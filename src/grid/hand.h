@@ -19,6 +19,7 @@ struct sg_hand_options {
     const char *run_dir;          /* borrowed */
     int32_t rank;
     double segment_seconds; /* < 0: the rule above; 0: every cell */
+    bool alone;             /* one cell on the device at a time: cells that failed are tried again */
 };
 
 enum sg_status sg_hand_open(const struct sg_hand_options *opt, struct sg_hand **out, struct sg_err *err);

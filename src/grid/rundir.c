@@ -153,7 +153,9 @@ out:
 
 /* Keys that change where and how fast, never what. */
 static bool matters(const char *path) {
-    return strncmp(path, "engine", 6) != 0 && strcmp(path, "output.dir") != 0 && strcmp(path, "name") != 0;
+    return strncmp(path, "engine", 6) != 0 && strcmp(path, "output.dir") != 0 &&
+           strcmp(path, "output.latest") != 0 && strcmp(path, "output.keep") != 0 &&
+           strcmp(path, "name") != 0;
 }
 
 /* Appends the paths at which a and b differ. */
@@ -235,6 +237,10 @@ static enum sg_status remove_file(const char *dir, const char *name, struct sg_e
     return st;
 }
 
+enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err) {
+    return remove_file(dir, "DONE", err);
+}
+
 static bool ends_in(const char *name, const char *suffix) {
     size_t n = strlen(name), k = strlen(suffix);
     return n >= k && !strcmp(name + n - k, suffix);
@@ -260,7 +266,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     char *segments = NULL;
     DIR *d = NULL;
     /* DONE first and run.json last: a crash on the way leaves a run that is neither done nor mixed up */
-    static const char *const before[] = {"DONE", "results.h5", "progress.json"};
+    static const char *const before[] = {"DONE", "results.h5", "progress.json", "origin.bin"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
     SG_TRY(clear_folder(dir, "array/leases", err));

@@ -5,6 +5,7 @@
  *   run.json       format, fingerprint, number of cells, program version
  *   plan.bin       the packed plan: `merge` needs neither inputs nor model
  *   segments/      finished cells (store/segment.h)
+ *   origin.bin     in which night each cell was computed (since.h)
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
  *   array/         members and leases of an array run (store/members.h)
  *   results.h5     the end result
@@ -37,6 +38,9 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
 enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out,
                                    struct sg_err *err);
 enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *done, struct sg_err *err);
+
+/* The run goes on after all: removes DONE. */
+enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err);
 
 /* run.json alone: cheap. */
 enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total,

@@ -74,6 +74,11 @@ void sg_plan_free(struct sg_plan *p); /* zeroed accepted */
  * anchors and all anchor outcomes (the k-nearest-anchor and anchor-mean columns), output.texts. Not:
  * engine.*, output.dir, name, paths. */
 
+/* The cells' fingerprints as they would be with another number of samples, out[n_cells]: tells whether a cell
+ * that was computed with more samples begins with this plan's. `in` is what the plan was built with. */
+enum sg_status sg_plan_fingerprints_of(const struct sg_plan *p, const struct sg_plan_inputs *in,
+                                       int64_t samples, struct sg_digest *out, struct sg_err *err);
+
 /* The whole plan as bytes and back; the bytes are machine-local (same architecture), checked by a digest. */
 enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct sg_err *err);
 enum sg_status sg_plan_unpack(const void *bytes, size_t n, struct sg_plan *out, struct sg_err *err);

@@ -18,7 +18,7 @@ static void add_optional(struct sg_hasher *h, const char *s) {
 }
 
 /* What all cells of a run share. */
-static enum sg_status common_digest(const struct sg_plan *p, const struct sg_plan_inputs *in,
+static enum sg_status common_digest(const struct sg_plan *p, const struct sg_plan_inputs *in, int64_t samples,
                                     struct sg_digest *out, struct sg_err *err) {
     struct sg_hasher *h = NULL;
     enum sg_status st = sg_hasher_new(&h, err);
@@ -30,7 +30,7 @@ static enum sg_status common_digest(const struct sg_plan *p, const struct sg_pla
     add_optional(h, p->template_text);
     add_optional(h, p->example_text);
     sg_hasher_i64(h, p->job.prompt.anchor_chars);
-    sg_hasher_i64(h, p->job.sampling.samples);
+    sg_hasher_i64(h, samples);
     sg_hasher_f64(h, p->job.sampling.temperature);
     sg_hasher_f64(h, p->job.sampling.top_p);
     sg_hasher_i64(h, p->job.sampling.top_k);
@@ -57,7 +57,8 @@ struct row_head {
     int64_t reserved; /* keeps what follows aligned; always 0 */
 };
 
-static enum sg_status cell_fingerprints(struct sg_plan *p, struct sg_digest common, struct sg_err *err) {
+static enum sg_status cell_fingerprints(const struct sg_plan *p, struct sg_digest common,
+                                        struct sg_digest *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg__plan_memory *memory = p->memory;
     struct sg_digest *anchor = NULL, *model = NULL;
@@ -97,7 +98,7 @@ static enum sg_status cell_fingerprints(struct sg_plan *p, struct sg_digest comm
                                    .correct = o->correct};
             memcpy(row + sizeof head + (size_t)i * sizeof a, &a, sizeof a);
         }
-        p->cell_fingerprint[c] = sg_digest_bytes(row, sizeof head + (size_t)n * sizeof(struct row_anchor));
+        out[c] = sg_digest_bytes(row, sizeof head + (size_t)n * sizeof(struct row_anchor));
     }
 out:
     free(anchor);
@@ -145,9 +146,14 @@ static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
     return SG_OK;
 }
 
-enum sg_status sg__plan_fingerprint(struct sg_plan *p, const struct sg_plan_inputs *in, struct sg_err *err) {
+enum sg_status sg_plan_fingerprints_of(const struct sg_plan *p, const struct sg_plan_inputs *in,
+                                       int64_t samples, struct sg_digest *out, struct sg_err *err) {
     struct sg_digest common;
-    enum sg_status st = common_digest(p, in, &common, err);
-    if (st == SG_OK) st = cell_fingerprints(p, common, err);
+    enum sg_status st = common_digest(p, in, samples, &common, err);
+    return st == SG_OK ? cell_fingerprints(p, common, out, err) : st;
+}
+
+enum sg_status sg__plan_fingerprint(struct sg_plan *p, const struct sg_plan_inputs *in, struct sg_err *err) {
+    enum sg_status st = sg_plan_fingerprints_of(p, in, p->job.sampling.samples, p->cell_fingerprint, err);
     return st == SG_OK ? run_fingerprint(p, err) : st;
 }

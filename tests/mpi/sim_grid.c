@@ -81,8 +81,8 @@ static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
         a->length = a->correct == SG_ANSWER_UNPARSED ? -1 : (int64_t)(r >> 24 & 1023);
         a->p_yes = a->correct == SG_ANSWER_UNPARSED ? NAN : sg_uniform(key.hi, (uint32_t)i);
         a->text = s->texts[i];
-        a->text_bytes =
-            snprintf(s->texts[i], sizeof s->texts[i], "sample %d of cell %lld", (int)i, (long long)c);
+        a->text_bytes = snprintf(s->texts[i], sizeof s->texts[i], "sample %d of %016llx", (int)i,
+                                 (unsigned long long)key.hi);
     }
     if (s->fail_every > 0 && c % s->fail_every == 1) {
         cell.status = SG_E_INPUT;
@@ -140,7 +140,7 @@ static void sim_close(void *ctx) {
 int main(int argc, char **argv) {
     struct sim s = {.slots = 8, .steps = 3, .no_model_on = -1, .lose_device = -1, .other_model_on = -1};
     struct sg_grid_options o = {.segment_seconds = -1, .shuffle_leases = -1, .quiet = true};
-    struct sg_opt_list set = {0};
+    struct sg_opt_list set = {0}, since = {0};
     struct sg_grid_summary sum = {0};
     struct sg_comm *comm = NULL;
     struct sg_err err = {0};
@@ -159,6 +159,9 @@ int main(int argc, char **argv) {
         {.name = "root-only", .kind = SG_OPT_FLAG, .target = &o.root_only},
         {.name = "array", .kind = SG_OPT_FLAG, .target = &o.array},
         {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o.fresh},
+        {.name = "since", .kind = SG_OPT_LIST, .target = &since},
+        {.name = "night", .kind = SG_OPT_STR, .target = &o.night},
+        {.name = "retry-failed", .kind = SG_OPT_FLAG, .target = &o.retry_failed},
         {.name = "traffic", .kind = SG_OPT_FLAG, .target = &traffic},
         {.name = "progress", .kind = SG_OPT_FLAG, .target = &loud},
     };
@@ -169,6 +172,8 @@ int main(int argc, char **argv) {
         s.rank = sg_comm_rank(comm);
         o.overrides = set.items;
         o.n_overrides = set.n;
+        o.since = since.items;
+        o.n_since = since.n;
         o.quiet = !loud;
         const struct sg_compute_maker maker = {
             .ctx = &s, .look = sim_look, .open = sim_open, .close = sim_close};
@@ -176,8 +181,10 @@ int main(int argc, char **argv) {
         if (s.rank == 0 && (st == SG_OK || st == SG_E_PARTIAL)) {
             char hex[SG_DIGEST_HEX];
             sg_digest_hex(sum.digest, hex);
-            printf("digest %s cells %lld failed %lld computed %lld%s\n", hex, (long long)sum.total,
+            printf("digest %s cells %lld failed %lld computed %lld%s", hex, (long long)sum.total,
                    (long long)sum.failed, (long long)sum.computed, sum.already ? " already" : "");
+            if (sum.taken) printf(" taken %lld", (long long)sum.taken);
+            putchar('\n');
         }
         int64_t messages, bytes;
         sg_comm_traffic(comm, &messages, &bytes);
@@ -189,6 +196,7 @@ int main(int argc, char **argv) {
     if (err.text[0]) fprintf(stderr, "sim_grid: %s\n", err.text);
     free(sum.run_dir);
     free(set.items);
+    free(since.items);
     sg_comm_close(comm);
     return sg_status_exit_code(st);
 }

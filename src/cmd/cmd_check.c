@@ -1,0 +1,378 @@
+/* scope-grid check RESULTS.h5|RUNDIR: is what is there whole, and is it what it says it is. */
+#include "base/file.h"
+#include "cell/estimate.h"
+#include "cmd/cmd.h"
+#include "grid/rundir.h"
+#include "store/results_cell.h"
+#include "store/segment.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum sg_status sg_cmd_check(int argc, char **argv, struct sg_err *err);
+
+static const char usage[] =
+    "usage: scope-grid check RESULTS.h5|RUNDIR [--json]\n\n"
+    "Reads everything and verifies it. A results file: seal, digest, ranges, that aggregates are those of "
+    "the "
+    "samples and\n"
+    "texts those of the digest, missing and failed cells, the fingerprints that say what each cell was "
+    "computed from.\n"
+    "A run's folder: also every segment, that all cells are of this run's plan, and that DONE, run.json and "
+    "results.h5\n"
+    "speak of one run.\n\n"
+    "Exit codes: 0 whole, 10 sound but with missing or failed cells, 5 damaged, 6 parts of different runs, 3 "
+    "not ours.";
+
+enum { MAX_SHOWN = 20 };
+
+struct check {
+    const char *path;
+    bool is_run;
+    enum sg_status worst; /* of the problems; SG_OK: none */
+    int64_t n_problems;
+    struct sg_buf problems; /* JSON strings with commas between */
+    struct sg_buf lines;    /* the same for people */
+    /* what was found */
+    int64_t total, present, failed, missing, unparsed; /* unparsed: computed, and no sample had a verdict */
+    int64_t segments_cells;                            /* in closed segments; -1: not looked at */
+    int64_t n_nights, taken_over;
+    bool has_results, sealed, has_origin, has_texts, is_done;
+    struct sg_digest digest;
+    char night[128];
+};
+
+static enum sg_status problem(struct check *c, struct sg_err *err, enum sg_status kind, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Notes a problem; an error only when memory is out. */
+static enum sg_status problem(struct check *c, struct sg_err *err, enum sg_status kind, const char *fmt,
+                              ...) {
+    enum sg_status st = SG_OK;
+    struct sg_err line = {0};
+    char text[900];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    sg_fail(&line, kind, "%s", text); /* one line of valid UTF-8 */
+    /* damage outranks a mix, which outranks what is merely not there */
+    if (c->worst == SG_OK || kind == SG_E_CORRUPT || (kind != SG_E_PARTIAL && c->worst == SG_E_PARTIAL))
+        c->worst = kind;
+    if (++c->n_problems > MAX_SHOWN) return SG_OK;
+    if (c->problems.len) SG_TRY(sg_buf_str(&c->problems, ", ", err));
+    SG_TRY(sg_json_quote(&c->problems, line.text, strlen(line.text), err));
+    SG_TRY(sg_buf_printf(&c->lines, err, "  %s: %s\n", sg_status_name(kind), line.text));
+out:
+    return st;
+}
+
+/* A failed call becomes a problem, unless it is the machine's fault. */
+static enum sg_status absorb(struct check *c, enum sg_status st, struct sg_err *err) {
+    if (st == SG_OK || st == SG_E_NOMEM || st == SG_E_IO) return st;
+    struct sg_err why = *err;
+    memset(err, 0, sizeof *err);
+    return problem(c, err, st, "%s", why.text);
+}
+
+/* ---- a results file --------------------------------------------------------------------------------- */
+
+static bool same(double a, double b) {
+    return a == b || (isnan(a) && isnan(b));
+}
+static bool share(double p) {
+    return isnan(p) || (p >= 0 && p <= 1);
+}
+static bool amount(double x) {
+    return isnan(x) || (x >= 0 && isfinite(x));
+}
+
+/* What is wrong with the cell's own columns; NULL: nothing. */
+static const char *bad_cell(const struct sg_results *r, int64_t i) {
+    if (r->valid[i] > 1) return "valid is neither 0 nor 1";
+    if (r->status[i] < -1 || r->status[i] >= SG_STATUS_COUNT) return "status is no known code";
+    if (r->valid[i] && r->status[i] != SG_OK) return "valid although its status says that it is not";
+    if (r->valid[i] != !isnan(r->p_correct[i])) return "p_correct and valid do not agree";
+    if (r->valid[i] != !isnan(r->length_mean[i])) return "length_mean and valid do not agree";
+    if (!share(r->p_correct[i])) return "p_correct is no probability";
+    if (!amount(r->length_mean[i]) || !amount(r->length_sd[i])) return "a length is negative or infinite";
+    if (!amount(r->cost[i])) return "cost is negative or infinite";
+    if (r->votes_yes[i] < 0 || r->votes_no[i] < 0 || r->votes_unparsed[i] < 0)
+        return "a count of votes is negative";
+    if (r->output_tokens[i] < 0 || r->prompt_tokens[i] < -1) return "a count of tokens is negative";
+    if (r->prompt_source[i] > SG_PROMPT_COUNTED) return "prompt_source is no known code";
+    if (r->true_correct && (r->true_correct[i] < -1 || r->true_correct[i] > 1))
+        return "true_correct is no known code";
+    if (r->true_correct && (!amount(r->true_length[i]) || !amount(r->true_cost[i])))
+        return "a true length or cost is negative or infinite";
+    if (!share(r->knn_correct[i]) || !share(r->anchor_correct[i]))
+        return "a baseline's correctness is no probability";
+    for (int64_t k = i * r->n_samples; k < (i + 1) * r->n_samples; k++) {
+        if (r->sample_correct[k] < -1 || r->sample_correct[k] > 1) return "sample_correct is no known code";
+        if (!share((double)r->sample_p_yes[k])) return "sample_p_yes is no probability";
+        if (r->sample_tokens[k] < 0 || r->sample_length[k] < -1) return "a sample's tokens are negative";
+    }
+    return NULL;
+}
+
+/* Aggregates against what the samples give. */
+static const char *bad_aggregates(const struct sg_results *r, int64_t i, struct sg_cell *cell) {
+    const double in = r->price_input[cell->model], out = r->price_output[cell->model];
+    sg_cell_estimate(cell, in, out);
+    if (cell->valid != (r->valid[i] != 0) || cell->votes_yes != r->votes_yes[i] ||
+        cell->votes_no != r->votes_no[i] || cell->votes_unparsed != r->votes_unparsed[i])
+        return "votes are not those of its samples";
+    if (!same(cell->p_correct, r->p_correct[i])) return "p_correct is not the mean of its samples";
+    if (!same(cell->length_mean, r->length_mean[i]) || !same(cell->length_sd, r->length_sd[i]))
+        return "length_mean or length_sd is not that of its samples";
+    if (cell->output_tokens != r->output_tokens[i]) return "output_tokens is not the sum of its samples";
+    if (!same(cell->cost, r->cost[i])) return "cost is not that of its tokens at the model's prices";
+    return NULL;
+}
+
+static enum sg_status check_cells(struct check *c, const char *path, const struct sg_results *r,
+                                  const struct sg_results_texts *texts, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_cell_room room = {0};
+    const int64_t n = r->n_queries * r->n_models;
+    for (int64_t m = 0; m < r->n_models; m++)
+        if (!amount(r->price_input[m]) || !amount(r->price_output[m]))
+            SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: model %s: a price is negative or infinite", path,
+                           r->model[m]));
+    for (int64_t i = 0; i < n; i++) {
+        const char *wrong = bad_cell(r, i);
+        c->present += r->valid[i] == 1;
+        c->missing += r->status[i] < 0;
+        c->failed += r->status[i] > 0;
+        c->unparsed += r->status[i] == 0 && !r->valid[i];
+        if (!wrong && r->status[i] == SG_OK && r->n_samples) {
+            struct sg_cell cell;
+            st = sg_results_cell(r, texts, i, r->n_samples, &room, &cell, err);
+            if (st != SG_OK) {
+                sg_err_at(err, "%s", path);
+                SG_TRY(absorb(c, st, err));
+                continue;
+            }
+            wrong = bad_aggregates(r, i, &cell);
+        }
+        if (!wrong && r->origin.night && (r->origin.night[i] < 0) != (r->status[i] < 0))
+            wrong = "its night and its status do not agree on whether it was computed";
+        if (wrong)
+            SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: query %s, model %s: %s", path,
+                           r->query[i / r->n_models], r->model[i % r->n_models], wrong));
+    }
+    if (c->failed != r->n_failures)
+        SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: %lld cells failed, %lld have a reason", path,
+                       (long long)c->failed, (long long)r->n_failures));
+out:
+    sg_cell_room_free(&room);
+    return st;
+}
+
+static enum sg_status see_seal(struct check *c, const char *path, struct sg_err *err) {
+    struct sg_map map = {0};
+    enum sg_status st = sg_map_open(path, &map, err);
+    c->sealed = st == SG_OK && map.size >= 40 && !memcmp(map.data + map.size - 40, "SGH5SEAL", 8);
+    sg_map_close(&map);
+    return st;
+}
+
+/* plan NULL: the file alone. */
+static enum sg_status check_results(struct check *c, const char *path, const struct sg_plan *plan,
+                                    struct sg_err *err) {
+    struct sg_results r = {0};
+    struct sg_results_texts *texts = NULL;
+    char hex[SG_DIGEST_HEX];
+    enum sg_status st = sg_results_read(path, SG_RESULTS_VERIFY, &r, err);
+    if (st != SG_OK) {
+        st = plan ? absorb(c, st, err) : st; /* alone it is the verdict */
+        goto out;
+    }
+    c->has_results = true;
+    SG_TRY(see_seal(c, path, err));
+    c->total = r.n_queries * r.n_models;
+    c->digest = r.digest;
+    c->has_texts = r.text_digest != NULL;
+    c->has_origin = r.origin.fingerprint != NULL;
+    c->n_nights = r.origin.n_nights;
+    c->taken_over = r.origin.taken_over;
+    if (c->n_nights) snprintf(c->night, sizeof c->night, "%s", r.origin.nights[c->n_nights - 1]);
+    if (c->has_texts) {
+        st = absorb(c, sg_results_texts_open(path, &texts, err), err);
+        if (st != SG_OK) goto out;
+    }
+    SG_TRY(check_cells(c, path, &r, texts, err));
+    if (!plan) goto out;
+    sg_digest_hex(plan->fingerprint, hex);
+    if (!r.fingerprint || strcmp(r.fingerprint, hex) != 0)
+        SG_TRY(problem(c, err, SG_E_MISMATCH, "%s: is of the run %s, the folder's plan of %s", path,
+                       r.fingerprint ? r.fingerprint : "(unknown)", hex));
+    else if (c->total != plan->n_cells)
+        SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: has %lld cells, its plan %lld", path, (long long)c->total,
+                       (long long)plan->n_cells));
+    else
+        for (int64_t i = 0; c->has_origin && i < c->total; i++)
+            if (!sg_digest_equal(r.origin.fingerprint[i], plan->cell_fingerprint[i]))
+                SG_TRY(problem(c, err, SG_E_MISMATCH,
+                               "%s: query %s, model %s: was computed from other inputs than the plan's", path,
+                               r.query[i / r.n_models], r.model[i % r.n_models]));
+out:
+    sg_results_texts_close(texts);
+    sg_results_free(&r);
+    return st;
+}
+
+/* ---- a run's folder --------------------------------------------------------------------------------- */
+
+struct seen {
+    struct check *c;
+    const struct sg_plan *plan;
+    const char *dir;
+    uint8_t *done;
+};
+
+static enum sg_status see_cell(void *ctx, int64_t i, struct sg_digest fingerprint, const struct sg_cell *cell,
+                               struct sg_err *err) {
+    struct seen *s = ctx;
+    const int64_t models = s->plan->n_models;
+    const char *wrong = NULL;
+    s->c->segments_cells += !s->done[i];
+    s->done[i] = 1;
+    if (!sg_digest_equal(fingerprint, s->plan->cell_fingerprint[i]))
+        wrong = "was computed from other inputs than the plan's";
+    else if (cell->query != i / models || cell->model != i % models)
+        wrong = "is filed under the index of another cell";
+    else if (cell->status == SG_OK && cell->n_samples != s->plan->job.sampling.samples)
+        wrong = "does not have the job's number of samples";
+    if (!wrong) return SG_OK;
+    return problem(s->c, err, SG_E_CORRUPT, "%s/segments: query %s, model %s: %s", s->dir,
+                   s->plan->queries[i / models].id, s->plan->models[i % models].id, wrong);
+}
+
+static enum sg_status check_run(struct check *c, const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_plan plan = {0};
+    struct sg_run_done done = {{0}};
+    struct seen s = {.c = c, .plan = &plan, .dir = dir};
+    char *results = NULL;
+    SG_TRY(sg_rundir_read_plan(dir, &plan, err));
+    c->total = plan.n_cells;
+    SG_TRY(SG_NEW(&s.done, plan.n_cells, "cells", err));
+    c->segments_cells = 0;
+    SG_TRY(absorb(c, sg_segments_read(dir, plan.fingerprint, plan.n_cells, see_cell, &s, err), err));
+    SG_TRY(absorb(c, sg_rundir_read_done(dir, &c->is_done, &done, err), err));
+    SG_TRY(sg_path_join(dir, "results.h5", &results, err));
+    if (sg_file_exists(results)) SG_TRY(check_results(c, results, &plan, err));
+    if (!c->has_results) c->missing = plan.n_cells - c->segments_cells;
+    if (!c->is_done) {
+        SG_TRY(problem(c, err, SG_E_PARTIAL, "%s: not done: %lld of %lld cells are finished", dir,
+                       (long long)c->segments_cells, (long long)c->total));
+        goto out;
+    }
+    if (!sg_digest_equal(done.fingerprint, plan.fingerprint))
+        SG_TRY(problem(c, err, SG_E_MISMATCH, "%s/DONE: belongs to another run than run.json", dir));
+    if (!sg_file_exists(results))
+        SG_TRY(problem(c, err, SG_E_CORRUPT,
+                       "%s: is DONE but has no results.h5; scope-grid merge writes it anew", dir));
+    else if (c->has_results && !sg_digest_equal(done.digest, c->digest))
+        SG_TRY(problem(c, err, SG_E_CORRUPT, "%s/DONE: states another digest than results.h5 has", dir));
+    if (c->segments_cells < c->total)
+        SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: is DONE, but %lld of %lld cells are in no segment", dir,
+                       (long long)(c->total - c->segments_cells), (long long)c->total));
+    if (c->has_results && done.failed != c->failed)
+        SG_TRY(problem(c, err, SG_E_CORRUPT, "%s/DONE: states %lld failed cells, results.h5 has %lld", dir,
+                       (long long)done.failed, (long long)c->failed));
+out:
+    free(results);
+    free(s.done);
+    sg_plan_free(&plan);
+    return st;
+}
+
+/* ---- the verdict ------------------------------------------------------------------------------------ */
+
+static enum sg_status print_json(const struct check *c, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(c->digest, hex);
+    SG_TRY(sg_buf_str(&b, "{\"path\": ", err));
+    SG_TRY(sg_json_quote(&b, c->path, strlen(c->path), err));
+    SG_TRY(sg_buf_printf(
+        &b, err,
+        ", \"kind\": \"%s\", \"verdict\": \"%s\", \"cells\": %lld, \"present\": %lld, \"failed\": "
+        "%lld, \"missing\": %lld, \"unparsed\": %lld, \"digest\": ",
+        c->is_run ? "run" : "results", sg_status_name(c->worst), (long long)c->total, (long long)c->present,
+        (long long)c->failed, (long long)c->missing, (long long)c->unparsed));
+    SG_TRY(sg_buf_printf(&b, err, c->has_results ? "\"%s\"" : "null", hex));
+    SG_TRY(sg_buf_printf(
+        &b, err, ", \"sealed\": %s, \"fingerprints\": %s, \"texts\": %s, \"taken_over\": %lld, \"night\": ",
+        c->sealed ? "true" : "false", c->has_origin ? "true" : "false", c->has_texts ? "true" : "false",
+        (long long)c->taken_over));
+    if (c->n_nights)
+        SG_TRY(sg_json_quote(&b, c->night, strlen(c->night), err));
+    else
+        SG_TRY(sg_buf_str(&b, "null", err));
+    if (c->is_run)
+        SG_TRY(sg_buf_printf(&b, err, ", \"done\": %s, \"in_segments\": %lld", c->is_done ? "true" : "false",
+                             (long long)c->segments_cells));
+    SG_TRY(sg_buf_printf(&b, err, ", \"n_problems\": %lld, \"problems\": [%s]}\n", (long long)c->n_problems,
+                         c->problems.data ? c->problems.data : ""));
+    fwrite(b.data, 1, b.len, stdout);
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+static void print_text(const struct check *c) {
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(c->digest, hex);
+    printf("%s: %lld cells, %lld present, %lld failed, %lld missing", c->path, (long long)c->total,
+           (long long)c->present, (long long)c->failed, (long long)c->missing);
+    if (c->unparsed) printf(", %lld without a verdict", (long long)c->unparsed);
+    if (c->is_run) printf("; %lld in segments", (long long)c->segments_cells);
+    putchar('\n');
+    if (c->has_results) {
+        printf("  digest %s, %s%s\n", hex,
+               c->sealed ? "sealed" : "no seal (another tool has written the file)",
+               c->has_origin ? "" : "; does not say what its cells were computed from");
+        if (c->taken_over)
+            printf("  night %s, %lld cells taken over from earlier results\n", c->night,
+                   (long long)c->taken_over);
+    }
+    if (c->lines.len) fputs(c->lines.data, stdout);
+    if (c->n_problems > MAX_SHOWN) printf("  and %lld more\n", (long long)(c->n_problems - MAX_SHOWN));
+}
+
+enum sg_status sg_cmd_check(int argc, char **argv, struct sg_err *err) {
+    bool json = false, help;
+    const char *path;
+    struct check c = {.segments_cells = -1};
+    const struct sg_opt opts[] = {{.name = "json",
+                                   .kind = SG_OPT_FLAG,
+                                   .target = &json,
+                                   .help = "print one JSON object: verdict, counts, digest, problems"}};
+    enum sg_status st =
+        sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &path, 1, 1, &help, err);
+    if (st != SG_OK || help) return st;
+    c.path = path;
+    c.is_run = sg_dir_exists(path);
+    SG_TRY(c.is_run ? check_run(&c, path, err) : check_results(&c, path, NULL, err));
+    if (c.worst == SG_OK && (c.failed || c.missing))
+        SG_TRY(problem(&c, err, SG_E_PARTIAL, "%s: %lld cells failed, %lld are missing", path,
+                       (long long)c.failed, (long long)c.missing));
+    if (json)
+        SG_TRY(print_json(&c, err));
+    else
+        print_text(&c);
+    if (c.worst != SG_OK)
+        st = sg_fail(err, c.worst, "%s: %lld problem%s found", path, (long long)c.n_problems,
+                     c.n_problems == 1 ? "" : "s");
+out:
+    sg_buf_free(&c.problems);
+    sg_buf_free(&c.lines);
+    return st;
+}

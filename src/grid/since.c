@@ -1,0 +1,437 @@
+#include "grid/since.h"
+
+#include "base/file.h"
+#include "cell/estimate.h"
+#include "store/bytes.h"
+#include "store/merge.h"
+#include "store/results_cell.h"
+#include "store/segment.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { FORMAT = 1, SEGMENT_BYTES = 64 << 20 };
+static const char MAGIC[8] = {'S', 'G', 'O', 'R', 'I', 'G', 'I', 'N'};
+
+/* origin.bin in memory. Nights by number; the run's own is number 0 here and the last in results.h5. */
+struct origin {
+    int64_t n_cells;
+    int32_t *night; /* [n_cells] */
+    char **nights;  /* [n_nights] */
+    size_t n_nights, cap_nights;
+    char *since; /* NULL: nothing was looked at yet */
+    int64_t taken;
+    struct sg_arena strings;
+};
+
+static void origin_free(struct origin *o) {
+    free(o->night);
+    free(o->nights);
+    sg_arena_free(&o->strings);
+}
+
+/* The number of the night of this name, made when new. */
+static enum sg_status night_number(struct origin *o, const char *name, int32_t *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    size_t i = 0;
+    while (i < o->n_nights && strcmp(o->nights[i], name) != 0) i++;
+    if (i == o->n_nights) {
+        SG_TRY(SG_GROW(&o->nights, &o->cap_nights, i + 1, "nights", err));
+        SG_TRY(sg_arena_dup(&o->strings, name, strlen(name), &o->nights[i], err));
+        o->n_nights++;
+    }
+    *out = (int32_t)i;
+out:
+    return st;
+}
+
+/* ---- origin.bin --------------------------------------------------------------------------------------
+ *
+ * magic[8] | i32 format | i32 looked (0, 1) | i64 cells | i64 taken | string since | i64 nights | string name
+ * * | runs of equal nights until all cells are named: {i64 cells, i32 night} | u64 hi, lo of what precedes.
+ * string: i64 n | n bytes. Little-endian. */
+
+static enum sg_status put_u64(struct sg_buf *b, uint64_t v, int bytes, struct sg_err *err) {
+    unsigned char raw[8];
+    sg__save(raw, v, bytes);
+    return sg_buf_add(b, raw, (size_t)bytes, err);
+}
+
+static enum sg_status put_string(struct sg_buf *b, const char *s, struct sg_err *err) {
+    enum sg_status st = put_u64(b, strlen(s), 8, err);
+    return st == SG_OK ? sg_buf_str(b, s, err) : st;
+}
+
+static enum sg_status write_origin(const char *dir, const struct origin *o, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    char *path = NULL;
+    SG_TRY(sg_buf_add(&b, MAGIC, sizeof MAGIC, err));
+    SG_TRY(put_u64(&b, FORMAT, 4, err));
+    SG_TRY(put_u64(&b, o->since != NULL, 4, err));
+    SG_TRY(put_u64(&b, (uint64_t)o->n_cells, 8, err));
+    SG_TRY(put_u64(&b, (uint64_t)o->taken, 8, err));
+    SG_TRY(put_string(&b, o->since ? o->since : "", err));
+    SG_TRY(put_u64(&b, o->n_nights, 8, err));
+    for (size_t i = 0; i < o->n_nights; i++) SG_TRY(put_string(&b, o->nights[i], err));
+    for (int64_t i = 0, j; i < o->n_cells; i = j) {
+        for (j = i + 1; j < o->n_cells && o->night[j] == o->night[i];) j++;
+        SG_TRY(put_u64(&b, (uint64_t)(j - i), 8, err));
+        SG_TRY(put_u64(&b, (uint32_t)o->night[i], 4, err));
+    }
+    const struct sg_digest d = sg_digest_bytes(b.data, b.len);
+    SG_TRY(put_u64(&b, d.hi, 8, err));
+    SG_TRY(put_u64(&b, d.lo, 8, err));
+    SG_TRY(sg_path_join(dir, "origin.bin", &path, err));
+    SG_TRY(sg_file_write_atomic(path, b.data, b.len, err));
+out:
+    sg_buf_free(&b);
+    free(path);
+    return st;
+}
+
+static enum sg_status take_string(struct sg__cursor *c, struct sg_arena *strings, char **out,
+                                  struct sg_err *err) {
+    const uint64_t n = sg__take_u64(c);
+    const char *s = n <= sg__left(c) ? sg__take(c, (size_t)n) : NULL;
+    if (!s) c->bad = true;
+    return sg_arena_dup(strings, s ? s : "", s ? (size_t)n : 0, out, err);
+}
+
+static enum sg_status parse_origin(struct sg__cursor *c, int64_t n_cells, struct origin *o,
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *since;
+    (void)sg__take(c, sizeof MAGIC + 4);
+    const bool looked = sg__take_i32(c) != 0;
+    o->n_cells = sg__take_i64(c);
+    o->taken = sg__take_i64(c);
+    SG_TRY(take_string(c, &o->strings, &since, err));
+    o->since = looked ? since : NULL;
+    const int64_t n = sg__take_i64(c);
+    for (int64_t i = 0; i < n && !c->bad; i++) {
+        SG_TRY(SG_GROW(&o->nights, &o->cap_nights, i + 1, "nights", err));
+        SG_TRY(take_string(c, &o->strings, &o->nights[i], err));
+        o->n_nights++;
+    }
+    if (c->bad || o->n_cells != n_cells || o->taken < 0 || o->taken > n_cells || n < 1) goto bad;
+    SG_TRY(SG_NEW(&o->night, n_cells, "nights of cells", err));
+    for (int64_t i = 0; i < n_cells;) {
+        const int64_t run = sg__take_i64(c);
+        const int32_t night = sg__take_i32(c);
+        if (c->bad || run < 1 || run > n_cells - i || night < 0 || night >= n) goto bad;
+        for (const int64_t end = i + run; i < end; i++) o->night[i] = night;
+    }
+    if (!sg__left(c)) goto out;
+bad:
+    c->bad = true;
+out:
+    return st;
+}
+
+/* *exists = false, and nothing else, where there is none. */
+static enum sg_status read_origin(const char *dir, int64_t n_cells, bool *exists, struct origin *o,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_map map = {0};
+    char *path = NULL;
+    *exists = false;
+    SG_TRY(sg_path_join(dir, "origin.bin", &path, err));
+    if (!sg_file_exists(path)) goto out;
+    SG_TRY(sg_map_open(path, &map, err));
+    const size_t body = map.size < 16 ? 0 : map.size - 16;
+    struct sg__cursor tail = sg__cursor(map.data + body, map.size - body), c = sg__cursor(map.data, body);
+    const struct sg_digest want = {sg__take_u64(&tail), sg__take_u64(&tail)};
+    if (body < sizeof MAGIC + 4 || memcmp(map.data, MAGIC, sizeof MAGIC) != 0 ||
+        !sg_digest_equal(want, sg_digest_bytes(map.data, body))) {
+        st = sg_fail(err, SG_E_CORRUPT, "%s: damaged; it says in which night cells were computed", path);
+        goto out;
+    }
+    if (sg__load(map.data + sizeof MAGIC, 4) != FORMAT) {
+        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: format %d, this program reads and writes %d", path,
+                     (int)sg__load(map.data + sizeof MAGIC, 4), FORMAT);
+        goto out;
+    }
+    SG_TRY(parse_origin(&c, n_cells, o, err));
+    if (c.bad) {
+        st = sg_fail(err, SG_E_CORRUPT, "%s: does not fit the plan of %lld cells beside it", path,
+                     (long long)n_cells);
+        goto out;
+    }
+    *exists = true;
+out:
+    sg_map_close(&map);
+    free(path);
+    return st;
+}
+
+bool sg_since_settled(const char *dir) {
+    unsigned char head[sizeof MAGIC + 8] = {0};
+    char *path = NULL;
+    FILE *f = sg_path_join(dir, "origin.bin", &path, NULL) == SG_OK ? fopen(path, "rb") : NULL;
+    const size_t n = f ? fread(head, 1, sizeof head, f) : 0;
+    if (f) fclose(f);
+    free(path);
+    return n == sizeof head && sg__load(head + sizeof MAGIC + 4, 4) == 1;
+}
+
+enum sg_status sg_since_origin(const char *dir, const char *otherwise, struct sg_results *r,
+                               struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct origin o = {0};
+    struct sg_origin *to = &r->origin;
+    bool exists;
+    const int64_t n_cells = r->n_queries * r->n_models;
+    SG_TRY(read_origin(dir, n_cells, &exists, &o, err));
+    SG_TRY(sg_results_set_night(r, exists ? o.nights[0] : otherwise, err));
+    if (!exists) goto out;
+    free(to->nights);
+    to->nights = NULL;
+    to->n_nights = 0;
+    SG_TRY(SG_NEW(&to->nights, o.n_nights, "nights", err));
+    /* the run's own goes last, the others keep their order */
+    const int32_t last = (int32_t)o.n_nights - 1;
+    for (int32_t i = 0; i <= last; i++)
+        SG_TRY(
+            sg_arena_dup(&r->strings, o.nights[i], strlen(o.nights[i]), &to->nights[i ? i - 1 : last], err));
+    to->n_nights = last + 1;
+    for (int64_t i = 0; i < n_cells; i++) to->night[i] = o.night[i] ? o.night[i] - 1 : last;
+    to->taken_over = o.taken;
+    if (o.since && *o.since) SG_TRY(sg_arena_dup(&r->strings, o.since, strlen(o.since), &to->since, err));
+out:
+    origin_free(&o);
+    return st;
+}
+
+/* ---- one earlier file ------------------------------------------------------------------------------- */
+
+struct known {
+    struct sg_digest fingerprint;
+    int64_t cell;
+};
+
+static int by_fingerprint(const void *a, const void *b) {
+    const struct sg_digest x = ((const struct known *)a)->fingerprint,
+                           y = ((const struct known *)b)->fingerprint;
+    if (x.hi != y.hi) return x.hi < y.hi ? -1 : 1;
+    return x.lo < y.lo ? -1 : x.lo > y.lo;
+}
+
+struct source {
+    const char *path;
+    struct sg_results r;
+    struct sg_results_texts *texts;
+    struct known *known; /* by fingerprint: cells that were computed and did not fail */
+    size_t n_known;
+    struct sg_digest
+        *of_plan; /* the plan's cells with the source's number of samples; NULL: the plan's own */
+    int64_t taken;
+};
+
+static void source_close(struct source *s) {
+    sg_results_texts_close(s->texts);
+    sg_results_free(&s->r);
+    free(s->known);
+    free(s->of_plan);
+}
+
+static enum sg_status source_open(struct source *s, const struct sg_plan *plan,
+                                  const struct sg_plan_inputs *in, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_results_read(s->path, SG_RESULTS_VERIFY, &s->r, err));
+    const int64_t cells = s->r.n_queries * s->r.n_models;
+    if (!s->r.origin.fingerprint) {
+        st =
+            sg_fail(err, SG_E_UNSUPPORTED,
+                    "%s: does not say what its cells were computed from, so none can be taken over", s->path);
+        goto out;
+    }
+    if (plan->job.output.texts) SG_TRY(sg_results_texts_open(s->path, &s->texts, err));
+    SG_TRY(SG_NEW(&s->known, cells, "cells of earlier results", err));
+    for (int64_t i = 0; i < cells; i++)
+        if (s->r.status[i] == SG_OK && s->r.origin.night[i] >= 0)
+            s->known[s->n_known++] = (struct known){s->r.origin.fingerprint[i], i};
+    if (s->n_known > 1) qsort(s->known, s->n_known, sizeof *s->known, by_fingerprint);
+    if (s->r.n_samples > plan->job.sampling.samples) {
+        SG_TRY(SG_NEW(&s->of_plan, plan->n_cells, "cell fingerprints", err));
+        SG_TRY(sg_plan_fingerprints_of(plan, in, s->r.n_samples, s->of_plan, err));
+    }
+out:
+    return st;
+}
+
+static bool measured(const struct sg_plan *plan, int64_t cell) {
+    return plan->truth && plan->truth[cell].known && plan->truth[cell].prompt_tokens >= 0;
+}
+
+/* The source's cell that serves as the plan's, or -1. */
+static int64_t find(const struct source *s, const struct sg_plan *plan, int64_t cell) {
+    const struct known key = {s->of_plan ? s->of_plan[cell] : plan->cell_fingerprint[cell], 0};
+    const struct known *k =
+        s->n_known ? bsearch(&key, s->known, s->n_known, sizeof key, by_fingerprint) : NULL;
+    if (!k) return -1;
+    if (s->r.prompt_source[k->cell] == SG_PROMPT_MEASURED && !measured(plan, cell)) return -1;
+    return k->cell;
+}
+
+/* ---- taking over ------------------------------------------------------------------------------------ */
+
+struct taking {
+    const char *dir;
+    const struct sg_plan *plan;
+    uint8_t *done;
+    int64_t *n_done;
+    bool resumed; /* a start that died while taking over may have left cells: they count as taken */
+    struct origin *o;
+    struct sg_segment_writer *w;
+    struct sg_cell_room room;
+};
+
+static enum sg_status take_cell(struct taking *t, struct source *s, int64_t cell, int64_t from,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan *plan = t->plan;
+    const char *night = s->r.origin.nights[s->r.origin.night[from]];
+    struct sg_cell c;
+    if (!t->done[cell]) {
+        st = sg_results_cell(&s->r, s->texts, from, plan->job.sampling.samples, &t->room, &c, err);
+        if (st != SG_OK) {
+            sg_err_at(err, "%s", s->path);
+            goto out;
+        }
+        c.query = (int32_t)(cell / plan->n_models);
+        c.model = (int32_t)(cell % plan->n_models);
+        if (measured(plan, cell)) c.prompt_tokens = plan->truth[cell].prompt_tokens;
+        sg_cell_estimate(&c, plan->models[c.model].input, plan->models[c.model].output);
+        if (!t->w) SG_TRY(sg_segment_open(t->dir, plan->fingerprint, 0, &t->w, err));
+        SG_TRY(sg_segment_append(t->w, cell, plan->cell_fingerprint[cell], &c, err));
+        t->done[cell] = 1;
+        ++*t->n_done;
+    }
+    SG_TRY(night_number(t->o, night, &t->o->night[cell], err));
+    t->o->taken++;
+    s->taken++;
+    if (t->w && sg_segment_bytes(t->w) >= SEGMENT_BYTES) {
+        struct sg_segment_writer *w = t->w;
+        t->w = NULL;
+        SG_TRY(sg_segment_close(w, err));
+    }
+out:
+    return st;
+}
+
+/* Cells that an earlier file has given are in `given`. */
+static enum sg_status take_from(struct taking *t, struct source *s, uint8_t *given, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const bool texts = t->plan->job.output.texts;
+    if (s->r.n_samples < t->plan->job.sampling.samples || (texts && !s->texts)) goto out;
+    for (int64_t cell = 0; cell < t->plan->n_cells; cell++) {
+        if (given[cell] || (t->done[cell] && !t->resumed)) continue;
+        const int64_t from = find(s, t->plan, cell);
+        if (from < 0) continue;
+        SG_TRY(take_cell(t, s, cell, from, err));
+        given[cell] = 1;
+    }
+out:
+    return st;
+}
+
+/* True when there is nothing at path; a link that leads nowhere is an error. */
+static enum sg_status is_first(const char *path, bool *first, struct sg_err *err) {
+    struct stat s;
+    *first = false;
+    if (stat(path, &s) == 0 || errno != ENOENT) return SG_OK; /* reading it says what is wrong */
+    if (lstat(path, &s) == 0)
+        return sg_fail(err, SG_E_INPUT,
+                       "%s: points at results that are gone; name others with --since, or remove it", path);
+    *first = true;
+    return SG_OK;
+}
+
+static enum sg_status note_source(const struct source *s, const struct sg_plan *plan, bool quiet,
+                                  struct origin *o, struct sg_err *err) {
+    struct sg_buf all = {0};
+    enum sg_status st = SG_OK;
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(s->r.digest, hex);
+    SG_TRY(sg_buf_printf(&all, err, "%s%s%s (digest %s)", o->since, *o->since ? ", " : "", s->path, hex));
+    SG_TRY(sg_arena_dup(&o->strings, all.data, all.len, &o->since, err));
+    if (!quiet) {
+        if (plan->job.output.texts && !s->texts)
+            fprintf(stderr, "scope-grid: %s keeps no texts, this job does: nothing is taken over from it\n",
+                    s->path);
+        else
+            fprintf(stderr, "scope-grid: %lld of %lld cells are taken over from %s\n", (long long)s->taken,
+                    (long long)plan->n_cells, s->path);
+    }
+out:
+    sg_buf_free(&all);
+    return st;
+}
+
+static enum sg_status take_all(struct taking *t, const struct sg_since_options *opt, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    uint8_t *given = NULL;
+    struct source s = {0};
+    SG_TRY(SG_NEW(&given, t->plan->n_cells, "cells", err));
+    SG_TRY(sg_arena_dup(&t->o->strings, "", 0, &t->o->since, err));
+    for (size_t i = 0; i < opt->n_since; i++) {
+        bool first;
+        SG_TRY(is_first(opt->since[i], &first, err));
+        if (first) {
+            if (!opt->quiet)
+                fprintf(stderr, "scope-grid: %s does not exist: a first night, every cell is computed\n",
+                        opt->since[i]);
+            continue;
+        }
+        memset(&s, 0, sizeof s);
+        s.path = opt->since[i];
+        SG_TRY(source_open(&s, t->plan, opt->inputs, err));
+        SG_TRY(take_from(t, &s, given, err));
+        SG_TRY(note_source(&s, t->plan, opt->quiet, t->o, err));
+        source_close(&s);
+        memset(&s, 0, sizeof s);
+    }
+    if (t->w) {
+        struct sg_segment_writer *w = t->w;
+        t->w = NULL;
+        SG_TRY(sg_segment_close(w, err));
+    }
+out:
+    source_close(&s);
+    free(given);
+    return st;
+}
+
+enum sg_status sg_since_begin(const char *dir, const struct sg_plan *plan, const struct sg_since_options *opt,
+                              uint8_t *done, int64_t *n_done, int64_t *taken, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct origin o = {0};
+    struct taking t = {.dir = dir, .plan = plan, .done = done, .n_done = n_done, .o = &o};
+    bool exists;
+    SG_TRY(read_origin(dir, plan->n_cells, &exists, &o, err));
+    if (exists && (o.since || !opt->n_since)) {
+        *taken = o.taken;
+        goto out;
+    }
+    if (!exists) {
+        int32_t zero;
+        o.n_cells = plan->n_cells;
+        SG_TRY(SG_NEW(&o.night, plan->n_cells, "nights of cells", err));
+        SG_TRY(night_number(&o, opt->night, &zero, err));
+        t.resumed = true;
+    }
+    if (opt->n_since) SG_TRY(take_all(&t, opt, err));
+    /* Only now: a crash before this line leaves cells that are taken over again, never a cell that says of
+     * another night what this one has computed. */
+    SG_TRY(write_origin(dir, &o, err));
+    *taken = o.taken;
+out:
+    sg_segment_abandon(t.w);
+    sg_cell_room_free(&t.room);
+    origin_free(&o);
+    return st;
+}

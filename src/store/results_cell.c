@@ -1,0 +1,64 @@
+#include "store/results_cell.h"
+
+#include "store/results_writer.h"
+#include <stdlib.h>
+#include <string.h>
+
+void sg_cell_room_free(struct sg_cell_room *room) {
+    if (!room) return;
+    free(room->samples);
+    sg_buf_free(&room->text);
+    memset(room, 0, sizeof *room);
+}
+
+/* All texts of the cell, end to end; pointers are set when the buffer does not move any more. */
+static enum sg_status read_texts(const struct sg_results *r, const struct sg_results_texts *texts,
+                                 int64_t index, struct sg_cell_room *room, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    sg_buf_clear(&room->text);
+    for (int64_t s = 0; s < r->n_samples; s++) {
+        const size_t at = room->text.len;
+        SG_TRY(sg_results_texts_get(texts, index, s, &room->text, err));
+        room->samples[s].text_bytes = (int64_t)(room->text.len - at);
+        SG_TRY(sg_buf_add(&room->text, "", 1, err));
+    }
+    const char *text = room->text.data;
+    for (int64_t s = 0; s < r->n_samples; s++) {
+        room->samples[s].text = text;
+        text += room->samples[s].text_bytes + 1;
+    }
+    const struct sg_cell whole = {.n_samples = (int32_t)r->n_samples, .samples = room->samples};
+    if (r->text_digest && !sg_digest_equal(sg_results_text_digest(&whole), r->text_digest[index]))
+        st = sg_fail(err, SG_E_CORRUPT, "the texts of query %s, model %s are not those of its digest",
+                     r->query[index / r->n_models], r->model[index % r->n_models]);
+out:
+    return st;
+}
+
+enum sg_status sg_results_cell(const struct sg_results *r, const struct sg_results_texts *texts,
+                               int64_t index, int64_t n_samples, struct sg_cell_room *room,
+                               struct sg_cell *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_cell c = {.query = (int32_t)(index / r->n_models),
+                        .model = (int32_t)(index % r->n_models),
+                        .prompt_tokens = r->prompt_tokens[index],
+                        .status = r->status[index]};
+    SG_ASSERT(n_samples >= 0 && n_samples <= r->n_samples);
+    if (c.status == SG_OK) {
+        SG_TRY(SG_GROW(&room->samples, &room->cap, r->n_samples, "samples", err));
+        for (int64_t s = 0; s < r->n_samples; s++) {
+            const int64_t k = index * r->n_samples + s;
+            room->samples[s] = (struct sg_cell_sample){.correct = r->sample_correct[k],
+                                                       .finish = r->sample_finish[k],
+                                                       .tokens = r->sample_tokens[k],
+                                                       .length = r->sample_length[k],
+                                                       .p_yes = r->sample_p_yes[k]};
+        }
+        if (texts && r->n_samples) SG_TRY(read_texts(r, texts, index, room, err));
+        c.n_samples = (int32_t)n_samples;
+        c.samples = room->samples;
+    }
+    *out = c;
+out:
+    return st;
+}
