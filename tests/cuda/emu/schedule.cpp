@@ -23,10 +23,10 @@ sg_emu_counts counts;
 /* Blocks alternate between two sets of fibers that are unordered to the race detector. */
 static thread thread_sets[2][MAX_THREADS];
 static int thread_set;
-#    define threads thread_sets[thread_set]
+#    define block_threads thread_sets[thread_set]
 static char barrier_order[2][2], launch_order, done_order;
 #else
-static thread threads[MAX_THREADS];
+static thread block_threads[MAX_THREADS];
 #endif
 static warp_state warps[MAX_WARPS];
 static unsigned ready_warps;
@@ -136,7 +136,8 @@ static thread *pick(void) {
     thread *t = w->runnable[i];
     w->n_runnable = last;
     if (order == SG_EMU_FORWARD)
-        memmove(w->runnable, w->runnable + 1, sizeof *w->runnable * (size_t)last);
+        for (int j = 0; j < last; j++)
+            w->runnable[j] = w->runnable[j + 1]; /* memmove is seen by a race detector */
     else
         w->runnable[i] = w->runnable[last];
     if (!last) ready_warps &= ~(1u << k);
@@ -161,7 +162,7 @@ static void reset_votes(void) {
 static void barrier_release(void) {
     const thread *first = nullptr;
     for (int i = 0; i < n_threads; i++) {
-        const thread *t = &threads[i];
+        const thread *t = &block_threads[i];
         if (t->st == DONE) continue;
         if (!first)
             first = t;
@@ -174,7 +175,7 @@ static void barrier_release(void) {
     n_arrived = 0;
     reset_votes();
     for (int i = 0; i < n_threads; i++)
-        if (threads[i].st == AT_BARRIER && &threads[i] != current) wake(&threads[i]);
+        if (block_threads[i].st == AT_BARRIER && &block_threads[i] != current) wake(&block_threads[i]);
 }
 
 barrier_votes barrier(const char *file, int line, bool vote) {
@@ -286,7 +287,7 @@ static void deadlock(uint3 bid) {
             bid.x, bid.y, bid.z);
     int shown = 0;
     for (int i = 0; i < n_threads && shown < 8; i++) {
-        const thread *t = &threads[i];
+        const thread *t = &block_threads[i];
         if (t->st == DONE) continue;
         shown++;
         if (t->st == AT_BARRIER)
@@ -333,9 +334,9 @@ static void run_block(dim3 grid, dim3 block, uint3 bid, long long smem) {
     }
     const int rotation = config().order == SG_EMU_RANDOM ? (int)below((unsigned)n_threads) : 0;
     for (int i = 0; i < n_threads; i++)
-        if (!threads[i].fib.stack) fiber_create(&threads[i].fib, thread_main, i);
+        if (!block_threads[i].fib.stack) fiber_create(&block_threads[i].fib, thread_main, i);
     for (int i = 0; i < n_threads; i++)
-        place_thread(&threads[(i + rotation) % n_threads], i, grid, block, bid);
+        place_thread(&block_threads[(i + rotation) % n_threads], i, grid, block, bid);
     counts.threads += (unsigned)n_threads;
     go_to(pick());
     if (n_exited != n_threads) deadlock(bid);
