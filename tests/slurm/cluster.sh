@@ -51,6 +51,8 @@ SlurmctldTimeout=30
 SlurmdTimeout=30
 KillWait=30
 MinJobAge=300
+# PMIx leaves folders named by job in /tmp when it is killed: numbers that no earlier test has had
+FirstJobId=$((1000 + $(date +%s) % 1000000 * 50))
 OverTimeLimit=0
 JobRequeue=1
 PreemptMode=REQUEUE

@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# jobs.sh: the sbatch files in a real Slurm on this machine, around the simulated device: walltime signals and
+# requeues, cancel and resubmit, preemption, mpirun with successors, job arrays, two allocations for one run, a
+# run that makes no progress. Every run ends with the digest of an undisturbed one.
+. "$(dirname "$0")/../mpi/lib.sh"
+. "$(dirname "$0")/cluster.sh"
+chmod 711 "$work" # munged runs as a user of its own
+slurm_start "$work/slurm" 4
+code=$?
+[ $code = 0 ] || exit $code
+trap 'slurm_stop; cleanup' EXIT
+
+job="$SRC/jobs/demo/job.json"
+cd "$work" || exit 1
+# What the scripts find as scope-grid: the real one, but `run` computes on the simulated device, at a speed that
+# the test can change between two attempts.
+mkdir bin
+cat >bin/scope-grid <<WRAP
+#!/usr/bin/env bash
+if [ "\$1" = run ]; then shift; exec "$BIN/tests/sim_grid" "\$@" \$(cat "$work/speed"); fi
+exec "$BIN/scope-grid" "\$@"
+WRAP
+chmod +x bin/scope-grid
+export SCOPE_BIN=$work/bin
+slow() { echo "--step-us ${1:-100000} --slots 4 --segment-seconds 0.1" >speed; }
+fast() { echo "--step-us 200" >speed; }
+want=$(digest_of "$("$BIN/tests/sim_grid" "$job" --set output.dir="$work/whole" 2>&1)")
+
+state() { scontrol show job "$1" 2>/dev/null | sed -n 's/.*JobState=\([A-Z]*\).*/\1/p' | head -n 1; }
+# until WHAT SECONDS COMMAND...: polls until the command succeeds
+until_() {
+  local what=$1 tries=$(($2 * 5)); shift 2
+  while ! "$@"; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || { fail "$what did not happen"; tail -n 20 ./*.log >&2; squeue >&2; exit 1; }
+    sleep 0.2
+  done
+}
+is() { [ "$(state "$1")" = "$2" ]; }
+over() { case $(state "$1") in COMPLETED | FAILED | CANCELLED | TIMEOUT) true ;; *) false ;; esac; }
+cells() { "$BIN/tests/list_cells" "$work/$1" 2>/dev/null | sort; }
+more_cells() { [ "$(cells "$1" | wc -l)" -gt "$2" ]; }
+# A requeued job waits for two minutes in Slurm, for nodes to be tidied: not here. But not in the same second
+# either: its old credential is revoked by the second.
+start_now() {
+  until_ "job $1 back in the queue" 20 is "$1" PENDING
+  sleep 1.2
+  scontrol update JobId="$1" StartTime=now
+}
+whole() { # RUN: done, and with the digest
+  same "digest of $1" "$(digest_of "$("$BIN/scope-grid" status "$work/$1")")" "$want"
+  same "cells of $1 computed twice" "$(cells "$1" | uniq -d | wc -l)" 0
+}
+submit() { # RUN sbatch-options -- script
+  local run=$1; shift
+  sbatch --parsable --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=10 --output="$work/$run.log" "$@" \
+    "$SRC/slurm/scope-grid.sbatch" "$job" --set "output.dir=$work/$run"
+}
+
+# 1. three allocations that reach their time limit, a fourth that finishes
+slow
+id=$(submit walltime)
+for i in 1 2 3; do
+  before=$(cells walltime | wc -l)
+  until_ "new cells in allocation $i" 30 more_cells walltime "$((before + 15))"
+  cells walltime >kept
+  scancel --signal=USR1 --batch "$id"
+  [ "$i" = 3 ] && fast
+  start_now "$id"
+  same "cells lost at walltime $i" "$(comm -23 kept <(cells walltime) | wc -l)" 0
+done
+until_ "the end of the walltime job" 30 over "$id"
+same "state of the walltime job" "$(state "$id")" COMPLETED
+whole walltime
+log=$(cat walltime.log)
+same "attempts in one log" "$(grep -c 'scope-grid.sbatch: attempt' <<<"$log")" 4
+has "log of a walltime requeue" "$log" 'told to stop \(USR1\): passing it on'
+has "log of the other half" "$log" 'exit code 75 after USR1: [0-9]+ cells more, [0-9]+ done; going on \(requeue\)'
+has "log of the end" "$log" 'finished: .*/walltime/results.h5 \(512 cells\), exit code 0'
+fast
+id=$(submit walltime)
+until_ "the end of a run that was done" 20 over "$id"
+has "a run that was done" "$(cat walltime.log)" 'computed 0 already'
+
+# 2. cancelled: stays so, resumes when submitted again
+slow
+id=$(submit cancel)
+until_ "cells before the cancel" 30 more_cells cancel 15
+scancel "$id"
+until_ "the cancel" 20 is "$id" CANCELLED
+sleep 1
+cells cancel >kept
+same "state of the cancelled job" "$(state "$id")" CANCELLED
+fast
+id=$(submit cancel)
+until_ "the end of the second submission" 30 over "$id"
+whole cancel
+same "cells lost by the cancel" "$(comm -23 kept <(cells cancel) | wc -l)" 0
+
+# 3. preempted by a job of higher priority that needs the node
+slow
+id=$(submit preempt)
+until_ "cells before the preemption" 30 more_cells preempt 15
+cells preempt >kept
+urgent=$(sbatch --parsable --partition=urgent --exclusive --nodes=1 --output=/dev/null --wrap 'sleep 1')
+start_now "$id"
+until_ "the urgent job" 30 over "$urgent"
+fast
+until_ "the end of the preempted job" 40 over "$id"
+same "cells lost by the preemption" "$(comm -23 kept <(cells preempt) | wc -l)" 0
+whole preempt
+
+# 4. where srun has no PMIx and requeue is forbidden: mpirun, and a successor
+slow
+export SCOPE_LAUNCH=mpirun SCOPE_CONTINUE=successor
+id=$(submit successor)
+until_ "cells of the mpirun job" 30 more_cells successor 15
+cells successor >kept
+fast
+scancel --signal=USR1 --batch "$id"
+until_ "the end of the first of two jobs" 20 over "$id"
+until_ "the end of its successor" 40 test -e successor/DONE
+same "cells lost between two jobs" "$(comm -23 kept <(cells successor) | wc -l)" 0
+whole successor
+has "log of a successor" "$(cat successor.log)" 'going on \(successor\)'
+unset SCOPE_LAUNCH SCOPE_CONTINUE
+
+# 5. two allocations for one run: the second is refused and disturbs nothing
+slow 60000
+id=$(submit twice)
+until_ "cells of the first of two" 30 more_cells twice 10
+other=$(submit twice --output="$work/other.log")
+until_ "the end of the second of two" 20 over "$other"
+same "state of the second of two" "$(state "$other")" FAILED
+has "the second of two" "$(cat other.log)" 'another run holds'
+fast
+scancel --signal=USR1 --batch "$id"
+start_now "$id"
+until_ "the end of the first of two" 30 over "$id"
+whole twice
+
+# 6. an array of independent processes: one is killed, one is told to stop and comes back
+slow
+id=$(sbatch --parsable --array=0-2 --cpus-per-task=1 --time=10 --output="$work/array-%a.log" \
+  "$SRC/slurm/scope-grid-array.sbatch" "$job" --set "output.dir=$work/array")
+until_ "cells of the array" 30 more_cells array 30
+cells array >kept
+scancel --signal=KILL --full "${id}_0"
+scancel --signal=USR1 --batch "${id}_1"
+fast
+start_now "${id}_1"
+until_ "the end of the array" 60 test -e array/DONE
+same "cells lost in the array" "$(comm -23 kept <(cells array) | wc -l)" 0
+whole array
+has "log of an array task" "$(cat array-1.log)" 'exit code 75 after USR1'
+
+# 7. no progress: it ends by itself
+echo "--lose-device 0 --steps 1000" >speed
+export SCOPE_MAX_IDLE_ATTEMPTS=2
+id=$(submit idle)
+start_now "$id"
+until_ "giving up" 30 over "$id"
+has "a run without progress" "$(cat idle.log)" 'giving up: 2 attempts in a row added no cell'
+same "state of a run without progress" "$(state "$id")" FAILED
+finish
