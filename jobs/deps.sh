@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing on Debian 12: `jobs/deps.sh build` for the programs, `... plots` for the pictures,
-# `... tests` for the test suite. Does nothing, and needs no root, when all is there.
+# `... tests` for the test suite, `... slurm` for its tests of the batch scripts. Does nothing, and needs no root, when all is there.
 set -euo pipefail
 
 packages=()
@@ -11,7 +11,8 @@ for set in "${@:-build}"; do
     plots) packages+=(python3 python3-matplotlib python3-h5py python3-numpy) ;;
     tests) packages+=(libcmocka-dev clang libclang-rt-dev python3 python3-numpy python3-scipy python3-h5py python3-xarray
                       python3-h5netcdf python3-matplotlib) ;;
-    *) echo "deps.sh: unknown set '$set'; expected build, plots or tests" >&2; exit 2 ;;
+    slurm) packages+=(slurm-wlm munge) ;;
+    *) echo "deps.sh: unknown set '$set'; expected build, plots, tests or slurm" >&2; exit 2 ;;
   esac
 done
 

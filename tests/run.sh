@@ -15,7 +15,7 @@ case "${1:-}" in
   *) echo "usage: tests/run.sh [--quick|--long]" >&2; exit 2 ;;
 esac
 
-jobs/deps.sh build plots tests
+jobs/deps.sh build plots tests slurm
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
