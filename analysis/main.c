@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
     "Usage: scope-frontier RESULTS.h5 [RESULTS2.h5 ...] [options] [-o DIR]\n"
@@ -167,7 +168,13 @@ out:
 
 static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct args a = {.alphas = 101, .reps = 1000, .seed = 1, .threads = 2};
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct args a = {.alphas = 101,
+                     .reps = 1000,
+                     .seed = 1,
+                     .threads = cores > 16  ? 16
+                                : cores > 0 ? cores
+                                            : 1};
     char *dir = NULL;
     bool help = false;
     const struct sg_opt opts[] = {
@@ -191,7 +198,7 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
          "replicates behind the intervals, 0 for none; default 1000"},
         {"seed", SG_OPT_I64, &a.seed, 0, 9e15, "S", "of the bootstrap and the cross-fit; default 1"},
         {"threads", SG_OPT_I64, &a.threads, 1, 1024, "T",
-         "for the bootstrap; results do not depend on it; default 2"},
+         "for the bootstrap; results do not depend on it; default: the cores, at most 16"},
         {"no-plots", SG_OPT_FLAG, &a.no_plots, 0, 0, NULL,
          "do not draw PNG and PDF (needs Python with matplotlib and h5py)"},
     };

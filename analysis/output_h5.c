@@ -513,6 +513,8 @@ enum sg_status sg_output_h5(const struct sg_analysis *a, const char *dir, struct
     snprintf(reps, sizeof reps, "%lld", (long long)a->opt.reps);
     sg_digest_hex(a->v->r->digest, digest);
     const struct sg_frontier_attr attrs[] = {{"title", "cost-accuracy frontier"},
+                                             {"format", "scope-grid frontier"},
+                                             {"format_version", "1"},
                                              {"source", a->v->path},
                                              {"results_digest", digest},
                                              {"bootstrap_replicates", reps},

@@ -4,7 +4,10 @@
 usage: plot.py DIR     (DIR holds frontier.h5; exit status 3: matplotlib or h5py is missing)
 """
 import os
+import signal
 import sys
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `scope-frontier ... | head` is no error
 
 try:
     import h5py

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BLOCK = 16 }; /* queries turned from rows to columns at once */
+
 struct option {
     double u;
     int32_t model;
@@ -84,7 +86,7 @@ enum sg_status sg_portfolio_value(const double *p, const double *c, const uint8_
     struct sg_portfolio_value o = {.m = m, .lambda = lambda};
     struct option *opt = NULL;
     struct sg_sum *shapley = NULL, *loss = NULL, total = {0, 0};
-    double *u = NULL, *have = NULL, *bound = NULL;
+    double *u = NULL, *have = NULL, *bound = NULL, *block = NULL;
     int32_t *round = NULL;
     int64_t used = 0;
     for (int64_t q = 0; q < n; q++) used += !use || use[q];
@@ -99,18 +101,23 @@ enum sg_status sg_portfolio_value(const double *p, const double *c, const uint8_
     SG_TRY(SG_NEW(&bound, m, "portfolio value", err));
     SG_TRY(SG_NEW(&round, m, "portfolio value", err));
     SG_TRY(SG_NEW(&have, used, "portfolio value", err));
+    SG_TRY(SG_NEW(&block, m * BLOCK, "portfolio value", err));
     SG_TRY(SG_NEW(&u, used * m, "portfolio value", err));
     int64_t row = 0;
     for (int64_t q = 0; q < n; q++) {
         if (use && !use[q]) continue;
         int32_t k_opt = 0;
+        double *to = block + row % BLOCK;
         for (int32_t k = 0; k < m; k++) {
             const double x = p[q * m + k] - lambda * c[q * m + k];
-            if (x > 0)
-                opt[k_opt++] = (struct option){x, k}; /* NaN and what is worse than no call: no option */
-            u[(int64_t)k * used + row] = x > 0 ? x : 0;
+            if (x > 0) opt[k_opt++] = (struct option){x, k}; /* NaN, or worse than no call: no option */
+            to[k * BLOCK] = x > 0 ? x : 0;
         }
         row++;
+        if (row % BLOCK == 0 || row == used) /* by model, in runs that fill cache lines */
+            for (int32_t k = 0; k < m; k++)
+                memcpy(u + (int64_t)k * used + (row - 1) / BLOCK * BLOCK, block + k * BLOCK,
+                       sizeof *u * (size_t)((row - 1) % BLOCK + 1));
         one_query(opt, k_opt, shapley, loss);
         if (k_opt) sg_sum_add(&total, opt[0].u);
     }
@@ -126,6 +133,7 @@ out:
     free(shapley);
     free(loss);
     free(u);
+    free(block);
     free(have);
     free(bound);
     free(round);

@@ -182,6 +182,8 @@ static void models(struct out *o, const struct sg_analysis *a) {
     const size_t at = a->n_value - 1; /* the dearest lambda: what a model is worth when money counts */
     const struct sg_portfolio_value *worth = a->value_true ? &a->value_true[at] : &a->value_predicted[at];
     key_number(o, "value_lambda", worth->lambda);
+    key_value(o, "random_accuracy", &a->random_accuracy);
+    key_value(o, "random_cost", &a->random_cost);
     key(o, "models");
     open_(o, "[");
     for (int32_t k = 0; k < v->m; k++) {

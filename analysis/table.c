@@ -76,8 +76,11 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
                 "truly paid", "oracle", "k-near.", "anch.mean", "two-stage");
     else
         fprintf(to, "  %12s  %-20s %s\n", "budget", "predicted", bands ? "given the votes" : "");
+    const struct sg_curve *main_curve = &a->curve[truth ? SG_CURVE_REALISED_ : SG_CURVE_PREDICTED_];
+    int32_t first = 0; /* budgets below what anything costs say nothing */
+    while (first < n - 1 && isnan(main_curve->accuracy[first])) first++;
     for (int r = 0; r < ROWS; r++) {
-        const int32_t g = (int32_t)((int64_t)r * (n - 1) / (ROWS - 1));
+        const int32_t g = first + (int32_t)((int64_t)r * (n - 1 - first) / (ROWS - 1));
         const struct sg_curve *re = &a->curve[SG_CURVE_REALISED_], *pr = &a->curve[SG_CURVE_PREDICTED_];
         const struct sg_curve *orc = &a->curve[SG_CURVE_ORACLE_];
         sg_output_usd(a->grid[g], c1, sizeof c1);
