@@ -4,7 +4,8 @@
  *
  * usage: sim_grid JOB [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
- *        [--fail-every N] [--other-model-on RANK] [--array] [--traffic] */
+ *        [--fail-every N] [--other-model-on RANK] [--array] [--traffic]
+ *        [--stats] */
 #include "base/rng.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 struct sim {
@@ -27,7 +29,23 @@ struct sim {
     int64_t n_running, n_steps;
     struct sg_cell_sample *samples;
     char (*texts)[64];
+    /* --stats: when this rank began and finished its last cell (ns, one clock for all ranks of a node), CPU
+     * seconds and peak memory up to there */
+    bool stats;
+    int64_t opened, last, cells, opened_kib, last_kib;
+    double cpu_opened, cpu_last;
 };
+
+static void stamp(int64_t *at, double *cpu, int64_t *kib) {
+    struct timespec t;
+    struct rusage u;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    getrusage(RUSAGE_SELF, &u);
+    *at = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    *cpu = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    *kib = u.ru_maxrss;
+}
 
 static enum sg_status sim_look(void *ctx, const struct sg_job *job, int32_t threads,
                                struct sg_compute_facts *out, struct sg_err *err) {
@@ -98,6 +116,7 @@ static enum sg_status sim_step(void *ctx, struct sg_err *err) {
     struct sim *s = ctx;
     if (s->rank == s->lose_device && ++s->n_steps > 10)
         return sg_fail(err, SG_E_DEVICE, "the simulated device is lost");
+    bool any = false;
     if (s->step_us > 0)
         nanosleep(&(struct timespec){s->step_us / 1000000, s->step_us % 1000000 * 1000}, NULL);
     for (int64_t i = 0; i < s->slots; i++) {
@@ -107,7 +126,10 @@ static enum sg_status sim_step(void *ctx, struct sg_err *err) {
         s->n_running--;
         enum sg_status st = finish(s, cell, err);
         if (st != SG_OK) return st;
+        s->cells++;
+        any = true;
     }
+    if (any && s->stats) stamp(&s->last, &s->cpu_last, &s->last_kib);
     return SG_OK;
 }
 
@@ -125,6 +147,7 @@ static enum sg_status sim_open(void *ctx, const struct sg_plan *plan, const stru
     SG_TRY(SG_NEW(&s->samples, plan->job.sampling.samples, "samples", err));
     SG_TRY(SG_NEW(&s->texts, plan->job.sampling.samples, "texts", err));
     for (int64_t i = 0; i < s->slots; i++) s->running[i].cell = -1;
+    if (s->stats) stamp(&s->opened, &s->cpu_opened, &s->opened_kib);
     *out = (struct sg_compute){s, sim_has_room, sim_submit, sim_step, sim_pending};
 out:
     return st;
@@ -162,6 +185,7 @@ int main(int argc, char **argv) {
         {.name = "since", .kind = SG_OPT_LIST, .target = &since},
         {.name = "night", .kind = SG_OPT_STR, .target = &o.night},
         {.name = "retry-failed", .kind = SG_OPT_FLAG, .target = &o.retry_failed},
+        {.name = "stats", .kind = SG_OPT_FLAG, .target = &s.stats},
         {.name = "traffic", .kind = SG_OPT_FLAG, .target = &traffic},
         {.name = "progress", .kind = SG_OPT_FLAG, .target = &loud},
     };
@@ -191,6 +215,18 @@ int main(int argc, char **argv) {
         if (traffic)
             printf("rank %d sent %lld messages, %lld bytes\n", (int)s.rank, (long long)messages,
                    (long long)bytes);
+        if (s.stats) {
+            int64_t end, kib;
+            double cpu;
+            stamp(&end, &cpu, &kib);
+            printf("{\"rank\": %d, \"cells\": %lld, \"messages\": %lld, \"bytes\": %lld, \"opened\": %lld, "
+                   "\"last\": "
+                   "%lld, \"end\": %lld, \"cpu_opened\": %.3f, \"cpu_last\": %.3f, \"cpu\": %.3f, "
+                   "\"kib_opened\": %lld, \"kib_last\": %lld, \"kib\": %lld}\n",
+                   (int)s.rank, (long long)s.cells, (long long)messages, (long long)bytes,
+                   (long long)s.opened, (long long)s.last, (long long)end, s.cpu_opened, s.cpu_last, cpu,
+                   (long long)s.opened_kib, (long long)s.last_kib, (long long)kib);
+        }
         if (s.rank != 0) err.text[0] = 0;
     }
     if (err.text[0]) fprintf(stderr, "sim_grid: %s\n", err.text);
