@@ -97,40 +97,54 @@ out:
     return st;
 }
 
+/* What is told beside the number: the bounds or the model that it depends on. */
+enum beside { BESIDE_ENDS, BESIDE_MAX, BESIDE_BEST, BESIDE_BOUNDS };
+
+static const struct {
+    const char *name, *source, *formula;
+    metric_fn *fn;
+    enum beside beside;
+} of_a_curve[] = {
+    {"AIQ (paper)", "RouterBench arXiv:2403.12031",
+     "area under the non-decreasing convex hull over [c_min, c_max] / (c_max - c_min)", aiq_paper,
+     BESIDE_ENDS},
+    {"AIQ (code)", "RouterBench arXiv:2403.12031",
+     "area under the hull, flat to c_max and 0 before its first point, / c_max", aiq_code, BESIDE_MAX},
+    {"QNC", "UniRoute arXiv:2502.08773",
+     "least cost that reaches the best single model's accuracy / that model's cost", qnc, BESIDE_BEST},
+    {"CostSave", "LLMRouterBench arXiv:2601.07206", "1 - QNC", cost_save, BESIDE_BEST},
+    {"Gain@Budget", "LLMRouterBench arXiv:2601.07206",
+     "accuracy at the best single model's cost - that model's accuracy", gain_at_budget, BESIDE_BEST},
+    {"Arena score", "RouterArena arXiv:2510.00202",
+     "max over the curve of (1 + b) A C / (b A + C), b = 0.1, C on a log2 scale of cost", arena,
+     BESIDE_BOUNDS},
+};
+
 static enum sg_status curve_metrics(struct sg_analysis *a, enum sg_curve_id id, struct basis *b,
                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_curve *c = &a->curve[id];
-    const char *curve = sg_curve_name(id), *best = sg_view_model(a->v, a->best_single);
-    struct sg_metric m = {.source = "RouterBench arXiv:2403.12031", .curve = curve};
-    m.name = "AIQ (paper)";
-    m.formula = "area under the non-decreasing convex hull over [c_min, c_max] / (c_max - c_min)";
-    SG_TRY(value_of(a, c, b, aiq_paper, &m.v, err));
-    SG_TRY(add(a, m, err, "c_min = cheapest policy of the curve, c_max = %.6g USD", b->cost_high));
-    m.name = "AIQ (code)";
-    m.formula = "area under the hull, flat to c_max and 0 before its first point, / c_max";
-    SG_TRY(value_of(a, c, b, aiq_code, &m.v, err));
-    SG_TRY(add(a, m, err, "c_max = %.6g USD", b->cost_high));
-    m.source = "UniRoute arXiv:2502.08773";
-    m.name = "QNC";
-    m.formula = "least cost that reaches the best single model's accuracy / that model's cost";
-    SG_TRY(value_of(a, c, b, qnc, &m.v, err));
-    SG_TRY(add(a, m, err, "against %.90s", best));
-    m.source = "LLMRouterBench arXiv:2601.07206";
-    m.name = "CostSave";
-    m.formula = "1 - QNC";
-    SG_TRY(value_of(a, c, b, cost_save, &m.v, err));
-    SG_TRY(add(a, m, err, "against %.90s", best));
-    m.name = "Gain@Budget";
-    m.formula = "accuracy at the best single model's cost - that model's accuracy";
-    SG_TRY(value_of(a, c, b, gain_at_budget, &m.v, err));
-    SG_TRY(add(a, m, err, "against %.90s", best));
-    m.source = "RouterArena arXiv:2510.00202";
-    m.name = "Arena score";
-    m.formula = "max over the curve of (1 + b) A C / (b A + C), b = 0.1, C on a log2 scale of cost";
-    SG_TRY(value_of(a, c, b, arena, &m.v, err));
-    SG_TRY(add(a, m, err, "cost bounds %.6g and %.6g USD (cheapest and dearest single model)", b->cost_low,
-               b->cost_high));
+    for (size_t i = 0; i < sizeof of_a_curve / sizeof *of_a_curve; i++) {
+        struct sg_metric m = {.name = of_a_curve[i].name,
+                              .source = of_a_curve[i].source,
+                              .formula = of_a_curve[i].formula,
+                              .curve = sg_curve_name(id)};
+        SG_TRY(value_of(a, &a->curve[id], b, of_a_curve[i].fn, &m.v, err));
+        switch (of_a_curve[i].beside) {
+        case BESIDE_ENDS:
+            SG_TRY(add(a, m, err, "c_min = cheapest policy of the curve, c_max = %.6g USD", b->cost_high));
+            break;
+        case BESIDE_MAX:
+            SG_TRY(add(a, m, err, "c_max = %.6g USD", b->cost_high));
+            break;
+        case BESIDE_BEST:
+            SG_TRY(add(a, m, err, "against %.90s", sg_view_model(a->v, a->best_single)));
+            break;
+        case BESIDE_BOUNDS:
+            SG_TRY(add(a, m, err, "cost bounds %.6g and %.6g USD (cheapest and dearest single model)",
+                       b->cost_low, b->cost_high));
+            break;
+        }
+    }
 out:
     return st;
 }
