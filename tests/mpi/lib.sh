@@ -13,6 +13,8 @@ python=/usr/bin/python3 # Debian's, which has Debian's xarray
 
 # Open MPI refuses to start as root unless told twice; containers usually are root.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# Open MPI and HDF5 keep memory to the end: under ASan, leaks are the unit tests' affair.
+export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
 # ranks N program args...: -q silences mpirun's own account of how ranks ended
 ranks() { local n=$1; shift; mpirun -q -n "$n" --oversubscribe --bind-to none "$@"; }
 # the same in the background: launch N program args... & so that $! is mpirun and its children are the ranks
