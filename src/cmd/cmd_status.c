@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "cmd/cmd.h"
 #include "grid/rundir.h"
+#include "store/lock.h"
 #include "store/members.h"
 #include "store/segment.h"
 
@@ -21,9 +22,6 @@ struct report {
     cJSON *doc;
     int64_t age; /* s since it was written */
 };
-
-/* A run that has not written for this long does not run any more, whatever its last words. */
-enum { SILENT_S = 60 };
 
 static double number(const struct report *r, const char *key) {
     const cJSON *v = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, key) : NULL;
@@ -60,7 +58,7 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
     }
     SG_TRY(sg_rundir_read_run(dir, &fingerprint, &r->total, err));
     const char *state = string(r, "state");
-    bool alive = state && (!strcmp(state, "running") || !strcmp(state, "merging")) && r->age < SILENT_S;
+    bool alive = state && (!strcmp(state, "running") || !strcmp(state, "merging")) && sg_lock_held(dir);
     if (alive) {
         r->state = !strcmp(state, "merging") ? "merging" : "running";
         r->done = (int64_t)number(r, "done");

@@ -312,3 +312,19 @@ void sg_lock_drop(struct sg_lock *lock) {
         unlink(lock->path);
     lock_free(lock);
 }
+
+bool sg_lock_held(const char *run_dir) {
+    char *path = NULL;
+    struct sg__lock_holder h;
+    struct sg__owner self;
+    struct stat file;
+    bool held = false;
+    if (sg_path_join(run_dir, "lock", &path, NULL) == SG_OK && sg__lock_read(path, &h)) {
+        sg__owner_self(&self);
+        const enum sg__life life = sg__owner_life(&h.owner, &self);
+        held = life == SG_LIFE_ALIVE || (life == SG_LIFE_UNKNOWN && stat(path, &file) == 0 &&
+                                         time(NULL) - file.st_mtime < SG_LOCK_STALE_SECONDS);
+    }
+    free(path);
+    return held;
+}

@@ -12,6 +12,7 @@
 #define SG_STORE_LOCK_H
 
 #include "base/status.h"
+#include <stdbool.h>
 
 /* A holder beats at least once a minute; five missed beats on another machine count as its end. */
 enum { SG_LOCK_BEAT_SECONDS = 60, SG_LOCK_STALE_SECONDS = 300 };
@@ -26,5 +27,9 @@ enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err);
 /* Removes the lock if it is still ours, and frees. NULL accepted. In a child of fork it only frees: the lock
  * is the parent's. */
 void sg_lock_drop(struct sg_lock *lock);
+
+/* Only looks: does a living process hold the directory? One that cannot be asked (another machine) counts as
+ * living while it beats, by this machine's clock. */
+bool sg_lock_held(const char *run_dir);
 
 #endif

@@ -19,6 +19,12 @@ same "digest with a small cache" "$(digest_of "$(grid 1 --set engine.kv_cache_mi
 same "digest with one thread" "$(digest_of "$(grid 1 --set engine.threads=1)")" "$want"
 [ "$(digest_of "$(grid 2 --set sampling.seed=2)")" != "$want" ] || fail "another seed gave the same digest"
 
+# anchors by an embedding model, computed by the root: again one digest, and not that of tf-idf
+near=(--set prompt.similarity.method=embedding --set prompt.similarity.model="$SRC/jobs/demo/model")
+one=$(digest_of "$(grid 1 "${near[@]}")")
+same "digest with embeddings on 2 ranks" "$(digest_of "$(grid 2 "${near[@]}")")" "$one"
+[ -n "$one" ] && [ "$one" != "$want" ] || fail "embeddings chose the anchors that tf-idf chose"
+
 # kills with the real engine, cells safe one by one
 for i in 1 2 3; do
   launch 2 "$BIN/scope-grid" run "$job" --quiet --set output.dir="$work/killed" --segment-seconds 0 >"$work/out" 2>&1 &

@@ -44,6 +44,18 @@ launch 3 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "${slow[@]}" >"$wo
 pid=$!; sleep 0.8; kill -USR1 $pid; wait $pid; same "exit code after SIGUSR1 to mpirun" $? 75
 has "status of a stopped run" "$("$BIN/scope-grid" status "$run")" ": stopped, [0-9]+ of 512 cells, 0 failed"
 
+
+# a run killed outright is not called running
+launch 2 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
+pid=$!
+for _ in $(seq 100); do [ -e "$run/lock" ] && break; sleep 0.05; done
+sleep 0.5
+kill -9 $(pgrep -P $pid) 2>/dev/null
+(trap - EXIT; exec >/dev/null 2>&1; sleep 8; kill -9 "$pid") & guard=$!
+wait $pid 2>/dev/null
+kill $guard 2>/dev/null
+has "status of a killed run" "$("$BIN/scope-grid" status "$run")" ": stopped, [0-9]+ of 512 cells"
+
 # two runs at once: the second is refused and the first is not disturbed
 launch 2 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" --step-us 30000 >"$work/first" 2>&1 &
 pid=$!
