@@ -1,6 +1,7 @@
 /* scope-grid plan JOB: what a run of the job computes and takes. Reads every input, tokenizes the prompts,
  * loads no weights and writes nothing. */
 #include "cmd/cmd.h"
+#include "grid/nights.h"
 #include "grid/rundir.h"
 #include "grid/station.h"
 
@@ -17,7 +18,7 @@ static const char usage[] =
     "that makes and how much memory one rank takes. Computes nothing, loads no weights, writes no file.";
 
 struct plan_options {
-    const char *job, *device;
+    const char *job, *device, *night;
     struct sg_opt_list set;
     bool json;
     char device_override[80];
@@ -36,6 +37,11 @@ static enum sg_status read_options(int argc, char **argv, struct plan_options *o
          .target = &o->device,
          .arg = "NAME",
          .help = "what computes: cpu, ref, ... (default: the job's engine.device)"},
+        {.name = "night",
+         .kind = SG_OPT_STR,
+         .target = &o->night,
+         .arg = "NAME",
+         .help = "what {night} in output.dir stands for (default: the date, UTC)"},
         {.name = "json", .kind = SG_OPT_FLAG, .target = &o->json, .help = "print one JSON object"},
     };
     enum sg_status st =
@@ -95,6 +101,11 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
     SG_TRY(sg_json_quote(&b, r->facts->device, strlen(r->facts->device), err));
     SG_TRY(sg_buf_str(&b, ", \"run_dir\": ", err));
     SG_TRY(sg_json_quote(&b, p->job.output.dir, strlen(p->job.output.dir), err));
+    SG_TRY(sg_buf_str(&b, ", \"latest\": ", err));
+    if (p->job.output.latest)
+        SG_TRY(sg_json_quote(&b, p->job.output.latest, strlen(p->job.output.latest), err));
+    else
+        SG_TRY(sg_buf_str(&b, "null", err));
     SG_TRY(sg_buf_str(&b, "}\n", err));
     fwrite(b.data, 1, b.len, stdout);
 out:
@@ -138,10 +149,13 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     struct sg_plan plan = {0};
     struct sg_station *station = NULL;
     struct sg_compute_facts facts = {0};
+    char night[SG_NIGHT_NAME], *pattern = NULL;
     bool help = false;
     enum sg_status st = read_options(argc, argv, &o, &help, err);
     if (st != SG_OK || help) goto out;
     SG_TRY(sg_job_read(o.job, o.set.items, o.set.n, &job, err));
+    SG_TRY(sg_night_name(o.night, night, err));
+    SG_TRY(sg_night_expand(&job, night, &pattern, err));
     SG_TRY(sg_station_new(&station, err));
     const struct sg_compute_maker maker = sg_station_maker(station);
     SG_TRY(maker.look(maker.ctx, &job, 0, &facts, err));
@@ -160,6 +174,7 @@ out:
     sg_station_free(station);
     sg_plan_free(&plan);
     sg_job_free(&job);
+    free(pattern);
     free(o.set.items);
     return st;
 }

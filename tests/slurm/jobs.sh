@@ -145,19 +145,52 @@ id=$(sbatch --parsable --array=0-2 --cpus-per-task=1 --time=10 --output="$work/a
   "$SRC/slurm/scope-grid-array.sbatch" "$job" --set "output.dir=$work/array")
 until_ "cells of the array" 30 more_cells array 30
 cells array >kept
-scancel --signal=KILL --full "${id}_0"
-scancel --signal=USR1 --batch "${id}_1"
+kill -9 "$(sed -n 's/^pid //p' "$(find array/members -type f | head -n 1)")"
+until_ "a task that goes on after a kill" 20 grep -q 'exit code 137' array-0.log array-1.log array-2.log
+scancel --signal=USR1 --batch "${id}_1" 2>/dev/null
 fast
 start_now "${id}_1"
 until_ "the end of the array" 60 test -e array/DONE
 same "cells lost in the array" "$(comm -23 kept <(cells array) | wc -l)" 0
 whole array
-has "log of an array task" "$(cat array-1.log)" 'exit code 75 after USR1'
+has "log of an array task" "$(cat array-1.log)" 'exit code (75 after USR1|137).*going on'
+scancel "$id" 2>/dev/null # a task that is still in the queue would find the run done
 
-# 7. no progress: it ends by itself
+# 7. two nights: the second takes over what did not change, also when its first allocation is cut short
+mkdir night
+cp -r "$SRC/jobs/demo/"*.json* night
+sed 's|"output": .*|"output": { "dir": "runs/{night}", "latest": "runs/latest" }|; s|"path": "model"|"path": "'"$SRC"'/jobs/demo/model"|' \
+  "$SRC/jobs/demo/job.json" >night/job.json
+night() { # NAME
+  SCOPE_NIGHT=$1 sbatch --parsable --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=10 --output="$work/night-$1.log" \
+    "$SRC/slurm/nightly.sbatch" "$work/night/job.json"
+}
+fast
+id=$(night first)
+until_ "the end of the first night" 30 over "$id"
+same "where latest points" "$(readlink -f night/runs/latest)" "$work/night/runs/first/results.h5"
+# a new price and eight queries that are not the same any more
+sed -i '0,/"input": [0-9.]*/s//"input": 77/' night/portfolio.json
+sed -i '1,8s/"prompt": "/"prompt": "Changed. /' night/queries.jsonl
+slow
+id=$(night second)
+until_ "cells of the second night" 30 more_cells night/runs/second 470
+scancel --signal=USR1 --batch "$id"
+fast
+start_now "$id"
+until_ "the end of the second night" 30 over "$id"
+same "where latest points" "$(readlink -f night/runs/latest)" "$work/night/runs/second/results.h5"
+has "the second night" "$(cat night-second.log)" 'going on'
+plain=$(digest_of "$("$BIN/tests/sim_grid" "$work/night/job.json" --set output.dir="$work/night/plain" 2>&1)")
+same "digest of the second night" "$(digest_of "$("$BIN/scope-grid" status night/runs/second)")" "$plain"
+new=$(grep -Eo 'computed [0-9]+' night-second.log | awk '{ n += $2 } END { print n }')
+[ "${new:-0}" -gt 0 ] && [ "$new" -le 64 ] || fail "the second night's last allocation computed $new cells, 64 had changed"
+
+# 8. no progress: it ends by itself
 echo "--lose-device 0 --steps 1000" >speed
 export SCOPE_MAX_IDLE_ATTEMPTS=2
 id=$(submit idle)
+until_ "the first idle attempt" 20 grep -q 'going on' idle.log
 start_now "$id"
 until_ "giving up" 30 over "$id"
 has "a run without progress" "$(cat idle.log)" 'giving up: 2 attempts in a row added no cell'
