@@ -140,6 +140,15 @@ template <bool WIDE> static __device__ __forceinline__ void store8(bf16 *p, cons
     }
 }
 
+/* A block copies one row. */
+template <bool WIDE> static __device__ __forceinline__ void copy_row(bf16 *to, const bf16 *from, int cols) {
+    if (WIDE) {
+        for (int i = (int)threadIdx.x * 8; i < cols; i += (int)blockDim.x * 8) st16(to + i, ld16(from + i));
+    } else {
+        for (int i = (int)threadIdx.x; i < cols; i += (int)blockDim.x) to[i] = from[i];
+    }
+}
+
 /* The sum over a warp, the same bits in every lane. */
 static __device__ __forceinline__ float warp_sum(float x) {
     for (int o = 16; o > 0; o >>= 1) x += __shfl_xor_sync(0xffffffffu, x, o);

@@ -7,13 +7,7 @@
 template <bool WIDE>
 static __global__ void __launch_bounds__(512)
     embed_kernel(bf16 *out, const bf16 *w, const int32_t *ids, int32_t cols) {
-    const bf16 *from = w + (int64_t)ids[blockIdx.x] * cols;
-    bf16 *to = out + (int64_t)blockIdx.x * cols;
-    if (WIDE) {
-        for (int i = (int)threadIdx.x * 8; i < cols; i += (int)blockDim.x * 8) st16(to + i, ld16(from + i));
-    } else {
-        for (int i = (int)threadIdx.x; i < cols; i += (int)blockDim.x) to[i] = from[i];
-    }
+    copy_row<WIDE>(out + (int64_t)blockIdx.x * cols, w + (int64_t)ids[blockIdx.x] * cols, cols);
 }
 
 extern "C" int sg__launch_embed(void *out, const void *w, const int32_t *ids, int32_t n, int32_t cols,

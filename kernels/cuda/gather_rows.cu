@@ -7,13 +7,7 @@
 template <bool WIDE>
 static __global__ void __launch_bounds__(512)
     gather_kernel(bf16 *out, const bf16 *x, const int32_t *rows, int32_t cols) {
-    const bf16 *from = x + (int64_t)rows[blockIdx.x] * cols;
-    bf16 *to = out + (int64_t)blockIdx.x * cols;
-    if (WIDE) {
-        for (int i = (int)threadIdx.x * 8; i < cols; i += (int)blockDim.x * 8) st16(to + i, ld16(from + i));
-    } else {
-        for (int i = (int)threadIdx.x; i < cols; i += (int)blockDim.x) to[i] = from[i];
-    }
+    copy_row<WIDE>(out + (int64_t)blockIdx.x * cols, x + (int64_t)rows[blockIdx.x] * cols, cols);
 }
 
 extern "C" int sg__launch_gather_rows(void *out, const void *x, const int32_t *rows, int32_t n, int32_t cols,

@@ -1,5 +1,5 @@
-/* emu_internal - what the parts of the emulation share. The runtime itself is compiled without sanitizers
- * that would take its bookkeeping for the kernels' own accesses (TSan, MSan). */
+/* emu_internal - what the parts of the emulation share. The runtime itself is compiled without
+ * TSan, which would take its bookkeeping for the kernels' own accesses. */
 #ifndef SG_TESTS_CUDA_EMU_INTERNAL_H
 #define SG_TESTS_CUDA_EMU_INTERNAL_H
 
