@@ -18,8 +18,8 @@ struct sg_analysis_options {
     uint64_t seed;  /* of the bootstrap and the cross-fit's halves */
     int32_t threads;
     int32_t n_grid; /* budgets of the common grid */
-    const struct sg_resample
-        *resample;      /* [SG_RESAMPLES] computed before (the samples may be gone), or NULL */
+    /* [SG_RESAMPLES] computed before (the samples may be gone by now), or NULL */
+    const struct sg_resample *resample;
     const double *grid; /* NULL: made from the costs; else these [n_grid], rising */
 };
 
@@ -63,8 +63,8 @@ struct sg_value {
 struct sg_single {
     int64_t n_estimated, n_scored;                      /* queries behind the values below */
     struct sg_value predicted_accuracy, predicted_cost; /* over the queries with an estimate */
-    struct sg_value accuracy,
-        cost; /* true, over the scored queries whose truth is known for the model; 95 % by the normal law */
+    /* true, over the scored queries whose truth is known for the model; 95 % by the normal law */
+    struct sg_value accuracy, cost;
     bool on_hull; /* no mixture of other single models is as good at its cost (true values; else predicted) */
 };
 

@@ -35,16 +35,26 @@ void sg_curve_lp(const struct sg_path *path, const struct sg_weights *w, const d
     for (; g < n_grid; g++) accuracy[g] = p / w->total;
 }
 
-/* One side of the choice: for each budget the best policy of queries `a` and what the queries `b` get from
- * it. */
+/* The best policy for one budget as its choosing queries see it, and what the scoring queries get from it:
+ * sums. */
 struct best {
-    double p, c;             /* of the choosing side: sums */
-    double other_p, other_c; /* of the scoring side */
-    double steps;
+    double p, c;
+    double other_p, other_c;
+    int64_t steps; /* -1: none yet */
+};
+
+/* One choosing side: its queries' weight, the budgets as sums over them, the best policy in each budget's
+ * slot (those whose cost lies between the budget before and this one; the last slot: over all budgets). */
+struct side {
+    double total;
+    double *budget;    /* [n_grid] */
+    struct best *best; /* [n_grid + 1] */
+    int32_t at;        /* slot of the policy that the walk stands on */
 };
 
 size_t sg_curve_choice_scratch(int32_t n_grid) {
-    return 2 * (size_t)(n_grid + 1) * (sizeof(struct best) / sizeof(double)) + 2 * (size_t)n_grid;
+    const size_t slots = (size_t)n_grid + 1;
+    return 2 * (slots * (sizeof(struct best) / sizeof(double)) + slots);
 }
 
 /* Index of the first budget >= cost, from the last one found: costs move little from step to step. */
@@ -54,29 +64,51 @@ static inline int32_t locate(const double *budget, int32_t n, double cost, int32
     return j;
 }
 
+/* The policy after `steps` steps, worth (p, c) to the choosing side and (other_p, other_c) to the scoring
+ * one. */
+static inline void offer(struct side *s, int32_t n_grid, enum sg_pick pick, struct best x) {
+    s->at = locate(s->budget, n_grid, x.c, s->at);
+    struct best *b = &s->best[s->at];
+    if (pick == SG_PICK_BEST ? x.p > b->p : x.c >= b->c) *b = x;
+}
+
+static void open_side(struct side *s, double total, const double *grid, int32_t n_grid, struct best *best,
+                      double *budget) {
+    *s = (struct side){.total = total, .budget = budget, .best = best};
+    for (int32_t g = 0; g < n_grid; g++) budget[g] = grid[g] * total * (1 + 1e-12);
+    for (int32_t g = 0; g <= n_grid; g++)
+        best[g] = (struct best){.p = -INFINITY, .c = -INFINITY, .steps = -1};
+}
+
+/* What fits a budget fits every larger one. */
+static void settle(struct side *s, int32_t n_grid, enum sg_pick pick) {
+    for (int32_t g = 1; g < n_grid; g++)
+        if (pick == SG_PICK_BEST ? s->best[g - 1].p >= s->best[g].p : s->best[g].steps < 0)
+            s->best[g] = s->best[g - 1];
+}
+
 void sg_curve_choice(const struct sg_path *path, const struct sg_weights *w, enum sg_pick pick,
                      enum sg_fit fit, const double *grid, int32_t n_grid, double *accuracy, double *cost,
                      struct sg_choice *chosen, double *tmp) {
-    const int sides = fit == SG_FIT_CROSS ? 2 : 1;
-    const uint8_t merge = fit == SG_FIT_CROSS ? 0 : 1; /* in sample: folds 0 and 1 are one */
-    struct best *best[2] = {(struct best *)(void *)tmp, (struct best *)(void *)tmp + n_grid + 1};
-    double *budget[2] = {(double *)(best[1] + n_grid + 1), (double *)(best[1] + n_grid + 1) + n_grid};
+    /* lanes: the two halves, or both as one when the fit is in sample; 2: not scored */
+    const bool cross = fit == SG_FIT_CROSS;
+    const int sides = cross ? 2 : 1;
+    const uint8_t lane[3] = {0, cross ? 1 : 0, 2};
+    const double scored = w->by_fold[0] + w->by_fold[1];
     double tp[3] = {0, 0, 0}, tc[3] = {0, 0, 0};
-    const double total[2] = {merge ? w->by_fold[0] + w->by_fold[1] : w->by_fold[0], w->by_fold[1]};
-    int32_t at[2] = {0, 0};
-    uint8_t lane[3] = {0, merge ? 0 : 1, 2};
+    struct best *best = (struct best *)(void *)tmp;
+    double *budget = (double *)(best + 2 * (n_grid + 1));
+    struct side side[2];
     for (int64_t q = 0; q < path->n; q++) {
         const uint8_t f = lane[w->fold[q]];
         tp[f] += w->w[q] * path->start_tp[q];
         tc[f] += w->w[q] * path->start_tc[q];
     }
     for (int a = 0; a < sides; a++) {
-        const int b = fit == SG_FIT_CROSS ? 1 - a : a;
-        for (int32_t g = 0; g < n_grid; g++) budget[a][g] = grid[g] * total[a] * (1 + 1e-12);
-        for (int32_t g = 0; g <= n_grid; g++)
-            best[a][g] = (struct best){.p = -INFINITY, .c = -INFINITY, .steps = -1};
-        at[a] = locate(budget[a], n_grid, tc[a], 0);
-        best[a][at[a]] = (struct best){tp[a], tc[a], tp[b], tc[b], 0};
+        const int b = cross ? 1 - a : a;
+        open_side(&side[a], cross ? w->by_fold[a] : scored, grid, n_grid, best + a * (n_grid + 1),
+                  budget + a * n_grid);
+        offer(&side[a], n_grid, pick, (struct best){tp[a], tc[a], tp[b], tc[b], 0});
     }
     for (int64_t s = 0; s < path->n_steps; s++) {
         const int32_t q = path->query[s];
@@ -86,29 +118,22 @@ void sg_curve_choice(const struct sg_path *path, const struct sg_weights *w, enu
         if (!path->stop[s]) continue;
         for (int a = 0; a < sides; a++) {
             if (path->exact && a != f) continue; /* only the side that moved has a new policy */
-            at[a] = locate(budget[a], n_grid, tc[a], at[a]);
-            struct best *x = &best[a][at[a]];
-            if (pick == SG_PICK_BEST ? tp[a] > x->p : tc[a] >= x->c) {
-                const int b = fit == SG_FIT_CROSS ? 1 - a : a;
-                *x = (struct best){tp[a], tc[a], tp[b], tc[b], (double)(s + 1)};
-            }
+            const int b = cross ? 1 - a : a;
+            offer(&side[a], n_grid, pick, (struct best){tp[a], tc[a], tp[b], tc[b], s + 1});
         }
     }
-    for (int a = 0; a < sides; a++)
-        for (int32_t g = 1; g < n_grid; g++)
-            if (pick == SG_PICK_BEST ? best[a][g - 1].p >= best[a][g].p : best[a][g].steps < 0)
-                best[a][g] = best[a][g - 1];
-    const double scored = w->by_fold[0] + w->by_fold[1];
+    for (int a = 0; a < sides; a++) settle(&side[a], n_grid, pick);
     for (int32_t g = 0; g < n_grid; g++) {
         bool ok = scored > 0;
         double sum_p = 0, sum_c = 0;
         for (int a = 0; a < sides; a++) {
-            ok = ok && best[a][g].steps >= 0 && total[a] > 0;
-            sum_p += best[a][g].other_p;
-            sum_c += best[a][g].other_c;
-            if (chosen) chosen[g].steps[a] = (int64_t)best[a][g].steps;
+            const struct best *x = &side[a].best[g];
+            ok = ok && x->steps >= 0 && side[a].total > 0;
+            sum_p += x->other_p;
+            sum_c += x->other_c;
+            if (chosen) chosen[g].steps[a] = x->steps;
         }
-        if (chosen && sides == 1) chosen[g].steps[1] = chosen[g].steps[0];
+        if (chosen && !cross) chosen[g].steps[1] = chosen[g].steps[0];
         accuracy[g] = ok ? sum_p / scored : (double)NAN;
         cost[g] = ok ? sum_c / scored : (double)NAN;
     }
