@@ -1,3 +1,4 @@
+#include "base/digest.h"
 #include "cmd/cmd_session.h"
 
 #include <errno.h>
@@ -18,13 +19,17 @@ static const char usage[] =
     "control tokens such as <|im_start|> included (the trusted mode); nothing is added around it. ids of a "
     "sample\n"
     "include the EOS token; text leaves special tokens out and is absent when the checkpoint has no\n"
-    "tokenizer.json. All lines share the engine's batches; a sample depends on the seed, its line's number, "
-    "its\n"
-    "own number and the options below, on nothing else.";
+    "tokenizer.json. All lines share the engine's batches, and a prompt gives the same samples alone, among "
+    "others\n"
+    "and in any order: a sample depends on the prompt, the seed, its own number and the options below. Where "
+    "the\n"
+    "same prompt stands on several lines, each line draws its own samples.";
 
 /* One line's prompt and, once it is done, its output. */
 struct item {
     int32_t *ids, n_ids;
+    struct sg_digest digest; /* of ids */
+    int64_t repeat;          /* lines before this one with the same ids */
     struct sg_buf out;
     bool done;
 };
@@ -69,9 +74,34 @@ static enum sg_status read_item(struct state *s, size_t i, struct sg_err *err) {
         item->n_ids = (int32_t)tokens.len;
         tokens = (struct sg_token_ids){0};
     }
-    if (item->n_ids == 0) st = sg_fail(err, SG_E_INPUT, "%s: the prompt has no tokens", record.where);
+    if (item->n_ids == 0)
+        st = sg_fail(err, SG_E_INPUT, "%s: the prompt has no tokens", record.where);
+    else
+        item->digest = sg_digest_bytes(item->ids, (size_t)item->n_ids * sizeof *item->ids);
 out:
     sg_token_ids_free(&tokens);
+    return st;
+}
+
+/* by digest, equal ones in the order of the lines (they are one array) */
+static int by_digest(const void *a, const void *b) {
+    const struct item *const x = *(struct item *const *)a, *const y = *(struct item *const *)b;
+    if (x->digest.hi != y->digest.hi) return x->digest.hi < y->digest.hi ? -1 : 1;
+    if (x->digest.lo != y->digest.lo) return x->digest.lo < y->digest.lo ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static enum sg_status count_repeats(struct state *s, struct sg_err *err) {
+    enum sg_status st;
+    struct item **order = NULL;
+    SG_TRY(SG_NEW(&order, s->records.n, "prompts", err));
+    for (size_t i = 0; i < s->records.n; i++) order[i] = &s->items[i];
+    qsort(order, s->records.n, sizeof *order, by_digest);
+    for (size_t i = 1; i < s->records.n; i++)
+        if (sg_digest_equal(order[i]->digest, order[i - 1]->digest))
+            order[i]->repeat = order[i - 1]->repeat + 1;
+out:
+    free(order);
     return st;
 }
 
@@ -93,6 +123,7 @@ static enum sg_status read_items(struct state *s, int32_t *context, struct sg_er
         }
         if (need > *context) *context = (int32_t)need;
     }
+    if (s->records.n > 0) SG_TRY(count_repeats(s, err));
 out:
     return st;
 }
@@ -134,12 +165,14 @@ static void on_done(void *ctx, const struct sg_group_result *r) {
 }
 
 static enum sg_status submit(struct state *s, size_t i, struct sg_err *err) {
-    char line[32];
-    snprintf(line, sizeof line, "%" PRId64, s->records.line[i]);
+    const struct item *item = &s->items[i];
+    char prompt[SG_DIGEST_HEX], repeat[32];
+    sg_digest_hex(item->digest, prompt);
+    snprintf(repeat, sizeof repeat, "%" PRId64, item->repeat);
     for (int64_t k = 0; k < s->samples; k++)
-        s->keys[k] = sg_sample_key((uint64_t)s->seed, line, "", (int32_t)k);
-    const enum sg_status st = sg_engine_submit(s->session.engine, i, s->items[i].ids, s->items[i].n_ids,
-                                               s->keys, (int32_t)s->samples, err);
+        s->keys[k] = sg_sample_key((uint64_t)s->seed, prompt, repeat, (int32_t)k);
+    const enum sg_status st =
+        sg_engine_submit(s->session.engine, i, item->ids, item->n_ids, s->keys, (int32_t)s->samples, err);
     if (st != SG_OK) sg_err_at(err, "%s", s->records.where[i]);
     return st;
 }

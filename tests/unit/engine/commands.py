@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """score, generate, embed and bench of the binary given: the order of lines, samples that depend on the seed and
-the line alone, agreement between the commands, and one clear line with a nonzero status for every bad input.
+the prompt alone, agreement between the commands, and one clear line with a nonzero status for every bad input.
 
 usage: commands.py PATH/TO/scope-grid PATH/TO/make_random_model.py
 Guards: what scripts rely on, whatever the engine does inside. Needs the repository's demo checkpoint and no packages.
@@ -48,8 +48,10 @@ def check_generate(model):
     for more in (["--max-batch-tokens", "16"], ["--threads", "2"], ["--kv-cache-mib", "1", "--max-batch-tokens", "64"]):
         check(good("generate", prompts, *options, *more) == base, f"generate: the same with {more}")
     check(good("generate", prompts, *options, "--seed", "6") != base, "generate: another seed, other samples")
-    alone = run("generate", [], *options, text="\n" * 3 + json.dumps(prompts[3]) + "\n")
-    check(json.loads(alone.stdout) == base[3], "generate: a sample depends on its line's number alone")
+    check(good("generate", prompts[3:4], *options) == base[3:4], "generate: the same alone")
+    check(good("generate", prompts[::-1], *options) == base[::-1], "generate: the same in another order")
+    twice = good("generate", [prompts[3], prompts[1], prompts[3]], *options)
+    check(twice[:2] == [base[3], base[1]] and twice[2] != twice[0], "generate: a repeated prompt draws anew")
     # greedy agrees with score: each token is the largest logit after those before it
     greedy = ["--model", model, "--temperature", "0", "--max-new-tokens", "5"]
     for line, out in zip(prompts[:4], good("generate", prompts[:4], *greedy)):
