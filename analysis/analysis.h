@@ -78,7 +78,9 @@ struct sg_ask {
     struct sg_value posterior; /* without truth: accuracy given the votes; else NaN */
     struct sg_value gain;      /* true accuracy less the best single model's (paired) */
     struct sg_value saving;    /* 1 - true cost / the best single model's (paired) */
-    double oracle_gap;         /* oracle accuracy at the same true cost, less accuracy */
+    double fitted_accuracy,
+        fitted_cost;     /* the realised curve at this budget; NaN without */
+    double oracle_gap;   /* oracle accuracy at the same true cost, less accuracy */
     double regret;       /* mean over scored queries of max_m (p - lambda c) true minus that of the choice */
     double *share;       /* [m] share of queries a model gets; the mixed query counts by its weights */
     int32_t *model;      /* [n] choice; of the mixed query the one left */

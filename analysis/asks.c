@@ -50,7 +50,7 @@ static enum sg_status answer(struct sg_analysis *a, struct sg_ask *k, struct sg_
     const struct sg_view *v = a->v;
     const struct sg_path *path = &a->scope;
     uint32_t *vertex = NULL;
-    double *value = NULL;
+    double *value = NULL, *tmp = NULL;
     SG_TRY(SG_NEW(&vertex, v->n, "policy", err));
     SG_TRY(SG_NEW(&value, 4 * v->n, "policy", err));
     SG_TRY(SG_NEW(&k->model, v->n, "policy", err));
@@ -91,11 +91,19 @@ static enum sg_status answer(struct sg_analysis *a, struct sg_ask *k, struct sg_
         sg_curve_lp(&a->oracle, &scored, NULL, &c, 1, &oracle);
         k->oracle_gap = oracle - p;
     }
+    k->fitted_accuracy = k->fitted_cost = (double)NAN;
+    if (v->n_scored && !k->is_target) {
+        const struct sg_weights w = sg__analysis_weights(a);
+        SG_TRY(SG_NEW(&tmp, sg_curve_choice_scratch(1), "policy", err));
+        sg_curve_choice(path, &w, SG_PICK_SPEND, SG_FIT_CROSS, &k->asked, 1, &k->fitted_accuracy,
+                        &k->fitted_cost, NULL, tmp);
+    }
     k->gain = plain(p - sg__single_accuracy(a, a->best_single));
     k->saving = plain(1 - c / sg__single_cost(a, a->best_single));
 out:
     free(vertex);
     free(value);
+    free(tmp);
     return st;
 }
 

@@ -171,17 +171,18 @@ static enum sg_status asks(const struct sg_analysis *a, const char *dir, struct 
         "predicted_cost_low,predicted_cost_high,accuracy,accuracy_low,accuracy_high,cost_usd,cost_low,"
         "cost_high,posterior_accuracy,posterior_low,posterior_high,gain_over_best_single,gain_low,gain_high,"
         "saving_over_best_single,saving_low,saving_high,"
-        "oracle_gap,regret,mixed_query,mixed_from,mixed_to,mixed_weight\n",
+        "oracle_gap,regret,mixed_query,mixed_from,mixed_to,mixed_weight,fitted_accuracy,fitted_cost_usd\n",
         err));
     for (size_t i = 0; i < a->n_ask; i++) {
         const struct sg_ask *k = &a->ask[i];
         const bool mixed = k->mixed_query >= 0;
         ask_name(k, name, sizeof name);
-        SG_TRY(row(b, err, "tnvvvvvvvnntttn", name, k->policy.lambda, &k->predicted_accuracy,
+        SG_TRY(row(b, err, "tnvvvvvvvnntttnnn", name, k->policy.lambda, &k->predicted_accuracy,
                    &k->predicted_cost, &k->accuracy, &k->cost, &k->posterior, &k->gain, &k->saving,
                    k->oracle_gap, k->regret, mixed ? sg_view_query(v, k->mixed_query) : "",
                    mixed ? sg_view_model(v, k->model[k->mixed_query]) : "",
-                   mixed ? sg_view_model(v, k->mixed_model) : "", mixed ? k->policy.weight : (double)NAN));
+                   mixed ? sg_view_model(v, k->mixed_model) : "", mixed ? k->policy.weight : (double)NAN,
+                   k->fitted_accuracy, k->fitted_cost));
     }
     SG_TRY(sg_csv_save(b, (int64_t)a->n_ask, dir, "asks.csv", err));
     sg_buf_clear(b);

@@ -223,6 +223,8 @@ static void asks(struct out *o, const struct sg_analysis *a) {
         key_value(o, "gain", &k->gain);
         key_value(o, "saving", &k->saving);
         key_number(o, "oracle_gap", k->oracle_gap);
+        key_number(o, "fitted_accuracy", k->fitted_accuracy);
+        key_number(o, "fitted_cost", k->fitted_cost);
         close_(o, "}");
     }
     close_(o, "]");

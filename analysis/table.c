@@ -146,11 +146,16 @@ static const char *short_name(const char *id) {
     return slash && slash[1] ? slash + 1 : id;
 }
 
-/* "model 61 %, other 22 %": the models with most queries, at most four. */
+/* What the realised curve has for this budget, and "model 61 %, other 22 %": the models with most queries, at
+ * most four. */
 static void shares(const struct sg_analysis *a, const struct sg_ask *k, FILE *to) {
     double last = INFINITY, rest = 1;
     int32_t last_model = -1;
+    char cost[32];
     fprintf(to, "      ");
+    if (isfinite(k->fitted_accuracy))
+        fprintf(to, "fitted to true costs: %.1f %% for USD %s; ", 100 * k->fitted_accuracy,
+                sg_output_usd(k->fitted_cost, cost, sizeof cost));
     for (int i = 0; i < 4; i++) {
         int32_t best = -1;
         for (int32_t j = 0; j < a->v->m; j++) {

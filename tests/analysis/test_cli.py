@@ -77,6 +77,7 @@ def writes_everything(tmp):
         assert float(a["accuracy_low"]) <= float(a["accuracy"]) <= float(a["accuracy_high"])
         assert float(a["gain_low"]) <= float(a["gain_over_best_single"]) <= float(a["gain_high"])
         assert float(a["saving_low"]) <= float(a["saving_over_best_single"]) <= float(a["saving_high"])
+        assert (a["fitted_accuracy"] == "") == a["ask"].startswith("target")
         assert float(a["regret"]) >= 0 and a["posterior_accuracy"] == ""
     policy = {}
     for r in rows(out, "policies"):
