@@ -255,7 +255,7 @@ static enum sg_status see_cell(void *ctx, int64_t i, struct sg_digest fingerprin
 static enum sg_status check_run(struct check *c, const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_plan plan = {0};
-    struct sg_run_done done = {{0}};
+    struct sg_run_done done = {.total = 0};
     struct seen s = {.c = c, .plan = &plan, .dir = dir};
     char *results = NULL;
     SG_TRY(sg_rundir_read_plan(dir, &plan, err));

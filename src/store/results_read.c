@@ -223,8 +223,19 @@ out:
 
 /* ---- texts ---- */
 
+/* Texts read one after the other come out of a piece of the file: HDF5 would inflate a whole chunk for each.
+ */
+enum { WINDOW_BYTES = 4 << 20 };
+struct window {
+    char *bytes;
+    size_t cap;
+    int64_t begin, end; /* what of texts/bytes is in `bytes` */
+    int64_t next;       /* where the last text ended: whoever begins there reads in order */
+};
+
 struct sg_results_texts {
     struct sg_h5_in in;
+    struct window *window;
     int64_t n_samples, n_cells, total; /* total: bytes of all texts */
     int64_t *offset;                   /* [n_cells * n_samples + 1] */
 };
@@ -232,6 +243,8 @@ struct sg_results_texts {
 void sg_results_texts_close(struct sg_results_texts *t) {
     if (!t) return;
     sg_h5_close(&t->in);
+    if (t->window) free(t->window->bytes);
+    free(t->window);
     free(t->offset);
     free(t);
 }
@@ -256,6 +269,7 @@ enum sg_status sg_results_texts_open(const char *path, struct sg_results_texts *
         goto out;
     }
     t->n_cells = queries * models;
+    SG_TRY(SG_NEW(&t->window, 1, "texts", err));
     SG_TRY(SG_NEW(&t->offset, offsets, "text offsets", err));
     SG_TRY(sg_h5_read(&t->in, "texts/offset", SG_H5_I64, 1, &offsets, t->offset, err));
     for (int64_t i = 0; i < offsets; i++)
@@ -277,11 +291,21 @@ enum sg_status sg_results_texts_get(const struct sg_results_texts *t, int64_t ce
         return sg_fail(err, SG_E_INPUT, "%s: there is no cell %lld with sample %lld", t->in.path,
                        (long long)cell, (long long)sample);
     const int64_t i = cell * t->n_samples + sample, begin = t->offset[i], n = t->offset[i + 1] - begin;
-    enum sg_status st = SG_GROW(&buf->data, &buf->cap, buf->len + (size_t)n + 1, "text", err);
-    if (st != SG_OK) return st;
-    st = sg_h5_read_part(&t->in, "texts/bytes", SG_H5_U8, begin, n, buf->data + buf->len, err);
-    if (st == SG_OK) buf->len += (size_t)n;
-    buf->data[buf->len] = 0;
+    struct window *w = t->window;
+    enum sg_status st = SG_OK;
+    if (begin < w->begin || begin + n > w->end) {
+        int64_t size = n;
+        if (begin == w->next && size < WINDOW_BYTES) size = WINDOW_BYTES;
+        if (size > t->total - begin) size = t->total - begin;
+        w->begin = w->end = 0;
+        SG_TRY(SG_GROW(&w->bytes, &w->cap, size, "texts", err));
+        SG_TRY(sg_h5_read_part(&t->in, "texts/bytes", SG_H5_U8, begin, size, w->bytes, err));
+        w->begin = begin;
+        w->end = begin + size;
+    }
+    w->next = begin + n;
+    st = sg_buf_add(buf, n ? w->bytes + (begin - w->begin) : "", (size_t)n, err);
+out:
     return st;
 }
 
