@@ -64,7 +64,8 @@ const char *sg_nearest(const char *name, const char *const *names, size_t n);
 enum { SG_JSON_NUMBER = 32 };
 void sg_json_number(double v, char out[SG_JSON_NUMBER]);
 
-/* Appends s[0..n) as a JSON string with its quotes; bytes that are not valid UTF-8 become U+FFFD. */
+/* Appends s[0..n) as a JSON string with its quotes; bytes that are not valid UTF-8 become U+FFFD. What some
+ * readers take for the end of a line (U+0085, U+2028, U+2029) is escaped: one record stays one line. */
 enum sg_status sg_json_quote(struct sg_buf *b, const char *s, size_t n, struct sg_err *err);
 
 #endif

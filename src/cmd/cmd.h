@@ -32,11 +32,20 @@ struct sg_opt {
     const char *help; /* one line; give unit and default */
 };
 
+/* --device is taken by every command, so that scripts may pass it to all: the entry of those that compute on
+ * none. target: const char *. */
+#define SG_OPT_NO_DEVICE(target_)                                                                            \
+    {                                                                                                        \
+        .name = "device", .kind = SG_OPT_STR, .target = (target_), .arg = "NAME",                            \
+        .help = "taken by every command; this one computes on no device"                                     \
+    }
+
 /* Reads --name value, --name=value and positionals (at least min_pos, at most max_pos, into pos[]; the
  * rest NULL). "--" ends the options. --help prints `usage` and the table to stdout and sets *help_shown:
  * the caller then returns SG_OK at once. Unknown options are errors that name the nearest. */
-enum sg_status sg_cmd_options(int argc, char **argv, const char *usage, const struct sg_opt *opts, size_t n_opts,
-                              const char **pos, int min_pos, int max_pos, bool *help_shown, struct sg_err *err);
+enum sg_status sg_cmd_options(int argc, char **argv, const char *usage, const struct sg_opt *opts,
+                              size_t n_opts, const char **pos, int min_pos, int max_pos, bool *help_shown,
+                              struct sg_err *err);
 
 /* One input line: handled by appending exactly one line (without newline) to `out`. Errors stop the loop;
  * sg_cmd_jsonl puts "stdin:LINE" in front. */
@@ -64,6 +73,7 @@ struct sg_json sg_cmd_record(const struct sg_cmd_records *r, size_t i);
 
 /* The member "ids" of a record as int32 token ids, 0 <= id < vocab (vocab 0: no upper bound). *ids is owned
  * by the caller. An absent or empty array is an error when `required`. */
-enum sg_status sg_cmd_ids(const struct sg_json *record, int64_t vocab, int32_t **ids, int32_t *n, struct sg_err *err);
+enum sg_status sg_cmd_ids(const struct sg_json *record, int64_t vocab, int32_t **ids, int32_t *n,
+                          struct sg_err *err);
 
 #endif

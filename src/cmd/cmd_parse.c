@@ -51,11 +51,13 @@ static enum sg_status one_line(void *ctx, const struct sg_cmd_line *line, struct
 
 enum sg_status sg_cmd_parse(int argc, char **argv, struct sg_err *err) {
     bool help, reference = false;
+    const char *device = NULL;
     const struct sg_opt opts[] = {
         {.name = "reference",
          .kind = SG_OPT_FLAG,
          .target = &reference,
          .help = "parse as the reference implementation does"},
+        SG_OPT_NO_DEVICE(&device),
     };
     enum sg_status st =
         sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err);

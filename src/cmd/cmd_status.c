@@ -135,13 +135,14 @@ enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err);
 
 enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err) {
     bool json = false, help;
-    const char *dir;
+    const char *dir, *device = NULL;
     const struct sg_opt opts[] = {
         {.name = "json",
          .kind = SG_OPT_FLAG,
          .target = &json,
          .help = "print one JSON object: state, done, total, "
                  "failed, digest (null until done), progress"},
+        SG_OPT_NO_DEVICE(&device),
     };
     enum sg_status st = sg_cmd_options(argc, argv, "usage: scope-grid status RUNDIR [--json]", opts,
                                        sizeof opts / sizeof *opts, &dir, 1, 1, &help, err);

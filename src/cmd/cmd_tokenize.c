@@ -98,7 +98,11 @@ static enum sg_status one_line(struct state *s, const char *line, size_t n, int6
         SG_TRY(sg_buf_str(&s->out, "}\n", err));
     } else {
         struct sg_span span = {s->text.data ? s->text.data : "", s->text.len, s->trusted};
-        SG_TRY(sg_tokenizer_encode(s->tok, s->enc, &span, 1, &s->ids, err));
+        st = sg_tokenizer_encode(s->tok, s->enc, &span, 1, &s->ids, err);
+        if (st != SG_OK) {
+            sg_err_at(err, "stdin:%lld", (long long)number);
+            goto out;
+        }
         SG_TRY(sg_buf_str(&s->out, "{\"ids\": [", err));
         for (size_t i = 0; i < s->ids.len; i++)
             SG_TRY(sg_buf_printf(&s->out, err, i ? ", %d" : "%d", s->ids.data[i]));
@@ -120,7 +124,7 @@ static bool blank(const char *s, size_t n) {
 enum sg_status sg_cmd_tokenize(int argc, char **argv, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct state s = {0};
-    const char *path = NULL;
+    const char *path = NULL, *device = NULL;
     char *line = NULL;
     size_t cap = 0;
     bool help;
@@ -139,6 +143,7 @@ enum sg_status sg_cmd_tokenize(int argc, char **argv, struct sg_err *err) {
          .kind = SG_OPT_FLAG,
          .target = &s.skip_special,
          .help = "with --decode: leave special tokens out of the text"},
+        SG_OPT_NO_DEVICE(&device),
     };
     SG_TRY(sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err));
     if (help) return SG_OK;

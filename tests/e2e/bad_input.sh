@@ -37,6 +37,7 @@ same "unknown option" "$out" "scope-grid: run: unknown option --quiett; did you 
 for c in run plan status merge tokenize score generate embed parse bench; do
   out=$("$BIN/scope-grid" $c --help 2>&1); same "exit code: $c --help" $? 0
   has "$c --help" "$out" "scope-grid $c"
+  has "$c --help" "$out" "--device NAME"
 done
 same "version" "$("$BIN/scope-grid" --version | cut -d' ' -f1)" "scope-grid"
 out=$("$BIN/scope-grid" status "$work" 2>&1); same "exit code: status of no run" $? 3

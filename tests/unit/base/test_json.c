@@ -253,6 +253,10 @@ static void quoting_reads_back(void **state) {
     sg_buf_clear(&b);
     assert_int_equal(sg_json_quote(&b, "\xC3\xA9\xE2\x82\xF0\x9F\x98\x80\x80", 9, &err), SG_OK);
     assert_string_equal(b.data, "\"\xC3\xA9\xEF\xBF\xBD\xEF\xBF\xBD\xF0\x9F\x98\x80\xEF\xBF\xBD\"");
+    sg_buf_clear(&b); /* line separators beyond ASCII, and their neighbours */
+    const char seps[] = "\xC2\x84\xC2\x85\xE2\x80\xA7\xE2\x80\xA8\xE2\x80\xA9\xE2\x80\xAA";
+    assert_int_equal(sg_json_quote(&b, seps, sizeof seps - 1, &err), SG_OK);
+    assert_string_equal(b.data, "\"\xC2\x84\\u0085\xE2\x80\xA7\\u2028\\u2029\xE2\x80\xAA\"");
     sg_buf_free(&b);
 }
 
