@@ -78,8 +78,8 @@ struct sg_ask {
     struct sg_value posterior; /* without truth: accuracy given the votes; else NaN */
     struct sg_value gain;      /* true accuracy less the best single model's (paired) */
     struct sg_value saving;    /* 1 - true cost / the best single model's (paired) */
-    double fitted_accuracy,
-        fitted_cost;     /* the realised curve at this budget; NaN without */
+    /* the realised curve at this budget; NaN for targets and without truth */
+    double fitted_accuracy, fitted_cost;
     double oracle_gap;   /* oracle accuracy at the same true cost, less accuracy */
     double regret;       /* mean over scored queries of max_m (p - lambda c) true minus that of the choice */
     double *share;       /* [m] share of queries a model gets; the mixed query counts by its weights */
