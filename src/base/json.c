@@ -342,7 +342,8 @@ enum sg_status sg_json_quote(struct sg_buf *b, const char *s, size_t n, struct s
                 put = "\xEF\xBF\xBD";
             } else if (len == 2 && memcmp(s + i, "\xC2\x85", 2) == 0) {
                 put = "\\u0085";
-            } else if (len == 3 && memcmp(s + i, "\xE2\x80", 2) == 0 && ((unsigned char)s[i + 2] | 1) == 0xA9) {
+            } else if (len == 3 && memcmp(s + i, "\xE2\x80", 2) == 0 &&
+                       ((unsigned char)s[i + 2] | 1) == 0xA9) {
                 put = (unsigned char)s[i + 2] == 0xA8 ? "\\u2028" : "\\u2029";
             }
         }
