@@ -58,17 +58,20 @@ void sg__segment_set_close(struct sg__segment_set *s) {
     if (!s) return;
     for (int64_t i = 0; i < s->n_files; i++) {
         sg_map_close(&s->files[i].map);
+        sg_buf_free(&s->files[i].copy);
         free(s->files[i].path);
     }
     free(s->files);
     memset(s, 0, sizeof *s);
 }
 
-static enum sg_status open_one(struct sg__segment_file *f, struct sg_digest fingerprint, int64_t n_cells,
-                               struct sg_err *err) {
-    enum sg_status st = sg_map_open(f->path, &f->map, err);
+static enum sg_status open_one(struct sg__segment_file *f, bool map, struct sg_digest fingerprint,
+                               int64_t n_cells, struct sg_err *err) {
+    enum sg_status st =
+        map ? sg_map_open(f->path, &f->map, err) : sg_file_read(f->path, SIZE_MAX, &f->copy, err);
     if (st != SG_OK) return st;
-    st = sg__segment_parse(f->map.data, f->map.size, true, f->path, &f->view, err);
+    st = sg__segment_parse(map ? (const void *)f->map.data : f->copy.data, map ? f->map.size : f->copy.len,
+                           true, f->path, &f->view, err);
     if (st != SG_OK) return st;
     if (!sg_digest_equal(f->view.fingerprint, fingerprint)) {
         char has[SG_DIGEST_HEX], want[SG_DIGEST_HEX];
@@ -94,7 +97,7 @@ enum sg_status sg__segment_set_open(const char *run_dir, struct sg_digest finger
     struct sg__segment_set s = {0};
     enum sg_status st = list(run_dir, SG__SEGMENT_SUFFIX, &s, err);
     for (int64_t i = 0; i < s.n_files && st == SG_OK; i++)
-        st = open_one(&s.files[i], fingerprint, n_cells, err);
+        st = open_one(&s.files[i], i < SG_SEGMENTS_MAPPED, fingerprint, n_cells, err);
     if (st == SG_OK)
         *out = s;
     else

@@ -10,12 +10,17 @@
  * writer counts as dead. */
 enum { SG_STALE_SECONDS = 300 };
 
+/* A process may hold some 65,000 mappings (Linux, vm.max_map_count), and a day of 64 ranks makes as many
+ * segments. Files past this many are read into memory instead. */
+enum { SG_SEGMENTS_MAPPED = 50000 };
+
 #define SG__SEGMENT_SUFFIX      ".seg"
 #define SG__SEGMENT_OPEN_SUFFIX ".open"
 
 struct sg__segment_file {
     char *path;
-    struct sg_map map;
+    struct sg_map map;  /* or, for files past SG_SEGMENTS_MAPPED, */
+    struct sg_buf copy; /* the whole file */
     struct sg__segment_view view;
 };
 struct sg__segment_set {
