@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "grid/array.h"
 #include "grid/clock.h"
+#include "grid/journal.h"
 #include "grid/nights.h"
 #include "grid/root.h"
 #include "grid/rundir.h"
@@ -205,6 +206,8 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed, 1,
                             err));
     SG_TRY(take_over(g, g->done, &g->n_done, err));
+    SG_TRY(sg_journal_collect(dir, &g->plan, g->opt->retry_failed, g->opt->quiet, g->done, &g->n_done,
+                              &g->n_failed, err));
     if (g->opt->retry_failed && g->n_failed > 0) SG_TRY(forget_failed(g, err));
 out:
     return st;

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "grid/clock.h"
+#include "grid/journal.h"
 #include "store/segment.h"
 
 #include <stdlib.h>
@@ -18,6 +19,8 @@ struct sg_hand {
     int64_t waiting;  /* cells leased and not submitted */
     int64_t capacity; /* cells the device was seen to hold at once */
     struct sg_counts counts;
+    struct sg_journal *journal;        /* NULL: cannot be written */
+    bool suspect_in;                   /* a suspect has the device to itself */
     struct sg_segment_writer *segment; /* NULL: none open */
     bool segment_lost;                 /* an append or close failed */
     int64_t started, opened;           /* ns: of the hand, of the segment */
@@ -32,6 +35,7 @@ static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_c
         SG_TRY(sg_segment_open(h->opt.run_dir, p->fingerprint, h->opt.rank, &h->segment, err));
         h->opened = sg__now_ns();
     }
+    sg_journal_end(h->journal, cell_index);
     SG_TRY(sg_segment_append(h->segment, cell_index, p->cell_fingerprint[cell_index], cell, err));
     h->counts.cells++;
     h->counts.weight += h->opt.order->weight[cell_index / p->n_models];
@@ -48,6 +52,7 @@ enum sg_status sg_hand_open(const struct sg_hand_options *opt, struct sg_hand **
     enum sg_status st = SG_NEW(&h, 1, "cells in hand", err);
     if (st != SG_OK) return st;
     h->opt = *opt;
+    h->journal = sg_journal_open(opt->run_dir, opt->rank);
     h->started = sg__now_ns();
     *out = h;
     return SG_OK;
@@ -120,12 +125,15 @@ enum sg_status sg_hand_step(struct sg_hand *h, struct sg_err *err) {
     while (h->waiting > 0) {
         struct sg_lease *l = &h->queue[h->head];
         int64_t cell = sg_order_cell(h->opt.order, l->first + h->begun);
-        if (h->opt.alone && c->pending(c->ctx) > 0) break;
+        const bool suspect = sg_journal_suspect(h->journal, cell);
+        if ((h->opt.alone || suspect || h->suspect_in) && c->pending(c->ctx) > 0) break;
+        h->suspect_in = suspect;
         if (!c->has_room(c->ctx, cell)) {
             int64_t pending = c->pending(c->ctx);
             if (pending > h->capacity) h->capacity = pending;
             break;
         }
+        sg_journal_begin(h->journal, cell);
         SG_TRY(c->submit(c->ctx, cell, err));
         h->waiting--;
         if (++h->begun == l->count) {
@@ -160,6 +168,7 @@ enum sg_status sg_hand_finish(struct sg_hand *h, struct sg_err *err) {
 void sg_hand_free(struct sg_hand *h) {
     if (!h) return;
     sg_segment_abandon(h->segment);
+    sg_journal_close(h->journal);
     free(h->queue);
     free(h);
 }

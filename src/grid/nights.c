@@ -199,16 +199,19 @@ static int newest_first(const void *a, const void *b) {
 /* The run's own files under its lock, then the folder if nothing else is in it. */
 static enum sg_status remove_run(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    static const char *const folders[] = {"segments", "hand", "array/leases", "array/members", "array"};
     struct sg_lock *lock = NULL;
-    char *segments = NULL;
     SG_TRY(sg_lock_take(dir, &lock, err));
     SG_TRY(sg_rundir_clear(dir, err));
-    SG_TRY(sg_path_join(dir, "segments", &segments, err));
-    rmdir(segments);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *path = NULL;
+        SG_TRY(sg_path_join(dir, folders[i], &path, err));
+        rmdir(path);
+        free(path);
+    }
 out:
     sg_lock_drop(lock);
     if (st == SG_OK) rmdir(dir);
-    free(segments);
     return st;
 }
 

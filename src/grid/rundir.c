@@ -269,6 +269,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     static const char *const before[] = {"DONE", "results.h5", "progress.json", "origin.bin"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
+    SG_TRY(clear_folder(dir, "hand", err));
     SG_TRY(clear_folder(dir, "array/leases", err));
     SG_TRY(clear_folder(dir, "array/members", err));
     SG_TRY(sg_path_join(dir, "segments", &segments, err));

@@ -7,6 +7,7 @@
  *   segments/      finished cells (store/segment.h)
  *   origin.bin     in which night each cell was computed (since.h)
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
+ *   hand/          what each rank has on its device now (journal.h)
  *   array/         members and leases of an array run (store/members.h)
  *   results.h5     the end result
  *   DONE           written last: digest, fingerprint, counts. With it the run is over. */

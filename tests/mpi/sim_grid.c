@@ -4,7 +4,7 @@
  *
  * usage: sim_grid JOB [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
- *        [--fail-every N] [--other-model-on RANK] [--array] [--traffic]
+ *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic]
  *        [--stats] */
 #include "base/rng.h"
 #include "cell/estimate.h"
@@ -12,6 +12,7 @@
 #include "grid/grid.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #include <time.h>
 
 struct sim {
-    int64_t slots, steps, step_us, no_model_on, lose_device, fail_every, other_model_on;
+    int64_t crash_cell, slots, steps, step_us, no_model_on, lose_device, fail_every, other_model_on;
     int32_t rank;
     const struct sg_plan *plan;
     struct sg_cell_sink sink;
@@ -69,6 +70,7 @@ static bool sim_has_room(void *ctx, int64_t cell) {
 static enum sg_status sim_submit(void *ctx, int64_t cell, struct sg_err *err) {
     (void)err;
     struct sim *s = ctx;
+    if (cell == s->crash_cell) raise(SIGSEGV);
     for (int64_t i = 0; i < s->slots; i++) {
         if (s->running[i].cell >= 0) continue;
         s->running[i].cell = cell;
@@ -161,7 +163,8 @@ static void sim_close(void *ctx) {
 }
 
 int main(int argc, char **argv) {
-    struct sim s = {.slots = 8, .steps = 3, .no_model_on = -1, .lose_device = -1, .other_model_on = -1};
+    struct sim s = {
+        .crash_cell = -1, .slots = 8, .steps = 3, .no_model_on = -1, .lose_device = -1, .other_model_on = -1};
     struct sg_grid_options o = {.segment_seconds = -1, .shuffle_leases = -1, .quiet = true};
     struct sg_opt_list set = {0}, since = {0};
     struct sg_grid_summary sum = {0};
@@ -176,6 +179,7 @@ int main(int argc, char **argv) {
         {.name = "no-model-on", .kind = SG_OPT_I64, .target = &s.no_model_on, .min = 0, .max = 1e6},
         {.name = "other-model-on", .kind = SG_OPT_I64, .target = &s.other_model_on, .min = 0, .max = 1e6},
         {.name = "lose-device", .kind = SG_OPT_I64, .target = &s.lose_device, .min = 0, .max = 1e6},
+        {.name = "crash-cell", .kind = SG_OPT_I64, .target = &s.crash_cell, .min = 0, .max = 1e15},
         {.name = "fail-every", .kind = SG_OPT_I64, .target = &s.fail_every, .min = 0, .max = 1e9},
         {.name = "segment-seconds", .kind = SG_OPT_F64, .target = &o.segment_seconds, .min = -1, .max = 1e6},
         {.name = "shuffle-leases", .kind = SG_OPT_I64, .target = &o.shuffle_leases, .min = 0, .max = 1e15},

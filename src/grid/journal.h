@@ -1,0 +1,40 @@
+/* journal - what each rank has on its device, on disk while it is there, so that the next start can say what
+ * a rank that died had in hand, and so that a cell that brings ranks down does not do it for ever.
+ *
+ *   RUNDIR/hand/RANK-HOST-PID   one rank's cells on the device; removed when the rank leaves in peace. A rank
+ *                               that crashes (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT) notes the signal in
+ * it RUNDIR/hand/deaths          cells that were in hand at a crash, and how often
+ *
+ * A cell that was in hand when its rank crashed is a suspect: from then on it has its rank's device to
+ * itself, so that a second crash has one culprit. At two crashes it is quarantined: recorded as failed, with
+ * its reason; --retry-failed tries it again. A rank that was killed (SIGKILL, a lost node, the walltime) is
+ * told of and blames nobody: a run may be killed any number of times.
+ *
+ * All of this is a help and never an obstacle: what cannot be written or read is left out. */
+#ifndef SG_GRID_JOURNAL_H
+#define SG_GRID_JOURNAL_H
+
+#include "job/plan.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SG_JOURNAL_DEATHS = 2 }; /* crashes until a cell is quarantined */
+
+struct sg_journal; /* owned by the caller of open */
+
+/* NULL when it cannot be written; all below accept that. One a process: it catches the signals. */
+struct sg_journal *sg_journal_open(const char *run_dir, int32_t rank);
+void sg_journal_begin(struct sg_journal *j, int64_t cell); /* before the device gets the cell */
+void sg_journal_end(struct sg_journal *j, int64_t cell);   /* after it has left it */
+bool sg_journal_suspect(const struct sg_journal *j, int64_t cell);
+/* The rank leaves in peace. */
+void sg_journal_close(struct sg_journal *j);
+
+/* Root, lock held, before anybody opens a journal: counts the dead, tells of them on stderr unless quiet, and
+ * records quarantined cells as failed in a segment (done, *n_done and *n_failed follow). forget: deaths
+ * counted so far do not matter (--retry-failed). */
+enum sg_status sg_journal_collect(const char *run_dir, const struct sg_plan *plan, bool forget, bool quiet,
+                                  uint8_t *done, int64_t *n_done, int64_t *n_failed, struct sg_err *err);
+
+#endif
