@@ -16,7 +16,8 @@ python3 tests/bench/scale.py head
 for n in "$@"; do
   began=$(date +%s.%N)
   mpirun -q -n "$n" --oversubscribe --bind-to none "$build/tests/sim_grid" "$job" --set output.dir="$work/run$n" \
-    --slots 64 --step-us $((n * 250)) --stats >"$work/out"
+    --slots 64 --step-us $((n * 250)) --stats >"$work/out" || true
+  # Open MPI itself may complain while hundreds of ranks leave on two cores; scale.py wants every rank's line.
   python3 tests/bench/scale.py row "$n" "$began" "$(date +%s.%N)" "$work/run$n" <"$work/out"
   rm -rf "$work/run$n"
 done
