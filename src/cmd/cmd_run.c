@@ -2,6 +2,7 @@
 #include "cmd/cmd.h"
 #include "grid/grid.h"
 #include "grid/station.h"
+#include "grid/sweep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,11 @@ static const char usage[] =
     "output.dir.\n"
     "Stopped or killed at any moment, the same command goes on where it was. SIGTERM, SIGINT and SIGUSR1 "
     "stop it\n"
-    "with the finished cells safe.";
+    "with the finished cells safe.\n\n"
+    "JOB may be a sweep: {\"job\": JOB, \"axes\": {KEY: [VALUES]}, \"dir\": DIR}. Every combination becomes "
+    "a "
+    "results\n"
+    "file below DIR, listed in DIR/index.json; what they have in common is computed once.";
 
 struct options {
     struct sg_grid_options grid;
@@ -114,6 +119,38 @@ static void print_summary(const struct sg_grid_summary *s) {
     if (s->retired) printf("%lld older runs removed (output.keep)\n", (long long)s->retired);
 }
 
+/* ---- a sweep ---------------------------------------------------------------------------------------- */
+
+static enum sg_status make_station(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
+    struct sg_station **s = ctx;
+    enum sg_status st = sg_station_new(s, err);
+    if (st == SG_OK) *out = sg_station_maker(*s);
+    return st;
+}
+static void drop_station(void *ctx) {
+    struct sg_station **s = ctx;
+    sg_station_free(*s);
+    *s = NULL;
+}
+static void say_point(const char *point, const struct sg_grid_summary *s) {
+    (void)point; /* the folder names it */
+    print_summary(s);
+    fflush(stdout);
+}
+
+/* Whether the root's file is a sweep's, on all ranks. */
+static enum sg_status is_sweep(struct sg_comm *comm, const char *path, bool *is, struct sg_err *err) {
+    struct sg_buf b = {0};
+    enum sg_status st = SG_OK;
+    if (sg_comm_rank(comm) == 0 && sg_sweep_is(path)) st = sg_buf_str(&b, "sweep", err);
+    SG_TRY(sg_comm_agree(comm, st, err));
+    SG_TRY(sg_comm_bcast(comm, &b, err));
+    *is = b.len > 0;
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
 enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     struct options o = {.grid = {.segment_seconds = -1, .shuffle_leases = -1}};
     struct sg_comm *comm = NULL;
@@ -133,7 +170,15 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     if (st != SG_OK) goto out;
     const bool root = sg_comm_rank(comm) == 0;
     st = read_options(argc, argv, &o, &help, err);
-    if (st == SG_OK) st = sg_station_new(&station, err);
+    SG_TRY(sg_comm_agree(comm, st, err));
+    bool sweep;
+    SG_TRY(is_sweep(comm, o.grid.job_path, &sweep, err));
+    if (sweep) {
+        const struct sg_maker_source source = {&station, make_station, drop_station};
+        st = sg_sweep_run(comm, &o.grid, &source, say_point, err);
+        goto out;
+    }
+    st = sg_station_new(&station, err);
     SG_TRY(sg_comm_agree(comm, st, err));
     const struct sg_compute_maker maker = sg_station_maker(station);
     st = sg_grid_run(comm, &o.grid, &maker, &summary, err);

@@ -1,0 +1,39 @@
+/* sweep - one run over axes of a job: `scope-grid run SWEEP.json`. A sweep file names a job and, for keys of
+ * it, the values to try; every combination is a point: a run of its own folder and results file below the
+ * sweep's, with an index beside them. Points with more samples come first, because the first samples of many
+ * are what few would have been: what points have in common is computed once (since.h).
+ *
+ *   {"name": "sweep", "job": "demo/job.json", "dir": "../runs/sweep",
+ *    "axes": {"prompt.anchors": [3, 5, 8], "sampling.samples": [4, 8]}}
+ *
+ * name and dir may be absent (the file's name; runs/NAME beside the file). Values are what --set takes; paths
+ * among them are relative to the job's folder.
+ *
+ * DIR/index.json, rewritten whole after every point:
+ *   {"format": "scope-grid sweep", "version": 1, "name", "job", "axes": {key: [values]},
+ *    "points": [{"name", "settings": {key: value}, "state": "done" | "open", "results": path from DIR,
+ *                "digest", "cells", "failed", "taken_over", "computed"}]} */
+#ifndef SG_GRID_SWEEP_H
+#define SG_GRID_SWEEP_H
+
+#include "grid/grid.h"
+
+/* A new maker for every point: a point may have a model of its own. */
+struct sg_maker_source {
+    void *ctx;
+    enum sg_status (*make)(void *ctx, struct sg_compute_maker *out, struct sg_err *err);
+    void (*drop)(void *ctx); /* after every make */
+};
+
+/* True when the file is JSON with a member "axes"; whatever else is wrong with it shows when it is read. */
+bool sg_sweep_is(const char *path);
+
+/* Collective. opt->job_path is the sweep's file (read by the root alone); its overrides hold for every point.
+ * All points are checked before the first computes. say (may be NULL) is told of every finished point, on the
+ * root. SG_E_PARTIAL: all points are there, with failed cells. Started again, it goes on where it was. */
+enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *opt,
+                            const struct sg_maker_source *source,
+                            void (*say)(const char *point, const struct sg_grid_summary *s),
+                            struct sg_err *err);
+
+#endif

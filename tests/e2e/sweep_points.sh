@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Sweeps: a results file for every combination, equal to that of the point computed alone; fewer samples come out
+# of more without computing; the index says what there is; a sweep goes on where it was; bad sweeps are refused
+# before anything is computed. The real engine, few cells.
+. "$(dirname "$0")/../mpi/lib.sh"
+py=/usr/bin/python3
+head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/queries.jsonl"
+small=(--set queries="$work/queries.jsonl" --set sampling.max_new_tokens=24 --quiet)
+sweep() { "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" "$@" 2>&1; }
+write() { echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"dir\": \"out\", \"axes\": $1}" >"$work/sweep.json"; }
+index() { $py -c 'import json, sys; d = json.load(open(sys.argv[1])); print(*(eval(sys.argv[2], {"p": p}) for p in d["points"]))' "$work/out/index.json" "$1"; }
+
+write '{"prompt.anchors": [2, 3], "sampling.samples": [1, 3]}'
+out=$(sweep); same "exit code of a sweep" $? 0
+has "a sweep" "$out" "out/anchors-2_samples-3/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 computed"
+has "a sweep" "$out" "out/anchors-2_samples-1/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 taken over, 0 computed"
+same "points of the index" "$(index 'p["name"]')" "anchors-2_samples-1 anchors-2_samples-3 anchors-3_samples-1 anchors-3_samples-3"
+same "states of the index" "$(index 'p["state"]')" "done done done done"
+same "cells computed" "$(index 'p["computed"]')" "0 16 0 16"
+same "settings of the index" "$(index '"%d/%d" % (p["settings"]["prompt.anchors"], p["settings"]["sampling.samples"])')" "2/1 2/3 3/1 3/3"
+digests=$(index 'p["digest"]')
+for n in 1 2; do # each point alone, on one rank and on two
+  alone=$(ranks $n "$BIN/scope-grid" run "$SRC/jobs/demo/job.json" "${small[@]}" --set output.dir="$work/alone$n" --set prompt.anchors=3 --set sampling.samples=1 2>&1)
+  has "a point alone" "$alone" "16 computed"
+  same "digest of a point whose samples are a larger point's first" "$(digest_of "$alone")" "$(cut -d' ' -f3 <<<"$digests")"
+done
+for point in "$work"/out/*/; do "$BIN/scope-grid" check "$point" >/dev/null; same "check of $point" $? 0; done
+
+# again: nothing to do; without one point: that point only
+has "a sweep that was done" "$(sweep)" "anchors-3_samples-3 was done before"
+rm -r "$work/out/anchors-3_samples-3"
+out=$(ranks 2 "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" 2>&1); same "exit code of a sweep on two ranks" $? 0
+same "lines of a sweep that goes on" "$(grep -c 'was done before' <<<"$out")" 3
+same "digests of a sweep that goes on" "$(index 'p["digest"]')" "$digests"
+
+# a committed sweep is one that runs
+$py -c 'import json, sys; d = json.load(open(sys.argv[1])); assert set(d) == {"name", "job", "dir", "axes"}' "$SRC/jobs/sweep.json" || fail "jobs/sweep.json"
+
+# what is wrong is said before anything is computed
+refused() { # WHAT AXES CODE WORDS
+  rm -rf "$work/out"; write "$2"
+  out=$(sweep); same "exit code: $1" $? "$3"
+  one_line "$1" "$out"; has "$1" "$out" "$4"
+  [ -z "$(ls "$work"/out/*/run.json 2>/dev/null)" ] || fail "$1: something was computed"
+}
+refused "an unknown key" '{"sampling.sample": [1]}' 3 'point sample-1: --set sampling.sample=1: unknown key sampling.sample; did you mean "sampling.samples"\?'
+refused "a bad last value" '{"sampling.samples": [1, 2, 0]}' 3 'point samples-0: .*sampling.samples'
+refused "no values" '{"sampling.samples": []}' 3 'sweep.json: axes: sampling.samples must be an array of at least one plain value'
+refused "no array" '{"sampling.samples": 3}' 3 'axes: sampling.samples must be an array'
+refused "no axes" '{}' 3 'axes must be an object'
+refused "output.dir as an axis" '{"output.dir": ["a", "b"]}' 3 "axes: output.dir is the sweep's to set"
+refused "too many points" "{\"sampling.seed\": [$(seq -s, 0 40)], \"sampling.samples\": [$(seq -s, 1 40)]}" 3 'more than 1000 points'
+finish
