@@ -302,6 +302,7 @@ static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     }
     sg_progress_begin(&g->progress, g->plan.job.output.dir, g->plan.n_cells, g->n_done, g->n_failed, g->ranks,
                       size, g->opt->quiet);
+    g->progress.startup_s = sg__seconds(sg__now_ns() - g->started);
     g->begun = true;
 out:
     return st;

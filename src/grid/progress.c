@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "grid/clock.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,37 @@ out:
     sg_buf_free(&b);
 }
 
+/* One line for dashboards: totals of this start of the run, and where its ranks' time went. */
+static void add_metrics(struct sg_progress *p, const char *state, const struct sg_counts *t,
+                        const struct rates *r) {
+    struct sg_buf b = {0};
+    char *path = NULL;
+    int32_t computing = 0;
+    const double seconds = sg_progress_seconds(p);
+    for (int32_t i = 0; i < p->n_ranks; i++) computing += p->ranks[i].computes;
+    const double had = seconds * computing, busy = sg__seconds(t->busy_ns);
+    p->last_metrics = sg__now_ns();
+    if (sg_buf_printf(
+            &b, NULL,
+            "{\"time\": %lld, \"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, "
+            "\"cells\": %lld, \"prompt_tokens\": %lld, \"output_tokens\": %lld, \"cells_per_s\": %.6g, "
+            "\"output_tokens_per_s\": %.6g, \"ranks\": %d, \"startup_s\": %.3f, \"seconds\": %.3f, "
+            "\"busy_s\": %.3f, \"busy_share\": %.4f}\n",
+            (long long)time(NULL), state, (long long)(p->done_before + t->cells), (long long)p->total,
+            (long long)(p->failed_before + t->failed), (long long)t->cells, (long long)t->prompt_tokens,
+            (long long)t->output_tokens, r->cells, r->tokens, (int)computing, p->startup_s, seconds, busy,
+            had > 0 ? busy / had : 0) == SG_OK &&
+        sg_path_join(p->run_dir, "metrics.jsonl", &path, NULL) == SG_OK) {
+        const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        if (fd >= 0) {
+            (void)!write(fd, b.data, b.len);
+            close(fd);
+        }
+    }
+    free(path);
+    sg_buf_free(&b);
+}
+
 void sg_progress_update(struct sg_progress *p) {
     int64_t now = sg__now_ns();
     bool line = !p->quiet && now - p->last_line >= (p->terminal ? (int64_t)BAR_MS * 1000000 : LINE_S * NS);
@@ -176,6 +208,7 @@ void sg_progress_update(struct sg_progress *p) {
     if (file) {
         write_file(p, "running", NULL, &t, &r);
         p->last_file = now;
+        if (now - p->last_metrics >= LINE_S * NS) add_metrics(p, "running", &t, &r);
     }
 }
 
@@ -188,4 +221,5 @@ void sg_progress_end(struct sg_progress *p, const char *state, const char *error
         p->drawn = false;
     }
     write_file(p, state, error, &t, &r);
+    add_metrics(p, state, &t, &r);
 }

@@ -1,6 +1,7 @@
 /* progress - what people and dashboards see while a run goes on: a bar on a terminal, a plain line now and
- * then elsewhere, and RUNDIR/progress.json for `scope-grid status`. Root only; nothing here may slow the work
- * or end it: failures to write are ignored. */
+ * then elsewhere, and RUNDIR/progress.json for `scope-grid status`, and RUNDIR/metrics.jsonl, a line every
+ * ten seconds and at every change of state, appended by every start of the run. Root only; nothing here may
+ * slow the work or end it: failures to write are ignored. */
 #ifndef SG_GRID_PROGRESS_H
 #define SG_GRID_PROGRESS_H
 
@@ -20,7 +21,8 @@ struct sg_progress {
     struct sg_progress_rank *ranks; /* [n_ranks], borrowed */
     int32_t n_ranks;
     bool quiet, terminal, drawn;
-    int64_t started, last_line, last_file; /* ns */
+    int64_t started, last_line, last_file, last_metrics; /* ns */
+    double startup_s; /* from the program's start to the first lease: plan, model, directory */
     struct {
         int64_t at, cells, tokens; /* totals over ranks */
     } window[SG_PROGRESS_WINDOW];  /* one sample a second: rates over the last half minute */

@@ -266,7 +266,8 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     char *segments = NULL;
     DIR *d = NULL;
     /* DONE first and run.json last: a crash on the way leaves a run that is neither done nor mixed up */
-    static const char *const before[] = {"DONE", "results.h5", "progress.json", "origin.bin"};
+    static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl",
+                                         "origin.bin"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
     SG_TRY(clear_folder(dir, "hand", err));

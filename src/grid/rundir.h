@@ -9,6 +9,7 @@
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
  *   hand/          what each rank has on its device now (journal.h)
  *   array/         members and leases of an array run (store/members.h)
+ *   metrics.jsonl  the same over time, for dashboards
  *   results.h5     the end result
  *   DONE           written last: digest, fingerprint, counts. With it the run is over. */
 #ifndef SG_GRID_RUNDIR_H

@@ -37,4 +37,14 @@ out=$(sim 2); same "exit code after kills" $? 0
 has "after kills" "$out" "rank 0 on [^ ]+ ended without a word \(killed, or its node was lost\) with [0-9]+ cells in hand"
 same "digest after kills" "$(digest_of "$out")" "$want"
 [ -z "$(ls "$work/run/hand" | grep -v deaths)" ] || fail "ranks that left in peace left their journals: $(ls "$work/run/hand")"
+
+# what dashboards read: a line a state, counts that add up over the starts
+/usr/bin/python3 - "$work/run/metrics.jsonl" <<'P' || fail "metrics.jsonl"
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+assert [r["state"] for r in rows[-2:]] == ["merging", "done"], rows
+last = rows[-1]
+assert last["done"] == last["total"] == 64 and last["cells"] == 64 and last["ranks"] == 2 and last["failed"] == 0, last
+assert last["prompt_tokens"] > 0 and last["output_tokens"] > 0 and 0 < last["busy_share"] <= 1 and last["startup_s"] > 0, last
+P
 finish
