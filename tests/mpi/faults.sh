@@ -28,11 +28,12 @@ done
 has "lost device of a worker" "$(sim 3 --lose-device 1)" "^sim_grid: rank 1 on "
 
 # signals: to one rank, to mpirun; the code is that of a stop, and what was finished is safe
-slow=(--step-us 40000 --slots 4)
+slow=(--step-us 150000 --slots 2) # a minute, if nobody stopped it
 for signal in USR1 TERM INT; do
-  launch 3 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" --fresh "${slow[@]}" >"$work/out" 2>&1 &
+  rm -rf "$run"
+  launch 3 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
   pid=$!
-  sleep 0.8
+  until_busy "$run" 3
   kill -$signal "$(pgrep -P $pid | tail -n 1)"
   wait $pid; same "exit code after SIG$signal to one rank" $? 75
   has "SIG$signal" "$(cat "$work/out")" "stopped by SIG$signal: [0-9]+ of 512 cells are safe in .*; the same command goes on"
@@ -41,15 +42,14 @@ for signal in USR1 TERM INT; do
   [ "${safe:-0}" -gt 0 ] || fail "nothing was kept at SIG$signal"
 done
 launch 3 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
-pid=$!; sleep 0.8; kill -USR1 $pid; wait $pid; same "exit code after SIGUSR1 to mpirun" $? 75
+pid=$!; until_running "$run"; kill -USR1 $pid; wait $pid; same "exit code after SIGUSR1 to mpirun" $? 75
 has "status of a stopped run" "$("$BIN/scope-grid" status "$run")" ": stopped, [0-9]+ of 512 cells, 0 failed"
 
 
 # a run killed outright is not called running
 launch 2 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
 pid=$!
-for _ in $(seq 100); do [ -e "$run/lock" ] && break; sleep 0.05; done
-sleep 0.5
+until_running "$run"
 kill -9 $(pgrep -P $pid) 2>/dev/null
 (trap - EXIT; exec >/dev/null 2>&1; sleep 8; kill -9 "$pid") & guard=$!
 wait $pid 2>/dev/null
@@ -57,16 +57,19 @@ kill $guard 2>/dev/null
 has "status of a killed run" "$("$BIN/scope-grid" status "$run")" ": stopped, [0-9]+ of 512 cells"
 
 # two runs at once: the second is refused and the first is not disturbed
-launch 2 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" --step-us 30000 >"$work/first" 2>&1 &
+launch 2 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "${slow[@]}" >"$work/first" 2>&1 &
 pid=$!
-sleep 0.7
+until_running "$run"
 out=$(sim 2); same "exit code of a second run" $? 9
 one_line "a second run" "$out"
 has "a second run" "$out" "$run"
 has "status of a living run" "$("$BIN/scope-grid" status "$run" --json)" '"state": "running", "done": [0-9]+, "total": 512, "failed": 0, "digest": null'
 out=$("$BIN/scope-grid" merge "$run" 2>&1); same "exit code of a merge meanwhile" $? 9
-wait $pid; same "exit code of the first run" $? 0
-same "digest after all that" "$(digest_of "$(cat "$work/first")")" "$want"
+kill -USR1 $pid; wait $pid; same "exit code of the first run" $? 75
+has "the first run" "$(cat "$work/first")" "stopped by SIGUSR1"
+out=$(sim 3); same "exit code of the last start" $? 0
+same "digest after all that" "$(digest_of "$out")" "$want"
+lacks "the last start" "$out" "computed 512"
 
 # done: nothing is computed again; another job is refused, --fresh replaces
 out=$(sim 3); same "exit code of a run that was done" $? 0

@@ -20,6 +20,22 @@ ranks() { local n=$1; shift; mpirun -q -n "$n" --oversubscribe --bind-to none "$
 # the same in the background: launch N program args... & so that $! is mpirun and its children are the ranks
 launch() { local n=$1; shift; exec mpirun -q -n "$n" --oversubscribe --bind-to none "$@"; }
 
+# until_busy DIR N: waits, 30 s at most, until N ranks have finished cells in a fresh run (each has its segment)
+until_busy() {
+  for _ in $(seq 300); do
+    [ "$(ls "$1/segments" 2>/dev/null | wc -l)" -ge "$2" ] && return
+    sleep 0.1
+  done
+  fail "no $2 ranks at work in $1 after 30 s"
+}
+# until_running DIR: waits, 30 s at most, until status says that the run lives
+until_running() {
+  for _ in $(seq 300); do
+    grep -q ': running,' <<<"$("$BIN/scope-grid" status "$1" 2>/dev/null)" && return
+    sleep 0.1
+  done
+  fail "no run in $1 after 30 s"
+}
 fail() { echo "FAILED: $*" >&2; failures=$((failures + 1)); }
 same() { [ "$2" = "$3" ] || fail "$1: expected '$3', got '$2'"; }
 # has WHAT TEXT PATTERN: an extended regular expression somewhere in the text
