@@ -184,7 +184,10 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     SG_TRY(sg_dir_make(dir, err));
     SG_TRY(sg_lock_take(dir, &g->lock, err));
     SG_TRY(sg_members_refuse(dir, err));
-    if (g->opt->fresh) SG_TRY(sg_rundir_clear(dir, err));
+    if (g->opt->fresh) {
+        SG_TRY(sg_since_survives(dir, g->opt->since, g->opt->n_since, err));
+        SG_TRY(sg_rundir_clear(dir, err));
+    }
     SG_TRY(sg_rundir_begin(dir, &g->plan, err));
     SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
     if (exists && !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {

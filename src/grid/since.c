@@ -8,6 +8,7 @@
 #include "store/segment.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,6 +177,21 @@ bool sg_since_settled(const char *dir) {
     if (f) fclose(f);
     free(path);
     return n == sizeof head && sg__load(head + sizeof MAGIC + 4, 4) == 1;
+}
+
+enum sg_status sg_since_survives(const char *dir, const char *const *since, size_t n_since,
+                                 struct sg_err *err) {
+    char own[PATH_MAX], file[PATH_MAX];
+    if (!realpath(dir, own)) return SG_OK;
+    const size_t n = strlen(own);
+    for (size_t i = 0; i < n_since; i++)
+        if (realpath(since[i], file) && !strncmp(file, own, n) && file[n] == '/')
+            return sg_fail(
+                err, SG_E_USAGE,
+                "--fresh would remove %s, which --since wants to take from; use another --night or "
+                "output.dir",
+                since[i]);
+    return SG_OK;
 }
 
 enum sg_status sg_since_origin(const char *dir, const char *otherwise, struct sg_results *r,

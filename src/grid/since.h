@@ -34,6 +34,10 @@ struct sg_since_options {
 enum sg_status sg_since_begin(const char *dir, const struct sg_plan *plan, const struct sg_since_options *opt,
                               uint8_t *done, int64_t *n_done, int64_t *taken, struct sg_err *err);
 
+/* For --fresh: SG_E_USAGE when clearing the run in `dir` would remove one of the files. */
+enum sg_status sg_since_survives(const char *dir, const char *const *since, size_t n_since,
+                                 struct sg_err *err);
+
 /* Whether an earlier start has already taken over. No lock needed. */
 bool sg_since_settled(const char *dir);
 

@@ -135,6 +135,11 @@ has "a link into nowhere" "$out" "dangling: points at results that are gone"
 out=$(night bad --since "$job"); same "exit code with another file" $? 3
 out=$(night bad --since "$work/n4/results.h5"); has "after these errors" "$out" "computed 0 taken 512$"
 
+# the account of nights, damaged: named, nothing merged from it
+printf 'X' | dd of="$work/n4/origin.bin" bs=1 seek=40 conv=notrunc 2>/dev/null
+out=$("$BIN/scope-grid" merge "$work/n4" 2>&1); same "exit code with a damaged origin.bin" $? 5
+has "a damaged origin.bin" "$out" "n4/origin.bin: damaged"
+
 # {night}, latest, keep
 series() { local n=$1; shift; one --set output.dir="$work/series/{night}" --set output.latest="$work/series/latest" --set output.keep=2 --night "$n" --since "$work/series/latest" "$@"; }
 series 2026-01-01 >/dev/null
@@ -148,6 +153,11 @@ same "what retention leaves" "$(cd "$work/series" && ls -d */results.h5 | tr '\n
 [ -e "$work/series/2026-01-01/mine" ] || fail "retention removed a file that is not the run's"
 has "an old night again" "$(series 2026-01-02)" "already"
 same "latest after an old night" "$(readlink "$work/series/latest")" "2026-01-03/results.h5"
+out=$(series 2026-01-03 --fresh); same "exit code of --fresh over what --since names" $? 2
+has "--fresh over what --since names" "$out" "--fresh would remove .*/latest"
+series 2026-01-03 --set output.latest="$work/links/a/b/newest" >/dev/null
+same "a link elsewhere" "$(readlink "$work/links/a/b/newest")" "../../../series/2026-01-03/results.h5"
+cmp "$work/links/a/b/newest" "$work/series/2026-01-03/results.h5" || fail "a link elsewhere leads nowhere"
 rm "$work/series/latest" && echo hello >"$work/series/latest"
 out=$(series 2026-01-04); same "exit code with a file in place of the link" $? 3
 has "a file in place of the link" "$out" "output.latest would replace .*/latest, which is no symbolic link"

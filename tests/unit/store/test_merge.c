@@ -246,9 +246,40 @@ static void foreign_runs_are_refused(void **state) {
     sg_results_free(&r);
 }
 
+/* Where the results state what each cell depends on, a record of something else is not let in; cells that
+ * nothing holds have no night. */
+static void cells_are_of_their_fingerprint(void **state) {
+    char dir[1024], path[1100];
+    struct sg_results r, back;
+    path_to(dir, "%s/run", (char *)*state);
+    path_to(path, "%s/results.h5", dir);
+    put(dir, 0, 0, CELLS - 2, 1);
+    prefill(&r);
+    CHECK_OK(sg_results_set_night(&r, "friday", err));
+    CHECK_OK(SG_NEW(&r.origin.fingerprint, CELLS, "fingerprints", err));
+    for (int64_t i = 0; i < CELLS; i++) r.origin.fingerprint[i] = test_cell_fingerprint(i);
+    CHECK_OK(sg_merge(dir, TEST_RUN, true, &r, NULL, err));
+    assert_int_equal(r.origin.night[0], 0);
+    assert_int_equal(r.origin.night[CELLS - 1], -1);
+    CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &back, err));
+    assert_int_equal(back.origin.n_nights, 1);
+    assert_string_equal(back.origin.nights[0], "friday");
+    assert_memory_equal(back.origin.night, r.origin.night, CELLS * sizeof *r.origin.night);
+    assert_memory_equal(back.origin.fingerprint, r.origin.fingerprint, CELLS * sizeof *r.origin.fingerprint);
+    sg_results_free(&back);
+    r.origin.fingerprint[5].lo ^= 1;
+    CHECK_FAILS(SG_E_CORRUPT, "cell 5 was computed from other inputs",
+                sg_merge(dir, TEST_RUN, true, &r, NULL, err));
+    /* without fingerprints: as ever, and the digest is the same */
+    const struct sg_digest with = r.digest;
+    sg_results_free(&r);
+    assert_true(sg_digest_equal(merged(dir, true, NULL), with));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_DIR(any_partition_one_digest),
+        IN_DIR(cells_are_of_their_fingerprint),
         IN_DIR(values_arrive),
         IN_DIR(leftovers_of_a_killed_merge_go),
         IN_DIR(nothing_computed_is_a_file_too),
