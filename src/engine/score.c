@@ -51,8 +51,8 @@ static enum sg_status run_chunk(struct sg_engine *e, struct sg_seq *seq, bool al
 static enum sg_status not_finite(const struct sg_engine *e, int32_t place, const char *what,
                                  struct sg_err *err) {
     return sg_fail(err, SG_E_INPUT,
-                   "%s: the %s after %d tokens is not finite: the checkpoint holds NaN or infinite weights",
-                   sg_model_dir(e->model), what, place);
+                   "%s: the %s after %d token%s not finite: the checkpoint holds NaN or infinite weights",
+                   sg_model_dir(e->model), what, place, place == 1 ? " are" : "s are");
 }
 
 /* Log-probabilities from hidden rows [first, first + n), which stand at positions pos0.. of the sequence. */
@@ -123,7 +123,7 @@ enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t 
     SG_TRY(sg_dev_download(e->dev, out, e->d_row, (size_t)width * sizeof *out, err));
     for (int32_t i = 0; i < width; i++)
         if (!isfinite(out[i])) {
-            st = not_finite(e, n, "embedding", err);
+            st = not_finite(e, n, "numbers of the embedding", err);
             goto out;
         }
 out:

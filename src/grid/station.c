@@ -180,6 +180,20 @@ out:
     return st;
 }
 
+/* The logits after one token, before any cell is begun: with NaN among the weights every cell would fail, and
+ * the run would end with results that hold nothing. Rows of an untied embedding show up only with the cells
+ * that read them; those fail alone. */
+static enum sg_status try_weights(struct sg_station *s, struct sg_err *err) {
+    const int32_t token = 0;
+    enum sg_status st = SG_OK;
+    float *logits = NULL;
+    SG_TRY(SG_NEW(&logits, sg_model_config(s->model)->vocab, "logits", err));
+    SG_TRY(sg_engine_score(s->engine, &token, 1, logits, NULL, err));
+out:
+    free(logits);
+    return st;
+}
+
 static enum sg_status open_all(void *ctx, const struct sg_plan *plan, const struct sg_cell_sink *sink,
                                struct sg_compute *out, struct sg_err *err) {
     struct sg_station *s = ctx;
@@ -191,6 +205,7 @@ static enum sg_status open_all(void *ctx, const struct sg_plan *plan, const stru
     SG_TRY(sg_model_open(s->dev, plan->job.model_path, opt.max_context, &s->model, err));
     const struct sg_engine_hooks hooks = sg_pipeline_hooks(s->pipeline);
     SG_TRY(sg_engine_open(s->dev, s->model, &opt, &hooks, &s->engine, err));
+    SG_TRY(try_weights(s, err));
     const struct sg_token_engine engine = {s, engine_submit, engine_step, engine_pending};
     sg_pipeline_set_engine(s->pipeline, &engine);
     *out = sg_pipeline_compute(s->pipeline);
