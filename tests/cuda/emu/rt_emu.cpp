@@ -133,14 +133,24 @@ static float dot(const float *x, const float *w, int64_t k) {
 }
 static void widen(std::vector<float> &f, const void *p, int64_t n) {
     f.resize((size_t)n);
-    for (int64_t i = 0; i < n; i++) f[(size_t)i] = bf2f(((const bf16 *)p)[i]);
+    float *to = f.data();
+    for (int64_t i = 0; i < n; i++) to[i] = bf2f(((const bf16 *)p)[i]);
+}
+/* Rows that are zeros to the end are padding of a batch: their results, zeros, take no time. */
+static int64_t rows_in_use(const void *x, int64_t m, int64_t k) {
+    const uint16_t *bits = (const uint16_t *)x;
+    int64_t n = m * k;
+    while (n > 0 && bits[n - 1] == 0) n--;
+    return (n + k - 1) / k;
 }
 static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m, int64_t n, int64_t k) {
     static std::vector<float> fx, fw;
-    widen(fx, x, m * k);
+    const int64_t used = rows_in_use(x, m, k);
+    memset((char *)y + used * n * (y_f32 ? 4 : 2), 0, (size_t)((m - used) * n * (y_f32 ? 4 : 2)));
+    widen(fx, x, used * k);
     for (int64_t j = 0; j < n; j++) {
         widen(fw, (const bf16 *)w + j * k, k);
-        for (int64_t i = 0; i < m; i++) {
+        for (int64_t i = 0; i < used; i++) {
             const float sum = dot(&fx[(size_t)(i * k)], fw.data(), k);
             if (y_f32)
                 ((float *)y)[i * n + j] = sum;
