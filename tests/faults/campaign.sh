@@ -85,8 +85,8 @@ while [ "$total" -lt "$kills" ]; do
   one=${children[RANDOM % ${#children[@]}]}
   hit=$((RANDOM % 12))
   case $hit in
-    0 | 1 | 2 | 3 | 4) what=kill; kill -9 "$one" 2>/dev/null && total=$((total + 1)) ;;
-    5 | 6) what=all; kill -9 "${children[@]}" 2>/dev/null && total=$((total + 1)) ;;
+    0 | 1 | 2 | 3 | 4) what="kill"; kill -9 "$one" 2>/dev/null && total=$((total + 1)) ;;
+    5 | 6) what="all"; kill -9 "${children[@]}" 2>/dev/null && total=$((total + 1)) ;;
     7) what=mpirun; kill -9 "$pid" 2>/dev/null && total=$((total + 1)) ;;
     8) what=term; kill -TERM "$one" 2>/dev/null ;;
     9)
@@ -98,7 +98,7 @@ while [ "$total" -lt "$kills" ]; do
       kill -0 "$pid" 2>/dev/null || [ -e "$run/DONE" ] || fail "a rank that slept ended the run: $(cat "$work/out")"
       kill -TERM "$one" 2>/dev/null ;;
     10)
-      what=readonly
+      what="readonly"
       [ -n "$tmpfs" ] || { kill -TERM "$one"; wait "$pid" 2>/dev/null; continue; }
       # A file that is open for writing forbids it for a moment
       for _ in $(seq 50); do mount -o remount,ro "$work/disk" 2>/dev/null && break; sleep 0.02; done
