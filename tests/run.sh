@@ -30,7 +30,7 @@ suite() {
   local began=$SECONDS
   echo "== $name"
   cmake -S . -B "$dir" -G Ninja -DSG_WERROR=ON "${args[@]}" | grep -E '^-- (scope-|CUDA|build type)' || true
-  ninja -C "$dir" | tail -n 1
+  ninja -C "$dir" >"$dir/ninja.log" || { grep -v '^\[' "$dir/ninja.log" >&2; exit 1; }
   echo "   built in $((SECONDS - began)) s"
   (cd "$dir" && ctest --output-on-failure --no-tests=error -j "$cores" "$@")
   echo "   $name: done in $((SECONDS - began)) s"
