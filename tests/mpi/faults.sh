@@ -54,6 +54,10 @@ kill -9 $(pgrep -P $pid) 2>/dev/null
 (trap - EXIT; exec >/dev/null 2>&1; sleep 8; kill -9 "$pid") & guard=$!
 wait $pid 2>/dev/null
 kill $guard 2>/dev/null
+for _ in $(seq 50); do # the kernel may still be taking the dead apart
+  grep -q ': stopped,' <<<"$("$BIN/scope-grid" status "$run")" && break
+  sleep 0.1
+done
 has "status of a killed run" "$("$BIN/scope-grid" status "$run")" ": stopped, [0-9]+ of 512 cells"
 
 # two runs at once: the second is refused and the first is not disturbed
