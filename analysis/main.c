@@ -5,6 +5,7 @@
 #include "plots.h"
 #include "report.h"
 #include "route_reference.h"
+#include "sweep_index.h"
 
 #include "base/file.h"
 #include "cmd/cmd.h"
@@ -29,7 +30,8 @@ static const char usage[] =
     "Prints a table\n"
     "and writes frontier.h5, CSV files, report.html and plots to DIR. Costs are mean USD a query.\n"
     "Several files are compared side by side: the same grid with other settings, or two nights of one "
-    "portfolio.";
+    "portfolio.\n"
+    "The index.json of a sweep stands for the results of its points.";
 
 enum { MAX_FILES = 64 };
 
@@ -175,6 +177,7 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
                      .threads = cores > 16  ? 16
                                 : cores > 0 ? cores
                                             : 1};
+    struct sg_arena strings = {0};
     char *dir = NULL;
     bool help = false;
     const struct sg_opt opts[] = {
@@ -209,9 +212,11 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         SG_TRY(sg_path_join(".", a.dir, &dir, err));
     else
         SG_TRY(sg_path_dir(a.files[0], &dir, err));
+    SG_TRY(sg_sweep_expand(a.files, MAX_FILES, &strings, err));
     SG_TRY(analyse(&a, dir, err));
 out:
     free(dir);
+    sg_arena_free(&strings);
     free(a.queries.items);
     free(a.budgets.items);
     free(a.targets.items);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_BYTES = 1 << 20, MAX_POINTS = 1000, MAX_AXES = 16, POINT_NAME = 120 };
+enum { MAX_BYTES = 1 << 20, MAX_POINTS = 1000, MAX_AXES = 16, POINT_NAME = 100 };
 
 struct axis {
     const char *key;     /* of the job */
@@ -145,6 +145,10 @@ static enum sg_status make_point(struct sweep *s, int64_t index, struct sg_err *
     }
     sg_buf_clear(&item);
     SG_TRY(sg_buf_printf(&item, err, "output.dir=%s/%s", s->dir, p->name));
+    SG_TRY(sg_arena_dup(&s->strings, item.data, item.len, &set, err));
+    p->settings[p->n_settings++] = set;
+    sg_buf_clear(&item);
+    SG_TRY(sg_buf_printf(&item, err, "name=%s", p->name)); /* what comparisons show */
     SG_TRY(sg_arena_dup(&s->strings, item.data, item.len, &set, err));
     p->settings[p->n_settings++] = set;
     p->settings[p->n_settings++] = "output.latest=null";

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../mpi/lib.sh"
 py=/usr/bin/python3
 head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/queries.jsonl"
-small=(--set queries="$work/queries.jsonl" --set sampling.max_new_tokens=24 --quiet)
+small=(--set queries="$work/queries.jsonl" --set sampling.max_new_tokens=96 --quiet)
 sweep() { "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" "$@" 2>&1; }
 write() { echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"dir\": \"out\", \"axes\": $1}" >"$work/sweep.json"; }
 index() { $py -c 'import json, sys; d = json.load(open(sys.argv[1])); print(*(eval(sys.argv[2], {"p": p}) for p in d["points"]))' "$work/out/index.json" "$1"; }
@@ -32,6 +32,12 @@ rm -r "$work/out/anchors-3_samples-3"
 out=$(ranks 2 "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" 2>&1); same "exit code of a sweep on two ranks" $? 0
 same "lines of a sweep that goes on" "$(grep -c 'was done before' <<<"$out")" 3
 same "digests of a sweep that goes on" "$(index 'p["digest"]')" "$digests"
+
+# the frontier takes the index for the files it lists
+out=$("$BIN/scope-frontier" "$work/out/index.json" --bootstrap 0 --no-plots -o "$work/frontier" 2>&1); same "exit code of scope-frontier on a sweep" $? 0
+same "points that it compares" "$(cut -d, -f2 "$work/frontier/compare.csv" | tr '\n' ' ')" "name anchors-2_samples-1 anchors-2_samples-3 anchors-3_samples-1 anchors-3_samples-3 "
+out=$("$BIN/scope-frontier" "$SRC/jobs/sweep.json" 2>&1); same "exit code of scope-frontier on another JSON file" $? 3
+one_line "another JSON file" "$out"
 
 # a committed sweep is one that runs
 $py -c 'import json, sys; d = json.load(open(sys.argv[1])); assert set(d) == {"name", "job", "dir", "axes"}' "$SRC/jobs/sweep.json" || fail "jobs/sweep.json"
