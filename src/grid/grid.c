@@ -478,6 +478,7 @@ static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
         st = sg_lock_take(dir, &lock, err);
         if (st == SG_E_BUSY && !sg_comm_stop_asked(g->comm, NULL)) {
             memset(err, 0, sizeof *err);
+            st = SG_OK; /* unless the next look says otherwise */
             nanosleep(&(struct timespec){0, 200 * 1000000}, NULL);
             continue;
         }
