@@ -23,8 +23,8 @@ struct point {
     int64_t value[MAX_AXES]; /* which of its axis's */
     const char *settings[MAX_AXES + 4];
     size_t n_settings;
-    int64_t samples; /* of the job: how much others can take from it */
-    char *results;   /* path, once it is done; else NULL */
+    int64_t gives; /* how much others can take from it: samples, and texts rather than none */
+    char *results; /* path, once it is done; else NULL */
     struct sg_digest digest;
     int64_t cells, failed, taken;
 };
@@ -181,10 +181,10 @@ static enum sg_status check_points(struct sweep *s, const struct sg_grid_options
             sg_err_at(err, "point %s", s->points[i].name);
             goto out;
         }
-        s->points[i].samples = job.sampling.samples;
+        s->points[i].gives = 2 * job.sampling.samples + job.output.texts;
         sg_job_free(&job);
         int64_t at = i; /* insertion keeps equals in their order */
-        for (; at > 0 && s->points[s->order[at - 1]].samples < s->points[i].samples; at--)
+        for (; at > 0 && s->points[s->order[at - 1]].gives < s->points[i].gives; at--)
             s->order[at] = s->order[at - 1];
         s->order[at] = i;
     }

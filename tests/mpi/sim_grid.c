@@ -2,7 +2,7 @@
  * answer at random by their own fingerprint, after a set number of steps of a set length. For tests of ranks
  * and faults; the results of two runs of one job must be equal whatever happened on the way.
  *
- * usage: sim_grid JOB [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
+ * usage: sim_grid JOB|SWEEP [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
  *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic]
  *        [--stats] */
@@ -10,6 +10,7 @@
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
 #include "grid/grid.h"
+#include "grid/sweep.h"
 
 #include <math.h>
 #include <signal.h>
@@ -162,6 +163,24 @@ static void sim_close(void *ctx) {
     free(s->texts);
 }
 
+/* For a sweep: every point opens the same device again. */
+static enum sg_status sim_make(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
+    (void)err;
+    *out = (struct sg_compute_maker){.ctx = ctx, .look = sim_look, .open = sim_open, .close = sim_close};
+    return SG_OK;
+}
+static void sim_drop(void *ctx) {
+    struct sim *s = ctx;
+    s->running = NULL;
+    s->samples = NULL;
+    s->texts = NULL;
+    s->n_running = 0;
+}
+static void say_point(const char *point, const struct sg_grid_summary *s) {
+    printf("point %s cells %lld computed %lld taken %lld\n", point, (long long)s->total,
+           (long long)s->computed, (long long)s->taken);
+}
+
 int main(int argc, char **argv) {
     struct sim s = {
         .crash_cell = -1, .slots = 8, .steps = 3, .no_model_on = -1, .lose_device = -1, .other_model_on = -1};
@@ -203,10 +222,12 @@ int main(int argc, char **argv) {
         o.since = since.items;
         o.n_since = since.n;
         o.quiet = !loud;
-        const struct sg_compute_maker maker = {
-            .ctx = &s, .look = sim_look, .open = sim_open, .close = sim_close};
-        st = sg_grid_run(comm, &o, &maker, &sum, &err);
-        if (s.rank == 0 && (st == SG_OK || st == SG_E_PARTIAL)) {
+        struct sg_compute_maker maker;
+        const struct sg_maker_source source = {&s, sim_make, sim_drop};
+        const bool sweep = sg_sweep_is(o.job_path); /* every rank sees the file here */
+        if (sweep) st = sg_sweep_run(comm, &o, &source, say_point, &err);
+        if (!sweep && sim_make(&s, &maker, &err) == SG_OK) st = sg_grid_run(comm, &o, &maker, &sum, &err);
+        if (s.rank == 0 && sum.run_dir && (st == SG_OK || st == SG_E_PARTIAL)) {
             char hex[SG_DIGEST_HEX];
             sg_digest_hex(sum.digest, hex);
             printf("digest %s cells %lld failed %lld computed %lld%s", hex, (long long)sum.total,

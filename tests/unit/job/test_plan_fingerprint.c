@@ -44,6 +44,8 @@ static void settings(void **state) {
         {"prompt.missing=next", "", false},      /* nothing is missing */
         {"output.texts=false", "", true},
         {"output.dir=elsewhere", "", false},
+        {"output.latest=elsewhere", "", false},
+        {"output.keep=3", "", false},
         {"engine.max_batch_tokens=64", "", false},
         {"engine.kv_cache_mib=7", "", false},
         {"engine.threads=2", "", false},
@@ -193,10 +195,31 @@ static void an_anchors_id_does_not_count(void **state) {
     sg_plan_free(&p);
 }
 
+/* What tells that a cell with eight samples begins with this one's four. */
+static void fingerprints_with_other_samples(void **state) {
+    (void)state;
+    const char *const four = "sampling.samples=4";
+    struct sg_plan plain = {0}, few = {0};
+    struct sg_digest of[4];
+    struct sg_err err = {0};
+    plan_with(NULL, 0, &INPUTS, &plain);
+    plan_with(&four, 1, &INPUTS, &few);
+    assert_int_equal(few.n_cells, 4);
+    if (sg_plan_fingerprints_of(&few, &INPUTS, plain.job.sampling.samples, of, &err) != SG_OK)
+        fail_msg("%s", err.text);
+    for (int c = 0; c < 4; c++) {
+        assert_true(sg_digest_equal(of[c], plain.cell_fingerprint[c]));
+        assert_false(sg_digest_equal(few.cell_fingerprint[c], plain.cell_fingerprint[c]));
+    }
+    sg_plan_free(&plain);
+    sg_plan_free(&few);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings),
         cmocka_unit_test(data),
+        cmocka_unit_test(fingerprints_with_other_samples),
         cmocka_unit_test(the_estimator_and_its_numerics),
         cmocka_unit_test(the_template),
         cmocka_unit_test(a_cut_anchor_is_not_the_whole_one),
