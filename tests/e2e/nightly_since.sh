@@ -151,9 +151,12 @@ mkdir "$work/series/notes" && touch "$work/series/2026-01-01/mine"
 series 2026-01-03 >/dev/null
 same "what retention leaves" "$(cd "$work/series" && ls -d */results.h5 | tr '\n' ' ')" "2026-01-02/results.h5 2026-01-03/results.h5 "
 [ -e "$work/series/2026-01-01/mine" ] || fail "retention removed a file that is not the run's"
-has "an old night again" "$(series 2026-01-02)" "already"
-same "latest after an old night" "$(readlink "$work/series/latest")" "2026-01-03/results.h5"
-out=$(series 2026-01-03 --fresh); same "exit code of --fresh over what --since names" $? 2
+sleep 1
+series 2026-01-04 >/dev/null
+[ ! -e "$work/series/2026-01-02" ] || fail "retention left of an old run: $(ls -A "$work/series/2026-01-02")"
+has "an old night again" "$(series 2026-01-03)" "already"
+same "latest after an old night" "$(readlink "$work/series/latest")" "2026-01-04/results.h5"
+out=$(series 2026-01-04 --fresh); same "exit code of --fresh over what --since names" $? 2
 has "--fresh over what --since names" "$out" "--fresh would remove .*/latest"
 series 2026-01-03 --set output.latest="$work/links/a/b/newest" >/dev/null
 same "a link elsewhere" "$(readlink "$work/links/a/b/newest")" "../../../series/2026-01-03/results.h5"
