@@ -49,7 +49,7 @@ AccountingStorageType=accounting_storage/none
 ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=30
-KillWait=30
+KillWait=10
 MinJobAge=300
 # PMIx leaves folders named by job in /tmp when it is killed: numbers that no earlier test has had
 FirstJobId=$((1000 + $(date +%s) % 1000000 * 50))
@@ -75,12 +75,19 @@ EOF
 }
 
 slurm_stop() {
-  local f
+  local f pid
   [ -n "${SLURM_TEST_DIR:-}" ] || return 0
   scancel --user=root 2>/dev/null || true
-  for f in slurmd.pid slurmctld.pid munge/pid; do
-    [ -f "$SLURM_TEST_DIR/$f" ] && kill "$(cat "$SLURM_TEST_DIR/$f")" 2>/dev/null
+  for _ in $(seq 75); do # a daemon that ends before its jobs leaves their processes behind
+    [ -n "$(squeue -h 2>/dev/null)" ] || break
+    sleep 0.2
   done
-  sleep 0.5
+  for f in slurmd.pid slurmctld.pid munge/pid; do
+    [ -f "$SLURM_TEST_DIR/$f" ] || continue
+    pid=$(cat "$SLURM_TEST_DIR/$f")
+    kill "$pid" 2>/dev/null
+    for _ in $(seq 25); do kill -0 "$pid" 2>/dev/null || break; sleep 0.2; done
+    kill -9 "$pid" 2>/dev/null
+  done
   SLURM_TEST_DIR=
 }
