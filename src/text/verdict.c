@@ -169,6 +169,11 @@ static enum outcome take_fields(struct at a, struct sg_verdict *out, bool *open)
             a.i++;
         v.closed = a.i < a.n && a.s[a.i] == closing;
         *open = a.i == a.n;
+        if (closing == '}' && !v.closed) { /* an answer that was cut off may have been going to say more */
+            for (k = 0; k < SKIP_MAX && a.i < a.n && a.s[a.i] != '}' && a.s[a.i] != '\n'; k++) a.i++;
+            if (a.i == a.n) return at_end(&a);
+            if (a.s[a.i] != '}') return NO;
+        }
     }
     *out = v;
     return YES;

@@ -6,9 +6,9 @@
  * any or no brackets around the whole and around each value, `=` or a full-width colon, `length`, either
  * order of the two fields, thousands separators (1,024), "300 tokens". It does not allow for: a number with
  * sign, fraction or exponent, a length above SG_VERDICT_MAX_LENGTH, an answer other than yes or no as a word
- * of its own (`yes/no`, `yes-ish`), or a missing field. Runs of white space and marks count up to 64
- * characters. What is not well formed is skipped, never guessed from. Texts are bytes; they need not be valid
- * UTF-8. */
+ * of its own (`yes/no`, `yes-ish`), a missing field, or a `{` that is not closed on the answer's line (cut
+ * off). Runs of white space and marks count up to 64 characters. What is not well formed is skipped, never
+ * guessed from. Texts are bytes; they need not be valid UTF-8. */
 #ifndef SG_TEXT_VERDICT_H
 #define SG_TEXT_VERDICT_H
 

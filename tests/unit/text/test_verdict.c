@@ -30,9 +30,7 @@ static const struct {
     {P "`{len: 1,024, correct: no}`", 1024, false, true},
     {P "{len: 12,correct: no}", 12, false, true},
     {P "{correct: no, len: 61}", 61, false, true},
-    {P "{correct: no, len: 61", 61, false, false},
-    {P "{len: 61, correct: no", 61, false, false},
-    {P "{len: 61, correct: yes.", 61, true, false},
+    {P "{len: 61, correct: yes, sure}", 61, true, false},
     {P "{len\xEF\xBC\x9A"
        "900, correct\xEF\xBC\x9Ano}",
      900, false, true},
@@ -40,6 +38,12 @@ static const struct {
     {P "{len: ~450, correct: yes}", 450, true, true},
     {P "{len: 000, correct: yes}", 0, true, true},
     {P "{len: 10000000, correct: yes}", 10000000, true, true},
+    /* not well formed: cut off */
+    {P "{correct: no, len: 61", -1, 0, 0},
+    {P "{len: 61, correct: no", -1, 0, 0},
+    {P "{len: 61, correct: yes.", -1, 0, 0},
+    {P "{len: 61, correct: yes because\n}", -1, 0, 0},
+    {P "{len: 10, correct: yes}\n" P "{len: 20, correct: no", 10, true, true},
     /* not well formed */
     {"", -1, 0, 0},
     {"len: 5, correct: yes", -1, 0, 0},
