@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# campaign.sh KILLS DAMAGES SEED [real]: runs on 2 to 6 ranks (and as arrays) that are hit at random moments: kill
+# campaign.sh KILLS DAMAGES SEED [real]: runs on 2 to 6 ranks that are hit at random moments: kill
 # -9 of a rank, of all ranks or of mpirun, SIGTERM to a rank, SIGSTOP of a rank for up to two seconds, a directory
 # that turns read-only, a disk that fills up; then damaged, foreign and lost segments and damaged results files.
 # After every hit: nothing that was closed is lost, nothing stands twice. Every run that ends has the digest of an
