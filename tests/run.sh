@@ -2,7 +2,7 @@
 # All tests: installs what is missing, builds, runs everything through ctest.
 #   tests/run.sh           Release with gcc, ASan+UBSan, and a clang build with the fuzz entries
 #   tests/run.sh --quick   the Release build alone
-#   tests/run.sh --long    also ThreadSanitizer, MemorySanitizer, more seeds and long fuzz runs
+#   tests/run.sh --long    also ThreadSanitizer, MemorySanitizer, more seeds, the whole fault campaigns, a real Slurm
 # Every build treats warnings as errors. Exit code 0 only when every test passed or skipped with a reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,8 @@ case "${1:-}" in
   *) echo "usage: tests/run.sh [--quick|--long]" >&2; exit 2 ;;
 esac
 
-jobs/deps.sh build plots tests slurm
+jobs/deps.sh build plots tests
+[ $mode = long ] && jobs/deps.sh slurm
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi

@@ -187,7 +187,7 @@ new=$(grep -Eo 'computed [0-9]+' night-second.log | awk '{ n += $2 } END { print
 [ "${new:-0}" -gt 0 ] && [ "$new" -le 64 ] || fail "the second night's last allocation computed $new cells, 64 had changed"
 
 # 8. no progress: it ends by itself
-echo "--lose-device 0 --steps 1000" >speed
+echo "--lose-device 0 --steps 1000 --step-us 10000" >speed # ten seconds a cell: none is done before the loss
 export SCOPE_MAX_IDLE_ATTEMPTS=2
 id=$(submit idle)
 until_ "the first idle attempt" 20 grep -qs 'going on' idle.log
