@@ -45,7 +45,8 @@ struct outgoing {
 struct sg_comm {
     bool mpi; /* MPI is initialised; false: one rank, no MPI call at all */
     MPI_Comm world;
-    int32_t rank, size, local_size;
+    int32_t rank, size, local_size, local_rank;
+    bool beside_root;
     char host[SG_HOST_MAX];
     struct outgoing *out; /* sent and not yet known to be delivered */
     int64_t messages, bytes;
@@ -79,7 +80,7 @@ static void must(int code, const char *what) {
 
 static enum sg_status open_mpi(struct sg_comm *c, struct sg_err *err) {
     MPI_Comm node = MPI_COMM_NULL;
-    int level, size, rank, local;
+    int level, size, rank, local, place, first;
     /* One thread makes all calls: messages are looked at between compute steps. */
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
         return sg_fail(err, SG_E_INTERNAL, "MPI cannot start");
@@ -91,9 +92,14 @@ static enum sg_status open_mpi(struct sg_comm *c, struct sg_err *err) {
     must(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node),
          "MPI_Comm_split_type");
     must(MPI_Comm_size(node, &local), "MPI_Comm_size");
+    must(MPI_Comm_rank(node, &place), "MPI_Comm_rank");
+    first = rank; /* the split keeps the order: a node's first rank is its lowest */
+    must(MPI_Bcast(&first, 1, MPI_INT, 0, node), "MPI_Bcast");
     c->size = size;
     c->rank = rank;
     c->local_size = local;
+    c->local_rank = place;
+    c->beside_root = first == 0;
     MPI_Comm_free(&node);
     return SG_OK;
 }
@@ -104,6 +110,7 @@ static enum sg_status new_comm(struct sg_comm **out, struct sg_err *err) {
     if (st != SG_OK) return st;
     c->world = MPI_COMM_NULL;
     c->size = c->local_size = 1;
+    c->beside_root = true;
     if (gethostname(c->host, sizeof c->host) != 0) snprintf(c->host, sizeof c->host, "unknown host");
     c->host[sizeof c->host - 1] = 0;
     *out = c;
@@ -185,6 +192,12 @@ int32_t sg_comm_size(const struct sg_comm *c) {
 }
 int32_t sg_comm_local_size(const struct sg_comm *c) {
     return c->local_size;
+}
+int32_t sg_comm_local_rank(const struct sg_comm *c) {
+    return c->local_rank;
+}
+bool sg_comm_beside_root(const struct sg_comm *c) {
+    return c->beside_root;
 }
 const char *sg_comm_host(const struct sg_comm *c) {
     return c->host;

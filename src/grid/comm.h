@@ -34,6 +34,8 @@ void sg_comm_close(struct sg_comm *c);
 int32_t sg_comm_rank(const struct sg_comm *c);
 int32_t sg_comm_size(const struct sg_comm *c);
 int32_t sg_comm_local_size(const struct sg_comm *c); /* ranks on this node */
+int32_t sg_comm_local_rank(const struct sg_comm *c); /* among them, in the order of ranks */
+bool sg_comm_beside_root(const struct sg_comm *c);   /* the root is on this node */
 const char *sg_comm_host(const struct sg_comm *c);
 
 /* True once this process was asked to stop; *name (may be NULL) is then the signal's name. */
