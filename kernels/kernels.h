@@ -58,7 +58,20 @@ struct sg_dev_info {
     bool host_memory;  /* device pointers are host pointers */
     int threads;
     int64_t memory_bytes; /* total device (or host) memory; 0 = unknown */
+    /* of a device that is not the host, else "": the same uuid for every process that sees the device */
+    char uuid[64], driver[64], runtime[64];
 };
+
+/* A device that could be opened, looked at without opening it: no memory is taken on it. */
+struct sg_dev_place {
+    char backend[16]; /* what "auto" stands for here */
+    int count;        /* devices this process sees; 0: a host backend, of which any number can be open */
+    int device;       /* ordinal of the one described below */
+    char name[128], uuid[64];
+};
+/* Device `index` of the backend, counted round: index % count. SG_E_DEVICE when there is none ("auto" then
+ * takes a host backend), SG_E_USAGE for an unknown backend. */
+enum sg_status sg_dev_find(const char *backend, int index, struct sg_dev_place *out, struct sg_err *err);
 
 /* Opens a device. SG_E_DEVICE with the reason when it is not there, SG_E_USAGE for an unknown name (the
  * error lists the known ones). Never collective. */
@@ -76,6 +89,9 @@ void sg_dev_free(struct sg_dev *dev, void *p); /* NULL accepted */
 enum sg_status sg_dev_upload(struct sg_dev *dev, void *dst, const void *src, size_t bytes, struct sg_err *err);
 enum sg_status sg_dev_download(struct sg_dev *dev, void *dst, const void *src, size_t bytes, struct sg_err *err);
 enum sg_status sg_dev_sync(struct sg_dev *dev, struct sg_err *err);
+/* Bytes that could still be taken: free device memory, or on the host what the system and the control groups
+ * of this process leave it. 0 = unknown. */
+int64_t sg_dev_memory_free(struct sg_dev *dev);
 
 /* Largest shapes that operators will be called with; scratch is sized from it once. */
 struct sg_limits {
@@ -226,25 +242,27 @@ enum sg_status sg_op_l2norm(struct sg_dev *dev, const void *x, int32_t n, int32_
 enum sg_status sg_op_logprob(struct sg_dev *dev, const float *logits, const int32_t *target, int32_t n, int32_t vocab,
                              float *out, struct sg_err *err);
 
-/* One token per draw i from logits row row[i] (several draws may share a row).
- * temperature = 0: the largest logit, the lowest id on ties. Otherwise (1e-6 to 1e6), as vLLM and
- * transformers do it:
- *   z = logits / temperature; top_k (0 or >= vocab = off) keeps z >= the k-th largest (ties at the k-th
- *   value are all kept); p = softmax over the kept; top_p (1 = off) keeps, in descending order of p (lower
- *   id first on ties), every token whose preceding tokens sum to < top_p, at least one; renormalise; the
- *   token is the inverse of that CDF, in the same descending order, at u = sg_uniform(key[i], pos[i]).
- * token[i] = -1 when the row holds a NaN or +inf (a broken checkpoint): never drawn from.
- * p_yes[i] = sum exp(logit of yes ids) / (sum exp(yes) + sum exp(no)) at temperature 1, whatever is drawn;
- * NaN when n_yes or n_no is 0. logprob[i]: log softmax(logits)[token] at temperature 1. Either output may
- * be NULL. The draw is made in float32 sums of fixed order. */
+/* One token per draw i from logits row row[i] (several draws may share a row), with the temperature, top_p
+ * and top_k of settings[setting[i]]; which settings the other draws have does not matter. temperature = 0:
+ * the largest logit, the lowest id on ties. Otherwise (1e-6 to 1e6), as vLLM and transformers do it: z =
+ * logits / temperature; top_k (0 or >= vocab = off) keeps z >= the k-th largest (ties at the k-th value are
+ * all kept); p = softmax over the kept; top_p (1 = off) keeps, in descending order of p (lower id first on
+ * ties), every token whose preceding tokens sum to < top_p, at least one; renormalise; the token is the
+ * inverse of that CDF, in the same descending order, at u = sg_uniform(key[i], pos[i]). token[i] = -1 when
+ * the row holds a NaN or +inf (a broken checkpoint): never drawn from. p_yes[i] = sum exp(logit of yes ids) /
+ * (sum exp(yes) + sum exp(no)) at temperature 1, whatever is drawn; NaN when n_yes or n_no is 0. logprob[i]:
+ * log softmax(logits)[token] at temperature 1. Either output may be NULL. The draw is made in float32 sums of
+ * fixed order. */
 struct sg_sample_args {
     const float *logits; /* [n_rows][vocab] */
     int32_t n_rows, vocab, n;
     const int32_t *row;  /* [n] */
     const uint64_t *key; /* [n] */
     const uint32_t *pos; /* [n] */
-    float temperature, top_p;
-    int32_t top_k;
+    const int32_t *setting;                       /* [n], 0 <= setting[i] < n_settings */
+    const struct sg_draw_settings *settings;      /* device [n_settings] */
+    const struct sg_draw_settings *host_settings; /* the host's copy of it, for validation */
+    int32_t n_settings;
     const int32_t *yes_ids, *no_ids; /* device arrays */
     int32_t n_yes, n_no;
     int32_t *token; /* [n] */
@@ -281,6 +299,13 @@ void sg_dev_stats_reset(struct sg_dev *dev);
 /* The machine's own limits, measured now on all of the device's threads (about 1 s): float32 FMA rate of
  * the best loop we know, and read bandwidth from memory. For "percent of the limit" in bench. */
 enum sg_status sg_dev_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s, struct sg_err *err);
+
+/* NaN: cannot be told (host backends, no NVML). May take a millisecond: ask now and then. */
+struct sg_dev_power {
+    double joules; /* since the device was opened, whoever used it */
+    double watts, celsius;
+};
+void sg_dev_power(struct sg_dev *dev, struct sg_dev_power *out);
 
 #ifdef __cplusplus
 }

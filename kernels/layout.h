@@ -26,4 +26,11 @@ SG_LAYOUT int32_t sg_slot(int32_t page, int32_t offset) {
     return page * SG_PAGE_TOKENS + offset;
 }
 
+/* How a token is drawn (sg_op_sample). */
+struct sg_draw_settings {
+    float temperature; /* 0 = greedy */
+    float top_p;       /* (0, 1]; 1 = off */
+    int32_t top_k;     /* 0 = off */
+};
+
 #endif

@@ -319,15 +319,20 @@ enum sg_status sg_op_sample(struct sg_dev *dev, const struct sg_sample_args *a, 
     SG_NEED(a->n >= 0 && a->n <= l->max_draws, "sample: %d draws, %d reserved", a->n, l->max_draws);
     SG_NEED(a->vocab >= 1 && a->vocab <= l->vocab, "sample: vocabulary of %d, %d reserved", a->vocab,
             l->vocab);
-    /* below 1e-6 logits / temperature would overflow for logits that models do have */
-    SG_NEED(a->temperature == 0 || (a->temperature >= 1e-6f && a->temperature <= 1e6f),
-            "sample: temperature %g", (double)a->temperature);
-    SG_NEED(a->top_p > 0 && a->top_p <= 1 && a->top_k >= 0, "sample: top_p %g, top_k %d", (double)a->top_p,
-            a->top_k);
+    SG_NEED(a->n_settings >= 1 && a->host_settings, "sample: %d settings, or NULL for them", a->n_settings);
+    for (int32_t i = 0; i < a->n_settings; i++) {
+        const struct sg_draw_settings *s = &a->host_settings[i];
+        /* below 1e-6 logits / temperature would overflow for logits that models do have */
+        SG_NEED(s->temperature == 0 || (s->temperature >= 1e-6f && s->temperature <= 1e6f),
+                "sample: temperature %g", (double)s->temperature);
+        SG_NEED(s->top_p > 0 && s->top_p <= 1 && s->top_k >= 0, "sample: top_p %g, top_k %d",
+                (double)s->top_p, s->top_k);
+    }
     SG_NEED(a->n_yes >= 0 && a->n_no >= 0 && (!a->n_yes || a->yes_ids) && (!a->n_no || a->no_ids),
             "sample: %d yes and %d no ids, or NULL for them", a->n_yes, a->n_no);
     if (a->n == 0) return SG_OK;
-    SG_NEED(a->n_rows >= 1 && a->logits && a->row && a->key && a->pos && a->token,
-            "sample: NULL logits, row, key, pos or token, or %d rows", a->n_rows);
+    SG_NEED(a->n_rows >= 1 && a->logits && a->row && a->key && a->pos && a->setting && a->settings &&
+                a->token,
+            "sample: NULL logits, row, key, pos, setting, settings or token, or %d rows", a->n_rows);
     SG_RUN(SG_STAGE_SAMPLE, 4.0 * a->n * a->vocab, 4.0 * a->n_rows * a->vocab, dev->be->sample(dev, a, err));
 }

@@ -222,19 +222,20 @@ void SG_ISA_NAME(sample)(void *ctx, int64_t task, int thread) {
     const struct sg_sample_args *a = j->a;
     const struct sg__thread_scratch *scratch = &j->threads[thread];
     const float *logits = a->logits + (int64_t)a->row[task] * a->vocab;
+    const struct sg_draw_settings s = a->settings[a->setting[task]];
     const bool sound = find_maxima(logits, a->vocab, scratch->maxima);
     const float top = sound ? max_of(scratch->maxima, chunk_count(a->vocab)) : INFINITY;
-    const float scaled = a->temperature > 0 ? top / a->temperature : top;
+    const float scaled = s.temperature > 0 ? top / s.temperature : top;
     int32_t token = -1;
     if (sound && scaled > -INFINITY && scaled < INFINITY) {
-        const struct row r = {logits, scratch->maxima, a->vocab, a->temperature, scaled, scratch->heap};
+        const struct row r = {logits, scratch->maxima, a->vocab, s.temperature, scaled, scratch->heap};
         const float u = sg_uniform(a->key[task], a->pos[task]);
-        if (a->temperature == 0)
+        if (s.temperature == 0)
             token = first_of(logits, scratch->maxima, top);
-        else if (a->top_k > 0 && a->top_k < a->vocab)
-            token = draw_top_k(&r, a->top_k, a->top_p, u);
+        else if (s.top_k > 0 && s.top_k < a->vocab)
+            token = draw_top_k(&r, s.top_k, s.top_p, u);
         else
-            token = draw_top_p(&r, a->top_p, u);
+            token = draw_top_p(&r, s.top_p, u);
     }
     a->token[task] = token;
     if (a->p_yes) a->p_yes[task] = token < 0 ? NAN : p_yes(logits, a);

@@ -114,8 +114,8 @@ struct sg__sample_launch {
     const int32_t *row;
     const uint64_t *key;
     const uint32_t *pos;
-    float temperature, top_p;
-    int32_t top_k;
+    const int32_t *setting;
+    const struct sg_draw_settings *settings;
     const int32_t *yes_ids, *no_ids;
     int32_t n_yes, n_no;
     int32_t *token;

@@ -141,19 +141,19 @@ static __device__ __forceinline__ void keep_list(candidates *c, sample_smem *sm)
     c->list_id = sm->list_id;
 }
 
-static __device__ __forceinline__ int draw(candidates c, const sg__sample_launch &p, float u,
+static __device__ __forceinline__ int draw(candidates c, const sg_draw_settings &s, int list, float u,
                                            weight_t *weights, sample_smem *sm) {
     weight_t count = (weight_t)c.n;
-    if (p.top_k > 0 && p.top_k < p.vocab) {
-        const selected kth = select<BY_COUNT>(c, (weight_t)(p.top_k - 1), sm->counts, sm);
+    if (s.top_k > 0 && s.top_k < c.n) {
+        const selected kth = select<BY_COUNT>(c, (weight_t)(s.top_k - 1), sm->counts, sm);
         c.floor = kth.key;
         count = kth.above + kth.here;
     }
-    if (count <= (weight_t)p.list) keep_list(&c, sm);
+    if (count <= (weight_t)list) keep_list(&c, sm);
     weight_t kept = total_weight(c, sm);
-    if (p.top_p < 1.0f) {
+    if (s.top_p < 1.0f) {
         /* kept: whoever has less than this much before it */
-        weight_t enough = (weight_t)ceil((double)p.top_p * (double)kept);
+        weight_t enough = (weight_t)ceil((double)s.top_p * (double)kept);
         enough = enough < 1 ? 1 : enough > kept ? kept : enough;
         const selected last = select<BY_WEIGHT>(c, enough - 1, weights, sm);
         const weight_t one = weight_of(c, last.key), ties = (enough - last.above + one - 1) / one;
@@ -186,15 +186,16 @@ static __global__ void __launch_bounds__(MAX_THREADS, 2) sample_kernel(sg__sampl
     SHARED(weight_t, weights, [BINS]);
     const int i = (int)blockIdx.x;
     const float *x = p.logits + (int64_t)p.row[i] * p.vocab;
+    const sg_draw_settings s = p.settings[p.setting[i]];
     float top = -INFINITY;
     for (int j = (int)threadIdx.x; j < p.vocab; j += (int)blockDim.x) top = nan_max(top, x[j]);
     top = block_max(top, sm->part);
-    const float top_z = p.temperature > 0.0f ? top / p.temperature : top;
+    const float top_z = s.temperature > 0.0f ? top / s.temperature : top;
     const bool broken = !(top > -INFINITY && top_z < INFINITY); /* a NaN, +inf, or nothing to choose from */
     int token = -1;
-    if (!broken && p.temperature > 0.0f) {
-        const candidates c = {x, nullptr, nullptr, p.vocab, 0, p.temperature, top_z};
-        token = draw(c, p, sg_uniform(p.key[i], p.pos[i]), weights, sm);
+    if (!broken && s.temperature > 0.0f) {
+        const candidates c = {x, nullptr, nullptr, p.vocab, 0, s.temperature, top_z};
+        token = draw(c, s, p.list, sg_uniform(p.key[i], p.pos[i]), weights, sm);
     } else if (!broken) {
         if (threadIdx.x == 0) sm->best = p.vocab;
         __syncthreads();

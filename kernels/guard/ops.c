@@ -82,10 +82,15 @@ enum sg_status sg__guard_qkv_rope(struct sg_dev *dev, const struct sg_qkv_args *
 }
 
 /* A host array is the copy of the device array beside it. */
-static enum sg_status same(const struct sg__guard_call *c, const char *name, const int32_t *device,
-                           const int32_t *host, int32_t n, struct sg_err *err) {
-    if (memcmp(device, host, (size_t)n * sizeof *host) == 0) return SG_OK;
+static enum sg_status same(const struct sg__guard_call *c, const char *name, const void *device,
+                           const void *host, size_t bytes, struct sg_err *err) {
+    if (memcmp(device, host, bytes) == 0) return SG_OK;
     return sg_fail(err, SG_E_INTERNAL, "guard: %s: %s differs from its host copy", c->op, name);
+}
+
+static enum sg_status same_ints(const struct sg__guard_call *c, const char *name, const int32_t *device,
+                                const int32_t *host, int32_t n, struct sg_err *err) {
+    return same(c, name, device, host, (size_t)n * sizeof *host, err);
 }
 
 /* Pages of one run of `len` tokens are in the pool, and every token of them was written. */
@@ -121,9 +126,9 @@ enum sg_status sg__guard_attn_prefill(struct sg_dev *dev, const struct sg_prefil
     sg__guard_add(&c, "page_begin", a->page_begin, (size_t)n + 1, 4, SG__READ);
     sg__guard_add(&c, "pages", a->pages, (size_t)a->host_page_begin[n], 4, SG__RAW);
     SG_CHECK(sg__guard_enter(&c, err));
-    SG_CHECK(same(&c, "row_begin", a->row_begin, a->host_row_begin, n + 1, err));
-    SG_CHECK(same(&c, "pos0", a->pos0, a->host_pos0, n, err));
-    SG_CHECK(same(&c, "page_begin", a->page_begin, a->host_page_begin, n + 1, err));
+    SG_CHECK(same_ints(&c, "row_begin", a->row_begin, a->host_row_begin, n + 1, err));
+    SG_CHECK(same_ints(&c, "pos0", a->pos0, a->host_pos0, n, err));
+    SG_CHECK(same_ints(&c, "page_begin", a->page_begin, a->host_page_begin, n + 1, err));
     for (int32_t s = 0; s < n; s++) {
         const int32_t rows = a->row_begin[s + 1] - a->row_begin[s];
         if (rows > 0)
@@ -145,11 +150,13 @@ enum sg_status sg__guard_attn_decode(struct sg_dev *dev, const struct sg_decode_
     sg__guard_add(&c, "suffix_page_begin", a->suffix_page_begin, (size_t)rows + 1, 4, SG__READ);
     sg__guard_add(&c, "suffix_pages", a->suffix_pages, (size_t)a->host_suffix_page_begin[rows], 4, SG__RAW);
     SG_CHECK(sg__guard_enter(&c, err));
-    SG_CHECK(same(&c, "row_begin", a->row_begin, a->host_row_begin, groups + 1, err));
-    SG_CHECK(same(&c, "prompt_len", a->prompt_len, a->host_prompt_len, groups, err));
-    SG_CHECK(same(&c, "prompt_page_begin", a->prompt_page_begin, a->host_prompt_page_begin, groups + 1, err));
-    SG_CHECK(same(&c, "suffix_len", a->suffix_len, a->host_suffix_len, rows, err));
-    SG_CHECK(same(&c, "suffix_page_begin", a->suffix_page_begin, a->host_suffix_page_begin, rows + 1, err));
+    SG_CHECK(same_ints(&c, "row_begin", a->row_begin, a->host_row_begin, groups + 1, err));
+    SG_CHECK(same_ints(&c, "prompt_len", a->prompt_len, a->host_prompt_len, groups, err));
+    SG_CHECK(
+        same_ints(&c, "prompt_page_begin", a->prompt_page_begin, a->host_prompt_page_begin, groups + 1, err));
+    SG_CHECK(same_ints(&c, "suffix_len", a->suffix_len, a->host_suffix_len, rows, err));
+    SG_CHECK(
+        same_ints(&c, "suffix_page_begin", a->suffix_page_begin, a->host_suffix_page_begin, rows + 1, err));
     for (int32_t g = 0; g < groups; g++)
         SG_CHECK(check_run(&c, a->kv, a->layer, "prompt_pages", a->prompt_pages + a->prompt_page_begin[g],
                            a->prompt_len[g], err));
@@ -207,6 +214,8 @@ enum sg_status sg__guard_sample(struct sg_dev *dev, const struct sg_sample_args 
     sg__guard_add(&c, "row", a->row, n, 4, SG__READ);
     sg__guard_add(&c, "key", a->key, n, 8, SG__RAW);
     sg__guard_add(&c, "pos", a->pos, n, 4, SG__RAW);
+    sg__guard_add(&c, "setting", a->setting, n, 4, SG__READ);
+    sg__guard_add(&c, "settings", a->settings, (size_t)a->n_settings, sizeof *a->settings, SG__READ);
     sg__guard_add(&c, "yes_ids", a->n_yes ? a->yes_ids : NULL, (size_t)a->n_yes, 4, SG__READ);
     sg__guard_add(&c, "no_ids", a->n_no ? a->no_ids : NULL, (size_t)a->n_no, 4, SG__READ);
     sg__guard_add(&c, "token", a->token, n, 4, SG__WRITE);
@@ -214,6 +223,9 @@ enum sg_status sg__guard_sample(struct sg_dev *dev, const struct sg_sample_args 
     sg__guard_add(&c, "logprob", a->logprob, n, 4, SG__WRITE);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_CHECK(sg__guard_values(&c, "row", a->row, a->n, a->n_rows, err));
+    SG_CHECK(sg__guard_values(&c, "setting", a->setting, a->n, a->n_settings, err));
+    SG_CHECK(same(&c, "settings", a->settings, a->host_settings, (size_t)a->n_settings * sizeof *a->settings,
+                  err));
     SG_CHECK(sg__guard_values(&c, "yes_ids", a->yes_ids, a->n_yes, a->vocab, err));
     SG_CHECK(sg__guard_values(&c, "no_ids", a->no_ids, a->n_no, a->vocab, err));
     SG_INNER(sample, a, err);

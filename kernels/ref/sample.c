@@ -36,18 +36,18 @@ static void sort(struct choice *c, int32_t n) {
 }
 
 /* The draw from c[0..vocab) (unsorted scaled logits, at least one finite), with p[vocab] as scratch. */
-static int32_t draw(struct choice *c, double *p, const struct sg_sample_args *a, double u) {
-    sort(c, a->vocab);
-    int32_t kept = a->vocab;
-    if (a->top_k > 0 && a->top_k < a->vocab) {
-        kept = a->top_k;
-        while (kept < a->vocab && c[kept].z == c[a->top_k - 1].z) kept++;
+static int32_t draw(struct choice *c, double *p, int32_t vocab, const struct sg_draw_settings *s, double u) {
+    sort(c, vocab);
+    int32_t kept = vocab;
+    if (s->top_k > 0 && s->top_k < vocab) {
+        kept = s->top_k;
+        while (kept < vocab && c[kept].z == c[s->top_k - 1].z) kept++;
     }
     double mass = 0, ahead = 0;
     for (int32_t i = 0; i < kept; i++) mass += p[i] = exp((double)c[i].z - c[0].z);
-    if (a->top_p < 1) {
+    if (s->top_p < 1) {
         int32_t n = 0;
-        while (n < kept && ahead / mass < (double)a->top_p) ahead += p[n++];
+        while (n < kept && ahead / mass < (double)s->top_p) ahead += p[n++];
         kept = n ? n : 1;
         mass = ahead;
     }
@@ -82,10 +82,11 @@ enum sg_status sg__ref_sample(struct sg_dev *dev, const struct sg_sample_args *a
     struct choice *c = (void *)(p + a->vocab);
     for (int32_t i = 0; i < a->n; i++) {
         const float *row = a->logits + (int64_t)a->row[i] * a->vocab;
+        const struct sg_draw_settings *s = &a->settings[a->setting[i]];
         int32_t best = 0;
         bool broken = false;
         for (int32_t j = 0; j < a->vocab; j++) {
-            const float z = a->temperature > 0 ? row[j] / a->temperature : row[j];
+            const float z = s->temperature > 0 ? row[j] / s->temperature : row[j];
             c[j] = (struct choice){z, j};
             broken |= isnan(z) || z == INFINITY;
             if (row[j] > row[best]) best = j;
@@ -93,7 +94,8 @@ enum sg_status sg__ref_sample(struct sg_dev *dev, const struct sg_sample_args *a
         broken |= row[best] == -INFINITY; /* nothing to choose from */
         int32_t token = -1;
         if (!broken)
-            token = a->temperature > 0 ? draw(c, p, a, (double)sg_uniform(a->key[i], a->pos[i])) : best;
+            token =
+                s->temperature > 0 ? draw(c, p, a->vocab, s, (double)sg_uniform(a->key[i], a->pos[i])) : best;
         a->token[i] = token;
         if (a->p_yes) a->p_yes[i] = broken ? NAN : (float)p_yes(row, a);
         if (a->logprob)

@@ -84,7 +84,7 @@ static enum sg_status submit_all(struct state *s, struct sg_err *err) {
                 (int32_t)(sg_random64((uint64_t)s->seed + 1, (uint64_t)(c * s->prompt_tokens + i)) % vocab);
         for (int64_t k = 0; k < s->samples; k++)
             keys[k] = sg_sample_key((uint64_t)s->seed, name, "", (int32_t)k);
-        SG_TRY(sg_engine_submit(s->session.engine, (uint64_t)c, prompt, (int32_t)s->prompt_tokens, keys,
+        SG_TRY(sg_engine_submit(s->session.engine, (uint64_t)c, prompt, (int32_t)s->prompt_tokens, keys, NULL,
                                 (int32_t)s->samples, err));
     }
 out:

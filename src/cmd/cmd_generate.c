@@ -171,8 +171,8 @@ static enum sg_status submit(struct state *s, size_t i, struct sg_err *err) {
     snprintf(repeat, sizeof repeat, "%" PRId64, item->repeat);
     for (int64_t k = 0; k < s->samples; k++)
         s->keys[k] = sg_sample_key((uint64_t)s->seed, prompt, repeat, (int32_t)k);
-    const enum sg_status st =
-        sg_engine_submit(s->session.engine, i, item->ids, item->n_ids, s->keys, (int32_t)s->samples, err);
+    const enum sg_status st = sg_engine_submit(s->session.engine, i, item->ids, item->n_ids, s->keys, NULL,
+                                               (int32_t)s->samples, err);
     if (st != SG_OK) sg_err_at(err, "%s", s->records.where[i]);
     return st;
 }

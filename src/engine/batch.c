@@ -15,7 +15,7 @@ size_t sg_batcher_device_bytes(const struct sg_batch_limits *l) {
     const size_t words = 3 * rows + draws       /* ids, positions, slots, output rows */
                          + 2 * (3 * groups + 2) /* segments and output segments */
                          + 4 * pages            /* prompts of each kind, suffixes */
-                         + 3 * groups + 2 + 2 * decode + 1 + 2 * draws;
+                         + 3 * groups + 2 + 2 * decode + 1 + 3 * draws;
     return words * sizeof(int32_t) + draws * sizeof(uint64_t) + (size_t)ARRAYS * ALIGN;
 }
 
@@ -207,6 +207,7 @@ static void put_draws(struct sg_batcher *b) {
     uint64_t *key = TAKE(b, n, &b->draw_key);
     int32_t *row = TAKE(b, n, &b->draw_row);
     uint32_t *pos = TAKE(b, n, &b->draw_pos);
+    int32_t *setting = TAKE(b, n, &b->draw_setting);
     int32_t out_row = -1, slice = 0;
     for (int32_t k = 0; k < n; k++) {
         const struct sg_draw *d = &b->draws[k];
@@ -216,6 +217,7 @@ static void put_draws(struct sg_batcher *b) {
         while (out_row >= slice * b->lim.logit_rows) b->slice_begin[slice++] = k;
         key[k] = a->key;
         pos[k] = (uint32_t)a->n_tokens;
+        setting[k] = a->setting;
         row[k] = out_row % b->lim.logit_rows;
     }
     SG_ASSERT(n == 0 || out_row + 1 == b->batch.n_out);

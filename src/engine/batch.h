@@ -32,6 +32,7 @@ struct sg_batcher {
         *draw_row; /* device [n_draws]: output row of each, counted within its slice of logit_rows */
     const uint64_t *draw_key; /* device [n_draws]: the sample's stream */
     const uint32_t *draw_pos; /* device [n_draws]: position among the new tokens */
+    const int32_t *draw_setting; /* device [n_draws]: which of the engine's settings */
     int32_t *slice_begin;     /* [slices + 1] first draw of each slice; owned */
 };
 size_t sg_batcher_device_bytes(const struct sg_batch_limits *lim);

@@ -28,6 +28,20 @@ static enum sg_status upload_ids(struct sg_engine *e, const int32_t *ids, int32_
     return st != SG_OK ? st : sg_dev_upload(e->dev, *out, ids, (size_t)n * sizeof *ids, err);
 }
 
+/* The options' settings, or the one that `sampling` makes, on both sides. */
+static enum sg_status take_settings(struct sg_engine *e, const struct sg_engine_options *opt,
+                                    struct sg_err *err) {
+    const struct sg_draw_settings one = sg__engine_setting(&opt->sampling);
+    enum sg_status st;
+    e->n_settings = opt->n_settings > 0 ? opt->n_settings : 1;
+    const size_t bytes = (size_t)e->n_settings * sizeof one;
+    SG_TRY(pair(e, e->n_settings, sizeof one, "draw settings", &e->d_settings, &e->settings, err));
+    memcpy(e->settings, opt->n_settings > 0 ? opt->settings : &one, bytes);
+    SG_TRY(sg_dev_upload(e->dev, e->d_settings, e->settings, bytes, err));
+out:
+    return st;
+}
+
 static enum sg_status take_memory(struct sg_engine *e, const struct sg_engine_options *opt,
                                   struct sg_err *err) {
     const struct sg__sizes *z = &e->size;
@@ -47,6 +61,7 @@ static enum sg_status take_memory(struct sg_engine *e, const struct sg_engine_op
     SG_TRY(pair(e, rows, sizeof *e->target, "score targets", &e->d_target, &e->target, err));
     SG_TRY(pair(e, rows, sizeof *e->logprob, "log-probabilities", &e->d_logprob, &e->logprob, err));
     SG_TRY(pair(e, c->hidden, sizeof *e->d_row, "embedding", &e->d_row, NULL, err));
+    SG_TRY(take_settings(e, opt, err));
     SG_TRY(upload_ids(e, opt->yes_ids, opt->n_yes, &e->d_yes, err));
     SG_TRY(upload_ids(e, opt->no_ids, opt->n_no, &e->d_no, err));
     SG_TRY(SG_NEW(&e->results, opt->max_samples, "results", err));
@@ -90,9 +105,9 @@ static void free_ended(struct sg_engine *e) {
 
 void sg_engine_close(struct sg_engine *e) {
     if (!e) return;
-    void *const device[] = {e->logits,    e->d_token, e->d_p_yes, e->d_target,
-                            e->d_logprob, e->d_row,   e->d_yes,   e->d_no};
-    void *const host[] = {e->token, e->p_yes, e->target, e->logprob, e->results};
+    void *const device[] = {e->logits, e->d_token, e->d_p_yes, e->d_target,  e->d_logprob,
+                            e->d_row,  e->d_yes,   e->d_no,    e->d_settings};
+    void *const host[] = {e->token, e->p_yes, e->target, e->logprob, e->results, e->settings};
     free_ended(e);
     sg_sched_free(&e->sched);
     sg_batcher_free(&e->batcher);
@@ -137,12 +152,17 @@ static enum sg_status check_ids(const struct sg_engine *e, const int32_t *ids, i
 }
 
 enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                                const uint64_t *keys, int32_t n_samples, struct sg_err *err) {
+                                const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                                struct sg_err *err) {
     enum sg_status st;
     struct sg_seq *seq = NULL;
     if (n_samples < 1 || n_samples > e->size.sched.max_samples)
         return sg_fail(err, SG_E_INTERNAL, "submit: %d samples, the engine was opened for 1 to %d", n_samples,
                        e->size.sched.max_samples);
+    for (int32_t i = 0; settings && i < n_samples; i++)
+        if (settings[i] < 0 || settings[i] >= e->n_settings)
+            return sg_fail(err, SG_E_INTERNAL, "submit: sample %d has setting %d, the engine has %d", i,
+                           settings[i], e->n_settings);
     if (!sg_model_has_head(e->model))
         return sg_fail(err, SG_E_UNSUPPORTED, "%s: the checkpoint has no lm_head: it makes embeddings only",
                        sg_model_dir(e->model));
@@ -154,8 +174,8 @@ enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t
     SG_TRY(check_ids(e, prompt, n_prompt, err));
     struct sg_err why = {0};
     const enum sg_status fits = can_fit(e, n_prompt, &why);
-    SG_TRY(sg_seq_new(tag, prompt, n_prompt, keys, n_samples, fits == SG_OK ? e->sampling.max_new_tokens : 0,
-                      &seq, err));
+    SG_TRY(sg_seq_new(tag, prompt, n_prompt, keys, settings, n_samples,
+                      fits == SG_OK ? e->sampling.max_new_tokens : 0, &seq, err));
     seq->status = fits;
     seq->err = why;
     if (fits == SG_OK)
@@ -204,9 +224,10 @@ static enum sg_status draw(struct sg_engine *e, const void *hidden, struct sg_er
                                          .row = b->draw_row + d,
                                          .key = b->draw_key + d,
                                          .pos = b->draw_pos + d,
-                                         .temperature = (float)e->sampling.temperature,
-                                         .top_p = (float)e->sampling.top_p,
-                                         .top_k = e->sampling.top_k,
+                                         .setting = b->draw_setting + d,
+                                         .settings = e->d_settings,
+                                         .host_settings = e->settings,
+                                         .n_settings = e->n_settings,
                                          .yes_ids = e->d_yes,
                                          .no_ids = e->d_no,
                                          .n_yes = e->n_yes,

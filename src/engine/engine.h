@@ -22,7 +22,7 @@ struct sg_engine;
 
 const char *sg_finish_name(enum sg_finish f);
 
-/* How tokens are drawn; the same for every group of an engine. */
+/* How tokens are drawn and when an answer ends; the same for every group of an engine, but see settings. */
 struct sg_sampling {
     double temperature; /* 0 = greedy */
     double top_p;       /* (0, 1]; 1 = off */
@@ -37,6 +37,9 @@ struct sg_engine_options {
     int32_t max_context;      /* prompt + max_new_tokens that any group may have; bounded by the model */
     int32_t max_samples;      /* largest n of any group */
     struct sg_sampling sampling;
+    /* copied; temperature, top_p and top_k that samples choose from, in place of those of `sampling` */
+    const struct sg_draw_settings *settings;
+    int32_t n_settings;              /* 0: those of `sampling` for all */
     const int32_t *yes_ids, *no_ids; /* copied; ids whose logits make p_yes (may be empty) */
     int32_t n_yes, n_no;
 };
@@ -87,9 +90,11 @@ enum sg_status sg_engine_open(struct sg_dev *dev, struct sg_model *model, const 
 void sg_engine_close(struct sg_engine *e); /* NULL accepted; unfinished groups are dropped */
 
 /* Queues one group; prompt [n_prompt] is copied. keys[n_samples]: the random stream of each sample
- * (sg_sample_key). A prompt that can never fit is reported through on_done, not here. */
+ * (sg_sample_key). settings[n_samples]: which of the engine's each is drawn with; NULL: the first, all of
+ * them. A prompt that can never fit is reported through on_done, not here. */
 enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                                const uint64_t *keys, int32_t n_samples, struct sg_err *err);
+                                const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                                struct sg_err *err);
 /* One step: schedule, run, postprocess. *busy = false when nothing is queued or running. A group's failure
  * goes to on_done; an error here means the device is lost. */
 enum sg_status sg_engine_step(struct sg_engine *e, bool *busy, struct sg_err *err);

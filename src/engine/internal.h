@@ -20,6 +20,9 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                                 const struct sg_engine_options *opt, struct sg__sizes *out,
                                 struct sg_err *err);
 
+/* How `sampling` draws. */
+struct sg_draw_settings sg__engine_setting(const struct sg_sampling *s);
+
 struct sg_engine {
     struct sg_dev *dev;     /* borrowed */
     struct sg_model *model; /* borrowed */
@@ -38,6 +41,8 @@ struct sg_engine {
     /* draws: device and host side [max_draws] */
     int32_t *d_token, *token;
     float *d_p_yes, *p_yes;
+    struct sg_draw_settings *d_settings, *settings; /* device and host [n_settings] */
+    int32_t n_settings;
     int32_t *d_yes, *d_no; /* device */
     int32_t n_yes, n_no;
     /* score: device and host side [logit_rows] */

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 /* What the general-purpose allocator and the alignment of device memory may add to one request. */
-enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 24 };
+enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 26 };
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -25,6 +25,20 @@ static enum sg_status check_ids(const char *what, const int32_t *ids, int32_t n,
     return SG_OK;
 }
 
+struct sg_draw_settings sg__engine_setting(const struct sg_sampling *s) {
+    return (struct sg_draw_settings){
+        .temperature = (float)s->temperature, .top_p = (float)s->top_p, .top_k = s->top_k};
+}
+
+static enum sg_status check_setting(const struct sg_draw_settings *s, struct sg_err *err) {
+    if (!(s->temperature == 0 || (s->temperature >= 1e-6f && s->temperature <= 1e6f)))
+        return sg_fail(err, SG_E_INPUT, "temperature %g: expected 0, or 1e-6 to 1e6", (double)s->temperature);
+    if (!(s->top_p > 0 && s->top_p <= 1) || s->top_k < 0)
+        return sg_fail(err, SG_E_INPUT, "top_p %g, top_k %d: expected 0 < top_p <= 1 and top_k >= 0",
+                       (double)s->top_p, s->top_k);
+    return SG_OK;
+}
+
 static enum sg_status check_options(const struct sg_model *model, const struct sg_engine_options *o,
                                     struct sg_err *err) {
     const struct sg_sampling *s = &o->sampling;
@@ -39,12 +53,12 @@ static enum sg_status check_options(const struct sg_model *model, const struct s
     if (s->max_new_tokens < 1 || s->max_new_tokens > o->max_context)
         return sg_fail(err, SG_E_INPUT, "max_new_tokens %d: expected 1 to the context of %d",
                        s->max_new_tokens, o->max_context);
-    if (!(s->temperature == 0 || (s->temperature >= 1e-6 && s->temperature <= 1e6)))
-        return sg_fail(err, SG_E_INPUT, "temperature %g: expected 0, or 1e-6 to 1e6", s->temperature);
-    if (!(s->top_p > 0 && s->top_p <= 1) || s->top_k < 0)
-        return sg_fail(err, SG_E_INPUT, "top_p %g, top_k %d: expected 0 < top_p <= 1 and top_k >= 0",
-                       s->top_p, s->top_k);
-    enum sg_status st = check_ids("yes", o->yes_ids, o->n_yes, vocab, err);
+    if (o->n_settings < 0 || (o->n_settings > 0 && !o->settings))
+        return sg_fail(err, SG_E_INTERNAL, "engine: %d settings, or NULL for them", o->n_settings);
+    const struct sg_draw_settings one = sg__engine_setting(s);
+    enum sg_status st = o->n_settings > 0 ? SG_OK : check_setting(&one, err);
+    for (int32_t i = 0; st == SG_OK && i < o->n_settings; i++) st = check_setting(&o->settings[i], err);
+    if (st == SG_OK) st = check_ids("yes", o->yes_ids, o->n_yes, vocab, err);
     return st != SG_OK ? st : check_ids("no", o->no_ids, o->n_no, vocab, err);
 }
 
@@ -66,6 +80,7 @@ static int64_t workspace(const struct sg_dev *dev, const struct sg_model *model,
     bytes += 2 * (draws + rows) * (int64_t)(sizeof(int32_t) + sizeof(float));
     bytes += (int64_t)(o->n_yes + o->n_no + z->dev.hidden) * (int64_t)sizeof(int32_t);
     bytes += (int64_t)o->max_samples * (int64_t)sizeof(struct sg_sample_out);
+    bytes += 2 * max64(o->n_settings, 1) * (int64_t)sizeof(struct sg_draw_settings);
     return bytes + ALLOCATIONS * ALLOCATION_SLACK;
 }
 

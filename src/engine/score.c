@@ -22,7 +22,7 @@ static enum sg_status hold(struct sg_engine *e, const int32_t *ids, int32_t n, s
                        "%d tokens take %d KV pages of %" PRId64 " bytes, %d are free: raise kv_cache_mib", n,
                        need, e->size.page_bytes, e->pool.n_free);
     struct sg_seq *seq = NULL;
-    const enum sg_status st = sg_seq_new(0, ids, n, NULL, 0, 0, &seq, err);
+    const enum sg_status st = sg_seq_new(0, ids, n, NULL, NULL, 0, 0, &seq, err);
     if (st != SG_OK) return st;
     for (int32_t i = 0; i < need; i++) seq->prompt_pages[i] = sg_kv_pool_get(&e->pool);
     seq->n_prompt_pages = need;

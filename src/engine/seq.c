@@ -31,7 +31,8 @@ static bool block_size(int32_t n_prompt, int32_t n_samples, int32_t max_new, siz
 }
 
 enum sg_status sg_seq_new(uint64_t tag, const int32_t *prompt, int32_t n_prompt, const uint64_t *keys,
-                          int32_t n_samples, int32_t max_new, struct sg_seq **out, struct sg_err *err) {
+                          const int32_t *settings, int32_t n_samples, int32_t max_new, struct sg_seq **out,
+                          struct sg_err *err) {
     struct sg_seq *s = NULL;
     size_t bytes;
     if (!block_size(n_prompt, n_samples, max_new, &bytes))
@@ -51,6 +52,7 @@ enum sg_status sg_seq_new(uint64_t tag, const int32_t *prompt, int32_t n_prompt,
     for (int32_t i = 0; i < n_samples; i++) {
         struct sg_seq_sample *a = &s->samples[i];
         a->key = keys[i];
+        a->setting = settings ? settings[i] : 0;
         a->tokens = words;
         a->p_yes = (float *)(void *)(words + max_new);
         a->pages = words + 2 * (size_t)max_new;

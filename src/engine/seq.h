@@ -14,6 +14,7 @@ enum sg_sample_state { SG_SAMPLE_WAITS, SG_SAMPLE_READY, SG_SAMPLE_LIVE, SG_SAMP
 
 struct sg_seq_sample {
     uint64_t key;
+    int32_t setting;         /* of the engine's */
     int32_t *tokens, *pages; /* [max_new_tokens], [pages_for(max_new_tokens)] */
     float *p_yes;            /* [max_new_tokens] */
     int32_t n_tokens, n_pages;
@@ -35,9 +36,11 @@ struct sg_seq {
     struct sg_err err;
 };
 
-/* Copies prompt and keys. With max_new = 0 there are no samples (score and embed). Freed by sg_seq_free. */
+/* Copies prompt, keys and settings (NULL: all 0). With max_new = 0 there are no samples (score and embed).
+ * Freed by sg_seq_free. */
 enum sg_status sg_seq_new(uint64_t tag, const int32_t *prompt, int32_t n_prompt, const uint64_t *keys,
-                          int32_t n_samples, int32_t max_new, struct sg_seq **out, struct sg_err *err);
+                          const int32_t *settings, int32_t n_samples, int32_t max_new, struct sg_seq **out,
+                          struct sg_err *err);
 void sg_seq_free(struct sg_seq *s); /* NULL accepted */
 
 /* Doubly linked list of groups; zeroed is empty. */

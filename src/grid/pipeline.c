@@ -311,7 +311,8 @@ static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) 
     s->begun = false;
     p->waiting += s->n_prompt;
     p->ready_cell = -1;
-    st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->keys, p->n_samples, err);
+    st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->keys, NULL, p->n_samples,
+                          err);
     if (st == SG_OK && p->status != SG_OK) { /* reported through on_done at once */
         if (err) *err = p->err;
         st = p->status;

@@ -131,8 +131,10 @@ out:
 /* ---- stage 2 ---------------------------------------------------------------------------------------- */
 
 static enum sg_status engine_submit(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                                    const uint64_t *keys, int32_t n_samples, struct sg_err *err) {
-    return sg_engine_submit(((struct sg_station *)ctx)->engine, tag, prompt, n_prompt, keys, n_samples, err);
+                                    const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                                    struct sg_err *err) {
+    return sg_engine_submit(((struct sg_station *)ctx)->engine, tag, prompt, n_prompt, keys, settings,
+                            n_samples, err);
 }
 static enum sg_status engine_step(void *ctx, bool *busy, struct sg_err *err) {
     return sg_engine_step(((struct sg_station *)ctx)->engine, busy, err);

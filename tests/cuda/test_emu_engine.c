@@ -44,12 +44,16 @@ static void on_done(void *ctx, const struct sg_group_result *g) {
 static void submit(struct sg_engine *e, int32_t g, int32_t vocab) {
     int32_t prompt[CONTEXT];
     uint64_t keys[MAX_SAMPLES];
+    int32_t settings[MAX_SAMPLES];
     char name[16];
     snprintf(name, sizeof name, "q%d", g);
     for (int32_t i = 0; i < prompt_len[g]; i++)
         prompt[i] = (int32_t)(sg_random64((uint64_t)g, (uint64_t)i) % (uint64_t)vocab);
-    for (int32_t k = 0; k < n_samples[g]; k++) keys[k] = sg_sample_key(5, name, "m", k);
-    TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, prompt_len[g], keys, n_samples[g], err));
+    for (int32_t k = 0; k < n_samples[g]; k++) {
+        keys[k] = sg_sample_key(5, name, "m", k);
+        settings[k] = (g + k) % 3;
+    }
+    TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, prompt_len[g], keys, settings, n_samples[g], err));
 }
 
 static void drain(struct sg_engine *e, bool hopeful) {
@@ -74,12 +78,15 @@ static void run_with(struct run *r, const struct setup *s) {
     TINY_OK(sg_dev_open(&opt, &dev, err));
     TINY_OK(sg_model_open(dev, dir, CONTEXT, &model, err));
     const struct sg_config *c = sg_model_config(model);
+    static const struct sg_draw_settings settings[] = {{1.2f, 0.95f, 20}, {0.7f, 1, 0}, {2, 0.9f, 5}};
     const struct sg_engine_options eng = {
         .max_batch_tokens = s->batch_tokens,
         .kv_cache_bytes = s->pages * (int64_t)sg_kv_page_bytes(dev, c->layers, c->kv_heads, c->head_dim),
         .max_context = CONTEXT,
         .max_samples = MAX_SAMPLES,
-        .sampling = {.temperature = 1.2, .top_p = 0.95, .top_k = 20, .max_new_tokens = MAX_NEW},
+        .sampling = {.max_new_tokens = MAX_NEW},
+        .settings = settings,
+        .n_settings = 3,
         .yes_ids = yes,
         .no_ids = no,
         .n_yes = 2,

@@ -161,7 +161,7 @@ static void check_case(struct fixture *f, struct fixture *ref, const cJSON *c) {
     const uint64_t key = 1;
     struct sg_err err = {0};
     bool busy = true;
-    if (sg_engine_submit(f->engine, 1, ids, n, &key, 1, &err) != SG_OK) fail_msg("%s", err.text);
+    if (sg_engine_submit(f->engine, 1, ids, n, &key, NULL, 1, &err) != SG_OK) fail_msg("%s", err.text);
     while (busy)
         if (sg_engine_step(f->engine, &busy, &err) != SG_OK) fail_msg("%s", err.text);
     assert_int_equal(f->n_tokens, n_greedy);

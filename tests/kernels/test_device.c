@@ -191,6 +191,10 @@ static void call_all(struct world *w) {
     KT_OK(sg_dev_alloc(dev, 64, "keys", &keys, &err));
     const uint64_t key[2] = {1, 2};
     KT_OK(sg_dev_upload(dev, keys, key, sizeof key, &err));
+    const struct sg_draw_settings how[2] = {{0.5f, 0.9f, 0}, {0.5f, 0.9f, 3}};
+    void *settings;
+    KT_OK(sg_dev_alloc(dev, sizeof how, "settings", &settings, &err));
+    KT_OK(sg_dev_upload(dev, settings, how, sizeof how, &err));
 
     const int before = calls;
     KT_OK(sg_op_embed(dev, w->embed, di, ROWS, dy, &err));
@@ -265,16 +269,16 @@ static void call_all(struct world *w) {
                                .row = do1,
                                .key = keys,
                                .pos = (const uint32_t *)(const void *)do1,
-                               .temperature = 0.5f,
-                               .top_p = 0.9f,
+                               .setting = da,
+                               .settings = settings,
+                               .host_settings = how,
+                               .n_settings = 2,
                                .token = dt};
-    KT_OK(sg_op_sample(dev, &s, &err));
-    s.top_k = 3;
     KT_OK(sg_op_sample(dev, &s, &err));
     KT_OK(sg_dev_sync(dev, &err));
     assert_int_equal(calls, before);
 
-    void *all[] = {dx, dy, dq, d1, dc, dl, di, dr, dp, da, do1, dsa, dsp, ds, dt, dz, keys};
+    void *all[] = {dx, dy, dq, d1, dc, dl, di, dr, dp, da, do1, dsa, dsp, ds, dt, dz, keys, settings};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) sg_dev_free(dev, all[i]);
 }
 
@@ -445,14 +449,19 @@ static void test_refusals(void **state) {
     d.n_rows = 5;
     REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL, "attn_decode: 5 rows, 4 reserved");
 
+    struct sg_draw_settings how[2] = {{1, 1, 0}, {1, 1, 0}};
     struct sg_sample_args s = {
-        .logits = f, .n_rows = 1, .vocab = VOCAB, .n = 8, .temperature = 1, .top_p = 1};
+        .logits = f, .n_rows = 1, .vocab = VOCAB, .n = 8, .host_settings = how, .n_settings = 2};
     REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 8 draws, 7 reserved");
-    s.n = 1, s.top_p = 0;
+    s.n = 1, how[1].top_p = 0;
     REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: top_p 0");
-    s.top_p = 1, s.temperature = NAN;
+    how[1].top_p = 1, how[1].temperature = NAN;
     REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: temperature nan");
-    s.temperature = 1, s.n_yes = 1;
+    how[1].temperature = 1, s.n_settings = 0;
+    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 0 settings");
+    s.n_settings = 2;
+    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: NULL logits, row, key, pos, setting");
+    s.n_yes = 1;
     REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 1 yes and 0 no ids, or NULL");
 
     struct sg_weight *none_made = NULL;

@@ -58,7 +58,10 @@ static void kept_free(struct kept *k) {
 
 struct draws {
     int32_t n_rows, vocab, n, top_k;
-    float temperature, top_p;
+    float temperature, top_p; /* of all draws, unless there are settings */
+    const struct sg_draw_settings *settings;
+    const int32_t *setting;
+    int32_t n_settings;
     const float *logits;
     const int32_t *row, *yes, *no;
     int32_t n_yes, n_no;
@@ -67,9 +70,18 @@ struct draws {
 };
 
 static void run(struct sg_dev *dev, const struct draws *d, int32_t *token, float *p_yes, float *logprob) {
-    struct sg_sample_args a = {
-        .n_rows = d->n_rows, .vocab = d->vocab, .n = d->n, .temperature = d->temperature};
-    a.top_p = d->top_p, a.top_k = d->top_k, a.n_yes = d->n_yes, a.n_no = d->n_no;
+    const struct sg_draw_settings only = {d->temperature, d->top_p, d->top_k};
+    struct sg_sample_args a = {.n_rows = d->n_rows, .vocab = d->vocab, .n = d->n};
+    a.host_settings = d->settings ? d->settings : &only, a.n_settings = d->settings ? d->n_settings : 1;
+    a.n_yes = d->n_yes, a.n_no = d->n_no;
+    int32_t *first = calloc((size_t)d->n, sizeof *first), *setting;
+    void *settings;
+    const size_t bytes = (size_t)a.n_settings * sizeof only;
+    setting = kt_i32(dev, d->settings ? d->setting : first, d->n);
+    free(first);
+    KT_OK(sg_dev_alloc(dev, bytes, "settings", &settings, &err));
+    KT_OK(sg_dev_upload(dev, settings, a.host_settings, bytes, &err));
+    a.settings = settings, a.setting = setting;
     float *logits = kt_f32(dev, d->logits, (int64_t)d->n_rows * d->vocab);
     float *py = p_yes ? kt_f32(dev, NULL, d->n) : NULL, *lp = logprob ? kt_f32(dev, NULL, d->n) : NULL;
     int32_t *row = kt_i32(dev, d->row, d->n), *tok = kt_i32(dev, NULL, d->n);
@@ -86,7 +98,7 @@ static void run(struct sg_dev *dev, const struct draws *d, int32_t *token, float
     kt_get(dev, tok, (size_t)d->n * sizeof *token, token);
     if (py) kt_get(dev, py, (size_t)d->n * sizeof *py, p_yes);
     if (lp) kt_get(dev, lp, (size_t)d->n * sizeof *lp, logprob);
-    void *all[] = {logits, py, lp, row, tok, yes, no, key, pos};
+    void *all[] = {logits, py, lp, row, tok, yes, no, key, pos, settings, setting};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) sg_dev_free(dev, all[i]);
 }
 
@@ -367,6 +379,56 @@ static void test_outputs(void **state) {
     sg_dev_close(dev);
 }
 
+/* Draws of many settings in one call: every one is what it is in a call of its own setting alone. */
+static void test_mixed_settings(void **state) {
+    (void)state;
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    static const struct sg_draw_settings settings[] = {{0.6f, 0.95f, 20}, {0, 1, 0},    {1.3f, 1, 0},
+                                                       {1, 0.5f, 0},      {2, 1, 3},    {0.6f, 0.95f, 20},
+                                                       {0.2f, 0.9f, 40},  {1, 1, 2000}, {5, 0.999f, 299}};
+    enum { VOCAB = 300, ROWS = 4, KINDS = sizeof settings / sizeof *settings, N = 30 * KINDS };
+    float x[ROWS * VOCAB], p_yes[N], logprob[N], p[N], l[N];
+    kt_fill(x, ROWS * VOCAB, 181, 3, false);
+    static const int32_t yes[1] = {17}, no[1] = {18};
+    struct keys *k = keys_new(5);
+    int32_t setting[N], token[N], alone[N], seen = 0;
+    for (int i = 0; i < N; i++) k->row[i] = i * 3 % ROWS, setting[i] = (i * 7 + i / 13) % KINDS;
+    struct draws d = {.n_rows = ROWS,
+                      .vocab = VOCAB,
+                      .n = N,
+                      .settings = settings,
+                      .setting = setting,
+                      .n_settings = KINDS,
+                      .logits = x,
+                      .row = k->row,
+                      .key = k->key,
+                      .pos = k->pos,
+                      .yes = yes,
+                      .no = no,
+                      .n_yes = 1,
+                      .n_no = 1};
+    run(dev, &d, token, p_yes, logprob);
+    d.settings = NULL;
+    for (int s = 0; s < KINDS; s++) {
+        d.temperature = settings[s].temperature, d.top_p = settings[s].top_p, d.top_k = settings[s].top_k;
+        run(dev, &d, alone, p, l);
+        int differ = 0;
+        for (int i = 0; i < N; i++) {
+            differ += alone[i] != token[i];
+            if (setting[i] != s) continue;
+            assert_int_equal(token[i], alone[i]);
+            kt_same_bits("p_yes mixed", p_yes + i, p + i, 1);
+            kt_same_bits("logprob mixed", logprob + i, l + i, 1);
+            seen++;
+        }
+        assert_true(differ > N / 4); /* the settings do matter */
+    }
+    assert_int_equal(seen, N);
+    free(k);
+    sg_dev_close(dev);
+}
+
 static void test_isa_and_threads(void **state) {
     (void)state;
     if (!kt_is("cpu")) skip();
@@ -420,7 +482,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_distribution),      cmocka_unit_test(test_ties),
         cmocka_unit_test(test_scattered_top_k),   cmocka_unit_test(test_large_vocabulary),
         cmocka_unit_test(test_greedy_and_broken), cmocka_unit_test(test_outputs),
-        cmocka_unit_test(test_isa_and_threads),
+        cmocka_unit_test(test_mixed_settings),    cmocka_unit_test(test_isa_and_threads),
     };
     return cmocka_run_group_tests_name("sample", tests, NULL, NULL);
 }

@@ -76,6 +76,8 @@ struct setup {
     int32_t max_new, stop_at;
     bool ignore_eos;
     bool hopeful; /* the schedule is told that answers are short: too many groups enter, some go back */
+    const struct sg_draw_settings *settings; /* sample k of group g has number (g + k) % n_settings */
+    int32_t n_settings;
 };
 
 static struct sg_engine_options options_of(const struct setup *s, const struct sg_dev *dev,
@@ -87,6 +89,8 @@ static struct sg_engine_options options_of(const struct setup *s, const struct s
         .kv_cache_bytes = s->pages * (int64_t)sg_kv_page_bytes(dev, c->layers, c->kv_heads, c->head_dim),
         .max_context = CONTEXT,
         .max_samples = MAX_SAMPLES,
+        .settings = s->settings,
+        .n_settings = s->n_settings,
         .sampling = {.temperature = s->temperature,
                      .top_p = 0.95,
                      .top_k = 20,
@@ -124,8 +128,11 @@ static void drain(struct run *r, bool hopeful) {
 }
 
 static void submit(struct run *r, int32_t g) {
+    int32_t settings[MAX_SAMPLES];
+    const int32_t kinds = r->engine->n_settings;
+    for (int32_t k = 0; k < MAX_SAMPLES; k++) settings[k] = (g + k) % kinds;
     TINY_OK(sg_engine_submit(r->engine, (uint64_t)g, groups[g].prompt, groups[g].n_prompt, groups[g].keys,
-                             groups[g].n_samples, err));
+                             kinds > 1 ? settings : NULL, groups[g].n_samples, err));
 }
 
 static void run_all(struct run *r, const struct setup *s, struct sg_engine_stats *stats) {
@@ -254,6 +261,54 @@ static void test_invariance_guard(void **state) {
     invariance("guard:ref");
 }
 
+/* Samples of one prompt with different temperatures, top_p and top_k: each is what it is in an engine that
+ * draws all of them its way, and the prompt is prefilled once. */
+static void settings(const char *backend) {
+    static const struct sg_draw_settings kinds[] = {{1.3f, 0.95f, 20}, {0, 1, 0}, {0.6f, 0.9f, 0}, {2, 1, 7}};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    static struct run mixed, one;
+    struct sg_engine_stats stats, alone;
+    int32_t seen = 0, differ = 0;
+    const struct setup s = {.backend = backend,
+                            .threads = 1,
+                            .max_batch_tokens = 128,
+                            .pages = 100,
+                            .order = 5,
+                            .max_new = MAX_NEW,
+                            .settings = kinds,
+                            .n_settings = KINDS};
+    run_all(&mixed, &s, &stats);
+    for (int32_t i = 0; i < KINDS; i++) {
+        struct setup only = s;
+        only.settings = &kinds[i];
+        only.n_settings = 1;
+        only.pages = 600;
+        run_all(&one, &only, &alone);
+        assert_int_equal(stats.prefill_tokens, alone.prefill_tokens);
+        for (int32_t g = 0; g < GROUPS; g++)
+            for (int32_t k = 0; k < groups[g].n_samples; k++) {
+                const struct outcome *m = &mixed.out[g], *o = &one.out[g];
+                const bool same = !memcmp(m->tokens[k], o->tokens[k], sizeof o->tokens[k]) &&
+                                  !memcmp(m->p_yes[k], o->p_yes[k], sizeof o->p_yes[k]);
+                if ((g + k) % KINDS == i && !same) fail_msg("group %d, sample %d, setting %d", g, k, i);
+                seen += (g + k) % KINDS == i;
+                differ += !same;
+            }
+    }
+    assert_int_equal(stats.restarts, 0); /* else prompts would count twice */
+    assert_true(seen > GROUPS && differ > seen);
+}
+
+static void test_settings_cpu(void **state) {
+    (void)state;
+    settings("cpu");
+}
+
+static void test_settings_guard(void **state) {
+    (void)state;
+    settings("guard:ref");
+}
+
 /* A hook's stop, greedy decoding, and EOS off. */
 static void test_stops(void **state) {
     (void)state;
@@ -315,10 +370,11 @@ static void test_cannot_fit(void **state) {
     int32_t prompt[300] = {0};
     const uint64_t key = 5;
     open_run(&r, &s);
-    assert_int_equal(sg_engine_submit(r.engine, 0, prompt, 200, &key, 1, &err), SG_OK); /* 13 pages of 10 */
-    assert_int_equal(sg_engine_submit(r.engine, 1, prompt, 240, &key, 1, &err),
+    assert_int_equal(sg_engine_submit(r.engine, 0, prompt, 200, &key, NULL, 1, &err),
+                     SG_OK); /* 13 pages of 10 */
+    assert_int_equal(sg_engine_submit(r.engine, 1, prompt, 240, &key, NULL, 1, &err),
                      SG_OK); /* 240 + 20 of 256 tokens */
-    assert_int_equal(sg_engine_submit(r.engine, 2, prompt, 100, &key, 1, &err), SG_OK);
+    assert_int_equal(sg_engine_submit(r.engine, 2, prompt, 100, &key, NULL, 1, &err), SG_OK);
     assert_int_equal(sg_engine_pending(r.engine), 3);
     drain(&r, false);
     assert_int_equal(r.out[0].status, SG_E_NOMEM);
@@ -330,9 +386,12 @@ static void test_cannot_fit(void **state) {
         strstr(r.out[1].err.text, "prompt of 240 tokens and max_new_tokens 20 exceed the context of 256"));
     assert_int_equal(r.out[2].status, SG_OK);
     prompt[7] = 97;
-    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 100, &key, 1, &err), SG_E_INPUT);
+    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 100, &key, NULL, 1, &err), SG_E_INPUT);
     assert_non_null(strstr(err.text, "token id 97 at place 7 is outside the vocabulary of 97"));
-    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 0, &key, 1, &err), SG_E_INPUT);
+    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 0, &key, NULL, 1, &err), SG_E_INPUT);
+    const int32_t setting = 1;
+    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 50, &key, &setting, 1, &err), SG_E_INTERNAL);
+    assert_non_null(strstr(err.text, "sample 0 has setting 1, the engine has 1"));
     close_run(&r);
 }
 
@@ -365,6 +424,12 @@ static void test_options(void **state) {
     o.kv_cache_bytes = 100;
     assert_int_equal(sg_engine_plan(r.dev, r.model, &o, &m, &err), SG_E_INPUT);
     assert_non_null(strstr(err.text, "raise kv_cache_mib"));
+    const struct sg_draw_settings none = {.temperature = 1, .top_p = 0};
+    o = options_of(&s, r.dev, r.model);
+    o.settings = &none;
+    o.n_settings = 1;
+    assert_int_equal(sg_engine_plan(r.dev, r.model, &o, &m, &err), SG_E_INPUT);
+    assert_non_null(strstr(err.text, "top_p 0"));
     close_run(&r);
 }
 
@@ -470,7 +535,7 @@ static void test_no_eos(void **state) {
     snprintf(path, sizeof path, "%s/generation_config.json", dir);
     tiny_write(dir, "generation_config.json", "{\"eos_token_id\": []}", 20);
     open_run(&r, &s);
-    assert_int_equal(sg_engine_submit(r.engine, 0, groups[1].prompt, 64, groups[1].keys, 1, &err),
+    assert_int_equal(sg_engine_submit(r.engine, 0, groups[1].prompt, 64, groups[1].keys, NULL, 1, &err),
                      SG_E_INPUT);
     assert_non_null(strstr(err.text, "eos_token_id"));
     close_run(&r);
@@ -492,6 +557,7 @@ static void test_keys(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_invariance_cpu), cmocka_unit_test(test_invariance_guard),
+        cmocka_unit_test(test_settings_cpu),   cmocka_unit_test(test_settings_guard),
         cmocka_unit_test(test_stops),          cmocka_unit_test(test_cannot_fit),
         cmocka_unit_test(test_options),        cmocka_unit_test(test_score),
         cmocka_unit_test(test_embed),          cmocka_unit_test(test_nan_weights),

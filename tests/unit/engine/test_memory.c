@@ -109,7 +109,7 @@ static void test_steps_allocate_nothing(void **state) {
     const int32_t prompt[100] = {1, 2, 3};
     const uint64_t keys[4] = {1, 2, 3, 4};
     TINY_OK(sg_engine_open(dev, model, &opt, &hooks, &e, err));
-    for (int32_t g = 0; g < 10; g++) TINY_OK(sg_engine_submit(e, 0, prompt, 100, keys, 4, err));
+    for (int32_t g = 0; g < 10; g++) TINY_OK(sg_engine_submit(e, 0, prompt, 100, keys, NULL, 4, err));
     done = 0;
     const int64_t before = calls;
     for (bool busy = true; busy;) TINY_OK(sg_engine_step(e, &busy, err));

@@ -107,7 +107,7 @@ static void check_case(struct fixture *f, const cJSON *c) {
 
     const uint64_t key = 1;
     bool busy = true;
-    if (sg_engine_submit(f->engine, 7, ids, n, &key, 1, &err) != SG_OK) fail_msg("%s", err.text);
+    if (sg_engine_submit(f->engine, 7, ids, n, &key, NULL, 1, &err) != SG_OK) fail_msg("%s", err.text);
     while (busy)
         if (sg_engine_step(f->engine, &busy, &err) != SG_OK) fail_msg("%s", err.text);
     assert_int_equal(f->n_greedy, n_greedy);

@@ -140,7 +140,8 @@ static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct w
             for (int32_t k = 0; k < samples; k++) keys[k] = seed * 1000003 + (uint64_t)(g * 16 + k);
             assert_true(sg_sched_pages_alone(&w.s, n) <= pages);
             assert_int_equal(
-                sg_seq_new((uint64_t)g, prompt, n, keys, samples, lim.max_new_tokens, &seq, &err), SG_OK);
+                sg_seq_new((uint64_t)g, prompt, n, keys, NULL, samples, lim.max_new_tokens, &seq, &err),
+                SG_OK);
             sg_sched_submit(&w.s, seq);
             g++;
         }
@@ -194,7 +195,7 @@ static void test_has_room(void **state) {
     assert_int_equal(sg_sched_init(&s, &lim, &pool, &err), SG_OK);
     assert_true(
         sg_sched_has_room(&s, 1000, 8)); /* an idle engine always has: the group itself will be judged */
-    assert_int_equal(sg_seq_new(0, prompt, 64, keys, 4, 16, &seq, &err), SG_OK);
+    assert_int_equal(sg_seq_new(0, prompt, 64, keys, NULL, 4, 16, &seq, &err), SG_OK);
     sg_sched_submit(&s, seq);
     assert_false(sg_sched_has_room(&s, 1, 1)); /* somebody is ahead */
     assert_true(sg_sched_next(&s));

@@ -64,9 +64,11 @@ static enum sg_status take(void *ctx, int64_t cell_index, const struct sg_cell *
 }
 
 static enum sg_status fake_submit(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                                  const uint64_t *keys, int32_t n_samples, struct sg_err *err) {
+                                  const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                                  struct sg_err *err) {
     struct fake *f = ctx;
     (void)err;
+    assert_null(settings);
     assert_int_equal(n_samples, SAMPLES);
     assert_true(f->n_groups < MAX_GROUPS);
     struct group *g = &f->groups[f->n_groups++];
