@@ -199,7 +199,6 @@ static int newest_first(const void *a, const void *b) {
 /* The run's own files under its lock, then the folder if nothing else is in it. */
 static enum sg_status remove_run(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    char *guard = NULL;
     static const char *const folders[] = {"segments", "hand", "array/leases", "array/members", "array"};
     struct sg_lock *lock = NULL;
     SG_TRY(sg_lock_take(dir, &lock, err));
@@ -212,9 +211,7 @@ static enum sg_status remove_run(const char *dir, struct sg_err *err) {
     }
 out:
     sg_lock_drop(lock);
-    if (st == SG_OK && sg_path_join(dir, ".lock-guard", &guard, NULL) == SG_OK) unlink(guard); /* lock.c's */
     if (st == SG_OK) rmdir(dir);
-    free(guard);
     return st;
 }
 

@@ -5,23 +5,26 @@
 #include "base/mem.h"
 #include "store/lock_file.h"
 #include "store/owner.h"
+#include "store/pulse.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { LOCK_BYTES = 4096, GUARD_TRIES = 500, GUARD_WAIT_MS = 10 };
+enum { LOCK_BYTES = 4096, TRIES = 100, CHAIN = 8, WAIT_MS = 10 };
 
 struct sg_lock {
     char *path, *aside; /* the lock, and a name of our own beside it */
     char token[SG_DIGEST_HEX];
-    int64_t pid;
+    struct sg__lock_terms terms;
+    struct sg__pulse *pulse;
+    int64_t pid; /* of the process itself, whatever the terms say */
 };
 
 /* ---- content ---- */
@@ -52,14 +55,8 @@ static void field(const char *text, const char *key, char out[SG_OWNER_TEXT]) {
     }
 }
 
-bool sg__lock_read(const char *path, struct sg__lock_holder *h) {
-    char text[LOCK_BYTES + 1], number[SG_OWNER_TEXT];
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t n = read(fd, text, LOCK_BYTES);
-    close(fd);
-    if (n <= 0) return false;
-    text[n] = 0;
+static bool parse(const char *text, struct sg__lock_holder *h) {
+    char number[SG_OWNER_TEXT];
     memset(h, 0, sizeof *h);
     if (strncmp(text, "scope-grid lock 1\n", 18) != 0 || !strstr(text, "\nend\n")) return false;
     field(text, "host", h->owner.host);
@@ -75,97 +72,89 @@ bool sg__lock_read(const char *path, struct sg__lock_holder *h) {
     return true;
 }
 
+/* What stands under a name, read once: what is judged is what the key is of. */
+struct found {
+    bool exists, readable;   /* readable: a whole lock file */
+    char key[SG_DIGEST_HEX]; /* of the bytes */
+    struct sg__lock_holder h;
+};
+
+static void look(const char *path, struct found *f) {
+    char text[LOCK_BYTES + 1];
+    memset(f, 0, sizeof *f);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    f->exists = fd >= 0 || errno != ENOENT;
+    const ssize_t n = fd < 0 ? 0 : read(fd, text, LOCK_BYTES);
+    if (fd >= 0) close(fd);
+    text[n > 0 ? n : 0] = 0;
+    f->readable = n > 0 && parse(text, &f->h);
+    sg_digest_hex(sg_digest_bytes(text, n > 0 ? (size_t)n : 0), f->key);
+}
+
+bool sg__lock_read(const char *path, struct sg__lock_holder *h) {
+    struct found f;
+    look(path, &f);
+    if (f.readable) *h = f.h;
+    return f.readable;
+}
+
+void sg__lock_terms_usual(struct sg__lock_terms *out) {
+    sg__owner_self(&out->self);
+    out->beat_ms = SG_LOCK_BEAT_SECONDS * 1000;
+    out->stale_seconds = SG_LOCK_STALE_SECONDS;
+}
+
 /* ---- judging ---- */
 
-/* Seconds since the lock was touched, by the clock that stamps files there: `aside` was written just now. */
-static int64_t silence(const struct sg_lock *l) {
+/* Seconds since `path` was touched, by the clock that stamps files there: `fresh` was touched just now. */
+static int64_t silence(const char *path, const char *fresh) {
     struct stat lock, now;
-    if (stat(l->path, &lock) != 0 || stat(l->aside, &now) != 0) return 0;
+    if (stat(path, &lock) != 0 || stat(fresh, &now) != 0) return 0;
     return (int64_t)now.st_mtime - (int64_t)lock.st_mtime;
 }
 
-static enum sg_status busy(const struct sg_lock *l, const struct sg__lock_holder *h, enum sg__life life,
-                           int64_t age, struct sg_err *err) {
+static enum sg_status busy(const char *path, const struct sg__lock_holder *h, enum sg__life life, int64_t age,
+                           int64_t limit, struct sg_err *err) {
     if (life == SG_LIFE_ALIVE)
         return sg_fail(err, SG_E_BUSY,
                        "%s: another run holds this directory: process %" PRId64
                        " on %s, since %s; wait for it or stop it",
-                       l->path, h->owner.pid, h->owner.host, h->since);
+                       path, h->owner.pid, h->owner.host, h->since);
     return sg_fail(err, SG_E_BUSY,
                    "%s: another run holds this directory: process %" PRId64
-                   " on %s, since %s, last sign of life %" PRId64
-                   " s ago; if it is gone, wait until %d s have passed or remove this file",
-                   l->path, h->owner.pid, h->owner.host, h->since, age, SG_LOCK_STALE_SECONDS);
+                   " on %s, since %s, last sign of life %" PRId64 " s ago; if it is gone, wait until %" PRId64
+                   " s have passed or remove this file",
+                   path, h->owner.pid, h->owner.host, h->since, age, limit);
 }
 
-/* SG_OK when the lock at hand may be removed. */
-static enum sg_status judge(const struct sg_lock *l, const struct sg__owner *self, struct sg__lock_holder *h,
-                            struct sg_err *err) {
-    const int64_t age = silence(l);
-    if (!sg__lock_read(l->path, h)) {
+/* SG_OK when what was found under `path` no longer holds. */
+static enum sg_status judge(const char *path, const char *fresh, const struct sg__lock_terms *t,
+                            const struct found *f, struct sg_err *err) {
+    const int64_t age = silence(path, fresh);
+    if (!f->exists) return SG_OK;
+    if (!f->readable) {
         /* A torn file comes from a machine that lost power: nobody writes it in place. Give it the same time.
          */
-        memset(h, 0, sizeof *h);
-        if (age > SG_LOCK_STALE_SECONDS || access(l->path, F_OK) != 0) return SG_OK;
+        if (age > t->stale_seconds || access(path, F_OK) != 0) return SG_OK;
         return sg_fail(err, SG_E_BUSY,
-                       "%s: is not a lock file of this program; if no run is active here, remove it",
-                       l->path);
+                       "%s: is not a lock file of this program; if no run is active here, remove it", path);
     }
-    const enum sg__life life = sg__owner_life(&h->owner, self);
-    if (life == SG_LIFE_DEAD || (life == SG_LIFE_UNKNOWN && age > SG_LOCK_STALE_SECONDS)) return SG_OK;
-    return busy(l, h, life, age, err);
+    const enum sg__life life = sg__owner_life(&f->h.owner, &t->self);
+    if (life == SG_LIFE_DEAD || (life == SG_LIFE_UNKNOWN && age > t->stale_seconds)) return SG_OK;
+    return busy(path, &f->h, life, age, t->stale_seconds, err);
 }
 
 enum sg_status sg__lock_look(const char *path, const char *fresh, struct sg__lock_holder *h,
                              struct sg_err *err) {
-    struct sg_lock l = {0};
-    struct sg__owner self;
-    enum sg_status st = SG_OK;
-    memset(h, 0, sizeof *h);
-    if (access(path, F_OK) != 0) return SG_OK;
-    sg__owner_self(&self);
-    l.path = strdup(path);
-    l.aside = strdup(fresh);
-    if (!l.path || !l.aside)
-        st = sg_fail(err, SG_E_NOMEM, "no memory for the lock's name");
-    else
-        st = judge(&l, &self, h, err);
-    free(l.path);
-    free(l.aside);
-    return st;
+    struct sg__lock_terms usual;
+    struct found f;
+    look(path, &f);
+    *h = f.h;
+    sg__lock_terms_usual(&usual);
+    return judge(path, fresh, &usual, &f, err);
 }
 
 /* ---- taking ---- */
-
-/* Serialises those who take: without it, two could judge one stale lock, and the slower would remove the
- * faster's new one. The kernel releases it with the process. File systems without flock (-1) go without; the
- * check after the removal then still narrows the gap. SG_E_BUSY after five seconds. */
-static enum sg_status guard(const char *run_dir, int *fd, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    char *path = NULL;
-    *fd = -1;
-    SG_TRY(sg_path_join(run_dir, ".lock-guard", &path, err));
-    const int g = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (g < 0) {
-        st = sg_fail(err, SG_E_IO, "%s: cannot create: %s", path, strerror(errno));
-        goto out;
-    }
-    for (int i = 0; flock(g, LOCK_EX | LOCK_NB) != 0; i++) {
-        const struct timespec wait = {.tv_nsec = GUARD_WAIT_MS * 1000000L};
-        if (errno != EWOULDBLOCK && errno != EINTR) break;
-        if (i >= GUARD_TRIES) {
-            close(g);
-            st = sg_fail(err, SG_E_BUSY,
-                         "%s: another process has been taking the lock for seconds; try again", path);
-            goto out;
-        }
-        nanosleep(&wait, NULL);
-    }
-    *fd = g;
-out:
-    free(path);
-    return st;
-}
 
 void sg__lock_token(const struct sg__owner *self, const char *run_dir, char out[SG_DIGEST_HEX]) {
     struct {
@@ -197,93 +186,161 @@ static enum sg_status write_aside(const struct sg_lock *l, const struct sg_buf *
     return st;
 }
 
-/* Makes the lock appear, whole; *taken = false when there is one already. */
-static enum sg_status appear(const struct sg_lock *l, const struct sg_buf *text, bool *taken,
-                             struct sg_err *err) {
-    struct stat s;
-    *taken = link(l->aside, l->path) == 0;
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
+/* Makes `name` appear, whole; *taken = false when there is one already. */
+static enum sg_status appear(const struct sg_lock *l, const char *name, const struct sg_buf *text,
+                             bool *taken, struct sg_err *err) {
+    *taken = link(l->aside, name) == 0;
     const int e = errno;
     if (*taken) return SG_OK;
-    /* NFS may lose the answer to a link that was made: the count of names tells. */
-    if (stat(l->aside, &s) == 0 && s.st_nlink == 2) {
-        *taken = true;
-        return SG_OK;
-    }
-    if (e == EEXIST) return SG_OK;
+    /* NFS may lose the answer to a link that was made: one file under both names tells. */
+    *taken = same_file(l->aside, name);
+    if (*taken || e == EEXIST) return SG_OK;
     if (e != EPERM && e != ENOTSUP && e != ENOSYS && e != EMLINK)
-        return sg_fail(err, SG_E_IO, "%s: cannot create: %s", l->path, strerror(e));
+        return sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(e));
     /* No hard links here (FAT, some object stores): created exclusively, then written. */
-    const int fd = open(l->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0)
         return errno == EEXIST ? SG_OK
-                               : sg_fail(err, SG_E_IO, "%s: cannot create: %s", l->path, strerror(errno));
-    enum sg_status st = sg_fd_write(fd, text->data, text->len, l->path, err);
+                               : sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(errno));
+    enum sg_status st = sg_fd_write(fd, text->data, text->len, name, err);
     if (fsync(fd) != 0 && st == SG_OK)
-        st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", l->path, strerror(errno));
+        st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", name, strerror(errno));
     close(fd);
-    if (st != SG_OK) unlink(l->path);
+    if (st != SG_OK) unlink(name);
     *taken = st == SG_OK;
     return st;
 }
 
-/* Takes the stale lock of `h` away. Somebody without a guard may have replaced it meanwhile: then what was
- * moved is not what was judged, and it is put back. */
-static enum sg_status remove_stale(const struct sg_lock *l, const struct sg__lock_holder *h,
-                                   struct sg_err *err) {
+/* The right to replace the file `stale` (lock.h): ours as *right, or NULL when somebody's. *right is the
+ * caller's (free). SG_E_BUSY when its holder lives. */
+static enum sg_status take_right(const struct sg_lock *l, const struct found *stale,
+                                 const struct sg_buf *text, char **right, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_buf moved = {0};
-    struct sg__lock_holder got;
-    SG_TRY(sg_buf_printf(&moved, err, "%s.stale", l->aside));
-    if (rename(l->path, moved.data) != 0) {
-        if (errno != ENOENT)
-            st = sg_fail(err, SG_E_IO, "%s: cannot remove a stale lock: %s", l->path, strerror(errno));
+    struct found f = *stale;
+    struct sg_buf name = {0};
+    bool taken = false;
+    *right = NULL;
+    for (int i = 0; !taken && i < CHAIN; i++) {
+        sg_buf_clear(&name);
+        SG_TRY(sg_buf_printf(&name, err, "%s.%s.next", l->path, f.key));
+        SG_TRY(appear(l, name.data, text, &taken, err));
+        if (taken) break;
+        look(name.data, &f);
+        if (!f.exists) goto out; /* its holder has let go, or has the lock by now */
+        SG_TRY(judge(name.data, l->aside, &l->terms, &f, err));
+    }
+    if (!taken) {
+        st = sg_fail(err, SG_E_BUSY, "%s: %d processes in a row died taking it; remove %s.*.next", l->path,
+                     CHAIN, l->path);
         goto out;
     }
-    if (sg__lock_read(moved.data, &got) && strcmp(got.token, h->token) != 0 && link(moved.data, l->path) == 0)
-        st = sg_fail(err, SG_E_BUSY, "%s: another run has just taken this directory", l->path);
-    unlink(moved.data);
+    *right = name.data;
+    name = (struct sg_buf){0};
 out:
-    sg_buf_free(&moved);
+    sg_buf_free(&name);
+    return st;
+}
+
+/* Puts our file in the place of the stale one. *taken = false when things have changed meanwhile. */
+static enum sg_status replace(const struct sg_lock *l, const struct found *stale, const struct sg_buf *text,
+                              bool *taken, struct sg_err *err) {
+    char *right = NULL;
+    struct found now;
+    enum sg_status st = take_right(l, stale, text, &right, err);
+    *taken = false;
+    if (st != SG_OK || !right) return st;
+    look(l->path, &now);
+    if (!now.exists || strcmp(now.key, stale->key) != 0) {
+        unlink(right);
+    } else if (rename(right, l->path) != 0) {
+        if (errno != ENOENT) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot replace a stale lock: %s", l->path, strerror(errno));
+            unlink(right);
+        }
+    } else {
+        look(l->path, &now);
+        *taken = now.readable && !strcmp(now.h.token, l->token);
+    }
+    free(right);
+    return st;
+}
+
+/* What takers that were killed have left. Ours is the lock, so rights to another one are void. */
+static enum sg_status sweep(const struct sg_lock *l, const char *run_dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    DIR *d = opendir(run_dir);
+    for (const struct dirent *e; d && st == SG_OK && (e = readdir(d));) {
+        char *path = NULL;
+        struct found f;
+        const size_t n = strlen(e->d_name);
+        if (strncmp(e->d_name, "lock.", 5) != 0) continue;
+        st = sg_path_join(run_dir, e->d_name, &path, err);
+        if (st != SG_OK) break;
+        look(path, &f);
+        const bool right = !strcmp(e->d_name + n - 5, ".next");
+        if (right || (strcmp(path, l->aside) != 0 && judge(path, l->aside, &l->terms, &f, NULL) == SG_OK))
+            unlink(path);
+        free(path);
+    }
+    if (d) closedir(d);
     return st;
 }
 
 static void lock_free(struct sg_lock *l) {
     if (!l) return;
+    sg__pulse_stop(l->pulse);
     free(l->path);
     free(l->aside);
     free(l);
 }
 
-enum sg_status sg_lock_take(const char *run_dir, struct sg_lock **out, struct sg_err *err) {
+static enum sg_status take(struct sg_lock *l, const struct sg_buf *text, bool *taken, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct timespec wait = {.tv_nsec = WAIT_MS * 1000000L};
+    for (int i = 0; i < TRIES; i++) {
+        struct found f;
+        SG_TRY(appear(l, l->path, text, taken, err));
+        if (*taken) goto out;
+        look(l->path, &f);
+        if (!f.exists) continue;
+        SG_TRY(judge(l->path, l->aside, &l->terms, &f, err));
+        SG_TRY(replace(l, &f, text, taken, err));
+        if (*taken) goto out;
+        nanosleep(&wait, NULL);
+    }
+    st = sg_fail(err, SG_E_BUSY, "%s: other processes have been taking it for a second; try again", l->path);
+out:
+    return st;
+}
+
+enum sg_status sg__lock_take_on(const char *run_dir, const struct sg__lock_terms *terms, struct sg_lock **out,
+                                struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_lock *l = NULL;
-    struct sg__owner self;
-    struct sg__lock_holder h;
     struct sg_buf text = {0}, aside = {0};
-    int guard_fd = -1;
     bool taken = false;
     SG_TRY(sg_dir_make(run_dir, err));
     SG_TRY(SG_NEW(&l, 1, "lock", err));
-    sg__owner_self(&self);
-    l->pid = self.pid;
-    sg__lock_token(&self, run_dir, l->token);
+    l->terms = *terms;
+    l->pid = (int64_t)getpid();
+    sg__lock_token(&terms->self, run_dir, l->token);
     SG_TRY(sg_path_join(run_dir, "lock", &l->path, err));
     SG_TRY(sg_buf_printf(&aside, err, "%s.%s", l->path, l->token));
-    SG_TRY(sg__lock_text(&self, l->token, &text, err));
-    SG_TRY(guard(run_dir, &guard_fd, err));
+    SG_TRY(sg__lock_text(&terms->self, l->token, &text, err));
     l->aside = aside.data;
     aside = (struct sg_buf){0};
     SG_TRY(write_aside(l, &text, err));
-    SG_TRY(appear(l, &text, &taken, err));
-    if (!taken) {
-        SG_TRY(judge(l, &self, &h, err));
-        SG_TRY(remove_stale(l, &h, err));
-        SG_TRY(appear(l, &text, &taken, err));
-        if (!taken) st = sg_fail(err, SG_E_BUSY, "%s: another run has just taken this directory", l->path);
-    }
+    SG_TRY(take(l, &text, &taken, err));
+    SG_TRY(sg__pulse_start(l->path, l->token, terms->beat_ms, &l->pulse, err));
+    SG_TRY(sweep(l, run_dir, err));
 out:
+    if (st != SG_OK && taken) unlink(l->path);
     if (l && l->aside) unlink(l->aside);
-    if (guard_fd >= 0) close(guard_fd);
     sg_buf_free(&text);
     sg_buf_free(&aside);
     if (st == SG_OK)
@@ -291,6 +348,12 @@ out:
     else
         lock_free(l);
     return st;
+}
+
+enum sg_status sg_lock_take(const char *run_dir, struct sg_lock **out, struct sg_err *err) {
+    struct sg__lock_terms usual;
+    sg__lock_terms_usual(&usual);
+    return sg__lock_take_on(run_dir, &usual, out, err);
 }
 
 enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {

@@ -1,12 +1,16 @@
-/* lock_file - what a lock file says, for the files of members too (members.h). Inside src/store alone. */
+/* lock_file - what a lock file says, for the files of members too (members.h), and locks on other terms than
+ * the program's, for tests. Inside src/store alone. */
 #ifndef SG_STORE_LOCK_FILE_H
 #define SG_STORE_LOCK_FILE_H
 
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "store/lock.h"
+#include "store/members.h"
 #include "store/owner.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 struct sg__lock_holder {
     struct sg__owner owner;
@@ -24,5 +28,17 @@ bool sg__lock_read(const char *path, struct sg__lock_holder *h);
  * named there, zeroed when nobody can be read. */
 enum sg_status sg__lock_look(const char *path, const char *fresh, struct sg__lock_holder *h,
                              struct sg_err *err);
+
+/* As sg_lock_take and sg_member_join, which call these with this process and the constants of lock.h. */
+struct sg__lock_terms {
+    struct sg__owner self;
+    int64_t beat_ms, stale_seconds;
+};
+enum sg_status sg__lock_take_on(const char *run_dir, const struct sg__lock_terms *terms, struct sg_lock **out,
+                                struct sg_err *err);
+enum sg_status sg__member_join_on(const char *run_dir, const struct sg__lock_terms *terms,
+                                  struct sg_member **out, struct sg_err *err);
+/* The terms of the program. */
+void sg__lock_terms_usual(struct sg__lock_terms *out);
 
 #endif

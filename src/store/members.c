@@ -6,6 +6,7 @@
 #include "store/lock.h"
 #include "store/lock_file.h"
 #include "store/owner.h"
+#include "store/pulse.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,12 +24,16 @@ struct sg_member {
     char *lock;                       /* the directory's lock */
     struct sg__owner self;
     char token[SG_DIGEST_HEX];
+    struct sg__pulse *pulse;
+    int64_t stale_seconds;
+    int64_t pid;
 };
 
 /* ---- folders and files ------------------------------------------------------------------------------ */
 
 static void member_free(struct sg_member *m) {
     if (!m) return;
+    sg__pulse_stop(m->pulse);
     free(m->run_dir);
     free(m->members);
     free(m->leases);
@@ -84,7 +89,7 @@ static enum sg_status appear(const struct sg_member *m, const struct sg_buf *tex
 /* Does the member of that token live? `fresh` was touched just now (NULL: our own clock). A dead one's file
  * is removed: a member that only slept then finds out at its next beat. */
 static bool lives(const char *folder, const char *token, const char *fresh, const struct sg__owner *self,
-                  struct sg__lock_holder *h) {
+                  int64_t stale_seconds, struct sg__lock_holder *h) {
     char *path = NULL;
     bool alive = false;
     if (sg_path_join(folder, token, &path, NULL) != SG_OK) return true; /* cannot tell: leave it alone */
@@ -94,7 +99,7 @@ static bool lives(const char *folder, const char *token, const char *fresh, cons
     enum sg__life life = readable ? sg__owner_life(&h->owner, self) : SG_LIFE_UNKNOWN;
     if (life == SG_LIFE_UNKNOWN) {
         const time_t t = fresh && stat(fresh, &now) == 0 ? now.st_mtime : time(NULL);
-        life = t - s.st_mtime > SG_LOCK_STALE_SECONDS ? SG_LIFE_DEAD : SG_LIFE_ALIVE;
+        life = t - s.st_mtime > stale_seconds ? SG_LIFE_DEAD : SG_LIFE_ALIVE;
     }
     alive = life == SG_LIFE_ALIVE;
     if (!alive) unlink(path);
@@ -105,7 +110,8 @@ out:
 
 /* Living members, and the first of them that is not `self`. */
 static enum sg_status count_living(const char *folder, const char *fresh, const struct sg__owner *self,
-                                   int32_t *n, struct sg__lock_holder *first, struct sg_err *err) {
+                                   int64_t stale_seconds, int32_t *n, struct sg__lock_holder *first,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     DIR *d = opendir(folder);
     *n = 0;
@@ -123,7 +129,7 @@ static enum sg_status count_living(const char *folder, const char *fresh, const 
         }
         if (strlen(e->d_name) != SG_DIGEST_HEX - 1) continue; /* "." and files that do not yet count */
         memset(&h, 0, sizeof h);
-        if (!lives(folder, e->d_name, fresh, self, &h)) continue;
+        if (!lives(folder, e->d_name, fresh, self, stale_seconds, &h)) continue;
         if (first && *n == 0) *first = h;
         ++*n;
     }
@@ -162,7 +168,7 @@ enum sg_status sg_member_check(struct sg_member *m, struct sg_err *err) {
 }
 
 enum sg_status sg_member_count(struct sg_member *m, int32_t *n, struct sg_err *err) {
-    return count_living(m->members, m->path, &m->self, n, NULL, err);
+    return count_living(m->members, m->path, &m->self, m->stale_seconds, n, NULL, err);
 }
 
 static enum sg_status living(const char *run_dir, int32_t *n, struct sg__lock_holder *first,
@@ -171,7 +177,7 @@ static enum sg_status living(const char *run_dir, int32_t *n, struct sg__lock_ho
     char *folder = NULL;
     enum sg_status st = sg_path_join(run_dir, "array/members", &folder, err);
     sg__owner_self(&self);
-    if (st == SG_OK) st = count_living(folder, NULL, &self, n, first, err);
+    if (st == SG_OK) st = count_living(folder, NULL, &self, SG_LOCK_STALE_SECONDS, n, first, err);
     free(folder);
     return st;
 }
@@ -194,7 +200,8 @@ int32_t sg_members_living(const char *run_dir) {
 
 /* ---- joining and leaving ---------------------------------------------------------------------------- */
 
-enum sg_status sg_member_join(const char *run_dir, struct sg_member **out, struct sg_err *err) {
+enum sg_status sg__member_join_on(const char *run_dir, const struct sg__lock_terms *terms,
+                                  struct sg_member **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_member *m = NULL;
     struct sg_buf text = {0};
@@ -202,7 +209,9 @@ enum sg_status sg_member_join(const char *run_dir, struct sg_member **out, struc
     SG_TRY(make_paths(m, run_dir, err));
     SG_TRY(sg_dir_make(m->members, err));
     SG_TRY(sg_dir_make(m->leases, err));
-    sg__owner_self(&m->self);
+    m->self = terms->self;
+    m->stale_seconds = terms->stale_seconds;
+    m->pid = (int64_t)getpid();
     sg__lock_token(&m->self, run_dir, m->token);
     SG_TRY(sg__lock_text(&m->self, m->token, &text, err));
     SG_TRY(sg_path_join(m->members, m->token, &m->path, err));
@@ -214,6 +223,7 @@ enum sg_status sg_member_join(const char *run_dir, struct sg_member **out, struc
         m->path = NULL;
         goto out;
     }
+    SG_TRY(sg__pulse_start(m->path, m->token, terms->beat_ms, &m->pulse, err));
     SG_TRY(sg_member_check(m, err));
     *out = m;
     m = NULL;
@@ -223,9 +233,15 @@ out:
     return st;
 }
 
+enum sg_status sg_member_join(const char *run_dir, struct sg_member **out, struct sg_err *err) {
+    struct sg__lock_terms usual;
+    sg__lock_terms_usual(&usual);
+    return sg__member_join_on(run_dir, &usual, out, err);
+}
+
 void sg_member_leave(struct sg_member *m) {
     if (!m) return;
-    if (m->path && m->self.pid == (int64_t)getpid()) unlink(m->path);
+    if (m->path && m->pid == (int64_t)getpid()) unlink(m->path);
     member_free(m);
 }
 
@@ -320,7 +336,7 @@ static enum sg_status holder_lives(const struct sg_member *m, struct judges *j, 
     if (!sg__lock_read(lease, &h)) {
         /* Half written where there are no hard links, or by a machine that lost power: give it time. */
         *alive = stat(lease, &s) == 0 && stat(m->path, &mine) == 0 &&
-                 mine.st_mtime - s.st_mtime <= SG_LOCK_STALE_SECONDS;
+                 mine.st_mtime - s.st_mtime <= m->stale_seconds;
         return SG_OK;
     }
     for (size_t i = 0; i < j->n; i++) {
@@ -332,7 +348,8 @@ static enum sg_status holder_lives(const struct sg_member *m, struct judges *j, 
     if (st != SG_OK) return st;
     struct known *k = &j->known[j->n++];
     memcpy(k->token, h.token, sizeof k->token);
-    k->alive = strlen(h.token) == SG_DIGEST_HEX - 1 && lives(m->members, h.token, m->path, &m->self, &now);
+    k->alive = strlen(h.token) == SG_DIGEST_HEX - 1 &&
+               lives(m->members, h.token, m->path, &m->self, m->stale_seconds, &now);
     *alive = k->alive;
     return SG_OK;
 }

@@ -2,11 +2,11 @@
  * live, and which of them holds which piece of work. Everything is a small file that appears whole and by one
  * atomic step (rename, link, O_EXCL); no flock, nothing is rewritten in place, so it works on NFS too.
  *
- *   RUNDIR/array/members/TOKEN      a member: the same owner lines as in lock.h. Touched at least once a
- * minute; there while it lives, removed when it leaves or is found dead RUNDIR/array/leases/PIECE.N     piece
- * PIECE is held by the member that this file names, at the Nth attempt: a hard link to the member's own file,
- * so that one touch beats for all RUNDIR/array/leases/PIECE.done  every cell of the piece is in closed
- * segments
+ *   RUNDIR/array/members/TOKEN      a member: the same owner lines as in lock.h, and the same heartbeat by a
+ *                                   thread; there while it lives, removed when it leaves or is found dead
+ *   RUNDIR/array/leases/PIECE.N     piece PIECE is held by the member that this file names, at the Nth
+ *                                   attempt: a hard link to its own file, so that one touch beats for all
+ *   RUNDIR/array/leases/PIECE.done  every cell of the piece is in closed segments
  *
  * A lease is never taken away: the highest N holds, and when its member is dead or has left, whoever first
  * links N + 1 has the piece. So two that judge one holder at the same moment cannot both win, and nobody can
@@ -27,7 +27,7 @@ enum sg_status sg_member_join(const char *run_dir, struct sg_member **out, struc
 /* Removes this member's file: its pieces are free for others. NULL accepted. */
 void sg_member_leave(struct sg_member *m);
 
-/* Says that this member lives; as sg_lock_beat. SG_E_BUSY when others have found it dead: stop writing. */
+/* Beats now, and tells whether this member counts: SG_E_BUSY when others have found it dead: stop writing. */
 enum sg_status sg_member_beat(struct sg_member *m, struct sg_err *err);
 /* SG_E_BUSY when somebody who lives and is no member holds the directory's lock. */
 enum sg_status sg_member_check(struct sg_member *m, struct sg_err *err);

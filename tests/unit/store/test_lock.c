@@ -1,6 +1,7 @@
 /* Protects a run directory from two runs at once, and its user from a lock that nobody holds any more. */
 #include "store/lock.h"
 
+#include "store/lock_file.h"
 #include "store/owner.h"
 #include "store_test.h"
 #include <fcntl.h>
@@ -58,7 +59,7 @@ static void second_is_refused(void **state) {
     assert_true(has_lock(*state)); /* it had no time to remove it */
     CHECK_OK(sg_lock_take(*state, &l, err));
     sg_lock_drop(l);
-    assert_int_equal(count_names(*state, "", NULL), 3); /* ., .. and the guard */
+    assert_int_equal(count_names(*state, "", NULL), 2); /* . and .. */
 }
 
 static void zombies_hold_nothing(void **state) {
@@ -220,7 +221,7 @@ static void beats_touch_the_file(void **state) {
 static void one_of_many(void **state) {
     enum { N = 12 };
     struct sg__owner o;
-    for (int round = 0; round < 5; round++) {
+    for (int round = 0; round < 20; round++) {
         int go[2], told[2], won = 0;
         pid_t child[N];
         sg__owner_self(&o);
@@ -254,6 +255,85 @@ static void one_of_many(void **state) {
         close(told[1]);
         assert_int_equal(won, 1);
     }
+    char path[1024];
+    path_to(path, "%s/lock", (char *)*state);
+    unlink(path);
+    takes(*state);
+    assert_int_equal(count_names(*state, "", NULL), 2); /* what the killed have left is swept */
+}
+
+static void foreign(struct sg__lock_terms *t, const char *host) {
+    sg__owner_self(&t->self);
+    (void)snprintf(t->self.host, sizeof t->self.host, "%s", host);
+    (void)snprintf(t->self.machine, sizeof t->self.machine, "machine of %s", host);
+    (void)snprintf(t->self.boot, sizeof t->self.boot, "boot of %s", host);
+}
+
+static void wait_ms(int64_t ms) {
+    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+/* A holder that does nothing of its own for longer than the limit (it merges, it loads a model) is not robbed
+ * by another host; one that no longer runs is. */
+static void long_stages_keep_the_lock(void **state) {
+    struct sg__lock_terms a = {.beat_ms = 100, .stale_seconds = 1}, b = a;
+    struct sg_lock *mine = NULL, *theirs = NULL;
+    foreign(&a, "one");
+    foreign(&b, "two");
+    CHECK_OK(sg__lock_take_on(*state, &a, &mine, err));
+    for (int i = 0; i < 5; i++) {
+        wait_ms(500);
+        CHECK_FAILS(SG_E_BUSY, "on one,", sg__lock_take_on(*state, &b, &theirs, err));
+    }
+    CHECK_OK(sg_lock_beat(mine, err));
+    sg_lock_drop(mine);
+    a.beat_ms = 1000000; /* as good as dead */
+    CHECK_OK(sg__lock_take_on(*state, &a, &mine, err));
+    wait_ms(2100);
+    CHECK_OK(sg__lock_take_on(*state, &b, &theirs, err));
+    CHECK_FAILS(SG_E_BUSY, "was taken over by process", sg_lock_beat(mine, err));
+    sg_lock_drop(mine);
+    CHECK_OK(sg_lock_beat(theirs, err));
+    sg_lock_drop(theirs);
+}
+
+/* Makes the right to replace the file at `of`, held by whom `text` says; its path goes to out. */
+static void plant_right(const char *dir, const char *of, const char *text, char out[1024]) {
+    size_t n;
+    char key[SG_DIGEST_HEX];
+    unsigned char *bytes = read_whole(of, &n);
+    sg_digest_hex(sg_digest_bytes(bytes, n), key);
+    free(bytes);
+    path_to(out, "%s/lock.%s.next", dir, key);
+    write_file(out, text, strlen(text));
+}
+
+/* Who was about to replace a stale lock may die too, and so may who was about to replace that one's claim;
+ * while one of them lives, nobody else takes the directory. */
+static void takers_that_died_on_the_way(void **state) {
+    struct sg__owner dead, self;
+    struct sg_lock *l = NULL;
+    char lock[1024], first[1024], second[1024], text[2048];
+    sg__owner_self(&self);
+    if (!self.start) skip();
+    dead = self;
+    dead.start++;
+    static const char form[] =
+        "scope-grid lock 1\nhost %s\nmachine %s\nboot %s\nspace %s\npid %lld\nstart %llu\n"
+        "token %s\nsince then\nend\n";
+    path_to(lock, "%s/lock", (char *)*state);
+    plant(*state, &dead, 0);
+    (void)snprintf(text, sizeof text, form, dead.host, dead.machine, dead.boot, dead.space,
+                   (long long)dead.pid, (unsigned long long)dead.start, "1");
+    plant_right(*state, lock, text, first);
+    (void)snprintf(text, sizeof text, form, self.host, self.machine, self.boot, self.space,
+                   (long long)self.pid, (unsigned long long)self.start, "2");
+    plant_right(*state, first, text, second);
+    CHECK_FAILS(SG_E_BUSY, "another run holds this directory", sg_lock_take(*state, &l, err));
+    assert_int_equal(unlink(second), 0);
+    takes(*state);
+    assert_int_equal(count_names(*state, "", NULL), 2); /* . and .. */
 }
 
 int main(void) {
@@ -269,6 +349,8 @@ int main(void) {
         IN_DIR(a_lost_lock_is_noticed),
         IN_DIR(beats_touch_the_file),
         IN_DIR(one_of_many),
+        IN_DIR(long_stages_keep_the_lock),
+        IN_DIR(takers_that_died_on_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
