@@ -158,7 +158,8 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     SG_TRY(sg_night_expand(&job, night, &pattern, err));
     SG_TRY(sg_station_new(&station, err));
     const struct sg_compute_maker maker = sg_station_maker(station);
-    SG_TRY(maker.look(maker.ctx, &job, 0, &facts, err));
+    const struct sg_compute_place place = {.model_dir = job.model_path};
+    SG_TRY(maker.look(maker.ctx, &job, &place, &facts, err));
     struct sg_plan_inputs in = {.model_digest = facts.model, .numerics = facts.numerics};
     if (job.prompt.similarity.method == SG_SIM_EMBEDDING) SG_TRY(maker.embed_open(maker.ctx, &job, &in, err));
     st = sg_plan_build(&job, &in, &plan, err);

@@ -35,13 +35,22 @@ struct sg_compute_facts {
     char device[128];       /* for people */
 };
 
+/* Where a rank computes and finds its files. */
+struct sg_compute_place {
+    int32_t threads;       /* cores that this rank may use when the job says 0 */
+    const char *model_dir; /* the estimator's files: the job's model.path or a copy of it; outlives the maker */
+    const struct sg_digest *model; /* their digest (model/digest.h), NULL when nobody has computed it yet */
+};
+
 /* Makes a rank's compute in two stages around the plan. Called in this order, each at most once. */
 struct sg_compute_maker {
     void *ctx;
-    /* Stage 1, every rank: look at what this node has (device, checkpoint files), load nothing large.
-     * threads: the cores that this rank may use when the job says 0. */
-    enum sg_status (*look)(void *ctx, const struct sg_job *job, int32_t threads, struct sg_compute_facts *out,
-                           struct sg_err *err);
+    /* The estimator's files are read from place.model_dir and nowhere else: the grid may put a copy there and
+     * compute their digest (stage.h). False: there are none, place.model_dir is as the job says. */
+    bool reads_model;
+    /* Stage 1, every rank: look at what this node has (device, checkpoint files), load nothing large. */
+    enum sg_status (*look)(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
+                           struct sg_compute_facts *out, struct sg_err *err);
     /* Root only, for a job that ranks anchors with an embedding model: fills embed, embed_ctx and embed_dim
      * of *in. NULL in a maker that cannot. embed_close frees what that took. */
     enum sg_status (*embed_open)(void *ctx, const struct sg_job *job, struct sg_plan_inputs *in,

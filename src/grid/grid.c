@@ -114,7 +114,8 @@ static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
 static enum sg_status look_at_nodes(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct facts mine = {0};
-    st = g->maker->look(g->maker->ctx, &g->job, fair_threads(g->comm), &mine.facts, err);
+    const struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
+    st = g->maker->look(g->maker->ctx, &g->job, &place, &mine.facts, err);
     SG_TRY(sg_comm_agree(g->comm, st, err));
     snprintf(mine.host, sizeof mine.host, "%s", sg_comm_host(g->comm));
     if (g->root) st = SG_NEW(&g->facts, sg_comm_size(g->comm), "ranks", err);

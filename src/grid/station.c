@@ -17,6 +17,7 @@ enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1 };
 struct sg_station {
     struct sg_dev *dev;
     int32_t threads;
+    const char *model_dir; /* borrowed */
     struct sg_tokenizer *tok;
     struct sg_model *model;
     struct sg_engine *engine;
@@ -38,23 +39,27 @@ enum sg_status sg_station_new(struct sg_station **out, struct sg_err *err) {
 
 /* ---- stage 1 ---------------------------------------------------------------------------------------- */
 
-static enum sg_status look(void *ctx, const struct sg_job *job, int32_t threads, struct sg_compute_facts *out,
-                           struct sg_err *err) {
+static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
+                           struct sg_compute_facts *out, struct sg_err *err) {
     struct sg_station *s = ctx;
     enum sg_status st = SG_OK;
     struct sg_config config;
-    s->threads = job->engine.threads > 0 ? (int32_t)job->engine.threads : threads;
+    s->threads = job->engine.threads > 0 ? (int32_t)job->engine.threads : place->threads;
+    s->model_dir = place->model_dir;
     const struct sg_dev_options dev = {.backend = job->engine.device, .threads = s->threads};
     SG_TRY(sg_dev_open(&dev, &s->dev, err));
-    SG_TRY(sg_config_read(job->model_path, &config, err));
-    SG_TRY(sg_tokenizer_open(job->model_path, &s->tok, err));
+    SG_TRY(sg_config_read(s->model_dir, &config, err));
+    SG_TRY(sg_tokenizer_open(s->model_dir, &s->tok, err));
     if (sg_tokenizer_size(s->tok) > config.vocab) {
         st =
             sg_fail(err, SG_E_INPUT, "%s: tokenizer.json has token id %d, but config.json says vocab_size %d",
-                    job->model_path, (int)sg_tokenizer_size(s->tok) - 1, (int)config.vocab);
+                    s->model_dir, (int)sg_tokenizer_size(s->tok) - 1, (int)config.vocab);
         goto out;
     }
-    SG_TRY(sg_model_digest(job->model_path, s->threads, &out->model, err));
+    if (place->model)
+        out->model = *place->model;
+    else
+        SG_TRY(sg_model_digest(s->model_dir, s->threads, &out->model, err));
     const struct sg_dev_info *info = sg_dev_info(s->dev);
     snprintf(out->numerics, sizeof out->numerics, "%s numerics %d, prompts %d, verdicts %d", info->backend,
              NUMERICS, PROMPTS, VERDICTS);
@@ -160,7 +165,7 @@ static enum sg_status options_for(struct sg_station *s, const struct sg_plan *pl
     enum sg_status st = SG_OK;
     const struct sg_job *job = &plan->job;
     struct sg_config config;
-    SG_TRY(sg_config_read(job->model_path, &config, err));
+    SG_TRY(sg_config_read(s->model_dir, &config, err));
     s->yes.len = s->no.len = 0;
     SG_TRY(sg_tokenizer_answer_ids(s->tok, "yes", &s->yes, err));
     SG_TRY(sg_tokenizer_answer_ids(s->tok, "no", &s->no, err));
@@ -204,7 +209,7 @@ static enum sg_status open_all(void *ctx, const struct sg_plan *plan, const stru
     const struct sg_pipeline_options po = {.plan = plan, .tok = s->tok, .sink = *sink};
     SG_TRY(options_for(s, plan, &opt, err));
     SG_TRY(sg_pipeline_new(&po, &s->pipeline, err));
-    SG_TRY(sg_model_open(s->dev, plan->job.model_path, opt.max_context, &s->model, err));
+    SG_TRY(sg_model_open(s->dev, s->model_dir, opt.max_context, &s->model, err));
     const struct sg_engine_hooks hooks = sg_pipeline_hooks(s->pipeline);
     SG_TRY(sg_engine_open(s->dev, s->model, &opt, &hooks, &s->engine, err));
     SG_TRY(try_weights(s, err));
@@ -236,6 +241,7 @@ void sg_station_free(struct sg_station *s) {
 
 struct sg_compute_maker sg_station_maker(struct sg_station *s) {
     return (struct sg_compute_maker){.ctx = s,
+                                     .reads_model = true,
                                      .look = look,
                                      .embed_open = embed_open,
                                      .embed_close = embed_close,
@@ -285,7 +291,7 @@ enum sg_status sg_station_estimate(struct sg_station *s, const struct sg_plan *p
     struct sg_station_estimate e = {0};
     const struct sg_pipeline_options po = {.plan = plan, .tok = s->tok};
     SG_TRY(options_for(s, plan, &opt, err));
-    SG_TRY(sg_model_plan(s->dev, plan->job.model_path, opt.max_context, &s->model, err));
+    SG_TRY(sg_model_plan(s->dev, s->model_dir, opt.max_context, &s->model, err));
     SG_TRY(sg_engine_plan(s->dev, s->model, &opt, &e.memory, err));
     SG_TRY(sg_pipeline_new(&po, &s->pipeline, err));
     e.max_context = opt.max_context;

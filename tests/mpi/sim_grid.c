@@ -49,10 +49,10 @@ static void stamp(int64_t *at, double *cpu, int64_t *kib) {
     *kib = u.ru_maxrss;
 }
 
-static enum sg_status sim_look(void *ctx, const struct sg_job *job, int32_t threads,
+static enum sg_status sim_look(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
                                struct sg_compute_facts *out, struct sg_err *err) {
     struct sim *s = ctx;
-    (void)threads;
+    (void)place;
     if (s->rank == s->no_model_on)
         return sg_fail(err, SG_E_INPUT, "%s/config.json: no such file or folder", job->model_path);
     out->model = sg_digest_bytes("simulated", 9);
