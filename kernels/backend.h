@@ -52,6 +52,8 @@ struct sg_backend {
      * times come from `stats`. */
     bool async;
 
+    /* Optional (NULL: a host backend): sg_dev_find. */
+    enum sg_status (*find)(int index, struct sg_dev_place *out, struct sg_err *err);
     enum sg_status (*open)(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err);
     void (*close)(struct sg_dev *dev); /* frees all that is still owned, and dev */
     enum sg_status (*alloc)(struct sg_dev *dev, size_t bytes, const char *what, void **out,
@@ -62,6 +64,8 @@ struct sg_backend {
     enum sg_status (*download)(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
                                struct sg_err *err);
     enum sg_status (*sync)(struct sg_dev *dev, struct sg_err *err);
+    /* Optional (NULL: host memory). */
+    int64_t (*memory_free)(struct sg_dev *dev);
     size_t (*reserve_bytes)(const struct sg_dev *dev, const struct sg_limits *lim);
     /* Replaces the scratch of an earlier reserve; on failure the device has none. */
     enum sg_status (*reserve)(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err);
@@ -105,6 +109,8 @@ struct sg_backend {
     /* Optional (NULL: device.c's own numbers are all there is): adds the device's times to stats[].ns. */
     void (*stats)(const struct sg_dev *dev, struct sg_stage_stats *stats);
     void (*stats_reset)(struct sg_dev *dev);
+    /* Optional (NULL: nothing is known). */
+    void (*power)(struct sg_dev *dev, struct sg_dev_power *out);
 };
 
 /* One table per backend of backends.inc, in the order of that list. */

@@ -3,6 +3,7 @@
 #include "kernels/host.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,6 +83,27 @@ enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out
     return be->open(&o, out, err);
 }
 
+enum sg_status sg_dev_find(const char *backend, int index, struct sg_dev_place *out, struct sg_err *err) {
+    const bool any = !backend || strcmp(backend, "auto") == 0;
+    const char *name = any ? "cuda" : backend;
+    const struct sg_backend *be =
+        strncmp(name, "guard:", 6) == 0 ? sg__backend_find("guard") : sg__backend_find(name);
+    if (index < 0) return sg_fail(err, SG_E_INTERNAL, "sg_dev_find: device %d", index);
+    if (be && be->find) {
+        struct sg_dev_place place = {.count = 0};
+        const enum sg_status st = be->find(index, &place, any ? NULL : err);
+        if (st == SG_OK) {
+            snprintf(place.backend, sizeof place.backend, "%s", be->name);
+            *out = place;
+        }
+        if (st == SG_OK || !any) return st;
+    }
+    if (!be && !any) return unknown_backend(name, err);
+    *out = (struct sg_dev_place){.count = 0};
+    snprintf(out->backend, sizeof out->backend, "%.15s", any ? "cpu" : name);
+    return SG_OK;
+}
+
 void sg_dev_close(struct sg_dev *dev) {
     if (dev) dev->be->close(dev);
 }
@@ -119,6 +141,10 @@ enum sg_status sg_dev_download(struct sg_dev *dev, void *dst, const void *src, s
 enum sg_status sg_dev_sync(struct sg_dev *dev, struct sg_err *err) {
     if (!dev) return sg_fail(err, SG_E_INTERNAL, "sg_dev_sync: NULL device");
     return dev->be->sync(dev, err);
+}
+
+int64_t sg_dev_memory_free(struct sg_dev *dev) {
+    return dev->be->memory_free ? dev->be->memory_free(dev) : sg__host_memory_free("");
 }
 
 static enum sg_status check_limits(const struct sg_limits *l, struct sg_err *err) {
@@ -279,4 +305,9 @@ enum sg_status sg_dev_measure(struct sg_dev *dev, double *flops_per_s, double *b
     if (!dev || !flops_per_s || !bytes_per_s)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_measure: NULL argument");
     return dev->be->measure(dev, flops_per_s, bytes_per_s, err);
+}
+
+void sg_dev_power(struct sg_dev *dev, struct sg_dev_power *out) {
+    *out = (struct sg_dev_power){NAN, NAN, NAN};
+    if (dev->be->power) dev->be->power(dev, out);
 }

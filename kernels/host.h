@@ -19,6 +19,10 @@ void sg__host_free_all(struct sg__host_mem *m);
 /* Processors this process may run on (its affinity mask), at least 1. */
 int sg__host_cores(void);
 int64_t sg__host_memory_bytes(void);
+/* Bytes that this process could still take: what the system has available, or what a control group above the
+ * process leaves it if that is less (version 2 and 1; file pages that nobody has touched lately count as free).
+ * root: in front of /proc and /sys, "" outside of tests. 0 = unknown. */
+int64_t sg__host_memory_free(const char *root);
 /* The processor's name as the system tells it, or "host". */
 void sg__host_cpu_name(char *out, size_t size);
 int64_t sg__now_ns(void);

@@ -3,6 +3,7 @@
  * without one the emulation. */
 #include "kernels/backend.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/nvml.h"
 #include "kernels/cuda/rt.h"
 
 #include "base/mem.h"
@@ -21,6 +22,7 @@ struct cuda_dev {
     struct sg_dev base;
     struct sg__rt *rt;
     struct timing *timing;
+    struct sg__nvml *nvml; /* NULL: cannot be told */
     bool emulated;
     /* Scratch of the last reserve, one allocation: the last, partial tile of rows of a product is padded in
      * x_tail and y_tail; partial holds the splits of decode attention. */
@@ -47,8 +49,19 @@ static struct cuda_dev *cuda_of(const struct sg_dev *dev) {
 static void cuda_close(struct sg_dev *dev) {
     struct cuda_dev *d = cuda_of(dev);
     sg__rt_close(d->rt);
+    sg__nvml_close(d->nvml);
     free(d->timing);
     free(d);
+}
+
+static enum sg_status cuda_find(int index, struct sg_dev_place *out, struct sg_err *err) {
+    struct sg__rt_info info;
+    const enum sg_status st = sg__rt_find(index, &out->count, &info, err);
+    if (st != SG_OK) return st;
+    out->device = index % out->count;
+    memcpy(out->name, info.name, sizeof out->name);
+    memcpy(out->uuid, info.uuid, sizeof out->uuid);
+    return SG_OK;
 }
 
 static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err) {
@@ -61,13 +74,27 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
     d->base.be = &sg__backend_cuda;
     d->base.info = (struct sg_dev_info){
         .backend = "cuda", .act = SG_BF16, .threads = 1, .memory_bytes = info.memory_bytes};
-    snprintf(d->base.info.name, sizeof d->base.info.name, "%s", info.name);
+    memcpy(d->base.info.name, info.name, sizeof info.name);
+    memcpy(d->base.info.uuid, info.uuid, sizeof info.uuid);
+    memcpy(d->base.info.runtime, info.runtime, sizeof info.runtime);
+    d->nvml = sg__nvml_open(SG__NVML_LIBRARY, info.uuid, info.pci);
+    const char *driver = sg__nvml_driver(d->nvml);
+    snprintf(d->base.info.driver, sizeof d->base.info.driver, "%.40s%s%.20s", driver, driver[0] ? ", " : "",
+             info.driver);
     d->emulated = info.emulated;
     *out = &d->base;
     return SG_OK;
 out:
     if (d) cuda_close(&d->base);
     return st;
+}
+
+static int64_t cuda_memory_free(struct sg_dev *dev) {
+    return sg__rt_memory_free(cuda_of(dev)->rt);
+}
+
+static void cuda_power(struct sg_dev *dev, struct sg_dev_power *out) {
+    sg__nvml_read(cuda_of(dev)->nvml, out);
 }
 
 static enum sg_status cuda_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out,
@@ -560,6 +587,7 @@ out:
 const struct sg_backend sg__backend_cuda = {
     .name = "cuda",
     .async = true,
+    .find = cuda_find,
     .open = cuda_open,
     .close = cuda_close,
     .alloc = cuda_alloc,
@@ -567,6 +595,7 @@ const struct sg_backend sg__backend_cuda = {
     .upload = cuda_upload,
     .download = cuda_download,
     .sync = cuda_sync,
+    .memory_free = cuda_memory_free,
     .reserve_bytes = cuda_reserve_bytes,
     .reserve = cuda_reserve,
     .weight_bytes_for = cuda_weight_bytes_for,
@@ -590,4 +619,5 @@ const struct sg_backend sg__backend_cuda = {
     .measure = cuda_measure,
     .stats = cuda_stats,
     .stats_reset = cuda_stats_reset,
+    .power = cuda_power,
 };

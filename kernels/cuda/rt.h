@@ -19,12 +19,19 @@ struct sg__rt;       /* one device and its stream; owned by the caller of open *
 struct sg__rt_graph; /* a recorded sequence of launches and copies */
 
 struct sg__rt_info {
-    char name[128]; /* "NVIDIA H100 80GB HBM3, driver 13.0" */
+    char name[128]; /* "NVIDIA H100 80GB HBM3" */
+    char uuid[64];  /* of the device, or of the slice of one: "GPU-" and five groups of digits */
+    char pci[32];   /* "" when it has no address */
+    char driver[64], runtime[64]; /* "CUDA 13.0" */
     int64_t memory_bytes;
     bool emulated; /* measurements say nothing; sizes may be small */
 };
 
-/* Device `ordinal`. SG_E_DEVICE with the reason where there is no driver, no such device, or no cuBLASLt. */
+/* Device index % *count, without opening it. SG_E_DEVICE with the reason where none can be used. */
+enum sg_status sg__rt_find(int index, int *count, struct sg__rt_info *info, struct sg_err *err);
+
+/* Device `ordinal`, which the calling thread drives from then on, it alone. SG_E_DEVICE with the reason where
+ * there is no driver, no such device, or no cuBLASLt. */
 enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info *info, struct sg_err *err);
 void sg__rt_close(struct sg__rt *rt); /* waits for the stream; NULL accepted */
 
@@ -36,6 +43,7 @@ const char *sg__rt_error(int code);
 enum sg_status sg__rt_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
                             struct sg_err *err);
 void sg__rt_free(struct sg__rt *rt, void *p); /* NULL accepted; waits until the device is done with it */
+int64_t sg__rt_memory_free(struct sg__rt *rt); /* bytes; 0: cannot be told */
 
 /* In stream order. src of upload may be reused when it returns; download waits for its bytes. */
 enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *err);

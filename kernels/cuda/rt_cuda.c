@@ -14,6 +14,7 @@
 #define SG_BLAS_LIST(X)                                                                                      \
     X(cublasLtCreate)                                                                                        \
     X(cublasLtDestroy)                                                                                       \
+    X(cublasLtGetVersion)                                                                                    \
     X(cublasLtMatmul)                                                                                        \
     X(cublasLtMatmulDescCreate)                                                                              \
     X(cublasLtMatmulDescDestroy)                                                                             \
@@ -116,6 +117,25 @@ static enum sg_status load_blas(struct blas *b, struct sg_err *err) {
     return SG_OK;
 }
 
+/* The uuid as nvidia-smi writes it. Of a slice of a device (MIG) its own, which the driver alone tells. */
+static void put_uuid(int ordinal, const struct cudaDeviceProp *prop, char out[64]) {
+    cudaUUID_t u = prop->uuid;
+    void *f = NULL;
+    enum cudaDriverEntryPointQueryResult found;
+    if (cudaGetDriverEntryPointByVersion("cuDeviceGetUuid", &f, 11040, cudaEnableDefault, &found) ==
+            cudaSuccess &&
+        found == cudaDriverEntryPointSuccess) {
+        int (*device_uuid)(cudaUUID_t *, int);
+        cudaUUID_t own;
+        memcpy(&device_uuid, &f, sizeof f);
+        if (device_uuid(&own, ordinal) == 0) u = own;
+    }
+    size_t n = (size_t)snprintf(out, 64, "GPU-");
+    for (int i = 0; i < 16; i++)
+        n += (size_t)snprintf(out + n, 64 - n, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                              (unsigned)(unsigned char)u.bytes[i]);
+}
+
 static enum sg_status describe(int ordinal, struct sg__rt_info *info, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct cudaDeviceProp prop;
@@ -128,9 +148,31 @@ static enum sg_status describe(int ordinal, struct sg__rt_info *info, struct sg_
     }
     SG_CUDA("driver version", cudaDriverGetVersion(&driver));
     *info = (struct sg__rt_info){.memory_bytes = (int64_t)prop.totalGlobalMem};
-    snprintf(info->name, sizeof info->name, "%.90s, driver %d.%d", prop.name, driver / 1000,
-             driver % 1000 / 10);
+    snprintf(info->name, sizeof info->name, "%.120s", prop.name);
+    snprintf(info->driver, sizeof info->driver, "CUDA %d.%d", driver / 1000, driver % 1000 / 10);
+    snprintf(info->runtime, sizeof info->runtime, "CUDA %d.%d", CUDART_VERSION / 1000,
+             CUDART_VERSION % 1000 / 10);
+    if (cudaDeviceGetPCIBusId(info->pci, sizeof info->pci, ordinal) != cudaSuccess) {
+        cudaGetLastError(); /* not sticky */
+        info->pci[0] = 0;
+    }
+    put_uuid(ordinal, &prop, info->uuid);
 out:
+    return st;
+}
+
+static enum sg_status count_devices(int *n, struct sg_err *err) {
+    const cudaError_t code = cudaGetDeviceCount(n);
+    if (code == cudaSuccess && *n > 0) return SG_OK;
+    return sg_fail(err, SG_E_DEVICE, "cuda: no NVIDIA driver or GPU can be used here (%s)",
+                   code != cudaSuccess ? cudaGetErrorString(code) : "no device");
+}
+
+enum sg_status sg__rt_find(int index, int *count, struct sg__rt_info *info, struct sg_err *err) {
+    int n = 0;
+    enum sg_status st = count_devices(&n, err);
+    if (st == SG_OK) st = describe(index % n, info, err);
+    if (st == SG_OK) *count = n;
     return st;
 }
 
@@ -138,10 +180,7 @@ enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info 
     enum sg_status st;
     struct sg__rt *rt = NULL;
     int n = 0;
-    const cudaError_t code = cudaGetDeviceCount(&n);
-    if (code != cudaSuccess || n == 0)
-        return sg_fail(err, SG_E_DEVICE, "cuda: no NVIDIA driver or GPU can be used here (%s)",
-                       code != cudaSuccess ? cudaGetErrorString(code) : "no device");
+    SG_TRY(count_devices(&n, err));
     if (ordinal < 0 || ordinal >= n)
         return sg_fail(err, SG_E_DEVICE, "cuda: device %d is not there, %d are", ordinal, n);
     SG_TRY(SG_NEW(&rt, 1, "cuda runtime", err));
@@ -149,6 +188,9 @@ enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info 
     SG_CUDA("device", cudaSetDevice(ordinal));
     SG_TRY(describe(ordinal, info, err));
     SG_TRY(load_blas(&rt->lt, err));
+    const size_t blas = rt->lt.cublasLtGetVersion(), used = strlen(info->runtime);
+    snprintf(info->runtime + used, sizeof info->runtime - used, ", cuBLASLt %zu.%zu.%zu", blas / 10000,
+             blas / 100 % 100, blas % 100);
     SG_CUDA("stream", cudaStreamCreateWithFlags(&rt->stream, cudaStreamNonBlocking));
     SG_BLAS("create", rt->lt.cublasLtCreate(&rt->blas));
     SG_BLAS("product", rt->lt.cublasLtMatmulDescCreate(&rt->product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
@@ -227,6 +269,12 @@ void sg__rt_free(struct sg__rt *rt, void *p) {
         free(b);
         return;
     }
+}
+
+int64_t sg__rt_memory_free(struct sg__rt *rt) {
+    size_t left, all;
+    (void)rt; /* the thread's device */
+    return cudaMemGetInfo(&left, &all) == cudaSuccess ? (int64_t)left : 0;
 }
 
 /* Through the two pinned buffers in turn: the caller's bytes are copied out at once, and the next buffer

@@ -2,7 +2,9 @@
  *
  * The same settings come from the environment: EMU_SEED (number), EMU_ORDER (random, forward, backward),
  * EMU_COPIES (mixed, early, late: when a cp.async lands), EMU_LAZY=1 (streams run at the next
- * synchronisation, not at the call), EMU_HOST_CHECK=1 (device memory is unreadable to host code). */
+ * synchronisation, not at the call), EMU_HOST_CHECK=1 (device memory is unreadable to host code). By the
+ * environment alone: EMU_DEVICES (1) devices "emu-0", "emu-1", ... of EMU_MEMORY_MIB (16384) each, of which
+ * CUDA_VISIBLE_DEVICES hides some as for a real driver. */
 #ifndef SG_TESTS_CUDA_CONTROL_H
 #define SG_TESTS_CUDA_CONTROL_H
 

@@ -160,20 +160,66 @@ static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m
     }
 }
 
+/* ---- the node's devices ---- */
+
+static int64_t setting(const char *name, int64_t otherwise) {
+    const char *s = getenv(name);
+    return s && *s ? strtoll(s, nullptr, 10) : otherwise;
+}
+/* Of EMU_DEVICES devices those that CUDA_VISIBLE_DEVICES lists, in its order; the list ends at the first number
+ * that is none, as the driver's does. */
+static std::vector<int> visible_devices(void) {
+    const int n = (int)setting("EMU_DEVICES", 1);
+    std::vector<int> all;
+    const char *list = getenv("CUDA_VISIBLE_DEVICES");
+    if (!list) {
+        for (int i = 0; i < n; i++) all.push_back(i);
+        return all;
+    }
+    for (const char *at = list; *at;) {
+        char *end;
+        const long i = strtol(at, &end, 10);
+        if (end == at || i < 0 || i >= n) break;
+        all.push_back((int)i);
+        at = *end == ',' ? end + 1 : end;
+    }
+    return all;
+}
+static int64_t memory_bytes(void) {
+    return setting("EMU_MEMORY_MIB", 16384) << 20;
+}
+static void describe(int physical, struct sg__rt_info *info) {
+    *info = {};
+    snprintf(info->name, sizeof info->name, "CUDA emulated on the CPU");
+    snprintf(info->uuid, sizeof info->uuid, "emu-%d", physical);
+    snprintf(info->driver, sizeof info->driver, "emulated");
+    snprintf(info->runtime, sizeof info->runtime, "emulated");
+    info->memory_bytes = memory_bytes();
+    info->emulated = true;
+}
+
 extern "C" {
 
+enum sg_status sg__rt_find(int index, int *count, struct sg__rt_info *info, struct sg_err *err) {
+    const std::vector<int> all = visible_devices();
+    if (all.empty())
+        return sg_fail(err, SG_E_DEVICE,
+                       "cuda: no NVIDIA driver or GPU can be used here (no emulated device)");
+    *count = (int)all.size();
+    describe(all[(size_t)index % all.size()], info);
+    return SG_OK;
+}
 enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info *info, struct sg_err *err) {
-    if (ordinal < 0 || ordinal > 7)
-        return sg_fail(err, SG_E_DEVICE, "cuda: device %d is not there, 8 (emulated) are", ordinal);
+    int n;
+    const enum sg_status st = sg__rt_find(ordinal < 0 ? 0 : ordinal, &n, info, err);
+    if (st != SG_OK) return st;
+    if (ordinal < 0 || ordinal >= n)
+        return sg_fail(err, SG_E_DEVICE, "cuda: device %d is not there, %d are", ordinal, n);
     emu::config();
     emu::catch_signals();
     *out = new sg__rt();
     (*out)->marks.resize(SG_RT_EVENTS);
     open_devices.push_back(*out);
-    *info = {};
-    snprintf(info->name, sizeof info->name, "CUDA emulated on the CPU, device %d", ordinal);
-    info->memory_bytes = (int64_t)16 << 30;
-    info->emulated = true;
     return SG_OK;
 }
 void sg__rt_close(struct sg__rt *rt) {
@@ -194,9 +240,16 @@ const char *sg__rt_error(int) {
     return "launch failed";
 }
 
+int64_t sg__rt_memory_free(struct sg__rt *rt) {
+    int64_t left = memory_bytes();
+    for (const allocation &a : rt->memory) left -= (int64_t)a.bytes;
+    return left > 0 ? left : 0;
+}
 enum sg_status sg__rt_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
                             struct sg_err *err) {
     allocation a = {nullptr, nullptr, 0, bytes ? bytes : 1};
+    if ((int64_t)bytes > sg__rt_memory_free(rt))
+        return sg_fail(err, SG_E_NOMEM, "cuda: no %zu bytes of device memory for %s", bytes, what);
 #ifdef __SANITIZE_ADDRESS__
     if (posix_memalign(&a.p, 256, a.bytes)) a.p = nullptr;
     a.base = a.p;
