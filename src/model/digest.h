@@ -4,10 +4,24 @@
 
 #include "base/digest.h"
 #include "base/status.h"
+#include "model/files.h"
+#include <stdbool.h>
 
 /* XXH3 over every byte of config.json, generation_config.json, tokenizer.json, model.safetensors or the index
- * and its shards, with their names; files are cut into pieces of fixed size that `threads` threads hash, so
- * the value does not depend on threads (0 = all cores). Reads 8 GB from the page cache in a few seconds. */
+ * and its shards, with their names; files are cut into pieces of fixed size that `threads` threads read and
+ * hash, so the value does not depend on threads (0 = all cores). 8 GB/s a thread from the page cache. */
 enum sg_status sg_model_digest(const char *dir, int threads, struct sg_digest *out, struct sg_err *err);
+
+/* The same for files that are listed already, in one pass that can copy them as well: what is hashed is what
+ * was read and is written. */
+struct sg_model_pass {
+    const struct sg_model_files *files;
+    const char *from;
+    const char *to;          /* NULL, or the folder where NAME.part are made, with mode 0600 */
+    int threads;             /* 0 = all cores */
+    bool (*stop)(void *ctx); /* NULL, or asked now and then on the caller's thread: SG_E_STOPPED when true */
+    void *ctx;
+};
+enum sg_status sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err);
 
 #endif
