@@ -28,8 +28,12 @@ _Static_assert(sizeof sg__fields / sizeof sg__fields[0] <= SG__MAX_FIELDS, "rais
 const char *const *sg__field_words(enum sg__field_kind kind, size_t *n) {
     static const char *const similarity[] = {"tfidf", "embedding", "file"};
     static const char *const missing[] = {"error", "next"};
-    *n = kind == SG__SIMILARITY ? 3 : kind == SG__MISSING ? 2 : 0;
-    return kind == SG__SIMILARITY ? similarity : kind == SG__MISSING ? missing : NULL;
+    static const char *const weights[] = {"mmap", "stage", "broadcast"};
+    *n = kind == SG__SIMILARITY || kind == SG__WEIGHTS ? 3 : kind == SG__MISSING ? 2 : 0;
+    return kind == SG__SIMILARITY ? similarity
+           : kind == SG__MISSING  ? missing
+           : kind == SG__WEIGHTS  ? weights
+                                  : NULL;
 }
 
 const char *sg__field_key(const struct sg__field *f, const char *prefix) {
@@ -273,6 +277,10 @@ static enum sg_status read_field(struct reading *r, size_t i, struct sg_job *job
         SG_TRY(read_word(f, &at, key, &word, err));
         *(enum sg_missing *)p = (enum sg_missing)word;
         break;
+    case SG__WEIGHTS:
+        SG_TRY(read_word(f, &at, key, &word, err));
+        *(enum sg_weights_mode *)p = (enum sg_weights_mode)word;
+        break;
     }
 out:
     return st;
@@ -349,6 +357,9 @@ static enum sg_status put_field(struct sg_buf *b, const struct sg__field *f, con
                              sg__field_words(f->kind, &n)[*(const enum sg_similarity_method *)p]);
     case SG__MISSING:
         return sg_buf_printf(b, err, "\"%s\"", sg__field_words(f->kind, &n)[*(const enum sg_missing *)p]);
+    case SG__WEIGHTS:
+        return sg_buf_printf(b, err, "\"%s\"",
+                             sg__field_words(f->kind, &n)[*(const enum sg_weights_mode *)p]);
     }
     return SG_OK;
 }

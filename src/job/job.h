@@ -10,6 +10,7 @@
 
 enum sg_similarity_method { SG_SIM_TFIDF, SG_SIM_EMBEDDING, SG_SIM_FILE };
 enum sg_missing { SG_MISSING_ERROR, SG_MISSING_NEXT };
+enum sg_weights_mode { SG_WEIGHTS_MMAP, SG_WEIGHTS_STAGE, SG_WEIGHTS_BROADCAST };
 
 struct sg_job {
     char *path; /* the job file, as given */
@@ -38,6 +39,9 @@ struct sg_job {
     struct {
         char *device;
         int64_t max_batch_tokens, kv_cache_mib, threads; /* threads 0 = cores / ranks on the node */
+        enum sg_weights_mode weights;
+        char *stage_dir; /* NULL: stage.h says where */
+        bool stage_keep;
     } engine;
     struct {
         char *dir;

@@ -17,6 +17,7 @@ enum sg__field_kind {
     SG__BOOLEAN,
     SG__SIMILARITY, /* enum sg_similarity_method */
     SG__MISSING,    /* enum sg_missing */
+    SG__WEIGHTS,    /* enum sg_weights_mode */
 };
 enum { SG__REQUIRED = 1, SG__ABOVE = 2 };
 
