@@ -44,7 +44,7 @@ struct outgoing {
 };
 struct sg_comm {
     bool mpi; /* MPI is initialised; false: one rank, no MPI call at all */
-    MPI_Comm world;
+    MPI_Comm world, node;
     int32_t rank, size, local_size, local_rank;
     bool beside_root;
     char host[SG_HOST_MAX];
@@ -78,8 +78,8 @@ static void must(int code, const char *what) {
     abort();
 }
 
-static enum sg_status open_mpi(struct sg_comm *c, struct sg_err *err) {
-    MPI_Comm node = MPI_COMM_NULL;
+/* pretended: as of sg_comm_open_pretended; 0: the real nodes. */
+static enum sg_status open_mpi(struct sg_comm *c, int32_t pretended, struct sg_err *err) {
     int level, size, rank, local, place, first;
     /* One thread makes all calls: messages are looked at between compute steps. */
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
@@ -89,18 +89,20 @@ static enum sg_status open_mpi(struct sg_comm *c, struct sg_err *err) {
     must(MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     must(MPI_Comm_size(c->world, &size), "MPI_Comm_size");
     must(MPI_Comm_rank(c->world, &rank), "MPI_Comm_rank");
-    must(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node),
-         "MPI_Comm_split_type");
-    must(MPI_Comm_size(node, &local), "MPI_Comm_size");
-    must(MPI_Comm_rank(node, &place), "MPI_Comm_rank");
+    if (pretended > 0)
+        must(MPI_Comm_split(c->world, rank % pretended, rank, &c->node), "MPI_Comm_split");
+    else
+        must(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &c->node),
+             "MPI_Comm_split_type");
+    must(MPI_Comm_size(c->node, &local), "MPI_Comm_size");
+    must(MPI_Comm_rank(c->node, &place), "MPI_Comm_rank");
     first = rank; /* the split keeps the order: a node's first rank is its lowest */
-    must(MPI_Bcast(&first, 1, MPI_INT, 0, node), "MPI_Bcast");
+    must(MPI_Bcast(&first, 1, MPI_INT, 0, c->node), "MPI_Bcast");
     c->size = size;
     c->rank = rank;
     c->local_size = local;
     c->local_rank = place;
     c->beside_root = first == 0;
-    MPI_Comm_free(&node);
     return SG_OK;
 }
 
@@ -108,7 +110,7 @@ static enum sg_status new_comm(struct sg_comm **out, struct sg_err *err) {
     struct sg_comm *c = NULL;
     enum sg_status st = SG_NEW(&c, 1, "communicator", err);
     if (st != SG_OK) return st;
-    c->world = MPI_COMM_NULL;
+    c->world = c->node = MPI_COMM_NULL;
     c->size = c->local_size = 1;
     c->beside_root = true;
     if (gethostname(c->host, sizeof c->host) != 0) snprintf(c->host, sizeof c->host, "unknown host");
@@ -124,11 +126,15 @@ enum sg_status sg_comm_open_alone(struct sg_comm **out, struct sg_err *err) {
 }
 
 enum sg_status sg_comm_open(struct sg_comm **out, struct sg_err *err) {
+    return sg_comm_open_pretended(0, out, err);
+}
+
+enum sg_status sg_comm_open_pretended(int32_t n_nodes, struct sg_comm **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_comm *c = NULL;
     SG_TRY(new_comm(&c, err));
     if (launched()) {
-        SG_TRY(open_mpi(c, err));
+        SG_TRY(open_mpi(c, n_nodes, err));
     } else {
         /* Copies that do not know of each other would fight for the run directory. */
         const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
@@ -178,6 +184,7 @@ void sg_comm_close(struct sg_comm *c) {
     if (!c) return;
     if (c->mpi) {
         reap(c, true);
+        if (c->node != MPI_COMM_NULL) MPI_Comm_free(&c->node);
         if (c->world != MPI_COMM_NULL) MPI_Comm_free(&c->world);
         MPI_Finalize();
     }
@@ -282,6 +289,78 @@ void sg_comm_gather(struct sg_comm *c, const void *mine, size_t n, void *all) {
     }
     must(MPI_Igather(mine, (int)n, MPI_BYTE, all, (int)n, MPI_BYTE, 0, c->world, &r), "MPI_Igather");
     must(wait_request(&r), "MPI_Igather");
+}
+
+int64_t sg_comm_sum(struct sg_comm *c, int64_t mine) {
+    MPI_Request r;
+    int64_t sum = mine;
+    if (!c->mpi || c->size == 1) return sum;
+    must(MPI_Iallreduce(&mine, &sum, 1, MPI_INT64_T, MPI_SUM, c->world, &r), "MPI_Iallreduce");
+    must(wait_request(&r), "MPI_Iallreduce");
+    return sum;
+}
+
+void sg_comm_local_bcast(struct sg_comm *c, void *bytes, size_t n) {
+    MPI_Request r;
+    SG_ASSERT(n <= INT32_MAX);
+    if (!c->mpi || c->local_size == 1) return;
+    must(MPI_Ibcast(bytes, (int)n, MPI_BYTE, 0, c->node, &r), "MPI_Ibcast");
+    must(wait_request(&r), "MPI_Ibcast");
+}
+
+/* ---- streams ---------------------------------------------------------------------------------------- */
+
+struct sg_comm_stream {
+    MPI_Comm group;
+    struct stream_slot {
+        MPI_Request piece, vote;
+        int32_t bad, any_bad;
+    } slots[];
+};
+
+enum sg_status sg_comm_stream_open(struct sg_comm *c, bool part, int32_t slots, struct sg_comm_stream **out,
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_comm_stream *s = NULL;
+    const bool others = sg_comm_sum(c, part && c->rank != 0) > 0, in = others && (part || c->rank == 0);
+    *out = NULL;
+    if (!others) return SG_OK;
+    if (in) st = sg_new((void **)&s, 1, sizeof *s + (size_t)slots * sizeof s->slots[0], "stream", err);
+    SG_TRY(sg_comm_agree(c, st, err));
+    MPI_Comm group;
+    must(MPI_Comm_split(c->world, in ? 0 : MPI_UNDEFINED, c->rank, &group), "MPI_Comm_split");
+    if (!in) goto out;
+    s->group = group;
+    for (int32_t i = 0; i < slots; i++) s->slots[i].piece = s->slots[i].vote = MPI_REQUEST_NULL;
+    *out = s;
+    s = NULL;
+out:
+    free(s);
+    return st;
+}
+
+void sg_comm_stream_start(struct sg_comm_stream *s, int32_t slot, void *bytes, size_t n, bool well) {
+    struct stream_slot *k = &s->slots[slot];
+    SG_ASSERT(n <= INT32_MAX && k->piece == MPI_REQUEST_NULL && k->vote == MPI_REQUEST_NULL);
+    k->bad = !well;
+    must(MPI_Ibcast(bytes, (int)n, MPI_BYTE, 0, s->group, &k->piece), "MPI_Ibcast");
+    must(MPI_Iallreduce(&k->bad, &k->any_bad, 1, MPI_INT32_T, MPI_MAX, s->group, &k->vote), "MPI_Iallreduce");
+}
+
+bool sg_comm_stream_test(struct sg_comm_stream *s, int32_t slot, bool *all_well) {
+    struct stream_slot *k = &s->slots[slot];
+    int piece = 0, vote = 0;
+    must(MPI_Test(&k->piece, &piece, MPI_STATUS_IGNORE), "MPI_Ibcast");
+    must(MPI_Test(&k->vote, &vote, MPI_STATUS_IGNORE), "MPI_Iallreduce");
+    if (!piece || !vote) return false;
+    *all_well = !k->any_bad;
+    return true;
+}
+
+void sg_comm_stream_close(struct sg_comm_stream *s) {
+    if (!s) return;
+    MPI_Comm_free(&s->group);
+    free(s);
 }
 
 /* ---- messages --------------------------------------------------------------------------------------- */
