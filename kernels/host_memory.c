@@ -18,8 +18,8 @@ static FILE *open_at(const char *root, const char *dir, const char *name) {
     return n > 0 && n < PATH_BYTES ? fopen(path, "r") : NULL;
 }
 
-/* The number after `key` at the start of a line, or -1. key "" takes the file's first word, where "max" means no
- * limit: -1. */
+/* The number after `key` at the start of a line, or -1. key "" takes the file's first word, where "max" means
+ * no limit: -1. */
 static int64_t number_in(const char *root, const char *dir, const char *name, const char *key) {
     FILE *f = open_at(root, dir, name);
     char line[256];

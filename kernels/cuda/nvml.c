@@ -22,8 +22,8 @@ struct api {
     int (*nvmlDeviceGetTemperature)(nvml_device d, int sensor, unsigned *celsius);
 };
 
-/* mJ; more than any device takes between two readings (40 hours at 700 W). A larger step is a counter that was
- * set back. */
+/* mJ; more than any device takes between two readings (40 hours at 700 W). A larger step is a counter that
+ * was set back. */
 static const unsigned long long LARGEST_STEP = 100000000000;
 
 struct sg__nvml {

@@ -2,8 +2,8 @@
  * library is opened at run time by the few functions that are used: nothing of it is needed to build or to
  * start the program, and everything that is missing or refused reads as "not known". Private to kernels/cuda.
  *
- * Functions and units: NVIDIA Management Library, Device Queries (nvmlDeviceGetTotalEnergyConsumption: mJ since
- * the driver was loaded; nvmlDeviceGetPowerUsage: mW; nvmlDeviceGetTemperature: degrees Celsius). */
+ * Functions and units: NVIDIA Management Library, Device Queries (nvmlDeviceGetTotalEnergyConsumption: mJ
+ * since the driver was loaded; nvmlDeviceGetPowerUsage: mW; nvmlDeviceGetTemperature: degrees Celsius). */
 #ifndef SG_KERNELS_CUDA_NVML_H
 #define SG_KERNELS_CUDA_NVML_H
 
@@ -17,8 +17,8 @@ extern "C" {
 
 struct sg__nvml; /* owned by the caller of open */
 
-/* The device named by uuid ("GPU-..."), else by its PCI address; either may be "". `library` is a name or path
- * for dlopen. NULL when there is no library, no such device, or no memory. */
+/* The device named by uuid ("GPU-..."), else by its PCI address; either may be "". `library` is a name or
+ * path for dlopen. NULL when there is no library, no such device, or no memory. */
 struct sg__nvml *sg__nvml_open(const char *library, const char *uuid, const char *pci);
 void sg__nvml_close(struct sg__nvml *n); /* NULL accepted */
 

@@ -95,10 +95,11 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
                          all_prompt_tokens(r), most_new_tokens(r)));
     SG_TRY(sg_buf_printf(&b, err,
                          ", \"memory\": {\"weights\": %lld, \"kv_cache\": %lld, \"workspace\": %lld, "
-                         "\"total\": %lld, \"kv_pages\": %d}, \"device\": ",
+                         "\"total\": %lld, \"kv_pages\": %d, \"kv_measured\": %s}, \"device\": ",
                          (long long)m->weight_bytes, (long long)m->kv_bytes, (long long)m->workspace_bytes,
-                         (long long)(m->weight_bytes + m->kv_bytes + m->workspace_bytes), (int)m->pages));
-    SG_TRY(sg_json_quote(&b, r->facts->device, strlen(r->facts->device), err));
+                         (long long)(m->weight_bytes + m->kv_bytes + m->workspace_bytes), (int)m->pages,
+                         r->e.cache_measured ? "true" : "false"));
+    SG_TRY(sg_json_quote(&b, r->facts->device.name, strlen(r->facts->device.name), err));
     SG_TRY(sg_buf_str(&b, ", \"run_dir\": ", err));
     SG_TRY(sg_json_quote(&b, p->job.output.dir, strlen(p->job.output.dir), err));
     SG_TRY(sg_buf_str(&b, ", \"latest\": ", err));
@@ -135,10 +136,11 @@ static void print_text(const struct report *r) {
                (long long)p->job.sampling.max_new_tokens, (int)r->e.max_context);
     printf("  tokens     %.0f to prefill; %.0f new at most (%lld a sample)\n", all_prompt_tokens(r),
            most_new_tokens(r), (long long)p->job.sampling.max_new_tokens);
-    printf("  memory     %.1f MiB a rank: weights %.1f, KV cache %.1f (%d pages), workspace %.1f\n",
+    printf("  memory     %.1f MiB a rank: weights %.1f, KV cache %.1f (%d pages%s), workspace %.1f\n",
            mib(m->weight_bytes + m->kv_bytes + m->workspace_bytes), mib(m->weight_bytes), mib(m->kv_bytes),
-           (int)m->pages, mib(m->workspace_bytes));
-    printf("  device     %s\n", r->facts->device);
+           (int)m->pages, r->e.cache_measured ? ", by what is free now for one rank" : "",
+           mib(m->workspace_bytes));
+    printf("  device     %s\n", r->facts->device.name);
     printf("  output     %s\n", p->job.output.dir);
     printf("  fingerprint %s\n", hex);
 }

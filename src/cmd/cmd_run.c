@@ -27,6 +27,7 @@ struct options {
     struct sg_opt_list set, since;
     const char *device;
     char device_override[80];
+    bool oversubscribe;
 };
 
 static enum sg_status read_options(int argc, char **argv, struct options *o, bool *help, struct sg_err *err) {
@@ -55,7 +56,11 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
          .kind = SG_OPT_STR,
          .target = &o->device,
          .arg = "NAME",
-         .help = "what computes: cpu, ref, ... (default: the job's engine.device)"},
+         .help = "what computes: cpu, cuda, auto, ... (default: the job's engine.device)"},
+        {.name = "oversubscribe",
+         .kind = SG_OPT_FLAG,
+         .target = &o->oversubscribe,
+         .help = "let ranks of one node share a GPU (as engine.oversubscribe)"},
         {.name = "root-only",
          .kind = SG_OPT_FLAG,
          .target = &o->grid.root_only,
@@ -94,6 +99,10 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         snprintf(o->device_override, sizeof o->device_override, "engine.device=%s", o->device);
         SG_TRY(SG_GROW(&o->set.items, &o->set.cap, o->set.n + 1, "options", err));
         o->set.items[o->set.n++] = o->device_override;
+    }
+    if (o->oversubscribe) {
+        SG_TRY(SG_GROW(&o->set.items, &o->set.cap, o->set.n + 1, "options", err));
+        o->set.items[o->set.n++] = "engine.oversubscribe=true";
     }
     o->grid.overrides = o->set.items;
     o->grid.n_overrides = o->set.n;

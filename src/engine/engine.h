@@ -75,6 +75,7 @@ struct sg_engine_hooks {
 struct sg_engine_memory {
     int64_t kv_bytes, workspace_bytes, weight_bytes;
     int32_t pages;
+    int32_t decode_rows; /* samples that can be decoded in one step */
 };
 enum sg_status sg_engine_plan(const struct sg_dev *dev, const struct sg_model *model,
                               const struct sg_engine_options *opt, struct sg_engine_memory *out,

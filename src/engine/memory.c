@@ -134,6 +134,7 @@ enum sg_status sg_engine_plan(const struct sg_dev *dev, const struct sg_model *m
     *out = (struct sg_engine_memory){.kv_bytes = z.pages * z.page_bytes,
                                      .workspace_bytes = z.workspace_bytes,
                                      .weight_bytes = sg_model_device_bytes(model),
-                                     .pages = z.pages};
+                                     .pages = z.pages,
+                                     .decode_rows = z.sched.max_decode_rows};
     return SG_OK;
 }

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "cell/cell.h"
 #include "job/plan.h"
+#include "kernels/kernels.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,13 +27,21 @@ struct sg_compute {
      * device is lost (or is the sink's): a cell's own failure is in its sg_cell. */
     enum sg_status (*step)(void *ctx, struct sg_err *err);
     int64_t (*pending)(void *ctx); /* submitted and unfinished */
+    /* What the device draws. NULL: nobody knows. */
+    void (*power)(void *power_ctx, struct sg_dev_power *out);
+    void *power_ctx;
 };
 
 /* What a node has, as far as results depend on it: all ranks must agree. */
 struct sg_compute_facts {
     struct sg_digest model; /* files of the estimator */
     char numerics[128];     /* backend and versions of everything whose change may change results */
-    char device[128];       /* for people */
+    /* for people, dashboards and /runtime; "" and 0: not known */
+    struct {
+        char name[128], uuid[64], driver[64], runtime[64];
+        int64_t memory_bytes;
+        double flops_per_s, bytes_per_s; /* measured */
+    } device;
 };
 
 /* Where a rank computes and finds its files. */
@@ -40,6 +49,8 @@ struct sg_compute_place {
     int32_t threads;       /* cores that this rank may use when the job says 0 */
     const char *model_dir; /* the estimator's files: the job's model.path or a copy of it; outlives the maker */
     const struct sg_digest *model; /* their digest (model/digest.h), NULL when nobody has computed it yet */
+    int32_t device;                /* ordinal, where devices are chosen among (device.h) */
+    int32_t sharers;               /* ranks of this run on that device, or on this node's memory; 0: one */
 };
 
 /* Makes a rank's compute in two stages around the plan. Called in this order, each at most once. */
@@ -48,6 +59,10 @@ struct sg_compute_maker {
     /* The estimator's files are read from place.model_dir and nowhere else: the grid may put a copy there and
      * compute their digest (stage.h). False: there are none, place.model_dir is as the job says. */
     bool reads_model;
+    /* Stage 0, every rank: device `index` of those that the job's backend could open here, counted round,
+     * without opening it. NULL: devices are not chosen among. */
+    enum sg_status (*find)(void *ctx, const struct sg_job *job, int32_t index, struct sg_dev_place *out,
+                           struct sg_err *err);
     /* Stage 1, every rank: look at what this node has (device, checkpoint files), load nothing large. */
     enum sg_status (*look)(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
                            struct sg_compute_facts *out, struct sg_err *err);

@@ -5,6 +5,7 @@
 #include "grid/clock.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,32 @@ void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total
     p->quiet = quiet;
     p->terminal = isatty(STDERR_FILENO) != 0;
     p->started = p->last_line = sg__now_ns();
+    for (int32_t i = 0; i < n_ranks; i++) p->shared = p->shared || ranks[i].device_of != i;
+}
+
+/* Ranks that share a device all count its energy: that of the rank that has had it longest is taken. */
+static void add_meters(const struct sg_progress *p, struct sg_counts *t) {
+    t->joules = t->watts = 0;
+    t->celsius = -INFINITY;
+    bool joules = false, watts = false;
+    for (int32_t i = 0; i < p->n_ranks; i++) {
+        const struct sg_counts *c = &p->ranks[i].counts;
+        if (!c->metered || p->ranks[i].device_of != i) continue;
+        double most = c->joules;
+        for (int32_t k = i + 1; k < p->n_ranks && p->shared; k++) {
+            const struct sg_counts *o = &p->ranks[k].counts;
+            if (p->ranks[k].device_of == i && o->metered && !(o->joules <= most)) most = o->joules;
+        }
+        t->metered = true;
+        joules = joules || !isnan(most);
+        watts = watts || !isnan(c->watts);
+        t->joules += isnan(most) ? 0 : most;
+        t->watts += isnan(c->watts) ? 0 : c->watts;
+        if (c->celsius > t->celsius) t->celsius = c->celsius;
+    }
+    if (!joules) t->joules = NAN;
+    if (!watts) t->watts = NAN;
+    if (!isfinite(t->celsius)) t->celsius = NAN;
 }
 
 struct sg_counts sg_progress_totals(const struct sg_progress *p) {
@@ -38,6 +65,7 @@ struct sg_counts sg_progress_totals(const struct sg_progress *p) {
         t.output_tokens += c->output_tokens;
         t.busy_ns += c->busy_ns;
     }
+    add_meters(p, &t);
     return t;
 }
 
@@ -120,6 +148,15 @@ static void draw(struct sg_progress *p, const struct sg_counts *t, const struct 
     }
 }
 
+/* Energy, power and temperature; null where nobody knows. */
+static enum sg_status put_meter(struct sg_buf *b, const struct sg_counts *c) {
+    char joules[SG_JSON_NUMBER], watts[SG_JSON_NUMBER], celsius[SG_JSON_NUMBER];
+    sg_json_number(c->metered ? c->joules : NAN, joules);
+    sg_json_number(c->metered ? c->watts : NAN, watts);
+    sg_json_number(c->metered ? c->celsius : NAN, celsius);
+    return sg_buf_printf(b, NULL, ", \"joules\": %s, \"watts\": %s, \"celsius\": %s", joules, watts, celsius);
+}
+
 /* By rename, so that a reader never sees half a file; without fsync, because a crash may lose it. */
 static void write_file(const struct sg_progress *p, const char *state, const char *error,
                        const struct sg_counts *t, const struct rates *r) {
@@ -145,11 +182,23 @@ static void write_file(const struct sg_progress *p, const char *state, const cha
         if (!k->computes) continue;
         SG_TRY(sg_buf_printf(&b, NULL, "%s{\"rank\": %d, \"host\": ", n++ ? ", " : "", (int)i));
         SG_TRY(sg_json_quote(&b, k->host, strlen(k->host), NULL));
-        SG_TRY(sg_buf_printf(&b, NULL, ", \"cells\": %lld, \"output_tokens\": %lld, \"busy_s\": %.3f}",
+        SG_TRY(sg_buf_printf(&b, NULL, ", \"cells\": %lld, \"output_tokens\": %lld, \"busy_s\": %.3f",
                              (long long)k->counts.cells, (long long)k->counts.output_tokens,
                              sg__seconds(k->counts.busy_ns)));
+        if (k->device) {
+            SG_TRY(sg_buf_str(&b, ", \"device\": ", NULL));
+            SG_TRY(sg_json_quote(&b, k->device, strlen(k->device), NULL));
+        }
+        SG_TRY(put_meter(&b, &k->counts));
+        SG_TRY(sg_buf_str(&b, "}", NULL));
     }
-    SG_TRY(sg_buf_str(&b, "]}\n", NULL));
+    SG_TRY(sg_buf_str(&b, "]", NULL));
+    if (p->devices) {
+        SG_TRY(sg_buf_str(&b, ", \"devices\": ", NULL));
+        SG_TRY(sg_json_quote(&b, p->devices, strlen(p->devices), NULL));
+    }
+    SG_TRY(put_meter(&b, t));
+    SG_TRY(sg_buf_str(&b, "}\n", NULL));
     SG_TRY(sg_path_join(p->run_dir, "progress.json", &path, NULL));
     SG_TRY(sg_path_join(p->run_dir, "progress.json.tmp", &tmp, NULL));
     f = fopen(tmp, "w");
@@ -161,6 +210,20 @@ out:
     free(path);
     free(tmp);
     sg_buf_free(&b);
+}
+
+/* What the device of every rank took, by rank; null when nobody knows. */
+static enum sg_status put_rank_joules(const struct sg_progress *p, const struct sg_counts *t, struct sg_buf *b) {
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_buf_printf(b, NULL, ", \"rank_joules\": %s", t->metered ? "[" : "null"));
+    for (int32_t i = 0; t->metered && i < p->n_ranks && i < MAX_RANKS_LISTED; i++) {
+        char joules[SG_JSON_NUMBER];
+        sg_json_number(p->ranks[i].counts.metered ? p->ranks[i].counts.joules : NAN, joules);
+        SG_TRY(sg_buf_printf(b, NULL, "%s%s", i ? ", " : "", joules));
+    }
+    if (t->metered) SG_TRY(sg_buf_str(b, "]", NULL));
+out:
+    return st;
 }
 
 /* One line for dashboards: totals of this start of the run, and where its ranks' time went. */
@@ -178,11 +241,12 @@ static void add_metrics(struct sg_progress *p, const char *state, const struct s
             "{\"time\": %lld, \"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, "
             "\"cells\": %lld, \"prompt_tokens\": %lld, \"output_tokens\": %lld, \"cells_per_s\": %.6g, "
             "\"output_tokens_per_s\": %.6g, \"ranks\": %d, \"startup_s\": %.3f, \"seconds\": %.3f, "
-            "\"busy_s\": %.3f, \"busy_share\": %.4f}\n",
+            "\"busy_s\": %.3f, \"busy_share\": %.4f",
             (long long)time(NULL), state, (long long)(p->done_before + t->cells), (long long)p->total,
             (long long)(p->failed_before + t->failed), (long long)t->cells, (long long)t->prompt_tokens,
             (long long)t->output_tokens, r->cells, r->tokens, (int)computing, p->startup_s, seconds, busy,
             had > 0 ? busy / had : 0) == SG_OK &&
+        put_meter(&b, t) == SG_OK && put_rank_joules(p, t, &b) == SG_OK && sg_buf_str(&b, "}\n", NULL) == SG_OK &&
         sg_path_join(p->run_dir, "metrics.jsonl", &path, NULL) == SG_OK) {
         const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (fd >= 0) {

@@ -11,7 +11,9 @@
 
 struct sg_progress_rank {
     char host[SG_HOST_MAX];
-    bool computes; /* false: the root under --root-only */
+    const char *device; /* its name, borrowed */
+    int32_t device_of;  /* the lowest rank that has the same device */
+    bool computes;      /* false: the root under --root-only */
     struct sg_counts counts;
 };
 enum { SG_PROGRESS_WINDOW = 32 };
@@ -19,8 +21,10 @@ struct sg_progress {
     const char *run_dir; /* borrowed */
     int64_t total, done_before, failed_before;
     struct sg_progress_rank *ranks; /* [n_ranks], borrowed */
+    const char *devices;            /* all of them in words (device.h), borrowed; NULL: not known */
     int32_t n_ranks;
     bool quiet, terminal, drawn;
+    bool shared; /* some ranks share a device */
     int64_t started, last_line, last_file, last_metrics; /* ns */
     double startup_s; /* from the program's start to the first lease: plan, model, directory */
     struct {
@@ -36,7 +40,7 @@ void sg_progress_update(struct sg_progress *p);
 /* Last update: state is "merging", "done", "stopped" or "failed"; error may be NULL. */
 void sg_progress_end(struct sg_progress *p, const char *state, const char *error);
 
-/* Totals over ranks of this run. */
+/* Totals over ranks of this run; of devices that are shared, once. celsius: of the hottest. */
 struct sg_counts sg_progress_totals(const struct sg_progress *p);
 double sg_progress_seconds(const struct sg_progress *p);
 

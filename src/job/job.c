@@ -241,6 +241,7 @@ static enum sg_status read_field(struct reading *r, size_t i, struct sg_job *job
     int word = 0;
     int64_t seed = 0;
     enum sg_status st = SG_OK;
+    if (f->kind == SG__INTEGER && !f->def) *(int64_t *)p = SG_JOB_UNSET;
     SG_TRY(find_parent(r, f, false, &at, &key, err));
     if (!at.node) goto out;
     if (r->set[i]) { /* errors then name the command line, not the file */
@@ -345,6 +346,7 @@ static enum sg_status put_field(struct sg_buf *b, const struct sg__field *f, con
         s = *(char *const *)p;
         return s ? sg_json_quote(b, s, strlen(s), err) : sg_buf_str(b, "null", err);
     case SG__INTEGER:
+        if (!f->def && *(const int64_t *)p == SG_JOB_UNSET) return sg_buf_str(b, "null", err);
         return sg_buf_printf(b, err, "%lld", (long long)*(const int64_t *)p);
     case SG__SEED:
         return sg_buf_printf(b, err, "%llu", (unsigned long long)*(const uint64_t *)p);

@@ -12,6 +12,9 @@ enum sg_similarity_method { SG_SIM_TFIDF, SG_SIM_EMBEDDING, SG_SIM_FILE };
 enum sg_missing { SG_MISSING_ERROR, SG_MISSING_NEXT };
 enum sg_weights_mode { SG_WEIGHTS_MMAP, SG_WEIGHTS_STAGE, SG_WEIGHTS_BROADCAST };
 
+/* A whole number that the job does not give and that has no default of its own. */
+enum { SG_JOB_UNSET = -1 };
+
 struct sg_job {
     char *path; /* the job file, as given */
     char *name;
@@ -38,7 +41,9 @@ struct sg_job {
     } sampling;
     struct {
         char *device;
-        int64_t max_batch_tokens, kv_cache_mib, threads; /* threads 0 = cores / ranks on the node */
+        int64_t max_batch_tokens, threads; /* threads 0 = cores / ranks on the node */
+        int64_t kv_cache_mib;              /* 0 = measured; SG_JOB_UNSET: as the device likes it */
+        bool oversubscribe;                /* ranks may share a device */
         enum sg_weights_mode weights;
         char *stage_dir; /* NULL: stage.h says where */
         bool stage_keep;

@@ -30,14 +30,9 @@ out:
 
 enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_runtime *t = &r->runtime;
-    SG_TRY(SG_NEW(&t->host, n_ranks, "hosts", err));
-    SG_TRY(SG_NEW(&t->device, n_ranks, "devices", err));
-    SG_TRY(SG_NEW(&t->rank_cells, n_ranks, "rank cells", err));
-    SG_TRY(SG_NEW(&t->rank_output_tokens, n_ranks, "rank tokens", err));
-    SG_TRY(SG_NEW(&t->rank_busy_seconds, n_ranks, "rank times", err));
-    t->n_ranks = n_ranks;
-out: /* what there is belongs to r and goes with it */
+    SG_TRY(SG_NEW(&r->runtime.ranks, n_ranks, "ranks", err));
+    r->runtime.n_ranks = n_ranks;
+out:
     return st;
 }
 
@@ -53,11 +48,7 @@ void sg_results_free(struct sg_results *r) {
     free(r->origin.fingerprint);
     free(r->origin.night);
     free(r->origin.nights);
-    free(r->runtime.host);
-    free(r->runtime.device);
-    free(r->runtime.rank_cells);
-    free(r->runtime.rank_output_tokens);
-    free(r->runtime.rank_busy_seconds);
+    free(r->runtime.ranks);
     sg_arena_free(&r->strings);
     memset(r, 0, sizeof *r);
 }

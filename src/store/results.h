@@ -14,16 +14,25 @@
 /* Where prompt_tokens come from: the outcomes' measured usage, or this estimator's own tokenizer. */
 enum sg_prompt_source { SG_PROMPT_MEASURED = 0, SG_PROMPT_COUNTED = 1 };
 
+/* One rank of a run. Strings belong to the struct sg_results; NULL is written as "". */
+struct sg_runtime_rank {
+    char *host, *device, *device_uuid, *driver, *device_runtime;
+    int64_t cells, output_tokens;
+    double busy_seconds;
+    int64_t device_memory;           /* bytes; 0 unknown */
+    double product_rate, read_rate;  /* flop/s and byte/s as measured before the work; 0: not measured */
+    double joules;                   /* of the device while the rank had it, whoever else used it; NaN unknown */
+};
+
 /* How the run went: written to /runtime, no part of the digest, not read back. Zeroed: nothing is known.
  * Arrays are owned by the struct sg_results (free), strings by its `strings`. */
 struct sg_runtime {
     char *started_at; /* UTC, ISO 8601 */
     double seconds;   /* wall time of the last run of the job; a resumed run counts from its restart */
     int64_t cells, prompt_tokens, output_tokens; /* computed by that run, all ranks; prompts as prefilled */
+    double joules; /* of all devices, each counted once; NaN unknown */
     int64_t n_ranks;
-    char **host, **device;                    /* [n_ranks] */
-    int64_t *rank_cells, *rank_output_tokens; /* [n_ranks] */
-    double *rank_busy_seconds;                /* [n_ranks] */
+    struct sg_runtime_rank *ranks; /* [n_ranks] */
 };
 
 /* Where each cell comes from; no part of the digest, for a cell that was taken over from an earlier night is
@@ -99,7 +108,7 @@ void sg_results_free(struct sg_results *r); /* zeroed accepted */
  * r->strings. */
 enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t n_models, int64_t n_samples,
                                 bool with_truth, struct sg_err *err);
-/* Allocates the per-rank arrays of r->runtime, zeroed. */
+/* Allocates r->runtime.ranks, zeroed. */
 enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, struct sg_err *err);
 
 /* Recomputes the digest from the columns; sg_results_read's `digest` is the stored one. Columns that are not

@@ -217,38 +217,6 @@ out:
     return st;
 }
 
-static enum sg_status put_runtime(struct sg_h5_out *out, const struct sg_runtime *t, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    hid_t g = -1;
-    static const struct sg_h5_var columns[] = {
-        {.name = "rank_cells", .type = SG_H5_I64, .rank = 1, .axes = {"rank"}, .units = "cells"},
-        {.name = "rank_output_tokens", .type = SG_H5_I64, .rank = 1, .axes = {"rank"}, .units = "tokens"},
-        {.name = "rank_busy_seconds",
-         .type = SG_H5_F64,
-         .rank = 1,
-         .axes = {"rank"},
-         .long_name = "seconds at work"},
-    };
-    SG_TRY(sg_h5_group(out, out->file, "runtime", &g, err));
-    if (t->started_at) SG_TRY(sg_h5_attr_str(out, g, NULL, "started_at", t->started_at, err));
-    SG_TRY(sg_h5_attr_f64(out, g, NULL, "seconds", t->seconds, err));
-    SG_TRY(sg_h5_attr_i64(out, g, NULL, "cells", t->cells, err));
-    SG_TRY(sg_h5_attr_i64(out, g, NULL, "prompt_tokens", t->prompt_tokens, err));
-    SG_TRY(sg_h5_attr_i64(out, g, NULL, "output_tokens", t->output_tokens, err));
-    SG_TRY(sg_h5_attr_i64(out, g, NULL, "ranks", t->n_ranks, err));
-    if (t->n_ranks) {
-        SG_TRY(sg_h5_write_axis(out, g, "rank", t->n_ranks, err));
-        SG_TRY(sg_h5_write_strings(out, g, "host", "rank", t->n_ranks, t->host, "host of the rank", err));
-        SG_TRY(
-            sg_h5_write_strings(out, g, "device", "rank", t->n_ranks, t->device, "device of the rank", err));
-        const void *const data[] = {t->rank_cells, t->rank_output_tokens, t->rank_busy_seconds};
-        for (int i = 0; i < 3; i++) SG_TRY(sg_h5_write(out, g, &columns[i], data[i], err));
-    }
-out:
-    if (g >= 0) H5Gclose(g);
-    return st;
-}
-
 enum sg_status sg_results_writer_close(struct sg_results_writer *w, struct sg_results *r,
                                        struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -266,7 +234,7 @@ enum sg_status sg_results_writer_close(struct sg_results_writer *w, struct sg_re
     SG_TRY(put_failures(&w->out, r, err));
     SG_TRY(put_origin(&w->out, r, err));
     SG_TRY(put_provenance(&w->out, r, d, err));
-    SG_TRY(put_runtime(&w->out, &r->runtime, err));
+    SG_TRY(sg__results_put_runtime(&w->out, &r->runtime, err));
     SG_TRY(sg_h5_commit(&w->out, err));
 out:
     writer_free(w);

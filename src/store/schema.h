@@ -31,8 +31,10 @@
  * Group provenance: job (string: the whole job as JSON) and attributes name, version, fingerprint, digest,
  *   finished_at (UTC, ISO 8601), night, taken_over (cells), and since (the results they were taken from).
  * Group runtime: how it was computed; nothing here is part of the digest. Attributes seconds, cells,
- *   prompt_tokens, output_tokens, started_at; datasets over (rank): host, device (strings), rank_cells,
- *   rank_output_tokens (i64), rank_busy_seconds (f64). */
+ *   prompt_tokens, output_tokens, ranks, started_at, energy (J, NaN unknown); datasets over (rank): host,
+ *   device, device_uuid, driver, device_runtime (strings), rank_cells, rank_output_tokens, device_memory (i64),
+ *   rank_busy_seconds, product_rate, read_rate, rank_energy (f64). Ranks of a run without MPI are its members,
+ *   in the order of their names. */
 #ifndef SG_STORE_SCHEMA_H
 #define SG_STORE_SCHEMA_H
 
@@ -82,5 +84,8 @@ static inline int64_t sg__column_len(const struct sg_results *r, const struct sg
 enum sg_status sg__results_sizes(int64_t n_queries, int64_t n_models, int64_t n_samples, struct sg_err *err);
 /* Memory for one column, filled. */
 enum sg_status sg__column_new(struct sg_results *r, const struct sg__column *c, struct sg_err *err);
+
+/* The group runtime (runtime.c). */
+enum sg_status sg__results_put_runtime(struct sg_h5_out *out, const struct sg_runtime *t, struct sg_err *err);
 
 #endif

@@ -558,10 +558,13 @@ static void runtime_and_failures(void **state) {
     a.failure_reason[1] = "no logits on n\xc3\xb8"
                           "de7";
     CHECK_OK(sg_results_alloc_ranks(&a, 2, err));
-    a.runtime.host[0] = "node7";
-    a.runtime.host[1] = "node8";
-    a.runtime.device[0] = a.runtime.device[1] = "cpu";
-    a.runtime.rank_cells[1] = 9;
+    a.runtime.ranks[0].host = "node7";
+    a.runtime.ranks[1].host = "node8";
+    a.runtime.ranks[0].device = a.runtime.ranks[1].device = "cpu";
+    a.runtime.ranks[1].cells = 9;
+    a.runtime.ranks[0].device_uuid = "GPU-1";
+    a.runtime.ranks[0].joules = NAN;
+    a.runtime.ranks[1].joules = 2.5;
     a.runtime.seconds = 12.5;
     CHECK_OK(sg_results_write(path, &a, err));
     CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
@@ -576,6 +579,9 @@ static void runtime_and_failures(void **state) {
     CHECK_OK(sg_h5_get_f64(&in, "runtime", "seconds", &seconds, err));
     CHECK_OK(sg_h5_read(&in, "runtime/rank_cells", SG_H5_I64, 1, &two, cells, err));
     assert_true(seconds == 12.5 && cells[1] == 9);
+    double joules[2] = {0};
+    CHECK_OK(sg_h5_read(&in, "runtime/rank_energy", SG_H5_F64, 1, &two, joules, err));
+    assert_true(isnan(joules[0]) && joules[1] == 2.5);
     sg_h5_close(&in);
     sg_results_free(&a);
     sg_results_free(&b);
@@ -586,8 +592,16 @@ static int write_sample(const char *path) {
     struct sg_results r;
     fill(&r, S, true);
     CHECK_OK(sg_results_alloc_ranks(&r, 2, err));
-    r.runtime.host[0] = r.runtime.host[1] = "node";
-    r.runtime.device[0] = r.runtime.device[1] = "cpu";
+    for (int i = 0; i < 2; i++) {
+        r.runtime.ranks[i] = (struct sg_runtime_rank){.host = "node",
+                                                      .device = "NVIDIA H100 80GB HBM3",
+                                                      .device_uuid = i ? "GPU-1" : "GPU-0",
+                                                      .driver = "580.65.06, CUDA 13.0",
+                                                      .device_memory = 85017493504,
+                                                      .product_rate = 7e14,
+                                                      .read_rate = 3e12,
+                                                      .joules = i ? NAN : 1234.5};
+    }
     CHECK_OK(write_with_texts(path, &r, err));
     sg_results_free(&r);
     return 0;
