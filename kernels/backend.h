@@ -21,6 +21,15 @@ struct sg_dev {
     struct sg_dev_info info;     /* filled by the backend's open */
     struct sg_limits lim;        /* of the last successful reserve, set by device.c; all zero before */
     struct sg_stage_stats stats[SG_STAGE_COUNT];
+    struct sg_dev_record *recording; /* being made: operators are counted there; NULL otherwise */
+};
+/* device.c fills all of it; run is the backend's. */
+struct sg_dev_record {
+    struct sg_dev *dev;
+    void *run;
+    double flops, bytes; /* of all operators but decode attention */
+    int64_t n_decode;    /* calls of decode attention */
+    double decode_flops, decode_bytes;
 };
 /* device.c fills dev, rows, cols, dtype, use after the backend's weight_new; the backend sets `bytes`. */
 struct sg_weight {
@@ -64,6 +73,19 @@ struct sg_backend {
     enum sg_status (*download)(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
                                struct sg_err *err);
     enum sg_status (*sync)(struct sg_dev *dev, struct sg_err *err);
+    /* Optional, all of them or none: NULL means that device memory is host memory and copies wait. */
+    enum sg_status (*host_alloc)(struct sg_dev *dev, size_t bytes, const char *what, void **out,
+                                 struct sg_err *err);
+    void (*host_free)(struct sg_dev *dev, void *p); /* never NULL */
+    /* Optional: */
+    enum sg_status (*fetch)(struct sg_dev *dev, int slot, void *dst, const void *src, size_t bytes,
+                            struct sg_err *err);
+    enum sg_status (*fetch_wait)(struct sg_dev *dev, int slot, struct sg_err *err);
+    /* Optional, all of them or none. record_end with out NULL drops what was recorded. */
+    enum sg_status (*record_begin)(struct sg_dev *dev, struct sg_err *err);
+    enum sg_status (*record_end)(struct sg_dev *dev, void **out, struct sg_err *err);
+    enum sg_status (*replay)(struct sg_dev *dev, void *run, struct sg_err *err);
+    void (*record_free)(struct sg_dev *dev, void *run); /* never NULL */
     /* Optional (NULL: host memory). */
     int64_t (*memory_free)(struct sg_dev *dev);
     size_t (*reserve_bytes)(const struct sg_dev *dev, const struct sg_limits *lim);
@@ -82,6 +104,8 @@ struct sg_backend {
 
     enum sg_status (*embed)(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
                             void *out, struct sg_err *err);
+    enum sg_status (*take_tokens)(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+                                  const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err);
     enum sg_status (*add_rmsnorm)(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
                                   int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);
     enum sg_status (*linear)(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n, void *y,
@@ -117,6 +141,9 @@ struct sg_backend {
 #define SG_BACKEND(name) extern const struct sg_backend sg__backend_##name;
 #include "kernels/backends.inc"
 #undef SG_BACKEND
+
+/* Flops and bytes of one sg_op_attn_decode (ops.c). */
+void sg__decode_cost(const struct sg_dev *dev, const struct sg_decode_args *a, double *flops, double *bytes);
 
 /* Opens a backend by its name alone ("cpu"), for the guard. */
 const struct sg_backend *sg__backend_find(const char *name);

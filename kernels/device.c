@@ -2,9 +2,11 @@
 #include "kernels/backend.h"
 #include "kernels/host.h"
 
+#include "base/mem.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SG_BACKEND(name) &sg__backend_##name,
@@ -112,9 +114,17 @@ const struct sg_dev_info *sg_dev_info(const struct sg_dev *dev) {
     return &dev->info;
 }
 
+/* What must not happen inside a record: it would be done now, and not by a replay. */
+static enum sg_status not_recording(const struct sg_dev *dev, const char *what, struct sg_err *err) {
+    if (!dev->recording) return SG_OK;
+    return sg_fail(err, SG_E_INTERNAL, "%s while operators are recorded", what);
+}
+
 enum sg_status sg_dev_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out,
                             struct sg_err *err) {
     if (!dev || !out) return sg_fail(err, SG_E_INTERNAL, "sg_dev_alloc: NULL argument");
+    const enum sg_status st = not_recording(dev, "sg_dev_alloc", err);
+    if (st != SG_OK) return st;
     return dev->be->alloc(dev, bytes ? bytes : 1, what ? what : "device memory", out, err);
 }
 
@@ -127,6 +137,8 @@ enum sg_status sg_dev_upload(struct sg_dev *dev, void *dst, const void *src, siz
     if (bytes == 0) return SG_OK;
     if (!dev || !dst || !src)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_upload of %zu bytes: NULL argument", bytes);
+    const enum sg_status st = not_recording(dev, "sg_dev_upload", err);
+    if (st != SG_OK) return st;
     return dev->be->upload(dev, dst, src, bytes, err);
 }
 
@@ -135,12 +147,53 @@ enum sg_status sg_dev_download(struct sg_dev *dev, void *dst, const void *src, s
     if (bytes == 0) return SG_OK;
     if (!dev || !dst || !src)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_download of %zu bytes: NULL argument", bytes);
+    const enum sg_status st = not_recording(dev, "sg_dev_download", err);
+    if (st != SG_OK) return st;
     return dev->be->download(dev, dst, src, bytes, err);
 }
 
 enum sg_status sg_dev_sync(struct sg_dev *dev, struct sg_err *err) {
     if (!dev) return sg_fail(err, SG_E_INTERNAL, "sg_dev_sync: NULL device");
-    return dev->be->sync(dev, err);
+    const enum sg_status st = not_recording(dev, "sg_dev_sync", err);
+    return st != SG_OK ? st : dev->be->sync(dev, err);
+}
+
+enum sg_status sg_dev_host_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out,
+                                 struct sg_err *err) {
+    if (!dev || !out) return sg_fail(err, SG_E_INTERNAL, "sg_dev_host_alloc: NULL argument");
+    if (!dev->be->host_alloc) return sg_dev_alloc(dev, bytes, what, out, err);
+    const enum sg_status st = not_recording(dev, "sg_dev_host_alloc", err);
+    if (st != SG_OK) return st;
+    return dev->be->host_alloc(dev, bytes ? bytes : 1, what ? what : "host memory", out, err);
+}
+
+void sg_dev_host_free(struct sg_dev *dev, void *p) {
+    if (!dev || !p) return;
+    if (dev->be->host_free)
+        dev->be->host_free(dev, p);
+    else
+        dev->be->free(dev, p);
+}
+
+enum sg_status sg_dev_fetch(struct sg_dev *dev, int slot, void *dst, const void *src, size_t bytes,
+                            struct sg_err *err) {
+    if (bytes == 0) return SG_OK;
+    if (!dev || !dst || !src || slot < 0 || slot >= SG_FETCH_SLOTS)
+        return sg_fail(err, SG_E_INTERNAL, "sg_dev_fetch of %zu bytes: NULL argument, or slot %d of %d",
+                       bytes, slot, SG_FETCH_SLOTS);
+    const enum sg_status st = not_recording(dev, "sg_dev_fetch", err);
+    if (st != SG_OK) return st;
+    return dev->be->fetch ? dev->be->fetch(dev, slot, dst, src, bytes, err)
+                          : dev->be->download(dev, dst, src, bytes, err);
+}
+
+enum sg_status sg_dev_fetch_wait(struct sg_dev *dev, int slot, struct sg_err *err) {
+    if (!dev || slot < 0 || slot >= SG_FETCH_SLOTS)
+        return sg_fail(err, SG_E_INTERNAL, "sg_dev_fetch_wait: NULL device, or slot %d of %d", slot,
+                       SG_FETCH_SLOTS);
+    const enum sg_status st = not_recording(dev, "sg_dev_fetch_wait", err);
+    if (st != SG_OK) return st;
+    return dev->be->fetch_wait ? dev->be->fetch_wait(dev, slot, err) : SG_OK;
 }
 
 int64_t sg_dev_memory_free(struct sg_dev *dev) {
@@ -286,6 +339,64 @@ void sg_kv_free(struct sg_dev *dev, struct sg_kv *kv) {
 
 int32_t sg_kv_pages(const struct sg_kv *kv) {
     return kv->pages;
+}
+
+/* ---- records ------------------------------------------------------------------------------------ */
+
+enum sg_status sg_dev_record_begin(struct sg_dev *dev, struct sg_err *err) {
+    struct sg_dev_record *r = NULL;
+    enum sg_status st;
+    if (!dev) return sg_fail(err, SG_E_INTERNAL, "sg_dev_record_begin: NULL device");
+    if (!dev->be->record_begin)
+        return sg_fail(err, SG_E_UNSUPPORTED, "%s: this device does not record operators", dev->info.backend);
+    SG_TRY(not_recording(dev, "sg_dev_record_begin", err));
+    SG_TRY(SG_NEW(&r, 1, "record", err));
+    SG_TRY(dev->be->record_begin(dev, err));
+    r->dev = dev;
+    dev->recording = r;
+    r = NULL;
+out:
+    free(r);
+    return st;
+}
+
+enum sg_status sg_dev_record_end(struct sg_dev *dev, struct sg_dev_record **out, struct sg_err *err) {
+    if (out) *out = NULL;
+    if (!dev || !dev->recording) return sg_fail(err, SG_E_INTERNAL, "sg_dev_record_end: nothing is recorded");
+    struct sg_dev_record *r = dev->recording;
+    dev->recording = NULL;
+    const enum sg_status st = dev->be->record_end(dev, out ? &r->run : NULL, err);
+    if (st == SG_OK && out)
+        *out = r;
+    else
+        free(r);
+    return st;
+}
+
+enum sg_status sg_dev_replay(struct sg_dev *dev, struct sg_dev_record *r, const struct sg_decode_args *decode,
+                             struct sg_err *err) {
+    if (!dev || !r || r->dev != dev)
+        return sg_fail(err, SG_E_INTERNAL, "sg_dev_replay: NULL argument, or another device's record");
+    enum sg_status st = not_recording(dev, "sg_dev_replay", err);
+    if (st == SG_OK) st = dev->be->replay(dev, r->run, err);
+    if (st != SG_OK) return st;
+    double flops = r->decode_flops, bytes = r->decode_bytes;
+    if (decode) {
+        sg__decode_cost(dev, decode, &flops, &bytes);
+        flops *= (double)r->n_decode;
+        bytes *= (double)r->n_decode;
+    }
+    struct sg_stage_stats *s = &dev->stats[SG_STAGE_STEP];
+    s->calls++;
+    s->flops += r->flops + flops;
+    s->bytes += r->bytes + bytes;
+    return SG_OK;
+}
+
+void sg_dev_record_free(struct sg_dev *dev, struct sg_dev_record *r) {
+    if (!dev || !r) return;
+    dev->be->record_free(dev, r->run);
+    free(r);
 }
 
 /* ---- measurement -------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
  * - Device memory comes from sg_dev_alloc; on host backends it can be read directly, but callers use
  *   sg_dev_download, which works everywhere.
  * - Operators run in call order on the device's one stream; they may return before they have finished.
- *   sg_dev_download + sg_dev_sync make results visible. No operator allocates: scratch is taken once by
+ *   sg_dev_download + sg_dev_sync make results visible, sg_dev_fetch does without stopping the stream. No operator allocates: scratch is taken once by
  *   sg_dev_reserve. Nothing here is thread-safe: one thread drives a device (the device's own threads are
  *   its affair).
  * - Batch invariance: a row's result depends, bit for bit, on that row's inputs alone: never on n, on the
@@ -57,6 +57,8 @@ struct sg_dev_info {
     enum sg_dtype act; /* activation type */
     bool host_memory;  /* device pointers are host pointers */
     int threads;
+    bool async;           /* operators return before they have finished */
+    bool records;         /* has sg_dev_record_begin */
     int64_t memory_bytes; /* total device (or host) memory; 0 = unknown */
     /* of a device that is not the host, else "": the same uuid for every process that sees the device */
     char uuid[64], driver[64], runtime[64];
@@ -89,6 +91,18 @@ void sg_dev_free(struct sg_dev *dev, void *p); /* NULL accepted */
 enum sg_status sg_dev_upload(struct sg_dev *dev, void *dst, const void *src, size_t bytes, struct sg_err *err);
 enum sg_status sg_dev_download(struct sg_dev *dev, void *dst, const void *src, size_t bytes, struct sg_err *err);
 enum sg_status sg_dev_sync(struct sg_dev *dev, struct sg_err *err);
+
+/* Host memory that the device writes to by itself (pinned on a GPU); contents undefined. */
+enum sg_status sg_dev_host_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out, struct sg_err *err);
+void sg_dev_host_free(struct sg_dev *dev, void *p); /* NULL accepted; waits for the stream */
+/* A download that nobody waits for: queued behind the operators so far, into dst of sg_dev_host_alloc. The
+ * bytes are there, and dst may be read or used again, once sg_dev_fetch_wait(slot) has returned; until then
+ * its contents are undefined. Several fetches may share a slot; operators that were called after the fetch
+ * are not waited for. Waiting on a slot without a fetch is a no-op. */
+enum { SG_FETCH_SLOTS = 2 };
+enum sg_status sg_dev_fetch(struct sg_dev *dev, int slot, void *dst, const void *src, size_t bytes,
+                            struct sg_err *err);
+enum sg_status sg_dev_fetch_wait(struct sg_dev *dev, int slot, struct sg_err *err);
 /* Bytes that could still be taken: free device memory, or on the host what the system and the control groups
  * of this process leave it. 0 = unknown. */
 int64_t sg_dev_memory_free(struct sg_dev *dev);
@@ -141,11 +155,38 @@ enum sg_status sg_kv_new(struct sg_dev *dev, int32_t layers, int32_t pages, int3
 void sg_kv_free(struct sg_dev *dev, struct sg_kv *kv); /* NULL accepted */
 int32_t sg_kv_pages(const struct sg_kv *kv);
 
+/* ---- recorded runs of operators --------------------------------------------------------------------- */
+
+/* Between begin and end operators are recorded, not run; a replay runs them all at the cost of one call, with
+ * the arguments as they were then: the same addresses and host arrays, whatever the memory behind the
+ * addresses holds now. Memory may not be taken, freed or copied while recording. An operator may replay other
+ * contents than it was recorded with as long as its launch geometry covers them: see the bounds of struct
+ * sg_decode_args; other operators' geometry follows from their shapes alone. Every operator of a record must
+ * have run once before with the same shapes (choices are made and code is loaded at the first call). */
+struct sg_dev_record; /* opaque; owned by the caller, freed before the device is closed */
+struct sg_decode_args;
+/* SG_E_UNSUPPORTED where sg_dev_info.records is false. */
+enum sg_status sg_dev_record_begin(struct sg_dev *dev, struct sg_err *err);
+/* Ends the recording also when it fails; *out = NULL then (out NULL: what was recorded is dropped). */
+enum sg_status sg_dev_record_end(struct sg_dev *dev, struct sg_dev_record **out, struct sg_err *err);
+/* decode: the arguments that sg_op_attn_decode would get in this step, for the statistics (its cost depends on
+ * lengths that vary within a record); NULL: counted as recorded. */
+enum sg_status sg_dev_replay(struct sg_dev *dev, struct sg_dev_record *r, const struct sg_decode_args *decode,
+                             struct sg_err *err);
+/* NULL accepted; a replay under way is not disturbed. */
+void sg_dev_record_free(struct sg_dev *dev, struct sg_dev_record *r);
+
 /* ---- operators -------------------------------------------------------------------------------------- */
 
 /* out[i][:] = W[ids[i]][:]; out act [n][cols]. W must have SG_USE_EMBED; 0 <= ids[i] < rows. */
 enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n, void *out,
                            struct sg_err *err);
+
+/* ids[i] = max(token[from[i]], 0) where from[i] >= 0, unchanged elsewhere: feeds a step the tokens that the
+ * last one drew, which the host has not seen yet. -1, no token at all, becomes an id that can be looked up
+ * (what comes of it is thrown away). ids, from [n], from[i] < n_tokens; token [n_tokens]; no aliasing. */
+enum sg_status sg_op_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens, const int32_t *from,
+                                 int32_t n, int32_t *ids, struct sg_err *err);
 
 /* resid[i][:] += delta[i][:] (delta NULL: nothing added), then
  * out[i][j] = resid[i][j] / sqrt(mean_j(resid^2) + eps) * weight[j].   (RMSNorm, arXiv:1910.07467)
@@ -205,6 +246,7 @@ enum sg_status sg_op_attn_prefill(struct sg_dev *dev, const struct sg_prefill_ar
  * (suffix_len[r] >= 1 tokens, the new one included, in its own pages, which start at a page boundary).
  * The prompt part of all rows of a group is one matrix product per KV head; both parts are merged by
  * log-sum-exp. Prompts are cut along the keys at fixed multiples of SG_SPLIT_TOKENS, whatever the batch.
+ * A group without rows is passed over, nothing of it is read.
  * q, out act [n_rows][q_heads head_dim]; out may alias q. host_* as above. */
 struct sg_decode_args {
     const void *q;
@@ -222,6 +264,9 @@ struct sg_decode_args {
     const int32_t *suffix_pages;      /* [suffix_page_begin[n_rows]] */
     const int32_t *host_row_begin, *host_prompt_len, *host_prompt_page_begin, *host_suffix_len,
         *host_suffix_page_begin;
+    /* All 0, or upper bounds of the rows of a group and of prompt_len and suffix_len: the launch then covers
+     * every step within them that has the same n_groups and n_rows. */
+    int32_t bound_group_rows, bound_prompt_len, bound_suffix_len;
 };
 enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args *a, struct sg_err *err);
 
@@ -284,6 +329,7 @@ enum sg_status sg_op_sample(struct sg_dev *dev, const struct sg_sample_args *a, 
     X(SG_STAGE_DECODE, "attn_decode")                                                                        \
     X(SG_STAGE_SWIGLU, "swiglu")                                                                             \
     X(SG_STAGE_SAMPLE, "sample")                                                                             \
+    X(SG_STAGE_STEP, "step") /* replays, all their operators */                                              \
     X(SG_STAGE_OTHER, "other")
 #define SG_STAGE_ENUM(code, name) code,
 enum sg_stage { SG_STAGE_LIST(SG_STAGE_ENUM) SG_STAGE_COUNT };

@@ -45,8 +45,19 @@ static enum sg_status check_weight(const struct sg_dev *dev, const char *op, con
     return SG_OK;
 }
 
+static void count_recorded(struct sg_dev_record *r, enum sg_stage s, double flops, double bytes) {
+    const bool decode = s == SG_STAGE_DECODE;
+    r->n_decode += decode;
+    *(decode ? &r->decode_flops : &r->flops) += flops;
+    *(decode ? &r->decode_bytes : &r->bytes) += bytes;
+}
+
 static void count(struct sg_dev *dev, enum sg_stage s, int64_t t0, double flops, double bytes) {
     struct sg_stage_stats *st = &dev->stats[s];
+    if (dev->recording) {
+        count_recorded(dev->recording, s, flops, bytes);
+        return;
+    }
     st->calls++;
     st->flops += flops;
     st->bytes += bytes;
@@ -71,6 +82,19 @@ enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const 
     SG_NEED(ids && out, "embed: NULL ids or out");
     const double row = (double)w->cols, width = (double)sg_dtype_bytes(w->dtype) + act_bytes(dev);
     SG_RUN(SG_STAGE_EMBED, 0, n * row * width, dev->be->embed(dev, w, ids, n, out, err));
+}
+
+enum sg_status sg_op_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+                                 const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err) {
+    const enum sg_status st = check_rows(dev, "take_tokens", n, err);
+    if (st != SG_OK) return st;
+    SG_NEED(n_tokens >= 1 && n_tokens <= dev->lim.max_draws, "take_tokens: %d tokens, %d reserved", n_tokens,
+            dev->lim.max_draws);
+    if (n == 0) return SG_OK;
+    SG_NEED(token && from && ids, "take_tokens: NULL token, from or ids");
+    SG_NEED(!overlap(ids, 4.0 * n, token, 4.0 * n_tokens) && !overlap(ids, 4.0 * n, from, 4.0 * n),
+            "take_tokens: ids overlaps token or from");
+    SG_RUN(SG_STAGE_OTHER, 0, 12.0 * n, dev->be->take_tokens(dev, token, n_tokens, from, n, ids, err));
 }
 
 enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
@@ -211,6 +235,23 @@ enum sg_status sg_op_attn_prefill(struct sg_dev *dev, const struct sg_prefill_ar
            dev->be->attn_prefill(dev, a, err));
 }
 
+/* Every key of a group's prompt is read once for all its rows. */
+void sg__decode_cost(const struct sg_dev *dev, const struct sg_decode_args *a, double *flops, double *bytes) {
+    double pairs = 0, keys = 0;
+    for (int32_t g = 0; g < a->n_groups; g++) {
+        const int32_t first = a->host_row_begin[g], end = a->host_row_begin[g + 1];
+        if (first == end) continue;
+        keys += a->host_prompt_len[g];
+        for (int32_t r = first; r < end; r++) {
+            pairs += (double)a->host_prompt_len[g] + a->host_suffix_len[r];
+            keys += a->host_suffix_len[r];
+        }
+    }
+    const double q = (double)a->q_heads * a->head_dim, kv = (double)a->kv_heads * a->head_dim;
+    *flops = 4.0 * pairs * q;
+    *bytes = (2.0 * a->n_rows * q + 2.0 * keys * kv) * act_bytes(dev);
+}
+
 enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args *a, struct sg_err *err) {
     static const char op[] = "attn_decode";
     SG_NEED(dev && a, "%s: NULL argument", op);
@@ -222,11 +263,12 @@ enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args
             (double)a->scale, a->n_groups, a->n_rows);
     SG_NEED(a->n_rows <= dev->lim.max_decode_rows, "%s: %d rows, %d reserved", op, a->n_rows,
             dev->lim.max_decode_rows);
-    SG_NEED(a->n_groups <= a->n_rows, "%s: %d groups for %d rows", op, a->n_groups, a->n_rows);
+    SG_NEED(a->n_groups <= dev->lim.max_decode_rows, "%s: %d groups, %d rows reserved", op, a->n_groups,
+            dev->lim.max_decode_rows);
     if (a->n_rows == 0) return SG_OK;
-    st = check_offsets(op, "row_begin", a->host_row_begin, a->n_groups, true, err);
+    st = check_offsets(op, "row_begin", a->host_row_begin, a->n_groups, false, err);
     if (st == SG_OK)
-        st = check_offsets(op, "prompt_page_begin", a->host_prompt_page_begin, a->n_groups, true, err);
+        st = check_offsets(op, "prompt_page_begin", a->host_prompt_page_begin, a->n_groups, false, err);
     if (st == SG_OK)
         st = check_offsets(op, "suffix_page_begin", a->host_suffix_page_begin, a->n_rows, true, err);
     if (st != SG_OK) return st;
@@ -236,13 +278,16 @@ enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args
                 a->suffix_len && a->suffix_page_begin && a->suffix_pages && a->host_prompt_len &&
                 a->host_suffix_len,
             "%s: NULL array", op);
-    double pairs = 0, keys = 0;
+    const bool bound = a->bound_group_rows || a->bound_prompt_len || a->bound_suffix_len;
     for (int32_t g = 0; g < a->n_groups; g++) {
-        const int32_t len = a->host_prompt_len[g];
+        const int32_t len = a->host_prompt_len[g], in_group = a->host_row_begin[g + 1] - a->host_row_begin[g];
         const int32_t have = a->host_prompt_page_begin[g + 1] - a->host_prompt_page_begin[g];
+        if (in_group == 0) continue;
+        SG_NEED(!bound || (in_group <= a->bound_group_rows && len <= a->bound_prompt_len),
+                "%s: group %d has %d rows and %d prompt tokens, the bounds are %d and %d", op, g, in_group,
+                len, a->bound_group_rows, a->bound_prompt_len);
         SG_NEED(len >= 1 && have >= sg_pages_for(len), "%s: group %d has %d pages for %d prompt tokens", op,
                 g, have, len);
-        keys += len;
         for (int32_t r = a->host_row_begin[g]; r < a->host_row_begin[g + 1]; r++) {
             const int32_t suffix = a->host_suffix_len[r];
             const int32_t own = a->host_suffix_page_begin[r + 1] - a->host_suffix_page_begin[r];
@@ -251,15 +296,15 @@ enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args
             SG_NEED(len <= dev->lim.max_context && suffix <= dev->lim.max_context - len,
                     "%s: row %d has %d + %d tokens, reserved context %d", op, r, len, suffix,
                     dev->lim.max_context);
-            pairs += (double)len + suffix;
-            keys += suffix;
+            SG_NEED(!bound || suffix <= a->bound_suffix_len, "%s: row %d has %d suffix tokens, the bound is %d",
+                    op, r, suffix, a->bound_suffix_len);
         }
     }
-    const double q = (double)a->q_heads * a->head_dim, kv = (double)a->kv_heads * a->head_dim;
-    const double bytes = a->n_rows * q * act_bytes(dev);
-    SG_NEED(a->out == a->q || !overlap(a->out, bytes, a->q, bytes), "%s: out overlaps q in part", op);
-    SG_RUN(SG_STAGE_DECODE, 4.0 * pairs * q, 2.0 * bytes + 2.0 * keys * kv * act_bytes(dev),
-           dev->be->attn_decode(dev, a, err));
+    const double size = (double)a->n_rows * a->q_heads * a->head_dim * act_bytes(dev);
+    SG_NEED(a->out == a->q || !overlap(a->out, size, a->q, size), "%s: out overlaps q in part", op);
+    double flops, bytes;
+    sg__decode_cost(dev, a, &flops, &bytes);
+    SG_RUN(SG_STAGE_DECODE, flops, bytes, dev->be->attn_decode(dev, a, err));
 }
 
 enum sg_status sg_op_swiglu(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols, void *out,

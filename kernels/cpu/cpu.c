@@ -273,6 +273,7 @@ const struct sg_backend sg__backend_cpu = {
     .kv_new = cpu_kv_new,
     .kv_free = cpu_kv_free,
     .embed = sg__cpu_embed,
+    .take_tokens = sg__cpu_take_tokens,
     .add_rmsnorm = sg__cpu_add_rmsnorm,
     .linear = sg__cpu_linear,
     .logits = sg__cpu_logits,

@@ -41,6 +41,14 @@ enum sg_status sg__cpu_embed(struct sg_dev *dev, const struct sg_weight *w, cons
     return SG_OK;
 }
 
+enum sg_status sg__cpu_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+                                   const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err) {
+    (void)dev, (void)err, (void)n_tokens;
+    for (int32_t i = 0; i < n; i++)
+        if (from[i] >= 0) ids[i] = token[from[i]] > 0 ? token[from[i]] : 0;
+    return SG_OK;
+}
+
 enum sg_status sg__cpu_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
                                    int32_t n, int32_t cols, float eps, void *out, struct sg_err *err) {
     (void)err;

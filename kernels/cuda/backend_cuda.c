@@ -1,10 +1,8 @@
 /* backend_cuda - the table "cuda": bf16 activations and weights, float32 sums, own kernels for everything but
  * the linear layers. Straight-line code over launch.h and rt.h: on a GPU rt_cuda.c stands behind it, in tests
  * without one the emulation. */
-#include "kernels/backend.h"
+#include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/nvml.h"
-#include "kernels/cuda/rt.h"
 
 #include "base/mem.h"
 #include <inttypes.h>
@@ -12,37 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Times of operators: a mark in the stream before and after each; read when somebody waits anyway. */
-struct timing {
-    enum sg_stage stage[SG_RT_EVENTS / 2];
-    int pending;
-    int64_t ns[SG_STAGE_COUNT];
-};
-struct cuda_dev {
-    struct sg_dev base;
-    struct sg__rt *rt;
-    struct timing *timing;
-    struct sg__nvml *nvml; /* NULL: cannot be told */
-    bool emulated;
-    /* Scratch of the last reserve, one allocation: the last, partial tile of rows of a product is padded in
-     * x_tail and y_tail; partial holds the splits of decode attention. */
-    void *scratch, *x_tail, *y_tail;
-    float *partial;
-    size_t y_tail_bytes, partial_bytes;
-};
-struct cuda_weight {
-    struct sg_weight base;
-    void *data; /* bf16 [rows][cols] */
-};
 struct cuda_kv {
     struct sg_kv base;
     char *data;  /* bf16 [layer][k, v][page][kv_head][SG_PAGE_TOKENS][head_dim] */
     size_t half; /* bytes of one layer's k */
 };
-
-static struct cuda_dev *cuda_of(const struct sg_dev *dev) {
-    return (struct cuda_dev *)(uintptr_t)dev;
-}
 
 /* ---- device ----------------------------------------------------------------------------------------- */
 
@@ -50,7 +22,7 @@ static void cuda_close(struct sg_dev *dev) {
     struct cuda_dev *d = cuda_of(dev);
     sg__rt_close(d->rt);
     sg__nvml_close(d->nvml);
-    free(d->timing);
+    free(d->times);
     free(d);
 }
 
@@ -69,11 +41,15 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
     struct sg__rt_info info;
     struct cuda_dev *d = NULL;
     SG_TRY(SG_NEW(&d, 1, "cuda device", err));
-    SG_TRY(SG_NEW(&d->timing, 1, "cuda timing", err));
+    SG_TRY(SG_NEW(&d->times, 1, "cuda times", err));
     SG_TRY(sg__rt_open(opt->device, &d->rt, &info, err));
     d->base.be = &sg__backend_cuda;
-    d->base.info = (struct sg_dev_info){
-        .backend = "cuda", .act = SG_BF16, .threads = 1, .memory_bytes = info.memory_bytes};
+    d->base.info = (struct sg_dev_info){.backend = "cuda",
+                                        .act = SG_BF16,
+                                        .threads = 1,
+                                        .async = true,
+                                        .records = true,
+                                        .memory_bytes = info.memory_bytes};
     memcpy(d->base.info.name, info.name, sizeof info.name);
     memcpy(d->base.info.uuid, info.uuid, sizeof info.uuid);
     memcpy(d->base.info.runtime, info.runtime, sizeof info.runtime);
@@ -113,65 +89,90 @@ static enum sg_status cuda_upload(struct sg_dev *dev, void *dst, const void *src
 
 /* ---- times ------------------------------------------------------------------------------------------ */
 
-static enum sg_status collect_times(struct cuda_dev *d, struct sg_err *err) {
-    struct timing *t = d->timing;
-    for (int i = 0; i < t->pending; i++) {
-        double ns;
-        const enum sg_status st = sg__rt_between(d->rt, 2 * i, 2 * i + 1, &ns, err);
-        if (st != SG_OK) return st;
-        t->ns[t->stage[i]] += (int64_t)ns;
-    }
-    t->pending = 0;
-    return SG_OK;
-}
-
-static enum sg_status begin(struct cuda_dev *d, enum sg_stage stage, struct sg_err *err) {
-    struct timing *t = d->timing;
-    if (t->pending == SG_RT_EVENTS / 2) {
-        const enum sg_status st = collect_times(d, err);
-        if (st != SG_OK) return st;
-    }
-    t->stage[t->pending] = stage;
-    return sg__rt_mark(d->rt, 2 * t->pending, err);
-}
-
-static enum sg_status end(struct cuda_dev *d, struct sg_err *err) {
-    return sg__rt_mark(d->rt, 2 * d->timing->pending++ + 1, err);
-}
-
 /* A launch between two marks; ends the function. `call` uses d. */
 #define SG_LAUNCH(name, stage, call)                                                                         \
     do {                                                                                                     \
-        enum sg_status st_ = begin(d, stage, err);                                                           \
+        enum sg_status st_ = sg__cuda_begin(d, stage, err);                                                  \
         if (st_ != SG_OK) return st_;                                                                        \
         const int code_ = (call);                                                                            \
         if (code_) return sg_fail(err, SG_E_DEVICE, "cuda: %s: %s", name, sg__rt_error(code_));              \
-        return end(d, err);                                                                                  \
+        return sg__cuda_end(d, err);                                                                         \
     } while (0)
 
 static void cuda_stats(const struct sg_dev *dev, struct sg_stage_stats *stats) {
     struct cuda_dev *d = cuda_of(dev);
-    collect_times(d, NULL); /* a lost device shows at the next call that can tell it */
-    for (int s = 0; s < SG_STAGE_COUNT; s++) stats[s].ns += d->timing->ns[s];
+    sg__cuda_read_times(d, d->times->made, NULL); /* a lost device shows at the next call that can tell it */
+    for (int s = 0; s < SG_STAGE_COUNT; s++) stats[s].ns += d->times->ns[s];
 }
 
 static void cuda_stats_reset(struct sg_dev *dev) {
     struct cuda_dev *d = cuda_of(dev);
-    collect_times(d, NULL);
-    memset(d->timing->ns, 0, sizeof d->timing->ns);
+    sg__cuda_read_times(d, d->times->made, NULL);
+    memset(d->times->ns, 0, sizeof d->times->ns);
 }
 
 static enum sg_status cuda_download(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
                                     struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     const enum sg_status st = sg__rt_download(d->rt, dst, src, bytes, err);
-    return st == SG_OK ? collect_times(d, err) : st;
+    return st == SG_OK ? sg__cuda_read_times(d, d->times->made, err) : st;
 }
 
 static enum sg_status cuda_sync(struct sg_dev *dev, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     const enum sg_status st = sg__rt_sync(d->rt, err);
-    return st == SG_OK ? collect_times(d, err) : st;
+    return st == SG_OK ? sg__cuda_read_times(d, d->times->made, err) : st;
+}
+
+static enum sg_status cuda_host_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out,
+                                      struct sg_err *err) {
+    return sg__rt_host_alloc(cuda_of(dev)->rt, bytes, what, out, err);
+}
+
+static void cuda_host_free(struct sg_dev *dev, void *p) {
+    sg__rt_host_free(cuda_of(dev)->rt, p);
+}
+
+static enum sg_status cuda_fetch(struct sg_dev *dev, int slot, void *dst, const void *src, size_t bytes,
+                                 struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    d->times->fetched[slot] = d->times->made;
+    return sg__rt_fetch(d->rt, slot, dst, src, bytes, err);
+}
+
+/* The stream has passed what was called before the fetch: those times can be read without waiting. */
+static enum sg_status cuda_fetch_wait(struct sg_dev *dev, int slot, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    const enum sg_status st = sg__rt_fetch_wait(d->rt, slot, err);
+    return st == SG_OK ? sg__cuda_read_times(d, d->times->fetched[slot], err) : st;
+}
+
+/* ---- records ---------------------------------------------------------------------------------------- */
+
+static enum sg_status cuda_record_begin(struct sg_dev *dev, struct sg_err *err) {
+    return sg__rt_record_begin(cuda_of(dev)->rt, err);
+}
+
+static enum sg_status cuda_record_end(struct sg_dev *dev, void **out, struct sg_err *err) {
+    struct sg__rt_graph *g = NULL;
+    const enum sg_status st = sg__rt_record_end(cuda_of(dev)->rt, out ? &g : NULL, err);
+    if (st == SG_OK && out) *out = g;
+    return st;
+}
+
+static enum sg_status cuda_replay(struct sg_dev *dev, void *run, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    enum sg_status st;
+    SG_TRY(sg__cuda_begin(d, SG_STAGE_STEP, err));
+    SG_TRY(sg__rt_replay(d->rt, run, err));
+    SG_TRY(sg__cuda_end(d, err));
+out:
+    return st;
+}
+
+static void cuda_record_free(struct sg_dev *dev, void *run) {
+    (void)dev;
+    sg__rt_graph_free(run);
 }
 
 /* ---- scratch ---------------------------------------------------------------------------------------- */
@@ -222,93 +223,8 @@ static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *l
     d->partial = (float *)(void *)((char *)d->y_tail + s.y_tail);
     d->y_tail_bytes = s.y_tail;
     d->partial_bytes = s.partial;
+    d->max_splits = sg__max_splits(lim->max_context);
     return SG_OK;
-}
-
-/* ---- weights ---------------------------------------------------------------------------------------- */
-
-static uint16_t to_bf16(float f) {
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
-    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
-}
-
-static float half_to_float(uint16_t h) {
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
-    uint32_t u;
-    float f;
-    if (exponent == 31) {
-        u = sign | 0x7f800000u | fraction << 13;
-    } else if (exponent) {
-        u = sign | (exponent + 112) << 23 | fraction << 13;
-    } else {
-        f = (float)fraction * (1.0f / 16777216.0f); /* subnormal: fraction 2^-24 */
-        memcpy(&u, &f, sizeof u);
-        u |= sign;
-    }
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-/* n elements of type t at any alignment, rounded to bf16. */
-static void convert(uint16_t *to, const char *from, size_t n, enum sg_dtype t) {
-    for (size_t i = 0; i < n; i++) {
-        float f;
-        uint16_t h;
-        if (t == SG_F32) {
-            memcpy(&f, from + 4 * i, sizeof f);
-        } else {
-            memcpy(&h, from + 2 * i, sizeof h);
-            f = half_to_float(h);
-        }
-        to[i] = to_bf16(f);
-    }
-}
-
-static size_t cuda_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
-                                    unsigned use) {
-    (void)dev, (void)t, (void)use;
-    return (size_t)rows * (size_t)cols * 2;
-}
-
-static void cuda_weight_free(struct sg_dev *dev, struct sg_weight *w) {
-    sg__rt_free(cuda_of(dev)->rt, ((struct cuda_weight *)w)->data);
-    free(w);
-}
-
-/* bf16 goes up as it is; float16 and float32 are rounded to bf16 on the way, the type of the products. */
-static enum sg_status cuda_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
-                                      struct sg_weight **out, struct sg_err *err) {
-    enum { CHUNK = 1 << 20 }; /* elements converted at a time */
-    enum sg_status st;
-    struct cuda_dev *d = cuda_of(dev);
-    struct cuda_weight *w = NULL;
-    uint16_t *rounded = NULL;
-    SG_TRY(SG_NEW(&w, 1, "weight", err));
-    w->base.bytes = cuda_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
-    SG_TRY(sg__rt_alloc(d->rt, w->base.bytes, "weight", &w->data, err));
-    if (spec->dtype != SG_BF16) SG_TRY(SG_NEW(&rounded, CHUNK, "weight conversion", err));
-    char *to = w->data;
-    for (int i = 0; i < spec->n_parts; i++) {
-        const char *from = spec->parts[i].data;
-        const size_t n = (size_t)spec->parts[i].rows * (size_t)spec->cols,
-                     width = sg_dtype_bytes(spec->dtype);
-        if (!rounded) SG_TRY(sg__rt_upload(d->rt, to, from, n * 2, err));
-        for (size_t at = 0; rounded && at < n; at += CHUNK) {
-            const size_t some = n - at < CHUNK ? n - at : CHUNK;
-            convert(rounded, from + at * width, some, spec->dtype);
-            SG_TRY(sg__rt_upload(d->rt, to + at * 2, rounded, some * 2, err));
-        }
-        to += n * 2;
-    }
-    *out = &w->base;
-    free(rounded);
-    return SG_OK;
-out:
-    free(rounded);
-    if (w) cuda_weight_free(dev, &w->base);
-    return st;
 }
 
 /* ---- KV pool ---------------------------------------------------------------------------------------- */
@@ -360,6 +276,14 @@ static enum sg_status cuda_embed(struct sg_dev *dev, const struct sg_weight *w, 
                                sg__rt_stream(d->rt)));
 }
 
+static enum sg_status cuda_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+                                       const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err) {
+    struct cuda_dev *d = cuda_of(dev);
+    (void)n_tokens;
+    SG_LAUNCH("take_tokens", SG_STAGE_OTHER,
+              sg__launch_take_tokens(ids, token, from, n, sg__rt_stream(d->rt)));
+}
+
 static enum sg_status cuda_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta,
                                        const float *weight, int32_t n, int32_t cols, float eps, void *out,
                                        struct sg_err *err) {
@@ -395,9 +319,9 @@ static enum sg_status timed_product(struct cuda_dev *d, enum sg_stage stage, con
     if ((size_t)w->rows * SG_RT_GEMM_ROWS * (y_f32 ? 4 : 2) > d->y_tail_bytes)
         return sg_fail(err, SG_E_INTERNAL,
                        "cuda: a product with %" PRId64 " columns is wider than any reserved", w->rows);
-    SG_TRY(begin(d, stage, err));
+    SG_TRY(sg__cuda_begin(d, stage, err));
     SG_TRY(product(d, w, x, n, y, y_f32, err));
-    SG_TRY(end(d, err));
+    SG_TRY(sg__cuda_end(d, err));
 out:
     return st;
 }
@@ -469,8 +393,16 @@ static enum sg_status cuda_attn_decode(struct sg_dev *dev, const struct sg_decod
                                   .suffix_len = a->suffix_len,
                                   .suffix_page_begin = a->suffix_page_begin,
                                   .suffix_pages = a->suffix_pages};
-    for (int32_t g = 0; g < a->n_groups; g++) {
+    if (a->bound_group_rows) {
+        l.max_group_rows = a->bound_group_rows;
+        l.max_prompt_splits = sg__splits(a->bound_prompt_len);
+        l.max_suffix_splits = sg__splits(a->bound_suffix_len);
+        l.stride = l.max_prompt_splits + l.max_suffix_splits;
+        if (l.stride > d->max_splits) l.stride = d->max_splits; /* no row's prompt and suffix have more */
+    }
+    for (int32_t g = 0; g < a->n_groups && !a->bound_group_rows; g++) {
         const int32_t first = a->host_row_begin[g], rows = a->host_row_begin[g + 1] - first;
+        if (rows == 0) continue;
         const int32_t prompt = sg__splits(a->host_prompt_len[g]);
         if (rows > l.max_group_rows) l.max_group_rows = rows;
         if (prompt > l.max_prompt_splits) l.max_prompt_splits = prompt;
@@ -546,7 +478,7 @@ static enum sg_status cuda_measure(struct sg_dev *dev, double *flops_per_s, doub
     const int64_t m = d->emulated ? 64 : 8192, floats = d->emulated ? 1 << 16 : 1 << 28;
     void *x = NULL, *y = NULL, *w = NULL, *data = NULL, *sums = NULL;
     double best_product = 0, best_read = 0, ns;
-    SG_TRY(collect_times(d, err)); /* the marks are used below */
+    SG_TRY(sg__cuda_read_times(d, d->times->made, err)); /* the marks are used below */
     SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &x, err));
     SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &y, err));
     SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &w, err));
@@ -595,16 +527,25 @@ const struct sg_backend sg__backend_cuda = {
     .upload = cuda_upload,
     .download = cuda_download,
     .sync = cuda_sync,
+    .host_alloc = cuda_host_alloc,
+    .host_free = cuda_host_free,
+    .fetch = cuda_fetch,
+    .fetch_wait = cuda_fetch_wait,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .replay = cuda_replay,
+    .record_free = cuda_record_free,
     .memory_free = cuda_memory_free,
     .reserve_bytes = cuda_reserve_bytes,
     .reserve = cuda_reserve,
-    .weight_bytes_for = cuda_weight_bytes_for,
-    .weight_new = cuda_weight_new,
-    .weight_free = cuda_weight_free,
+    .weight_bytes_for = sg__cuda_weight_bytes_for,
+    .weight_new = sg__cuda_weight_new,
+    .weight_free = sg__cuda_weight_free,
     .kv_page_bytes = cuda_kv_page_bytes,
     .kv_new = cuda_kv_new,
     .kv_free = cuda_kv_free,
     .embed = cuda_embed,
+    .take_tokens = cuda_take_tokens,
     .add_rmsnorm = cuda_add_rmsnorm,
     .linear = cuda_linear,
     .logits = cuda_logits,

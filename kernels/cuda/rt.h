@@ -47,11 +47,26 @@ int64_t sg__rt_memory_free(struct sg__rt *rt); /* bytes; 0: cannot be told */
 
 /* In stream order. src of upload may be reused when it returns; download waits for its bytes. */
 enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *err);
+/* The same in two halves: *at is pinned memory for *got of the caller's next `want` bytes (whole cache lines
+ * unless it is all of them), to be filled; send then copies `bytes` of it to dst. Two buffers in turn: one is
+ * filled while the other is on its way, and stage waits only for a buffer's own last copies. */
+enum sg_status sg__rt_stage(struct sg__rt *rt, size_t want, void **at, size_t *got, struct sg_err *err);
+enum sg_status sg__rt_send(struct sg__rt *rt, void *dst, size_t bytes, struct sg_err *err);
 enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, size_t bytes,
                                struct sg_err *err);
 enum sg_status sg__rt_copy(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *err);
 enum sg_status sg__rt_clear(struct sg__rt *rt, void *dst, size_t bytes, struct sg_err *err); /* zeros */
 enum sg_status sg__rt_sync(struct sg__rt *rt, struct sg_err *err);
+
+/* Pinned host memory, freed after the stream has run empty. A fetch copies into it in stream order; the bytes
+ * are there once fetch_wait(slot) returns, which waits for what was queued up to the slot's last fetch alone. */
+enum { SG_RT_FETCHES = 2 };
+enum sg_status sg__rt_host_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
+                                 struct sg_err *err);
+void sg__rt_host_free(struct sg__rt *rt, void *p); /* NULL accepted */
+enum sg_status sg__rt_fetch(struct sg__rt *rt, int slot, void *dst, const void *src, size_t bytes,
+                            struct sg_err *err);
+enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *err);
 
 /* y[m][n] = x[m][k] w[n][k]^T: bf16 inputs, float32 sums, y in bf16, or in float32 when y_f32. m must be a
  * multiple of SG_RT_GEMM_ROWS. For one (n, k, y_f32) every call uses the same algorithm, without a split
@@ -61,11 +76,14 @@ enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x
                            int64_t n, int64_t k, struct sg_err *err);
 
 /* Marks in the stream, numbered from 0 to SG_RT_EVENTS - 1; `between` waits for the second. */
-enum { SG_RT_EVENTS = 2048 };
+enum { SG_RT_EVENTS = 8192 };
 enum sg_status sg__rt_mark(struct sg__rt *rt, int event, struct sg_err *err);
 enum sg_status sg__rt_between(struct sg__rt *rt, int first, int second, double *ns, struct sg_err *err);
 
-/* Between begin and end the stream records instead of running; arguments are kept as they were then. */
+/* Between begin and end the stream records instead of running; arguments are kept as they were then. Between
+ * them only launches, copies on the device, clears and products, of kernels and shapes that have run before.
+ * End leaves the stream as it was before begin also when it fails; out NULL drops what was recorded. A graph
+ * may be freed while a replay of it is under way. */
 enum sg_status sg__rt_record_begin(struct sg__rt *rt, struct sg_err *err);
 enum sg_status sg__rt_record_end(struct sg__rt *rt, struct sg__rt_graph **out, struct sg_err *err);
 enum sg_status sg__rt_replay(struct sg__rt *rt, struct sg__rt_graph *g, struct sg_err *err);

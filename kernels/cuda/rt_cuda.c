@@ -64,7 +64,8 @@ struct sg__rt {
     bool in_use[2];
     int half;
     size_t at; /* bytes of staging[half] taken */
-    struct block *blocks;
+    cudaEvent_t fetched[SG_RT_FETCHES];
+    struct block *blocks, *pinned; /* device memory, pinned host memory */
 };
 struct sg__rt_graph {
     cudaGraphExec_t exec;
@@ -203,6 +204,8 @@ enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info 
         SG_CUDA("pinned memory", cudaMallocHost((void **)&rt->staging[i], STAGING_BYTES));
         SG_CUDA("event", cudaEventCreateWithFlags(&rt->staged[i], cudaEventDisableTiming));
     }
+    for (int i = 0; i < SG_RT_FETCHES; i++)
+        SG_CUDA("event", cudaEventCreateWithFlags(&rt->fetched[i], cudaEventDisableTiming));
     *out = rt;
     return SG_OK;
 out:
@@ -213,12 +216,10 @@ out:
 void sg__rt_close(struct sg__rt *rt) {
     if (!rt) return;
     if (rt->stream) cudaStreamSynchronize(rt->stream);
-    while (rt->blocks) {
-        struct block *b = rt->blocks;
-        rt->blocks = b->next;
-        cudaFree(b->p);
-        free(b);
-    }
+    while (rt->blocks) sg__rt_free(rt, rt->blocks->p);
+    while (rt->pinned) sg__rt_host_free(rt, rt->pinned->p);
+    for (int i = 0; i < SG_RT_FETCHES; i++)
+        if (rt->fetched[i]) cudaEventDestroy(rt->fetched[i]);
     for (int i = 0; i < 2; i++) {
         if (rt->staging[i]) cudaFreeHost(rt->staging[i]);
         if (rt->staged[i]) cudaEventDestroy(rt->staged[i]);
@@ -258,17 +259,22 @@ out:
     return st;
 }
 
-void sg__rt_free(struct sg__rt *rt, void *p) {
-    if (!p) return;
-    cudaStreamSynchronize(rt->stream);
-    for (struct block **at = &rt->blocks; *at; at = &(*at)->next) {
+/* Takes p off a list; false when it is not there. */
+static bool forget(struct block **list, const void *p) {
+    for (struct block **at = list; *at; at = &(*at)->next) {
         struct block *b = *at;
         if (b->p != p) continue;
         *at = b->next;
-        cudaFree(p);
         free(b);
-        return;
+        return true;
     }
+    return false;
+}
+
+void sg__rt_free(struct sg__rt *rt, void *p) {
+    if (!p) return;
+    cudaStreamSynchronize(rt->stream);
+    if (forget(&rt->blocks, p)) cudaFree(p);
 }
 
 int64_t sg__rt_memory_free(struct sg__rt *rt) {
@@ -277,27 +283,83 @@ int64_t sg__rt_memory_free(struct sg__rt *rt) {
     return cudaMemGetInfo(&left, &all) == cudaSuccess ? (int64_t)left : 0;
 }
 
-/* Through the two pinned buffers in turn: the caller's bytes are copied out at once, and the next buffer
- * fills while the first is on its way. */
+/* A full buffer is marked in the stream and left; the other may be filled once the stream has passed its mark,
+ * 8 MiB of copies ago. cudaMemcpyAsync from pinned memory returns before the copy is done (CUDA Runtime API, "API
+ * synchronization behavior"), so that filling and copying overlap. */
+enum sg_status sg__rt_stage(struct sg__rt *rt, size_t want, void **at, size_t *got, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    if (rt->at == STAGING_BYTES) {
+        SG_CUDA("upload", cudaEventRecord(rt->staged[rt->half], rt->stream));
+        rt->in_use[rt->half] = true;
+        rt->half ^= 1;
+        rt->at = 0;
+        if (rt->in_use[rt->half]) SG_CUDA("upload", cudaEventSynchronize(rt->staged[rt->half]));
+    }
+    *at = rt->staging[rt->half] + rt->at;
+    *got = want < STAGING_BYTES - rt->at ? want : STAGING_BYTES - rt->at;
+out:
+    return st;
+}
+enum sg_status sg__rt_send(struct sg__rt *rt, void *dst, size_t bytes, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *from = rt->staging[rt->half] + rt->at;
+    SG_CUDA("upload", cudaMemcpyAsync(dst, from, bytes, cudaMemcpyHostToDevice, rt->stream));
+    const size_t taken = rt->at + (bytes + 255) / 256 * 256;
+    rt->at = taken < STAGING_BYTES ? taken : STAGING_BYTES;
+out:
+    return st;
+}
 enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes,
                              struct sg_err *err) {
     enum sg_status st = SG_OK;
-    for (size_t done = 0; done < bytes;) {
-        if (rt->at == STAGING_BYTES) {
-            SG_CUDA("upload", cudaEventRecord(rt->staged[rt->half], rt->stream));
-            rt->in_use[rt->half] = true;
-            rt->half ^= 1;
-            rt->at = 0;
-            if (rt->in_use[rt->half]) SG_CUDA("upload", cudaEventSynchronize(rt->staged[rt->half]));
-        }
-        const size_t room = STAGING_BYTES - rt->at, some = bytes - done < room ? bytes - done : room;
-        char *at = rt->staging[rt->half] + rt->at;
+    for (size_t done = 0, some; done < bytes; done += some) {
+        void *at;
+        SG_TRY(sg__rt_stage(rt, bytes - done, &at, &some, err));
         memcpy(at, (const char *)src + done, some);
-        SG_CUDA("upload", cudaMemcpyAsync((char *)dst + done, at, some, cudaMemcpyHostToDevice, rt->stream));
-        done += some;
-        const size_t taken = rt->at + (some + 255) / 256 * 256;
-        rt->at = taken < STAGING_BYTES ? taken : STAGING_BYTES;
+        SG_TRY(sg__rt_send(rt, (char *)dst + done, some, err));
     }
+out:
+    return st;
+}
+
+enum sg_status sg__rt_host_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
+                                 struct sg_err *err) {
+    enum sg_status st;
+    struct block *b = NULL;
+    SG_TRY(SG_NEW(&b, 1, "pinned block", err));
+    if (cudaMallocHost(&b->p, bytes) != cudaSuccess) {
+        cudaGetLastError(); /* not sticky */
+        st = sg_fail(err, SG_E_NOMEM, "cuda: no %zu bytes of pinned memory for %s", bytes, what);
+        goto out;
+    }
+    b->next = rt->pinned;
+    rt->pinned = b;
+    *out = b->p;
+    return SG_OK;
+out:
+    free(b);
+    return st;
+}
+void sg__rt_host_free(struct sg__rt *rt, void *p) {
+    if (!p) return;
+    cudaStreamSynchronize(rt->stream);
+    if (forget(&rt->pinned, p)) cudaFreeHost(p);
+}
+
+/* Into pinned memory: asynchronous to the host. The event stands behind the copy in the stream; recording it
+ * again, for another fetch in the slot, moves it behind that one, and with it behind the first. */
+enum sg_status sg__rt_fetch(struct sg__rt *rt, int slot, void *dst, const void *src, size_t bytes,
+                            struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_CUDA("fetch", cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, rt->stream));
+    SG_CUDA("fetch", cudaEventRecord(rt->fetched[slot], rt->stream));
+out:
+    return st;
+}
+/* An event that was never recorded counts as passed (cudaEventSynchronize). */
+enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_CUDA("fetch", cudaEventSynchronize(rt->fetched[slot]));
 out:
     return st;
 }
@@ -453,6 +515,13 @@ out:
     return st;
 }
 
+/* Stream capture. What is inside: kernel launches, copies on the device and memsets, which become nodes; and
+ * cublasLtMatmul with our own workspace, whose factors alpha and beta (host pointers) are read at the call.
+ * Nothing that allocates or waits: a call of that kind by this thread would end the capture with an error
+ * (cudaStreamCaptureModeThreadLocal; other threads are not concerned). The engine runs a step of every shape
+ * once before it records one: the algorithm of each product is chosen, its kernels and ours are loaded.
+ * Timing marks are left out by the backend: an event recorded inside would be a node whose time belongs to
+ * every replay. */
 enum sg_status sg__rt_record_begin(struct sg__rt *rt, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_CUDA("recording", cudaStreamBeginCapture(rt->stream, cudaStreamCaptureModeThreadLocal));
@@ -464,13 +533,16 @@ enum sg_status sg__rt_record_end(struct sg__rt *rt, struct sg__rt_graph **out, s
     struct sg__rt_graph *g = NULL;
     cudaGraph_t graph = NULL;
     SG_CUDA("recording", cudaStreamEndCapture(rt->stream, &graph));
-    SG_TRY(SG_NEW(&g, 1, "cuda graph", err));
-    SG_CUDA("graph", cudaGraphInstantiate(&g->exec, graph, 0));
-    cudaGraphDestroy(graph);
-    *out = g;
-    return SG_OK;
+    if (out) {
+        SG_TRY(SG_NEW(&g, 1, "cuda graph", err));
+        SG_CUDA("graph", cudaGraphInstantiate(&g->exec, graph, 0));
+        *out = g;
+        g = NULL;
+    }
+    st = SG_OK;
 out:
-    if (graph) cudaGraphDestroy(graph);
+    if (st != SG_OK) cudaGetLastError(); /* not sticky, and no later launch shall report it */
+    if (graph) cudaGraphDestroy(graph);  /* the executable graph is its own */
     free(g);
     return st;
 }
@@ -480,6 +552,7 @@ enum sg_status sg__rt_replay(struct sg__rt *rt, struct sg__rt_graph *g, struct s
 out:
     return st;
 }
+/* A graph in flight is freed when it is done (cuGraphExecDestroy). */
 void sg__rt_graph_free(struct sg__rt_graph *g) {
     if (!g) return;
     cudaGraphExecDestroy(g->exec);

@@ -140,8 +140,18 @@ static void guard_free(struct sg_dev *dev, void *p) {
     abort();
 }
 
+static void land(struct sg__guard_dev *g, int slot) {
+    while (g->fetches[slot]) {
+        struct sg__guard_fetch *f = g->fetches[slot];
+        g->fetches[slot] = f->next;
+        memcpy(f->dst, f->data, f->bytes);
+        free(f);
+    }
+}
+
 static void guard_close(struct sg_dev *dev) {
     struct sg__guard_dev *g = guard(dev);
+    for (int s = 0; s < SG_FETCH_SLOTS; s++) land(g, s);
     while (g->blocks) guard_free(dev, g->blocks->base + SG__GUARD_ZONE);
     while (g->kvs) {
         struct sg__guard_kv *next = g->kvs->next;
@@ -216,6 +226,29 @@ static enum sg_status guard_download(struct sg_dev *dev, void *dst, const void *
                                      struct sg_err *err) {
     const enum sg_status st = sg__guard_inside(guard(dev), "download", "src", src, bytes, err);
     return st == SG_OK ? guard(dev)->inner->be->download(guard(dev)->inner, dst, src, bytes, err) : st;
+}
+
+static enum sg_status guard_fetch(struct sg_dev *dev, int slot, void *dst, const void *src, size_t bytes,
+                                  struct sg_err *err) {
+    struct sg__guard_dev *g = guard(dev);
+    struct sg__guard_fetch *f = NULL;
+    enum sg_status st;
+    SG_TRY(sg__guard_inside(g, "fetch", "src", src, bytes, err));
+    SG_TRY(sg__guard_inside(g, "fetch", "dst", dst, bytes, err));
+    SG_TRY(sg_new((void **)&f, 1, sizeof *f + bytes, "guard fetch", err));
+    f->dst = dst;
+    f->bytes = bytes;
+    memcpy(f->data, src, bytes);
+    poison(dst, bytes);
+    f->next = g->fetches[slot];
+    g->fetches[slot] = f;
+out:
+    return st;
+}
+
+static enum sg_status guard_fetch_wait(struct sg_dev *dev, int slot, struct sg_err *err) {
+    land(guard(dev), slot);
+    return check_canaries(guard(dev), "fetch", err);
 }
 
 static enum sg_status guard_sync(struct sg_dev *dev, struct sg_err *err) {
@@ -305,6 +338,8 @@ const struct sg_backend sg__backend_guard = {
     .upload = guard_upload,
     .download = guard_download,
     .sync = guard_sync,
+    .fetch = guard_fetch,
+    .fetch_wait = guard_fetch_wait,
     .reserve_bytes = guard_reserve_bytes,
     .reserve = guard_reserve,
     .weight_bytes_for = guard_weight_bytes_for,
@@ -314,6 +349,7 @@ const struct sg_backend sg__backend_guard = {
     .kv_new = guard_kv_new,
     .kv_free = guard_kv_free,
     .embed = sg__guard_embed,
+    .take_tokens = sg__guard_take_tokens,
     .add_rmsnorm = sg__guard_add_rmsnorm,
     .linear = sg__guard_linear,
     .logits = sg__guard_logits,

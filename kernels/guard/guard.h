@@ -4,6 +4,8 @@
  * - outputs, scratch and fresh memory are filled with a NaN pattern; after the call no output may still hold
  *   it, and no input may hold it before: memory that nobody wrote is neither read nor left;
  * - inputs are hashed and must not have changed; outputs overlap nothing (but what the contract allows);
+ * - a fetch arrives at its wait, with the bytes as they were at the fetch; until then its destination holds the
+ *   NaN pattern: who reads it too early is found out;
  * - ids, positions, slots and pages are in range, host copies equal the device's arrays, slots of one call
  *   differ, and keys that attention reads were written.
  * All of it is SG_E_INTERNAL, naming operator and argument. Private to kernels/guard. */
@@ -28,11 +30,18 @@ struct sg__guard_kv { /* beside each pool: when each slot was written */
     const struct sg_kv *kv;
     uint32_t *stamp; /* [layers][pages * SG_PAGE_TOKENS]: number of the call that wrote it, 0 = never */
 };
+struct sg__guard_fetch { /* under way */
+    struct sg__guard_fetch *next;
+    void *dst;
+    size_t bytes;
+    char data[]; /* [bytes] */
+};
 struct sg__guard_dev {
     struct sg_dev base;
     struct sg_dev *inner;
     struct sg__guard_block *blocks;
     struct sg__guard_kv *kvs;
+    struct sg__guard_fetch *fetches[SG_FETCH_SLOTS];
     uint32_t calls;
 };
 
@@ -73,6 +82,8 @@ uint32_t *sg__guard_stamps(const struct sg__guard_dev *g, const struct sg_kv *kv
 /* The operators, ops.c of this folder. */
 enum sg_status sg__guard_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
                                void *out, struct sg_err *err);
+enum sg_status sg__guard_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+                                     const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err);
 enum sg_status sg__guard_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
                                      int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);
 enum sg_status sg__guard_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,

@@ -28,6 +28,18 @@ enum sg_status sg__guard_embed(struct sg_dev *dev, const struct sg_weight *w, co
     SG_INNER(embed, w, ids, n, out, err);
 }
 
+enum sg_status sg__guard_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+                                     const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err) {
+    SG_BEGIN(dev, "take_tokens");
+    SG_ADD(token, n_tokens, SG__RAW); /* those that are not asked for may be anything */
+    SG_ADD(from, n, SG__READ);
+    SG_ADD(ids, n, SG__UPDATE);
+    SG_CHECK(sg__guard_enter(&c, err));
+    for (int32_t i = 0; i < n; i++)
+        if (from[i] >= 0) SG_CHECK(sg__guard_values(&c, "from", from + i, 1, n_tokens, err));
+    SG_INNER(take_tokens, token, n_tokens, from, n, ids, err);
+}
+
 enum sg_status sg__guard_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
                                      int32_t n, int32_t cols, float eps, void *out, struct sg_err *err) {
     SG_BEGIN(dev, "add_rmsnorm");
@@ -158,8 +170,9 @@ enum sg_status sg__guard_attn_decode(struct sg_dev *dev, const struct sg_decode_
     SG_CHECK(
         same_ints(&c, "suffix_page_begin", a->suffix_page_begin, a->host_suffix_page_begin, rows + 1, err));
     for (int32_t g = 0; g < groups; g++)
-        SG_CHECK(check_run(&c, a->kv, a->layer, "prompt_pages", a->prompt_pages + a->prompt_page_begin[g],
-                           a->prompt_len[g], err));
+        if (a->row_begin[g + 1] > a->row_begin[g])
+            SG_CHECK(check_run(&c, a->kv, a->layer, "prompt_pages", a->prompt_pages + a->prompt_page_begin[g],
+                               a->prompt_len[g], err));
     for (int32_t r = 0; r < rows; r++)
         SG_CHECK(check_run(&c, a->kv, a->layer, "suffix_pages", a->suffix_pages + a->suffix_page_begin[r],
                            a->suffix_len[r], err));

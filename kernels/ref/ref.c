@@ -174,6 +174,7 @@ const struct sg_backend sg__backend_ref = {
     .kv_new = ref_kv_new,
     .kv_free = ref_kv_free,
     .embed = sg__ref_embed,
+    .take_tokens = sg__ref_take_tokens,
     .add_rmsnorm = sg__ref_add_rmsnorm,
     .linear = sg__ref_linear,
     .logits = sg__ref_logits,

@@ -163,6 +163,83 @@ static int run_no_wait(enum bug unused) {
     return d[1] == 2.0f * x[1] ? 0 : WRONG_VALUE; /* host memory here: readable, but too early */
 }
 
+/* The host reads what it fetched without waiting: the bytes are on their way. */
+static int run_fetch_not_waited(enum bug unused) {
+    (void)unused;
+    struct sg__rt *rt = open_rt();
+    float x[256];
+    void *to;
+    fill(x, 256);
+    float *d = device(rt, x, sizeof x);
+    if (sg__rt_host_alloc(rt, sizeof x, "test", &to, NULL) != SG_OK) exit(51);
+    sg__rt_fetch(rt, 0, to, d, sizeof x, NULL);
+    return memcmp(to, x, sizeof x) == 0 ? 0 : WRONG_VALUE;
+}
+/* One pinned buffer for two fetches: the first's bytes are gone when the second's are under way. */
+static int run_fetch_buffer_shared(enum bug unused) {
+    (void)unused;
+    struct sg__rt *rt = open_rt();
+    float x[256], y[256];
+    void *to;
+    fill(x, 256);
+    for (int i = 0; i < 256; i++) y[i] = x[i] + 100;
+    float *dx = device(rt, x, sizeof x), *dy = device(rt, y, sizeof y);
+    if (sg__rt_host_alloc(rt, sizeof x, "test", &to, NULL) != SG_OK) exit(51);
+    sg__rt_fetch(rt, 0, to, dx, sizeof x, NULL);
+    sg__rt_fetch_wait(rt, 0, NULL);
+    sg__rt_fetch(rt, 1, to, dy, sizeof y, NULL); /* before the host has looked at the first */
+    return memcmp(to, x, sizeof x) == 0 ? 0 : WRONG_VALUE;
+}
+/* A pinned buffer is filled again before the copy out of it has run. */
+static int run_staging_reused(enum bug unused) {
+    (void)unused;
+    sg_emu_set_lazy(1);
+    struct sg__rt *rt = open_rt();
+    float x[256], out[256];
+    void *at;
+    size_t got;
+    fill(x, 256);
+    float *d = device(rt, NULL, sizeof x);
+    sg__rt_stage(rt, sizeof x, &at, &got, NULL);
+    memcpy(at, x, sizeof x);
+    sg__rt_send(rt, d, sizeof x, NULL);
+    memset(at, 1, sizeof x);
+    sg__rt_download(rt, out, d, sizeof out, NULL);
+    sg__rt_close(rt);
+    return memcmp(out, x, sizeof x) == 0 ? 0 : WRONG_VALUE;
+}
+/* A wait in the middle of a recording would not be part of it. */
+static int run_wait_in_record(enum bug unused) {
+    (void)unused;
+    struct sg__rt *rt = open_rt();
+    sg__rt_record_begin(rt, NULL);
+    sg__rt_sync(rt, NULL);
+    return 0;
+}
+/* Waiting for a fetch runs what stood before it, and nothing behind it. */
+static int run_fetch(enum bug unused) {
+    (void)unused;
+    sg_emu_set_lazy(1);
+    struct sg__rt *rt = open_rt();
+    float x[256], *to;
+    void *p;
+    fill(x, 256);
+    float *d = device(rt, x, sizeof x);
+    if (sg__rt_host_alloc(rt, sizeof x, "test", &p, NULL) != SG_OK) return 2;
+    to = p;
+    sg__bug_scale(d, d, 256, 2.0f, sg__rt_stream(rt));
+    sg__rt_fetch(rt, 0, to, d, sizeof x, NULL);
+    sg__bug_scale(d, d, 256, 2.0f, sg__rt_stream(rt));
+    sg__rt_fetch_wait(rt, 0, NULL);
+    if (to[1] != 2.0f * x[1] || d[1] != 2.0f * x[1]) return 3;
+    sg__rt_fetch(rt, 0, to, d, sizeof x, NULL);
+    sg__rt_fetch_wait(rt, 0, NULL);
+    if (to[1] != 4.0f * x[1]) return 4;
+    sg__rt_host_free(rt, p);
+    sg__rt_close(rt);
+    return 0;
+}
+
 /* ---- running a fault in a process of its own ---- */
 
 struct outcome {
@@ -237,6 +314,10 @@ static const struct planted planted[] = {
     {"device pointer used on the host", BUG_NONE, run_device_pointer_on_host, BY_MEMORY, "", SEEDS},
     {"unwritten device memory", BUG_NONE, run_unwritten_device_memory, BY_VALUE, "", SEEDS},
     {"result read before the stream ran", BUG_NONE, run_no_wait, BY_VALUE, "", SEEDS},
+    {"fetched bytes read before the wait", BUG_NONE, run_fetch_not_waited, BY_VALUE, "", SEEDS},
+    {"one buffer for two fetches", BUG_NONE, run_fetch_buffer_shared, BY_VALUE, "", SEEDS},
+    {"pinned buffer used again before its copy", BUG_NONE, run_staging_reused, BY_VALUE, "", SEEDS},
+    {"wait while the stream records", BUG_NONE, run_wait_in_record, BY_NAME, "while the stream records", SEEDS},
 #if WITH_ASAN
     {"write past the end of shared memory", BUG_SHARED_BOUNDS, run, BY_MEMORY, "bugs.cu", SEEDS},
 #endif
@@ -293,8 +374,10 @@ static void test_correct(void **state) {
 }
 static void test_graph(void **state) {
     (void)state;
-    const struct outcome o = in_child(run_graph, BUG_NONE, 1);
-    if (o.code) fail_msg("ended with %d: %s", o.code, o.text);
+    struct outcome o = in_child(run_graph, BUG_NONE, 1);
+    if (o.code) fail_msg("graph: ended with %d: %s", o.code, o.text);
+    o = in_child(run_fetch, BUG_NONE, 1);
+    if (o.code) fail_msg("fetch: ended with %d: %s", o.code, o.text);
 }
 
 int main(void) {

@@ -140,6 +140,27 @@ static void test_values(void **state) {
     sg_dev_close(dev);
 }
 
+/* Bytes that were fetched arrive when they are waited for; before that there is nothing to read, and the
+ * destination must be memory of the device's. */
+static void test_fetch(void **state) {
+    (void)state;
+    struct sg_dev *dev = open_guard();
+    float host[8] = {1, 2, 3, 4, 5, 6, 7, 8}, *x = kt_f32(dev, host, 8), *to;
+    KT_OK(sg_dev_host_alloc(dev, sizeof host, "place", (void **)&to, &err));
+    REFUSED(sg_dev_fetch(dev, 0, host, x, sizeof host, &err),
+            "guard: fetch: dst points into no device allocation");
+    REFUSED(sg_dev_fetch(dev, 0, to, x + 1, sizeof host, &err),
+            "guard: fetch: src takes 32 bytes, 28 are left");
+    KT_OK(sg_dev_fetch(dev, 0, to, x, sizeof host, &err));
+    KT_OK(sg_dev_upload(dev, x, host + 4, 4 * sizeof *host, &err)); /* too late to be fetched */
+    for (int i = 0; i < 8; i++) assert_true(isnan(to[i]));
+    KT_OK(sg_dev_fetch_wait(dev, 1, &err)); /* the wrong slot */
+    assert_true(isnan(to[0]));
+    KT_OK(sg_dev_fetch_wait(dev, 0, &err));
+    assert_memory_equal(to, host, sizeof host);
+    sg_dev_close(dev);
+}
+
 /* ---- backends that misbehave -------------------------------------------------------------------- */
 
 static enum sg_status leaves_a_hole(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols,
@@ -189,9 +210,9 @@ static void test_bad_backends(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_extents),      cmocka_unit_test(test_unwritten_and_overlap),
-        cmocka_unit_test(test_canaries),     cmocka_unit_test(test_values),
-        cmocka_unit_test(test_bad_backends),
+        cmocka_unit_test(test_extents),  cmocka_unit_test(test_unwritten_and_overlap),
+        cmocka_unit_test(test_canaries), cmocka_unit_test(test_values),
+        cmocka_unit_test(test_fetch),    cmocka_unit_test(test_bad_backends),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@ struct batch {
     int32_t groups, rows, q_heads;
     int32_t row_begin[MAX_GROUPS + 1];
     const struct kt_seq *prompt[MAX_GROUPS], *suffix[MAX_ROWS];
+    int32_t bound_rows, bound_prompt, bound_suffix; /* of the launch; 0: none */
 };
 
 static void run(struct kt_pool *p, const struct batch *b, float scale, const float *q, float *out) {
@@ -16,6 +17,9 @@ static void run(struct kt_pool *p, const struct batch *b, float scale, const flo
                                                               suffix_begin[MAX_ROWS + 1] = {0};
     int32_t prompt_pages[1024], suffix_pages[1024];
     for (int32_t g = 0; g < b->groups; g++) {
+        prompt_len[g] = 0;
+        prompt_begin[g + 1] = prompt_begin[g];
+        if (!b->prompt[g]) continue; /* a group without rows */
         prompt_len[g] = b->prompt[g]->len;
         prompt_begin[g + 1] = prompt_begin[g] + b->prompt[g]->n_pages;
         memcpy(prompt_pages + prompt_begin[g], b->prompt[g]->pages,
@@ -44,6 +48,8 @@ static void run(struct kt_pool *p, const struct batch *b, float scale, const flo
     a.suffix_len = ints[4], a.suffix_page_begin = ints[5], a.suffix_pages = ints[6];
     a.host_row_begin = b->row_begin, a.host_prompt_len = prompt_len, a.host_prompt_page_begin = prompt_begin;
     a.host_suffix_len = suffix_len, a.host_suffix_page_begin = suffix_begin;
+    a.bound_group_rows = b->bound_rows, a.bound_prompt_len = b->bound_prompt;
+    a.bound_suffix_len = b->bound_suffix;
     KT_OK(sg_op_attn_decode(dev, &a, &err));
     kt_act_get(dev, d_out, size, out);
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) sg_dev_free(dev, ints[i]);
@@ -166,6 +172,36 @@ static void test_membership(void **state) {
     }
 }
 
+/* Groups without rows, and launches made for more than there is: nothing changes, and bounds that do not hold
+ * are refused. */
+static void test_bounds(void **state) {
+    (void)state;
+    static const int32_t prompts[] = {600, 33}, rows[] = {3, 2};
+    enum { KV = 2, RATIO = 2, DIM = 24, ROW = KV * RATIO * DIM };
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, 2);
+    float q[5 * ROW], plain[5 * ROW], out[5 * ROW];
+    kt_fill(q, 5 * ROW, 131, 1, true);
+    kt_round_act(dev, q, 5 * ROW);
+    run(&w->pool, &w->batch, 0.3f, q, plain);
+    struct batch b = w->batch;
+    b.groups = 4; /* the second and the last are empty */
+    b.prompt[2] = b.prompt[1], b.prompt[1] = b.prompt[3] = NULL;
+    b.row_begin[2] = b.row_begin[1], b.row_begin[3] = b.row_begin[4] = b.rows;
+    run(&w->pool, &b, 0.3f, q, out);
+    kt_same_bits("empty groups", out, plain, 5 * ROW);
+    b.bound_rows = 16, b.bound_prompt = 1024, b.bound_suffix = 256;
+    run(&w->pool, &b, 0.3f, q, out);
+    kt_same_bits("wide bounds", out, plain, 5 * ROW);
+    b = w->batch;
+    b.bound_rows = 3, b.bound_prompt = 600, b.bound_suffix = 70;
+    run(&w->pool, &b, 0.3f, q, out);
+    kt_same_bits("tight bounds", out, plain, 5 * ROW);
+    world_free(w);
+    sg_dev_close(dev);
+}
+
 static void test_isa_and_threads(void **state) {
     (void)state;
     if (!kt_is("cpu")) skip();
@@ -194,6 +230,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_membership),
+        cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_isa_and_threads),
     };
     return cmocka_run_group_tests_name("attn_decode", tests, NULL, NULL);

@@ -3,6 +3,8 @@
 #include "emu_internal.h"
 #include "kernels/cuda/rt.h"
 
+#include <deque>
+#include <memory>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,17 +18,34 @@ void check_dynamic(const void *kernel, long long bytes); /* shared.cpp */
 
 using operation = std::function<void()>;
 struct sg__rt_graph {
-    std::vector<operation> ops;
+    std::shared_ptr<std::vector<operation>> ops; /* a replay under way keeps them, whoever frees the graph */
 };
 struct allocation {
     void *p, *base;
     size_t mapped, bytes;
 };
+/* Bytes that have left the device and are not in their place yet: the destination holds garbage until somebody
+ * waits, as it may on a machine where copies take their time. */
+struct arrival {
+    void *dst;
+    std::shared_ptr<std::vector<char>> bytes;
+};
+static const size_t STAGING_BYTES = 1 << 16;
 struct sg__rt {
-    std::vector<operation> queue;
+    std::deque<operation> queue;
+    long long submitted, done; /* operations that were queued, that have run */
     sg__rt_graph *recording;
     std::vector<allocation> memory;
+    std::vector<void *> pinned;
     std::vector<double> marks;
+    std::vector<long long> marked; /* operations up to and with each mark */
+    std::vector<arrival> arrivals[SG_RT_FETCHES];
+    long long fetched[SG_RT_FETCHES];
+    /* as rt_cuda.c has them: a buffer is read when its copies run, not when they are queued */
+    char staging[2][STAGING_BYTES];
+    long long staged[2];
+    size_t at;
+    int half;
 };
 /* The null stream of launches without a device, as tests of single kernels use it. */
 static sg__rt null_stream;
@@ -60,18 +79,34 @@ static void run(const operation &op) {
     op();
     open_memory(false);
 }
-static void submit(sg__rt *rt, operation op) {
-    if (rt->recording)
-        rt->recording->ops.push_back(std::move(op));
-    else if (emu::config().lazy)
-        rt->queue.push_back(std::move(op));
-    else
+/* Runs operations until `until` of them have run: what was queued behind them stays queued. */
+static void drain_to(sg__rt *rt, long long until) {
+    while (rt->done < until && !rt->queue.empty()) {
+        const operation op = std::move(rt->queue.front());
+        rt->queue.pop_front();
+        rt->done++;
         run(op);
+    }
+}
+static void submit(sg__rt *rt, operation op) {
+    if (rt->recording) {
+        rt->recording->ops->push_back(std::move(op));
+        return;
+    }
+    rt->submitted++;
+    if (emu::config().lazy) {
+        rt->queue.push_back(std::move(op));
+    } else {
+        drain_to(rt, rt->submitted - 1); /* of a time when streams were lazy */
+        rt->done++;
+        run(op);
+    }
 }
 static void drain(sg__rt *rt) {
-    std::vector<operation> q;
-    q.swap(rt->queue);
-    for (const operation &op : q) run(op);
+    drain_to(rt, rt->submitted);
+}
+static void need_no_record(const sg__rt *rt, const char *what) {
+    if (rt->recording) emu::fail("%s while the stream records", what);
 }
 
 namespace emu {
@@ -219,6 +254,7 @@ enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info 
     emu::catch_signals();
     *out = new sg__rt();
     (*out)->marks.resize(SG_RT_EVENTS);
+    (*out)->marked.resize(SG_RT_EVENTS);
     open_devices.push_back(*out);
     return SG_OK;
 }
@@ -226,6 +262,7 @@ void sg__rt_close(struct sg__rt *rt) {
     if (!rt) return;
     drain(rt);
     while (!rt->memory.empty()) sg__rt_free(rt, rt->memory.back().p);
+    while (!rt->pinned.empty()) sg__rt_host_free(rt, rt->pinned.back());
     for (size_t i = 0; i < open_devices.size(); i++)
         if (open_devices[i] == rt) {
             open_devices.erase(open_devices.begin() + (long)i);
@@ -288,17 +325,76 @@ void sg__rt_free(struct sg__rt *rt, void *p) {
     emu::fail("free of a pointer that is no device memory");
 }
 
-/* Copied now: the caller may change src as soon as this returns. */
-enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
-    if (!emu::config().lazy && !rt->recording) {
-        run([=] { memcpy(dst, src, bytes); });
-        return SG_OK;
+enum sg_status sg__rt_stage(struct sg__rt *rt, size_t want, void **at, size_t *got, struct sg_err *) {
+    need_no_record(rt, "an upload");
+    if (rt->at == STAGING_BYTES) {
+        rt->staged[rt->half] = rt->submitted;
+        rt->half ^= 1;
+        rt->at = 0;
+        drain_to(rt, rt->staged[rt->half]);
+        emu::poison(rt->staging[rt->half], STAGING_BYTES);
     }
-    const std::vector<char> kept((const char *)src, (const char *)src + bytes);
-    submit(rt, [=] { memcpy(dst, kept.data(), bytes); });
+    *at = rt->staging[rt->half] + rt->at;
+    *got = want < STAGING_BYTES - rt->at ? want : STAGING_BYTES - rt->at;
+    return SG_OK;
+}
+enum sg_status sg__rt_send(struct sg__rt *rt, void *dst, size_t bytes, struct sg_err *) {
+    const char *from = rt->staging[rt->half] + rt->at;
+    const size_t taken = rt->at + (bytes + 63) / 64 * 64;
+    rt->at = taken < STAGING_BYTES ? taken : STAGING_BYTES;
+    submit(rt, [=] { memcpy(dst, from, bytes); });
+    return SG_OK;
+}
+enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes,
+                             struct sg_err *err) {
+    for (size_t done = 0, some; done < bytes; done += some) {
+        void *at;
+        sg__rt_stage(rt, bytes - done, &at, &some, err);
+        memcpy(at, (const char *)src + done, some);
+        sg__rt_send(rt, (char *)dst + done, some, err);
+    }
+    return SG_OK;
+}
+
+enum sg_status sg__rt_host_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
+                                 struct sg_err *err) {
+    void *p = malloc(bytes);
+    if (!p) return sg_fail(err, SG_E_NOMEM, "cuda: no %zu bytes of pinned memory for %s", bytes, what);
+    emu::poison(p, bytes);
+    rt->pinned.push_back(p);
+    *out = p;
+    return SG_OK;
+}
+void sg__rt_host_free(struct sg__rt *rt, void *p) {
+    if (!p) return;
+    drain(rt);
+    for (size_t i = 0; i < rt->pinned.size(); i++) {
+        if (rt->pinned[i] != p) continue;
+        free(p);
+        rt->pinned.erase(rt->pinned.begin() + (long)i);
+        return;
+    }
+    emu::fail("free of a pointer that is no pinned memory");
+}
+enum sg_status sg__rt_fetch(struct sg__rt *rt, int slot, void *dst, const void *src, size_t bytes,
+                            struct sg_err *) {
+    need_no_record(rt, "a fetch");
+    const arrival a = {dst, std::make_shared<std::vector<char>>(bytes)};
+    emu::poison(dst, bytes);
+    rt->arrivals[slot].push_back(a);
+    submit(rt, [=] { memcpy(a.bytes->data(), src, bytes); });
+    rt->fetched[slot] = rt->submitted;
+    return SG_OK;
+}
+enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *) {
+    need_no_record(rt, "a wait");
+    drain_to(rt, rt->fetched[slot]);
+    for (const arrival &a : rt->arrivals[slot]) memcpy(a.dst, a.bytes->data(), a.bytes->size());
+    rt->arrivals[slot].clear();
     return SG_OK;
 }
 enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
+    need_no_record(rt, "a download");
     drain(rt);
     run([=] { memcpy(dst, src, bytes); });
     return SG_OK;
@@ -312,6 +408,7 @@ enum sg_status sg__rt_clear(struct sg__rt *rt, void *dst, size_t bytes, struct s
     return SG_OK;
 }
 enum sg_status sg__rt_sync(struct sg__rt *rt, struct sg_err *) {
+    need_no_record(rt, "a synchronisation");
     drain(rt);
     return SG_OK;
 }
@@ -325,11 +422,13 @@ enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x
 
 enum sg_status sg__rt_mark(struct sg__rt *rt, int event, struct sg_err *) {
     double *at = &rt->marks[(size_t)event];
+    need_no_record(rt, "a mark");
     submit(rt, [=] { *at = now_ns(); });
+    rt->marked[(size_t)event] = rt->submitted;
     return SG_OK;
 }
 enum sg_status sg__rt_between(struct sg__rt *rt, int first, int second, double *ns, struct sg_err *) {
-    drain(rt);
+    drain_to(rt, rt->marked[(size_t)second]);
     *ns = rt->marks[(size_t)second] - rt->marks[(size_t)first];
     return SG_OK;
 }
@@ -337,17 +436,23 @@ enum sg_status sg__rt_between(struct sg__rt *rt, int first, int second, double *
 enum sg_status sg__rt_record_begin(struct sg__rt *rt, struct sg_err *err) {
     if (rt->recording) return sg_fail(err, SG_E_DEVICE, "cuda: the stream records already");
     rt->recording = new sg__rt_graph();
+    rt->recording->ops = std::make_shared<std::vector<operation>>();
     return SG_OK;
 }
 enum sg_status sg__rt_record_end(struct sg__rt *rt, struct sg__rt_graph **out, struct sg_err *err) {
     if (!rt->recording) return sg_fail(err, SG_E_DEVICE, "cuda: the stream does not record");
-    *out = rt->recording;
+    if (out)
+        *out = rt->recording;
+    else
+        delete rt->recording;
     rt->recording = nullptr;
     return SG_OK;
 }
 enum sg_status sg__rt_replay(struct sg__rt *rt, struct sg__rt_graph *g, struct sg_err *) {
+    need_no_record(rt, "a replay");
+    const std::shared_ptr<std::vector<operation>> ops = g->ops;
     submit(rt, [=] {
-        for (const operation &op : g->ops) op();
+        for (const operation &op : *ops) op();
     });
     return SG_OK;
 }

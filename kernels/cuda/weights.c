@@ -1,0 +1,102 @@
+/* weights - from a mapped file onto the device, through pinned memory: bf16 as it is, float16 and float32
+ * rounded to bf16, the type of the products. The processor fills one pinned buffer, converting on the way,
+ * while the other is copied; nothing waits for the end of a weight (rt.h, sg__rt_stage), and model/qwen3.c
+ * has the pages of the next weight read ahead meanwhile. */
+#include "kernels/cuda/backend_cuda.h"
+
+#include "base/mem.h"
+#include <stdlib.h>
+#include <string.h>
+
+static uint16_t to_bf16(float f) {
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+static float half_to_float(uint16_t h) {
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
+    uint32_t u;
+    float f;
+    if (exponent == 31) {
+        u = sign | 0x7f800000u | fraction << 13;
+    } else if (exponent) {
+        u = sign | (exponent + 112) << 23 | fraction << 13;
+    } else {
+        f = (float)fraction * (1.0f / 16777216.0f); /* subnormal: fraction 2^-24 */
+        memcpy(&u, &f, sizeof u);
+        u |= sign;
+    }
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* n elements of type t at any alignment, as bf16. */
+static void convert(uint16_t *to, const char *from, size_t n, enum sg_dtype t) {
+    if (t == SG_BF16) {
+        memcpy(to, from, 2 * n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        float f;
+        uint16_t h;
+        if (t == SG_F32) {
+            memcpy(&f, from + 4 * i, sizeof f);
+        } else {
+            memcpy(&h, from + 2 * i, sizeof h);
+            f = half_to_float(h);
+        }
+        to[i] = to_bf16(f);
+    }
+}
+
+size_t sg__cuda_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
+                                 unsigned use) {
+    (void)dev, (void)t, (void)use;
+    return (size_t)rows * (size_t)cols * 2;
+}
+
+void sg__cuda_weight_free(struct sg_dev *dev, struct sg_weight *w) {
+    sg__rt_free(cuda_of(dev)->rt, ((struct cuda_weight *)w)->data);
+    free(w);
+}
+
+/* n elements from `from` to the device's `to`. */
+static enum sg_status send_part(struct sg__rt *rt, char *to, const char *from, size_t n, enum sg_dtype t,
+                                struct sg_err *err) {
+    const size_t width = sg_dtype_bytes(t);
+    enum sg_status st = SG_OK;
+    for (size_t done = 0; done < n;) {
+        void *room;
+        size_t bytes;
+        SG_TRY(sg__rt_stage(rt, 2 * (n - done), &room, &bytes, err));
+        const size_t some = bytes / 2; /* room comes in whole cache lines: never half an element */
+        convert(room, from + done * width, some, t);
+        SG_TRY(sg__rt_send(rt, to + 2 * done, 2 * some, err));
+        done += some;
+    }
+out:
+    return st;
+}
+
+enum sg_status sg__cuda_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                   struct sg_weight **out, struct sg_err *err) {
+    enum sg_status st;
+    struct cuda_dev *d = cuda_of(dev);
+    struct cuda_weight *w = NULL;
+    SG_TRY(SG_NEW(&w, 1, "weight", err));
+    w->base.bytes = sg__cuda_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
+    SG_TRY(sg__rt_alloc(d->rt, w->base.bytes, "weight", &w->data, err));
+    char *to = w->data;
+    for (int i = 0; i < spec->n_parts; i++) {
+        const size_t n = (size_t)spec->parts[i].rows * (size_t)spec->cols;
+        SG_TRY(send_part(d->rt, to, spec->parts[i].data, n, spec->dtype, err));
+        to += n * 2;
+    }
+    *out = &w->base;
+    return SG_OK;
+out:
+    if (w) sg__cuda_weight_free(dev, &w->base);
+    return st;
+}
