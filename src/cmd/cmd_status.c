@@ -69,7 +69,8 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
     r->members = sg_members_living(dir);
     r->state = r->members > 0 ? "running" : state && !strcmp(state, "failed") ? "failed" : "stopped";
     SG_TRY(SG_NEW(&done, r->total, "cells", err));
-    SG_TRY(sg_segments_scan(dir, fingerprint, r->total, done, &r->done, &r->failed, 0, err));
+    SG_TRY(sg_segments_scan(dir, fingerprint, r->total, done, &r->done, &r->failed, SG_CLEAN_NONE,
+                            err));
 out:
     free(done);
     return st;

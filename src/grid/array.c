@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "grid/clock.h"
+#include "grid/journal.h"
 #include "grid/rundir.h"
 #include "store/lock.h"
 #include "store/members.h"
@@ -27,19 +28,22 @@ enum state {
     FREE,    /* as far as we know; claiming it tells */
     OTHERS,  /* held by a member that lives */
     OURS,    /* not all of its cells are finished */
-    CLOSING, /* ours, all finished, some in an open segment */
+    CLOSING, /* ours, all finished, some not yet in a closed segment */
     DONE
 };
 struct piece {
     int32_t attempt; /* the highest that we know of */
     int32_t dead;    /* that attempt's holder was dead before the last scan: its cells are in done[] */
     int64_t left;    /* OURS: cells to finish */
+    int64_t safe_at; /* CLOSING: done when so many of our cells are safe */
     enum state state;
 };
 struct sg_array {
     const struct sg_plan *plan;
     const struct sg_order *order;
     struct sg_member *member;
+    const struct sg_comm *comm; /* NULL until the loop: not yet to be stopped */
+    bool quiet;
     struct sg_hand *hand;
     struct sg_cell_sink sink;
     uint8_t *done; /* [n_cells]: in a closed segment when we last scanned, or finished by us */
@@ -48,9 +52,11 @@ struct sg_array {
     int64_t *first;   /* [n + 1] */
     struct piece *pieces;
     struct sg_piece *look; /* [n]: scratch */
-    int64_t n, n_done, closing, in_hand;
+    int64_t n, n_done, closing, in_hand, finished;
     int32_t members; /* that live, ourselves included, at the last look */
     int64_t last_look, last_beat, last_line;
+    void (*note)(void *ctx); /* NULL: none */
+    void *note_ctx;
 };
 
 /* ---- pieces ----------------------------------------------------------------------------------------- */
@@ -99,7 +105,61 @@ static int64_t position_of(const struct sg_array *a, int64_t cell) {
 /* Reads which cells are in closed segments. */
 static enum sg_status scan(struct sg_array *a, struct sg_err *err) {
     return sg_segments_scan(a->plan->job.output.dir, a->plan->fingerprint, a->plan->n_cells, a->done,
-                            &a->found, &a->failed, 1, err);
+                            &a->found, &a->failed, a->members > 1 ? SG_CLEAN_DEAD : SG_CLEAN_SILENT, err);
+}
+
+/* The directory's lock, once no other member has it. *lock stays NULL when the run is DONE meanwhile. */
+static enum sg_status wait_for_lock(struct sg_array *a, struct sg_lock **lock, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *dir = a->plan->job.output.dir, *name;
+    struct sg_run_done end;
+    for (;;) {
+        bool done;
+        SG_TRY(sg_rundir_read_done(dir, &done, &end, err));
+        if (done) break;
+        if (a->comm && sg_comm_stop_asked(a->comm, &name))
+            return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
+        SG_TRY(sg_member_beat(a->member, err));
+        SG_TRY(sg_member_check(a->member, err)); /* a stranger's lock: nothing to wait for */
+        struct sg_err busy = {0};
+        st = sg_lock_take(dir, lock, &busy);
+        if (st == SG_OK) {
+            st = sg_rundir_read_done(dir, &done, &end, err); /* while we waited */
+            if (st != SG_OK || done) {
+                sg_lock_drop(*lock);
+                *lock = NULL;
+            }
+            break;
+        }
+        if (st != SG_E_BUSY) {
+            if (err) *err = busy;
+            break;
+        }
+        st = SG_OK;
+        nanosleep(&LOCKED, NULL);
+    }
+out:
+    return st;
+}
+
+static bool member_lives(void *ctx, const char *token) {
+    return sg_member_lives(((struct sg_array *)ctx)->member, token);
+}
+
+/* Sees what is finished, once the deaths of members are counted and the cells that they died of twice are
+ * quarantined: nobody may compute a dead member's cells before that. */
+static enum sg_status scan_after_deaths(struct sg_array *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_lock *lock = NULL;
+    const struct sg_journal_rules rules = {.quiet = a->quiet, .lives = member_lives, .ctx = a};
+    const char *dir = a->plan->job.output.dir;
+    if (sg_journal_deaths(dir, &rules)) SG_TRY(wait_for_lock(a, &lock, err));
+    SG_TRY(scan(a, err));
+    if (lock) SG_TRY(sg_journal_collect(dir, a->plan, &rules, a->done, &a->found, &a->failed, err));
+    if (a->hand) sg_hand_heed(a->hand); /* another may have counted them */
+out:
+    sg_lock_drop(lock);
+    return st;
 }
 
 static bool all_cells(const struct sg_array *a, int64_t k) {
@@ -133,7 +193,7 @@ static enum sg_status first_look(struct sg_array *a, struct sg_err *err) {
     SG_TRY(look(a, err));
     for (int64_t k = 0; k < a->n; k++)
         if (a->pieces[k].state == FREE) a->pieces[k].dead = a->pieces[k].attempt;
-    SG_TRY(scan(a, err));
+    SG_TRY(scan_after_deaths(a, err));
     for (int64_t k = 0; k < a->n; k++) {
         if (a->pieces[k].state != DONE || all_cells(a, k)) continue;
         SG_TRY(sg_member_undone(a->member, k, err));
@@ -170,8 +230,8 @@ out:
     return st;
 }
 
-enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order, struct sg_array **out,
-                             bool *finished, struct sg_err *err) {
+enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order, bool quiet,
+                             struct sg_array **out, bool *finished, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_array *a = NULL;
     struct sg_run_done end;
@@ -179,6 +239,7 @@ enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *
     SG_TRY(SG_NEW(&a, 1, "array member", err));
     a->plan = plan;
     a->order = order;
+    a->quiet = quiet;
     SG_TRY(sg_array_pieces(plan->n_cells, &a->first, &a->n, err));
     SG_TRY(SG_NEW(&a->pieces, a->n, "pieces of the grid", err));
     SG_TRY(SG_NEW(&a->look, a->n, "pieces of the grid", err));
@@ -208,6 +269,10 @@ void sg_array_leave(struct sg_array *a) {
     free(a);
 }
 
+const char *sg_array_member(const struct sg_array *a) {
+    return sg_member_token(a->member);
+}
+
 int64_t sg_array_found(const struct sg_array *a) {
     return a->found;
 }
@@ -233,6 +298,7 @@ static enum sg_status queue_piece(struct sg_array *a, int64_t k, struct sg_err *
     }
     a->in_hand += piece->left;
     piece->state = piece->left > 0 ? OURS : CLOSING;
+    piece->safe_at = 0; /* in closed segments, if nothing is left */
     a->closing += piece->left == 0;
 out:
     return st;
@@ -295,7 +361,7 @@ static enum sg_status take(struct sg_array *a, struct sg_err *err) {
         last_new = k;
     }
     /* Cells that we have finished and not yet closed are not in the scan; their pieces are not new. */
-    if (stale) SG_TRY(scan(a, err));
+    if (stale) SG_TRY(scan_after_deaths(a, err));
     for (int64_t k = first_new; k >= 0 && k <= last_new; k++)
         if (a->pieces[k].state == OURS && a->pieces[k].left < 0) SG_TRY(queue_piece(a, k, err));
 out:
@@ -312,8 +378,10 @@ static enum sg_status cell_done(void *ctx, int64_t cell_index, const struct sg_c
     struct piece *p = &a->pieces[piece_of(a, position_of(a, cell_index))];
     SG_ASSERT(p->state == OURS && p->left > 0);
     a->in_hand--;
+    a->finished++;
     if (--p->left > 0) return SG_OK;
     p->state = CLOSING;
+    p->safe_at = a->finished;
     a->closing++;
     return SG_OK;
 }
@@ -324,12 +392,21 @@ struct sg_cell_sink sg_array_sink(struct sg_array *a, struct sg_hand *hand) {
     return (struct sg_cell_sink){a, cell_done};
 }
 
+void sg_array_on_done(struct sg_array *a, void (*note)(void *ctx), void *ctx) {
+    a->note = note;
+    a->note_ctx = ctx;
+}
+
 /* Marks our finished pieces done, once all their cells are in closed segments. */
 static enum sg_status settle(struct sg_array *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    if (a->closing == 0 || !sg_hand_safe(a->hand)) return SG_OK;
+    if (a->closing == 0) return SG_OK;
+    const int64_t safe = sg_hand_safe(a->hand);
+    bool noted = !a->note;
     for (int64_t k = 0; k < a->n; k++) {
-        if (a->pieces[k].state != CLOSING) continue;
+        if (a->pieces[k].state != CLOSING || a->pieces[k].safe_at > safe) continue;
+        if (!noted) a->note(a->note_ctx);
+        noted = true;
         SG_TRY(sg_member_done(a->member, k, err));
         a->pieces[k].state = DONE;
         a->n_done++;
@@ -357,7 +434,7 @@ static void line(struct sg_array *a, int64_t now) {
             (long long)a->plan->n_cells, (long long)c.cells);
 }
 
-static enum sg_status work(struct sg_array *a, const struct sg_comm *c, bool quiet, struct sg_err *err) {
+static enum sg_status work(struct sg_array *a, const struct sg_comm *c, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *name;
     a->last_beat = a->last_line = sg__now_ns();
@@ -365,7 +442,7 @@ static enum sg_status work(struct sg_array *a, const struct sg_comm *c, bool qui
         const int64_t now = sg__now_ns();
         if (sg_comm_stop_asked(c, &name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
         SG_TRY(beat(a, now, err));
-        if (!quiet) line(a, now);
+        if (!a->quiet) line(a, now);
         SG_TRY(take(a, err));
         if (!sg_hand_empty(a->hand)) {
             SG_TRY(sg_hand_step(a->hand, err));
@@ -380,9 +457,10 @@ out:
     return st;
 }
 
-enum sg_status sg_array_loop(struct sg_array *a, const struct sg_comm *c, bool quiet, struct sg_err *err) {
+enum sg_status sg_array_loop(struct sg_array *a, const struct sg_comm *c, struct sg_err *err) {
     struct sg_err closing = {0};
-    enum sg_status st = work(a, c, quiet, err), end = sg_hand_finish(a->hand, &closing);
+    a->comm = c;
+    enum sg_status st = work(a, c, err), end = sg_hand_finish(a->hand, &closing);
     if (end == SG_OK) end = settle(a, &closing);
     if (end != SG_OK && (st == SG_OK || st == SG_E_STOPPED)) {
         st = end;
@@ -396,31 +474,10 @@ enum sg_status sg_array_loop(struct sg_array *a, const struct sg_comm *c, bool q
 enum sg_status sg_array_merge(struct sg_array *a, const struct sg_comm *c,
                               enum sg_status (*merge)(void *ctx, struct sg_err *err), void *ctx,
                               struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const char *dir = a->plan->job.output.dir, *name;
     struct sg_lock *lock = NULL;
-    struct sg_run_done end;
-    for (;;) {
-        bool done;
-        SG_TRY(sg_rundir_read_done(dir, &done, &end, err));
-        if (done) break;
-        if (sg_comm_stop_asked(c, &name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
-        SG_TRY(beat(a, sg__now_ns(), err));
-        struct sg_err busy = {0};
-        st = sg_lock_take(dir, &lock, &busy);
-        if (st == SG_OK) {
-            SG_TRY(sg_rundir_read_done(dir, &done, &end, err)); /* while we waited for the lock */
-            if (!done) st = merge(ctx, err);
-            break;
-        }
-        if (st != SG_E_BUSY) {
-            if (err) *err = busy;
-            goto out;
-        }
-        st = SG_OK;
-        nanosleep(&LOCKED, NULL);
-    }
-out:
+    a->comm = c;
+    enum sg_status st = wait_for_lock(a, &lock, err);
+    if (st == SG_OK && lock) st = merge(ctx, err);
     sg_lock_drop(lock);
     return st;
 }

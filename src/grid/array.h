@@ -6,7 +6,11 @@
  *
  * Pieces are runs of positions (dispatch.h: heavy first) whose sizes follow from the number of cells alone,
  * so that all members cut alike: each is a 1/128 of what is left, down to one cell, some 128 ln(n / 128) in
- * all. */
+ * all.
+ *
+ * A cell that was in hand when its member crashed is counted by whoever takes that member's pieces over, and
+ * treated as in a run with MPI (journal.h): alone on the device the next time, quarantined at the second
+ * crash. */
 #ifndef SG_GRID_ARRAY_H
 #define SG_GRID_ARRAY_H
 
@@ -23,16 +27,21 @@ struct sg_array; /* owned by the caller of join */
 
 /* Becomes a member of the array on plan->job.output.dir: begins the run there or checks that it is this one,
  * reads what is finished. SG_E_BUSY when a run that is no member holds it. plan and order are borrowed.
- * *finished: the run is DONE and there is nothing to do. */
-enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order, struct sg_array **out,
-                             bool *finished, struct sg_err *err);
+ * quiet: nothing on stderr. *finished: the run is DONE and there is nothing to do. */
+enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order, bool quiet,
+                             struct sg_array **out, bool *finished, struct sg_err *err);
+/* Name of this member, for its journal. */
+const char *sg_array_member(const struct sg_array *a);
 /* What the directory held when this member joined. */
 int64_t sg_array_found(const struct sg_array *a);
 /* Cells finished by this member reach `hand` through the array, which keeps count of its pieces. */
 struct sg_cell_sink sg_array_sink(struct sg_array *a, struct sg_hand *hand);
+/* note(ctx) is called before pieces are marked done: what this member tells of itself is then on disk before the
+ * run can be complete. */
+void sg_array_on_done(struct sg_array *a, void (*note)(void *ctx), void *ctx);
 /* Until every cell of the grid is in a closed segment, whoever computed it. SG_E_STOPPED after a signal;
  * finished cells are safe in any case. */
-enum sg_status sg_array_loop(struct sg_array *a, const struct sg_comm *c, bool quiet, struct sg_err *err);
+enum sg_status sg_array_loop(struct sg_array *a, const struct sg_comm *c, struct sg_err *err);
 /* Calls merge(ctx) in one member, with the lock held; the others wait for its DONE. SG_OK: DONE is there. */
 enum sg_status sg_array_merge(struct sg_array *a, const struct sg_comm *c,
                               enum sg_status (*merge)(void *ctx, struct sg_err *err), void *ctx,

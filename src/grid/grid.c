@@ -207,11 +207,11 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
         goto out;
     }
     SG_TRY(SG_NEW(&g->done, g->plan.n_cells, "cells done", err));
-    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed, 1,
-                            err));
+    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed,
+                            SG_CLEAN_SILENT, err));
     SG_TRY(take_over(g, g->done, &g->n_done, err));
-    SG_TRY(sg_journal_collect(dir, &g->plan, g->opt->retry_failed, g->opt->quiet, g->done, &g->n_done,
-                              &g->n_failed, err));
+    const struct sg_journal_rules rules = {.forget = g->opt->retry_failed, .quiet = g->opt->quiet};
+    SG_TRY(sg_journal_collect(dir, &g->plan, &rules, g->done, &g->n_done, &g->n_failed, err));
     if (g->opt->retry_failed && g->n_failed > 0) SG_TRY(forget_failed(g, err));
 out:
     return st;
@@ -457,12 +457,13 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
     const struct sg_hand_options ho = {.plan = &g->plan,
                                        .order = &g->order,
                                        .run_dir = g->plan.job.output.dir,
+                                       .member = sg_array_member(g->array),
                                        .segment_seconds = g->opt->segment_seconds};
     SG_TRY(sg_hand_open(&ho, &g->hand, err));
     const struct sg_cell_sink sink = sg_array_sink(g->array, g->hand);
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_hand_set_compute(g->hand, &g->compute);
-    SG_TRY(sg_array_loop(g->array, g->comm, g->opt->quiet, err));
+    SG_TRY(sg_array_loop(g->array, g->comm, err));
 out:
     return st;
 }
@@ -486,7 +487,8 @@ static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
         if (st != SG_OK) goto out;
         SG_TRY(sg_rundir_begin(dir, &g->plan, err));
         SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
-        SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed, 0, err));
+        SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
+                                SG_CLEAN_NONE, err));
         st = take_over(g, done, &n_done, err);
         break;
     }
@@ -505,7 +507,7 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
     if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
-    SG_TRY(sg_array_join(&g->plan, &g->order, &g->array, &g->out->already, err));
+    SG_TRY(sg_array_join(&g->plan, &g->order, g->opt->quiet, &g->array, &g->out->already, err));
     const char *dir = g->plan.job.output.dir;
     g->out->total = g->plan.n_cells;
     if (!g->out->already) {

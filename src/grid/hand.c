@@ -3,12 +3,13 @@
 #include "base/mem.h"
 #include "grid/clock.h"
 #include "grid/journal.h"
-#include "store/segment.h"
+#include "grid/scribe.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEGMENT_BYTES = 64 << 20, FIRST_WANT = 16 };
+enum { FIRST_WANT = 16 };
 
 struct sg_hand {
     struct sg_hand_options opt;
@@ -19,11 +20,10 @@ struct sg_hand {
     int64_t waiting;  /* cells leased and not submitted */
     int64_t capacity; /* cells the device was seen to hold at once */
     struct sg_counts counts;
-    struct sg_journal *journal;        /* NULL: cannot be written */
-    bool suspect_in;                   /* a suspect has the device to itself */
-    struct sg_segment_writer *segment; /* NULL: none open */
-    bool segment_lost;                 /* an append or close failed */
-    int64_t started, opened;           /* ns: of the hand, of the segment */
+    int64_t metered;            /* ns: the last look at the device's meter */
+    struct sg_journal *journal; /* NULL: cannot be written */
+    bool suspect_in;            /* a suspect has the device to itself */
+    struct sg_scribe *scribe;
 };
 
 static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_cell *cell,
@@ -31,19 +31,14 @@ static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_c
     struct sg_hand *h = ctx;
     const struct sg_plan *p = h->opt.plan;
     enum sg_status st = SG_OK;
-    if (!h->segment) {
-        SG_TRY(sg_segment_open(h->opt.run_dir, p->fingerprint, h->opt.rank, &h->segment, err));
-        h->opened = sg__now_ns();
-    }
     sg_journal_end(h->journal, cell_index);
-    SG_TRY(sg_segment_append(h->segment, cell_index, p->cell_fingerprint[cell_index], cell, err));
+    SG_TRY(sg_scribe_put(h->scribe, cell_index, p->cell_fingerprint[cell_index], cell, err));
     h->counts.cells++;
     h->counts.weight += h->opt.order->weight[cell_index / p->n_models];
     h->counts.failed += cell->status != SG_OK;
     h->counts.prompt_tokens += cell->estimator_prompt_tokens;
     h->counts.output_tokens += cell->output_tokens;
 out:
-    if (st != SG_OK) h->segment_lost = true;
     return st;
 }
 
@@ -52,8 +47,16 @@ enum sg_status sg_hand_open(const struct sg_hand_options *opt, struct sg_hand **
     enum sg_status st = SG_NEW(&h, 1, "cells in hand", err);
     if (st != SG_OK) return st;
     h->opt = *opt;
-    h->journal = sg_journal_open(opt->run_dir, opt->rank);
-    h->started = sg__now_ns();
+    const struct sg_scribe_options so = {.run_dir = opt->run_dir,
+                                         .fingerprint = opt->plan->fingerprint,
+                                         .rank = opt->rank,
+                                         .segment_seconds = opt->segment_seconds};
+    st = sg_scribe_open(&so, &h->scribe, err);
+    if (st != SG_OK) {
+        sg_hand_free(h);
+        return st;
+    }
+    h->journal = sg_journal_open(opt->run_dir, opt->rank, opt->member);
     *out = h;
     return SG_OK;
 }
@@ -64,6 +67,10 @@ struct sg_cell_sink sg_hand_sink(struct sg_hand *h) {
 
 void sg_hand_set_compute(struct sg_hand *h, const struct sg_compute *compute) {
     h->compute = *compute;
+}
+
+void sg_hand_heed(struct sg_hand *h) {
+    sg_journal_reload(h->journal, h->opt.run_dir);
 }
 
 enum sg_status sg_hand_take(struct sg_hand *h, const struct sg_lease *lease, struct sg_err *err) {
@@ -94,28 +101,21 @@ bool sg_hand_empty(const struct sg_hand *h) {
     return h->waiting == 0 && (!h->compute.pending || h->compute.pending(h->compute.ctx) == 0);
 }
 
-static double segment_seconds(const struct sg_hand *h, int64_t now) {
-    if (h->opt.segment_seconds >= 0) return h->opt.segment_seconds;
-    double s = sg__seconds(now - h->started) / 60;
-    return s < 5 ? 5 : s > 60 ? 60 : s;
-}
-
-static enum sg_status close_segment(struct sg_hand *h, struct sg_err *err) {
-    struct sg_segment_writer *w = h->segment;
-    if (!w) return SG_OK;
-    h->segment = NULL; /* close frees it whatever happens */
-    enum sg_status st = sg_segment_close(w, err);
-    if (st != SG_OK) h->segment_lost = true;
-    return st;
+/* Asking takes about a millisecond: once a second, and at the end. */
+static void look_at_meter(struct sg_hand *h, bool at_once) {
+    const int64_t now = sg__now_ns();
+    struct sg_dev_power p;
+    if (!h->compute.power || (!at_once && sg__seconds(now - h->metered) < 1)) return;
+    h->metered = now;
+    h->compute.power(h->compute.power_ctx, &p);
+    h->counts.metered = !(isnan(p.joules) && isnan(p.watts) && isnan(p.celsius));
+    h->counts.joules = p.joules;
+    h->counts.watts = p.watts;
+    h->counts.celsius = p.celsius;
 }
 
 enum sg_status sg_hand_tend(struct sg_hand *h, struct sg_err *err) {
-    if (!h->segment) return SG_OK;
-    int64_t now = sg__now_ns();
-    if (sg_segment_bytes(h->segment) < SEGMENT_BYTES &&
-        sg__seconds(now - h->opened) < segment_seconds(h, now))
-        return SG_OK;
-    return close_segment(h, err);
+    return sg_scribe_check(h->scribe, err);
 }
 
 enum sg_status sg_hand_step(struct sg_hand *h, struct sg_err *err) {
@@ -148,13 +148,14 @@ enum sg_status sg_hand_step(struct sg_hand *h, struct sg_err *err) {
     }
     SG_TRY(c->step(c->ctx, err));
     h->counts.busy_ns += sg__now_ns() - begin;
+    look_at_meter(h, false);
     SG_TRY(sg_hand_tend(h, err));
 out:
     return st;
 }
 
-bool sg_hand_safe(const struct sg_hand *h) {
-    return !h->segment && !h->segment_lost;
+int64_t sg_hand_safe(const struct sg_hand *h) {
+    return sg_scribe_safe(h->scribe);
 }
 
 void sg_hand_counts(const struct sg_hand *h, struct sg_counts *out) {
@@ -162,12 +163,13 @@ void sg_hand_counts(const struct sg_hand *h, struct sg_counts *out) {
 }
 
 enum sg_status sg_hand_finish(struct sg_hand *h, struct sg_err *err) {
-    return h->segment_lost ? SG_OK : close_segment(h, err);
+    look_at_meter(h, true);
+    return sg_scribe_finish(h->scribe, err);
 }
 
 void sg_hand_free(struct sg_hand *h) {
     if (!h) return;
-    sg_segment_abandon(h->segment);
+    sg_scribe_free(h->scribe);
     sg_journal_close(h->journal);
     free(h->queue);
     free(h);

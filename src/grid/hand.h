@@ -1,9 +1,6 @@
 /* hand - the cells that one rank has in hand: leased positions waiting, cells on the device, finished cells
- * going into the rank's own segment. The same for the root and the others; knows no messages.
- *
- * When a segment is closed: a crash loses what is in the open one, so it closes after a sixtieth of the time
- * the run has taken, 5 s at least and 60 s at most, or at 64 MiB. Early on that loses seconds; after hours it
- * loses a minute at most and makes some 1,000 files a rank and day, not 17,000. */
+ * going to the rank's own segments by way of a writer thread (scribe.h). The same for the root and the
+ * others; knows no messages. */
 #ifndef SG_GRID_HAND_H
 #define SG_GRID_HAND_H
 
@@ -18,7 +15,8 @@ struct sg_hand_options {
     const struct sg_order *order; /* borrowed */
     const char *run_dir;          /* borrowed */
     int32_t rank;
-    double segment_seconds; /* < 0: the rule above; 0: every cell */
+    const char *member;     /* borrowed: name of this member of an array; NULL: of none */
+    double segment_seconds; /* as in scribe.h */
     bool alone;             /* one cell on the device at a time: cells that failed are tried again */
 };
 
@@ -28,24 +26,28 @@ struct sg_cell_sink sg_hand_sink(struct sg_hand *h);
 /* The compute to use from now on; its struct is copied. */
 void sg_hand_set_compute(struct sg_hand *h, const struct sg_compute *compute);
 
+/* Others may have found cells that bring ranks down: those get the device to themselves from now on. */
+void sg_hand_heed(struct sg_hand *h);
+
 /* Puts a lease behind the others in hand. */
 enum sg_status sg_hand_take(struct sg_hand *h, const struct sg_lease *lease, struct sg_err *err);
 /* How many more cells it would take now, so that the device never waits for a lease: 0 while enough wait. */
 int64_t sg_hand_want(const struct sg_hand *h);
 /* Nothing waits and nothing is on the device. */
 bool sg_hand_empty(const struct sg_hand *h);
-/* Fills the device with waiting cells, makes one compute step, closes the segment when it is time. */
+/* Fills the device with waiting cells and makes one compute step. A segment that could not be written shows
+ * here, at the first call after it. */
 enum sg_status sg_hand_step(struct sg_hand *h, struct sg_err *err);
-/* Closes the open segment when it is time, also while there is nothing to compute. */
+/* Has writing failed? For while there is nothing to compute. */
 enum sg_status sg_hand_tend(struct sg_hand *h, struct sg_err *err);
 
-/* Every cell that was finished is in a closed segment. */
-bool sg_hand_safe(const struct sg_hand *h);
+/* How many of the cells that were finished (sg_counts) are in closed segments: the first so many. */
+int64_t sg_hand_safe(const struct sg_hand *h);
 void sg_hand_counts(const struct sg_hand *h, struct sg_counts *out);
 
 /* Leaves cells that wait or are on the device uncomputed, and makes the finished ones safe: closes the open
- * segment. After an error of a segment (disk full) that segment is given up and this does nothing. */
+ * segment and waits for it. An error of a segment (disk full) that was told before is not told again. */
 enum sg_status sg_hand_finish(struct sg_hand *h, struct sg_err *err);
-void sg_hand_free(struct sg_hand *h); /* NULL accepted; an open segment is abandoned */
+void sg_hand_free(struct sg_hand *h); /* NULL accepted; what is not safe is given up */
 
 #endif

@@ -19,7 +19,8 @@ static const char MAGIC[8] = "SGHAND1";
 /* The file, as it lies in memory: read back on the same kind of machine. */
 struct page {
     char magic[8];
-    int32_t signal, rank, n, n_more; /* n_more: on the device and not in the list */
+    int32_t signal, rank, n,
+        n_more; /* rank -1: a member of an array; n_more: on the device, not in the list */
     char host[HOST];
     int64_t cells[CELLS];
 };
@@ -105,17 +106,19 @@ static void read_deaths(const char *run_dir, struct deaths *d) {
     free(path);
 }
 
-struct sg_journal *sg_journal_open(const char *run_dir, int32_t rank) {
+struct sg_journal *sg_journal_open(const char *run_dir, int32_t rank, const char *member) {
     struct sg_journal *j = NULL;
     struct sg_buf path = {0};
     if (SG_NEW(&j, 1, "journal", NULL) != SG_OK) return NULL;
     memcpy(j->page.magic, MAGIC, sizeof MAGIC);
-    j->page.rank = rank;
+    j->page.rank = member ? -1 : rank;
     if (gethostname(j->page.host, HOST - 1) != 0) snprintf(j->page.host, HOST, "unknown host");
     read_deaths(run_dir, &j->suspects);
     j->fd = -1;
     if (sg_buf_printf(&path, NULL, "%s/hand", run_dir) == SG_OK && sg_dir_make(path.data, NULL) == SG_OK &&
-        sg_buf_printf(&path, NULL, "/%05d-%s-%ld", (int)rank, j->page.host, (long)getpid()) == SG_OK)
+        (member
+             ? sg_buf_printf(&path, NULL, "/%05d-%s", (int)rank, member)
+             : sg_buf_printf(&path, NULL, "/%05d-%s-%ld", (int)rank, j->page.host, (long)getpid())) == SG_OK)
         j->fd = open(path.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     j->path = path.data;
     if (j->fd < 0) {
@@ -126,6 +129,12 @@ struct sg_journal *sg_journal_open(const char *run_dir, int32_t rank) {
     }
     catch_crashes(j->fd);
     return j;
+}
+
+void sg_journal_reload(struct sg_journal *j, const char *run_dir) {
+    if (!j) return;
+    j->suspects.n = 0;
+    read_deaths(run_dir, &j->suspects);
 }
 
 void sg_journal_begin(struct sg_journal *j, int64_t cell) {
@@ -169,9 +178,25 @@ void sg_journal_close(struct sg_journal *j) {
 struct collecting {
     const struct sg_plan *plan;
     struct deaths deaths;
+    const struct sg_journal_rules *rules;
     int64_t told;
-    bool quiet;
 };
+
+/* "rank 2 on host" */
+static const char *who(const struct page *p, char out[HOST + 32]) {
+    if (p->rank < 0)
+        snprintf(out, HOST + 32, "an array's member on %s", p->host);
+    else
+        snprintf(out, HOST + 32, "rank %d on %s", (int)p->rank, p->host);
+    return out;
+}
+
+/* Is this file name, in hand/, the journal of one that has died? */
+static bool of_the_dead(const char *name, const struct sg_journal_rules *rules) {
+    const char *dash = strchr(name, '-');
+    if (name[0] < '0' || name[0] > '9' || !dash) return false;
+    return !rules->lives || !rules->lives(rules->ctx, dash + 1);
+}
 
 static enum sg_status add_death(struct collecting *c, const struct page *p, int64_t cell,
                                 struct sg_err *err) {
@@ -184,16 +209,17 @@ static enum sg_status add_death(struct collecting *c, const struct page *p, int6
         d->list[d->n++] = (struct death){.cell = cell};
     }
     d->list[i].count++;
-    snprintf(d->list[i].by, sizeof d->list[i].by, "rank %d on %s: %s", (int)p->rank, p->host,
-             name_of(p->signal));
+    char by[HOST + 32];
+    snprintf(d->list[i].by, sizeof d->list[i].by, "%s: %s", who(p, by), name_of(p->signal));
     return SG_OK;
 }
 
 static void tell(struct collecting *c, const struct page *p) {
     const struct sg_plan *plan = c->plan;
-    if (c->quiet || ++c->told > MAX_TOLD) return;
-    fprintf(stderr, "scope-grid: in an earlier start rank %d on %s %s%s with %d cells in hand", (int)p->rank,
-            p->host, p->signal ? "crashed by " : "ended without a word (killed, or its node was lost)",
+    char name[HOST + 32];
+    if (c->rules->quiet || ++c->told > MAX_TOLD) return;
+    fprintf(stderr, "scope-grid: in an earlier start %s %s%s with %d cells in hand", who(p, name),
+            p->signal ? "crashed by " : "ended without a word (killed, or its node was lost)",
             p->signal ? name_of(p->signal) : "", (int)(p->n + p->n_more));
     if (p->n)
         fprintf(stderr, "; the first: query %s, model %s", plan->queries[p->cells[0] / plan->n_models].id,
@@ -256,7 +282,7 @@ static enum sg_status quarantine(const char *run_dir, const struct collecting *c
         done[d->cell] = 1;
         ++*n_done;
         ++*n_failed;
-        if (!c->quiet)
+        if (!c->rules->quiet)
             fprintf(stderr, "scope-grid: query %s, model %s is %s\n", plan->queries[cell.query].id,
                     plan->models[cell.model].id, why);
     }
@@ -270,34 +296,46 @@ out:
     return st;
 }
 
-enum sg_status sg_journal_collect(const char *run_dir, const struct sg_plan *plan, bool forget, bool quiet,
-                                  uint8_t *done, int64_t *n_done, int64_t *n_failed, struct sg_err *err) {
+bool sg_journal_deaths(const char *run_dir, const struct sg_journal_rules *rules) {
+    char *dir = NULL;
+    bool any = false;
+    if (sg_path_join(run_dir, "hand", &dir, NULL) != SG_OK) return false;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; !any && d && (e = readdir(d));) any = of_the_dead(e->d_name, rules);
+    if (d) closedir(d);
+    free(dir);
+    return any;
+}
+
+enum sg_status sg_journal_collect(const char *run_dir, const struct sg_plan *plan,
+                                  const struct sg_journal_rules *rules, uint8_t *done, int64_t *n_done,
+                                  int64_t *n_failed, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct collecting c = {.plan = plan, .quiet = quiet};
-    char *dir = NULL, *path = NULL;
+    struct collecting c = {.plan = plan, .rules = rules};
+    char **dead = NULL, *dir = NULL; /* dead[n]: paths */
+    size_t n = 0, cap = 0;
     DIR *d = NULL;
     SG_TRY(sg_path_join(run_dir, "hand", &dir, err));
     if (!(d = opendir(dir))) goto out;
-    if (!forget) read_deaths(run_dir, &c.deaths);
+    if (!rules->forget) read_deaths(run_dir, &c.deaths);
     for (struct dirent *e; (e = readdir(d));) {
-        if (e->d_name[0] < '0' || e->d_name[0] > '9') continue;
-        free(path);
-        path = NULL;
-        SG_TRY(sg_path_join(dir, e->d_name, &path, err));
-        SG_TRY(collect_one(&c, path, err));
+        if (!of_the_dead(e->d_name, rules)) continue;
+        SG_TRY(SG_GROW(&dead, &cap, n + 1, "journals", err));
+        dead[n] = NULL;
+        SG_TRY(sg_path_join(dir, e->d_name, &dead[n++], err));
+        SG_TRY(collect_one(&c, dead[n - 1], err));
     }
-    if (!quiet && c.told > MAX_TOLD)
+    if (!rules->quiet && c.told > MAX_TOLD)
         fprintf(stderr, "scope-grid: and %lld more ranks\n", (long long)(c.told - MAX_TOLD));
-    if (forget) c.deaths.n = 0;
+    if (rules->forget) c.deaths.n = 0;
     SG_TRY(write_deaths(run_dir, &c.deaths, err));
-    rewinddir(d); /* counted: they go only now */
-    for (struct dirent *e; (e = readdir(d));)
-        if (e->d_name[0] >= '0' && e->d_name[0] <= '9') (void)unlinkat(dirfd(d), e->d_name, 0);
+    for (size_t i = 0; i < n; i++) (void)unlink(dead[i]); /* counted: they go only now */
     SG_TRY(quarantine(run_dir, &c, done, n_done, n_failed, err));
 out:
     if (d) closedir(d);
     free(c.deaths.list);
-    free(path);
+    for (size_t i = 0; i < n; i++) free(dead[i]);
+    free(dead);
     free(dir);
     return st;
 }

@@ -108,6 +108,16 @@ out:
     return alive;
 }
 
+const char *sg_member_token(const struct sg_member *m) {
+    return m->token;
+}
+
+bool sg_member_lives(const struct sg_member *m, const char *token) {
+    struct sg__lock_holder h;
+    return strlen(token) == SG_DIGEST_HEX - 1 &&
+           lives(m->members, token, m->path, &m->self, m->stale_seconds, &h);
+}
+
 /* Living members, and the first of them that is not `self`. */
 static enum sg_status count_living(const char *folder, const char *fresh, const struct sg__owner *self,
                                    int64_t stale_seconds, int32_t *n, struct sg__lock_holder *first,
@@ -331,7 +341,7 @@ struct judges {
 
 static enum sg_status holder_lives(const struct sg_member *m, struct judges *j, const char *lease,
                                    bool *alive, struct sg_err *err) {
-    struct sg__lock_holder h, now;
+    struct sg__lock_holder h;
     struct stat s, mine;
     if (!sg__lock_read(lease, &h)) {
         /* Half written where there are no hard links, or by a machine that lost power: give it time. */
@@ -348,8 +358,7 @@ static enum sg_status holder_lives(const struct sg_member *m, struct judges *j, 
     if (st != SG_OK) return st;
     struct known *k = &j->known[j->n++];
     memcpy(k->token, h.token, sizeof k->token);
-    k->alive = strlen(h.token) == SG_DIGEST_HEX - 1 &&
-               lives(m->members, h.token, m->path, &m->self, m->stale_seconds, &now);
+    k->alive = sg_member_lives(m, h.token);
     *alive = k->alive;
     return SG_OK;
 }

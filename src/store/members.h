@@ -29,6 +29,10 @@ void sg_member_leave(struct sg_member *m);
 
 /* Beats now, and tells whether this member counts: SG_E_BUSY when others have found it dead: stop writing. */
 enum sg_status sg_member_beat(struct sg_member *m, struct sg_err *err);
+/* The name of this member's file, and whether the member of such a name lives. A dead one's file is removed.
+ */
+const char *sg_member_token(const struct sg_member *m);
+bool sg_member_lives(const struct sg_member *m, const char *token);
 /* SG_E_BUSY when somebody who lives and is no member holds the directory's lock. */
 enum sg_status sg_member_check(struct sg_member *m, struct sg_err *err);
 /* Members that live, this one included; the files of the dead are removed. */

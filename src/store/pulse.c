@@ -1,10 +1,9 @@
 #include "store/pulse.h"
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/lock_file.h"
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,26 +53,16 @@ enum sg_status sg__pulse_start(const char *path, const char token[SG_DIGEST_HEX]
                                struct sg__pulse **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__pulse *p = NULL;
-    pthread_condattr_t attr;
-    sigset_t all, before;
-    int e;
     SG_TRY(SG_NEW(&p, 1, "heartbeat", err));
     SG_TRY(SG_NEW(&p->path, strlen(path) + 1, "heartbeat", err));
     memcpy(p->path, path, strlen(path));
     memcpy(p->token, token, sizeof p->token);
     p->beat_ms = beat_ms;
     p->pid = getpid();
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&p->mutex, NULL);
-    pthread_cond_init(&p->wake, &attr);
-    pthread_condattr_destroy(&attr);
-    sigfillset(&all); /* signals are for the thread that asks whether it was told to stop */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    e = pthread_create(&p->thread, NULL, beat, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (e) {
-        st = sg_fail(err, SG_E_NOMEM, "cannot start the heartbeat of %s: %s", path, strerror(e));
+    sg_cond_init(&p->wake);
+    st = sg_thread_start(&p->thread, beat, p, "heartbeats", err);
+    if (st != SG_OK) {
         pthread_cond_destroy(&p->wake);
         pthread_mutex_destroy(&p->mutex);
         goto out;

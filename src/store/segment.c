@@ -110,19 +110,57 @@ out:
     return st;
 }
 
+struct sg_segment_record {
+    struct sg_buf bytes;
+    struct sg__segment_entry entry;
+};
+
+enum sg_status sg_segment_encode(int64_t cell_index, struct sg_digest cell_fingerprint,
+                                 const struct sg_cell *cell, struct sg_segment_record **out,
+                                 struct sg_err *err) {
+    struct sg_segment_record *r = NULL;
+    enum sg_status st = SG_NEW(&r, 1, "segment record", err);
+    if (st != SG_OK) return st;
+    st = sg__segment_put_record(&r->bytes, cell_index, cell_fingerprint, cell, &r->entry, err);
+    if (st == SG_OK)
+        *out = r;
+    else
+        sg_segment_record_free(r);
+    return st;
+}
+
+size_t sg_segment_record_bytes(const struct sg_segment_record *r) {
+    return sizeof *r + r->bytes.cap;
+}
+
+void sg_segment_record_free(struct sg_segment_record *r) {
+    if (!r) return;
+    sg_buf_free(&r->bytes);
+    free(r);
+}
+
+enum sg_status sg_segment_put(struct sg_segment_writer *w, const struct sg_segment_record *r,
+                              struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    if (w->broken) return sg_fail(err, SG_E_IO, "%s: an earlier write failed", w->tmp);
+    SG_TRY(SG_GROW(&w->entries, &w->entry_cap, w->count + 1, "segment index", err));
+    SG_TRY(sg_buf_add(&w->pending, r->bytes.data, r->bytes.len, err));
+    w->entries[w->count] = r->entry;
+    w->entries[w->count++].offset = w->bytes;
+    w->bytes += r->entry.bytes;
+    if (w->pending.len >= flush_bytes) st = flush(w, err);
+out:
+    return st;
+}
+
 enum sg_status sg_segment_append(struct sg_segment_writer *w, int64_t cell_index,
                                  struct sg_digest cell_fingerprint, const struct sg_cell *cell,
                                  struct sg_err *err) {
-    if (w->broken) return sg_fail(err, SG_E_IO, "%s: an earlier write failed", w->tmp);
-    enum sg_status st = SG_GROW(&w->entries, &w->entry_cap, w->count + 1, "segment index", err);
-    if (st != SG_OK) return st;
-    struct sg__segment_entry *e = &w->entries[w->count];
-    st = sg__segment_put_record(&w->pending, cell_index, cell_fingerprint, cell, e, err);
-    if (st != SG_OK) return st;
-    e->offset = w->bytes;
-    w->bytes += e->bytes;
-    w->count++;
-    return w->pending.len >= flush_bytes ? flush(w, err) : SG_OK;
+    struct sg_segment_record *r = NULL;
+    enum sg_status st = sg_segment_encode(cell_index, cell_fingerprint, cell, &r, err);
+    if (st == SG_OK) st = sg_segment_put(w, r, err);
+    sg_segment_record_free(r);
+    return st;
 }
 
 int64_t sg_segment_count(const struct sg_segment_writer *w) {
@@ -158,13 +196,13 @@ out:
 }
 
 enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells,
-                                uint8_t *done, int64_t *n_done, int64_t *n_failed, int clean,
-                                struct sg_err *err) {
+                                uint8_t *done, int64_t *n_done, int64_t *n_failed,
+                                enum sg_segments_clean clean, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__segment_set set = {0};
     int64_t count = 0, failed = 0;
     SG_TRY(sg__segment_set_open(run_dir, fingerprint, n_cells, &set, err));
-    if (clean) SG_TRY(sg__segments_clean(run_dir, err));
+    SG_TRY(sg__segments_clean(run_dir, clean, err));
     memset(done, 0, (size_t)n_cells);
     for (int64_t f = 0; f < set.n_files; f++) {
         const struct sg__segment_view *v = &set.files[f].view;

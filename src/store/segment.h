@@ -25,6 +25,16 @@ enum sg_status sg_segment_open(const char *run_dir, struct sg_digest fingerprint
 enum sg_status sg_segment_append(struct sg_segment_writer *w, int64_t cell_index,
                                  struct sg_digest cell_fingerprint, const struct sg_cell *cell,
                                  struct sg_err *err);
+/* The same in two steps, for a writer thread: a cell becomes bytes in one thread and goes into the segment in
+ * another. */
+struct sg_segment_record; /* owned by the caller of encode */
+enum sg_status sg_segment_encode(int64_t cell_index, struct sg_digest cell_fingerprint,
+                                 const struct sg_cell *cell, struct sg_segment_record **out,
+                                 struct sg_err *err);
+size_t sg_segment_record_bytes(const struct sg_segment_record *r); /* memory that it takes */
+void sg_segment_record_free(struct sg_segment_record *r);          /* NULL accepted */
+enum sg_status sg_segment_put(struct sg_segment_writer *w, const struct sg_segment_record *r,
+                              struct sg_err *err);
 int64_t sg_segment_count(const struct sg_segment_writer *w); /* cells appended so far */
 int64_t sg_segment_bytes(const struct sg_segment_writer *w);
 /* Footer, fsync, rename, fsync of the directory. Frees w whatever happens; an empty segment leaves no file.
@@ -32,13 +42,19 @@ int64_t sg_segment_bytes(const struct sg_segment_writer *w);
 enum sg_status sg_segment_close(struct sg_segment_writer *w, struct sg_err *err);
 void sg_segment_abandon(struct sg_segment_writer *w); /* removes the temporary file; NULL accepted */
 
+enum sg_segments_clean {
+    SG_CLEAN_NONE,
+    SG_CLEAN_DEAD,  /* of writers that the process table knows to be dead */
+    SG_CLEAN_SILENT /* also of those on other machines that were silent for minutes: nobody else may be at
+                       work */
+};
 /* What segments/ holds. done[n_cells]: 1 where a closed segment has the cell (any status), set by the call.
  * Errors: SG_E_MISMATCH names the first segment of another fingerprint, SG_E_CORRUPT the first damaged one
- * and what is wrong (nothing is skipped silently). Temporary files of dead writers are removed when
- * `clean`. failed (may be NULL): cells whose status is not SG_OK. A cell in two segments counts once. */
+ * and what is wrong (nothing is skipped silently). `clean` says whose temporary files are removed. failed
+ * (may be NULL): cells whose status is not SG_OK. A cell in two segments counts once. */
 enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells,
-                                uint8_t *done, int64_t *n_done, int64_t *n_failed, int clean,
-                                struct sg_err *err);
+                                uint8_t *done, int64_t *n_done, int64_t *n_failed,
+                                enum sg_segments_clean clean, struct sg_err *err);
 
 /* Reads all cells of all segments in file order; the cell's arrays are valid during the call only. */
 typedef enum sg_status sg_segment_cell_fn(void *ctx, int64_t cell_index, struct sg_digest cell_fingerprint,

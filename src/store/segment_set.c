@@ -133,16 +133,17 @@ static bool writer_is_dead(const char *path, const struct sg__owner *self, bool 
     return have_now && stat(path, &s) == 0 && now - s.st_mtime > SG_STALE_SECONDS;
 }
 
-enum sg_status sg__segments_clean(const char *run_dir, struct sg_err *err) {
+enum sg_status sg__segments_clean(const char *run_dir, enum sg_segments_clean clean, struct sg_err *err) {
     struct sg__segment_set s = {0};
     struct sg__owner self;
     char *dir = NULL;
     time_t now = 0;
+    if (clean == SG_CLEAN_NONE) return SG_OK;
     enum sg_status st = list(run_dir, SG__SEGMENT_OPEN_SUFFIX, &s, err);
     if (st != SG_OK || !s.n_files) goto out;
     SG_TRY(sg_path_join(run_dir, "segments", &dir, err));
     sg__owner_self(&self);
-    const bool have_now = directory_now(dir, &self, &now);
+    const bool have_now = clean == SG_CLEAN_SILENT && directory_now(dir, &self, &now);
     for (int64_t i = 0; i < s.n_files; i++) {
         if (!writer_is_dead(s.files[i].path, &self, have_now, now)) continue;
         if (unlink(s.files[i].path) != 0 && errno != ENOENT) {

@@ -4,6 +4,7 @@
 #define SG_STORE_SEGMENT_SET_H
 
 #include "base/file.h"
+#include "store/segment.h"
 #include "store/segment_format.h"
 
 /* How long a file of a process that cannot be asked (another machine) may go without a change before its
@@ -34,7 +35,7 @@ enum sg_status sg__segment_set_open(const char *run_dir, struct sg_digest finger
                                     struct sg__segment_set *out, struct sg_err *err);
 void sg__segment_set_close(struct sg__segment_set *s);
 
-/* Removes unfinished segments whose writers are dead; leaves those of living and unknown ones. */
-enum sg_status sg__segments_clean(const char *run_dir, struct sg_err *err);
+/* Removes unfinished segments whose writers are dead, as `clean` says. */
+enum sg_status sg__segments_clean(const char *run_dir, enum sg_segments_clean clean, struct sg_err *err);
 
 #endif

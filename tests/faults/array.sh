@@ -66,7 +66,32 @@ wait $pid; same "exit code of a stopped member" $? 75
 has "a stopped member" "$(cat "$work/out")" "stopped by SIGUSR1: the [0-9]+ cells finished here are safe"
 [ "$(cells | wc -l)" -gt 0 ] || fail "a stopped member kept nothing"
 
+# a cell that brings its task down: the others take over; at the second crash it is quarantined and the rest go on;
+# alone, in a plain run, it is computed after all
+run="$work/poison"
+pids=()
+for i in 1 2 3 4; do
+  "$sim" "$job" --set output.dir="$run" "${slow[@]}" --crash-cell 100 --progress >"$work/poison$i" 2>&1 &
+  pids+=($!)
+done
+crashed=0 partial=0
+for p in "${pids[@]}"; do
+  wait "$p" 2>/dev/null
+  case $? in 139) crashed=$((crashed + 1)) ;; 10) partial=$((partial + 1)) ;; esac
+done
+same "tasks that a poisonous cell brought down" "$crashed" 2
+same "tasks that ended with all other cells" "$partial" 2
+has "the others of a poisonous cell" "$(cat "$work"/poison?)" "an array's member on [^ ]+ crashed by SIGSEGV with [0-9]+ cells in hand"
+has "a poisonous cell" "$(cat "$work"/poison?)" "is quarantined: in hand at 2 crashes, the last of an array's member on [^ ]+: SIGSEGV"
+same "cells in segments beside the poisonous one" "$(cells | sort -u | wc -l)" 512
+same "cells computed twice beside the poisonous one" "$(cells | uniq -d | wc -l)" 0
+has "status of a quarantine" "$("$BIN/scope-grid" status "$run")" "512 of 512 cells, 1 failed"
+out=$("$sim" "$job" --set output.dir="$run" --retry-failed 2>&1)
+same "digest once the poisonous cell is retried" "$(digest_of "$out")" "$want"
+has "the retry of the poisonous cell" "$out" "failed 0 computed 1$"
+
 # two kinds of run on one directory: each refuses the other, by name, and is not disturbed
+run="$work/stopped"
 "$sim" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
 pid=$!
 sleep 0.5

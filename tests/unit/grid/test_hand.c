@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -71,7 +72,8 @@ static void begin(struct bench *b, double segment_seconds, const char *dir) {
         .plan = &b->plan, .order = &b->order, .run_dir = dir, .rank = 3, .segment_seconds = segment_seconds};
     assert_int_equal(sg_hand_open(&o, &b->hand, &err), SG_OK);
     b->sink = sg_hand_sink(b->hand);
-    const struct sg_compute c = {b, has_room, submit, step, pending};
+    const struct sg_compute c = {
+        .ctx = b, .has_room = has_room, .submit = submit, .step = step, .pending = pending};
     sg_hand_set_compute(b->hand, &c);
 }
 
@@ -126,7 +128,8 @@ static int64_t safe(const struct bench *b, int64_t *failed) {
     uint8_t done[CELLS];
     int64_t n = 0;
     struct sg_err err = {0};
-    assert_int_equal(sg_segments_scan(b->dir, b->plan.fingerprint, CELLS, done, &n, failed, 0, &err), SG_OK);
+    assert_int_equal(
+        sg_segments_scan(b->dir, b->plan.fingerprint, CELLS, done, &n, failed, SG_CLEAN_NONE, &err), SG_OK);
     return n;
 }
 
@@ -190,6 +193,9 @@ static void closes_segments_in_time(void **state) {
     const struct sg_lease l = {0, 5, 1};
     assert_int_equal(sg_hand_take(b->hand, &l, &err), SG_OK);
     while (!sg_hand_empty(b->hand)) assert_int_equal(sg_hand_step(b->hand, &err), SG_OK);
+    const struct timespec moment = {0, 10 * 1000000}; /* closed without a further call */
+    for (int i = 0; i < 1000 && sg_hand_safe(b->hand) < 5; i++) nanosleep(&moment, NULL);
+    assert_int_equal(sg_hand_safe(b->hand), 5);
     assert_int_equal(segments(b), 5);
     assert_int_equal(safe(b, NULL), 5);
 }
@@ -226,7 +232,13 @@ static void no_place_to_write(void **state) {
     begin(b, 0, "/dev/null/nowhere");
     const struct sg_lease l = {0, 3, 1};
     assert_int_equal(sg_hand_take(b->hand, &l, &err), SG_OK);
-    assert_int_equal(sg_hand_step(b->hand, &err), SG_E_IO);
+    enum sg_status st = SG_OK;
+    const struct timespec moment = {0, 10 * 1000000}; /* the writer thread says it: soon, not at once */
+    for (int i = 0; i < 1000 && st == SG_OK; i++) {
+        st = sg_hand_step(b->hand, &err);
+        nanosleep(&moment, NULL);
+    }
+    assert_int_equal(st, SG_E_IO);
     assert_non_null(strstr(err.text, "/dev/null"));
     assert_int_equal(sg_hand_finish(b->hand, &err), SG_OK); /* nothing to save, and said already */
 }

@@ -60,7 +60,7 @@ static enum sg_status close_once(struct sg_err *err) {
 static enum sg_status scan_once(struct sg_err *err) {
     uint8_t done[CELLS];
     int64_t n;
-    return sg_segments_scan(dir, TEST_RUN, CELLS, done, &n, NULL, 1, err);
+    return sg_segments_scan(dir, TEST_RUN, CELLS, done, &n, NULL, SG_CLEAN_SILENT, err);
 }
 
 static enum sg_status lock_once(struct sg_err *err) {
