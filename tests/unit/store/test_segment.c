@@ -313,13 +313,54 @@ static void writers_elsewhere_are_judged_by_age(void **state) {
     write_file(old, "x", 1);
     const struct utimbuf past = {time(NULL) - SG_STALE_SECONDS - 60, time(NULL) - SG_STALE_SECONDS - 60};
     assert_int_equal(utime(old, &past), 0);
-    /* While others are at work (an array over hosts), silence is no proof: a segment may stay open for long. */
+    /* While others are at work (an array over hosts), silence is no proof: a segment may stay open for long.
+     */
     CHECK_OK(sg_segments_scan(*state, TEST_RUN, 9, done, &n, NULL, SG_CLEAN_DEAD, err));
     assert_int_equal(count_names(dir, ".open", NULL), 2);
     CHECK_OK(sg_segments_scan(*state, TEST_RUN, 9, done, &n, NULL, SG_CLEAN_SILENT, err));
     assert_int_equal(access(fresh, F_OK), 0);
     assert_int_not_equal(access(old, F_OK), 0);
     assert_int_equal(count_names(dir, ".open", NULL), 1);
+}
+
+/* More segments than a process may have mappings (vm.max_map_count, usually 65,530): 64 ranks make as many in
+ * a day. A few files under many names stand for them; a file may have 65,000 names at most. */
+static void more_segments_than_mappings(void **state) {
+    enum { NAMES = 66000, FILES = 4 };
+    char dir[1024], from[1024], to[1024];
+    uint8_t done[FILES] = {0};
+    int64_t n = 0;
+    for (int64_t i = 0; i < FILES; i++) {
+        struct sg_segment_writer *w = NULL;
+        struct test_room room;
+        const struct sg_cell c = test_cell(i, &room);
+        CHECK_OK(sg_segment_open(*state, TEST_RUN, (int32_t)i, &w, err));
+        CHECK_OK(sg_segment_append(w, i, test_cell_fingerprint(i), &c, err));
+        CHECK_OK(sg_segment_close(w, err));
+    }
+    path_to(dir, "%s/segments", (char *)*state);
+    char *base[FILES] = {NULL};
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (const struct dirent *e; (e = readdir(d));) {
+        if (e->d_name[0] == '.') continue;
+        path_to(from, "%s/%s", dir, e->d_name);
+        base[n++] = strdup(from);
+    }
+    closedir(d);
+    assert_int_equal(n, FILES);
+    for (int i = FILES; i < NAMES; i++) {
+        path_to(to, "%s/10000-%06d.seg", dir, i);
+        assert_int_equal(link(base[i % FILES], to), 0);
+    }
+    CHECK_OK(sg_segments_scan(*state, TEST_RUN, FILES, done, &n, NULL, SG_CLEAN_NONE, err));
+    assert_int_equal(n, FILES);
+    /* damage behind the last mapping is found as anywhere */
+    path_to(to, "%s/99999-damaged.seg", dir);
+    write_file(to, "x", 1);
+    CHECK_FAILS(SG_E_CORRUPT, "99999-damaged.seg",
+                sg_segments_scan(*state, TEST_RUN, FILES, done, &n, NULL, SG_CLEAN_NONE, err));
+    for (int i = 0; i < FILES; i++) free(base[i]);
 }
 
 /* Appends until a write fails; every step after that must fail too and nothing may stay. */
@@ -424,6 +465,7 @@ int main(int argc, char **argv) {
         IN_DIR(later_versions_are_named),
         IN_DIR(killed_writers_leave_no_data),
         IN_DIR(writers_elsewhere_are_judged_by_age),
+        IN_DIR(more_segments_than_mappings),
         IN_DIR(file_size_limit),
         IN_DIR(directory_that_is_a_file),
         IN_DIR(one_writer_many_segments),
