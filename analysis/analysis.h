@@ -63,7 +63,8 @@ struct sg_value {
 struct sg_single {
     int64_t n_estimated, n_scored;                      /* queries behind the values below */
     struct sg_value predicted_accuracy, predicted_cost; /* over the queries with an estimate */
-    /* true, over the scored queries whose truth is known for the model; 95 % by the normal law */
+    /* true, over the scored queries whose truth is known for the model; 95 %: Wilson's for
+     * the true accuracy, else by the normal law */
     struct sg_value accuracy, cost;
     bool on_hull; /* no mixture of other single models is as good at its cost (true values; else predicted) */
 };
@@ -91,7 +92,7 @@ struct sg_ask {
 struct sg_metric {
     const char *name, *source, *formula; /* static text */
     const char *curve;                   /* of which curve; NULL: of none alone */
-    char detail[160];                    /* with which bounds or models */
+    char detail[512];                    /* with which bounds or models */
     struct sg_value v;
 };
 

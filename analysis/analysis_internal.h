@@ -21,8 +21,7 @@ void sg__ask_values(const struct sg_analysis *a, const struct sg_ask *k, double 
 enum sg_status sg__analysis_aiq(const struct sg_analysis *a, enum sg_curve_id id, double cost_high,
                                 double *value, double *rep, struct sg_err *err);
 
-/* Beta posterior of p at every vertex of the predicted frontier, from the votes; arrays owned by the caller
- * (free). */
+/* Beta posterior of p at every vertex of the predicted frontier, from the votes; the caller's (sg_beta_free). */
 enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err);
 
 /* Parts of the run. An impossible budget or target is SG_E_INPUT. */

@@ -111,6 +111,8 @@ static enum sg_status add_ask(struct sg_analysis *a, bool is_target, double aske
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_ask *k = &a->ask[a->n_ask];
+    for (size_t i = 0; i < a->n_ask; i++)
+        if (a->ask[i].is_target == is_target && a->ask[i].asked == asked) return SG_OK; /* asked twice */
     *k = (struct sg_ask){.is_target = is_target, .asked = asked, .ours = ours};
     SG_TRY(is_target ? sg_path_at_target(&a->scope, asked, &k->policy, err)
                      : sg_path_at_budget(&a->scope, asked, &k->policy, err));

@@ -196,8 +196,7 @@ enum sg_status sg__analysis_bands(struct sg_analysis *a, struct sg_err *err) {
     for (size_t i = 0; i < a->n_ask; i++) ask_bands(a, i, &w);
 out:
     free(w.points);
-    free(w.beta.a);
-    free(w.beta.b);
+    sg_beta_free(&w.beta);
     free(w.rep);
     free(w.values);
     free(w.asked);

@@ -55,6 +55,14 @@ double sg_draw_beta(uint64_t key, uint64_t *pos, double a, double b) {
     return x + y > 0 ? x / (x + y) : a / (a + b);
 }
 
+void sg_beta_free(struct sg_beta *b) {
+    free(b->a);
+    free(b->b);
+    free(b->base);
+    free(b->stretch);
+    memset(b, 0, sizeof *b);
+}
+
 /* What one thread owns. */
 struct worker {
     const struct sg_boot *b;
@@ -80,7 +88,9 @@ static void one_replicate(struct worker *k, int64_t r) {
             const uint64_t key = stream(b->seed, r, 2 + (uint64_t)i);
             uint64_t pos = 0;
             for (int64_t v = 0; v < c->path->n_vertices; v++)
-                k->value[v] = sg_draw_beta(key, &pos, c->posterior->a[v], c->posterior->b[v]);
+                k->value[v] = c->posterior->base[v] +
+                              c->posterior->stretch[v] *
+                                  sg_draw_beta(key, &pos, c->posterior->a[v], c->posterior->b[v]);
             value = k->value;
         }
         if (c->kind == SG_CURVE_CHOICE)

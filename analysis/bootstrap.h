@@ -14,8 +14,10 @@ enum sg_curve_kind {
 
 /* Beta posterior of every vertex of a path, for predicted bands where no truth is known. */
 struct sg_beta {
-    double *a, *b; /* [n_vertices] */
+    double *a, *b;          /* [n_vertices] */
+    double *base, *stretch; /* [n_vertices] a vertex is worth base + stretch x draw, in [0, 1] */
 };
+void sg_beta_free(struct sg_beta *b); /* the arrays; zeroed accepted */
 
 struct sg_boot_curve {
     const struct sg_path *path;

@@ -226,15 +226,17 @@ out:
 
 int main(int argc, char **argv) {
     struct sg_err err = {0};
-    static char output[] = "--output";
+    static char output[] = "--output", name[] = "scope-frontier";
     enum sg_status st;
+    if (argc > 0) argv[0] = name; /* as messages have it, wherever the program lies */
     for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "-o")) argv[i] = output;
     if (argc > 1 && !strcmp(argv[1], "route-reference"))
         st = sg_route_reference_main(argc - 1, argv + 1, &err);
     else
         st = frontier(argc, argv, &err);
-    if (st != SG_OK) fprintf(stderr, "scope-frontier: %s\n", err.text);
+    const bool named = !strncmp(err.text, "scope-frontier:", strlen("scope-frontier:"));
+    if (st != SG_OK) fprintf(stderr, "%s%s\n", named ? "" : "scope-frontier: ", err.text);
     if (st == SG_OK && (fflush(stdout) != 0 || ferror(stdout))) {
         fprintf(stderr, "scope-frontier: stdout: cannot write\n");
         st = SG_E_IO;

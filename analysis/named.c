@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "bootstrap.h"
+#include "label.h"
 #include "metrics.h"
 
 #include <math.h>
@@ -23,6 +24,12 @@ static enum sg_status add(struct sg_analysis *a, struct sg_metric m, struct sg_e
     va_end(ap);
     a->metric[a->n_metric++] = m;
     return SG_OK;
+}
+
+/* A model's name for a metric's detail: 56 columns of up to 4 bytes. */
+enum { NAME_COLUMNS = 56, NAME_BYTES = 4 * NAME_COLUMNS + 1 };
+static const char *name_of(const struct sg_analysis *a, int32_t k, char buf[NAME_BYTES]) {
+    return sg_label_cut(sg_view_model(a->v, k), NAME_COLUMNS, buf, NAME_BYTES);
 }
 
 /* What a number is computed from in each replicate: one curve on the grid and the best single model. */
@@ -123,6 +130,7 @@ static const struct {
 static enum sg_status curve_metrics(struct sg_analysis *a, enum sg_curve_id id, struct basis *b,
                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
+    char n1[NAME_BYTES];
     for (size_t i = 0; i < sizeof of_a_curve / sizeof *of_a_curve; i++) {
         struct sg_metric m = {.name = of_a_curve[i].name,
                               .source = of_a_curve[i].source,
@@ -137,7 +145,7 @@ static enum sg_status curve_metrics(struct sg_analysis *a, enum sg_curve_id id, 
             SG_TRY(add(a, m, err, "c_max = %.6g USD", b->cost_high));
             break;
         case BESIDE_BEST:
-            SG_TRY(add(a, m, err, "against %.90s", sg_view_model(a->v, a->best_single)));
+            SG_TRY(add(a, m, err, "against %s", name_of(a, a->best_single, n1)));
             break;
         case BESIDE_BOUNDS:
             SG_TRY(add(a, m, err, "cost bounds %.6g and %.6g USD (cheapest and dearest single model)",
@@ -173,6 +181,7 @@ static enum sg_status two_models(struct sg_analysis *a, struct sg_err *err) {
     const struct sg_view *v = a->v;
     const int32_t weak = a->cheapest_single, strong = a->best_single;
     double *x = NULL, apgr, cpt[2];
+    char n1[NAME_BYTES], n2[NAME_BYTES];
     static const double level[2] = {0.5, 0.8};
     int64_t n = 0;
     if (weak == strong) return SG_OK;
@@ -190,12 +199,12 @@ static enum sg_status two_models(struct sg_analysis *a, struct sg_err *err) {
     struct sg_metric m = {.source = "RouteLLM arXiv:2406.18665", .v = {apgr, (double)NAN, (double)NAN}};
     m.name = "APGR";
     m.formula = "mean over 10 strong shares of (r - weak) / (strong - weak); 0.5 at random";
-    SG_TRY(add(a, m, err, "strong %.60s, weak %.60s", sg_view_model(v, strong), sg_view_model(v, weak)));
+    SG_TRY(add(a, m, err, "strong %s, weak %s", name_of(a, strong, n1), name_of(a, weak, n2)));
     for (int i = 0; i < 2; i++) {
         m.name = i ? "CPT(80%)" : "CPT(50%)";
         m.formula = "least share of strong calls whose PGR reaches the level";
         m.v.value = cpt[i];
-        SG_TRY(add(a, m, err, "strong %.60s, weak %.60s", sg_view_model(v, strong), sg_view_model(v, weak)));
+        SG_TRY(add(a, m, err, "strong %s, weak %s", name_of(a, strong, n1), name_of(a, weak, n2)));
     }
 out:
     free(x);
@@ -211,21 +220,22 @@ static enum sg_status pool_gap(struct sg_analysis *a, struct basis *b, struct sg
                  strong = sg__single_accuracy(a, a->best_single);
     struct sg_metric m = {.curve = sg_curve_name(SG_CURVE_REALISED_)};
     struct sg_value r;
+    char n1[NAME_BYTES], n2[NAME_BYTES];
     SG_TRY(value_of(a, c, b, best_on_hull, &r, err));
     m.name = "PGR (SCOPE)";
     m.source = "SCOPE arXiv:2601.22323";
     m.formula = "(best accuracy of the curve - worst model) / (oracle - worst model)";
     m.v =
         (struct sg_value){sg_pgr(r.value, worst, top), sg_pgr(r.low, worst, top), sg_pgr(r.high, worst, top)};
-    SG_TRY(add(a, m, err, "worst %.60s, oracle %.4f", sg_view_model(a->v, a->worst_single), top));
+    SG_TRY(add(a, m, err, "worst %s, oracle %.4f", name_of(a, a->worst_single, n1), top));
     const double weak = sg__single_accuracy(a, a->cheapest_single);
     m.name = "PGR (RouteLLM)";
     m.source = "RouteLLM arXiv:2406.18665";
     m.formula = "(best accuracy of the curve - weak) / (strong - weak)";
     m.v = (struct sg_value){sg_pgr(r.value, weak, strong), sg_pgr(r.low, weak, strong),
                             sg_pgr(r.high, weak, strong)};
-    SG_TRY(add(a, m, err, "strong %.60s, weak %.60s", sg_view_model(a->v, a->best_single),
-               sg_view_model(a->v, a->cheapest_single)));
+    SG_TRY(add(a, m, err, "strong %s, weak %s", name_of(a, a->best_single, n1),
+               name_of(a, a->cheapest_single, n2)));
     m.name = "Gap@Oracle";
     m.source = "LLMRouterBench arXiv:2601.07206";
     m.formula = "oracle accuracy - best accuracy of the curve";

@@ -18,10 +18,12 @@ enum sg_status sg_output_h5(const struct sg_analysis *a, const char *dir, struct
 /* The readable summary. */
 void sg_output_table(const struct sg_analysis *a, FILE *to);
 
-/* "12.3 %" of a share; "n/a" for NaN. Returns buf. */
+/* "12.3" for the share 0.123; "n/a" for NaN. Returns buf. */
 char *sg_output_percent(double x, char *buf, size_t n);
 /* USD with four significant digits, never in exponent form above 1e-9; "n/a" for NaN. Returns buf. */
 char *sg_output_usd(double x, char *buf, size_t n);
+/* With `digits` decimals; "n/a" where it is not finite. Returns buf. */
+char *sg_output_number(double x, int digits, char *buf, size_t n);
 
 /* One CSV field with its quotes where it needs them; a number, empty when not finite. */
 enum sg_status sg_csv_text(struct sg_buf *b, const char *s, struct sg_err *err);

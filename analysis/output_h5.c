@@ -87,7 +87,9 @@ static enum sg_status models(struct build *b, struct sg_err *err) {
               {"model_cost", "USD", "true mean cost of the model used everywhere, scored queries"}};
     char **name = NULL;
     double *x[6];
+    int32_t *on_hull = NULL;
     SG_TRY(room(b, v->m, sizeof *name, (void **)&name, err));
+    SG_TRY(room(b, v->m, sizeof *on_hull, (void **)&on_hull, err));
     for (int i = 0; i < 6; i++) SG_TRY(room(b, v->m, sizeof(double), (void **)&x[i], err));
     for (int32_t k = 0; k < v->m; k++) {
         const struct sg_single *s = &a->single[k];
@@ -98,12 +100,20 @@ static enum sg_status models(struct build *b, struct sg_err *err) {
                                     s->accuracy.high,
                                     s->cost.value};
         name[k] = v->r->model[v->col[k]];
+        on_hull[k] = s->on_hull;
         for (int i = 0; i < 6; i++) x[i][k] = of_model[i];
     }
     axis(b, (struct sg_frontier_axis){"model", v->m, name, NULL, NULL, "model of the pool"});
     for (int i = 0; i < 6; i++)
         var(b, (struct sg_frontier_var){
                    of[i].name, SG_FRONTIER_F64, 1, {"model"}, x[i], of[i].units, of[i].said});
+    var(b, (struct sg_frontier_var){"model_on_hull",
+                                    SG_FRONTIER_I32,
+                                    1,
+                                    {"model"},
+                                    on_hull,
+                                    NULL,
+                                    "1: no mixture of other single models is as good at its cost"});
     var(b, (struct sg_frontier_var){"price_input",
                                     SG_FRONTIER_F64,
                                     1,

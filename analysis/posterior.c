@@ -4,7 +4,13 @@
  * hard query is hard for all, and a prior of the model alone would believe the luckiest model there. With y
  * the share of yes votes and x the other models' mean share on the query, centred per model, mu = mean_m y +
  * b x,   b by least squares over all cells, mu kept inside [0.01, 0.99]; and s from the residuals by moments:
- * E (y - mu)^2 = mu (1 - mu) (1/k + (1 - 1/k) / (s + 1)), s in [0.5, 200]. */
+ * E (y - mu)^2 = mu (1 - mu) (1/k + (1 - 1/k) / (s + 1)), s in [0.5, 200].
+ *
+ * Votes are drawn at the sampling temperature, below 1 as a rule, and p_correct is read at temperature 1:
+ * their means over a grid differ. So that policies and single models are told on one scale, that of
+ * p_correct, each model's draws are stretched towards 0 or 1 until the model used everywhere is worth its
+ * mean p_correct. What remains is what the posterior is for: how lucky the chosen cells are, and how sure
+ * that is. */
 #include "analysis_internal.h"
 
 #include "base/mem.h"
@@ -42,6 +48,8 @@ static void query_sum(const struct sg_view *v, int64_t q, double *sum, double *n
 /* Per model: mean share, mean of the others' share. */
 struct model {
     double n, y, n_x, x;
+    double cells, p,
+        posterior; /* cells with an estimate; sums over them of p_correct and of the posterior mean */
 };
 
 static double centred(const struct model *f, double x) {
@@ -71,6 +79,20 @@ static double strength(const struct sg_view *v, const struct model *f, double b)
     return rho > 0 ? fmin(fmax(1 / rho - 1, 0.5), 200) : 200;
 }
 
+/* Of cell (q, k): the prior's votes and the cell's own. */
+static void cell_beta(const struct sg_view *v, int64_t q, int32_t k, double mu, double s, double *a,
+                      double *b) {
+    const int64_t at = sg_view_cell(v, q, k);
+    *a = s * mu + v->r->votes_yes[at];
+    *b = s * (1 - mu) + v->r->votes_no[at];
+}
+
+/* The linear map of [0, 1] into itself that takes the model's mean posterior m to its mean p_correct t. */
+static void stretch_of(double m, double t, double *base, double *stretch) {
+    *stretch = t < m ? t / m : m < 1 ? (1 - t) / (1 - m) : 1;
+    *base = t < m ? 0 : 1 - *stretch;
+}
+
 enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_view *v = a->v;
@@ -81,6 +103,8 @@ enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_bet
     SG_TRY(SG_NEW(&f, v->m, "prior", err));
     SG_TRY(SG_NEW(&o.a, path->n_vertices, "posterior", err));
     SG_TRY(SG_NEW(&o.b, path->n_vertices, "posterior", err));
+    SG_TRY(SG_NEW(&o.base, path->n_vertices, "posterior", err));
+    SG_TRY(SG_NEW(&o.stretch, path->n_vertices, "posterior", err));
     for (int pass = 0; pass < 2; pass++) /* the means, then the slope */
         for (int64_t q = 0; q < v->n; q++) {
             double sum, n, votes;
@@ -109,20 +133,26 @@ enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_bet
     for (int64_t q = 0; q < v->n; q++) {
         double sum, n;
         query_sum(v, q, &sum, &n);
+        for (int32_t k = 0; k < v->m; k++) {
+            double yes, no;
+            if (isnan(v->p[q * v->m + k])) continue;
+            cell_beta(v, q, k, prior_mean(&f[k], b, others(v, q, k, sum, n)), s, &yes, &no);
+            f[k].cells++;
+            f[k].p += v->p[q * v->m + k];
+            f[k].posterior += yes / (yes + no);
+        }
         for (uint32_t u = path->first[q]; u < path->first[q + 1]; u++) {
             const int32_t k = path->model[u];
-            const int64_t at = sg_view_cell(v, q, k);
-            const double mu = prior_mean(&f[k], b, others(v, q, k, sum, n));
-            o.a[u] = s * mu + v->r->votes_yes[at];
-            o.b[u] = s * (1 - mu) + v->r->votes_no[at];
+            cell_beta(v, q, k, prior_mean(&f[k], b, others(v, q, k, sum, n)), s, &o.a[u], &o.b[u]);
         }
+    }
+    for (int64_t u = 0; u < path->n_vertices; u++) {
+        const struct model *m = &f[path->model[u]];
+        stretch_of(m->posterior / m->cells, m->p / m->cells, &o.base[u], &o.stretch[u]);
     }
     *out = o;
 out:
     free(f);
-    if (st != SG_OK) {
-        free(o.a);
-        free(o.b);
-    }
+    if (st != SG_OK) sg_beta_free(&o);
     return st;
 }

@@ -21,12 +21,25 @@ static void add(struct moment *m, double x) {
     sg_sum_add(&m->square, x * x);
 }
 
-/* The mean with its 95 % interval by the normal law: nothing was chosen here. NaN when n is 0. */
-static struct sg_value mean_of(const struct moment *m) {
+static const double Z95 = 1.959963984540054;
+
+/* The mean of values in [0, most] with its 95 % interval by the normal law: nothing was chosen here. NaN when
+ * n is 0. */
+static struct sg_value mean_of(const struct moment *m, double most) {
     const double n = (double)m->n, sum = sg_sum_get(&m->sum), mean = sum / n;
     const double var = n > 1 ? fmax(0, (sg_sum_get(&m->square) - sum * mean) / (n - 1)) : (double)NAN;
-    const double half = 1.959963984540054 * sqrt(var / n);
-    return (struct sg_value){mean, mean - half, mean + half};
+    const double half = Z95 * sqrt(var / n);
+    if (isnan(half)) return (struct sg_value){mean, (double)NAN, (double)NAN};
+    return (struct sg_value){mean, fmax(0, mean - half), fmin(most, mean + half)};
+}
+
+/* A share of yes and no with its 95 % score interval (Wilson 1927), which stays inside [0, 1] and does not
+ * call a model certain that was right, or wrong, every time. NaN when n is 0. */
+static struct sg_value share_of(const struct moment *m) {
+    const double n = (double)m->n, p = sg_sum_get(&m->sum) / n, z = Z95 * Z95 / n;
+    const double middle = (p + z / 2) / (1 + z), half = Z95 / (1 + z) * sqrt(p * (1 - p) / n + z / (4 * n));
+    if (isnan(p)) return (struct sg_value){p, p, p};
+    return (struct sg_value){p, fmax(0, middle - half), fmin(1, middle + half)};
 }
 
 double sg__single_accuracy(const struct sg_analysis *a, int32_t k) {
@@ -102,12 +115,12 @@ enum sg_status sg__analysis_singles(struct sg_analysis *a, struct sg_err *err) {
     for (int32_t k = 0; k < v->m; k++)
         a->single[k] = (struct sg_single){.n_estimated = s[k].p.n,
                                           .n_scored = s[k].tp.n,
-                                          .predicted_accuracy = mean_of(&s[k].p),
-                                          .predicted_cost = mean_of(&s[k].c),
-                                          .accuracy = mean_of(&s[k].tp),
-                                          .cost = mean_of(&s[k].tc)};
-    a->random_accuracy = mean_of(&random_p);
-    a->random_cost = mean_of(&random_c);
+                                          .predicted_accuracy = mean_of(&s[k].p, 1),
+                                          .predicted_cost = mean_of(&s[k].c, INFINITY),
+                                          .accuracy = share_of(&s[k].tp),
+                                          .cost = mean_of(&s[k].tc, INFINITY)};
+    a->random_accuracy = mean_of(&random_p, 1);
+    a->random_cost = mean_of(&random_c, INFINITY);
     name_them(a);
     SG_TRY(mark_hull(a, err));
 out:

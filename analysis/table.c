@@ -1,14 +1,19 @@
+#include "label.h"
 #include "output.h"
 
 #include <math.h>
 #include <string.h>
 
-char *sg_output_percent(double x, char *buf, size_t n) {
-    if (isnan(x))
-        snprintf(buf, n, "n/a");
+char *sg_output_number(double x, int digits, char *buf, size_t n) {
+    if (isfinite(x))
+        snprintf(buf, n, "%.*f", digits, x);
     else
-        snprintf(buf, n, "%.1f", 100 * x);
+        snprintf(buf, n, "n/a");
     return buf;
+}
+
+char *sg_output_percent(double x, char *buf, size_t n) {
+    return sg_output_number(100 * x, 1, buf, n);
 }
 
 char *sg_output_usd(double x, char *buf, size_t n) {
@@ -34,28 +39,37 @@ static char *band(double x, double low, double high, char *buf, size_t n) {
     return buf;
 }
 
+/* "1 query", "2 queries". */
+static const char *count(int64_t n, const char *one, const char *many, char *buf, size_t size) {
+    snprintf(buf, size, "%lld %s", (long long)n, n == 1 ? one : many);
+    return buf;
+}
+
 static void head(const struct sg_analysis *a, FILE *to) {
     const struct sg_view *v = a->v;
+    char b1[40], b2[40];
     fprintf(to, "%s%s%s\n", v->path, v->r->name && *v->r->name ? ": " : "", v->r->name ? v->r->name : "");
-    fprintf(to, "%lld queries x %d models", (long long)v->n, v->m);
+    fprintf(to, "%s x %s", count(v->n, "query", "queries", b1, sizeof b1),
+            count(v->m, "model", "models", b2, sizeof b2));
     if (v->n_filtered)
-        fprintf(to, " (%lld of %lld queries left out by the filters)", (long long)v->n_filtered,
-                (long long)v->n_all);
+        fprintf(to, " (%lld of %s left out by the filters)", (long long)v->n_filtered,
+                count(v->n_all, "query", "queries", b1, sizeof b1));
     fprintf(to, "; %s\n",
             v->n_scored == v->n ? "all scored against the truth"
             : v->n_scored       ? "part of them scored against the truth"
                                 : "no truth: everything below is as estimated");
     if (v->n_scored && v->n_scored < v->n)
-        fprintf(to, "  %lld queries lack the truth of an estimated cell and are not scored\n",
-                (long long)(v->n - v->n_scored));
+        fprintf(to, "  %s without the truth of an estimated cell: not scored\n",
+                count(v->n - v->n_scored, "query", "queries", b1, sizeof b1));
     if (v->n_missing)
-        fprintf(to, "  %lld cells have no estimate: they are no candidates, neither wrong nor free\n",
-                (long long)v->n_missing);
+        fprintf(to, "  %s without an estimate: no candidate, neither wrong nor free\n",
+                count(v->n_missing, "cell", "cells", b1, sizeof b1));
     if (v->n_empty)
-        fprintf(to, "  %lld queries have no valid cell at all and are left out\n", (long long)v->n_empty);
+        fprintf(to, "  %s without a single valid cell: left out\n",
+                count(v->n_empty, "query", "queries", b1, sizeof b1));
     if (v->n_counted)
-        fprintf(to, "  %lld cells: prompt tokens counted by the estimator's tokenizer, not measured\n",
-                (long long)v->n_counted);
+        fprintf(to, "  %s: prompt tokens counted by the estimator's tokenizer, not measured\n",
+                count(v->n_counted, "cell", "cells", b1, sizeof b1));
     if (v->n_scored && !a->knn.n)
         fprintf(to, "  no k-nearest-anchor estimate for every query: that curve and the two-stage "
                     "router are left out\n");
@@ -63,8 +77,8 @@ static void head(const struct sg_analysis *a, FILE *to) {
         fprintf(to, "  no anchor mean for every query: that curve is left out\n");
 }
 
-/* Rows of the frontier table: evenly over the grid. */
-enum { ROWS = 9 };
+/* Rows of the frontier table: evenly over the grid. Most columns of a model's name. */
+enum { ROWS = 9, NAME_MAX_COLUMNS = 44, NAME_BYTES = 4 * NAME_MAX_COLUMNS + 1 };
 
 static void frontier(const struct sg_analysis *a, FILE *to) {
     const bool truth = a->v->n_scored > 0, bands = a->opt.reps > 0;
@@ -77,10 +91,12 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
     else
         fprintf(to, "  %12s  %-20s %s\n", "budget", "predicted", bands ? "given the votes" : "");
     const struct sg_curve *main_curve = &a->curve[truth ? SG_CURVE_REALISED_ : SG_CURVE_PREDICTED_];
-    int32_t first = 0; /* budgets below what anything costs say nothing */
+    int32_t first = 0, last = 0; /* budgets below what anything costs say nothing */
     while (first < n - 1 && isnan(main_curve->accuracy[first])) first++;
     for (int r = 0; r < ROWS; r++) {
         const int32_t g = first + (int32_t)((int64_t)r * (n - 1 - first) / (ROWS - 1));
+        if (r && a->grid[g] == a->grid[last]) continue; /* all costs the same */
+        last = g;
         const struct sg_curve *re = &a->curve[SG_CURVE_REALISED_], *pr = &a->curve[SG_CURVE_PREDICTED_];
         const struct sg_curve *orc = &a->curve[SG_CURVE_ORACLE_];
         sg_output_usd(a->grid[g], c1, sizeof c1);
@@ -117,17 +133,20 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
 static void singles(const struct sg_analysis *a, FILE *to) {
     const struct sg_view *v = a->v;
     const bool truth = v->n_scored > 0;
-    char b1[64], b2[64], c1[32], c2[32];
+    char b1[64], b2[64], c1[32], c2[32], name[NAME_BYTES];
     int wide = 10;
-    for (int32_t k = 0; k < v->m; k++)
-        if ((int)strlen(sg_view_model(v, k)) > wide) wide = (int)strlen(sg_view_model(v, k));
+    for (int32_t k = 0; k < v->m && wide < NAME_MAX_COLUMNS; k++) {
+        const int w = sg_label_width(sg_view_model(v, k));
+        wide = w > NAME_MAX_COLUMNS ? NAME_MAX_COLUMNS : w > wide ? w : wide;
+    }
     fprintf(to, "\nSingle models (* on the hull of single models)\n  %-*s   %-20s %12s   %-20s %12s\n", wide,
             "model", truth ? "accuracy" : "", truth ? "cost" : "", "predicted", "pred. cost");
     for (int32_t k = 0; k < v->m; k++) {
         const struct sg_single *s = &a->single[k];
         const struct sg_value *x = &s->accuracy, *p = &s->predicted_accuracy;
-        fprintf(to, "%s %-*s   %-20s %12s   %-20s %12s%s\n", s->on_hull ? "*" : " ", wide,
-                sg_view_model(v, k), truth ? band(x->value, x->low, x->high, b1, sizeof b1) : "",
+        fprintf(to, "%s %s   %-20s %12s   %-20s %12s%s\n", s->on_hull ? "*" : " ",
+                sg_label_fit(sg_view_model(v, k), wide, name, sizeof name),
+                truth ? band(x->value, x->low, x->high, b1, sizeof b1) : "",
                 truth ? sg_output_usd(s->cost.value, c1, sizeof c1) : "",
                 band(p->value, p->low, p->high, b2, sizeof b2),
                 sg_output_usd(s->predicted_cost.value, c2, sizeof c2),
@@ -141,17 +160,12 @@ static void singles(const struct sg_analysis *a, FILE *to) {
                 truth ? sg_output_usd(a->random_cost.value, c1, sizeof c1) : "");
 }
 
-static const char *short_name(const char *id) {
-    const char *slash = strrchr(id, '/');
-    return slash && slash[1] ? slash + 1 : id;
-}
-
 /* What the realised curve has for this budget, and "model 61 %, other 22 %": the models with most queries, at
  * most four. */
 static void shares(const struct sg_analysis *a, const struct sg_ask *k, FILE *to) {
     double last = INFINITY, rest = 1;
     int32_t last_model = -1;
-    char cost[32];
+    char cost[32], name[NAME_BYTES];
     fprintf(to, "      ");
     if (isfinite(k->fitted_accuracy))
         fprintf(to, "fitted to true costs: %.1f %% for USD %s; ", 100 * k->fitted_accuracy,
@@ -164,7 +178,8 @@ static void shares(const struct sg_analysis *a, const struct sg_ask *k, FILE *to
             if (after && s >= 0.005 && (best < 0 || s > k->share[best])) best = j;
         }
         if (best < 0) break;
-        fprintf(to, "%s%s %.0f %%", i ? ", " : "", short_name(sg_view_model(a->v, best)),
+        fprintf(to, "%s%s %.0f %%", i ? ", " : "",
+                sg_label_cut(sg_label_short(sg_view_model(a->v, best)), NAME_MAX_COLUMNS, name, sizeof name),
                 100 * k->share[best]);
         last = k->share[best];
         last_model = best;
@@ -177,9 +192,10 @@ static void shares(const struct sg_analysis *a, const struct sg_ask *k, FILE *to
 static void asks(const struct sg_analysis *a, FILE *to) {
     const struct sg_view *v = a->v;
     const bool truth = v->n_scored > 0;
-    char b1[64], b2[64], b3[64], c1[32], c2[32], c3[32];
+    char b1[64], b2[64], b3[64], c1[32], c2[32], c3[32], best[NAME_BYTES];
     if (!a->n_ask) return;
-    fprintf(to, "\nPolicies against the best single model, %s%s\n", sg_view_model(v, a->best_single),
+    fprintf(to, "\nPolicies against the best single model, %s%s\n",
+            sg_label_cut(sg_view_model(v, a->best_single), NAME_MAX_COLUMNS, best, sizeof best),
             truth ? "" : " (as estimated)");
     fprintf(to, "  %-19s %-20s %12s  %-20s %12s  %-20s %-20s\n",
             a->ask[0].ours ? "budget (our choice)" : "asked", "predicted", "pred. cost",
@@ -206,17 +222,19 @@ static void asks(const struct sg_analysis *a, FILE *to) {
 
 static void quality(const struct sg_analysis *a, FILE *to) {
     char b[64];
-    if (!a->quality[SG_EST_SCOPE]) return;
-    fprintf(to, "\nQuality of the estimates over %lld cells\n  %-12s %8s %8s %8s %8s %9s %9s  %s\n",
-            (long long)a->quality[SG_EST_SCOPE][0].n, "estimator", "Brier", "log loss", "AUC", "ECE",
-            "len. MAE", "len. med.", "its Brier less SCOPE's x 100 (positive: SCOPE is better)");
+    if (!a->quality[SG_EST_SCOPE] || !a->quality[SG_EST_SCOPE][0].n) return;
+    fprintf(to, "\nQuality of the estimates over %s\n  %-12s %8s %8s %8s %8s %9s %9s  %s\n",
+            count(a->quality[SG_EST_SCOPE][0].n, "cell", "cells", b, sizeof b), "estimator", "Brier",
+            "log loss", "AUC", "ECE", "len. MAE", "len. med.",
+            "its Brier less SCOPE's x 100 (positive: SCOPE is better)");
     for (int e = 0; e < SG_ESTIMATORS; e++) {
         if (!a->quality[e]) continue;
         const struct sg_quality *q = &a->quality[e][0];
         const struct sg_length_quality *l = a->length[e] ? &a->length[e][0] : NULL;
         const struct sg_value *d = &a->brier_gain[e];
-        fprintf(to, "  %-12s %8.4f %8.4f %8.4f %8.4f ", sg_estimator_name[e], q->brier, q->log_loss, q->auc,
-                q->ece);
+        const double score[] = {q->brier, q->log_loss, q->auc, q->ece};
+        fprintf(to, "  %-12s ", sg_estimator_name[e]);
+        for (int i = 0; i < 4; i++) fprintf(to, "%8s ", sg_output_number(score[i], 4, b, sizeof b));
         if (l && l->n)
             fprintf(to, "%9.1f %8.0f%%", l->mae, 100 * l->median_relative);
         else
@@ -225,20 +243,20 @@ static void quality(const struct sg_analysis *a, FILE *to) {
     }
     const struct sg_length_quality *l = a->length[SG_EST_SCOPE];
     if (l && l->n_coverage)
-        fprintf(to, "  90 %% intervals of length from the samples hold the truth in %.1f %% of %lld cells\n",
-                100 * l->coverage, (long long)l->n_coverage);
+        fprintf(to, "  90 %% intervals of length from the samples hold the truth in %.1f %% of %s\n",
+                100 * l->coverage, count(l->n_coverage, "cell", "cells", b, sizeof b));
 }
 
 static void samples(const struct sg_analysis *a, FILE *to) {
+    char b[40];
     if (!a->resample[0].n_cells) return;
-    fprintf(
-        to,
-        "\nNoise of k samples a cell over %lld cells (variance of the mean)\n  %2s %12s %12s %8s %14s %14s\n",
-        (long long)a->resample[0].n_cells, "k", "votes", "p_yes", "ratio", "Brier votes", "Brier p_yes");
+    fprintf(to, "\nNoise of k samples a cell over %s (variance of the mean)\n  %2s %12s %12s %8s %14s %14s\n",
+            count(a->resample[0].n_cells, "cell", "cells", b, sizeof b), "k", "votes", "p_yes", "ratio",
+            "Brier votes", "Brier p_yes");
     for (int i = 0; i < SG_RESAMPLES; i++) {
         const struct sg_resample *s = &a->resample[i];
-        fprintf(to, "  %2d %12.6f %12.6f %8.2f ", s->k, s->variance_votes, s->variance_p_yes,
-                s->variance_votes / s->variance_p_yes);
+        fprintf(to, "  %2d %12.6f %12.6f %8s ", s->k, s->variance_votes, s->variance_p_yes,
+                sg_output_number(s->variance_votes / s->variance_p_yes, 2, b, sizeof b));
         if (s->n_brier)
             fprintf(to, "%14.4f %14.4f\n", s->brier_votes, s->brier_p_yes);
         else

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "listing.h"
 
 #include <ctype.h>
 #include <fnmatch.h>
@@ -9,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { LIST_MAX_BYTES = 64 << 20 };
 
 /* A list of names, from a comma list or a file. */
 struct names {
@@ -49,39 +48,23 @@ out:
     return st;
 }
 
-static enum sg_status names_json(struct names *l, const char *text, size_t n, const char *path,
-                                 struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    cJSON *doc = NULL;
-    int i = 0;
-    SG_TRY(sg_json_parse(text, n, path, 1, &doc, err));
-    for (const cJSON *e = doc->child; e; e = e->next, i++) {
-        const cJSON *id = cJSON_IsObject(e) ? cJSON_GetObjectItemCaseSensitive(e, "id") : e;
-        if (!cJSON_IsString(id)) {
-            st = sg_fail(err, SG_E_INPUT, "%s: [%d] is neither a model id nor an object with an \"id\"", path,
-                         i);
-            goto out;
-        }
-        SG_TRY(names_add(l, id->valuestring, strlen(id->valuestring), err));
-    }
-out:
-    cJSON_Delete(doc);
-    return st;
-}
-
 static enum sg_status names_file(struct names *l, const char *path, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};
+    cJSON *list = NULL;
+    bool json;
     l->where = path;
-    SG_TRY(sg_file_read(path, LIST_MAX_BYTES, &text, err));
-    size_t i = 0;
-    while (i < text.len && isspace((unsigned char)text.data[i])) i++;
-    if (i < text.len && text.data[i] == '[')
-        SG_TRY(names_json(l, text.data, text.len, path, err));
-    else
+    SG_TRY(sg_listing_read(path, &text, &json, err));
+    if (json) {
+        SG_TRY(sg_listing_json(&text, path, &list, err));
+        for (const cJSON *e = list->child; e; e = e->next)
+            SG_TRY(names_add(l, sg_listing_id(e), strlen(sg_listing_id(e)), err));
+    } else {
         SG_TRY(names_split(l, text.len ? text.data : "", '\n', err));
+    }
     if (!l->n) st = sg_fail(err, SG_E_INPUT, "%s: names nothing", path);
 out:
+    cJSON_Delete(list);
     sg_buf_free(&text);
     return st;
 }
@@ -229,21 +212,16 @@ static enum sg_status read_prices(struct sg_view *v, const char *path, struct sg
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};
     cJSON *doc = NULL;
-    char **known = NULL;
+    const char **known = NULL;
+    bool json;
     size_t cap = 0, n = 0;
-    SG_TRY(sg_file_read(path, LIST_MAX_BYTES, &text, err));
-    SG_TRY(sg_json_parse(text.data, text.len, path, 1, &doc, err));
-    if (!cJSON_IsArray(doc) && !cJSON_IsObject(doc)) {
-        st = sg_fail(err, SG_E_INPUT,
-                     "%s: expected an array of {\"id\", \"input\", \"output\"} or an object of them", path);
-        goto out;
-    }
+    SG_TRY(sg_listing_read(path, &text, &json, err));
+    SG_TRY(sg_listing_json(&text, path, &doc, err));
     for (int32_t k = 0; k < v->m; k++) v->price_input[k] = (double)NAN;
     int i = 0;
     for (const cJSON *e = doc->child; e; e = e->next, i++) {
-        const cJSON *id = cJSON_IsObject(e) ? cJSON_GetObjectItemCaseSensitive(e, "id") : NULL;
-        char *name = cJSON_IsObject(doc) ? e->string : cJSON_IsString(id) ? id->valuestring : NULL;
-        if (!name || !cJSON_IsObject(e)) {
+        const char *name = sg_listing_id(e);
+        if (!cJSON_IsObject(e)) {
             st = sg_fail(err, SG_E_INPUT, "%s: [%d] is not an object with an \"id\"", path, i);
             goto out;
         }
@@ -260,14 +238,14 @@ static enum sg_status read_prices(struct sg_view *v, const char *path, struct sg
     }
     for (int32_t k = 0; k < v->m; k++) {
         if (!isnan(v->price_input[k])) continue;
-        const char *near = sg_nearest(sg_view_model(v, k), (const char *const *)known, n);
+        const char *near = sg_nearest(sg_view_model(v, k), known, n);
         st = sg_fail(err, SG_E_INPUT, "%s: no price for model \"%s\" of the pool%s%s%s", path,
                      sg_view_model(v, k), near ? "; it has \"" : "", near ? near : "", near ? "\"" : "");
         goto out;
     }
     v->own_prices = true;
 out:
-    free(known);
+    free((void *)known);
     cJSON_Delete(doc);
     sg_buf_free(&text);
     return st;

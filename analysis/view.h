@@ -6,12 +6,10 @@
 #include "store/results.h"
 
 struct sg_view_spec {
-    const char *pool; /* NULL: all models; else a file (JSON array of ids or of objects with "id", or one id
-                         a line) or ids separated by commas */
+    const char *pool; /* NULL: all models; else a file (listing.h) or ids separated by commas */
     const char *const *queries; /* [n_queries] filters, all must hold: see sg_view_open */
     size_t n_queries;
-    const char *
-        prices; /* NULL: the file's; else a JSON array of {"id", "input", "output"} or an object id -> that */
+    const char *prices; /* NULL: the file's; else a file of objects with id, input, output (listing.h) */
 };
 
 struct sg_view {

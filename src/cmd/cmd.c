@@ -11,7 +11,8 @@ static enum sg_status print_help(const char *usage, const struct sg_opt *opts, s
     if (n) printf("\nOptions\n");
     for (size_t i = 0; i < n; i++) {
         char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", opts[i].name, opts[i].arg ? " " : "", opts[i].arg ? opts[i].arg : "");
+        snprintf(left, sizeof left, "--%s%s%s", opts[i].name, opts[i].arg ? " " : "",
+                 opts[i].arg ? opts[i].arg : "");
         printf("  %-28s %s\n", left, opts[i].help);
     }
     printf("  %-28s %s\n", "--help", "this text");
@@ -22,20 +23,24 @@ static enum sg_status set_value(const struct sg_opt *o, const char *value, struc
     char *end = NULL;
     errno = 0;
     switch (o->kind) {
-    case SG_OPT_FLAG: return sg_fail(err, SG_E_USAGE, "--%s takes no value", o->name);
-    case SG_OPT_STR: *(const char **)o->target = value; return SG_OK;
+    case SG_OPT_FLAG:
+        return sg_fail(err, SG_E_USAGE, "--%s takes no value", o->name);
+    case SG_OPT_STR:
+        *(const char **)o->target = value;
+        return SG_OK;
     case SG_OPT_I64: {
         long long v = strtoll(value, &end, 10);
         if (end == value || *end || errno || (double)v < o->min || (double)v > o->max)
-            return sg_fail(err, SG_E_USAGE, "--%s %s: expected a whole number from %.0f to %.0f", o->name, value, o->min,
-                           o->max);
+            return sg_fail(err, SG_E_USAGE, "--%s %s: expected a whole number from %.0f to %.0f", o->name,
+                           value, o->min, o->max);
         *(int64_t *)o->target = v;
         return SG_OK;
     }
     case SG_OPT_F64: {
         double v = strtod(value, &end);
         if (end == value || *end || !isfinite(v) || v < o->min || v > o->max)
-            return sg_fail(err, SG_E_USAGE, "--%s %s: expected a number from %g to %g", o->name, value, o->min, o->max);
+            return sg_fail(err, SG_E_USAGE, "--%s %s: expected a number from %g to %g", o->name, value,
+                           o->min, o->max);
         *(double *)o->target = v;
         return SG_OK;
     }
@@ -49,7 +54,8 @@ static enum sg_status set_value(const struct sg_opt *o, const char *value, struc
     return SG_E_INTERNAL;
 }
 
-static enum sg_status unknown(const char *name, const struct sg_opt *opts, size_t n, const char *cmd, struct sg_err *err) {
+static enum sg_status unknown(const char *name, const struct sg_opt *opts, size_t n, const char *cmd,
+                              struct sg_err *err) {
     const char *names[64];
     size_t k = n < 64 ? n : 64;
     for (size_t i = 0; i < k; i++) names[i] = opts[i].name;
@@ -58,8 +64,9 @@ static enum sg_status unknown(const char *name, const struct sg_opt *opts, size_
                 : sg_fail(err, SG_E_USAGE, "%s: unknown option --%s; see %s --help", cmd, name, cmd);
 }
 
-enum sg_status sg_cmd_options(int argc, char **argv, const char *usage, const struct sg_opt *opts, size_t n_opts,
-                              const char **pos, int min_pos, int max_pos, bool *help_shown, struct sg_err *err) {
+enum sg_status sg_cmd_options(int argc, char **argv, const char *usage, const struct sg_opt *opts,
+                              size_t n_opts, const char **pos, int min_pos, int max_pos, bool *help_shown,
+                              struct sg_err *err) {
     int n_pos = 0;
     bool only_pos = false;
     *help_shown = false;
@@ -96,22 +103,27 @@ enum sg_status sg_cmd_options(int argc, char **argv, const char *usage, const st
             continue;
         }
         const char *value = eq ? eq + 1 : i + 1 < argc ? argv[++i] : NULL;
-        if (!value) return sg_fail(err, SG_E_USAGE, "%s: --%s needs a value (%s)", argv[0], o->name, o->arg ? o->arg : "VALUE");
+        if (!value)
+            return sg_fail(err, SG_E_USAGE, "%s: --%s needs a value (%s)", argv[0], o->name,
+                           o->arg ? o->arg : "VALUE");
         enum sg_status st = set_value(o, value, err);
         if (st != SG_OK) return st;
     }
-    if (n_pos < min_pos) return sg_fail(err, SG_E_USAGE, "%s: an argument is missing; %s", argv[0], usage);
+    if (n_pos < min_pos)
+        return sg_fail(err, SG_E_USAGE, "%s: an argument is missing; see %s --help", argv[0], argv[0]);
     return SG_OK;
 }
 
 enum { LINE_MAX_BYTES = 1 << 30 };
 
 /* The next line of stdin without its newline; *got = false at the end. */
-static enum sg_status next_line(char **line, size_t *cap, size_t *n, int64_t number, bool *got, struct sg_err *err) {
+static enum sg_status next_line(char **line, size_t *cap, size_t *n, int64_t number, bool *got,
+                                struct sg_err *err) {
     errno = 0;
     ssize_t r = getline(line, cap, stdin);
     if (r < 0) {
-        if (errno) return sg_fail(err, SG_E_IO, "stdin:%lld: cannot read: %s", (long long)number, strerror(errno));
+        if (errno)
+            return sg_fail(err, SG_E_IO, "stdin:%lld: cannot read: %s", (long long)number, strerror(errno));
         *got = false;
         return SG_OK;
     }
@@ -120,7 +132,8 @@ static enum sg_status next_line(char **line, size_t *cap, size_t *n, int64_t num
     if (r > 0 && (*line)[r - 1] == '\r') r--;
     (*line)[r] = 0;
     if (r > LINE_MAX_BYTES)
-        return sg_fail(err, SG_E_INPUT, "stdin:%lld: line is longer than %d bytes", (long long)number, LINE_MAX_BYTES);
+        return sg_fail(err, SG_E_INPUT, "stdin:%lld: line is longer than %d bytes", (long long)number,
+                       LINE_MAX_BYTES);
     *n = (size_t)r;
     return SG_OK;
 }
@@ -131,7 +144,8 @@ static bool blank(const char *s, size_t n) {
     return true;
 }
 
-static enum sg_status parse_record(const char *line, size_t n, const char *where, cJSON **doc, struct sg_err *err) {
+static enum sg_status parse_record(const char *line, size_t n, const char *where, cJSON **doc,
+                                   struct sg_err *err) {
     enum sg_status st = sg_json_parse(line, n, where, 1, doc, err);
     if (st != SG_OK) return st;
     if (cJSON_IsObject(*doc)) return SG_OK;
@@ -159,8 +173,9 @@ enum sg_status sg_cmd_jsonl(sg_cmd_line_fn *fn, void *ctx, struct sg_err *err) {
         st = fn(ctx, &l, &out, &why);
         if (st != SG_OK) {
             size_t w = strlen(where); /* typed readers have named the line already */
-            (void)(!strncmp(why.text, where, w) && why.text[w] == ':' ? sg_fail(err, st, "%s", why.text)
-                                                                       : sg_fail(err, st, "%s: %s", where, why.text));
+            (void)(!strncmp(why.text, where, w) && why.text[w] == ':'
+                       ? sg_fail(err, st, "%s", why.text)
+                       : sg_fail(err, st, "%s: %s", where, why.text));
             goto out;
         }
         SG_TRY(sg_buf_add(&out, "\n", 1, err));
@@ -217,18 +232,21 @@ struct sg_json sg_cmd_record(const struct sg_cmd_records *r, size_t i) {
     return (struct sg_json){.node = r->docs[i], .where = r->where[i], .path = ""};
 }
 
-enum sg_status sg_cmd_ids(const struct sg_json *record, int64_t vocab, int32_t **ids, int32_t *n, struct sg_err *err) {
+enum sg_status sg_cmd_ids(const struct sg_json *record, int64_t vocab, int32_t **ids, int32_t *n,
+                          struct sg_err *err) {
     struct sg_json m;
     enum sg_status st = sg_json_member(record, "ids", true, &m, err);
     if (st != SG_OK) return st;
-    if (!cJSON_IsArray(m.node)) return sg_fail(err, SG_E_INPUT, "%s: ids must be an array of token ids", record->where);
+    if (!cJSON_IsArray(m.node))
+        return sg_fail(err, SG_E_INPUT, "%s: ids must be an array of token ids", record->where);
     int count = cJSON_GetArraySize(m.node), i = 0;
     int32_t *v = NULL;
     SG_TRY(SG_NEW(&v, count, "token ids", err));
     for (const cJSON *c = m.node->child; c; c = c->next, i++) {
         double d = cJSON_IsNumber(c) ? c->valuedouble : -1, top = vocab ? (double)(vocab - 1) : 2147483647.0;
         if (!(d >= 0 && d <= top) || d != floor(d)) {
-            st = sg_fail(err, SG_E_INPUT, "%s: ids[%d] is not a token id from 0 to %.0f", record->where, i, top);
+            st = sg_fail(err, SG_E_INPUT, "%s: ids[%d] is not a token id from 0 to %.0f", record->where, i,
+                         top);
             goto out;
         }
         v[i] = (int32_t)d;

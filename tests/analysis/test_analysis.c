@@ -173,6 +173,37 @@ static void posterior_bands(void **state) {
     assert_true(held > all * 8 / 10);
 }
 
+/* Votes drawn at a low temperature say yes or no more firmly than p_correct, and on average differ from it.
+ * Without truth a policy is still told on the scale of p_correct, as single models are: of a pool of one model,
+ * whose only policy is that model, neither gain nor loss can come out. */
+static void votes_of_another_scale(void **state) {
+    struct sg_results r = {0};
+    struct sg_view v = {0};
+    struct sg_analysis a = {0};
+    struct sg_err err = {0};
+    (void)state;
+    const struct fake f = {.n = 400, .m = 1, .seed = 3};
+    const struct sg_view_spec spec = {0};
+    const struct sg_analysis_options opt = {.alphas = 2, .reps = 200, .seed = 1, .threads = 1, .n_grid = 11};
+    assert_int_equal(fake_results(&f, &r, &err), SG_OK);
+    double mean = 0, votes = 0;
+    for (int64_t q = 0; q < f.n; q++) {
+        r.votes_yes[q] = r.p_correct[q] > 0.7 ? 8 : 0;
+        r.votes_no[q] = 8 - r.votes_yes[q];
+        mean += r.p_correct[q] / (double)f.n;
+        votes += r.votes_yes[q] / 8.0 / (double)f.n;
+    }
+    assert_true(mean - votes > 0.05);
+    assert_int_equal(sg_view_open(&r, "fake", &spec, &v, &err), SG_OK);
+    assert_int_equal(sg_analysis_run(&v, &opt, &a, &err), SG_OK);
+    assert_true(a.n_ask > 0);
+    assert_near(a.ask[0].posterior.value, mean, 0.01);
+    assert_near(a.ask[0].gain.value, 0, 0.01);
+    sg_analysis_free(&a);
+    sg_view_free(&v);
+    sg_results_free(&r);
+}
+
 static void noise_of_samples(void **state) {
     (void)state;
     /* one cell: votes 1 1 0 0, p_yes .8 .6 .4 .2: variances 1/3 and 1/15 (n - 1); truth 1, and a cell
@@ -325,6 +356,7 @@ int main(void) {
         cmocka_unit_test(asked_is_scored),
         cmocka_unit_test(holes_in_the_truth),
         cmocka_unit_test(posterior_bands),
+        cmocka_unit_test(votes_of_another_scale),
         cmocka_unit_test(noise_of_samples),
         cmocka_unit_test(holm),
         cmocka_unit_test(compared_in_any_order),
