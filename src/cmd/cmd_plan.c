@@ -126,7 +126,9 @@ static void print_text(const struct report *r) {
     printf(
         "%s: %lld cells = %lld queries x %lld models, %lld samples each, %lld of %lld anchors in a prompt\n",
         p->job.name, (long long)p->n_cells, (long long)p->n_queries, (long long)p->n_models,
-        (long long)p->job.sampling.samples, (long long)p->job.prompt.anchors, (long long)p->n_anchors);
+        (long long)p->job.sampling.samples,
+        (long long)(p->job.prompt.anchors < p->n_anchors ? p->job.prompt.anchors : p->n_anchors),
+        (long long)p->n_anchors);
     printf("  prompts    %d to %d tokens, mean %.1f, median %.1f%s\n", (int)r->e.shortest, (int)r->e.longest,
            r->e.mean, r->e.median, r->e.cells_looked_at < p->n_cells ? " (of an even sample)" : "");
     if (r->e.too_long)
