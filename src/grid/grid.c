@@ -132,7 +132,9 @@ out:
 static enum sg_status make_plan(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model,
-                                .numerics = g->facts[0].facts.numerics};
+                                .numerics = g->facts[0].facts.numerics,
+                                .draws = g->opt->draws,
+                                .n_draws = g->opt->n_draws};
     if (g->job.prompt.similarity.method == SG_SIM_EMBEDDING) {
         if (!g->maker->embed_open)
             return sg_fail(err, SG_E_UNSUPPORTED, "prompt.similarity.method: embedding is not here");
@@ -152,9 +154,15 @@ static enum sg_status take_over(struct grid *g, uint8_t *done, int64_t *n_done, 
     const struct sg_since_options o = {.night = g->night,
                                        .since = g->opt->since,
                                        .n_since = g->opt->n_since,
+                                       .pass = g->opt->pass,
                                        .inputs = &in,
                                        .quiet = g->opt->quiet};
-    return sg_since_begin(g->plan.job.output.dir, &g->plan, &o, done, n_done, &g->out->taken, err);
+    struct sg_since_found found = {0};
+    const enum sg_status st =
+        sg_since_begin(g->plan.job.output.dir, &g->plan, &o, done, n_done, &found, err);
+    g->out->taken = found.taken;
+    g->out->shared = found.shared;
+    return st;
 }
 
 static enum sg_status is_good(void *ctx, int64_t cell, struct sg_digest fingerprint, const struct sg_cell *c,
@@ -375,6 +383,48 @@ out:
     return st;
 }
 
+struct pass_sum {
+    struct sg_grid_summary *out;
+    uint8_t *seen; /* [n_cells] */
+};
+
+static enum sg_status sum_cell(void *ctx, int64_t cell, struct sg_digest fingerprint,
+                               const struct sg_cell *c, struct sg_err *err) {
+    struct pass_sum *s = ctx;
+    (void)fingerprint;
+    (void)err;
+    if (s->seen[cell]) return SG_OK;
+    s->seen[cell] = 1;
+    s->out->computed++;
+    s->out->failed += c->status != SG_OK;
+    s->out->pass_prompt_tokens += c->estimator_prompt_tokens;
+    return SG_OK;
+}
+
+/* The end of a pass: its segments are all that its points need. out->taken cells are found elsewhere. */
+static enum sg_status complete_pass(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan *p = &g->plan;
+    struct pass_sum sum = {.out = g->out};
+    struct sg_run_done end = {.fingerprint = p->fingerprint, .total = p->n_cells};
+    g->out->failed = 0;
+    SG_TRY(SG_NEW(&sum.seen, p->n_cells, "cells of a pass", err));
+    SG_TRY(sg_segments_read(p->job.output.dir, p->fingerprint, p->n_cells, sum_cell, &sum, err));
+    if (g->out->already) goto out;
+    if (g->out->computed + g->out->taken != p->n_cells) {
+        st = sg_fail(err, SG_E_INTERNAL,
+                     "%s: %lld of %lld cells are in the segments although all were computed",
+                     p->job.output.dir, (long long)g->out->computed, (long long)p->n_cells);
+        goto out;
+    }
+    end.failed = g->out->failed;
+    utc_now(end.finished_at);
+    SG_TRY(sg_rundir_write_done(p->job.output.dir, &end, err));
+out:
+    free(sum.seen);
+    return st;
+}
+
 /* The run is done: what others read is made to follow. */
 static enum sg_status publish(struct grid *g, struct sg_err *err) {
     enum sg_status st = sg_latest_update(&g->plan.job, err);
@@ -403,7 +453,9 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
     const char *dir = g->plan.job.output.dir;
     struct sg_grid_summary *out = g->out;
     out->total = g->plan.n_cells;
-    if (!out->already) {
+    if (g->plan.n_draws > 1) {
+        SG_TRY(complete_pass(g, err));
+    } else if (!out->already) {
         if (g->begun) sg_progress_end(&g->progress, "merging", NULL);
         SG_TRY(merge(dir, &g->plan, g, out, err));
         if (out->computed != out->total) {
@@ -591,6 +643,11 @@ enum sg_status sg_grid_merge(const char *run_dir, struct sg_grid_summary *out, s
     struct sg_lock *lock = NULL;
     memset(out, 0, sizeof *out);
     SG_TRY(sg_rundir_read_plan(run_dir, &plan, err));
+    if (plan.n_draws > 1) {
+        st = sg_fail(err, SG_E_USAGE,
+                     "%s: a pass of a sweep has no results of its own; its points take them from it", run_dir);
+        goto out;
+    }
     SG_TRY(sg_lock_take(run_dir, &lock, err));
     SG_TRY(sg_members_refuse(run_dir, err));
     SG_TRY(merge(run_dir, &plan, NULL, out, err));

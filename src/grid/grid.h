@@ -21,6 +21,9 @@ struct sg_grid_options {
     const char *night;        /* of nights.h; NULL: the date */
     const char *const *since; /* results of earlier runs to take cells from (since.h) */
     size_t n_since;
+    const struct sg_plan_draws *draws; /* [n_draws] a pass (sweep.h): segments, and no results of its own */
+    int32_t n_draws;                   /* 0: the job's own sampling */
+    const char *pass;       /* folder of a finished pass to take cells from, or NULL */
     bool retry_failed;      /* cells that failed are computed again, each alone on its rank */
     int64_t shuffle_leases; /* >= 0: cells in a random order (tests: the digest must not change) */
     double segment_seconds; /* < 0: the rule of hand.h */
@@ -32,6 +35,8 @@ struct sg_grid_summary {
     struct sg_digest digest;
     int64_t total, failed, computed; /* cells; computed: by this call */
     int64_t taken;                   /* cells taken over from earlier results; already: not counted */
+    int64_t shared;                  /* cells taken from the pass, by this call */
+    int64_t pass_prompt_tokens;      /* of a pass: of all its cells, whenever they were computed */
     int64_t retired;                 /* old runs removed (output.keep) */
     int64_t prompt_tokens, output_tokens;
     double seconds;

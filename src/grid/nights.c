@@ -196,25 +196,6 @@ static int newest_first(const void *a, const void *b) {
     return by_time ? by_time : strcmp(y->dir, x->dir);
 }
 
-/* The run's own files under its lock, then the folder if nothing else is in it. */
-static enum sg_status remove_run(const char *dir, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    static const char *const folders[] = {"segments", "hand", "array/leases", "array/members", "array"};
-    struct sg_lock *lock = NULL;
-    SG_TRY(sg_lock_take(dir, &lock, err));
-    SG_TRY(sg_rundir_clear(dir, err));
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        char *path = NULL;
-        SG_TRY(sg_path_join(dir, folders[i], &path, err));
-        rmdir(path);
-        free(path);
-    }
-out:
-    sg_lock_drop(lock);
-    if (st == SG_OK) rmdir(dir);
-    return st;
-}
-
 static bool matches(const char *name, const char *before, size_t n_before, const char *after) {
     const size_t n = strlen(name), n_after = strlen(after);
     return n > n_before + n_after && !strncmp(name, before, n_before) && !strcmp(name + n - n_after, after);
@@ -259,7 +240,7 @@ enum sg_status sg_nights_retire(const struct sg_job *job, const char *pattern, i
     for (size_t i = (size_t)job->output.keep; i < n; i++) {
         if (!realpath(runs[i].dir, real) || !strcmp(real, ours) || !strcmp(real, latest)) continue;
         struct sg_err why = {0};
-        st = remove_run(runs[i].dir, &why);
+        st = sg_rundir_remove(runs[i].dir, &why);
         if (st == SG_E_BUSY) { /* somebody works there: next time */
             st = SG_OK;
             continue;

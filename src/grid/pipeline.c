@@ -31,6 +31,7 @@ struct sg_pipeline {
     struct sg_cell_anchor *anchors; /* [prompt.anchors] */
     struct sg_prompt_anchor *shown; /* [prompt.anchors] */
     uint64_t *keys;                 /* [n_samples] */
+    int32_t *settings;              /* [n_samples] which of the plan's draws each is of */
     struct sg_cell_sample *samples; /* [n_samples] */
     struct sg_buf text;             /* all texts of one cell, each with a NUL */
     int64_t waiting;                /* prompt tokens of cells submitted and not begun */
@@ -220,7 +221,7 @@ enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_
     struct sg_pipeline *p = NULL;
     SG_TRY(SG_NEW(&p, 1, "pipeline", err));
     p->opt = *opt;
-    p->n_samples = (int32_t)plan->job.sampling.samples;
+    p->n_samples = (int32_t)plan->n_samples;
     p->ready_cell = -1;
     SG_TRY(sg_encoder_new(opt->tok, &p->enc, err));
     const struct sg_prompt_source main_text = {plan->template_text, plan->job.prompt.template_path},
@@ -229,7 +230,10 @@ enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_
     SG_TRY(SG_NEW(&p->anchors, plan->job.prompt.anchors, "anchors", err));
     SG_TRY(SG_NEW(&p->shown, plan->job.prompt.anchors, "anchors", err));
     SG_TRY(SG_NEW(&p->keys, p->n_samples, "samples", err));
+    SG_TRY(SG_NEW(&p->settings, p->n_samples, "samples", err));
     SG_TRY(SG_NEW(&p->samples, p->n_samples, "samples", err));
+    for (int32_t d = 0, i = 0; d < plan->n_draws; d++)
+        for (int64_t k = 0; k < plan->draws[d].samples; k++) p->settings[i++] = d;
     *out = p;
     p = NULL;
 out:
@@ -252,6 +256,7 @@ void sg_pipeline_free(struct sg_pipeline *p) {
     free(p->anchors);
     free(p->shown);
     free(p->keys);
+    free(p->settings);
     free(p->samples);
     free(p);
 }
@@ -303,16 +308,17 @@ static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) 
     size_t tag;
     SG_TRY(make_ready(p, cell_index, err));
     SG_TRY(new_slot(p, &tag, err));
-    for (int32_t i = 0; i < p->n_samples; i++)
-        p->keys[i] = sg_sample_key(plan->job.sampling.seed, query, model, i);
+    for (int32_t d = 0, i = 0; d < plan->n_draws; d++)
+        for (int32_t k = 0; k < plan->draws[d].samples; k++)
+            p->keys[i++] = sg_sample_key(plan->draws[d].seed, query, model, k);
     struct slot *s = &p->slots[tag];
     s->cell = cell_index;
     s->n_prompt = (int32_t)p->ids.len;
     s->begun = false;
     p->waiting += s->n_prompt;
     p->ready_cell = -1;
-    st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->keys, NULL, p->n_samples,
-                          err);
+    st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->keys, p->settings,
+                          p->n_samples, err);
     if (st == SG_OK && p->status != SG_OK) { /* reported through on_done at once */
         if (err) *err = p->err;
         st = p->status;

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "store/lock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -273,6 +274,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     SG_TRY(clear_folder(dir, "hand", err));
     SG_TRY(clear_folder(dir, "array/leases", err));
     SG_TRY(clear_folder(dir, "array/members", err));
+    SG_TRY(clear_folder(dir, "array/ranks", err));
     SG_TRY(sg_path_join(dir, "segments", &segments, err));
     d = opendir(segments);
     for (struct dirent *e; d && (e = readdir(d));)
@@ -282,5 +284,23 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
 out:
     if (d) closedir(d);
     free(segments);
+    return st;
+}
+
+enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const char *const folders[] = {"segments", "hand", "array/leases", "array/members", "array"};
+    struct sg_lock *lock = NULL;
+    SG_TRY(sg_lock_take(dir, &lock, err));
+    SG_TRY(sg_rundir_clear(dir, err));
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *path = NULL;
+        SG_TRY(sg_path_join(dir, folders[i], &path, err));
+        rmdir(path);
+        free(path);
+    }
+out:
+    sg_lock_drop(lock);
+    if (st == SG_OK) rmdir(dir);
     return st;
 }

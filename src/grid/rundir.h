@@ -8,7 +8,7 @@
  *   origin.bin     in which night each cell was computed (since.h)
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
  *   hand/          what each rank has on its device now (journal.h)
- *   array/         members and leases of an array run (store/members.h)
+ *   array/         members and leases of an array run (store/members.h), their notes (store/runtime.h)
  *   metrics.jsonl  the same over time, for dashboards
  *   results.h5     the end result
  *   DONE           written last: digest, fingerprint, counts. With it the run is over. */
@@ -36,6 +36,8 @@ bool sg_rundir_is(const char *dir);
 enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_err *err);
 /* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
+/* The same and then the folder, where nothing but the run's own files was in it. Takes the lock. */
+enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err);
 
 enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out,
                                    struct sg_err *err);

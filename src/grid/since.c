@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "cell/estimate.h"
+#include "grid/rundir.h"
 #include "store/bytes.h"
 #include "store/merge.h"
 #include "store/results_cell.h"
@@ -242,8 +243,8 @@ struct source {
     struct sg_results_texts *texts;
     struct known *known; /* by fingerprint: cells that were computed and did not fail */
     size_t n_known;
-    struct sg_digest
-        *of_plan; /* the plan's cells with the source's number of samples; NULL: the plan's own */
+    struct sg_digest *of_plan; /* the plan's cells, drawn with the source's number of samples; NULL: the
+                                  plan's own */
     int64_t taken;
 };
 
@@ -254,8 +255,7 @@ static void source_close(struct source *s) {
     free(s->of_plan);
 }
 
-static enum sg_status source_open(struct source *s, const struct sg_plan *plan,
-                                  const struct sg_plan_inputs *in, struct sg_err *err) {
+static enum sg_status source_open(struct source *s, const struct sg_plan *plan, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(sg_results_read(s->path, SG_RESULTS_VERIFY, &s->r, err));
     const int64_t cells = s->r.n_queries * s->r.n_models;
@@ -271,10 +271,22 @@ static enum sg_status source_open(struct source *s, const struct sg_plan *plan,
         if (s->r.status[i] == SG_OK && s->r.origin.night[i] >= 0)
             s->known[s->n_known++] = (struct known){s->r.origin.fingerprint[i], i};
     if (s->n_known > 1) qsort(s->known, s->n_known, sizeof *s->known, by_fingerprint);
-    if (s->r.n_samples > plan->job.sampling.samples) {
-        SG_TRY(SG_NEW(&s->of_plan, plan->n_cells, "cell fingerprints", err));
-        SG_TRY(sg_plan_fingerprints_of(plan, in, s->r.n_samples, s->of_plan, err));
-    }
+out:
+    return st;
+}
+
+/* Makes ready to look for cells that are drawn in one of the plan's ways. *fits = false: the file cannot have
+ * them, for it holds fewer samples or no texts. */
+static enum sg_status source_match(struct source *s, const struct sg_plan *plan,
+                                   const struct sg_plan_inputs *in, const struct sg_plan_draws *how,
+                                   bool *fits, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_plan_draws as_there = *how;
+    *fits = s->r.n_samples >= how->samples && (s->texts || !plan->job.output.texts);
+    if (!*fits || (plan->n_draws == 1 && s->r.n_samples == how->samples)) goto out;
+    as_there.samples = s->r.n_samples;
+    if (!s->of_plan) SG_TRY(SG_NEW(&s->of_plan, plan->n_cells, "cell fingerprints", err));
+    SG_TRY(sg_plan_fingerprints_of(plan, in, &as_there, s->of_plan, err));
 out:
     return st;
 }
@@ -301,10 +313,31 @@ struct taking {
     uint8_t *done;
     int64_t *n_done;
     bool resumed; /* a start that died while taking over may have left cells: they count as taken */
+    int64_t shared;
     struct origin *o;
     struct sg_segment_writer *w;
     struct sg_cell_room room;
 };
+
+/* Puts a cell into the run's segment of cells taken over. */
+static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan *plan = t->plan;
+    c->query = (int32_t)(cell / plan->n_models);
+    c->model = (int32_t)(cell % plan->n_models);
+    if (measured(plan, cell)) c->prompt_tokens = plan->truth[cell].prompt_tokens;
+    sg_cell_estimate(c, plan->models[c->model].input, plan->models[c->model].output);
+    if (!t->w) SG_TRY(sg_segment_open(t->dir, plan->fingerprint, 0, &t->w, err));
+    SG_TRY(sg_segment_append(t->w, cell, plan->cell_fingerprint[cell], c, err));
+    t->done[cell] = 1;
+    ++*t->n_done;
+    if (sg_segment_bytes(t->w) < SEGMENT_BYTES) goto out;
+    struct sg_segment_writer *w = t->w;
+    t->w = NULL;
+    SG_TRY(sg_segment_close(w, err));
+out:
+    return st;
+}
 
 static enum sg_status take_cell(struct taking *t, struct source *s, int64_t cell, int64_t from,
                                 struct sg_err *err) {
@@ -313,37 +346,27 @@ static enum sg_status take_cell(struct taking *t, struct source *s, int64_t cell
     const char *night = s->r.origin.nights[s->r.origin.night[from]];
     struct sg_cell c;
     if (!t->done[cell]) {
-        st = sg_results_cell(&s->r, s->texts, from, plan->job.sampling.samples, &t->room, &c, err);
+        st = sg_results_cell(&s->r, s->texts, from, plan->n_samples, &t->room, &c, err);
         if (st != SG_OK) {
             sg_err_at(err, "%s", s->path);
             goto out;
         }
-        c.query = (int32_t)(cell / plan->n_models);
-        c.model = (int32_t)(cell % plan->n_models);
-        if (measured(plan, cell)) c.prompt_tokens = plan->truth[cell].prompt_tokens;
-        sg_cell_estimate(&c, plan->models[c.model].input, plan->models[c.model].output);
-        if (!t->w) SG_TRY(sg_segment_open(t->dir, plan->fingerprint, 0, &t->w, err));
-        SG_TRY(sg_segment_append(t->w, cell, plan->cell_fingerprint[cell], &c, err));
-        t->done[cell] = 1;
-        ++*t->n_done;
+        SG_TRY(put_cell(t, cell, &c, err));
     }
     SG_TRY(night_number(t->o, night, &t->o->night[cell], err));
     t->o->taken++;
     s->taken++;
-    if (t->w && sg_segment_bytes(t->w) >= SEGMENT_BYTES) {
-        struct sg_segment_writer *w = t->w;
-        t->w = NULL;
-        SG_TRY(sg_segment_close(w, err));
-    }
 out:
     return st;
 }
 
 /* Cells that an earlier file has given are in `given`. */
-static enum sg_status take_from(struct taking *t, struct source *s, uint8_t *given, struct sg_err *err) {
+static enum sg_status take_from(struct taking *t, struct source *s, const struct sg_plan_inputs *in,
+                                uint8_t *given, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const bool texts = t->plan->job.output.texts;
-    if (s->r.n_samples < t->plan->job.sampling.samples || (texts && !s->texts)) goto out;
+    bool fits;
+    SG_TRY(source_match(s, t->plan, in, t->plan->draws, &fits, err));
+    if (!fits) goto out;
     for (int64_t cell = 0; cell < t->plan->n_cells; cell++) {
         if (given[cell] || (t->done[cell] && !t->resumed)) continue;
         const int64_t from = find(s, t->plan, cell);
@@ -388,12 +411,119 @@ out:
     return st;
 }
 
+/* ---- a pass ------------------------------------------------------------------------------------------ */
+
+struct from_pass {
+    struct taking *t;
+    const struct sg_plan *pass;
+    struct sg_digest *of_pass; /* [n_cells]: the pass's cells, drawn the plan's way alone */
+    int64_t first;             /* of a cell's samples: the plan's */
+    uint8_t *given;            /* [n_cells] */
+};
+
+static enum sg_status take_of_pass(void *ctx, int64_t cell, struct sg_digest fingerprint,
+                                   const struct sg_cell *all, struct sg_err *err) {
+    const struct from_pass *f = ctx;
+    struct taking *t = f->t;
+    const struct sg_plan *plan = t->plan;
+    const bool quarantined = all->status == SG_E_DEVICE;
+    enum sg_status st = SG_OK;
+    struct sg_cell c = *all;
+    (void)fingerprint;
+    if (t->done[cell] || (all->status != SG_OK && !quarantined)) goto out;
+    if (!sg_digest_equal(f->of_pass[cell], plan->cell_fingerprint[cell])) goto out;
+    if (measured(f->pass, cell) && !measured(plan, cell)) goto out;
+    if (!quarantined && all->n_samples != f->pass->n_samples) {
+        st = sg_fail(err, SG_E_CORRUPT, "a cell of a pass has %d samples, expected %lld", all->n_samples,
+                     (long long)f->pass->n_samples);
+        goto out;
+    }
+    c.n_samples = quarantined ? 0 : (int32_t)plan->n_samples;
+    SG_TRY(SG_GROW(&t->room.samples, &t->room.cap, plan->n_samples, "samples", err));
+    for (int32_t i = 0; i < c.n_samples; i++) {
+        t->room.samples[i] = all->samples[f->first + i];
+        if (plan->job.output.texts) continue;
+        t->room.samples[i].text = NULL;
+        t->room.samples[i].text_bytes = 0;
+    }
+    c.samples = t->room.samples;
+    SG_TRY(put_cell(t, cell, &c, err));
+    f->given[cell] = 1;
+    t->shared++;
+out:
+    return st;
+}
+
+/* given[n_cells]: 1 where the pass had the cell. */
+static enum sg_status take_pass(struct taking *t, const char *dir, const struct sg_plan_inputs *in,
+                                uint8_t *given, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan_draws *how = t->plan->draws;
+    struct sg_plan pass = {0};
+    struct from_pass f = {.t = t, .pass = &pass, .given = given};
+    int32_t d = 0;
+    SG_TRY(sg_rundir_read_plan(dir, &pass, err));
+    for (; d < pass.n_draws && !sg_plan_same_draws(&pass.draws[d], how); d++)
+        f.first += pass.draws[d].samples;
+    if (d == pass.n_draws || pass.draws[d].samples < how->samples || pass.n_cells != t->plan->n_cells ||
+        (t->plan->job.output.texts && !pass.job.output.texts))
+        goto out; /* it was made before the sweep's file changed */
+    SG_TRY(SG_NEW(&f.of_pass, pass.n_cells, "cell fingerprints", err));
+    SG_TRY(sg_plan_fingerprints_of(&pass, in, how, f.of_pass, err));
+    SG_TRY(sg_segments_read(dir, pass.fingerprint, pass.n_cells, take_of_pass, &f, err));
+out:
+    if (st != SG_OK) sg_err_at(err, "%s", dir);
+    free(f.of_pass);
+    sg_plan_free(&pass);
+    return st;
+}
+
+/* Marks the cells of a pass that the files have for all of its points. */
+static enum sg_status spare(const struct sg_plan *plan, const struct sg_since_options *opt, uint8_t *done,
+                            int64_t *n_done, int64_t *spared, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct source s = {0};
+    uint8_t *have = NULL; /* [n_draws][n_cells] */
+    bool first, fits;
+    *spared = 0;
+    if (!opt->n_since) goto out;
+    SG_TRY(SG_NEW(&have, plan->n_draws * plan->n_cells, "cells", err));
+    for (size_t i = 0; i < opt->n_since; i++) {
+        SG_TRY(is_first(opt->since[i], &first, err));
+        if (first) continue;
+        s.path = opt->since[i];
+        SG_TRY(source_open(&s, plan, err));
+        for (int32_t d = 0; d < plan->n_draws; d++) {
+            SG_TRY(source_match(&s, plan, opt->inputs, &plan->draws[d], &fits, err));
+            for (int64_t c = 0; fits && c < plan->n_cells; c++)
+                if (find(&s, plan, c) >= 0) have[d * plan->n_cells + c] = 1;
+        }
+        source_close(&s);
+        memset(&s, 0, sizeof s);
+    }
+    for (int64_t c = 0; c < plan->n_cells; c++) {
+        bool all = !done[c];
+        for (int32_t d = 0; d < plan->n_draws; d++) all = all && have[d * plan->n_cells + c];
+        if (!all) continue;
+        done[c] = 1;
+        ++*n_done;
+        ++*spared;
+    }
+out:
+    source_close(&s);
+    free(have);
+    return st;
+}
+
+/* ---- all together ------------------------------------------------------------------------------------ */
+
 static enum sg_status take_all(struct taking *t, const struct sg_since_options *opt, struct sg_err *err) {
     enum sg_status st = SG_OK;
     uint8_t *given = NULL;
     struct source s = {0};
     SG_TRY(SG_NEW(&given, t->plan->n_cells, "cells", err));
     SG_TRY(sg_arena_dup(&t->o->strings, "", 0, &t->o->since, err));
+    if (opt->pass) SG_TRY(take_pass(t, opt->pass, opt->inputs, given, err));
     for (size_t i = 0; i < opt->n_since; i++) {
         bool first;
         SG_TRY(is_first(opt->since[i], &first, err));
@@ -405,8 +535,8 @@ static enum sg_status take_all(struct taking *t, const struct sg_since_options *
         }
         memset(&s, 0, sizeof s);
         s.path = opt->since[i];
-        SG_TRY(source_open(&s, t->plan, opt->inputs, err));
-        SG_TRY(take_from(t, &s, given, err));
+        SG_TRY(source_open(&s, t->plan, err));
+        SG_TRY(take_from(t, &s, opt->inputs, given, err));
         SG_TRY(note_source(&s, t->plan, opt->quiet, t->o, err));
         source_close(&s);
         memset(&s, 0, sizeof s);
@@ -423,14 +553,19 @@ out:
 }
 
 enum sg_status sg_since_begin(const char *dir, const struct sg_plan *plan, const struct sg_since_options *opt,
-                              uint8_t *done, int64_t *n_done, int64_t *taken, struct sg_err *err) {
+                              uint8_t *done, int64_t *n_done, struct sg_since_found *found,
+                              struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct origin o = {0};
     struct taking t = {.dir = dir, .plan = plan, .done = done, .n_done = n_done, .o = &o};
     bool exists;
+    if (plan->n_draws > 1) {
+        SG_TRY(spare(plan, opt, done, n_done, &found->taken, err));
+        goto out;
+    }
     SG_TRY(read_origin(dir, plan->n_cells, &exists, &o, err));
-    if (exists && (o.since || !opt->n_since)) {
-        *taken = o.taken;
+    if (exists && (o.since || !(opt->n_since || opt->pass))) {
+        found->taken = o.taken;
         goto out;
     }
     if (!exists) {
@@ -440,11 +575,12 @@ enum sg_status sg_since_begin(const char *dir, const struct sg_plan *plan, const
         SG_TRY(night_number(&o, opt->night, &zero, err));
         t.resumed = true;
     }
-    if (opt->n_since) SG_TRY(take_all(&t, opt, err));
+    if (opt->n_since || opt->pass) SG_TRY(take_all(&t, opt, err));
     /* Only now: a crash before this line leaves cells that are taken over again, never a cell that says of
      * another night what this one has computed. */
     SG_TRY(write_origin(dir, &o, err));
-    *taken = o.taken;
+    found->taken = o.taken;
+    found->shared = t.shared;
 out:
     sg_segment_abandon(t.w);
     sg_cell_room_free(&t.room);

@@ -23,6 +23,7 @@ struct sg_station {
     struct sg_engine *engine;
     struct sg_pipeline *pipeline;
     struct sg_token_ids yes, no;
+    struct sg_draw_settings *settings; /* [n_draws] of the plan */
     /* the embedding model, between embed_open and embed_close */
     struct {
         struct sg_tokenizer *tok;
@@ -169,15 +170,21 @@ static enum sg_status options_for(struct sg_station *s, const struct sg_plan *pl
     s->yes.len = s->no.len = 0;
     SG_TRY(sg_tokenizer_answer_ids(s->tok, "yes", &s->yes, err));
     SG_TRY(sg_tokenizer_answer_ids(s->tok, "no", &s->no, err));
+    free(s->settings);
+    s->settings = NULL;
+    SG_TRY(SG_NEW(&s->settings, plan->n_draws, "draws", err));
+    for (int32_t i = 0; i < plan->n_draws; i++) {
+        const struct sg_plan_draws *d = &plan->draws[i];
+        s->settings[i] = (struct sg_draw_settings){(float)d->temperature, (float)d->top_p, (int32_t)d->top_k};
+    }
     *out = (struct sg_engine_options){
         .max_batch_tokens = (int32_t)job->engine.max_batch_tokens,
         .kv_cache_bytes = job->engine.kv_cache_mib << 20,
         .max_context = context_for(plan, &config),
-        .max_samples = (int32_t)job->sampling.samples,
-        .sampling = {.temperature = job->sampling.temperature,
-                     .top_p = job->sampling.top_p,
-                     .top_k = (int32_t)job->sampling.top_k,
-                     .max_new_tokens = (int32_t)job->sampling.max_new_tokens},
+        .max_samples = (int32_t)plan->n_samples,
+        .sampling = {.max_new_tokens = (int32_t)job->sampling.max_new_tokens},
+        .settings = s->settings,
+        .n_settings = plan->n_draws,
         .yes_ids = s->yes.data,
         .n_yes = (int32_t)s->yes.len,
         .no_ids = s->no.data,
@@ -230,6 +237,7 @@ static void close_all(void *ctx) {
     sg_dev_close(s->dev);
     sg_token_ids_free(&s->yes);
     sg_token_ids_free(&s->no);
+    free(s->settings);
     memset(s, 0, sizeof *s);
 }
 

@@ -1,8 +1,7 @@
 #include "grid/sweep.h"
 
 #include "base/file.h"
-#include "base/json.h"
-#include "job/job.h"
+#include "grid/sweep_internal.h"
 #include "store/results.h"
 
 #include <ctype.h>
@@ -11,35 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_BYTES = 1 << 20, MAX_POINTS = 1000, MAX_AXES = 16, POINT_NAME = 100 };
+enum { MAX_BYTES = 1 << 20, MAX_POINTS = 1000 };
 
-struct axis {
-    const char *key;     /* of the job */
-    const cJSON *values; /* array */
-    int64_t n;
-};
-struct point {
-    char name[POINT_NAME];
-    int64_t value[MAX_AXES]; /* which of its axis's */
-    const char *settings[MAX_AXES + 4];
-    size_t n_settings;
-    int64_t gives; /* how much others can take from it: samples, and texts rather than none */
-    char *results; /* path, once it is done; else NULL */
-    struct sg_digest digest;
-    int64_t cells, failed, taken;
-};
-struct sweep {
-    cJSON *doc;
-    char *name, *job, *dir; /* dir: absolute */
-    struct axis axes[MAX_AXES];
-    int64_t n_axes, n_points;
-    struct point *points; /* [n_points], last axis fastest */
-    int64_t *order;       /* [n_points]: in which they compute */
-    struct sg_arena strings;
-};
-
-static void sweep_free(struct sweep *s) {
+static void sweep_free(struct sg__sweep *s) {
     cJSON_Delete(s->doc);
+    sg__passes_free(s);
     free(s->name);
     free(s->job);
     free(s->dir);
@@ -61,7 +36,7 @@ bool sg_sweep_is(const char *path) {
 
 /* ---- reading ---------------------------------------------------------------------------------------- */
 
-static enum sg_status read_axes(struct sweep *s, const struct sg_json *root, struct sg_err *err) {
+static enum sg_status read_axes(struct sg__sweep *s, const struct sg_json *root, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_json axes;
     SG_TRY(sg_json_member(root, "axes", true, &axes, err));
@@ -71,8 +46,8 @@ static enum sg_status read_axes(struct sweep *s, const struct sg_json *root, str
     }
     s->n_points = 1;
     for (const cJSON *a = axes.node->child; a; a = a->next) {
-        if (s->n_axes == MAX_AXES) {
-            st = sg_fail(err, SG_E_INPUT, "%s: axes has more than %d keys", root->where, (int)MAX_AXES);
+        if (s->n_axes == SG__SWEEP_AXES) {
+            st = sg_fail(err, SG_E_INPUT, "%s: axes has more than %d keys", root->where, (int)SG__SWEEP_AXES);
             goto out;
         }
         if (!strncmp(a->string, "output.", 7) && strcmp(a->string, "output.texts") != 0) {
@@ -89,7 +64,7 @@ static enum sg_status read_axes(struct sweep *s, const struct sg_json *root, str
                          root->where, a->string);
             goto out;
         }
-        s->axes[s->n_axes++] = (struct axis){a->string, a, n};
+        s->axes[s->n_axes++] = (struct sg__axis){a->string, a, n};
         s->n_points *= n;
         if (s->n_points > MAX_POINTS) {
             st = sg_fail(err, SG_E_INPUT, "%s: axes make more than %d points", root->where, (int)MAX_POINTS);
@@ -111,19 +86,19 @@ static enum sg_status value_text(const cJSON *v, struct sg_buf *out, struct sg_e
 }
 
 /* "anchors-3_samples-8": the last part of each key with its value, as the name of a folder. */
-static void add_name(char name[POINT_NAME], const char *key, const char *value) {
+static void add_name(char name[SG__POINT_NAME], const char *key, const char *value) {
     const char *dot = strrchr(key, '.'), *slash = strrchr(value, '/');
     const size_t at = strlen(name);
-    snprintf(name + at, POINT_NAME - at, "%s%s-%s", at ? "_" : "", dot ? dot + 1 : key,
+    snprintf(name + at, SG__POINT_NAME - at, "%s%s-%s", at ? "_" : "", dot ? dot + 1 : key,
              slash ? slash + 1 : value);
     for (char *p = name; *p; p++)
         if (!isalnum((unsigned char)*p) && !strchr("._-", *p)) *p = '_';
 }
 
-static enum sg_status make_point(struct sweep *s, int64_t index, struct sg_err *err) {
+static enum sg_status make_point(struct sg__sweep *s, int64_t index, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf item = {0};
-    struct point *p = &s->points[index];
+    struct sg__point *p = &s->points[index];
     char *set, number[16];
     for (int64_t a = s->n_axes - 1, rest = index; a >= 0; rest /= s->axes[a].n, a--)
         p->value[a] = rest % s->axes[a].n;
@@ -136,12 +111,12 @@ static enum sg_status make_point(struct sweep *s, int64_t index, struct sg_err *
         p->settings[p->n_settings++] = set;
         add_name(p->name, s->axes[a].key, strchr(set, '=') + 1);
     }
-    bool used = strlen(p->name) > POINT_NAME - 10;
+    bool used = strlen(p->name) > SG__POINT_NAME - 10;
     for (int64_t i = 0; i < index; i++) used = used || !strcmp(s->points[i].name, p->name);
     if (used) { /* two values with one last part, or names too long to tell apart */
         snprintf(number, sizeof number, "_%d", (int)index);
         const size_t at = strlen(p->name), n = strlen(number);
-        memcpy(p->name + (at + n < POINT_NAME ? at : POINT_NAME - 1 - n), number, n + 1);
+        memcpy(p->name + (at + n < SG__POINT_NAME ? at : SG__POINT_NAME - 1 - n), number, n + 1);
     }
     sg_buf_clear(&item);
     SG_TRY(sg_buf_printf(&item, err, "output.dir=%s/%s", s->dir, p->name));
@@ -159,8 +134,8 @@ out:
 }
 
 /* The run's overrides and then the point's. *out is the caller's. */
-static enum sg_status overrides(const struct sg_grid_options *opt, const struct point *p, const char ***out,
-                                struct sg_err *err) {
+static enum sg_status overrides(const struct sg_grid_options *opt, const struct sg__point *p,
+                                const char ***out, struct sg_err *err) {
     enum sg_status st = SG_NEW(out, opt->n_overrides + p->n_settings, "overrides", err);
     for (size_t i = 0; st == SG_OK && i < opt->n_overrides; i++) (*out)[i] = opt->overrides[i];
     for (size_t i = 0; st == SG_OK && i < p->n_settings; i++) (*out)[opt->n_overrides + i] = p->settings[i];
@@ -168,7 +143,8 @@ static enum sg_status overrides(const struct sg_grid_options *opt, const struct 
 }
 
 /* Every point is a valid job; most samples first. */
-static enum sg_status check_points(struct sweep *s, const struct sg_grid_options *opt, struct sg_err *err) {
+static enum sg_status check_points(struct sg__sweep *s, const struct sg_grid_options *opt,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char **set = NULL;
     for (int64_t i = 0; i < s->n_points; i++) {
@@ -182,6 +158,8 @@ static enum sg_status check_points(struct sweep *s, const struct sg_grid_options
             goto out;
         }
         s->points[i].gives = 2 * job.sampling.samples + job.output.texts;
+        s->points[i].draws = sg_plan_job_draws(&job);
+        s->points[i].texts = job.output.texts;
         sg_job_free(&job);
         int64_t at = i; /* insertion keeps equals in their order */
         for (; at > 0 && s->points[s->order[at - 1]].gives < s->points[i].gives; at--)
@@ -193,7 +171,7 @@ out:
     return st;
 }
 
-static enum sg_status read_sweep(const struct sg_grid_options *opt, struct sweep *s, struct sg_err *err) {
+static enum sg_status read_sweep(const struct sg_grid_options *opt, struct sg__sweep *s, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *path = opt->job_path, *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const size_t n_base = strlen(base);
@@ -230,6 +208,7 @@ static enum sg_status read_sweep(const struct sg_grid_options *opt, struct sweep
     }
     for (int64_t i = 0; i < s->n_points; i++) SG_TRY(make_point(s, i, err));
     SG_TRY(check_points(s, opt, err));
+    SG_TRY(sg__passes_make(s, err));
 out:
     free(folder);
     free(joined);
@@ -248,7 +227,7 @@ static enum sg_status put_value(struct sg_buf *b, const cJSON *v, struct sg_err 
     return st;
 }
 
-static enum sg_status put_point(struct sg_buf *b, const struct sweep *s, const struct point *p,
+static enum sg_status put_point(struct sg_buf *b, const struct sg__sweep *s, const struct sg__point *p,
                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     char hex[SG_DIGEST_HEX];
@@ -274,7 +253,7 @@ out:
     return st;
 }
 
-static enum sg_status write_index(const struct sweep *s, struct sg_err *err) {
+static enum sg_status write_index(const struct sg__sweep *s, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
     char *path = NULL;
@@ -284,6 +263,8 @@ static enum sg_status write_index(const struct sweep *s, struct sg_err *err) {
     SG_TRY(sg_json_quote(&b, s->job, strlen(s->job), err));
     SG_TRY(sg_buf_str(&b, ",\n  \"axes\": ", err));
     SG_TRY(put_value(&b, cJSON_GetObjectItemCaseSensitive(s->doc, "axes"), err));
+    SG_TRY(sg_buf_str(&b, ",\n  ", err));
+    SG_TRY(sg__passes_put(s, &b, err));
     SG_TRY(sg_buf_str(&b, ",\n  \"points\": [\n", err));
     for (int64_t i = 0; i < s->n_points; i++) {
         if (i) SG_TRY(sg_buf_str(&b, ",\n", err));
@@ -301,7 +282,7 @@ out:
 /* ---- running ---------------------------------------------------------------------------------------- */
 
 /* Whether cells of two points can be equal as far as their axes tell; spares reading files in vain. */
-static bool related(const struct sweep *s, const struct point *a, const struct point *b) {
+static bool related(const struct sg__sweep *s, const struct sg__point *a, const struct sg__point *b) {
     static const char *const tells[] = {"model.",         "sampling.temperature",    "sampling.top_p",
                                         "sampling.top_k", "sampling.max_new_tokens", "sampling.seed",
                                         "prompt.anchors", "prompt.template",         "prompt.anchor_chars"};
@@ -312,19 +293,20 @@ static bool related(const struct sweep *s, const struct point *a, const struct p
 }
 
 /* Results to take cells from: those that the user names, then the finished points. */
-static enum sg_status sources(const struct sweep *s, const struct sg_grid_options *opt, const struct point *p,
-                              const char ***out, size_t *n, struct sg_err *err) {
+static enum sg_status sources(const struct sg__sweep *s, const struct sg_grid_options *opt,
+                              const struct sg__point *p, const char ***out, size_t *n, struct sg_err *err) {
     enum sg_status st = SG_NEW(out, opt->n_since + (size_t)s->n_points, "earlier results", err);
     *n = 0;
     for (size_t i = 0; st == SG_OK && i < opt->n_since; i++) (*out)[(*n)++] = opt->since[i];
     for (int64_t i = 0; st == SG_OK && i < s->n_points; i++)
-        if (s->points[i].results && &s->points[i] != p && related(s, &s->points[i], p))
+        if (s->points[i].results && &s->points[i] != p && related(s, &s->points[i], p) &&
+            !(p->pass->ran && s->points[i].pass == p->pass))
             (*out)[(*n)++] = s->points[i].results;
     return st;
 }
 
 /* What the index says of a finished point, from its file: also of one that an earlier start has finished. */
-static enum sg_status note(struct sweep *s, struct point *p, const struct sg_grid_summary *sum,
+static enum sg_status note(struct sg__sweep *s, struct sg__point *p, const struct sg_grid_summary *sum,
                            struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results r = {0};
@@ -336,6 +318,7 @@ static enum sg_status note(struct sweep *s, struct point *p, const struct sg_gri
     p->failed = sum->failed;
     p->taken = r.origin.taken_over;
     SG_TRY(sg_arena_dup(&s->strings, path.data, path.len, &p->results, err));
+    SG_TRY(sg__pass_tidy(s, p, err));
     SG_TRY(write_index(s, err));
 out:
     sg_results_free(&r);
@@ -343,9 +326,69 @@ out:
     return st;
 }
 
+/* Collective. A pass, which is a run whose cells are drawn in several ways; s and pass are the root's. Points
+ * judge its failed cells. */
+static enum sg_status run_pass(struct sg_comm *comm, const struct sg_grid_options *opt,
+                               const struct sg_maker_source *source, struct sg__sweep *s,
+                               struct sg__pass *pass, bool fresh, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_grid_options o = *opt;
+    struct sg_grid_summary sum = {0};
+    struct sg_compute_maker maker;
+    const char **set = NULL;
+    o.retry_failed = false;
+    if (s) {
+        st = SG_NEW(&set, opt->n_overrides + SG__SWEEP_AXES + 8, "overrides", err);
+        for (size_t i = 0; st == SG_OK && i < opt->n_overrides; i++) set[i] = opt->overrides[i];
+        if (st == SG_OK) st = sg__pass_settings(s, pass, set, &o.n_overrides, err);
+        o.job_path = s->job;
+        o.overrides = set;
+        o.fresh = fresh;
+        o.draws = pass->draws;
+        o.n_draws = (int32_t)pass->n_draws;
+        if (!opt->quiet)
+            fprintf(stderr, "scope-grid: %s: one prompt for what several points draw\n", pass->name);
+    }
+    if (st == SG_OK) st = source->make(source->ctx, &maker, err);
+    SG_TRY(sg_comm_agree(comm, st, err));
+    st = sg_grid_run(comm, &o, &maker, &sum, err);
+    source->drop(source->ctx);
+    if (st == SG_E_PARTIAL) {
+        st = SG_OK;
+        memset(err, 0, sizeof *err);
+    }
+    if (st == SG_OK && s) sg__pass_ran(s, pass, sum.total, sum.pass_prompt_tokens);
+    if (st != SG_OK && s) sg_err_at(err, "%s", pass->name);
+out:
+    free(sum.run_dir);
+    free(set);
+    return st;
+}
+
+/* Collective. The pass that the next point takes from, if it has one that was not run yet. */
+static enum sg_status run_pass_before(struct sg_comm *comm, const struct sg_grid_options *opt,
+                                      const struct sg_maker_source *source, struct sg__sweep *s,
+                                      struct sg__point *p, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf go = {0};
+    struct sg__pass *pass = NULL;
+    bool fresh = false;
+    if (s) {
+        st = sg__pass_before(s, p, opt->fresh, &pass, &fresh, err);
+        if (st == SG_OK && pass) st = sg_buf_str(&go, "run", err);
+    }
+    SG_TRY(sg_comm_agree(comm, st, err));
+    SG_TRY(sg_comm_bcast(comm, &go, err));
+    if (go.len) SG_TRY(run_pass(comm, opt, source, s, pass, fresh, err));
+out:
+    sg_buf_free(&go);
+    return st;
+}
+
 /* Collective. One point; s and p are the root's. */
 static enum sg_status run_point(struct sg_comm *comm, const struct sg_grid_options *opt,
-                                const struct sg_maker_source *source, struct sweep *s, struct point *p,
+                                const struct sg_maker_source *source, struct sg__sweep *s,
+                                struct sg__point *p,
                                 void (*say)(const char *, const struct sg_grid_summary *),
                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -360,6 +403,7 @@ static enum sg_status run_point(struct sg_comm *comm, const struct sg_grid_optio
         if (st == SG_OK) st = sources(s, opt, p, &since, &o.n_since, err);
         o.overrides = set;
         o.since = since;
+        o.pass = p->pass->ran ? p->pass->dir : NULL;
         if (!opt->quiet) fprintf(stderr, "scope-grid: point %s\n", p->name);
     }
     if (st == SG_OK) st = source->make(source->ctx, &maker, err);
@@ -391,7 +435,7 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
                             void (*say)(const char *point, const struct sg_grid_summary *s),
                             struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sweep s = {0};
+    struct sg__sweep s = {0};
     struct sg_buf count = {0};
     const bool root = sg_comm_rank(comm) == 0;
     int64_t n_points = 0, n_partial = 0;
@@ -408,7 +452,9 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
     memcpy(&n_points, count.data, sizeof n_points);
     for (int64_t i = 0; i < n_points; i++) {
         memset(err, 0, sizeof *err);
-        st = run_point(comm, opt, source, root ? &s : NULL, root ? &s.points[s.order[i]] : NULL, say, err);
+        struct sg__point *p = root ? &s.points[s.order[i]] : NULL;
+        SG_TRY(run_pass_before(comm, opt, source, root ? &s : NULL, p, err));
+        st = run_point(comm, opt, source, root ? &s : NULL, p, say, err);
         if (st == SG_E_PARTIAL) {
             if (!n_partial++) partial = *err;
         } else if (st != SG_OK) {

@@ -35,6 +35,7 @@ static void carve_all(struct carver *c, struct sg_plan *p) {
     p->queries = carve(c, p->n_queries, sizeof *p->queries);
     p->anchors = carve(c, p->n_anchors, sizeof *p->anchors);
     p->models = carve(c, p->n_models, sizeof *p->models);
+    p->draws = carve(c, p->n_draws, sizeof *p->draws);
     p->anchor_outcomes = carve(c, p->n_anchors * p->n_models, sizeof *p->anchor_outcomes);
     p->truth = carve(c, p->n_cells, sizeof *p->truth);
     p->ranked = carve(c, p->n_queries * p->top_k, sizeof *p->ranked);
@@ -338,6 +339,19 @@ out:
     return st;
 }
 
+struct sg_plan_draws sg_plan_job_draws(const struct sg_job *job) {
+    return (struct sg_plan_draws){.temperature = job->sampling.temperature,
+                                  .top_p = job->sampling.top_p,
+                                  .top_k = job->sampling.top_k,
+                                  .seed = job->sampling.seed,
+                                  .samples = job->sampling.samples};
+}
+
+bool sg_plan_same_draws(const struct sg_plan_draws *a, const struct sg_plan_draws *b) {
+    return a->temperature == b->temperature && a->top_p == b->top_p && a->top_k == b->top_k &&
+           a->seed == b->seed;
+}
+
 enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inputs *in, struct sg_plan *out,
                              struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -350,7 +364,11 @@ enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inpu
     p.n_models = s.models.n;
     p.top_k =
         (int32_t)(job->prompt.similarity.top_k < p.n_anchors ? job->prompt.similarity.top_k : p.n_anchors);
+    const struct sg_plan_draws own = sg_plan_job_draws(job);
+    p.n_draws = in->n_draws > 0 ? in->n_draws : 1;
     SG_TRY(sg__plan_alloc(&p, err));
+    memcpy(p.draws, in->n_draws > 0 ? in->draws : &own, (size_t)p.n_draws * sizeof own);
+    for (int32_t i = 0; i < p.n_draws; i++) p.n_samples += p.draws[i].samples;
     memcpy(p.queries, s.queries.items, (size_t)p.n_queries * sizeof *p.queries);
     if (p.n_anchors) memcpy(p.anchors, s.anchors.items, (size_t)p.n_anchors * sizeof *p.anchors);
     memcpy(p.models, s.models.items, (size_t)p.n_models * sizeof *p.models);

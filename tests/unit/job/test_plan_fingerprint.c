@@ -205,8 +205,8 @@ static void fingerprints_with_other_samples(void **state) {
     plan_with(NULL, 0, &INPUTS, &plain);
     plan_with(&four, 1, &INPUTS, &few);
     assert_int_equal(few.n_cells, 4);
-    if (sg_plan_fingerprints_of(&few, &INPUTS, plain.job.sampling.samples, of, &err) != SG_OK)
-        fail_msg("%s", err.text);
+    const struct sg_plan_draws draws = sg_plan_job_draws(&plain.job);
+    if (sg_plan_fingerprints_of(&few, &INPUTS, &draws, of, &err) != SG_OK) fail_msg("%s", err.text);
     for (int c = 0; c < 4; c++) {
         assert_true(sg_digest_equal(of[c], plain.cell_fingerprint[c]));
         assert_false(sg_digest_equal(few.cell_fingerprint[c], plain.cell_fingerprint[c]));
@@ -215,11 +215,45 @@ static void fingerprints_with_other_samples(void **state) {
     sg_plan_free(&few);
 }
 
+/* A pass of a sweep is a run of its own, and tells of each way of drawing what the cells of a run that draws so
+ * alone are. */
+static void a_pass_holds_the_cells_of_its_points(void **state) {
+    (void)state;
+    const char *const seed = "sampling.seed=7";
+    struct sg_plan one = {0}, other = {0}, pass = {0};
+    struct sg_digest of[4];
+    struct sg_err err = {0};
+    plan_with(NULL, 0, &INPUTS, &one);
+    plan_with(&seed, 1, &INPUTS, &other);
+    const struct sg_plan_draws draws[2] = {sg_plan_job_draws(&one.job), sg_plan_job_draws(&other.job)};
+    struct sg_plan_inputs in = INPUTS;
+    in.draws = draws;
+    in.n_draws = 2;
+    plan_with(NULL, 0, &in, &pass);
+    assert_int_equal(one.n_draws, 1);
+    assert_int_equal(one.n_samples, one.job.sampling.samples);
+    assert_int_equal(pass.n_samples, 2 * one.n_samples);
+    assert_false(sg_digest_equal(pass.fingerprint, one.fingerprint));
+    for (int v = 0; v < 2; v++) {
+        assert_true(sg_plan_same_draws(&pass.draws[v], &draws[v]));
+        assert_int_equal(sg_plan_fingerprints_of(&pass, &INPUTS, &pass.draws[v], of, &err), SG_OK);
+        for (int c = 0; c < 4; c++) {
+            assert_true(sg_digest_equal(of[c], (v ? &other : &one)->cell_fingerprint[c]));
+            assert_false(sg_digest_equal(of[c], pass.cell_fingerprint[c]));
+        }
+    }
+    assert_false(sg_plan_same_draws(&draws[0], &draws[1]));
+    sg_plan_free(&one);
+    sg_plan_free(&other);
+    sg_plan_free(&pass);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings),
         cmocka_unit_test(data),
         cmocka_unit_test(fingerprints_with_other_samples),
+        cmocka_unit_test(a_pass_holds_the_cells_of_its_points),
         cmocka_unit_test(the_estimator_and_its_numerics),
         cmocka_unit_test(the_template),
         cmocka_unit_test(a_cut_anchor_is_not_the_whole_one),
