@@ -1,6 +1,12 @@
 /* hand - the cells that one rank has in hand: leased positions waiting, cells on the device, finished cells
  * going to the rank's own segments by way of a writer thread (scribe.h). The same for the root and the
- * others; knows no messages. */
+ * others; knows no messages.
+ *
+ * What stays on the thread that drives the device: prompts, tokens, verdicts, the journal. A cell of 700
+ * prompt tokens and 8 answers of 240 takes them 0.12 ms (tests/bench/bench_cell.c: prompt 12 us, answers 100
+ * us, record 13 us, journal 2 us, on one idle core of an EPYC 9004): some 50 ns a token, against tens of
+ * microseconds that a fast GPU takes for one, and the engine keeps the device a step ahead meanwhile. Only
+ * writing had no bound. */
 #ifndef SG_GRID_HAND_H
 #define SG_GRID_HAND_H
 

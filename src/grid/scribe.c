@@ -114,10 +114,11 @@ static void *scribe(void *arg) {
             s->first = j->next;
             if (!s->first) s->last = &s->first;
             pthread_mutex_unlock(&s->mutex);
+            const size_t bytes = sg_segment_record_bytes(j->record);
             write_record(s, j->record);
-            pthread_mutex_lock(&s->mutex);
-            s->queued -= sg_segment_record_bytes(j->record);
             free_job(j);
+            pthread_mutex_lock(&s->mutex);
+            s->queued -= bytes;
         } else if (s->segment && (s->closing || late)) {
             pthread_mutex_unlock(&s->mutex);
             close_segment(s);
