@@ -9,6 +9,7 @@
 #include "grid/root.h"
 #include "grid/rundir.h"
 #include "grid/since.h"
+#include "grid/stage.h"
 #include "grid/worker.h"
 #include "store/lock.h"
 #include "store/members.h"
@@ -39,6 +40,7 @@ struct grid {
     struct sg_order order;
     struct sg_hand *hand; /* NULL on a root that does not compute */
     struct sg_compute compute;
+    struct sg_staging *stage; /* of a maker that reads a model */
     /* root only */
     struct facts *facts; /* [size] */
     struct sg_lock *lock;
@@ -114,7 +116,12 @@ static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
 static enum sg_status look_at_nodes(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct facts mine = {0};
-    const struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
+    struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
+    if (g->maker->reads_model) {
+        SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
+        place.model_dir = sg_staging_dir(g->stage);
+        place.model = sg_staging_digest(g->stage);
+    }
     st = g->maker->look(g->maker->ctx, &g->job, &place, &mine.facts, err);
     SG_TRY(sg_comm_agree(g->comm, st, err));
     snprintf(mine.host, sizeof mine.host, "%s", sg_comm_host(g->comm));
@@ -598,6 +605,13 @@ static void close_grid(struct grid *g) {
     free(g->pattern);
     sg_array_leave(g->array);
     sg_lock_drop(g->lock);
+    if (g->opt->held) { /* the newest is held: the next point of a sweep may want it */
+        struct sg_staging *before = *g->opt->held;
+        if (g->stage) *g->opt->held = g->stage;
+        if (g->stage) sg_staging_close(before);
+    } else {
+        sg_staging_close(g->stage);
+    }
 }
 
 enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *opt,
@@ -621,6 +635,12 @@ enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *o
         goto out;
     }
     SG_TRY(share_job(&g, err));
+    if (opt->array && g.job.engine.weights == SG_WEIGHTS_BROADCAST) {
+        st = sg_fail(err, SG_E_USAGE,
+                     "engine.weights: members of an array do not know each other, so none can broadcast; set it "
+                     "to stage, which they share on each node");
+        goto out;
+    }
     SG_TRY(look_at_nodes(&g, err));
     if (opt->array) {
         st = run_in_array(&g, err);

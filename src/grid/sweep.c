@@ -1,6 +1,7 @@
 #include "grid/sweep.h"
 
 #include "base/file.h"
+#include "grid/stage.h"
 #include "grid/sweep_internal.h"
 #include "store/results.h"
 
@@ -440,6 +441,9 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
     const bool root = sg_comm_rank(comm) == 0;
     int64_t n_points = 0, n_partial = 0;
     struct sg_err partial = {0};
+    struct sg_staging *held = NULL; /* the weights on this node, from one run to the next */
+    struct sg_grid_options each = *opt;
+    each.held = &held;
     if (root) {
         st = opt->array ? sg_fail(err, SG_E_USAGE, "--array: not for a sweep; run its points one by one")
                         : SG_OK;
@@ -453,8 +457,8 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
     for (int64_t i = 0; i < n_points; i++) {
         memset(err, 0, sizeof *err);
         struct sg__point *p = root ? &s.points[s.order[i]] : NULL;
-        SG_TRY(run_pass_before(comm, opt, source, root ? &s : NULL, p, err));
-        st = run_point(comm, opt, source, root ? &s : NULL, p, say, err);
+        SG_TRY(run_pass_before(comm, &each, source, root ? &s : NULL, p, err));
+        st = run_point(comm, &each, source, root ? &s : NULL, p, say, err);
         if (st == SG_E_PARTIAL) {
             if (!n_partial++) partial = *err;
         } else if (st != SG_OK) {
@@ -468,6 +472,7 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
     else if (root && !opt->quiet)
         fprintf(stderr, "scope-grid: all points are listed in %s/index.json\n", s.dir);
 out:
+    sg_staging_close(held);
     sg_buf_free(&count);
     sweep_free(&s);
     return st;
