@@ -4,13 +4,15 @@
  *
  * usage: sim_grid JOB|SWEEP [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
- *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic]
+ *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic] [--model]
+ *        [--nodes N]
  *        [--stats] */
 #include "base/rng.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
 #include "grid/grid.h"
 #include "grid/sweep.h"
+#include "model/digest.h"
 
 #include <math.h>
 #include <signal.h>
@@ -21,6 +23,7 @@
 #include <time.h>
 
 struct sim {
+    bool model; /* the job's model files are read, by whichever way they come to this rank */
     int64_t crash_cell, slots, steps, step_us, no_model_on, lose_device, fail_every, other_model_on;
     int32_t rank;
     const struct sg_plan *plan;
@@ -52,10 +55,17 @@ static void stamp(int64_t *at, double *cpu, int64_t *kib) {
 static enum sg_status sim_look(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
                                struct sg_compute_facts *out, struct sg_err *err) {
     struct sim *s = ctx;
-    (void)place;
     if (s->rank == s->no_model_on)
         return sg_fail(err, SG_E_INPUT, "%s/config.json: no such file or folder", job->model_path);
     out->model = sg_digest_bytes("simulated", 9);
+    if (s->model) {
+        SG_ASSERT(place->model);
+        enum sg_status st = sg_model_digest(place->model_dir, 1, &out->model, err);
+        if (st == SG_OK && !sg_digest_equal(out->model, *place->model))
+            st = sg_fail(err, SG_E_CORRUPT, "%s: rank %d sees other files than were hashed", place->model_dir,
+                         (int)s->rank);
+        if (st != SG_OK) return st;
+    }
     out->model.lo += s->rank == s->other_model_on;
     snprintf(out->numerics, sizeof out->numerics, "simulated 1");
     snprintf(out->device, sizeof out->device, "simulated device");
@@ -166,7 +176,8 @@ static void sim_close(void *ctx) {
 /* For a sweep: every point opens the same device again. */
 static enum sg_status sim_make(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
     (void)err;
-    *out = (struct sg_compute_maker){.ctx = ctx, .look = sim_look, .open = sim_open, .close = sim_close};
+    *out = (struct sg_compute_maker){
+        .ctx = ctx, .reads_model = ((struct sim *)ctx)->model, .look = sim_look, .open = sim_open, .close = sim_close};
     return SG_OK;
 }
 static void sim_drop(void *ctx) {
@@ -181,6 +192,14 @@ static void say_point(const char *point, const struct sg_grid_summary *s) {
            (long long)s->computed, (long long)s->taken);
 }
 
+/* Pretended nodes have one file system; what they keep for themselves goes to folders of their own. */
+static void own_tmpdir(int64_t node) {
+    char dir[4096];
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/node%lld", tmp ? tmp : "/tmp", (long long)node);
+    setenv("TMPDIR", dir, 1);
+}
+
 int main(int argc, char **argv) {
     struct sim s = {
         .crash_cell = -1, .slots = 8, .steps = 3, .no_model_on = -1, .lose_device = -1, .other_model_on = -1};
@@ -189,6 +208,7 @@ int main(int argc, char **argv) {
     struct sg_grid_summary sum = {0};
     struct sg_comm *comm = NULL;
     struct sg_err err = {0};
+    int64_t nodes = 0;
     bool help, traffic = false, loud = false;
     const struct sg_opt opts[] = {
         {.name = "set", .kind = SG_OPT_LIST, .target = &set},
@@ -205,6 +225,8 @@ int main(int argc, char **argv) {
         {.name = "root-only", .kind = SG_OPT_FLAG, .target = &o.root_only},
         {.name = "array", .kind = SG_OPT_FLAG, .target = &o.array},
         {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o.fresh},
+        {.name = "model", .kind = SG_OPT_FLAG, .target = &s.model},
+        {.name = "nodes", .kind = SG_OPT_I64, .target = &nodes, .min = 1, .max = 1e6},
         {.name = "since", .kind = SG_OPT_LIST, .target = &since},
         {.name = "night", .kind = SG_OPT_STR, .target = &o.night},
         {.name = "retry-failed", .kind = SG_OPT_FLAG, .target = &o.retry_failed},
@@ -214,9 +236,11 @@ int main(int argc, char **argv) {
     };
     enum sg_status st =
         sg_cmd_options(argc, argv, "", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1, &help, &err);
-    if (st == SG_OK) st = o.array ? sg_comm_open_alone(&comm, &err) : sg_comm_open(&comm, &err);
+    if (st == SG_OK) st = o.array ? sg_comm_open_alone(&comm, &err)
+             : sg_comm_open_pretended((int32_t)nodes, &comm, &err);
     if (st == SG_OK) {
         s.rank = sg_comm_rank(comm);
+        if (nodes) own_tmpdir(s.rank % nodes);
         o.overrides = set.items;
         o.n_overrides = set.n;
         o.since = since.items;
