@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # jobs.sh: the sbatch files in a real Slurm on this machine, around the simulated device: walltime signals and
-# requeues, cancel and resubmit, preemption, mpirun with successors, job arrays, two allocations for one run, a
-# run that makes no progress. Every run ends with the digest of an undisturbed one.
+# requeues, forced and by a real time limit, cancel and resubmit, preemption, mpirun with successors, job arrays and
+# a task of one that always dies, two allocations for one run, the lock of a lost node, a run that makes no progress. Every run ends with the digest of an undisturbed one.
 . "$(dirname "$0")/../mpi/lib.sh"
 . "$(dirname "$0")/cluster.sh"
 chmod 711 "$work" # munged runs as a user of its own
@@ -17,11 +17,16 @@ cd "$work" || exit 1
 mkdir bin
 cat >bin/scope-grid <<WRAP
 #!/usr/bin/env bash
-if [ "\$1" = run ]; then shift; exec "$BIN/tests/sim_grid" "\$@" \$(cat "$work/speed"); fi
+if [ "\$1" = run ]; then
+  shift
+  [ "\${SLURM_ARRAY_TASK_ID:-}" = "\$(cat "$work/bad-task" 2>/dev/null)" ] && kill -9 \$\$
+  exec "$BIN/tests/sim_grid" "\$@" \$(cat "$work/speed")
+fi
 exec "$BIN/scope-grid" "\$@"
 WRAP
 chmod +x bin/scope-grid
 export SCOPE_BIN=$work/bin
+echo none >bad-task
 slow() { echo "--step-us ${1:-100000} --slots 4 --segment-seconds 0.1" >speed; }
 fast() { echo "--step-us 200" >speed; }
 want=$(digest_of "$("$BIN/tests/sim_grid" "$job" --set output.dir="$work/whole" 2>&1)")
@@ -75,7 +80,7 @@ whole walltime
 log=$(cat walltime.log)
 same "attempts in one log" "$(grep -c 'scope-grid.sbatch: attempt' <<<"$log")" 4
 has "log of a walltime requeue" "$log" 'told to stop \(USR1\): passing it on'
-has "log of the other half" "$log" 'exit code 75 after USR1: [0-9]+ cells more, [0-9]+ done; going on \(requeue\)'
+has "log of the other half" "$log" 'exit code 75 after USR1: [0-9]+ cells more, [0-9]+ done; queued again \(requeue\)'
 has "log of the end" "$log" 'finished: .*/walltime/results.h5 \(512 cells\), exit code 0'
 fast
 id=$(submit walltime)
@@ -122,7 +127,7 @@ until_ "the end of the first of two jobs" 20 over "$id"
 until_ "the end of its successor" 40 test -e successor/DONE
 same "cells lost between two jobs" "$(comm -23 kept <(cells successor) | wc -l)" 0
 whole successor
-has "log of a successor" "$(cat successor.log)" 'going on \(successor\)'
+has "log of a successor" "$(cat successor.log)" 'queued again \(successor\)'
 unset SCOPE_LAUNCH SCOPE_CONTINUE
 
 # 5. two allocations for one run: the second is refused and disturbs nothing
@@ -146,17 +151,73 @@ id=$(sbatch --parsable --array=0-2 --cpus-per-task=1 --time=10 --output="$work/a
 until_ "cells of the array" 30 more_cells array 30
 cells array >kept
 kill -9 "$(sed -n 's/^pid //p' "$(find array/array/members -type f | head -n 1)")"
-until_ "a task that goes on after a kill" 20 grep -qs 'exit code 137' array-0.log array-1.log array-2.log
+until_ "a task that is queued again after a kill" 20 grep -qs 'exit code 137' array-0.log array-1.log array-2.log
 scancel --signal=USR1 --batch "${id}_1" 2>/dev/null
 fast
 start_now "${id}_1"
 until_ "the end of the array" 60 test -e array/DONE
 same "cells lost in the array" "$(comm -23 kept <(cells array) | wc -l)" 0
 whole array
-has "log of the killed task" "$(cat array-?.log)" 'exit code 137: .*going on'
+has "log of the killed task" "$(cat array-?.log)" 'exit code 137: .*queued again'
 scancel "$id" 2>/dev/null # a task that is still in the queue would find the run done
 
-# 7. two nights: the second takes over what did not change, also when its first allocation is cut short
+# 7. a task of an array that dies at every start gives up, whatever the others add meanwhile; they finish
+slow 60000
+echo 1 >bad-task
+export SCOPE_MAX_IDLE_ATTEMPTS=2
+id=$(sbatch --parsable --array=0-1 --cpus-per-task=1 --time=10 --output="$work/bad-%a.log" \
+  "$SRC/slurm/scope-grid-array.sbatch" "$job" --set "output.dir=$work/bad")
+until_ "the first death of the bad task" 20 grep -qs 'exit code 137: .*queued again' bad-1.log
+more=$(cells bad | wc -l)
+until_ "cells of the good task" 20 more_cells bad "$more"
+same "the good task beside the bad one" "$(state "${id}_0")" RUNNING
+start_now "${id}_1"
+until_ "the end of the bad task" 20 over "${id}_1"
+same "state of the bad task" "$(state "${id}_1")" FAILED
+has "the bad task" "$(cat bad-1.log)" 'giving up: 2 attempts in a row added no cell \(exit code 137\)'
+until_ "the end of the good task" 60 over "${id}_0"
+same "state of the good task" "$(state "${id}_0")" COMPLETED
+whole bad
+unset SCOPE_MAX_IDLE_ATTEMPTS
+echo none >bad-task
+
+# 8. an attempt whose node was lost leaves a lock that nobody can ask: the next one waits until it is stale
+slow
+id=$(submit lost)
+until_ "cells before the loss" 30 more_cells lost 15
+cells lost >kept
+scancel --signal=USR1 --batch "$id"
+until_ "the lost job back in the queue" 20 is "$id" PENDING
+printf '%s\n' 'scope-grid lock 1' 'host gone' 'machine m' 'boot b' 'space s' 'pid 7' 'start 7' 'token t' 'since then' end \
+  >lost/lock
+fast
+start_now "$id"
+until_ "the wait for the lock" 20 grep -qs 'may hold .*: trying again' lost.log
+touch -d '400 seconds ago' lost/lock
+until_ "the end of the job on another node" 40 over "$id"
+same "state of the job on another node" "$(state "$id")" COMPLETED
+whole lost
+same "cells lost with the node" "$(comm -23 kept <(cells lost) | wc -l)" 0
+
+# 9. the time limit itself: a minute, the signal ten seconds before (Slurm looks every half minute and sends it up to
+# a minute early), until DONE
+slow 400000
+id=$(submit limit --time=1 --signal=B:USR1@10)
+for _ in 1 2 3 4 5 6 7 8; do
+  until_ "an end or a requeue by the time limit" 100 eval 'over "$id" || is "$id" PENDING && [ -e limit.log ] && [ "$(grep -c "queued again" limit.log)" -gt 0 ]'
+  over "$id" && break
+  cells limit >kept
+  seen=$(grep -c 'scope-grid.sbatch: attempt' limit.log)
+  start_now "$id"
+  until_ "the next allocation" 30 eval '[ "$(grep -c "scope-grid.sbatch: attempt" limit.log)" -gt "$seen" ]'
+  same "cells lost at the time limit" "$(comm -23 kept <(cells limit) | wc -l)" 0
+done
+same "state of the job with a time limit" "$(state "$id")" COMPLETED
+whole limit
+[ "$(grep -c 'after USR1: .*queued again' limit.log)" -ge 2 ] || fail "the time limit did not cut the run at least twice: $(cat limit.log)"
+echo "a time limit of a minute: $(grep -c 'scope-grid.sbatch: attempt' limit.log) allocations"
+
+# 10. two nights: the second takes over what did not change, also when its first allocation is cut short
 mkdir night
 cp -r "$SRC/jobs/demo/"*.json* night
 sed 's|"output": .*|"output": { "dir": "runs/{night}", "latest": "runs/latest" }|; s|"path": "model"|"path": "'"$SRC"'/jobs/demo/model"|' \
@@ -180,17 +241,17 @@ fast
 start_now "$id"
 until_ "the end of the second night" 30 over "$id"
 same "where latest points" "$(readlink -f night/runs/latest)" "$work/night/runs/second/results.h5"
-has "the second night" "$(cat night-second.log)" 'going on'
+has "the second night" "$(cat night-second.log)" 'queued again'
 plain=$(digest_of "$("$BIN/tests/sim_grid" "$work/night/job.json" --set output.dir="$work/night/plain" 2>&1)")
 same "digest of the second night" "$(digest_of "$("$BIN/scope-grid" status night/runs/second)")" "$plain"
 new=$(grep -Eo 'computed [0-9]+' night-second.log | awk '{ n += $2 } END { print n }')
 [ "${new:-0}" -gt 0 ] && [ "$new" -le 64 ] || fail "the second night's last allocation computed $new cells, 64 had changed"
 
-# 8. no progress: it ends by itself
+# 11. no progress: it ends by itself
 echo "--lose-device 0 --steps 1000 --step-us 10000" >speed # ten seconds a cell: none is done before the loss
 export SCOPE_MAX_IDLE_ATTEMPTS=2
 id=$(submit idle)
-until_ "the first idle attempt" 20 grep -qs 'going on' idle.log
+until_ "the first idle attempt" 20 grep -qs 'queued again' idle.log
 start_now "$id"
 until_ "giving up" 30 over "$id"
 has "a run without progress" "$(cat idle.log)" 'giving up: 2 attempts in a row added no cell'
