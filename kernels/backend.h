@@ -35,7 +35,7 @@ struct sg_dev_record {
 struct sg_weight {
     struct sg_dev *dev;
     int64_t rows, cols;
-    enum sg_dtype dtype;
+    enum sg_dtype dtype; /* of the elements that products see: bf16 with SG_USE_FP8 */
     unsigned use;
     size_t bytes;
 };
@@ -49,8 +49,8 @@ struct sg_kv {
 struct sg_weight_spec {
     const struct sg_weight_part *parts;
     int n_parts;
-    int64_t rows, cols; /* rows: the sum over parts */
-    enum sg_dtype dtype;
+    int64_t rows, cols;        /* rows: the sum over parts */
+    enum sg_dtype dtype, held; /* of the parts; of what a backend on host memory holds */
     unsigned use;
 };
 
@@ -92,6 +92,7 @@ struct sg_backend {
     /* Replaces the scratch of an earlier reserve; on failure the device has none. */
     enum sg_status (*reserve)(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err);
 
+    /* t: sg_weight_spec.held */
     size_t (*weight_bytes_for)(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
                                unsigned use);
     enum sg_status (*weight_new)(struct sg_dev *dev, const struct sg_weight_spec *spec,

@@ -238,8 +238,13 @@ enum sg_status sg_dev_reserve(struct sg_dev *dev, const struct sg_limits *lim, s
 
 /* Bounds that keep every product of rows, cols and element size far below 2^63. */
 static bool weight_shape_ok(int64_t rows, int64_t cols, unsigned use) {
-    return rows >= 1 && rows <= INT32_MAX && cols >= 1 && cols <= INT32_MAX && use >= 1 &&
-           use <= (SG_USE_LINEAR | SG_USE_EMBED);
+    const bool use_ok =
+        (use >= 1 && use <= (SG_USE_LINEAR | SG_USE_EMBED)) || use == (SG_USE_LINEAR | SG_USE_FP8);
+    return rows >= 1 && rows <= INT32_MAX && cols >= 1 && cols <= INT32_MAX && use_ok;
+}
+
+static enum sg_dtype held(enum sg_dtype t, unsigned use) {
+    return use & SG_USE_FP8 ? SG_BF16 : t;
 }
 
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts,
@@ -262,14 +267,15 @@ enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *pa
     if (!weight_shape_ok(rows, cols, use))
         return sg_fail(err, SG_E_INTERNAL, "sg_weight_new: shape [%" PRId64 "][%" PRId64 "], use %u", rows,
                        cols, use);
-    const struct sg_weight_spec spec = {parts, n_parts, rows, cols, parts[0].dtype, use};
+    const enum sg_dtype t = parts[0].dtype;
+    const struct sg_weight_spec spec = {parts, n_parts, rows, cols, t, held(t, use), use};
     struct sg_weight *w = NULL;
     const enum sg_status st = dev->be->weight_new(dev, &spec, &w, err);
     if (st != SG_OK) return st;
     w->dev = dev;
     w->rows = rows;
     w->cols = cols;
-    w->dtype = spec.dtype;
+    w->dtype = spec.held;
     w->use = use;
     *out = w;
     return SG_OK;
@@ -294,7 +300,7 @@ size_t sg_weight_bytes(const struct sg_weight *w) {
 size_t sg_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
                            unsigned use) {
     if (!weight_shape_ok(rows, cols, use) || (unsigned)t >= SG_DTYPE_COUNT) return 0;
-    return dev->be->weight_bytes_for(dev, rows, cols, t, use);
+    return dev->be->weight_bytes_for(dev, rows, cols, held(t, use), use);
 }
 
 /* ---- KV pool ------------------------------------------------------------------------------------ */

@@ -115,6 +115,7 @@ struct sg_limits {
     int32_t max_draws;       /* draws of one sg_op_sample call */
     int32_t max_context;     /* tokens of one sequence, prompt and answer */
     int32_t q_heads, kv_heads, head_dim, hidden, intermediate, vocab;
+    bool fp8_weights; /* weights with SG_USE_FP8 will be multiplied, of the shapes that the widths above make */
 };
 /* Scratch bytes that sg_dev_reserve(lim) will take beyond nothing else: what `plan` states beforehand. */
 size_t sg_dev_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim);
@@ -133,8 +134,11 @@ struct sg_weight_part {
 enum sg_weight_use {
     SG_USE_LINEAR = 1, /* sg_op_linear, sg_op_logits */
     SG_USE_EMBED = 2,  /* sg_op_embed */
+    /* Only with SG_USE_LINEAR alone: every element is rounded to e4m3 times a power of two of its row (fp8.h) as
+     * it is loaded. All backends multiply the same rounded weights; one may keep a byte for each. */
+    SG_USE_FP8 = 4,
 };
-struct sg_weight; /* opaque, device-side, in the backend's own packing; element type kept (no expansion) */
+struct sg_weight; /* opaque, device-side, in the backend's own packing; element type kept (no expansion) or fp8 */
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts, int64_t cols,
                              unsigned use, struct sg_weight **out, struct sg_err *err);
 void sg_weight_free(struct sg_dev *dev, struct sg_weight *w); /* NULL accepted */

@@ -1,6 +1,7 @@
 /* Weights: from row-major checkpoints into panels (see cpu.h), and single rows back out for embeddings. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/internal.h"
+#include "kernels/fp8.h"
 
 #include <string.h>
 
@@ -26,8 +27,9 @@ static void pack_panel(void *ctx, int64_t task, int thread) {
     (void)thread;
     const struct sg__pack_job *j = ctx;
     const struct sg_weight_spec *spec = j->spec;
-    const size_t size = sg_dtype_bytes(spec->dtype), row_bytes = (size_t)spec->cols * size;
-    char *to = (char *)j->w->data + (size_t)task * SG__PANEL * row_bytes;
+    const size_t row_bytes = (size_t)spec->cols * sg_dtype_bytes(spec->dtype);
+    const size_t size = sg_dtype_bytes(spec->held);
+    char *to = (char *)j->w->data + (size_t)task * SG__PANEL * (size_t)spec->cols * size;
     int64_t part_begin = 0;
     int part = 0;
     for (int32_t c = 0; c < SG__PANEL; c++) {
@@ -35,8 +37,10 @@ static void pack_panel(void *ctx, int64_t task, int thread) {
         if (row >= spec->rows) break; /* the pad: the memory came zeroed */
         while (row >= part_begin + spec->parts[part].rows) part_begin += spec->parts[part++].rows;
         const char *from = (const char *)spec->parts[part].data + (size_t)(row - part_begin) * row_bytes;
-        char *lane = to + (size_t)lane_of(c, spec->dtype) * size;
-        if (size == 2)
+        char *lane = to + (size_t)lane_of(c, spec->held) * size;
+        if (spec->use & SG_USE_FP8)
+            sg__fp8_round_row((uint16_t *)(void *)lane, SG__PANEL, from, spec->cols, spec->dtype);
+        else if (size == 2)
             for (int64_t k = 0; k < spec->cols; k++) memcpy(lane + k * SG__PANEL * 2, from + k * 2, 2);
         else
             for (int64_t k = 0; k < spec->cols; k++) memcpy(lane + k * SG__PANEL * 4, from + k * 4, 4);
@@ -48,7 +52,7 @@ enum sg_status sg__cpu_weight_new(struct sg_dev *dev, const struct sg_weight_spe
     struct sg__cpu_dev *d = (struct sg__cpu_dev *)dev;
     struct sg__cpu_weight *w;
     const size_t head = (sizeof *w + 63) / 64 * 64;
-    const size_t bytes = sg__cpu_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
+    const size_t bytes = sg__cpu_weight_bytes_for(dev, spec->rows, spec->cols, spec->held, spec->use);
     const enum sg_status st = sg__host_alloc(&d->mem, head + bytes, "weight", (void **)&w, err);
     if (st != SG_OK) return st;
     w->data = (char *)w + head;

@@ -2,6 +2,7 @@
 #include "kernels/ref/ref.h"
 
 #include "base/mem.h"
+#include "kernels/fp8.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,19 +86,30 @@ static size_t ref_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64
     return (size_t)rows * (size_t)cols * sg_dtype_bytes(t);
 }
 
+/* The rows of a part as bf16 that e4m3 stands for. */
+static void round_part(char *to, const struct sg_weight_part *part, int64_t cols) {
+    const size_t row = (size_t)cols * sg_dtype_bytes(part->dtype);
+    for (int64_t r = 0; r < part->rows; r++)
+        sg__fp8_round_row((uint16_t *)(void *)to + r * cols, 1, (const char *)part->data + (size_t)r * row, cols,
+                          part->dtype);
+}
+
 static enum sg_status ref_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
                                      struct sg_weight **out, struct sg_err *err) {
     struct sg__ref_weight *w;
     const size_t head = (sizeof *w + 63) / 64 * 64;
-    const size_t bytes = ref_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
+    const size_t bytes = ref_weight_bytes_for(dev, spec->rows, spec->cols, spec->held, spec->use);
     const enum sg_status st = ref_alloc(dev, head + bytes, "weight", (void **)&w, err);
     if (st != SG_OK) return st;
     char *at = (char *)w + head;
     w->data = at;
     w->base.bytes = bytes;
     for (int i = 0; i < spec->n_parts; i++) {
-        const size_t part = (size_t)spec->parts[i].rows * (size_t)spec->cols * sg_dtype_bytes(spec->dtype);
-        memcpy(at, spec->parts[i].data, part);
+        const size_t part = (size_t)spec->parts[i].rows * (size_t)spec->cols * sg_dtype_bytes(spec->held);
+        if (spec->use & SG_USE_FP8)
+            round_part(at, &spec->parts[i], spec->cols);
+        else
+            memcpy(at, spec->parts[i].data, part);
         at += part;
     }
     *out = &w->base;
