@@ -99,7 +99,7 @@ void sg__nvml_close(struct sg__nvml *n) {
 /* The difference modulo 2^64 is right when the counter has wrapped; a driver that was loaded anew begins at
  * zero, and what it shows then was used since. */
 static void count_energy(struct sg__nvml *n) {
-    unsigned long long now;
+    unsigned long long now = 0;
     if (n->f.nvmlDeviceGetTotalEnergyConsumption(n->device, &now) != 0) return;
     const unsigned long long step = now - n->last;
     if (step <= LARGEST_STEP)
@@ -110,7 +110,7 @@ static void count_energy(struct sg__nvml *n) {
 }
 
 void sg__nvml_read(struct sg__nvml *n, struct sg_dev_power *out) {
-    unsigned v;
+    unsigned v = 0;
     *out = (struct sg_dev_power){NAN, NAN, NAN};
     if (!n) return;
     if (n->counts) {

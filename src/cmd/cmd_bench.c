@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/rng.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ struct report {
     int64_t decode_tokens;               /* drawn in steps of answers alone */
     double flops_limit, bytes_limit;     /* of the machine, a second */
     int64_t peak_rss;
+    double joules; /* of the device during the run; NaN: not known */
     char hash[SG_DIGEST_HEX];
     struct sg_engine_stats engine;
     struct sg_engine_memory memory;
@@ -98,6 +100,8 @@ static enum sg_status run(struct state *s, struct report *r, struct sg_err *err)
     struct sg_engine_stats before = {0}, after;
     bool busy = true;
     sg_dev_stats_reset(s->session.dev);
+    struct sg_dev_power begin, end;
+    sg_dev_power(s->session.dev, &begin);
     const double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
     SG_TRY(submit_all(s, err));
     while (busy) {
@@ -109,6 +113,8 @@ static enum sg_status run(struct state *s, struct report *r, struct sg_err *err)
     }
     r->wall_s = seconds(CLOCK_MONOTONIC) - wall;
     r->cpu_s = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    sg_dev_power(s->session.dev, &end);
+    r->joules = end.joules - begin.joules;
     if (s->failed)
         st = sg_fail(err, s->err.status, "%" PRId64 " of %" PRId64 " cells failed: %s", s->failed, s->cells,
                      s->err.text);
@@ -134,12 +140,14 @@ static double percent(double amount, double s, double limit) {
 
 struct rates {
     double prefill, decode, output, flops, bytes;
+    double joules; /* per 1,000 output tokens; NaN: not known */
 };
 
 static struct rates rates_of(const struct state *s, const struct report *r) {
     struct rates x = {.prefill = rate((double)r->engine.prefill_tokens, r->prefill_s + r->mixed_s),
                       .decode = rate((double)r->decode_tokens, r->decode_s),
-                      .output = rate((double)(s->cells * s->samples * s->new_tokens), r->wall_s)};
+                      .output = rate((double)(s->cells * s->samples * s->new_tokens), r->wall_s),
+                      .joules = r->joules * 1e3 / (double)(s->cells * s->samples * s->new_tokens)};
     for (int i = 0; i < SG_STAGE_COUNT; i++) {
         x.flops += r->stage[i].flops;
         x.bytes += r->stage[i].bytes;
@@ -167,6 +175,9 @@ static void print_text(const struct state *s, const struct report *r) {
     printf("machine         %10.1f GFLOP/s, %.1f GB/s; used %.1f %% and %.1f %%\n", 1e-9 * r->flops_limit,
            1e-9 * r->bytes_limit, percent(x.flops, r->wall_s, r->flops_limit),
            percent(x.bytes, r->wall_s, r->bytes_limit));
+    if (!isnan(r->joules))
+        printf("energy          %10.1f J   (%.4g J per 1,000 output tokens, mean %.1f W)\n", r->joules,
+               x.joules, rate(r->joules, r->wall_s));
     printf("steps           %10" PRId64 "   restarts %" PRId64 "\n", r->engine.steps, r->engine.restarts);
     printf("tokens' hash    %s\n\n", r->hash);
     printf("%-14s %8s %9s %7s %10s %7s %9s %7s\n", "operator", "calls", "seconds", "%time", "GFLOP/s",
@@ -180,6 +191,13 @@ static void print_text(const struct state *s, const struct report *r) {
                percent(t->flops, sec, r->flops_limit), 1e-9 * rate(t->bytes, sec),
                percent(t->bytes, sec, r->bytes_limit));
     }
+}
+
+/* null when it is not known */
+static enum sg_status put_number(struct sg_buf *b, const char *key, double value, struct sg_err *err) {
+    char text[SG_JSON_NUMBER];
+    sg_json_number(value, text);
+    return sg_buf_printf(b, err, ", \"%s\": %s", key, text);
 }
 
 static enum sg_status print_json(const struct state *s, const struct report *r, struct sg_err *err) {
@@ -217,7 +235,10 @@ static enum sg_status print_json(const struct state *s, const struct report *r, 
                              ", \"seconds\": %.6f, \"flops\": %.6g, \"bytes\": %.6g}",
                              i ? ", " : "", sg_stage_name((enum sg_stage)i), r->stage[i].calls,
                              1e-9 * (double)r->stage[i].ns, r->stage[i].flops, r->stage[i].bytes));
-    SG_TRY(sg_buf_str(&b, "}}\n", err));
+    SG_TRY(sg_buf_str(&b, "}", err));
+    SG_TRY(put_number(&b, "joules", r->joules, err));
+    SG_TRY(put_number(&b, "joules_per_1000_output_tokens", x.joules, err));
+    SG_TRY(sg_buf_str(&b, "}\n", err));
     fwrite(b.data, 1, b.len, stdout);
 out:
     sg_buf_free(&b);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "grid/array.h"
 #include "grid/clock.h"
+#include "grid/device.h"
 #include "grid/journal.h"
 #include "grid/nights.h"
 #include "grid/root.h"
@@ -14,20 +15,16 @@
 #include "store/lock.h"
 #include "store/members.h"
 #include "store/merge.h"
+#include "store/runtime.h"
 #include "store/segment.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-/* What every rank tells the root about its node. */
-struct facts {
-    struct sg_compute_facts facts;
-    char host[SG_HOST_MAX];
-};
 
 struct grid {
     struct sg_comm *comm;
@@ -42,7 +39,9 @@ struct grid {
     struct sg_compute compute;
     struct sg_staging *stage; /* of a maker that reads a model */
     /* root only */
-    struct facts *facts; /* [size] */
+    struct sg_rank_facts *facts; /* [size] */
+    int32_t *device_first;       /* [size] of sg_device_first */
+    struct sg_buf devices;       /* in words */
     struct sg_lock *lock;
     struct sg_array *array; /* under opt->array, instead of the lock */
     uint8_t *done;          /* [n_cells] by cell: in a segment before this run */
@@ -97,9 +96,9 @@ static int32_t fair_threads(const struct sg_comm *c) {
 
 /* Root: ranks whose node would give other results may not join. */
 static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
-    const struct facts *a = &g->facts[0];
+    const struct sg_rank_facts *a = &g->facts[0];
     for (int32_t i = 1; i < sg_comm_size(g->comm); i++) {
-        const struct facts *b = &g->facts[i];
+        const struct sg_rank_facts *b = &g->facts[i];
         if (!sg_digest_equal(a->facts.model, b->facts.model))
             return sg_fail(err, SG_E_MISMATCH, "%s: rank %d on %s has other files there than rank 0 on %s",
                            g->job.model_path, (int)i, b->host, a->host);
@@ -113,10 +112,24 @@ static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
     return SG_OK;
 }
 
+/* Root: who has which device, told before the long stages begin. */
+static enum sg_status name_devices(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int32_t size = sg_comm_size(g->comm);
+    SG_TRY(SG_NEW(&g->device_first, size, "devices", err));
+    SG_TRY(sg_device_first(g->facts, size, g->device_first, err));
+    SG_TRY(sg_device_line(g->facts, g->device_first, size, &g->devices, err));
+    if (!g->opt->quiet)
+        fprintf(stderr, "scope-grid: %d rank%s on %s\n", (int)size, size == 1 ? "" : "s", g->devices.data);
+out:
+    return st;
+}
+
 static enum sg_status look_at_nodes(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct facts mine = {0};
+    struct sg_rank_facts mine = {.host = ""};
     struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
+    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, err));
     if (g->maker->reads_model) {
         SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
         place.model_dir = sg_staging_dir(g->stage);
@@ -129,6 +142,7 @@ static enum sg_status look_at_nodes(struct grid *g, struct sg_err *err) {
     SG_TRY(sg_comm_agree(g->comm, st, err));
     sg_comm_gather(g->comm, &mine, sizeof mine, g->facts);
     if (g->root) st = compare_facts(g, err);
+    if (g->root && st == SG_OK) st = name_devices(g, err);
     SG_TRY(sg_comm_agree(g->comm, st, err));
 out:
     return st;
@@ -317,10 +331,13 @@ static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     if (!g->root) goto out;
     for (int32_t i = 0; i < size; i++) {
         memcpy(g->ranks[i].host, g->facts[i].host, SG_HOST_MAX);
+        g->ranks[i].device = g->facts[i].facts.device.name;
+        g->ranks[i].device_of = g->device_first[i];
         g->ranks[i].computes = i > 0 || g->hand;
     }
     sg_progress_begin(&g->progress, g->plan.job.output.dir, g->plan.n_cells, g->n_done, g->n_failed, g->ranks,
                       size, g->opt->quiet);
+    g->progress.devices = g->devices.data;
     g->progress.startup_s = sg__seconds(sg__now_ns() - g->started);
     g->begun = true;
 out:
@@ -329,6 +346,27 @@ out:
 
 /* ---- the end ---------------------------------------------------------------------------------------- */
 
+static double known(double rate) {
+    return rate > 0 ? rate : NAN;
+}
+
+/* What is known of a rank. Strings are borrowed. */
+static struct sg_runtime_rank rank_runtime(const struct sg_rank_facts *f, const struct sg_counts *c) {
+    return (struct sg_runtime_rank){.host = (char *)(uintptr_t)f->host,
+                                    .device = (char *)(uintptr_t)f->facts.device.name,
+                                    .device_uuid = (char *)(uintptr_t)f->facts.device.uuid,
+                                    .driver = (char *)(uintptr_t)f->facts.device.driver,
+                                    .device_runtime = (char *)(uintptr_t)f->facts.device.runtime,
+                                    .cells = c->cells,
+                                    .output_tokens = c->output_tokens,
+                                    .busy_seconds = sg__seconds(c->busy_ns),
+                                    .device_memory = f->facts.device.memory_bytes,
+                                    .product_rate = known(f->facts.device.flops_per_s),
+                                    .read_rate = known(f->facts.device.bytes_per_s),
+                                    .joules = c->metered ? c->joules : NAN};
+}
+
+/* g->facts outlives r: strings of ranks are not copied. */
 static enum sg_status runtime(const struct grid *g, struct sg_results *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int32_t size = g->ranks ? sg_comm_size(g->comm) : 0;
@@ -339,15 +377,17 @@ static enum sg_status runtime(const struct grid *g, struct sg_results *r, struct
     t->cells = all.cells;
     t->prompt_tokens = all.prompt_tokens;
     t->output_tokens = all.output_tokens;
-    SG_TRY(sg_results_alloc_ranks(r, size, err));
-    for (int32_t i = 0; i < size; i++) {
-        const struct facts *f = &g->facts[i];
-        SG_TRY(sg_arena_dup(&r->strings, f->host, strlen(f->host), &t->host[i], err));
-        SG_TRY(sg_arena_dup(&r->strings, f->facts.device, strlen(f->facts.device), &t->device[i], err));
-        t->rank_cells[i] = g->ranks[i].counts.cells;
-        t->rank_output_tokens[i] = g->ranks[i].counts.output_tokens;
-        t->rank_busy_seconds[i] = sg__seconds(g->ranks[i].counts.busy_ns);
+    if (g->array) {
+        SG_TRY(sg_runtime_read_notes(g->plan.job.output.dir, r, err));
+        for (int64_t i = 0; i < t->n_ranks; i++) {
+            t->cells += t->ranks[i].cells;
+            t->output_tokens += t->ranks[i].output_tokens;
+        }
+    } else {
+        SG_TRY(sg_results_alloc_ranks(r, size, err));
+        for (int32_t i = 0; i < size; i++) t->ranks[i] = rank_runtime(&g->facts[i], &g->ranks[i].counts);
     }
+    SG_TRY(sg_runtime_sum(t, err));
 out:
     return st;
 }
@@ -511,6 +551,14 @@ static enum sg_status merge_array(void *ctx, struct sg_err *err) {
                    g->plan.job.output.dir, (long long)g->out->computed, (long long)g->out->total);
 }
 
+static void note_member(void *ctx) {
+    const struct grid *g = ctx;
+    struct sg_counts mine;
+    sg_hand_counts(g->hand, &mine);
+    const struct sg_runtime_rank rank = rank_runtime(&g->facts[0], &mine);
+    sg_runtime_note(g->plan.job.output.dir, sg_array_member(g->array), &rank);
+}
+
 static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_hand_options ho = {.plan = &g->plan,
@@ -522,6 +570,7 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
     const struct sg_cell_sink sink = sg_array_sink(g->array, g->hand);
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_hand_set_compute(g->hand, &g->compute);
+    sg_array_on_done(g->array, note_member, g);
     SG_TRY(sg_array_loop(g->array, g->comm, err));
 out:
     return st;
@@ -600,6 +649,8 @@ static void close_grid(struct grid *g) {
     sg_plan_free(&g->plan);
     sg_job_free(&g->job);
     free(g->facts);
+    free(g->device_first);
+    sg_buf_free(&g->devices);
     free(g->done);
     free(g->ranks);
     free(g->pattern);

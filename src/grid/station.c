@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "grid/pipeline.h"
+#include "grid/room.h"
 #include "model/config.h"
 #include "model/digest.h"
 #include "model/qwen3.h"
@@ -23,6 +24,7 @@ struct sg_station {
     struct sg_engine *engine;
     struct sg_pipeline *pipeline;
     struct sg_token_ids yes, no;
+    struct sg_room room;
     struct sg_draw_settings *settings; /* [n_draws] of the plan */
     /* the embedding model, between embed_open and embed_close */
     struct {
@@ -40,6 +42,30 @@ enum sg_status sg_station_new(struct sg_station **out, struct sg_err *err) {
 
 /* ---- stage 1 ---------------------------------------------------------------------------------------- */
 
+static enum sg_status find(void *ctx, const struct sg_job *job, int32_t index, struct sg_dev_place *out,
+                           struct sg_err *err) {
+    (void)ctx;
+    return sg_dev_find(job->engine.device, index, out, err);
+}
+
+/* For people. A GPU's rates are taken here, before it holds anything: some 50 ms. On a host they would take a
+ * second of all cores, and another rank's may be the same. */
+static enum sg_status describe(struct sg_dev *dev, struct sg_compute_facts *out, struct sg_err *err) {
+    const struct sg_dev_info *info = sg_dev_info(dev);
+    memcpy(out->device.name, info->name, sizeof out->device.name);
+    memcpy(out->device.uuid, info->uuid, sizeof out->device.uuid);
+    memcpy(out->device.driver, info->driver, sizeof out->device.driver);
+    memcpy(out->device.runtime, info->runtime, sizeof out->device.runtime);
+    out->device.memory_bytes = info->memory_bytes;
+    if (info->host_memory) return SG_OK;
+    struct sg_err why = {0};
+    const enum sg_status st =
+        sg_dev_measure(dev, &out->device.flops_per_s, &out->device.bytes_per_s, &why);
+    if (st == SG_OK || st == SG_E_NOMEM) return SG_OK; /* no room to measure on a shared device: not known */
+    if (err) *err = why;
+    return st;
+}
+
 static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
                            struct sg_compute_facts *out, struct sg_err *err) {
     struct sg_station *s = ctx;
@@ -47,8 +73,11 @@ static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_
     struct sg_config config;
     s->threads = job->engine.threads > 0 ? (int32_t)job->engine.threads : place->threads;
     s->model_dir = place->model_dir;
-    const struct sg_dev_options dev = {.backend = job->engine.device, .threads = s->threads};
+    const struct sg_dev_options dev = {
+        .backend = job->engine.device, .threads = s->threads, .device = place->device};
     SG_TRY(sg_dev_open(&dev, &s->dev, err));
+    s->room.sharers = place->sharers;
+    if (sg_dev_info(s->dev)->host_memory) s->room.host_free = sg_dev_memory_free(s->dev);
     SG_TRY(sg_config_read(s->model_dir, &config, err));
     SG_TRY(sg_tokenizer_open(s->model_dir, &s->tok, err));
     if (sg_tokenizer_size(s->tok) > config.vocab) {
@@ -64,7 +93,7 @@ static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_
     const struct sg_dev_info *info = sg_dev_info(s->dev);
     snprintf(out->numerics, sizeof out->numerics, "%s numerics %d, prompts %d, verdicts %d", info->backend,
              NUMERICS, PROMPTS, VERDICTS);
-    snprintf(out->device, sizeof out->device, "%s", info->name);
+    SG_TRY(describe(s->dev, out, err));
 out:
     return st;
 }
@@ -179,7 +208,7 @@ static enum sg_status options_for(struct sg_station *s, const struct sg_plan *pl
     }
     *out = (struct sg_engine_options){
         .max_batch_tokens = (int32_t)job->engine.max_batch_tokens,
-        .kv_cache_bytes = job->engine.kv_cache_mib << 20,
+        .kv_cache_bytes = 0, /* size_cache */
         .max_context = context_for(plan, &config),
         .max_samples = (int32_t)plan->n_samples,
         .sampling = {.max_new_tokens = (int32_t)job->sampling.max_new_tokens},
@@ -192,6 +221,23 @@ static enum sg_status options_for(struct sg_station *s, const struct sg_plan *pl
     };
 out:
     return st;
+}
+
+/* s->model is planned or loaded. *measured may be NULL. */
+static enum sg_status size_cache(struct sg_station *s, const struct sg_plan *plan,
+                                 struct sg_engine_options *opt, bool *measured, struct sg_err *err) {
+    enum { HOST_MIB = 1024 };
+    int64_t mib = plan->job.engine.kv_cache_mib;
+    if (mib == SG_JOB_UNSET) mib = sg_dev_info(s->dev)->host_memory ? HOST_MIB : 0;
+    if (measured) *measured = mib == 0;
+    opt->kv_cache_bytes = mib << 20;
+    if (mib > 0) return SG_OK;
+    s->room.cells = plan->n_cells;
+    return sg_room_for_cache(s->dev, s->model, opt, &s->room, &opt->kv_cache_bytes, err);
+}
+
+static void power(void *ctx, struct sg_dev_power *out) {
+    sg_dev_power(((struct sg_station *)ctx)->dev, out);
 }
 
 /* The logits after one token, before any cell is begun: with NaN among the weights every cell would fail, and
@@ -217,12 +263,15 @@ static enum sg_status open_all(void *ctx, const struct sg_plan *plan, const stru
     SG_TRY(options_for(s, plan, &opt, err));
     SG_TRY(sg_pipeline_new(&po, &s->pipeline, err));
     SG_TRY(sg_model_open(s->dev, s->model_dir, opt.max_context, &s->model, err));
+    SG_TRY(size_cache(s, plan, &opt, NULL, err));
     const struct sg_engine_hooks hooks = sg_pipeline_hooks(s->pipeline);
     SG_TRY(sg_engine_open(s->dev, s->model, &opt, &hooks, &s->engine, err));
     SG_TRY(try_weights(s, err));
     const struct sg_token_engine engine = {s, engine_submit, engine_step, engine_pending};
     sg_pipeline_set_engine(s->pipeline, &engine);
     *out = sg_pipeline_compute(s->pipeline);
+    out->power = power;
+    out->power_ctx = s;
 out:
     return st;
 }
@@ -250,6 +299,7 @@ void sg_station_free(struct sg_station *s) {
 struct sg_compute_maker sg_station_maker(struct sg_station *s) {
     return (struct sg_compute_maker){.ctx = s,
                                      .reads_model = true,
+                                     .find = find,
                                      .look = look,
                                      .embed_open = embed_open,
                                      .embed_close = embed_close,
@@ -300,6 +350,7 @@ enum sg_status sg_station_estimate(struct sg_station *s, const struct sg_plan *p
     const struct sg_pipeline_options po = {.plan = plan, .tok = s->tok};
     SG_TRY(options_for(s, plan, &opt, err));
     SG_TRY(sg_model_plan(s->dev, s->model_dir, opt.max_context, &s->model, err));
+    SG_TRY(size_cache(s, plan, &opt, &e.cache_measured, err));
     SG_TRY(sg_engine_plan(s->dev, s->model, &opt, &e.memory, err));
     SG_TRY(sg_pipeline_new(&po, &s->pipeline, err));
     e.max_context = opt.max_context;

@@ -18,6 +18,7 @@ struct sg_compute_maker sg_station_maker(struct sg_station *s);
 /* What a run of `plan` takes on this rank and what it computes, without loading weights (after look). */
 struct sg_station_estimate {
     struct sg_engine_memory memory;
+    bool cache_measured;       /* the KV cache's size follows from what is free now */
     int32_t max_context;       /* tokens of prompt and answer that the model and the job allow */
     int64_t cells_looked_at;   /* prompts tokenized: all, or an even sample of a large grid */
     int64_t prompt_tokens;     /* of those cells */

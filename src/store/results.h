@@ -19,9 +19,9 @@ struct sg_runtime_rank {
     char *host, *device, *device_uuid, *driver, *device_runtime;
     int64_t cells, output_tokens;
     double busy_seconds;
-    int64_t device_memory;           /* bytes; 0 unknown */
-    double product_rate, read_rate;  /* flop/s and byte/s as measured before the work; 0: not measured */
-    double joules;                   /* of the device while the rank had it, whoever else used it; NaN unknown */
+    int64_t device_memory;          /* bytes; 0 unknown */
+    double product_rate, read_rate; /* flop/s and byte/s as measured before the work; NaN unknown */
+    double joules; /* of the device while the rank had it, whoever else used it; NaN unknown */
 };
 
 /* How the run went: written to /runtime, no part of the digest, not read back. Zeroed: nothing is known.
@@ -30,7 +30,7 @@ struct sg_runtime {
     char *started_at; /* UTC, ISO 8601 */
     double seconds;   /* wall time of the last run of the job; a resumed run counts from its restart */
     int64_t cells, prompt_tokens, output_tokens; /* computed by that run, all ranks; prompts as prefilled */
-    double joules; /* of all devices, each counted once; NaN unknown */
+    double joules;                               /* of all devices, each counted once; NaN unknown */
     int64_t n_ranks;
     struct sg_runtime_rank *ranks; /* [n_ranks] */
 };

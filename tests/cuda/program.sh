@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# program.sh PROGRAM EMULATED CUDA - the program and the cuda device, on a machine with or without a GPU:
+# program.sh PROGRAM EMULATED CUDA NVML - the program and the cuda device, on a machine with or without a GPU:
 #   PROGRAM    scope-grid as built; without a driver `--device cuda` must end with one clear line
 #   EMULATED   the same program on the emulated device: a small job over the demo's model, whose results must
 #              not depend on the number of ranks or the size of batches
 #   CUDA       ON when PROGRAM has the cuda backend
+#   NVML       the library of fake_nvml.c
 set -euo pipefail
-program=$1 emulated=$2 cuda=$3
+program=$1 emulated=$2 cuda=$3 nvml=$4
 here=$(cd "$(dirname "$0")" && pwd)
 model=$here/../../jobs/demo/model
 [ -e "$model/config.json" ] || { echo "SKIP: $model is not here"; exit 77; }
@@ -29,21 +30,103 @@ if ! [ -e /dev/nvidiactl ]; then
   fi
 fi
 
-# 2. one digest for 1, 2, 3 ranks and three sizes of batches
+# 2. one digest for 1, 2, 3 ranks and three sizes of batches, however the ranks come by their devices
+job=$here/job/job.json
 digest() { "$emulated" status "$1" --json | sed -n 's/.*"digest": *"\([0-9a-f]*\)".*/\1/p'; }
-run() { # RANKS BATCH_TOKENS
-  local launch=()
-  [ "$1" = 1 ] || launch=(mpirun --oversubscribe -n "$1")
-  "${launch[@]}" "$emulated" run "$here/job/job.json" --quiet --set output.dir="$work/run$1" \
-    --set engine.max_batch_tokens="$2" >"$work/log" 2>&1 || fail "$1 ranks: $(cat "$work/log")"
+# run NAME RANKS BATCH_TOKENS OPTION...: in RUN, what it said in LOG
+run() {
+  local name=$1 ranks=$2 batch=$3 launch=()
+  shift 3
+  [ "$ranks" = 1 ] || launch=(mpirun -q --oversubscribe --bind-to none -n "$ranks" ${bind:+"$bind"})
+  "${launch[@]}" "$emulated" run "$job" --set output.dir="$work/$name" --set engine.max_batch_tokens="$batch" "$@" \
+    >"$work/$name.log" 2>&1
 }
-run 1 256
-first=$(digest "$work/run1")
+same() { # NAME: its digest is the first one's
+  local got
+  got=$(digest "$work/$1")
+  [ "$got" = "$first" ] || fail "digest $got of $1, $first of one rank"
+}
+# devices NAME: "uuid joules" of every rank, from results.h5
+devices() {
+  /usr/bin/python3 - "$work/$1/results.h5" <<'P'
+import sys, h5py
+r = h5py.File(sys.argv[1])["runtime"]
+print(*[f"{u.decode()} {j:g}" for u, j in zip(r["device_uuid"][:], r["rank_energy"][:])], sep=", ")
+P
+}
+run alone 1 256 || fail "one rank: $(cat "$work/alone.log")"
+first=$(digest "$work/alone")
 [ ${#first} = 32 ] || fail "no digest: '$first'"
+grep -q 'scope-grid: 1 rank on 1 x CUDA emulated on the CPU, 16 GiB, driver emulated, .*Tflop/s' "$work/alone.log" ||
+  fail "the device is not told: $(cat "$work/alone.log")"
 command -v mpirun >/dev/null || exit 0
-for pair in "2 64" "3 100"; do
-  run $pair
-  got=$(digest "$work/run${pair%% *}")
-  [ "$got" = "$first" ] || fail "digest $got with $pair, $first with one rank"
-done
+
+# each rank is shown one device by its launcher; what it is called there is no matter. Energy by the driver's library.
+bind=$work/bind
+cat >"$bind" <<'S'
+#!/bin/sh
+export CUDA_VISIBLE_DEVICES=${ONLY_DEVICE:-$OMPI_COMM_WORLD_LOCAL_RANK}
+exec "$@"
+S
+chmod +x "$bind"
+EMU_DEVICES=4 LD_LIBRARY_PATH=$(dirname "$nvml") run bound 2 64 || fail "bound: $(cat "$work/bound.log")"
+same bound
+bind=
+# 3 ranks on 2 devices, and the KV cache by measuring
+EMU_DEVICES=2 EMU_MEMORY_MIB=300 run shared 3 100 --oversubscribe --set engine.kv_cache_mib=0 ||
+  fail "shared: $(cat "$work/shared.log")"
+same shared
+grep -q '3 ranks on 2 x CUDA' "$work/shared.log" || fail "not told: $(cat "$work/shared.log")"
+if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
+  got=$(devices bound)
+  [[ $got =~ ^emu-0\ [0-9.]+,\ emu-1\ [0-9.]+$ ]] || fail "devices and energy of bound ranks: $got"
+  got=$(devices shared)
+  [ "$got" = "emu-0 nan, emu-1 nan, emu-0 nan" ] || fail "devices of three ranks: $got"
+fi
+/usr/bin/python3 - "$work" <<'P' || fail "metrics.jsonl"
+import json, sys
+last = lambda run: json.loads(open(f"{sys.argv[1]}/{run}/metrics.jsonl").read().splitlines()[-1])
+bound, shared = last("bound"), last("shared")
+assert bound["joules"] == sum(bound["rank_joules"]) > 0 and len(bound["rank_joules"]) == 2, bound
+assert bound["watts"] == 825 and bound["celsius"] == 61, bound
+assert shared["joules"] is None and shared["watts"] is None and shared["rank_joules"] is None, shared
+P
+
+# 3. two ranks on one device are refused before anything is looked at: here not even a model is
+# ends STATUS RANKS BATCH OPTION...: with one line; 2 is the refusal, 3 the model that is missing
+ends() {
+  local want=$1 code=0
+  shift
+  run refused "$@" --set model.path=/no/such/model || code=$?
+  [ $code = "$want" ] || fail "ended with $code, not $want: $(cat "$work/refused.log")"
+  [ "$(wc -l <"$work/refused.log")" = 1 ] || fail "not one line: $(cat "$work/refused.log")"
+}
+EMU_DEVICES=1 ends 2 2 64
+grep -q 'ranks 0 and 1 on .* would share one device, CUDA emulated on the CPU (emu-0): start fewer ranks, give each one its own (srun --gpus-per-task=1), or add --oversubscribe' \
+  "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
+EMU_DEVICES=2 ends 2 4 64
+bind=$work/bind
+ONLY_DEVICE=1 EMU_DEVICES=2 ends 2 3 64
+grep -q 'ranks 0, 1 and 1 more on .*(emu-1)' "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
+bind=
+EMU_DEVICES=2 ends 3 2 64
+EMU_DEVICES=1 ends 3 2 64 --set engine.oversubscribe=true
+EMU_DEVICES=1 ends 3 2 64 --root-only # a root that does not compute needs no device
+EMU_DEVICES=2 ends 2 4 64 --root-only
+grep -q 'ranks 1 and 3 on ' "$work/refused.log" || fail "not the ranks that compute: $(cat "$work/refused.log")"
+EMU_DEVICES=1 ends 3 3 64 --device cpu # hosts have no such limit
+
+# 4. no device at all: one line, and the status of a device that is not there
+EMU_DEVICES=0 ends 11 2 64
+grep -q 'cuda: no NVIDIA driver or GPU can be used here' "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
+
+# 5. the KV cache by measuring follows the device's memory
+pages() { "$emulated" plan "$job" --json --set engine.kv_cache_mib="$1" | sed -n 's/.*"kv_pages": \([0-9]*\).*/\1/p'; }
+few=$(EMU_MEMORY_MIB=64 pages 0) many=$(EMU_MEMORY_MIB=16384 pages null) fixed=$(EMU_MEMORY_MIB=64 pages 32)
+if [ "$few" -lt 100 ] || [ "$few" -ge "$many" ]; then fail "$few pages in 64 MiB, $many in 16 GiB"; fi
+[ "$fixed" = 1024 ] || fail "$fixed pages of 32 MiB"
+code=0
+EMU_MEMORY_MIB=16 "$emulated" plan "$job" --set engine.kv_cache_mib=0 >"$work/log" 2>&1 || code=$?
+[ $code = 8 ] || fail "no room ended with $code: $(cat "$work/log")"
+grep -q 'no room for a KV cache on CUDA emulated' "$work/log" || fail "unclear: $(cat "$work/log")"
 echo "digest $first with 1, 2 and 3 ranks"

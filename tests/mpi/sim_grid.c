@@ -68,7 +68,7 @@ static enum sg_status sim_look(void *ctx, const struct sg_job *job, const struct
     }
     out->model.lo += s->rank == s->other_model_on;
     snprintf(out->numerics, sizeof out->numerics, "simulated 1");
-    snprintf(out->device, sizeof out->device, "simulated device");
+    snprintf(out->device.name, sizeof out->device.name, "simulated device");
     return SG_OK;
 }
 
@@ -161,7 +161,11 @@ static enum sg_status sim_open(void *ctx, const struct sg_plan *plan, const stru
     SG_TRY(SG_NEW(&s->texts, plan->job.sampling.samples, "texts", err));
     for (int64_t i = 0; i < s->slots; i++) s->running[i].cell = -1;
     if (s->stats) stamp(&s->opened, &s->cpu_opened, &s->opened_kib);
-    *out = (struct sg_compute){s, sim_has_room, sim_submit, sim_step, sim_pending};
+    *out = (struct sg_compute){.ctx = s,
+                               .has_room = sim_has_room,
+                               .submit = sim_submit,
+                               .step = sim_step,
+                               .pending = sim_pending};
 out:
     return st;
 }
