@@ -35,6 +35,51 @@ static enum sg_status unsupported(struct reader *r, const char *at, struct sg_er
                          (int)(v.n < 100 ? v.n : 100), v.s);
 }
 
+/* One member of an object: its key has been read, its value comes next; `at` is where the key stands. One
+ * element of an array. `to` is what the caller of each_* hands on. */
+typedef enum sg_status member_fn(struct reader *r, struct sg__str key, const char *at, void *to,
+                                 struct sg_err *err);
+typedef enum sg_status element_fn(struct reader *r, void *to, struct sg_err *err);
+
+static enum sg_status each_member(struct reader *r, member_fn *fn, void *to, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    bool first = true, more;
+    SG_TRY(sg__scan_open(&r->j, '{', err));
+    for (;;) {
+        struct sg__str key;
+        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
+        if (!more) break;
+        const char *at = r->j.p;
+        SG_TRY(sg__scan_key(&r->j, &key, err));
+        SG_TRY(fn(r, key, at, to, err));
+    }
+out:
+    return st;
+}
+
+static enum sg_status each_element(struct reader *r, element_fn *fn, void *to, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    bool first = true, more;
+    SG_TRY(sg__scan_open(&r->j, '[', err));
+    for (;;) {
+        SG_TRY(sg__scan_more(&r->j, ']', &first, &more, err));
+        if (!more) break;
+        SG_TRY(fn(r, to, err));
+    }
+out:
+    return st;
+}
+
+/* Where the next value begins. */
+static const char *here(struct reader *r) {
+    sg__scan_peek(&r->j);
+    return r->j.p;
+}
+
+static struct sg__str str_of(const char *s) {
+    return (struct sg__str){s, strlen(s)};
+}
+
 /* Key `key` must be null (or absent): anything else changes the encoding. */
 static enum sg_status need_null(struct reader *r, const char *key, struct sg_err *err) {
     if (sg__scan_null(&r->j)) return SG_OK;
@@ -42,8 +87,7 @@ static enum sg_status need_null(struct reader *r, const char *key, struct sg_err
 }
 
 static enum sg_status need_false(struct reader *r, const char *key, struct sg_err *err) {
-    sg__scan_peek(&r->j);
-    const char *at = r->j.p;
+    const char *at = here(r);
     bool v;
     enum sg_status st = sg__scan_bool(&r->j, &v, err);
     if (st == SG_OK && v)
@@ -61,31 +105,30 @@ static enum sg_status need_empty(struct reader *r, const char *key, struct sg_er
     return st;
 }
 
-/* The "type" of the object that comes next, wherever in it the key stands; the reader does not move.
- * "" when there is none. Copied into out, cut at its size. */
-static enum sg_status peek_type(struct reader *r, char *out, size_t size, struct sg_err *err) {
-    const char *keep = r->j.p;
+/* The "type" of an object. "" when there is none; cut at its size. */
+struct type {
+    char name[32];
+};
+
+static enum sg_status find_type(struct reader *r, struct sg__str key, const char *at, void *to,
+                                struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more;
-    out[0] = 0;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str k, v;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        if (!sg__str_is(k, "type")) {
-            SG_TRY(sg__scan_skip(&r->j, err));
-            continue;
-        }
-        SG_TRY(sg__scan_string(&r->j, &v, err));
-        size_t n = v.n < size - 1 ? v.n : size - 1;
-        memcpy(out, v.s, n);
-        out[n] = 0;
-        break;
-    }
-    r->j.p = keep;
+    struct type *type = to;
+    struct sg__str v;
+    (void)at;
+    if (type->name[0] || !sg__str_is(key, "type")) return sg__scan_skip(&r->j, err);
+    SG_TRY(sg__scan_string(&r->j, &v, err));
+    memcpy(type->name, v.s, v.n < sizeof type->name - 1 ? v.n : sizeof type->name - 1);
 out:
+    return st;
+}
+
+/* The type of the object that comes next, wherever in it the key stands; the reader does not move. */
+static enum sg_status peek_type(struct reader *r, struct type *out, struct sg_err *err) {
+    const char *keep = r->j.p;
+    memset(out, 0, sizeof *out);
+    enum sg_status st = each_member(r, find_type, out, err);
+    if (st == SG_OK) r->j.p = keep;
     return st;
 }
 
@@ -99,23 +142,12 @@ static enum sg_status add_token(struct reader *r, struct sg__str name, int64_t i
     return st == SG_OK ? st : sg__scan_fail(&r->j, at, st, err, "%s", why.text);
 }
 
-static enum sg_status read_vocab(struct reader *r, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    bool first = true, more;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str name;
-        int64_t id;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        const char *at = r->j.p;
-        SG_TRY(sg__scan_key(&r->j, &name, err));
-        SG_TRY(sg__scan_int(&r->j, 0, SG__MAX_ID, &id, err));
-        SG_TRY(add_token(r, name, id, at, err));
-    }
-    r->has_vocab = true;
-out:
-    return st;
+static enum sg_status read_vocab_entry(struct reader *r, struct sg__str name, const char *at, void *to,
+                                       struct sg_err *err) {
+    int64_t id;
+    (void)to;
+    enum sg_status st = sg__scan_int(&r->j, 0, SG__MAX_ID, &id, err);
+    return st == SG_OK ? add_token(r, name, id, at, err) : st;
 }
 
 static enum sg_status merge_part(struct reader *r, struct sg__str s, const char *at, int32_t *id,
@@ -128,14 +160,14 @@ static enum sg_status merge_part(struct reader *r, struct sg__str s, const char 
 
 /* One merge: "a b" or ["a", "b"]. joined collects both parts, since an unescaped string does not outlive the
  * next one. */
-static enum sg_status read_merge(struct reader *r, struct sg_err *err) {
+static enum sg_status read_merge(struct reader *r, void *to, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__str s;
     struct sg__merge m;
     bool first = true, more;
     size_t n_left;
-    char c = sg__scan_peek(&r->j);
-    const char *at = r->j.p;
+    const char c = sg__scan_peek(&r->j), *at = r->j.p;
+    (void)to;
     sg_buf_clear(&r->joined);
     if (c == '[') {
         SG_TRY(sg__scan_open(&r->j, '[', err));
@@ -170,14 +202,40 @@ bad:
     return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "expected a merge: \"a b\" or [\"a\", \"b\"]");
 }
 
-static enum sg_status read_merges(struct reader *r, struct sg_err *err) {
+/* What the model's keys said, beside what goes into the reader. */
+struct model {
+    const char *merges; /* where they stand */
+    bool unknown;       /* it has a way with bytes that have no token */
+};
+
+static enum sg_status read_model_key(struct reader *r, struct sg__str k, const char *at, void *to,
+                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more;
-    SG_TRY(sg__scan_open(&r->j, '[', err));
-    for (;;) {
-        SG_TRY(sg__scan_more(&r->j, ']', &first, &more, err));
-        if (!more) break;
-        SG_TRY(read_merge(r, err));
+    struct model *m = to;
+    bool flag;
+    if (sg__str_is(k, "type")) return sg__scan_skip(&r->j, err);
+    if (sg__str_is(k, "dropout")) return need_null(r, "model.dropout", err);
+    if (sg__str_is(k, "continuing_subword_prefix"))
+        return need_empty(r, "model.continuing_subword_prefix", err);
+    if (sg__str_is(k, "end_of_word_suffix")) return need_empty(r, "model.end_of_word_suffix", err);
+    if (sg__str_is(k, "ignore_merges")) return sg__scan_bool(&r->j, &r->tok->ignore_merges, err);
+    if (sg__str_is(k, "fuse_unk")) return sg__scan_bool(&r->j, &flag, err);
+    if (sg__str_is(k, "unk_token")) { /* matters only where a byte has no token */
+        m->unknown |= sg__scan_peek(&r->j) == '"';
+        return sg__scan_skip(&r->j, err);
+    }
+    if (sg__str_is(k, "byte_fallback")) {
+        SG_TRY(sg__scan_bool(&r->j, &flag, err));
+        m->unknown |= flag;
+    } else if (sg__str_is(k, "vocab")) {
+        SG_TRY(each_member(r, read_vocab_entry, NULL, err));
+        r->has_vocab = true;
+    } else if (sg__str_is(k, "merges")) { /* they name tokens: read when those are known */
+        m->merges = here(r);
+        if (!r->has_vocab) r->merges_at = m->merges;
+        SG_TRY(r->has_vocab ? each_element(r, read_merge, NULL, err) : sg__scan_skip(&r->j, err));
+    } else {
+        st = unsupported(r, at, err, "model key", k);
     }
 out:
     return st;
@@ -185,64 +243,26 @@ out:
 
 static enum sg_status read_model(struct reader *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more, flag, unknown = false;
-    char type[32];
-    sg__scan_peek(&r->j);
-    const char *at = r->j.p, *merges = NULL;
-    SG_TRY(peek_type(r, type, sizeof type, err));
-    if (type[0] && strcmp(type, "BPE") != 0)
-        return unsupported(r, at, err, "model type", (struct sg__str){type, strlen(type)});
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str k;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        const char *key_at = r->j.p;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        if (sg__str_is(k, "type")) {
-            SG_TRY(sg__scan_skip(&r->j, err));
-        } else if (sg__str_is(k, "dropout")) {
-            SG_TRY(need_null(r, "model.dropout", err));
-        } else if (sg__str_is(k, "continuing_subword_prefix")) {
-            SG_TRY(need_empty(r, "model.continuing_subword_prefix", err));
-        } else if (sg__str_is(k, "end_of_word_suffix")) {
-            SG_TRY(need_empty(r, "model.end_of_word_suffix", err));
-        } else if (sg__str_is(k, "unk_token")) { /* matters only where a byte has no token: checked below */
-            unknown |= sg__scan_peek(&r->j) == '"';
-            SG_TRY(sg__scan_skip(&r->j, err));
-        } else if (sg__str_is(k, "fuse_unk") || sg__str_is(k, "byte_fallback")) {
-            bool fallback = k.s[0] == 'b';
-            SG_TRY(sg__scan_bool(&r->j, &flag, err));
-            unknown |= flag && fallback;
-        } else if (sg__str_is(k, "ignore_merges")) {
-            SG_TRY(sg__scan_bool(&r->j, &r->tok->ignore_merges, err));
-        } else if (sg__str_is(k, "vocab")) {
-            SG_TRY(read_vocab(r, err));
-        } else if (sg__str_is(k, "merges")) {
-            sg__scan_peek(&r->j);
-            merges = r->j.p;
-            if (r->has_vocab)
-                SG_TRY(read_merges(r, err));
-            else
-                SG_TRY(sg__scan_skip(&r->j, err));
-            if (!r->has_vocab) r->merges_at = merges;
-        } else {
-            return unsupported(r, key_at, err, "model key", k);
-        }
-    }
-    if (!r->has_vocab || !merges)
+    struct type type;
+    struct model m = {0};
+    const char *at = here(r);
+    SG_TRY(peek_type(r, &type, err));
+    if (type.name[0] && strcmp(type.name, "BPE") != 0)
+        return unsupported(r, at, err, "model type", str_of(type.name));
+    SG_TRY(each_member(r, read_model_key, &m, err));
+    if (!r->has_vocab || !m.merges)
         return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "model.%s is missing",
                              r->has_vocab ? "merges" : "vocab");
     if (r->merges_at) {
         const char *keep = r->j.p;
         r->j.p = r->merges_at;
-        SG_TRY(read_merges(r, err));
+        SG_TRY(each_element(r, read_merge, NULL, err));
         r->j.p = keep;
     }
     for (int b = 0; b < 256; b++) {
         char name[4];
         r->tok->bpe.byte_id[b] = sg__tokenizer_find(r->tok, name, sg__utf8_put(r->map.cp[b], name));
-        if (unknown && r->tok->bpe.byte_id[b] < 0)
+        if (m.unknown && r->tok->bpe.byte_id[b] < 0)
             return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err,
                                  "byte 0x%02x has no token; unk_token and byte_fallback are not supported",
                                  (unsigned)b);
@@ -254,62 +274,63 @@ out:
 
 /* ---- normaliser, pre-tokenizer, decoder, post-processor ----------------------------------------------- */
 
-/* Calls each(r, err) for every element of the array `list` of the object that comes next. */
-static enum sg_status each_of(struct reader *r, const char *list,
-                              enum sg_status (*each)(struct reader *, struct sg_err *), struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    bool first = true, more;
+/* A part of the file: null, an object of one of these types, or a Sequence of such under the key `list`. */
+struct part {
+    const char *name, *list;
+    struct {
+        const char *type;
+        enum sg_status (*read)(struct reader *r, struct sg_err *err);
+    } kind[4];
+};
+
+static element_fn read_sequence_element;
+
+static enum sg_status read_sequence_key(struct reader *r, struct sg__str k, const char *at, void *to,
+                                        struct sg_err *err) {
+    const struct part *const *part = to;
+    (void)at;
+    return sg__str_is(k, (*part)->list) ? each_element(r, read_sequence_element, to, err)
+                                        : sg__scan_skip(&r->j, err);
+}
+
+static enum sg_status read_part(struct reader *r, const struct part *part, struct sg_err *err) {
+    struct type type;
+    if (sg__scan_null(&r->j)) return SG_OK;
+    const char *at = r->j.p;
+    enum sg_status st = peek_type(r, &type, err);
+    if (st != SG_OK) return st;
+    for (size_t i = 0; i < sizeof part->kind / sizeof *part->kind && part->kind[i].type; i++)
+        if (!strcmp(type.name, part->kind[i].type)) return part->kind[i].read(r, err);
+    if (strcmp(type.name, "Sequence") != 0) return unsupported(r, at, err, part->name, str_of(type.name));
     if (r->depth == MAX_DEPTH)
-        return sg__scan_fail(&r->j, r->j.p, SG_E_UNSUPPORTED, err, "Sequences nested too deeply");
+        return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "Sequences nested too deeply");
     r->depth++;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str k;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        if (!sg__str_is(k, list)) {
-            SG_TRY(sg__scan_skip(&r->j, err));
-            continue;
-        }
-        bool first_item = true, item;
-        SG_TRY(sg__scan_open(&r->j, '[', err));
-        for (;;) {
-            SG_TRY(sg__scan_more(&r->j, ']', &first_item, &item, err));
-            if (!item) break;
-            SG_TRY(each(r, err));
-        }
-    }
-out:
+    st = each_member(r, read_sequence_key, &part, err);
     r->depth--;
     return st;
 }
 
-/* A value whose type must be `plain`, or a Sequence (key `list`) of such; null is nothing. *found is set when
- * the type was there. */
-static enum sg_status read_normalizer(struct reader *r, struct sg_err *err) {
-    char type[32];
-    if (sg__scan_null(&r->j)) return SG_OK;
-    const char *at = r->j.p;
-    enum sg_status st = peek_type(r, type, sizeof type, err);
-    if (st != SG_OK) return st;
-    if (!strcmp(type, "Sequence")) return each_of(r, "normalizers", read_normalizer, err);
-    if (strcmp(type, "NFC") != 0)
-        return unsupported(r, at, err, "normalizer", (struct sg__str){type, strlen(type)});
+/* `to`: the pointer to the part. */
+static enum sg_status read_sequence_element(struct reader *r, void *to, struct sg_err *err) {
+    const struct part *const *part = to;
+    return read_part(r, *part, err);
+}
+
+/* A type that changes nothing here: what it says concerns offsets, or the way back from ids to bytes. */
+static enum sg_status read_nothing(struct reader *r, struct sg_err *err) {
+    return sg__scan_skip(&r->j, err);
+}
+
+static enum sg_status read_nfc(struct reader *r, struct sg_err *err) {
     r->tok->nfc = true;
     return sg__scan_skip(&r->j, err);
 }
 
-static enum sg_status read_decoder(struct reader *r, struct sg_err *err) {
-    char type[32];
-    if (sg__scan_null(&r->j)) return SG_OK;
-    const char *at = r->j.p;
-    enum sg_status st = peek_type(r, type, sizeof type, err);
-    if (st != SG_OK) return st;
-    if (!strcmp(type, "Sequence")) return each_of(r, "decoders", read_decoder, err);
-    if (strcmp(type, "ByteLevel") != 0)
-        return unsupported(r, at, err, "decoder", (struct sg__str){type, strlen(type)});
-    return sg__scan_skip(&r->j, err);
+/* ByteLevel turns text into bytes: nothing may split behind it. */
+static enum sg_status before_byte_level(struct reader *r, const char *type, struct sg_err *err) {
+    if (!r->byte_level) return SG_OK;
+    return sg__scan_fail(&r->j, r->j.p, SG_E_UNSUPPORTED, err,
+                         "pre_tokenizer \"%s\" after ByteLevel is not supported", type);
 }
 
 /* Keeps one step for compile_splits. */
@@ -342,275 +363,219 @@ static enum sg_status compile_splits(struct reader *r, struct sg_err *err) {
     return SG_OK;
 }
 
+/* A Split as its keys say. */
+struct split_keys {
+    struct sg_buf regex;
+    bool invert, literal, removed, got;
+};
+
+static enum sg_status read_pattern(struct reader *r, struct sg__str k, const char *at, void *to,
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct split_keys *s = to;
+    struct sg__str v;
+    s->literal = sg__str_is(k, "String");
+    if (!s->literal && !sg__str_is(k, "Regex")) return unsupported(r, at, err, "split pattern", k);
+    if (s->got)
+        return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "expected {\"Regex\": ...} or {\"String\": ...}");
+    SG_TRY(sg__scan_string(&r->j, &v, err));
+    SG_TRY(sg_buf_add(&s->regex, v.s, v.n, err));
+    s->got = true;
+out:
+    return st;
+}
+
+static enum sg_status read_split_key(struct reader *r, struct sg__str k, const char *at, void *to,
+                                     struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct split_keys *s = to;
+    struct sg__str v;
+    if (sg__str_is(k, "type")) return sg__scan_skip(&r->j, err);
+    if (sg__str_is(k, "invert")) return sg__scan_bool(&r->j, &s->invert, err);
+    if (sg__str_is(k, "pattern")) return each_member(r, read_pattern, to, err);
+    if (!sg__str_is(k, "behavior")) return unsupported(r, at, err, "split key", k);
+    SG_TRY(sg__scan_string(&r->j, &v, err));
+    s->removed = sg__str_is(v, "Removed");
+    if (!s->removed && !sg__str_is(v, "Isolated")) st = unsupported(r, at, err, "split behavior", v);
+out:
+    return st;
+}
+
 static enum sg_status read_split(struct reader *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more, invert = false, literal = false, got = false, removed = false;
-    struct sg_buf regex = {0};
-    struct sg__str k, v;
+    struct split_keys s = {0};
     const char *at = r->j.p;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        const char *key_at = r->j.p;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        if (sg__str_is(k, "type")) {
-            SG_TRY(sg__scan_skip(&r->j, err));
-        } else if (sg__str_is(k, "invert")) {
-            SG_TRY(sg__scan_bool(&r->j, &invert, err));
-        } else if (sg__str_is(k, "behavior")) {
-            SG_TRY(sg__scan_string(&r->j, &v, err));
-            removed = sg__str_is(v, "Removed");
-            if (!removed && !sg__str_is(v, "Isolated")) {
-                st = unsupported(r, key_at, err, "split behavior", v);
-                goto out;
-            }
-        } else if (sg__str_is(k, "pattern")) {
-            bool first_kind = true;
-            SG_TRY(sg__scan_open(&r->j, '{', err));
-            SG_TRY(sg__scan_more(&r->j, '}', &first_kind, &more, err));
-            if (more) {
-                SG_TRY(sg__scan_key(&r->j, &k, err));
-                literal = sg__str_is(k, "String");
-                if (!literal && !sg__str_is(k, "Regex")) {
-                    st = unsupported(r, key_at, err, "split pattern", k);
-                    goto out;
-                }
-                SG_TRY(sg__scan_string(&r->j, &v, err));
-                SG_TRY(sg_buf_add(&regex, v.s, v.n, err));
-                got = true;
-                SG_TRY(sg__scan_more(&r->j, '}', &first_kind, &more, err));
-            }
-            if (more || !got) {
-                st = sg__scan_fail(&r->j, key_at, SG_E_INPUT, err,
-                                   "expected {\"Regex\": ...} or {\"String\": ...}");
-                goto out;
-            }
-        } else {
-            st = unsupported(r, key_at, err, "split key", k);
-            goto out;
-        }
-    }
-    if (!got) {
+    SG_TRY(before_byte_level(r, "Split", err));
+    SG_TRY(each_member(r, read_split_key, &s, err));
+    if (!s.got)
         st = sg__scan_fail(&r->j, at, SG_E_INPUT, err, "a split without a pattern");
-        goto out;
-    }
-    if (removed != invert) {
+    else if (s.removed != s.invert)
         st = sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err,
                            "split with behavior \"%s\" and invert %s is not supported",
-                           removed ? "Removed" : "Isolated", invert ? "true" : "false");
-        goto out;
-    }
-    SG_TRY(add_split(r, regex.data, regex.len, literal, removed, at, err));
+                           s.removed ? "Removed" : "Isolated", s.invert ? "true" : "false");
+    else
+        st = add_split(r, s.regex.data, s.regex.len, s.literal, s.removed, at, err);
 out:
-    sg_buf_free(&regex);
+    sg_buf_free(&s.regex);
     return st;
+}
+
+/* `to`: bool, whether it splits by GPT-2's expression. */
+static enum sg_status read_byte_level_key(struct reader *r, struct sg__str k, const char *at, void *to,
+                                          struct sg_err *err) {
+    bool ignored;
+    if (sg__str_is(k, "type")) return sg__scan_skip(&r->j, err);
+    if (sg__str_is(k, "use_regex")) return sg__scan_bool(&r->j, to, err);
+    if (sg__str_is(k, "add_prefix_space"))
+        return need_false(r, "pre_tokenizer ByteLevel add_prefix_space", err);
+    if (sg__str_is(k, "trim_offsets")) return sg__scan_bool(&r->j, &ignored, err); /* offsets only */
+    return unsupported(r, at, err, "ByteLevel key", k);
 }
 
 static enum sg_status read_byte_level(struct reader *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more, use_regex = true, ignored;
+    bool use_regex = true;
     const char *at = r->j.p;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str k;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        const char *key_at = r->j.p;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        if (sg__str_is(k, "type"))
-            SG_TRY(sg__scan_skip(&r->j, err));
-        else if (sg__str_is(k, "add_prefix_space"))
-            SG_TRY(need_false(r, "pre_tokenizer ByteLevel add_prefix_space", err));
-        else if (sg__str_is(k, "use_regex"))
-            SG_TRY(sg__scan_bool(&r->j, &use_regex, err));
-        else if (sg__str_is(k, "trim_offsets")) /* offsets only */
-            SG_TRY(sg__scan_bool(&r->j, &ignored, err));
-        else
-            return unsupported(r, key_at, err, "ByteLevel key", k);
-    }
+    SG_TRY(before_byte_level(r, "ByteLevel", err));
+    SG_TRY(each_member(r, read_byte_level_key, &use_regex, err));
     r->byte_level = true;
     if (use_regex) SG_TRY(add_split(r, sg__gpt2_regex, strlen(sg__gpt2_regex), false, false, at, err));
 out:
     return st;
 }
 
+/* `to`: bool, whether every digit stands alone. */
+static enum sg_status read_digits_key(struct reader *r, struct sg__str k, const char *at, void *to,
+                                      struct sg_err *err) {
+    if (sg__str_is(k, "type")) return sg__scan_skip(&r->j, err);
+    if (sg__str_is(k, "individual_digits")) return sg__scan_bool(&r->j, to, err);
+    return unsupported(r, at, err, "Digits key", k);
+}
+
 static enum sg_status read_digits(struct reader *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more, individual = false;
+    bool individual = false;
     const char *at = r->j.p;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str k;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        const char *key_at = r->j.p;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        if (sg__str_is(k, "type"))
-            SG_TRY(sg__scan_skip(&r->j, err));
-        else if (sg__str_is(k, "individual_digits"))
-            SG_TRY(sg__scan_bool(&r->j, &individual, err));
-        else
-            return unsupported(r, key_at, err, "Digits key", k);
-    }
-    SG_TRY(add_split(r, individual ? "\\p{N}" : "\\p{N}+", individual ? 5 : 6, false, false, at, err));
+    SG_TRY(before_byte_level(r, "Digits", err));
+    SG_TRY(each_member(r, read_digits_key, &individual, err));
+    const char *regex = individual ? "\\p{N}" : "\\p{N}+";
+    SG_TRY(add_split(r, regex, strlen(regex), false, false, at, err));
 out:
     return st;
 }
 
-static enum sg_status read_pre_tokenizer(struct reader *r, struct sg_err *err) {
-    char type[32];
-    if (sg__scan_null(&r->j)) return SG_OK; /* the missing ByteLevel is told at the end */
-    const char *at = r->j.p;
-    enum sg_status st = peek_type(r, type, sizeof type, err);
-    if (st != SG_OK) return st;
-    if (!strcmp(type, "Sequence")) return each_of(r, "pretokenizers", read_pre_tokenizer, err);
-    if (r->byte_level)
-        return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err,
-                             "pre_tokenizer \"%s\" after ByteLevel is not supported", type);
-    if (!strcmp(type, "ByteLevel")) return read_byte_level(r, err);
-    if (!strcmp(type, "Split")) return read_split(r, err);
-    if (!strcmp(type, "Digits")) return read_digits(r, err);
-    return unsupported(r, at, err, "pre_tokenizer", (struct sg__str){type, strlen(type)});
-}
+/* A template being read: what stands in it before the text and after. */
+struct template {
+    bool seen_text;
+    int kinds; /* of the piece that is open: one */
+};
 
-/* One piece of a template: {"Sequence": {...}} or {"SpecialToken": {"id": "<|endoftext|>", ...}}. */
-static enum sg_status read_template_piece(struct reader *r, bool *seen_text, struct sg_err *err) {
+static enum sg_status read_template_token(struct reader *r, struct sg__str k, const char *at, void *to,
+                                          struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more, first_in = true, more_in;
-    struct sg__str k, v;
-    const char *at = r->j.p;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-    if (!more) return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "an empty piece in a template");
-    SG_TRY(sg__scan_key(&r->j, &k, err));
-    if (sg__str_is(k, "Sequence")) {
-        *seen_text = true;
-        SG_TRY(sg__scan_skip(&r->j, err));
-    } else if (sg__str_is(k, "SpecialToken")) {
-        SG_TRY(sg__scan_open(&r->j, '{', err));
-        for (;;) {
-            SG_TRY(sg__scan_more(&r->j, '}', &first_in, &more_in, err));
-            if (!more_in) break;
-            SG_TRY(sg__scan_key(&r->j, &k, err));
-            if (!sg__str_is(k, "id")) {
-                SG_TRY(sg__scan_skip(&r->j, err));
-                continue;
-            }
-            SG_TRY(sg__scan_string(&r->j, &v, err));
-            int32_t id = sg__tokenizer_find(r->tok, v.s, v.n);
-            if (id < 0) return unsupported(r, at, err, "a template's token outside the vocabulary,", v);
-            struct sg_token_ids *ids = *seen_text ? &r->tok->after : &r->tok->before;
-            SG_TRY(SG_GROW(&ids->data, &ids->cap, ids->len + 1, "template", err));
-            ids->data[ids->len++] = id;
-        }
-    } else {
-        return unsupported(r, at, err, "template piece", k);
-    }
-    SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-    if (more) return sg__scan_fail(&r->j, r->j.p, SG_E_INPUT, err, "a template piece with two kinds");
+    const struct template *t = to;
+    struct sg_token_ids *ids = t->seen_text ? &r->tok->after : &r->tok->before;
+    struct sg__str v;
+    if (!sg__str_is(k, "id")) return sg__scan_skip(&r->j, err);
+    SG_TRY(sg__scan_string(&r->j, &v, err));
+    int32_t id = sg__tokenizer_find(r->tok, v.s, v.n);
+    if (id < 0) return unsupported(r, at, err, "a template's token outside the vocabulary,", v);
+    SG_TRY(SG_GROW(&ids->data, &ids->cap, ids->len + 1, "template", err));
+    ids->data[ids->len++] = id;
 out:
     return st;
+}
+
+static enum sg_status read_template_kind(struct reader *r, struct sg__str k, const char *at, void *to,
+                                         struct sg_err *err) {
+    struct template *t = to;
+    if (t->kinds++) return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "a template piece with two kinds");
+    if (sg__str_is(k, "SpecialToken")) return each_member(r, read_template_token, to, err);
+    if (!sg__str_is(k, "Sequence")) return unsupported(r, at, err, "template piece", k);
+    t->seen_text = true;
+    return sg__scan_skip(&r->j, err);
+}
+
+/* One piece: {"Sequence": {...}} or {"SpecialToken": {"id": "<|endoftext|>", ...}}. */
+static enum sg_status read_template_piece(struct reader *r, void *to, struct sg_err *err) {
+    struct template *t = to;
+    const char *at = here(r);
+    t->kinds = 0;
+    enum sg_status st = each_member(r, read_template_kind, to, err);
+    if (st == SG_OK && !t->kinds)
+        st = sg__scan_fail(&r->j, at, SG_E_INPUT, err, "an empty piece in a template");
+    return st;
+}
+
+static enum sg_status read_template_key(struct reader *r, struct sg__str k, const char *at, void *to,
+                                        struct sg_err *err) {
+    (void)at; /* beside "single": type, pair, special_tokens */
+    return sg__str_is(k, "single") ? each_element(r, read_template_piece, to, err)
+                                   : sg__scan_skip(&r->j, err);
 }
 
 static enum sg_status read_template(struct reader *r, struct sg_err *err) {
+    struct template t = {0};
+    return each_member(r, read_template_key, &t, err);
+}
+
+/* A pre_tokenizer that is null lacks ByteLevel, which is told at the end. */
+static const struct part normalizer = {"normalizer", "normalizers", {{"NFC", read_nfc}}};
+static const struct part pre_tokenizer = {
+    "pre_tokenizer",
+    "pretokenizers",
+    {{"ByteLevel", read_byte_level}, {"Split", read_split}, {"Digits", read_digits}}};
+static const struct part decoder = {"decoder", "decoders", {{"ByteLevel", read_nothing}}};
+static const struct part post_processor = {
+    "post_processor", "processors", {{"ByteLevel", read_nothing}, {"TemplateProcessing", read_template}}};
+
+/* ---- added tokens ------------------------------------------------------------------------------------- */
+
+static enum sg_status read_added_key(struct reader *r, struct sg__str k, const char *at, void *to,
+                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more, seen_text = false;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str k;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        if (!sg__str_is(k, "single")) { /* type, pair, special_tokens */
-            SG_TRY(sg__scan_skip(&r->j, err));
-            continue;
-        }
-        bool first_piece = true, piece;
-        SG_TRY(sg__scan_open(&r->j, '[', err));
-        for (;;) {
-            SG_TRY(sg__scan_more(&r->j, ']', &first_piece, &piece, err));
-            if (!piece) break;
-            SG_TRY(read_template_piece(r, &seen_text, err));
-        }
+    struct sg__added *a = to;
+    struct sg__str v;
+    int64_t id;
+    bool *flag = sg__str_is(k, "special")       ? &a->special
+                 : sg__str_is(k, "normalized")  ? &a->normalized
+                 : sg__str_is(k, "lstrip")      ? &a->lstrip
+                 : sg__str_is(k, "rstrip")      ? &a->rstrip
+                 : sg__str_is(k, "single_word") ? &a->single_word
+                                                : NULL;
+    if (flag) return sg__scan_bool(&r->j, flag, err);
+    if (sg__str_is(k, "id")) {
+        SG_TRY(sg__scan_int(&r->j, 0, SG__MAX_ID, &id, err));
+        a->id = (int32_t)id;
+    } else if (sg__str_is(k, "content")) {
+        SG_TRY(sg__scan_string(&r->j, &v, err));
+        free(a->content);
+        a->content = NULL;
+        SG_TRY(SG_NEW(&a->content, v.n + 1, "added token", err));
+        memcpy(a->content, v.s, v.n);
+        a->len = v.n;
+    } else {
+        st = unsupported(r, at, err, "added token key", k);
     }
 out:
     return st;
 }
 
-static enum sg_status read_post_processor(struct reader *r, struct sg_err *err) {
-    char type[32];
-    if (sg__scan_null(&r->j)) return SG_OK;
-    const char *at = r->j.p;
-    enum sg_status st = peek_type(r, type, sizeof type, err);
-    if (st != SG_OK) return st;
-    if (!strcmp(type, "Sequence")) return each_of(r, "processors", read_post_processor, err);
-    if (!strcmp(type, "ByteLevel")) return sg__scan_skip(&r->j, err); /* offsets only */
-    if (!strcmp(type, "TemplateProcessing")) return read_template(r, err);
-    return unsupported(r, at, err, "post_processor", (struct sg__str){type, strlen(type)});
-}
-
-/* ---- added tokens ------------------------------------------------------------------------------------- */
-
-static enum sg_status read_added_token(struct reader *r, struct sg_err *err) {
+static enum sg_status read_added_token(struct reader *r, void *to, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__added a = {.id = -1};
-    bool first = true, more;
-    sg__scan_peek(&r->j);
-    const char *at = r->j.p;
-    int64_t id = -1;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str k, v;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        const char *key_at = r->j.p;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        bool *flag = sg__str_is(k, "special")       ? &a.special
-                     : sg__str_is(k, "normalized")  ? &a.normalized
-                     : sg__str_is(k, "lstrip")      ? &a.lstrip
-                     : sg__str_is(k, "rstrip")      ? &a.rstrip
-                     : sg__str_is(k, "single_word") ? &a.single_word
-                                                    : NULL;
-        if (flag) {
-            SG_TRY(sg__scan_bool(&r->j, flag, err));
-        } else if (sg__str_is(k, "id")) {
-            SG_TRY(sg__scan_int(&r->j, 0, SG__MAX_ID, &id, err));
-        } else if (sg__str_is(k, "content")) {
-            SG_TRY(sg__scan_string(&r->j, &v, err));
-            free(a.content);
-            a.content = NULL;
-            SG_TRY(SG_NEW(&a.content, v.n + 1, "added token", err));
-            memcpy(a.content, v.s, v.n);
-            a.len = v.n;
-        } else {
-            st = unsupported(r, key_at, err, "added token key", k);
-            goto out;
-        }
-    }
-    if (id < 0 || !a.content || !a.len) {
+    const char *at = here(r);
+    (void)to;
+    SG_TRY(each_member(r, read_added_key, &a, err));
+    if (a.id < 0 || !a.content || !a.len) {
         st = sg__scan_fail(&r->j, at, SG_E_INPUT, err, "an added token needs an id and a content");
         goto out;
     }
-    a.id = (int32_t)id;
     SG_TRY(SG_GROW(&r->added, &r->cap_added, r->n_added + 1, "added tokens", err));
     r->added[r->n_added++] = a;
     a.content = NULL;
 out:
     free(a.content);
-    return st;
-}
-
-static enum sg_status read_added_tokens(struct reader *r, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    bool first = true, more;
-    SG_TRY(sg__scan_open(&r->j, '[', err));
-    for (;;) {
-        SG_TRY(sg__scan_more(&r->j, ']', &first, &more, err));
-        if (!more) break;
-        SG_TRY(read_added_token(r, err));
-    }
-out:
     return st;
 }
 
@@ -680,40 +645,29 @@ out:
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
+static enum sg_status read_top_key(struct reader *r, struct sg__str k, const char *at, void *to,
+                                   struct sg_err *err) {
+    (void)to;
+    if (sg__str_is(k, "version")) return sg__scan_skip(&r->j, err);
+    if (sg__str_is(k, "truncation")) return need_null(r, "truncation", err);
+    if (sg__str_is(k, "padding")) return need_null(r, "padding", err);
+    if (sg__str_is(k, "added_tokens")) return each_element(r, read_added_token, NULL, err);
+    if (sg__str_is(k, "normalizer")) return read_part(r, &normalizer, err);
+    if (sg__str_is(k, "pre_tokenizer")) return read_part(r, &pre_tokenizer, err);
+    if (sg__str_is(k, "decoder")) return read_part(r, &decoder, err);
+    if (sg__str_is(k, "post_processor")) { /* names added tokens: read when they are known */
+        r->post_at = here(r);
+        return sg__scan_skip(&r->j, err);
+    }
+    if (!sg__str_is(k, "model")) return unsupported(r, at, err, "key", k);
+    if (r->model_at) return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "\"model\" stands twice");
+    r->model_at = at;
+    return read_model(r, err);
+}
+
 static enum sg_status read_top(struct reader *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    bool first = true, more;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
-    for (;;) {
-        struct sg__str k;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
-        if (!more) break;
-        const char *key_at = r->j.p;
-        SG_TRY(sg__scan_key(&r->j, &k, err));
-        if (sg__str_is(k, "version")) {
-            SG_TRY(sg__scan_skip(&r->j, err));
-        } else if (sg__str_is(k, "truncation") || sg__str_is(k, "padding")) {
-            SG_TRY(need_null(r, k.s[0] == 't' ? "truncation" : "padding", err));
-        } else if (sg__str_is(k, "added_tokens")) {
-            SG_TRY(read_added_tokens(r, err));
-        } else if (sg__str_is(k, "normalizer")) {
-            SG_TRY(read_normalizer(r, err));
-        } else if (sg__str_is(k, "pre_tokenizer")) {
-            SG_TRY(read_pre_tokenizer(r, err));
-        } else if (sg__str_is(k, "decoder")) {
-            SG_TRY(read_decoder(r, err));
-        } else if (sg__str_is(k, "post_processor")) { /* names added tokens: read when they are known */
-            sg__scan_peek(&r->j);
-            r->post_at = r->j.p;
-            SG_TRY(sg__scan_skip(&r->j, err));
-        } else if (sg__str_is(k, "model")) {
-            if (r->model_at) return sg__scan_fail(&r->j, key_at, SG_E_INPUT, err, "\"model\" stands twice");
-            r->model_at = key_at;
-            SG_TRY(read_model(r, err));
-        } else {
-            return unsupported(r, key_at, err, "key", k);
-        }
-    }
+    SG_TRY(each_member(r, read_top_key, NULL, err));
     SG_TRY(sg__scan_finish(&r->j, err));
     if (!r->model_at) return sg_fail(err, SG_E_INPUT, "%s: model is missing", r->j.where);
     if (!r->byte_level)
@@ -740,7 +694,7 @@ enum sg_status sg__tokenizer_read(struct sg_tokenizer *tok, const char *text, si
     SG_TRY(place_added(&r, err));
     if (r.post_at) {
         r.j.p = r.post_at;
-        SG_TRY(read_post_processor(&r, err));
+        SG_TRY(read_part(&r, &post_processor, err));
     }
 out:
     for (size_t i = 0; i < r.n_added; i++) free(r.added[i].content);
