@@ -118,6 +118,30 @@ static void every_key_arrives(void **state) {
     sg_job_free(&job);
 }
 
+/* A cache of measured size, one as the device likes it, and one that is given are three things, on every rank. */
+static void the_cache_may_be_left_open(void **state) {
+    (void)state;
+    static const struct {
+        const char *set;
+        int64_t want;
+    } list[] = {{"engine.kv_cache_mib=null", SG_JOB_UNSET},
+                {"engine.kv_cache_mib=0", 0},
+                {"engine.kv_cache_mib=7", 7},
+                {"engine.oversubscribe=true", SG_JOB_UNSET}};
+    world_put();
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        struct sg_job job = {0}, again = {0};
+        struct sg_err err = {0};
+        assert_int_equal(sg_job_read(tmp_path("job.json"), &list[i].set, 1, &job, &err), SG_OK);
+        assert_int_equal(sg_job_from_text(job.text, strlen(job.text), "rank 1", &again, &err), SG_OK);
+        assert_true(job.engine.kv_cache_mib == list[i].want && again.engine.kv_cache_mib == list[i].want);
+        assert_true(again.engine.oversubscribe == (i == 3));
+        assert_string_equal(again.text, job.text);
+        sg_job_free(&again);
+        sg_job_free(&job);
+    }
+}
+
 /* Relative names in the canonical text are relative to where the job was read from, not to its folder: they
  * must not be resolved a second time. */
 static void canonical_text_of_a_relative_job_is_stable(void **state) {
@@ -200,7 +224,7 @@ static void bad_keys_and_values_are_refused_by_name(void **state) {
         {"\"sampling\": {\"seed\": -1}", ": sampling.seed is -1; expected 0 to 9007199254740992"},
         {"\"sampling\": {\"seed\": 1e300}", ": sampling.seed is 1e+300; expected a whole number"},
         {"\"engine\": {\"max_batch_tokens\": 1}", ": engine.max_batch_tokens is 1; expected 16 to 1048576"},
-        {"\"engine\": {\"kv_cache_mib\": 0}", ": engine.kv_cache_mib is 0; expected 1 to 16777216"},
+        {"\"engine\": {\"kv_cache_mib\": -1}", ": engine.kv_cache_mib is -1; expected 0 to 16777216"},
         {"\"engine\": {\"threads\": -1}", ": engine.threads is -1; expected 0 to 4096"},
         {"\"output\": {\"texts\": 1}", ": output.texts must be true or false, not a number"},
         {"\"output\": {\"dir\": \"\"}", ": output.dir is 0 bytes long; expected 1 to 4096"},
@@ -329,6 +353,7 @@ int main(void) {
         cmocka_unit_test(defaults_are_those_of_the_issue),
         cmocka_unit_test(every_key_arrives),
         cmocka_unit_test(canonical_text_of_a_relative_job_is_stable),
+        cmocka_unit_test(the_cache_may_be_left_open),
         cmocka_unit_test(broken_files_are_refused_with_line_and_column),
         cmocka_unit_test(bad_keys_and_values_are_refused_by_name),
         cmocka_unit_test(null_gives_the_default),

@@ -86,6 +86,9 @@ def check(path):
     assert provenance["job"].item() == '{"name":"a demo"}'
     runtime = xr.open_dataset(path, engine="h5netcdf", group="runtime")
     assert list(runtime["host"].values) == ["node", "node"] and runtime.attrs["ranks"] == 2
+    assert list(runtime["device_uuid"].values) == ["GPU-0", "GPU-1"] and runtime["device_memory"].values[1] == 85017493504
+    assert runtime["rank_energy"].attrs["units"] == "J" and np.isnan(runtime["rank_energy"].values[1])
+    assert runtime["product_rate"].values[0] == 7e14 and runtime["driver"].values[0] == "580.65.06, CUDA 13.0"
 
     # h5py, with the scales attached.
     with h5py.File(path) as f:
