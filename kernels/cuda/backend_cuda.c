@@ -185,7 +185,7 @@ static size_t round_up(size_t bytes) {
 }
 
 struct scratch_sizes {
-    size_t x_tail, y_tail, partial;
+    size_t x_tail, y_tail, partial, expanded, all;
 };
 static struct scratch_sizes scratch_sizes(const struct sg_limits *l) {
     const size_t attn = (size_t)l->q_heads * (size_t)l->head_dim, hidden = (size_t)l->hidden;
@@ -195,13 +195,15 @@ static struct scratch_sizes scratch_sizes(const struct sg_limits *l) {
     s.x_tail = round_up(SG_RT_GEMM_ROWS * in * 2);
     s.y_tail = round_up(SG_RT_GEMM_ROWS * larger(out * 2, (size_t)l->vocab * sizeof(float)));
     s.partial = round_up(sg__partial_bytes(l->max_decode_rows, l->q_heads, sg__max_splits(l->max_context)));
+    const size_t largest = larger(hidden * larger(larger(qkv, attn), 2 * ffn), ffn * hidden);
+    s.expanded = l->fp8_weights ? round_up(2 * largest) : 0;
+    s.all = s.x_tail + s.y_tail + s.partial + s.expanded;
     return s;
 }
 
 static size_t cuda_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim) {
     (void)dev;
-    const struct scratch_sizes s = scratch_sizes(lim);
-    return s.x_tail + s.y_tail + s.partial;
+    return scratch_sizes(lim).all;
 }
 
 static enum sg_status check_head_dim(int32_t head_dim, struct sg_err *err) {
@@ -213,16 +215,17 @@ static enum sg_status check_head_dim(int32_t head_dim, struct sg_err *err) {
 static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     sg__rt_free(d->rt, d->scratch);
-    d->scratch = d->x_tail = d->y_tail = d->partial = NULL;
+    d->scratch = d->x_tail = d->y_tail = d->partial = d->expanded = NULL;
     const struct scratch_sizes s = scratch_sizes(lim);
-    const enum sg_status st =
-        sg__rt_alloc(d->rt, s.x_tail + s.y_tail + s.partial, "scratch", &d->scratch, err);
+    const enum sg_status st = sg__rt_alloc(d->rt, s.all, "scratch", &d->scratch, err);
     if (st != SG_OK) return st;
     d->x_tail = d->scratch;
     d->y_tail = (char *)d->scratch + s.x_tail;
     d->partial = (float *)(void *)((char *)d->y_tail + s.y_tail);
     d->y_tail_bytes = s.y_tail;
     d->partial_bytes = s.partial;
+    d->expanded = (char *)(void *)d->partial + s.partial;
+    d->expanded_bytes = s.expanded;
     d->max_splits = sg__max_splits(lim->max_context);
     return SG_OK;
 }
@@ -292,14 +295,32 @@ static enum sg_status cuda_add_rmsnorm(struct sg_dev *dev, void *resid, const vo
               sg__launch_add_rmsnorm(out, resid, delta, weight, n, cols, eps, sg__rt_stream(d->rt)));
 }
 
+/* W as bf16: where it is, or expanded from e4m3 in scratch. */
+static enum sg_status expand(struct cuda_dev *d, const struct sg_weight *w, const void **data,
+                             struct sg_err *err) {
+    const struct cuda_weight *c = (const struct cuda_weight *)w;
+    *data = c->data;
+    if (!c->scale) return SG_OK;
+    const size_t bytes = 2 * (size_t)w->rows * (size_t)w->cols;
+    if (bytes > d->expanded_bytes)
+        return sg_fail(err, SG_E_INTERNAL, "cuda: an fp8 weight takes %zu bytes of scratch, %zu reserved",
+                       bytes, d->expanded_bytes);
+    const int code =
+        sg__launch_dequant(d->expanded, c->data, c->scale, w->rows, (int32_t)w->cols, sg__rt_stream(d->rt));
+    if (code) return sg_fail(err, SG_E_DEVICE, "cuda: dequant: %s", sg__rt_error(code));
+    *data = d->expanded;
+    return SG_OK;
+}
+
 /* Products come in whole tiles of rows, so that one algorithm serves every batch; the rows of the last,
  * partial tile are padded with zeros in scratch. */
 static enum sg_status product(struct cuda_dev *d, const struct sg_weight *w, const void *x, int32_t n,
                               void *y, bool y_f32, struct sg_err *err) {
     enum sg_status st;
-    const void *data = ((const struct cuda_weight *)w)->data;
+    const void *data;
     const int64_t whole = n / SG_RT_GEMM_ROWS * SG_RT_GEMM_ROWS, rest = n - whole;
     const size_t x_row = (size_t)w->cols * 2, y_row = (size_t)w->rows * (y_f32 ? 4 : 2);
+    SG_TRY(expand(d, w, &data, err));
     if (whole) SG_TRY(sg__rt_gemm(d->rt, y, y_f32, x, data, whole, w->rows, w->cols, err));
     if (rest) {
         const size_t used = (size_t)rest * x_row;

@@ -23,15 +23,17 @@ struct cuda_dev {
     struct sg__nvml *nvml; /* NULL: cannot be told */
     bool emulated;
     /* Scratch of the last reserve, one allocation: the last, partial tile of rows of a product is padded in
-     * x_tail and y_tail; partial holds the splits of decode attention. */
-    void *scratch, *x_tail, *y_tail;
+     * x_tail and y_tail; partial holds the splits of decode attention; fp8 weights are expanded to bf16 in
+     * `expanded` in front of their product. */
+    void *scratch, *x_tail, *y_tail, *expanded;
     float *partial;
-    size_t y_tail_bytes, partial_bytes;
+    size_t y_tail_bytes, partial_bytes, expanded_bytes;
     int32_t max_splits; /* of one row's context: the widest `partial` that rows can need */
 };
 struct cuda_weight {
     struct sg_weight base;
-    void *data; /* bf16 [rows][cols] */
+    void *data;   /* bf16 [rows][cols]; with SG_USE_FP8 e4m3 [rows][cols], and behind them on 16 bytes: */
+    float *scale; /* [rows], or NULL */
 };
 
 static inline struct cuda_dev *cuda_of(const struct sg_dev *dev) {

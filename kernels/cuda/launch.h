@@ -63,6 +63,9 @@ int sg__launch_add_rmsnorm(void *out, void *resid, const void *delta, const floa
                            int32_t cols, float eps, void *stream);
 int sg__launch_swiglu(void *out, const void *gate_up, int32_t n, int32_t cols, void *stream);
 int sg__launch_l2norm(float *out, const void *x, int32_t n, int32_t cols, void *stream);
+/* codes e4m3 [rows][cols], scale [rows]; out bf16 [rows][cols]. */
+int sg__launch_dequant(void *out, const void *codes, const float *scale, int64_t rows, int32_t cols,
+                       void *stream);
 int sg__launch_logprob(float *out, const float *logits, const int32_t *target, int32_t n, int32_t vocab,
                        void *stream);
 

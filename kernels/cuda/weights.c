@@ -1,10 +1,12 @@
 /* weights - from a mapped file onto the device, through pinned memory: bf16 as it is, float16 and float32
- * rounded to bf16, the type of the products. The processor fills one pinned buffer, converting on the way,
- * while the other is copied; nothing waits for the end of a weight (rt.h, sg__rt_stage), and model/qwen3.c
- * has the pages of the next weight read ahead meanwhile. */
+ * rounded to bf16, the type of the products; or all of them to e4m3, which dequant.cu expands. The processor
+ * fills one pinned buffer, converting on the way, while the other is copied; nothing waits for the end of a
+ * weight (rt.h, sg__rt_stage), and model/qwen3.c has the pages of the next weight read ahead meanwhile. */
 #include "kernels/cuda/backend_cuda.h"
 
 #include "base/mem.h"
+#include "kernels/fp8.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,9 +53,15 @@ static void convert(uint16_t *to, const char *from, size_t n, enum sg_dtype t) {
     }
 }
 
+/* The codes, padded so that the scales behind them are aligned. */
+static size_t codes_bytes(int64_t rows, int64_t cols) {
+    return ((size_t)rows * (size_t)cols + 15) / 16 * 16;
+}
+
 size_t sg__cuda_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
                                  unsigned use) {
-    (void)dev, (void)t, (void)use;
+    (void)dev, (void)t;
+    if (use & SG_USE_FP8) return codes_bytes(rows, cols) + (size_t)rows * sizeof(float);
     return (size_t)rows * (size_t)cols * 2;
 }
 
@@ -80,6 +88,52 @@ out:
     return st;
 }
 
+/* The rows of a part as codes to the device's `to`, and their scales to the host's. */
+static enum sg_status send_codes(struct sg__rt *rt, char *to, float *scale, const struct sg_weight_part *part,
+                                 int64_t cols, struct sg_err *err) {
+    const size_t width = sg_dtype_bytes(part->dtype);
+    const int64_t n = part->rows * cols;
+    enum sg_status st = SG_OK;
+    int k = 0; /* of the row that `done` is in: a room may end within one */
+    for (int64_t done = 0; done < n;) {
+        void *room;
+        size_t bytes;
+        SG_TRY(sg__rt_stage(rt, (size_t)(n - done), &room, &bytes, err));
+        for (int64_t at = 0, some; at < (int64_t)bytes; at += some) {
+            const int64_t row = (done + at) / cols, col = (done + at) % cols;
+            const char *from = (const char *)part->data + (size_t)(done + at) * width;
+            if (col == 0) {
+                k = sg__fp8_exponent(from, cols, part->dtype);
+                scale[row] = ldexpf(1, k);
+            }
+            some = cols - col < (int64_t)bytes - at ? cols - col : (int64_t)bytes - at;
+            sg__fp8_encode((uint8_t *)room + at, from, some, part->dtype, k);
+        }
+        SG_TRY(sg__rt_send(rt, to + done, bytes, err));
+        done += (int64_t)bytes;
+    }
+out:
+    return st;
+}
+
+static enum sg_status send_fp8(struct cuda_dev *d, struct cuda_weight *w, const struct sg_weight_spec *spec,
+                               struct sg_err *err) {
+    enum sg_status st;
+    char *to = w->data;
+    float *scale = NULL;
+    int64_t row = 0;
+    SG_TRY(SG_NEW(&scale, spec->rows, "scales of a weight", err));
+    for (int i = 0; i < spec->n_parts; i++) {
+        SG_TRY(send_codes(d->rt, to + row * spec->cols, scale + row, &spec->parts[i], spec->cols, err));
+        row += spec->parts[i].rows;
+    }
+    w->scale = (float *)(void *)(to + codes_bytes(spec->rows, spec->cols));
+    SG_TRY(sg__rt_upload(d->rt, w->scale, scale, (size_t)spec->rows * sizeof *scale, err));
+out:
+    free(scale);
+    return st;
+}
+
 enum sg_status sg__cuda_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
                                    struct sg_weight **out, struct sg_err *err) {
     enum sg_status st;
@@ -89,7 +143,8 @@ enum sg_status sg__cuda_weight_new(struct sg_dev *dev, const struct sg_weight_sp
     w->base.bytes = sg__cuda_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
     SG_TRY(sg__rt_alloc(d->rt, w->base.bytes, "weight", &w->data, err));
     char *to = w->data;
-    for (int i = 0; i < spec->n_parts; i++) {
+    if (spec->use & SG_USE_FP8) SG_TRY(send_fp8(d, w, spec, err));
+    for (int i = 0; i < spec->n_parts && !w->scale; i++) {
         const size_t n = (size_t)spec->parts[i].rows * (size_t)spec->cols;
         SG_TRY(send_part(d->rt, to, spec->parts[i].data, n, spec->dtype, err));
         to += n * 2;
