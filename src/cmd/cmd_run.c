@@ -123,6 +123,7 @@ static void print_summary(const struct sg_grid_summary *s) {
     printf("%s/results.h5: digest %s, %lld cells, %lld failed, ", s->run_dir, hex, (long long)s->total,
            (long long)s->failed);
     if (s->taken) printf("%lld taken over, ", (long long)s->taken);
+    if (s->shared) printf("%lld out of its pass, ", (long long)s->shared);
     printf("%lld computed in %.1f s, %.0f output tokens/s\n", (long long)s->computed, s->seconds,
            s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
     if (s->retired) printf("%lld older runs removed (output.keep)\n", (long long)s->retired);

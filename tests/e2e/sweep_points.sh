@@ -44,10 +44,10 @@ $py -c 'import json, sys; d = json.load(open(sys.argv[1])); assert set(d) == {"n
 
 # on the simulated device: what can give comes first, whatever the order of the axes; ranks change nothing
 cat >"$work/sim.json" <<J
-{"job": "$SRC/jobs/demo/job.json", "dir": "sim", "axes": {"output.texts": [false, true], "sampling.seed": [1, 2]}}
+{"job": "$SRC/jobs/demo/job.json", "dir": "sim", "axes": {"output.texts": [false, true], "prompt.anchors": [4, 5]}}
 J
 out=$(ranks 3 "$BIN/tests/sim_grid" "$work/sim.json" 2>&1); same "exit code of a simulated sweep" $? 0
-same "order of points" "$(grep -Eo 'point .*' <<<"$out" | tr '\n' ';')" "point texts-true_seed-1 cells 512 computed 512 taken 0;point texts-true_seed-2 cells 512 computed 512 taken 0;point texts-false_seed-1 cells 512 computed 0 taken 512;point texts-false_seed-2 cells 512 computed 0 taken 512;"
+same "order of points" "$(grep -Eo 'point .*' <<<"$out" | tr '\n' ';')" "point texts-true_anchors-4 cells 512 computed 512 taken 0;point texts-true_anchors-5 cells 512 computed 512 taken 0;point texts-false_anchors-4 cells 512 computed 0 taken 512;point texts-false_anchors-5 cells 512 computed 0 taken 512;"
 
 # what is wrong is said before anything is computed
 refused() { # WHAT AXES CODE WORDS

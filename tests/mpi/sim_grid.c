@@ -34,6 +34,7 @@ struct sim {
     int64_t n_running, n_steps;
     struct sg_cell_sample *samples;
     char (*texts)[64];
+    struct sg_digest *keys; /* [n_draws][n_cells] of a pass: what cells would be if they were drawn one way */
     /* --stats: when this rank began and finished its last cell (ns, one clock for all ranks of a node), CPU
      * seconds and peak memory up to there */
     bool stats;
@@ -52,12 +53,19 @@ static void stamp(int64_t *at, double *cpu, int64_t *kib) {
     *kib = u.ru_maxrss;
 }
 
+static void facts(const struct sim *s, struct sg_compute_facts *out) {
+    out->model = sg_digest_bytes("simulated", 9);
+    out->model.lo += s->rank == s->other_model_on;
+    snprintf(out->numerics, sizeof out->numerics, "simulated 1");
+    snprintf(out->device.name, sizeof out->device.name, "simulated device");
+}
+
 static enum sg_status sim_look(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
                                struct sg_compute_facts *out, struct sg_err *err) {
     struct sim *s = ctx;
     if (s->rank == s->no_model_on)
         return sg_fail(err, SG_E_INPUT, "%s/config.json: no such file or folder", job->model_path);
-    out->model = sg_digest_bytes("simulated", 9);
+    facts(s, out);
     if (s->model) {
         SG_ASSERT(place->model);
         enum sg_status st = sg_model_digest(place->model_dir, 1, &out->model, err);
@@ -66,9 +74,6 @@ static enum sg_status sim_look(void *ctx, const struct sg_job *job, const struct
                          (int)s->rank);
         if (st != SG_OK) return st;
     }
-    out->model.lo += s->rank == s->other_model_on;
-    snprintf(out->numerics, sizeof out->numerics, "simulated 1");
-    snprintf(out->device.name, sizeof out->device.name, "simulated device");
     return SG_OK;
 }
 
@@ -94,25 +99,26 @@ static enum sg_status sim_submit(void *ctx, int64_t cell, struct sg_err *err) {
 
 static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
     const struct sg_plan *p = s->plan;
-    const struct sg_digest key = p->cell_fingerprint[c];
-    const int32_t n = (int32_t)p->job.sampling.samples;
+    const int32_t n = (int32_t)p->n_samples;
     struct sg_cell cell = {.query = (int32_t)(c / p->n_models),
                            .model = (int32_t)(c % p->n_models),
                            .prompt_tokens = 100,
                            .estimator_prompt_tokens = 700,
                            .n_samples = n,
                            .samples = s->samples};
-    for (int32_t i = 0; i < n; i++) {
+    for (int32_t at = 0, d = 0, i = 0; at < n; at++, i++) {
+        if (i == p->draws[d].samples) d++, i = 0;
+        const struct sg_digest key = s->keys ? s->keys[d * p->n_cells + c] : p->cell_fingerprint[c];
         uint64_t r = sg_random64(key.lo, (uint64_t)i);
-        struct sg_cell_sample *a = &s->samples[i];
+        struct sg_cell_sample *a = &s->samples[at];
         memset(a, 0, sizeof *a);
         a->correct = r % 10 == 0 ? SG_ANSWER_UNPARSED : (int8_t)(r >> 8 & 1);
         a->finish = 3;
         a->tokens = 20 + (int32_t)(r >> 16 & 63);
         a->length = a->correct == SG_ANSWER_UNPARSED ? -1 : (int64_t)(r >> 24 & 1023);
         a->p_yes = a->correct == SG_ANSWER_UNPARSED ? NAN : sg_uniform(key.hi, (uint32_t)i);
-        a->text = s->texts[i];
-        a->text_bytes = snprintf(s->texts[i], sizeof s->texts[i], "sample %d of %016llx", (int)i,
+        a->text = s->texts[at];
+        a->text_bytes = snprintf(s->texts[at], sizeof s->texts[at], "sample %d of %016llx", (int)i,
                                  (unsigned long long)key.hi);
     }
     if (s->fail_every > 0 && c % s->fail_every == 1) {
@@ -157,8 +163,16 @@ static enum sg_status sim_open(void *ctx, const struct sg_plan *plan, const stru
     s->plan = plan;
     s->sink = *sink;
     SG_TRY(SG_NEW(&s->running, s->slots, "slots", err));
-    SG_TRY(SG_NEW(&s->samples, plan->job.sampling.samples, "samples", err));
-    SG_TRY(SG_NEW(&s->texts, plan->job.sampling.samples, "texts", err));
+    SG_TRY(SG_NEW(&s->samples, plan->n_samples, "samples", err));
+    SG_TRY(SG_NEW(&s->texts, plan->n_samples, "texts", err));
+    if (plan->n_draws > 1) {
+        struct sg_compute_facts f;
+        facts(s, &f);
+        const struct sg_plan_inputs in = {.model_digest = f.model, .numerics = f.numerics};
+        SG_TRY(SG_NEW(&s->keys, plan->n_draws * plan->n_cells, "keys", err));
+        for (int32_t d = 0; d < plan->n_draws; d++)
+            SG_TRY(sg_plan_fingerprints_of(plan, &in, &plan->draws[d], s->keys + d * plan->n_cells, err));
+    }
     for (int64_t i = 0; i < s->slots; i++) s->running[i].cell = -1;
     if (s->stats) stamp(&s->opened, &s->cpu_opened, &s->opened_kib);
     *out = (struct sg_compute){.ctx = s,
@@ -175,6 +189,7 @@ static void sim_close(void *ctx) {
     free(s->running);
     free(s->samples);
     free(s->texts);
+    free(s->keys);
 }
 
 /* For a sweep: every point opens the same device again. */
@@ -189,11 +204,14 @@ static void sim_drop(void *ctx) {
     s->running = NULL;
     s->samples = NULL;
     s->texts = NULL;
+    s->keys = NULL;
     s->n_running = 0;
 }
 static void say_point(const char *point, const struct sg_grid_summary *s) {
-    printf("point %s cells %lld computed %lld taken %lld\n", point, (long long)s->total,
-           (long long)s->computed, (long long)s->taken);
+    printf("point %s cells %lld computed %lld taken %lld", point, (long long)s->total, (long long)s->computed,
+           (long long)s->taken);
+    if (s->shared) printf(" shared %lld", (long long)s->shared);
+    putchar('\n');
 }
 
 /* Pretended nodes have one file system; what they keep for themselves goes to folders of their own. */
