@@ -261,13 +261,18 @@ static enum sg_status options(struct state *s, int argc, char **argv, bool *help
     return sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, help, err);
 }
 
-/* A cache that holds all cells at once, but not more than half the memory. */
+/* A cache that holds all cells at once, but not more than half the host's memory, or most of what a device
+ * has left.
+ */
 static int64_t cache_mib(const struct state *s) {
     const struct sg_config *c = sg_model_config(s->session.model);
     const double page = (double)sg_kv_page_bytes(s->session.dev, c->layers, c->kv_heads, c->head_dim);
     const double pages = (double)s->cells * (sg_pages_for((int32_t)s->prompt_tokens) +
                                              (double)s->samples * sg_pages_for((int32_t)s->new_tokens));
-    const double most = 0.5 * (double)sg_dev_info(s->session.dev)->memory_bytes, need = pages * page;
+    const bool host = sg_dev_info(s->session.dev)->host_memory;
+    const double most = host ? 0.5 * (double)sg_dev_info(s->session.dev)->memory_bytes
+                             : 0.85 * (double)sg_dev_memory_free(s->session.dev);
+    const double need = pages * page;
     return (int64_t)((most > 0 && need > most ? most : need) / (1 << 20)) + 1;
 }
 

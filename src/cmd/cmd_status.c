@@ -69,8 +69,7 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
     r->members = sg_members_living(dir);
     r->state = r->members > 0 ? "running" : state && !strcmp(state, "failed") ? "failed" : "stopped";
     SG_TRY(SG_NEW(&done, r->total, "cells", err));
-    SG_TRY(sg_segments_scan(dir, fingerprint, r->total, done, &r->done, &r->failed, SG_CLEAN_NONE,
-                            err));
+    SG_TRY(sg_segments_scan(dir, fingerprint, r->total, done, &r->done, &r->failed, SG_CLEAN_NONE, err));
 out:
     free(done);
     return st;
@@ -122,13 +121,23 @@ static void print_text(const char *dir, const struct report *r) {
     const char *last = string(r, "error");
     if (last) printf("  last error: %s\n", last);
     const cJSON *ranks = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, "ranks") : NULL, *k;
+    const char *devices = string(r, "devices");
+    if (devices && !strcmp(r->state, "running")) {
+        printf("  devices: %s", devices);
+        const double watts = number(r, "watts"), joules = number(r, "joules");
+        if (joules > 0) printf("; %.0f W, %.0f J so far", watts, joules);
+        putchar('\n');
+    }
     if (strcmp(r->state, "running") != 0 || cJSON_GetArraySize(ranks) < 2) return;
     cJSON_ArrayForEach(k, ranks) {
         const cJSON *rank = cJSON_GetObjectItemCaseSensitive(k, "rank"),
                     *host = cJSON_GetObjectItemCaseSensitive(k, "host"),
-                    *cells = cJSON_GetObjectItemCaseSensitive(k, "cells");
+                    *cells = cJSON_GetObjectItemCaseSensitive(k, "cells"),
+                    *device = cJSON_GetObjectItemCaseSensitive(k, "device");
         if (cJSON_IsNumber(rank) && cJSON_IsString(host) && cJSON_IsNumber(cells))
-            printf("  rank %d on %s: %.0f cells\n", rank->valueint, host->valuestring, cells->valuedouble);
+            printf("  rank %d on %s%s%s: %.0f cells\n", rank->valueint, host->valuestring,
+                   cJSON_IsString(device) ? ", " : "", cJSON_IsString(device) ? device->valuestring : "",
+                   cells->valuedouble);
     }
 }
 
