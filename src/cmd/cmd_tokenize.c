@@ -158,7 +158,10 @@ enum sg_status sg_cmd_tokenize(int argc, char **argv, struct sg_err *err) {
                 st = sg_fail(err, SG_E_IO, "stdin:%lld: cannot read: %s", (long long)number, strerror(errno));
             break;
         }
-        if (!blank(line, (size_t)n)) SG_TRY(one_line(&s, line, (size_t)n, number, err));
+        /* a byte order mark at the start of the input is no part of it */
+        const size_t mark = number == 1 && n >= 3 && !memcmp(line, "\xEF\xBB\xBF", 3) ? 3 : 0;
+        if (!blank(line + mark, (size_t)n - mark))
+            SG_TRY(one_line(&s, line + mark, (size_t)n - mark, number, err));
     }
 out:
     free(line);

@@ -323,7 +323,7 @@ def lists_of_all_forms(tmp):
 def bad_input(tmp):
     results = fake(f"{tmp}/bad.h5", 30, 4)
     out = f"{tmp}/never"
-    refused("scope-frontier: an argument is missing; see scope-frontier --help", out=out, status=2)
+    refused("scope-frontier: an argument is missing; see --help", out=out, status=2)
     refused("did you mean --budget", results, "--buget", "1", out=out, status=2)
     refused("nowhere.h5", f"{tmp}/nowhere.h5", out=out, status=3)
     with open(f"{tmp}/text.h5", "w") as f:

@@ -37,6 +37,8 @@ expect "half a pair" 3 '' 'stdin:1:10: half of a surrogate pair' '{"text":"\\ud8
 expect "not UTF-8" 3 '' 'stdin:1:10: invalid UTF-8' '{"text":"\377"}\n' tokenize --tokenizer "$tokenizer"
 expect "no such id" 3 '' 'stdin:1:11: id 4096 is not in the tokenizer' '{"ids":[1,4096]}\n' tokenize --decode \
     --tokenizer "$tokenizer"
+expect "byte order mark" 0 '{"ids": [4095]}' '' '\357\273\277{"text": "<|im_end|>"}\r\n' tokenize --trusted \
+    --tokenizer "$tokenizer"
 expect "no tokenizer" 3 '' 'nowhere: cannot open' '' tokenize --tokenizer nowhere
 expect "empty tokenizer" 3 '' 'empty:1:1: the text ends where an object was expected' '' tokenize --tokenizer empty
 expect "usage" 2 '' '--tokenizer PATH is missing' '' tokenize
