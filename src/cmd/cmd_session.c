@@ -17,7 +17,8 @@ enum sg_status sg_session_model(struct sg_session *s, const char *command, struc
         s->max_context = config.max_position < CONTEXT_UNASKED ? config.max_position : CONTEXT_UNASKED;
     const struct sg_dev_options opt = {.backend = s->device, .threads = (int)s->threads};
     SG_TRY(sg_dev_open(&opt, &s->dev, err));
-    SG_TRY(sg_model_open(s->dev, s->dir, (int32_t)s->max_context, &s->model, err));
+    const struct sg_model_options model = {.max_context = (int32_t)s->max_context};
+    SG_TRY(sg_model_open(s->dev, s->dir, &model, &s->model, err));
 out:
     return st;
 }

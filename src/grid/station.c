@@ -1,5 +1,6 @@
 #include "grid/station.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "grid/pipeline.h"
 #include "grid/room.h"
@@ -16,6 +17,11 @@
 enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1 };
 
 struct sg_station {
+    /* Of one run, or of several when it keeps: the device, tokenizer and model that `id` tells apart. */
+    bool keeps;
+    struct sg_buf id; /* empty: they are not whole */
+    struct sg_compute_facts facts;
+    double joules; /* that the device had used when this run began */
     struct sg_dev *dev;
     int32_t threads;
     const char *model_dir; /* borrowed */
@@ -66,13 +72,45 @@ static enum sg_status describe(struct sg_dev *dev, struct sg_compute_facts *out,
     return st;
 }
 
-static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
-                           struct sg_compute_facts *out, struct sg_err *err) {
-    struct sg_station *s = ctx;
+/* Gives back what outlives a run. */
+static void let_go(struct sg_station *s) {
+    sg_model_close(s->model);
+    sg_tokenizer_close(s->tok);
+    sg_dev_close(s->dev);
+    s->model = NULL;
+    s->tok = NULL;
+    s->dev = NULL;
+    sg_buf_clear(&s->id);
+}
+
+/* What device, tokenizer and model are made of: the job's sections of them, files and place. */
+static enum sg_status identify(const struct sg_job *job, const struct sg_compute_place *place,
+                               struct sg_digest model, struct sg_buf *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const char *const sections[] = {"model", "engine"};
+    char hex[SG_DIGEST_HEX], *text = NULL;
+    cJSON *doc = NULL;
+    SG_TRY(sg_json_parse(job->text, strlen(job->text), job->path, 1, &doc, err));
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(doc, sections[i]));
+        SG_TRY(sg_buf_str(out, text ? text : "null", err));
+        free(text);
+        text = NULL;
+    }
+    sg_digest_hex(model, hex);
+    SG_TRY(sg_buf_printf(out, err, "%s %d %d %d %s", place->model_dir, place->threads, place->device,
+                         place->sharers, hex));
+    SG_TRY(sg_buf_add(out, "", 1, err));
+out:
+    free(text);
+    cJSON_Delete(doc);
+    return st;
+}
+
+static enum sg_status open_device(struct sg_station *s, const struct sg_job *job,
+                                  const struct sg_compute_place *place, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_config config;
-    s->threads = job->engine.threads > 0 ? (int32_t)job->engine.threads : place->threads;
-    s->model_dir = place->model_dir;
     const struct sg_dev_options dev = {
         .backend = job->engine.device, .threads = s->threads, .device = place->device};
     SG_TRY(sg_dev_open(&dev, &s->dev, err));
@@ -86,15 +124,38 @@ static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_
                     s->model_dir, (int)sg_tokenizer_size(s->tok) - 1, (int)config.vocab);
         goto out;
     }
-    if (place->model)
-        out->model = *place->model;
-    else
-        SG_TRY(sg_model_digest(s->model_dir, s->threads, &out->model, err));
     const struct sg_dev_info *info = sg_dev_info(s->dev);
-    snprintf(out->numerics, sizeof out->numerics, "%s numerics %d, prompts %d, verdicts %d", info->backend,
-             NUMERICS, PROMPTS, VERDICTS);
-    SG_TRY(describe(s->dev, out, err));
+    snprintf(s->facts.numerics, sizeof s->facts.numerics, "%s numerics %d, prompts %d, verdicts %d",
+             info->backend, NUMERICS, PROMPTS, VERDICTS);
+    SG_TRY(describe(s->dev, &s->facts, err));
 out:
+    return st;
+}
+
+static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_compute_place *place,
+                           struct sg_compute_facts *out, struct sg_err *err) {
+    struct sg_station *s = ctx;
+    enum sg_status st = SG_OK;
+    struct sg_buf id = {0};
+    struct sg_digest model;
+    s->threads = job->engine.threads > 0 ? (int32_t)job->engine.threads : place->threads;
+    s->model_dir = place->model_dir;
+    if (place->model)
+        model = *place->model;
+    else
+        SG_TRY(sg_model_digest(s->model_dir, s->threads, &model, err));
+    SG_TRY(identify(job, place, model, &id, err));
+    if (!s->id.len || strcmp(s->id.data, id.data) != 0) {
+        let_go(s);
+        s->facts = (struct sg_compute_facts){.model = model};
+        SG_TRY(open_device(s, job, place, err));
+        sg_buf_free(&s->id);
+        s->id = id;
+        id = (struct sg_buf){0};
+    }
+    *out = s->facts;
+out:
+    sg_buf_free(&id);
     return st;
 }
 
@@ -146,7 +207,8 @@ static enum sg_status embed_open(void *ctx, const struct sg_job *job, struct sg_
     const int32_t context = config.max_position < EMBED_CONTEXT ? config.max_position : EMBED_CONTEXT;
     SG_TRY(sg_tokenizer_open(dir, &s->embed.tok, err));
     SG_TRY(sg_encoder_new(s->embed.tok, &s->embed.enc, err));
-    SG_TRY(sg_model_open(s->dev, dir, context, &s->embed.model, err));
+    const struct sg_model_options model = {.max_context = context};
+    SG_TRY(sg_model_open(s->dev, dir, &model, &s->embed.model, err));
     const int64_t page = (int64_t)sg_kv_page_bytes(s->dev, config.layers, config.kv_heads, config.head_dim);
     const struct sg_engine_options opt = {.max_batch_tokens = EMBED_BATCH,
                                           .kv_cache_bytes = page * (context / SG_PAGE_TOKENS + 2),
@@ -223,6 +285,11 @@ out:
     return st;
 }
 
+static struct sg_model_options model_options(const struct sg_plan *plan, int32_t max_context) {
+    (void)plan;
+    return (struct sg_model_options){.max_context = max_context};
+}
+
 /* s->model is planned or loaded. *measured may be NULL. */
 static enum sg_status size_cache(struct sg_station *s, const struct sg_plan *plan,
                                  struct sg_engine_options *opt, bool *measured, struct sg_err *err) {
@@ -237,7 +304,9 @@ static enum sg_status size_cache(struct sg_station *s, const struct sg_plan *pla
 }
 
 static void power(void *ctx, struct sg_dev_power *out) {
-    sg_dev_power(((struct sg_station *)ctx)->dev, out);
+    const struct sg_station *s = ctx;
+    sg_dev_power(s->dev, out);
+    out->joules -= s->joules;
 }
 
 /* The logits after one token, before any cell is begun: with NaN among the weights every cell would fail, and
@@ -262,7 +331,15 @@ static enum sg_status open_all(void *ctx, const struct sg_plan *plan, const stru
     const struct sg_pipeline_options po = {.plan = plan, .tok = s->tok, .sink = *sink};
     SG_TRY(options_for(s, plan, &opt, err));
     SG_TRY(sg_pipeline_new(&po, &s->pipeline, err));
-    SG_TRY(sg_model_open(s->dev, s->model_dir, opt.max_context, &s->model, err));
+    const struct sg_model_options model = model_options(plan, opt.max_context);
+    if (s->model && sg_model_max_context(s->model) < opt.max_context) {
+        sg_model_close(s->model);
+        s->model = NULL;
+    }
+    if (!s->model) SG_TRY(sg_model_open(s->dev, s->model_dir, &model, &s->model, err));
+    struct sg_dev_power before;
+    sg_dev_power(s->dev, &before);
+    s->joules = before.joules;
     SG_TRY(size_cache(s, plan, &opt, NULL, err));
     const struct sg_engine_hooks hooks = sg_pipeline_hooks(s->pipeline);
     SG_TRY(sg_engine_open(s->dev, s->model, &opt, &hooks, &s->engine, err));
@@ -281,18 +358,23 @@ static void close_all(void *ctx) {
     embed_close(s);
     sg_engine_close(s->engine);
     sg_pipeline_free(s->pipeline);
-    sg_model_close(s->model);
-    sg_tokenizer_close(s->tok);
-    sg_dev_close(s->dev);
-    sg_token_ids_free(&s->yes);
-    sg_token_ids_free(&s->no);
-    free(s->settings);
-    memset(s, 0, sizeof *s);
+    s->engine = NULL;
+    s->pipeline = NULL;
+    if (!s->keeps) let_go(s);
+}
+
+void sg_station_keep(struct sg_station *s) {
+    s->keeps = true;
 }
 
 void sg_station_free(struct sg_station *s) {
     if (!s) return;
     close_all(s);
+    let_go(s);
+    sg_buf_free(&s->id);
+    sg_token_ids_free(&s->yes);
+    sg_token_ids_free(&s->no);
+    free(s->settings);
     free(s);
 }
 
@@ -349,7 +431,8 @@ enum sg_status sg_station_estimate(struct sg_station *s, const struct sg_plan *p
     struct sg_station_estimate e = {0};
     const struct sg_pipeline_options po = {.plan = plan, .tok = s->tok};
     SG_TRY(options_for(s, plan, &opt, err));
-    SG_TRY(sg_model_plan(s->dev, s->model_dir, opt.max_context, &s->model, err));
+    const struct sg_model_options model = model_options(plan, opt.max_context);
+    SG_TRY(sg_model_plan(s->dev, s->model_dir, &model, &s->model, err));
     SG_TRY(size_cache(s, plan, &opt, &e.cache_measured, err));
     SG_TRY(sg_engine_plan(s->dev, s->model, &opt, &e.memory, err));
     SG_TRY(sg_pipeline_new(&po, &s->pipeline, err));

@@ -19,7 +19,7 @@ struct sg_model {
     char *dir;
     struct sg_config c;
     int32_t max_context;
-    bool loaded, has_head;
+    bool loaded, has_head, fp8;
     struct sg_weight *embed, *head; /* the same one when tied */
     struct layer *layers;           /* [c.layers] */
     float *norms;                   /* device: every layer's norm weights, then the final one */
@@ -111,11 +111,12 @@ static enum sg_status load_layer(struct loader *l, int32_t i, struct sg_err *err
     const struct part_name out_proj[] = {{name[3], c->hidden}};
     const struct part_name gate_up[] = {{name[4], c->intermediate}, {name[5], c->intermediate}};
     const struct part_name down[] = {{name[6], c->hidden}};
+    const unsigned use = l->m->fp8 ? SG_USE_LINEAR | SG_USE_FP8 : SG_USE_LINEAR;
     enum sg_status st;
-    SG_TRY(load_weight(l, qkv, 3, c->hidden, SG_USE_LINEAR, &layer->qkv, NULL, err));
-    SG_TRY(load_weight(l, out_proj, 1, q, SG_USE_LINEAR, &layer->out, NULL, err));
-    SG_TRY(load_weight(l, gate_up, 2, c->hidden, SG_USE_LINEAR, &layer->gate_up, NULL, err));
-    SG_TRY(load_weight(l, down, 1, c->intermediate, SG_USE_LINEAR, &layer->down, NULL, err));
+    SG_TRY(load_weight(l, qkv, 3, c->hidden, use, &layer->qkv, NULL, err));
+    SG_TRY(load_weight(l, out_proj, 1, q, use, &layer->out, NULL, err));
+    SG_TRY(load_weight(l, gate_up, 2, c->hidden, use, &layer->gate_up, NULL, err));
+    SG_TRY(load_weight(l, down, 1, c->intermediate, use, &layer->down, NULL, err));
     SG_TRY(load_norm(l, name[7], c->hidden, &layer->input_norm, err));
     SG_TRY(load_norm(l, name[8], c->hidden, &layer->post_norm, err));
     SG_TRY(load_norm(l, name[9], c->head_dim, &layer->q_norm, err));
@@ -210,14 +211,16 @@ out:
     return st;
 }
 
-static enum sg_status open_model(struct sg_dev *dev, const char *dir, int32_t max_context, bool loaded,
-                                 struct sg_model **out, struct sg_err *err) {
+static enum sg_status open_model(struct sg_dev *dev, const char *dir, const struct sg_model_options *opt,
+                                 bool loaded, struct sg_model **out, struct sg_err *err) {
     enum sg_status st;
     struct sg_model *m = NULL;
     struct loader l = {0};
+    const int32_t max_context = opt->max_context;
     SG_TRY(SG_NEW(&m, 1, "model", err));
     m->dev = dev;
     m->loaded = loaded;
+    m->fp8 = opt->fp8_weights;
     SG_TRY(SG_NEW(&m->dir, strlen(dir) + 1, "model path", err));
     memcpy(m->dir, dir, strlen(dir));
     SG_TRY(sg_config_read(dir, &m->c, err));
@@ -240,14 +243,14 @@ out:
     return st;
 }
 
-enum sg_status sg_model_open(struct sg_dev *dev, const char *dir, int32_t max_context, struct sg_model **out,
-                             struct sg_err *err) {
-    return open_model(dev, dir, max_context, true, out, err);
+enum sg_status sg_model_open(struct sg_dev *dev, const char *dir, const struct sg_model_options *opt,
+                             struct sg_model **out, struct sg_err *err) {
+    return open_model(dev, dir, opt, true, out, err);
 }
 
-enum sg_status sg_model_plan(struct sg_dev *dev, const char *dir, int32_t max_context, struct sg_model **out,
-                             struct sg_err *err) {
-    return open_model(dev, dir, max_context, false, out, err);
+enum sg_status sg_model_plan(struct sg_dev *dev, const char *dir, const struct sg_model_options *opt,
+                             struct sg_model **out, struct sg_err *err) {
+    return open_model(dev, dir, opt, false, out, err);
 }
 
 void sg_model_close(struct sg_model *m) {
@@ -311,6 +314,7 @@ void sg_model_limits(const struct sg_model *m, struct sg_limits *lim) {
     lim->hidden = m->c.hidden;
     lim->intermediate = m->c.intermediate;
     lim->vocab = m->c.vocab;
+    lim->fp8_weights = m->fp8;
 }
 
 /* Where the arrays of a pass lie. `wide` holds q, k, v and q after RoPE during attention, and gate, up and

@@ -13,14 +13,21 @@
 
 struct sg_model; /* opaque; owned by the caller of open or plan; borrows the device */
 
-/* Loads DIR onto the device. Sequences of up to max_context tokens can be run; 0 = as many as config.json
- * allows (max_position_embeddings), which is an error to exceed. Not thread-safe, like the device. */
-enum sg_status sg_model_open(struct sg_dev *dev, const char *dir, int32_t max_context, struct sg_model **out,
-                             struct sg_err *err);
+struct sg_model_options {
+    /* Tokens of the longest sequence that can be run; 0 = as many as config.json allows
+     * (max_position_embeddings), which is an error to exceed. */
+    int32_t max_context;
+    /* The linear maps of the layers are rounded to e4m3 as they are loaded (SG_USE_FP8): other results, half of
+     * their memory where a device keeps them so. Embedding, LM head and norms stay as they are stored. */
+    bool fp8_weights;
+};
+/* Loads DIR onto the device. Not thread-safe, like the device. */
+enum sg_status sg_model_open(struct sg_dev *dev, const char *dir, const struct sg_model_options *opt,
+                             struct sg_model **out, struct sg_err *err);
 /* The same checks of every file, name, shape and dtype, but nothing is loaded: what `plan` needs to say how
  * much memory a run takes. Such a model serves the getters below and sg_engine_plan, nothing else. */
-enum sg_status sg_model_plan(struct sg_dev *dev, const char *dir, int32_t max_context, struct sg_model **out,
-                             struct sg_err *err);
+enum sg_status sg_model_plan(struct sg_dev *dev, const char *dir, const struct sg_model_options *opt,
+                             struct sg_model **out, struct sg_err *err);
 void sg_model_close(struct sg_model *m); /* NULL accepted */
 
 const struct sg_config *sg_model_config(const struct sg_model *m);
@@ -71,7 +78,7 @@ enum sg_status sg_workspace_new(const struct sg_model *m, int32_t max_rows, stru
                                 struct sg_err *err);
 void sg_workspace_free(const struct sg_model *m, struct sg_workspace *ws); /* zeroed accepted */
 
-/* Fills the part of `lim` that the model decides: heads, widths, vocabulary. */
+/* Fills the part of `lim` that the model decides: heads, widths, vocabulary, fp8 weights. */
 void sg_model_limits(const struct sg_model *m, struct sg_limits *lim);
 
 /* *hidden: act [n_out][hidden] after the final norm, inside ws, valid until the next call. NULL when n_out is

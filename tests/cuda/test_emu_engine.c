@@ -76,7 +76,7 @@ static void run_with(struct run *r, const struct setup *s) {
     sg_emu_set_seed(s->seed);
 #endif
     TINY_OK(sg_dev_open(&opt, &dev, err));
-    TINY_OK(sg_model_open(dev, dir, CONTEXT, &model, err));
+    TINY_OK(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = CONTEXT}, &model, err));
     const struct sg_config *c = sg_model_config(model);
     static const struct sg_draw_settings settings[] = {{1.2f, 0.95f, 20}, {0.7f, 1, 0}, {2, 0.9f, 5}};
     const struct sg_engine_options eng = {

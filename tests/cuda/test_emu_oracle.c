@@ -75,7 +75,7 @@ static void open_fixture(struct fixture *f, const char *backend, const char *nam
     const struct sg_engine_hooks hooks = {.ctx = f, .on_done = on_done};
     memset(f, 0, sizeof *f);
     if (sg_dev_open(&opt, &f->dev, &err) != SG_OK ||
-        sg_model_open(f->dev, dir, 400, &f->model, &err) != SG_OK ||
+        sg_model_open(f->dev, dir, &(struct sg_model_options){.max_context = 400}, &f->model, &err) != SG_OK ||
         sg_engine_open(f->dev, f->model, &eng, &hooks, &f->engine, &err) != SG_OK)
         fail_msg("%s", err.text);
 }

@@ -108,7 +108,7 @@ static void open_run(struct run *r, const struct setup *s) {
     const struct sg_dev_options dev = {.backend = s->backend, .threads = s->threads};
     const struct sg_engine_hooks hooks = {.ctx = r, .on_token = on_token, .on_done = on_done};
     TINY_OK(sg_dev_open(&dev, &r->dev, err));
-    TINY_OK(sg_model_open(r->dev, dir, CONTEXT, &r->model, err));
+    TINY_OK(sg_model_open(r->dev, dir, &(struct sg_model_options){.max_context = CONTEXT}, &r->model, err));
     const struct sg_engine_options opt = options_of(s, r->dev, r->model);
     TINY_OK(sg_engine_open(r->dev, r->model, &opt, &hooks, &r->engine, err));
 }

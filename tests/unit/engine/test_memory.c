@@ -133,7 +133,7 @@ static void test_out_of_memory(void **state) {
         calls = 0;
         fail_at = n;
         enum sg_status st = sg_dev_open(&ref, &d, &err);
-        if (st == SG_OK) st = sg_model_open(d, dir, 256, &m, &err);
+        if (st == SG_OK) st = sg_model_open(d, dir, &(struct sg_model_options){.max_context = 256}, &m, &err);
         if (st == SG_OK) st = sg_engine_open(d, m, &opt, NULL, &e, &err);
         const bool reached = calls >= n;
         fail_at = 0;
@@ -161,7 +161,7 @@ static int open_all(void **state) {
     tiny_dir(dir);
     tiny_checkpoint(dir, &c);
     TINY_OK(sg_dev_open(&opt, &dev, err));
-    TINY_OK(sg_model_open(dev, dir, 1024, &model, err));
+    TINY_OK(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = 1024}, &model, err));
     return 0;
 }
 

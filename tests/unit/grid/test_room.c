@@ -25,7 +25,8 @@ static int open_model(void **state) {
     (void)state;
     const struct sg_dev_options o = {.backend = "cpu", .threads = 1};
     if (sg_dev_open(&o, &dev, &err) != SG_OK ||
-        sg_model_plan(dev, "../jobs/demo/model", 256, &model, &err) != SG_OK)
+        sg_model_plan(dev, "../jobs/demo/model", &(struct sg_model_options){.max_context = 256}, &model,
+                      &err) != SG_OK)
         return 1;
     const struct sg_config *c = sg_model_config(model);
     page = (int64_t)sg_kv_page_bytes(dev, c->layers, c->kv_heads, c->head_dim);

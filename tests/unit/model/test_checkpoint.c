@@ -40,8 +40,9 @@ static void expect_fail(enum sg_status status, const char *a, const char *b, con
     for (int planned = 0; planned < 2; planned++) {
         struct sg_err err = {0};
         struct sg_model *m = NULL;
+        const struct sg_model_options opt = {.max_context = 64};
         const enum sg_status st =
-            planned ? sg_model_plan(dev, dir, 64, &m, &err) : sg_model_open(dev, dir, 64, &m, &err);
+            planned ? sg_model_plan(dev, dir, &opt, &m, &err) : sg_model_open(dev, dir, &opt, &m, &err);
         assert_null(m);
         if (st != status || !strstr(err.text, a) || !strstr(err.text, b) || !strstr(err.text, c))
             fail_msg("got %s: %s; expected %s with '%s', '%s', '%s'", sg_status_name(st), err.text,
@@ -60,8 +61,8 @@ static void test_good_forms(void **state) {
         c.nested_rope = k % 2;
         tiny_checkpoint(dir, &c);
         struct sg_model *m = NULL, *plan = NULL;
-        TINY_OK(sg_model_open(dev, dir, 100, &m, err));
-        TINY_OK(sg_model_plan(dev, dir, 100, &plan, err));
+        TINY_OK(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = 100}, &m, err));
+        TINY_OK(sg_model_plan(dev, dir, &(struct sg_model_options){.max_context = 100}, &plan, err));
         assert_int_equal(sg_model_device_bytes(m), sg_model_device_bytes(plan));
         assert_true(sg_model_device_bytes(m) >= sg_model_params(m) * (int64_t)sg_dtype_bytes(c.dtype));
         assert_true(sg_model_loaded(m) && !sg_model_loaded(plan));
@@ -80,9 +81,9 @@ static void test_context(void **state) {
     struct sg_model *m = NULL;
     struct sg_err why = {0};
     tiny_checkpoint(dir, &c);
-    assert_int_equal(sg_model_open(dev, dir, 2049, &m, &why), SG_E_INPUT);
+    assert_int_equal(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = 2049}, &m, &why), SG_E_INPUT);
     assert_non_null(strstr(why.text, "a context of 2049 tokens; config.json allows 1 to 2048"));
-    TINY_OK(sg_model_open(dev, dir, 0, &m, err));
+    TINY_OK(sg_model_open(dev, dir, &(struct sg_model_options){0}, &m, err));
     assert_int_equal(sg_model_max_context(m), 2048);
     sg_model_close(m);
 }
@@ -101,7 +102,9 @@ static void test_missing_files(void **state) {
     expect_fail(SG_E_INPUT, "model-00002-of-00003.safetensors", "cannot open", "");
     struct sg_model *m = NULL;
     struct sg_err err = {0};
-    assert_int_equal(sg_model_open(dev, "/nonexistent/model", 64, &m, &err), SG_E_INPUT);
+    assert_int_equal(
+        sg_model_open(dev, "/nonexistent/model", &(struct sg_model_options){.max_context = 64}, &m, &err),
+        SG_E_INPUT);
     assert_non_null(strstr(err.text, "/nonexistent/model: no such model directory"));
 }
 
@@ -173,7 +176,7 @@ static void test_harmless_tensors(void **state) {
     struct tiny_tensor *head = tiny_find(&l, "lm_head.weight"), *embed = tiny_find(&l, "embed_tokens.weight");
     memcpy(head->data, embed->data, embed->bytes);
     tiny_weights(dir, &c, &l);
-    TINY_OK(sg_model_open(dev, dir, 64, &m, err));
+    TINY_OK(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = 64}, &m, err));
     sg_model_close(m);
     head->data[5] ^= 1;
     write_and_expect(&c, &l, SG_E_INPUT, "lm_head.weight differs from the embedding",
