@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64, ARRAYS = 24 };
+enum { ALIGN = 64, ARRAYS = 28, SMALL_HOLE = 4096 };
 
 /* ---- memory ----------------------------------------------------------------------------------------- */
 
@@ -12,9 +12,9 @@ enum { ALIGN = 64, ARRAYS = 24 };
 size_t sg_batcher_device_bytes(const struct sg_batch_limits *l) {
     const size_t rows = (size_t)l->max_rows, decode = (size_t)l->max_decode_rows,
                  groups = (size_t)l->max_groups, draws = (size_t)l->max_draws, pages = (size_t)l->pages;
-    const size_t words = 3 * rows + draws       /* ids, positions, slots, output rows */
-                         + 2 * (3 * groups + 2) /* segments and output segments */
-                         + 4 * pages            /* prompts of each kind, suffixes */
+    const size_t words = 4 * rows + draws              /* ids, sources, positions, slots, output rows */
+                         + 2 * (3 * groups + 2)        /* segments and output segments */
+                         + 4 * pages + 2 * SG_PAD_ROWS /* prompts of each kind, suffixes */
                          + 3 * groups + 2 + 2 * decode + 1 + 3 * draws;
     return words * sizeof(int32_t) + draws * sizeof(uint64_t) + (size_t)ARRAYS * ALIGN;
 }
@@ -24,8 +24,7 @@ static size_t slices(const struct sg_batch_limits *l) {
 }
 
 size_t sg_batcher_host_bytes(const struct sg_batch_limits *l) {
-    return sg_batcher_device_bytes(l) + (size_t)l->max_draws * sizeof(struct sg_draw) +
-           slices(l) * sizeof(int32_t);
+    return sg_batcher_device_bytes(l) + slices(l) * sizeof(int32_t);
 }
 
 enum sg_status sg_batcher_init(struct sg_batcher *b, struct sg_dev *dev, const struct sg_batch_limits *lim,
@@ -36,7 +35,6 @@ enum sg_status sg_batcher_init(struct sg_batcher *b, struct sg_dev *dev, const s
     b->dev = dev;
     b->bytes = sg_batcher_device_bytes(lim);
     SG_TRY(sg_new((void **)&b->host, 1, b->bytes, "step arrays", err));
-    SG_TRY(SG_NEW(&b->draws, lim->max_draws, "draws", err));
     SG_TRY(SG_NEW(&b->slice_begin, slices(lim), "draw slices", err));
     SG_TRY(sg_dev_alloc(dev, b->bytes, "step arrays", (void **)&b->device, err));
 out:
@@ -46,7 +44,6 @@ out:
 
 void sg_batcher_free(struct sg_batcher *b) {
     free(b->host);
-    free(b->draws);
     free(b->slice_begin);
     if (b->device) sg_dev_free(b->dev, b->device);
     memset(b, 0, sizeof *b);
@@ -72,10 +69,13 @@ static int32_t slot_of(const int32_t *pages, int32_t position) {
     return sg_slot(pages[position / SG_PAGE_TOKENS], position % SG_PAGE_TOKENS);
 }
 
-static void put_rows(struct sg_batcher *b, const struct sg_step *step) {
+/* A padded row reads the first slot of the padding, which the first padded row has written in this step. */
+static void put_rows(struct sg_batcher *b, const struct sg_step *step, int32_t n) {
     struct sg_batch *out = &b->batch;
-    int32_t *ids = TAKE(b, step->n_rows, &out->ids), *positions = TAKE(b, step->n_rows, &out->positions);
-    int32_t *slot = TAKE(b, step->n_rows, &out->slot), row = 0;
+    int32_t *ids = TAKE(b, n, &out->ids), *from = TAKE(b, n, &b->from);
+    int32_t *positions = TAKE(b, n, &out->positions), *slot = TAKE(b, n, &out->slot), row = 0;
+    b->fed = (int32_t *)(void *)(b->device + ((char *)ids - b->host));
+    memset(from, -1, (size_t)n * sizeof *from);
     for (int32_t k = 0; k < step->n_chunks; k++) {
         const struct sg_chunk *c = &step->chunks[k];
         memcpy(ids + row, c->seq->prompt + c->pos0, (size_t)c->n * sizeof *ids);
@@ -87,11 +87,18 @@ static void put_rows(struct sg_batcher *b, const struct sg_step *step) {
     for (int32_t k = 0; k < step->n_decode; k++, row++) {
         const struct sg_seq *seq = step->decode[k].seq;
         const struct sg_seq_sample *a = &seq->samples[step->decode[k].sample];
-        ids[row] = a->tokens[a->n_tokens - 1];
-        positions[row] = seq->n_prompt + a->n_tokens - 1;
-        slot[row] = slot_of(a->pages, a->n_tokens - 1);
+        const bool known = a->n_tokens == a->n_drawn;
+        ids[row] = known ? a->tokens[a->n_tokens - 1] : 0;
+        if (!known) from[row] = a->draw_at;
+        b->feeds |= !known;
+        positions[row] = seq->n_prompt + a->n_drawn - 1;
+        slot[row] = slot_of(a->pages, a->n_drawn - 1);
     }
-    out->n = row;
+    for (int32_t k = 0; row < n; k++, row++) {
+        ids[row] = positions[row] = 0;
+        slot[row] = sg_slot(b->lim.pages, k);
+    }
+    out->n = n;
 }
 
 /* The chunks as segments; `last` keeps of each chunk that ends its prompt the last row alone. */
@@ -126,119 +133,193 @@ static void put_segs(struct sg_batcher *b, const struct sg_step *step, bool last
     out->host_page_begin = page_begin;
 }
 
-static void put_groups(struct sg_batcher *b, const struct sg_step *step, struct sg_groups *out) {
+/* Groups and their rows; the pages come last in the block (put_pages). Behind the step's own groups those of
+ * the padded rows, no larger than the bucket's, then groups without rows. */
+static void put_groups(struct sg_batcher *b, const struct sg_step *step, const struct sg_bucket *bucket) {
+    struct sg_groups *out = &b->batch.groups;
     const struct sg_row *rows = step->decode;
-    const int32_t n = step->n_decode;
-    int32_t prompt_pages_n = 0, suffix_pages_n = 0, g = 0;
-    for (int32_t k = 0; k < n; k++) {
-        const struct sg_seq *seq = rows[k].seq;
-        if (k == 0 || rows[k - 1].seq != seq) prompt_pages_n += sg_pages_for(seq->n_prompt);
-        suffix_pages_n += sg_pages_for(seq->samples[rows[k].sample].n_tokens);
-    }
-    int32_t *row_begin = TAKE(b, step->n_groups + 1, &out->row_begin);
-    int32_t *prompt_len = TAKE(b, step->n_groups, &out->prompt_len);
-    int32_t *prompt_begin = TAKE(b, step->n_groups + 1, &out->prompt_page_begin);
-    int32_t *prompt_pages = TAKE(b, prompt_pages_n, &out->prompt_pages);
-    int32_t *suffix_len = TAKE(b, n, &out->suffix_len);
-    int32_t *suffix_begin = TAKE(b, n + 1, &out->suffix_page_begin);
-    int32_t *suffix_pages = TAKE(b, suffix_pages_n, &out->suffix_pages);
-    prompt_begin[0] = suffix_begin[0] = 0;
+    const int32_t n = step->n_decode, n_rows = bucket ? bucket->rows : n,
+                  n_groups = bucket ? bucket->groups : step->n_groups;
+    int32_t *row_begin = TAKE(b, n_groups + 1, &out->row_begin), g = 0;
+    int32_t *prompt_len = TAKE(b, n_groups, &out->prompt_len);
+    int32_t *suffix_len = TAKE(b, n_rows, &out->suffix_len);
     for (int32_t k = 0; k < n; k++) {
         const struct sg_seq *seq = rows[k].seq;
         if (k == 0 || rows[k - 1].seq != seq) {
-            const int32_t need = sg_pages_for(seq->n_prompt);
             row_begin[g] = k;
-            prompt_len[g] = seq->n_prompt;
-            memcpy(prompt_pages + prompt_begin[g], seq->prompt_pages, (size_t)need * sizeof *prompt_pages);
-            prompt_begin[g + 1] = prompt_begin[g] + need;
-            g++;
+            prompt_len[g++] = seq->n_prompt;
         }
-        const struct sg_seq_sample *a = &seq->samples[rows[k].sample];
-        const int32_t need = sg_pages_for(a->n_tokens);
-        suffix_len[k] = a->n_tokens;
-        memcpy(suffix_pages + suffix_begin[k], a->pages, (size_t)need * sizeof *suffix_pages);
-        suffix_begin[k + 1] = suffix_begin[k] + need;
+        suffix_len[k] = seq->samples[rows[k].sample].n_drawn;
     }
-    row_begin[g] = n;
     SG_ASSERT(g == step->n_groups);
-    out->n_groups = g;
-    out->n_rows = n;
+    for (int32_t k = n; k < n_rows; k += bucket->group_rows) {
+        row_begin[g] = k;
+        prompt_len[g++] = 1;
+    }
+    for (int32_t k = n; k < n_rows; k++) suffix_len[k] = 1;
+    for (row_begin[g] = n_rows; g < n_groups; row_begin[g] = n_rows) prompt_len[g++] = 0;
+    out->n_groups = n_groups;
+    out->n_rows = n_rows;
     out->host_row_begin = row_begin;
     out->host_prompt_len = prompt_len;
-    out->host_prompt_page_begin = prompt_begin;
     out->host_suffix_len = suffix_len;
+    if (!bucket) return;
+    out->bound_group_rows = bucket->group_rows;
+    out->bound_prompt_len = bucket->prompt_len;
+    out->bound_suffix_len = bucket->suffix_len;
+}
+
+/* n pages behind those of run i; begin[i] is where they start, begin[i + 1] becomes where they end. */
+static void add_pages(int32_t *begin, int32_t i, int32_t *pages, const int32_t *from, int32_t n) {
+    memcpy(pages + begin[i], from, (size_t)n * sizeof *pages);
+    begin[i + 1] = begin[i] + n;
+}
+
+/* The pages of groups and rows: of any number, so that what they are followed by must lie at a fixed distance
+ * in a padded step. */
+static void put_pages(struct sg_batcher *b, const struct sg_step *step, const struct sg_bucket *bucket) {
+    struct sg_groups *out = &b->batch.groups;
+    const struct sg_row *rows = step->decode;
+    const int32_t *const row_begin = out->host_row_begin, pad = b->lim.pages;
+    const int32_t n = step->n_decode;
+    int32_t prompt_n = 0, suffix_n = out->n_rows - n;
+    for (int32_t g = 0; g < step->n_groups; g++) prompt_n += sg_pages_for(out->host_prompt_len[g]);
+    for (int32_t k = 0; k < n; k++) suffix_n += sg_pages_for(out->host_suffix_len[k]);
+    int32_t *prompt_begin = TAKE(b, out->n_groups + 1, &out->prompt_page_begin);
+    int32_t *suffix_begin = TAKE(b, out->n_rows + 1, &out->suffix_page_begin);
+    const size_t at = b->used;
+    int32_t *prompt_pages = TAKE(b, bucket ? b->lim.pages + SG_PAD_ROWS : prompt_n, &out->prompt_pages);
+    b->after_hole = b->used;
+    int32_t *suffix_pages = TAKE(b, suffix_n, &out->suffix_pages);
+    prompt_begin[0] = suffix_begin[0] = 0;
+    for (int32_t g = 0; g < out->n_groups; g++) {
+        const bool own = g < step->n_groups, empty = row_begin[g] == row_begin[g + 1];
+        add_pages(prompt_begin, g, prompt_pages, own ? rows[row_begin[g]].seq->prompt_pages : &pad,
+                  empty ? 0 : sg_pages_for(out->host_prompt_len[g]));
+    }
+    for (int32_t k = 0; k < out->n_rows; k++)
+        add_pages(suffix_begin, k, suffix_pages, k < n ? rows[k].seq->samples[rows[k].sample].pages : &pad,
+                  sg_pages_for(out->host_suffix_len[k]));
+    b->hole = at + (size_t)prompt_begin[out->n_groups] * sizeof *prompt_pages;
+    out->host_prompt_page_begin = prompt_begin;
     out->host_suffix_page_begin = suffix_begin;
 }
 
 /* Which rows come out: the last of every prompt that ends here, then the decode rows. */
 static void put_out_rows(struct sg_batcher *b, const struct sg_step *step) {
     struct sg_batch *out = &b->batch;
-    int32_t n = out->out_segs.n, row = 0, at = 0;
-    int32_t *rows = TAKE(b, n + step->n_decode, &out->out_rows);
+    const int32_t n = out->out_segs.n + out->groups.n_rows;
+    int32_t *rows = TAKE(b, n, &out->out_rows), row = 0, at = 0;
     for (int32_t k = 0; k < step->n_chunks; k++) {
         row += step->chunks[k].n;
         if (ends_prompt(&step->chunks[k])) rows[at++] = row - 1;
     }
-    for (int32_t k = 0; k < step->n_decode; k++) rows[at++] = row++;
-    out->n_out = at;
+    while (at < n) rows[at++] = row++;
+    out->n_out = n;
 }
 
 /* The draws, by output row: every waiting sample from the prompt's last row, every live one from its own. */
-static void list_draws(struct sg_batcher *b, const struct sg_step *step) {
-    b->n_draws = 0;
+static void list_draws(struct sg_batcher *b, const struct sg_step *step, struct sg_row *draws) {
+    int32_t n = 0;
     for (int32_t k = 0; k < step->n_chunks; k++) {
         struct sg_seq *seq = step->chunks[k].seq;
         if (!ends_prompt(&step->chunks[k])) continue;
         for (int32_t i = 0; i < seq->n_samples; i++)
             if (seq->samples[i].state == SG_SAMPLE_WAITS) {
-                SG_ASSERT(b->n_draws < b->lim.max_draws);
-                b->draws[b->n_draws++] = (struct sg_draw){.seq = seq, .sample = i};
+                SG_ASSERT(n < b->lim.max_draws);
+                draws[n++] = (struct sg_row){.seq = seq, .sample = i};
             }
     }
     for (int32_t k = 0; k < step->n_decode; k++) {
-        SG_ASSERT(b->n_draws < b->lim.max_draws);
-        b->draws[b->n_draws++] =
-            (struct sg_draw){.seq = step->decode[k].seq, .sample = step->decode[k].sample};
+        SG_ASSERT(n < b->lim.max_draws);
+        draws[n++] = step->decode[k];
     }
+    b->n_draws = n;
 }
 
-static void put_draws(struct sg_batcher *b) {
-    const int32_t n = b->n_draws;
+/* A padded row has one draw. */
+static void put_draws(struct sg_batcher *b, const struct sg_step *step, const struct sg_row *draws) {
+    const int32_t n = b->n_draws + b->batch.groups.n_rows - step->n_decode;
     uint64_t *key = TAKE(b, n, &b->draw_key);
     int32_t *row = TAKE(b, n, &b->draw_row);
     uint32_t *pos = TAKE(b, n, &b->draw_pos);
     int32_t *setting = TAKE(b, n, &b->draw_setting);
     int32_t out_row = -1, slice = 0;
     for (int32_t k = 0; k < n; k++) {
-        const struct sg_draw *d = &b->draws[k];
-        const struct sg_seq_sample *a = &d->seq->samples[d->sample];
-        const bool same = a->state == SG_SAMPLE_WAITS && k > 0 && b->draws[k - 1].seq == d->seq;
+        const struct sg_row *d = k < b->n_draws ? &draws[k] : NULL;
+        const struct sg_seq_sample *a = d ? &d->seq->samples[d->sample] : NULL;
+        const bool same = a && a->state == SG_SAMPLE_WAITS && k > 0 && draws[k - 1].seq == d->seq;
         if (!same) out_row++;
         while (out_row >= slice * b->lim.logit_rows) b->slice_begin[slice++] = k;
-        key[k] = a->key;
-        pos[k] = (uint32_t)a->n_tokens;
-        setting[k] = a->setting;
+        key[k] = a ? a->key : 0;
+        pos[k] = a ? (uint32_t)a->n_drawn : 0;
+        setting[k] = a ? a->setting : 0;
         row[k] = out_row % b->lim.logit_rows;
     }
     SG_ASSERT(n == 0 || out_row + 1 == b->batch.n_out);
     b->slice_begin[slice] = n;
 }
 
-enum sg_status sg_batcher_build(struct sg_batcher *b, const struct sg_step *step, bool all_out,
-                                struct sg_err *err) {
+/* ---- a step ------------------------------------------------------------------------------------------ */
+
+static int32_t least(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+static int32_t power_of_two(int32_t n, int32_t unit) {
+    int64_t p = unit;
+    while (p < n) p *= 2;
+    return (int32_t)(p < INT32_MAX ? p : INT32_MAX);
+}
+
+static int32_t bucket_rows(int32_t n) {
+    static const int32_t few[] = {1, 2, 4, 8, 16, 24, 32, 48};
+    for (size_t i = 0; i < sizeof few / sizeof *few; i++)
+        if (n <= few[i]) return few[i];
+    return (n + SG_PAD_ROWS - 1) / SG_PAD_ROWS * SG_PAD_ROWS;
+}
+
+bool sg_bucket_of(const struct sg_step *step, const struct sg_batch_limits *lim, struct sg_bucket *out) {
+    int32_t in_group = 0, most = 0, prompt = 1, suffix = 1;
+    if (step->n_chunks || !step->n_decode) return false;
+    for (int32_t k = 0; k < step->n_decode; k++) {
+        const struct sg_row *r = &step->decode[k];
+        in_group = k > 0 && step->decode[k - 1].seq == r->seq ? in_group + 1 : 1;
+        if (in_group > most) most = in_group;
+        if (r->seq->n_prompt > prompt) prompt = r->seq->n_prompt;
+        if (r->seq->samples[r->sample].n_drawn > suffix) suffix = r->seq->samples[r->sample].n_drawn;
+    }
+    out->rows = least(bucket_rows(step->n_decode), lim->max_decode_rows);
+    out->group_rows = power_of_two(most, 1);
+    const int32_t padded = out->rows - step->n_decode;
+    const int32_t groups = step->n_groups + (padded + out->group_rows - 1) / out->group_rows;
+    out->groups = least(power_of_two(groups, 1), out->rows); /* a group has a row at least */
+    out->prompt_len = least(power_of_two(prompt, SG_SPLIT_TOKENS), lim->max_context);
+    out->suffix_len = least(power_of_two(suffix, SG_SPLIT_TOKENS), lim->max_context);
+    return true;
+}
+
+enum sg_status sg_batcher_build(struct sg_batcher *b, const struct sg_step *step,
+                                const struct sg_bucket *bucket, struct sg_row *draws, struct sg_err *err) {
     b->used = 0;
+    b->feeds = false;
     memset(&b->batch, 0, sizeof b->batch);
     b->n_draws = 0;
-    put_rows(b, step);
+    put_rows(b, step, bucket ? bucket->rows : step->n_rows);
     put_segs(b, step, false, &b->batch.segs);
-    put_groups(b, step, &b->batch.groups);
-    if (all_out) {
-        b->batch.n_out = b->batch.n;
-    } else {
+    put_groups(b, step, bucket);
+    if (draws) {
         put_segs(b, step, true, &b->batch.out_segs);
         put_out_rows(b, step);
-        list_draws(b, step);
-        put_draws(b);
+        list_draws(b, step, draws);
+        put_draws(b, step, draws);
+    } else {
+        b->batch.n_out = b->batch.n;
     }
-    return sg_dev_upload(b->dev, b->device, b->host, b->used, err);
+    put_pages(b, step, bucket);
+    if (b->after_hole - b->hole < SMALL_HOLE) return sg_dev_upload(b->dev, b->device, b->host, b->used, err);
+    const size_t rest = b->after_hole;
+    const enum sg_status st = sg_dev_upload(b->dev, b->device, b->host, b->hole, err);
+    if (st != SG_OK) return st;
+    return sg_dev_upload(b->dev, b->device + rest, b->host + rest, b->used - rest, err);
 }

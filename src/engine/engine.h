@@ -31,6 +31,14 @@ struct sg_sampling {
     bool ignore_eos; /* bench only */
 };
 
+/* Steps of decode rows alone can be padded to one of a few shapes, recorded once a shape and replayed.
+ * Results are the same bits with any. */
+enum sg_engine_records {
+    SG_RECORDS_AUTO, /* where the device records operators */
+    SG_RECORDS_OFF,  /* the device's statistics tell every operator apart */
+    SG_RECORDS_PAD   /* padded, whether they are recorded or not (tests) */
+};
+
 struct sg_engine_options {
     int32_t max_batch_tokens; /* rows of one step, prefill and decode together; >= 16 */
     int64_t kv_cache_bytes;   /* size of the page pool, at least one page of the model */
@@ -39,7 +47,11 @@ struct sg_engine_options {
     struct sg_sampling sampling;
     /* copied; temperature, top_p and top_k that samples choose from, in place of those of `sampling` */
     const struct sg_draw_settings *settings;
-    int32_t n_settings;              /* 0: those of `sampling` for all */
+    int32_t n_settings; /* 0: those of `sampling` for all */
+    /* Steps that are launched before the tokens of the one before are known, so that the device need not wait
+     * for the host: 1, or -1 for none. 0: 1 where operators return before they have finished. */
+    int32_t steps_ahead;
+    enum sg_engine_records records;
     const int32_t *yes_ids, *no_ids; /* copied; ids whose logits make p_yes (may be empty) */
     int32_t n_yes, n_no;
 };
@@ -96,8 +108,9 @@ void sg_engine_close(struct sg_engine *e); /* NULL accepted; unfinished groups a
 enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
                                 const uint64_t *keys, const int32_t *settings, int32_t n_samples,
                                 struct sg_err *err);
-/* One step: schedule, run, postprocess. *busy = false when nothing is queued or running. A group's failure
- * goes to on_done; an error here means the device is lost. */
+/* One step: schedule, launch, and judge the tokens of the one before, or of this one when none are ahead.
+ * *busy = false when nothing is queued or running. A group's failure goes to on_done; an error here means the
+ * device is lost. */
 enum sg_status sg_engine_step(struct sg_engine *e, bool *busy, struct sg_err *err);
 /* Groups queued and running; what a submitter keeps topped up. */
 int32_t sg_engine_pending(const struct sg_engine *e);
@@ -107,6 +120,14 @@ bool sg_engine_has_room(const struct sg_engine *e, int32_t n_prompt, int32_t n_s
 struct sg_engine_stats {
     int64_t steps, prefill_tokens, decode_tokens, restarts; /* decode_tokens: kept output tokens */
     int64_t prefill_ns, decode_ns, mixed_ns;                /* step time by what the step held */
+    /* Where sg_engine_step's own time went: handing operators to the device (a host backend runs them then),
+     * waiting for tokens, and all else (scheduling, laying out, judging, hooks). The device never waits for
+     * the host while launch and host time of a step together stay below its step time. */
+    int64_t launch_ns, wait_ns, host_ns;
+    int64_t wasted_rows; /* of samples that had ended one step before */
+    int64_t padded_rows; /* of nobody, in steps that were padded */
+    int64_t records, replays,
+        record_errors; /* taken, steps run by one, failed (the rest is then not recorded) */
     int32_t pages, pages_peak;
 };
 void sg_engine_stats(const struct sg_engine *e, struct sg_engine_stats *out);

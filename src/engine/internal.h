@@ -1,9 +1,10 @@
-/* internal - what engine.c, memory.c and score.c share. */
+/* internal - what engine.c, step.c, memory.c and score.c share. */
 #ifndef SG_ENGINE_INTERNAL_H
 #define SG_ENGINE_INTERNAL_H
 
 #include "engine/batch.h"
 #include "engine/engine.h"
+#include "engine/record.h"
 #include "engine/schedule.h"
 #include "model/qwen3.h"
 
@@ -15,6 +16,7 @@ struct sg__sizes {
     struct sg_batch_limits batch;
     struct sg_limits dev;
     int64_t workspace_bytes;
+    bool ahead, pad, record; /* see steps_ahead and records of the options */
 };
 enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model *model,
                                 const struct sg_engine_options *opt, struct sg__sizes *out,
@@ -22,6 +24,17 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
 
 /* How `sampling` draws. */
 struct sg_draw_settings sg__engine_setting(const struct sg_sampling *s);
+
+/* A step that was launched, until its draws are known. */
+struct sg__flight {
+    bool up;
+    int slot;             /* of sg_dev_fetch */
+    struct sg_row *draws; /* [max_draws]; seq NULL: its group has ended meanwhile */
+    int32_t n_draws;
+    void *landing;    /* sg_dev_host_alloc: tokens [max_draws], then p_yes [max_draws] */
+    int64_t launched; /* when, ns */
+    int32_t n_prefill, n_decode;
+};
 
 struct sg_engine {
     struct sg_dev *dev;     /* borrowed */
@@ -38,9 +51,14 @@ struct sg_engine {
     struct sg_batcher batcher;
     struct sg_workspace ws;
     float *logits; /* device [logit_rows][vocab] */
-    /* draws: device and host side [max_draws] */
-    int32_t *d_token, *token;
-    float *d_p_yes, *p_yes;
+    int32_t
+        *d_token; /* device [max_draws]: the newest step's draws, which the next step is fed; behind them: */
+    float *d_p_yes; /* device [max_draws] */
+    struct sg__flight flights[2];
+    int newest;        /* of the flights: launched last */
+    int64_t collected; /* when the last flight was, ns */
+    struct sg_records records;
+    bool no_records;                                /* one could not be taken */
     struct sg_draw_settings *d_settings, *settings; /* device and host [n_settings] */
     int32_t n_settings;
     int32_t *d_yes, *d_no; /* device */
@@ -54,5 +72,10 @@ struct sg_engine {
     struct sg_sample_out *results; /* [max_samples] of the group being reported */
     struct sg_engine_stats stats;
 };
+
+/* step.c: waits for the step in flight, if there is one, and judges its tokens. Groups that end are listed.
+ */
+enum sg_status sg__engine_settle(struct sg_engine *e, struct sg_err *err);
+int64_t sg__engine_now_ns(void);
 
 #endif

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 /* What the general-purpose allocator and the alignment of device memory may add to one request. */
-enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 26 };
+enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 30 };
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -77,7 +77,9 @@ static int64_t workspace(const struct sg_dev *dev, const struct sg_model *model,
     bytes += rows * z->dev.vocab * (int64_t)sizeof(float);
     bytes += (int64_t)sg_batcher_device_bytes(&z->batch) + (int64_t)sg_batcher_host_bytes(&z->batch);
     bytes += sg_sched_bytes(&z->sched) + sg_kv_pool_bytes(z->pages);
-    bytes += 2 * (draws + rows) * (int64_t)(sizeof(int32_t) + sizeof(float));
+    bytes += (3 * draws + 2 * rows) * (int64_t)(sizeof(int32_t) + sizeof(float));
+    bytes += 2 * draws * (int64_t)sizeof(struct sg_row);
+    bytes += z->pad ? SG_PAD_PAGES * z->page_bytes : 0;
     bytes += (int64_t)(o->n_yes + o->n_no + z->dev.hidden) * (int64_t)sizeof(int32_t);
     bytes += (int64_t)o->max_samples * (int64_t)sizeof(struct sg_sample_out);
     bytes += 2 * max64(o->n_settings, 1) * (int64_t)sizeof(struct sg_draw_settings);
@@ -97,7 +99,7 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                        "a KV cache of %" PRId64 " bytes: one page of this model takes %" PRId64
                        "; raise kv_cache_mib",
                        o->kv_cache_bytes, z.page_bytes);
-    z.pages = (int32_t)min64(pages, INT32_MAX / SG_PAGE_TOKENS);
+    z.pages = (int32_t)min64(pages, INT32_MAX / SG_PAGE_TOKENS - SG_PAD_PAGES);
     /* More rows make a step longer, not a token cheaper, once the products are bound by arithmetic. */
     const int32_t decode_cap = sg_dev_info(dev)->host_memory ? 256 : 1024;
     z.sched = (struct sg_sched_limits){
@@ -112,6 +114,7 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                                        .max_decode_rows = z.sched.max_decode_rows,
                                        .max_groups = groups,
                                        .max_draws = groups,
+                                       .max_context = o->max_context,
                                        .pages = z.pages,
                                        .logit_rows = z.logit_rows};
     z.dev = (struct sg_limits){.max_rows = z.sched.max_rows,
@@ -120,6 +123,9 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                                .max_draws = groups,
                                .max_context = o->max_context};
     sg_model_limits(model, &z.dev);
+    z.ahead = o->steps_ahead ? o->steps_ahead > 0 : sg_dev_info(dev)->async;
+    z.record = o->records == SG_RECORDS_AUTO && sg_dev_info(dev)->records;
+    z.pad = z.record || o->records == SG_RECORDS_PAD;
     z.workspace_bytes = workspace(dev, model, o, &z);
     *out = z;
     return SG_OK;

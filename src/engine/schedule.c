@@ -93,8 +93,9 @@ static void release_prompt(struct sg_sched *s, struct sg_seq *seq) {
 
 /* A live sample starts again from its first token once there is room. */
 static void take_back_sample(struct sg_sched *s, struct sg_seq *seq, struct sg_seq_sample *a) {
+    SG_ASSERT(a->n_drawn == a->n_tokens);
     release_suffix(s, a);
-    a->n_tokens = 1;
+    a->n_tokens = a->n_drawn = 1;
     a->state = SG_SAMPLE_READY;
     a->replay = true;
     seq->n_live--;
@@ -106,8 +107,9 @@ static void send_back(struct sg_sched *s, struct sg_seq *seq) {
     for (int32_t i = 0; i < seq->n_samples; i++) {
         struct sg_seq_sample *a = &seq->samples[i];
         if (a->state == SG_SAMPLE_DONE) continue;
+        SG_ASSERT(a->n_drawn == a->n_tokens);
         release_suffix(s, a);
-        a->n_tokens = 0;
+        a->n_tokens = a->n_drawn = 0;
         a->state = SG_SAMPLE_WAITS;
         a->replay = false; /* it draws its first token again, and the hook sees that */
     }
@@ -140,14 +142,24 @@ static bool make_room(struct sg_sched *s, struct sg_seq *seq, int32_t i) {
 /* Pages for every token of the sample that has to be in the cache when its last one is fed. */
 static bool hold_pages(struct sg_sched *s, struct sg_seq *seq, int32_t i) {
     struct sg_seq_sample *a = &seq->samples[i];
-    while (a->n_pages < sg_pages_for(a->n_tokens)) {
+    while (a->n_pages < sg_pages_for(a->n_drawn)) {
         const int32_t page = sg_kv_pool_get(s->pool);
-        if (page >= 0)
+        if (page >= 0) {
             a->pages[a->n_pages++] = page;
-        else if (!make_room(s, seq, i))
+            continue;
+        }
+        if (s->n_flying > 0) { /* what was begun stays: pages are held for the next try */
+            s->must_collect = true;
             return false;
+        }
+        if (!make_room(s, seq, i)) return false;
     }
     return true;
+}
+
+/* Whether a sample has a token to draw that nobody has drawn yet. */
+static bool draws_more(const struct sg_sched *s, const struct sg_seq_sample *a) {
+    return a->n_drawn < s->lim.max_new_tokens;
 }
 
 /* ---- one step --------------------------------------------------------------------------------------- */
@@ -166,11 +178,15 @@ static bool may_start(const struct sg_sched *s) {
 }
 
 static void add_group_rows(struct sg_sched *s, struct sg_seq *seq) {
-    for (int32_t i = 0; i < seq->n_samples && s->step.n_decode < s->lim.max_decode_rows; i++)
-        if (seq->samples[i].state == SG_SAMPLE_LIVE && hold_pages(s, seq, i)) add_row(&s->step, seq, i);
+    for (int32_t i = 0; i < seq->n_samples && s->step.n_decode < s->lim.max_decode_rows; i++) {
+        const struct sg_seq_sample *a = &seq->samples[i];
+        if (a->state == SG_SAMPLE_LIVE && draws_more(s, a) && hold_pages(s, seq, i))
+            add_row(&s->step, seq, i);
+        if (s->must_collect) return;
+    }
     for (int32_t i = 0; i < seq->n_samples && s->n_live < s->lim.max_decode_rows; i++) {
         struct sg_seq_sample *a = &seq->samples[i];
-        if (a->state != SG_SAMPLE_READY || !may_start(s)) continue;
+        if (a->state != SG_SAMPLE_READY || !draws_more(s, a) || !may_start(s)) continue;
         if (!hold_pages(s, seq, i)) return;
         a->state = SG_SAMPLE_LIVE;
         seq->n_live++;
@@ -208,14 +224,24 @@ static bool admit(struct sg_sched *s) {
     return true;
 }
 
-bool sg_sched_next(struct sg_sched *s) {
-    struct sg_step *step = &s->step;
+static void clear_step(struct sg_step *step) {
     step->n_rows = step->n_chunks = step->n_decode = step->n_groups = 0;
+}
+
+enum sg_go sg_sched_next(struct sg_sched *s) {
+    struct sg_step *step = &s->step;
+    clear_step(step);
+    s->must_collect = false;
     /* make_room takes groups from the tail only: `seq` stays in the list until it has been passed */
-    for (struct sg_seq *seq = s->running.head; seq; seq = seq->next) add_group_rows(s, seq);
+    for (struct sg_seq *seq = s->running.head; seq && !s->must_collect; seq = seq->next)
+        add_group_rows(s, seq);
+    if (s->must_collect) {
+        clear_step(step);
+        return SG_GO_COLLECT;
+    }
     for (struct sg_seq *seq = s->running.head; seq; seq = seq->next) add_chunk(s, seq);
     while (step->n_rows < s->lim.max_rows && admit(s)) add_chunk(s, s->running.tail);
-    return step->n_rows > 0;
+    return step->n_rows > 0 ? SG_GO_STEP : SG_GO_IDLE;
 }
 
 void sg_sched_submit(struct sg_sched *s, struct sg_seq *seq) {
@@ -226,24 +252,41 @@ bool sg_sched_has_room(const struct sg_sched *s, int32_t n_prompt, int32_t n_sam
     return s->queue.n == 0 && fits(s, n_prompt, n_samples);
 }
 
-/* ---- what the step did ------------------------------------------------------------------------------ */
+/* ---- what became of the step ------------------------------------------------------------------------ */
 
-void sg_sched_prefilled(struct sg_sched *s, struct sg_seq *seq, int32_t n) {
-    (void)s;
-    seq->n_prefilled += n;
-    SG_ASSERT(seq->n_prefilled <= seq->n_prompt);
+void sg_sched_launched(struct sg_sched *s, const struct sg_row *draws, int32_t n) {
+    for (int32_t k = 0; k < s->step.n_chunks; k++) {
+        struct sg_seq *seq = s->step.chunks[k].seq;
+        seq->n_prefilled += s->step.chunks[k].n;
+        SG_ASSERT(seq->n_prefilled <= seq->n_prompt);
+    }
+    for (int32_t k = 0; k < n; k++) {
+        struct sg_seq_sample *a = &draws[k].seq->samples[draws[k].sample];
+        SG_ASSERT(a->state == SG_SAMPLE_LIVE || a->state == SG_SAMPLE_WAITS);
+        SG_ASSERT(draws_more(s, a));
+        if (a->state == SG_SAMPLE_WAITS) a->state = SG_SAMPLE_READY;
+        a->n_drawn++;
+        a->draw_at = k;
+    }
+    s->n_flying += n;
+}
+
+void sg_sched_landed(struct sg_sched *s, int32_t n) {
+    SG_ASSERT(n <= s->n_flying);
+    s->n_flying -= n;
 }
 
 void sg_sched_token(struct sg_sched *s, struct sg_seq *seq, int32_t sample, int32_t token, float p_yes) {
     struct sg_seq_sample *a = &seq->samples[sample];
-    SG_ASSERT(a->state == SG_SAMPLE_LIVE || a->state == SG_SAMPLE_WAITS);
-    SG_ASSERT(a->n_tokens < s->lim.max_new_tokens);
-    if (a->state == SG_SAMPLE_WAITS) a->state = SG_SAMPLE_READY;
+    SG_ASSERT(a->state != SG_SAMPLE_DONE && a->n_tokens < a->n_drawn);
+    (void)s;
     a->tokens[a->n_tokens] = token;
     a->p_yes[a->n_tokens] = p_yes;
     a->n_tokens++;
 }
 
+/* Pages go back although a row of this sample may be in flight that writes to them: whoever gets them next
+ * writes and reads them in a step that is launched later, and a device runs its steps in order. */
 bool sg_sched_finish_sample(struct sg_sched *s, struct sg_seq *seq, int32_t sample, enum sg_finish finish) {
     struct sg_seq_sample *a = &seq->samples[sample];
     SG_ASSERT(a->state != SG_SAMPLE_DONE);

@@ -2,6 +2,10 @@
  * allocation after init, so that a test drives it for millions of steps. What it decides never changes a
  * result, only when it is computed.
  *
+ * A step is scheduled while the tokens of the one before may still be unknown: what a sample has drawn is
+ * what counts, and a sample whose last token turns out to have ended it has had one row too many. Nobody is
+ * sent back while draws are unknown: the schedule asks for them first.
+ *
  * Order of preference in a step: a row for every live sample, oldest group first; ready samples, as far as
  * rows and pages allow; chunks of prompts that have begun; new groups from the queue. A group enters only
  * when its prompt and the usual length of its answers find free pages beside what the running groups are
@@ -16,7 +20,7 @@ struct sg_chunk { /* prompt tokens [pos0, pos0 + n) of a group */
     struct sg_seq *seq;
     int32_t pos0, n;
 };
-struct sg_row { /* the last token of a live sample */
+struct sg_row { /* the last token of a live sample, or a draw for a sample */
     struct sg_seq *seq;
     int32_t sample;
 };
@@ -39,7 +43,9 @@ struct sg_sched {
     struct sg_seq_list queue, running; /* running: oldest first */
     int32_t n_open;                    /* samples of running groups that are not done */
     int32_t n_live;
-    double usual; /* running mean of answer lengths, tokens */
+    int32_t n_flying;  /* draws that were launched and have not landed */
+    bool must_collect; /* of this call of next */
+    double usual;      /* running mean of answer lengths, tokens */
     int64_t restarts;
     struct sg_step step;
 };
@@ -56,12 +62,21 @@ int64_t sg_sched_pages_alone(const struct sg_sched *s, int32_t n_prompt);
 void sg_sched_submit(struct sg_sched *s, struct sg_seq *seq);
 bool sg_sched_has_room(const struct sg_sched *s, int32_t n_prompt, int32_t n_samples);
 
-/* Fills s->step; false when there is nothing to do. */
-bool sg_sched_next(struct sg_sched *s);
+enum sg_go {
+    SG_GO_IDLE,   /* nothing can be done, before the draws in flight have landed if there are any */
+    SG_GO_STEP,   /* s->step is to be run */
+    SG_GO_COLLECT /* the pool is dry: the draws in flight must land before anybody is sent back */
+};
+/* Fills s->step. */
+enum sg_go sg_sched_next(struct sg_sched *s);
 
-/* What the step did, told by whoever ran it: */
-void sg_sched_prefilled(struct sg_sched *s, struct sg_seq *seq, int32_t n);
-/* A token for a sample (its first, when it waits). The caller judges whether it was the last and then calls
+/* What became of the step, told by whoever ran it. First, that it is on its way: its chunks are prefilled,
+ * each of its n draws (the first token of a waiting sample, the next of a live one) is one more token drawn.
+ */
+void sg_sched_launched(struct sg_sched *s, const struct sg_row *draws, int32_t n);
+/* All n draws of a step, the oldest not landed, are known. */
+void sg_sched_landed(struct sg_sched *s, int32_t n);
+/* The next drawn token of a sample that is not done. The caller judges whether it was the last and then calls
  * finish_sample. */
 void sg_sched_token(struct sg_sched *s, struct sg_seq *seq, int32_t sample, int32_t token, float p_yes);
 /* True when that was the group's last sample: the group holds no pages any more and belongs to the caller. */

@@ -42,7 +42,8 @@ static enum sg_status run_chunk(struct sg_engine *e, struct sg_seq *seq, bool al
     const int32_t left = seq->n_prompt - seq->n_prefilled, most = e->size.sched.max_rows;
     struct sg_chunk chunk = {.seq = seq, .pos0 = seq->n_prefilled, .n = left < most ? left : most};
     const struct sg_step step = {.n_rows = chunk.n, .n_chunks = 1, .chunks = &chunk};
-    enum sg_status st = sg_batcher_build(&e->batcher, &step, all_out, err);
+    struct sg_row none; /* a sequence without samples has no draws */
+    enum sg_status st = sg_batcher_build(&e->batcher, &step, NULL, all_out ? NULL : &none, err);
     if (st == SG_OK) st = sg_model_forward(e->model, e->kv, &e->ws, &e->batcher.batch, hidden, err);
     if (st == SG_OK) seq->n_prefilled += chunk.n;
     return st;
@@ -103,6 +104,7 @@ enum sg_status sg_engine_score(struct sg_engine *e, const int32_t *ids, int32_t 
                                float *logprobs, struct sg_err *err) {
     enum sg_status st;
     struct sg_seq *seq = NULL;
+    SG_TRY(sg__engine_settle(e, err)); /* its arrays and logits are used here */
     SG_TRY(hold(e, ids, n, &seq, err));
     if (logprobs) logprobs[0] = NAN;
     while (seq->n_prefilled < n) SG_TRY(score_chunk(e, seq, last_logits, logprobs, err));
@@ -117,6 +119,7 @@ enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t 
     struct sg_seq *seq = NULL;
     const void *hidden = NULL;
     const int32_t width = e->config->hidden;
+    SG_TRY(sg__engine_settle(e, err)); /* its arrays and logits are used here */
     SG_TRY(hold(e, ids, n, &seq, err));
     while (seq->n_prefilled < n) SG_TRY(run_chunk(e, seq, false, &hidden, err));
     SG_TRY(sg_op_l2norm(e->dev, hidden, 1, width, e->d_row, err));

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 /* A sample waits for the prompt's last logits, is ready once its first token is drawn, is live while it has
- * a row in every step and pages of its own, and is done when its answer is complete. */
+ * a row in every step and pages of its own, and is done when its answer is complete. Its newest token may
+ * have been drawn on the device without being known here yet: the step that feeds it takes it from there. */
 enum sg_sample_state { SG_SAMPLE_WAITS, SG_SAMPLE_READY, SG_SAMPLE_LIVE, SG_SAMPLE_DONE };
 
 struct sg_seq_sample {
@@ -17,7 +18,10 @@ struct sg_seq_sample {
     int32_t setting;         /* of the engine's */
     int32_t *tokens, *pages; /* [max_new_tokens], [pages_for(max_new_tokens)] */
     float *p_yes;            /* [max_new_tokens] */
-    int32_t n_tokens, n_pages;
+    int32_t n_tokens;        /* known: tokens[0 .. n_tokens) */
+    int32_t n_drawn;         /* in steps that were launched; n_tokens, or more by those not known yet */
+    int32_t draw_at;         /* the last one's place among the draws of its step */
+    int32_t n_pages;
     enum sg_sample_state state;
     enum sg_finish finish;
     bool replay; /* its hook has seen tokens that were taken back: begin again with the first */

@@ -424,7 +424,10 @@ static enum sg_status attend(struct sg_model *m, struct sg_kv *kv, int32_t layer
                                          .host_prompt_len = g->host_prompt_len,
                                          .host_prompt_page_begin = g->host_prompt_page_begin,
                                          .host_suffix_len = g->host_suffix_len,
-                                         .host_suffix_page_begin = g->host_suffix_page_begin};
+                                         .host_suffix_page_begin = g->host_suffix_page_begin,
+                                         .bound_group_rows = g->bound_group_rows,
+                                         .bound_prompt_len = g->bound_prompt_len,
+                                         .bound_suffix_len = g->bound_suffix_len};
         SG_TRY(sg_op_attn_decode(m->dev, &a, err));
     }
 out:

@@ -55,6 +55,7 @@ struct sg_groups {
     const int32_t *suffix_len, *suffix_page_begin, *suffix_pages;
     const int32_t *host_row_begin, *host_prompt_len, *host_prompt_page_begin, *host_suffix_len,
         *host_suffix_page_begin;
+    int32_t bound_group_rows, bound_prompt_len, bound_suffix_len;
 };
 /* Rows: the prefill rows of segs first, then the decode rows. Their keys and values all go to the pool;
  * hidden states come out for n_out of them only: some prefill rows, which out_segs describes as runs of their

@@ -1,7 +1,8 @@
 /* The engine on the emulated cuda backend: every sample's tokens and p_yes are the same bits for any
  * max_batch_tokens, a pool so small that groups start over, any order, alone, with streams that run late and
- * copies that land at other moments. A random checkpoint with heads of 128, prompts longer than a split of
- * decode attention among others; no outside data. */
+ * copies that land at other moments, with steps recorded, padded or neither, one ahead or not. A random
+ * checkpoint with heads of 128, prompts longer than a split of decode attention among others; no outside
+ * data. */
 #include "engine/internal.h"
 #include "model/qwen3.h"
 #ifndef SG_ON_GPU
@@ -26,6 +27,8 @@ struct setup {
     bool alone, hopeful;                 /* hopeful: the schedule is told that answers are short */
     int lazy;
     uint64_t seed;
+    int32_t steps_ahead; /* 0: as the device likes it, one */
+    enum sg_engine_records records;
 };
 static char dir[64];
 
@@ -84,6 +87,8 @@ static void run_with(struct run *r, const struct setup *s) {
         .kv_cache_bytes = s->pages * (int64_t)sg_kv_page_bytes(dev, c->layers, c->kv_heads, c->head_dim),
         .max_context = CONTEXT,
         .max_samples = MAX_SAMPLES,
+        .steps_ahead = s->steps_ahead,
+        .records = s->records,
         .sampling = {.max_new_tokens = MAX_NEW},
         .settings = settings,
         .n_settings = 3,
@@ -113,8 +118,14 @@ static void test_invariance(void **state) {
     tiny.kv_heads = 1;
     tiny_dir(dir);
     tiny_checkpoint(dir, &tiny);
-    const struct setup wide = {.batch_tokens = 1024, .pages = 200, .stride = 1, .seed = 1};
+    const struct setup wide = {.batch_tokens = 1024,
+                               .pages = 200,
+                               .stride = 1,
+                               .seed = 1,
+                               .steps_ahead = -1,
+                               .records = SG_RECORDS_OFF};
     run_with(&base, &wide);
+    assert_true(base.stats.replays == 0 && base.stats.wasted_rows == 0 && base.stats.padded_rows == 0);
     int32_t distinct = 0;
     for (int32_t g = 0; g < GROUPS; g++)
         for (int32_t k = 0; k < n_samples[g]; k++) {
@@ -133,11 +144,26 @@ static void test_invariance(void **state) {
          {.batch_tokens = 100, .pages = 200, .stride = 3, .lazy = 1, .seed = 3}},
         {"a small pool", {.batch_tokens = 256, .pages = 44, .stride = 4, .hopeful = true, .seed = 4}},
         {"nobody beside", {.batch_tokens = 1024, .pages = 200, .stride = 1, .alone = true, .seed = 5}},
+        {"records, none ahead",
+         {.batch_tokens = 1024, .pages = 200, .stride = 1, .seed = 6, .steps_ahead = -1}},
+        {"padding alone, late streams",
+         {.batch_tokens = 512, .pages = 200, .stride = 2, .seed = 7, .lazy = 1, .records = SG_RECORDS_PAD}},
+        {"a step ahead alone, late streams",
+         {.batch_tokens = 512, .pages = 200, .stride = 3, .seed = 8, .lazy = 1, .records = SG_RECORDS_OFF}},
+        {"a small pool, late streams",
+         {.batch_tokens = 64, .pages = 44, .stride = 2, .hopeful = true, .seed = 9, .lazy = 1}},
     };
     int64_t restarts = 0;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         run_with(&other, &others[i].s);
-        restarts += other.stats.restarts;
+        const struct sg_engine_stats *t = &other.stats;
+        const struct setup *s = &others[i].s;
+        restarts += t->restarts;
+        assert_int_equal(t->record_errors, 0);
+        assert_true((t->replays > 0) == (s->records == SG_RECORDS_AUTO) && t->replays >= t->records);
+        assert_true((t->padded_rows > 0) ==
+                    (s->records != SG_RECORDS_OFF)); /* and some buckets partly filled */
+        assert_true((t->wasted_rows > 0) == (s->steps_ahead >= 0));
         if (memcmp(base.out, other.out, sizeof base.out)) fail_msg("results differ with %s", others[i].name);
     }
     assert_true(restarts > 0);

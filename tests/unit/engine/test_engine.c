@@ -1,6 +1,7 @@
-/* Guards: a group's tokens and p_yes are the same bits whatever shares its batch: any max_batch_tokens, pool
- * (restarts and waves included), order, threads, beside whom; and what the engine promises about stops,
- * failures, memory and score. Random tiny checkpoints, no outside data. */
+/* Guards: a group's tokens and p_yes are the same bits whatever shares its batch, whether steps are launched
+ * ahead of the tokens that are known, whether they are padded: any max_batch_tokens, pool (restarts and waves
+ * included), order, threads, beside whom; and what the engine promises about stops, failures, memory and
+ * score. Random tiny checkpoints, no outside data. */
 #include "engine/internal.h"
 #include "model/qwen3.h"
 #include "unit/model/tiny.h"
@@ -30,6 +31,18 @@ struct run {
     int64_t replays;
     int32_t stop_at; /* on_token stops a sample after this many tokens whose sum is even; 0: never */
 };
+
+/* How the engines of all tests run; the whole file once for each. */
+struct mode {
+    const char *name;
+    int32_t steps_ahead;
+    enum sg_engine_records records;
+};
+static const struct mode modes[] = {{"engine", -1, SG_RECORDS_AUTO}, /* a host backend does not record */
+                                    {"engine, a step ahead", 1, SG_RECORDS_OFF},
+                                    {"engine, padded", 0, SG_RECORDS_PAD}, /* 0: none ahead here */
+                                    {"engine, a step ahead and padded", 1, SG_RECORDS_PAD}};
+static struct mode mode;
 
 static char dir[64];
 static struct group groups[GROUPS];
@@ -89,6 +102,8 @@ static struct sg_engine_options options_of(const struct setup *s, const struct s
         .kv_cache_bytes = s->pages * (int64_t)sg_kv_page_bytes(dev, c->layers, c->kv_heads, c->head_dim),
         .max_context = CONTEXT,
         .max_samples = MAX_SAMPLES,
+        .steps_ahead = mode.steps_ahead,
+        .records = mode.records,
         .settings = s->settings,
         .n_settings = s->n_settings,
         .sampling = {.temperature = s->temperature,
@@ -147,6 +162,15 @@ static void run_all(struct run *r, const struct setup *s, struct sg_engine_stats
     close_run(r);
 }
 
+/* In the plainest way there is: what all others are compared with. */
+static void run_plain(struct run *r, const struct setup *s, struct sg_engine_stats *stats) {
+    const struct mode now = mode;
+    mode = modes[0];
+    run_all(r, s, stats);
+    mode = now;
+    assert_true(stats->wasted_rows == 0 && stats->padded_rows == 0);
+}
+
 static void compare(const struct run *a, const struct run *b, const char *what) {
     for (int32_t g = 0; g < GROUPS; g++)
         if (memcmp(a->out[g].n, b->out[g].n, sizeof a->out[g].n) ||
@@ -198,7 +222,7 @@ static void invariance(const char *backend) {
                                .order = 1,
                                .temperature = 1.3,
                                .max_new = MAX_NEW};
-    run_all(&base, &wide, &stats);
+    run_plain(&base, &wide, &stats);
     assert_int_equal(stats.restarts, 0);
     int32_t eos = 0, length = 0, distinct = 0;
     for (int32_t g = 0; g < GROUPS; g++)
@@ -211,6 +235,12 @@ static void invariance(const char *backend) {
                 assert_true(base.out[g].p_yes[k][i] > 0 && base.out[g].p_yes[k][i] < 1);
         }
     assert_true(eos > 3 && length > 3 && distinct > 3); /* the comparison is about something */
+
+    run_all(&other, &wide, &stats);
+    compare(&base, &other, "this mode");
+    assert_true((stats.wasted_rows > 0) == (mode.steps_ahead == 1)); /* EOS is not known beforehand */
+    assert_true((stats.padded_rows > 0) == (mode.records == SG_RECORDS_PAD));
+    assert_int_equal(stats.replays + stats.records + stats.record_errors, 0);
 
     struct setup s = wide;
     s.max_batch_tokens = 64;
@@ -321,7 +351,7 @@ static void test_stops(void **state) {
                       .order = 1,
                       .temperature = 1.3,
                       .max_new = MAX_NEW};
-    run_all(&base, &s, &stats);
+    run_plain(&base, &s, &stats);
     s.stop_at = 5;
     run_all(&r, &s, &stats);
     int32_t stopped = 0;
@@ -340,9 +370,11 @@ static void test_stops(void **state) {
         }
     assert_true(stopped > 5);
     assert_int_equal(stats.decode_tokens, kept);
+    assert_true(stats.wasted_rows <= kept && (stats.wasted_rows > 0) == (mode.steps_ahead == 1));
     s.stop_at = 0;
     s.ignore_eos = true;
     run_all(&r, &s, &stats);
+    assert_int_equal(stats.wasted_rows, 0); /* the last token is known to be the last */
     for (int32_t g = 0; g < GROUPS; g++)
         for (int32_t k = 0; k < groups[g].n_samples; k++) {
             assert_int_equal(r.out[g].n[k], MAX_NEW);
@@ -469,6 +501,42 @@ static void test_score(void **state) {
     assert_memory_equal(pa + 1, pb + 1, 63 * sizeof(float));
 }
 
+/* Score and embed in the middle of groups, with a step in flight: neither changes the other. */
+static void test_score_between(void **state) {
+    (void)state;
+    static struct run base, r;
+    struct sg_engine_stats stats;
+    const struct setup s = {.backend = "guard:ref",
+                            .threads = 1,
+                            .max_batch_tokens = 64,
+                            .pages = 200,
+                            .order = 1,
+                            .temperature = 1.3,
+                            .max_new = MAX_NEW};
+    float alone[97], between[97], row[48], row_between[48];
+    run_plain(&base, &s, &stats);
+    open_run(&r, &s);
+    TINY_OK(sg_engine_score(r.engine, groups[1].prompt, 64, alone, NULL, err));
+    TINY_OK(sg_engine_embed(r.engine, groups[2].prompt, groups[2].n_prompt, row, err));
+    for (int32_t g = 0; g < GROUPS; g++) submit(&r, g);
+    bool busy = true;
+    for (int step = 0; busy; step++) {
+        TINY_OK(sg_engine_step(r.engine, &busy, err));
+        if (step % 5) continue;
+        TINY_OK(sg_engine_score(r.engine, groups[1].prompt, 64, between, NULL, err));
+        assert_memory_equal(between, alone, sizeof alone);
+        TINY_OK(sg_engine_embed(r.engine, groups[2].prompt, groups[2].n_prompt, row_between, err));
+        assert_memory_equal(row_between, row, sizeof row);
+    }
+    compare(&base, &r, "scores between");
+    close_run(&r);
+    open_run(&r, &s); /* closed with groups running and a step in flight */
+    for (int32_t g = 0; g < GROUPS; g++) submit(&r, g);
+    for (int step = 0; step < 7; step++) TINY_OK(sg_engine_step(r.engine, &busy, err));
+    assert_true(busy);
+    close_run(&r);
+}
+
 static void test_embed(void **state) {
     (void)state;
     static struct run r;
@@ -561,6 +629,12 @@ int main(void) {
         cmocka_unit_test(test_stops),          cmocka_unit_test(test_cannot_fit),
         cmocka_unit_test(test_options),        cmocka_unit_test(test_score),
         cmocka_unit_test(test_embed),          cmocka_unit_test(test_nan_weights),
-        cmocka_unit_test(test_no_eos),         cmocka_unit_test(test_keys)};
-    return cmocka_run_group_tests(tests, make_model, remove_model);
+        cmocka_unit_test(test_no_eos),         cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_score_between)};
+    int failed = 0;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        mode = modes[i];
+        failed += cmocka_run_group_tests_name(mode.name, tests, make_model, remove_model);
+    }
+    return failed;
 }

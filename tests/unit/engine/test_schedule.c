@@ -1,6 +1,7 @@
 /* Guards: the schedule never loses or doubles a page, never exceeds the rows of a step, always moves on, and
  * ends every group with exactly the tokens it was given, through restarts and waves; driven without a device
- * for a million steps over random sizes. */
+ * for a million steps over random sizes, half of the worlds with a step ahead of the tokens that are known:
+ * there nobody is sent back while draws are unknown, and a sample has at most one row too many. */
 #include "base/rng.h"
 #include "engine/schedule.h"
 
@@ -20,10 +21,18 @@ static int32_t token_at(uint64_t key, int32_t i) {
     return (int32_t)(sg_random64(key, (uint64_t)i) & 0xFFFF);
 }
 
+struct flight { /* a step on its way: the draws of it, seq NULL when the group has ended */
+    struct sg_row draws[512];
+    int32_t n;
+    bool up;
+};
 struct world {
     struct sg_sched s;
     struct sg_kv_pool pool;
-    int64_t steps, groups_done, restarts, waves;
+    struct flight flights[2];
+    int newest;
+    bool ahead;
+    int64_t steps, groups_done, restarts, waves, wasted, collects;
 };
 
 /* Every page is free once or counted by its holders, nobody else's. */
@@ -62,12 +71,22 @@ static void finish(struct world *w, struct sg_seq *seq) {
     sg_seq_free(seq);
 }
 
+/* Draws in flight of a group that is freed now. */
+static void forget(struct world *w, const struct sg_seq *seq) {
+    for (int i = 0; i < 2; i++)
+        for (int32_t k = 0; w->flights[i].up && k < w->flights[i].n; k++)
+            if (w->flights[i].draws[k].seq == seq) w->flights[i].draws[k].seq = NULL;
+}
+
 static void give(struct world *w, struct sg_seq *seq, int32_t k) {
     struct sg_seq_sample *a = &seq->samples[k];
+    assert_true(a->n_drawn - a->n_tokens >= 1 && a->n_drawn - a->n_tokens <= 1 + w->ahead);
     sg_sched_token(&w->s, seq, k, token_at(a->key, a->n_tokens), 0.5f);
     if (a->n_tokens == answer_length(a->key, w->s.lim.max_new_tokens) &&
-        sg_sched_finish_sample(&w->s, seq, k, SG_FINISH_EOS))
+        sg_sched_finish_sample(&w->s, seq, k, SG_FINISH_EOS)) {
+        forget(w, seq);
         finish(w, seq);
+    }
 }
 
 static void check_step(const struct world *w) {
@@ -85,7 +104,8 @@ static void check_step(const struct world *w) {
         const struct sg_seq_sample *a = &r->seq->samples[r->sample];
         assert_int_equal(a->state, SG_SAMPLE_LIVE);
         assert_int_equal(r->seq->n_prefilled, r->seq->n_prompt);
-        assert_true(a->n_pages >= sg_pages_for(a->n_tokens));
+        assert_true(a->n_pages >= sg_pages_for(a->n_drawn));
+        assert_true(a->n_drawn < w->s.lim.max_new_tokens); /* known beforehand: no row for nothing */
         groups += k == 0 || step->decode[k - 1].seq != r->seq;
     }
     assert_int_equal(groups, step->n_groups);
@@ -93,32 +113,69 @@ static void check_step(const struct world *w) {
     assert_true(rows > 0 && rows <= w->s.lim.max_rows);
 }
 
-/* What an engine does with a step. The arrays are copied, because a group may end inside. */
-static void run_step(struct world *w) {
+/* What an engine does with a step: sends it off, then, or with a step ahead after the next, looks at its
+ * draws. */
+static void launch(struct world *w) {
     const struct sg_step *step = &w->s.step;
-    struct sg_row rows[512];
-    int32_t n = 0;
+    struct flight *f = &w->flights[w->newest ^= 1];
     check_step(w);
+    assert_false(f->up);
+    f->n = 0;
     for (int32_t k = 0; k < step->n_chunks; k++) {
-        struct sg_seq *seq = step->chunks[k].seq;
-        sg_sched_prefilled(&w->s, seq, step->chunks[k].n);
-        for (int32_t i = 0; i < seq->n_samples && seq->n_prefilled == seq->n_prompt; i++)
-            if (seq->samples[i].state == SG_SAMPLE_WAITS) rows[n++] = (struct sg_row){seq, i};
+        const struct sg_chunk *c = &step->chunks[k];
+        for (int32_t i = 0; i < c->seq->n_samples && c->pos0 + c->n == c->seq->n_prompt; i++)
+            if (c->seq->samples[i].state == SG_SAMPLE_WAITS) f->draws[f->n++] = (struct sg_row){c->seq, i};
     }
-    for (int32_t k = 0; k < step->n_decode; k++) rows[n++] = step->decode[k];
-    assert_true(n <= sg_sched_max_groups(&w->s.lim));
-    for (int32_t k = 0; k < n; k++) {
-        w->waves += rows[k].seq->samples[rows[k].sample].replay;
-        rows[k].seq->samples[rows[k].sample].replay = false;
-        give(w, rows[k].seq, rows[k].sample);
+    for (int32_t k = 0; k < step->n_decode; k++) f->draws[f->n++] = step->decode[k];
+    assert_true(f->n <= sg_sched_max_groups(&w->s.lim));
+    sg_sched_launched(&w->s, f->draws, f->n);
+    f->up = true;
+}
+
+static void collect(struct world *w, struct flight *f) {
+    sg_sched_landed(&w->s, f->n);
+    for (int32_t k = 0; k < f->n; k++) {
+        const struct sg_row r = f->draws[k];
+        if (!r.seq || r.seq->samples[r.sample].state == SG_SAMPLE_DONE) {
+            w->wasted++;
+            continue;
+        }
+        w->waves += r.seq->samples[r.sample].replay;
+        r.seq->samples[r.sample].replay = false;
+        f->draws[k].seq = NULL;
+        give(w, r.seq, r.sample);
     }
+    f->up = false;
+}
+
+/* One call of an engine's step; false when there was nothing to do. */
+static bool run_step(struct world *w) {
+    struct flight *last = &w->flights[w->newest];
+    const int64_t restarts = w->s.restarts;
+    enum sg_go go = sg_sched_next(&w->s);
+    if (go == SG_GO_COLLECT) assert_true(last->up && w->s.restarts == restarts);
+    if (last->up) assert_int_equal(w->s.restarts, restarts); /* nobody is sent back with draws unknown */
+    if (go != SG_GO_STEP && last->up) {
+        w->collects += go == SG_GO_COLLECT;
+        collect(w, last);
+        assert_int_equal(w->s.n_flying, 0);
+        go = sg_sched_next(&w->s);
+        assert_int_not_equal(go, SG_GO_COLLECT);
+    }
+    if (go != SG_GO_STEP) return false;
+    launch(w);
+    if (last->up) collect(w, last);
+    if (!w->ahead) collect(w, &w->flights[w->newest]);
+    return true;
 }
 
 /* One random world, until its groups are done or `max_steps`. */
 static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct world *total) {
-    struct world w = {0};
+    static struct world w;
     struct sg_err err = {0};
     uint64_t at = 0;
+    memset(&w, 0, sizeof w);
+    w.ahead = seed % 4 < 2;
 #define PICK(lo, hi) ((lo) + (int32_t)(sg_random64(seed, at++) % (uint64_t)((hi) - (lo) + 1)))
     struct sg_sched_limits lim = {0};
     lim.max_rows = PICK(16, 200);
@@ -146,18 +203,23 @@ static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct w
             g++;
         }
         if (small_pool && seed % 2)
-            w.s.usual = 1;                /* as if answers had been short so far: too many groups enter */
-        assert_true(sg_sched_next(&w.s)); /* work is left, so something moves */
-        run_step(&w);
+            w.s.usual = 1; /* as if answers had been short so far: too many groups enter */
+        const bool moved = run_step(&w);
+        assert_true(moved || w.s.queue.n + w.s.running.n == 0); /* work is left, so something moves */
         if (w.steps++ % 16 == 0) check_pages(&w);
         assert_true(w.steps < 200000); /* and it ends */
     }
-    assert_false(sg_sched_next(&w.s));
+    if (w.flights[w.newest].up) collect(&w, &w.flights[w.newest]);
+    assert_int_equal(w.s.n_flying, 0);
+    assert_int_equal(sg_sched_next(&w.s), SG_GO_IDLE);
     assert_int_equal(w.groups_done, n_groups);
     assert_int_equal(w.pool.n_free, pages);
     total->steps += w.steps;
     total->restarts += w.s.restarts;
     total->waves += w.waves;
+    total->wasted += w.wasted;
+    total->collects += w.collects;
+    if (!w.ahead) assert_int_equal(w.wasted, 0);
     total->groups_done += w.groups_done;
     sg_sched_free(&w.s);
     sg_kv_pool_free(&w.pool);
@@ -165,17 +227,21 @@ static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct w
 
 static void test_small_pools(void **state) {
     (void)state;
-    struct world total = {0};
+    static struct world total;
     for (uint64_t seed = 1; total.steps < 700000; seed++) run_world(seed, 60, true, &total);
     assert_true(total.restarts > 100);
     assert_true(total.waves > 100);
-    print_message("%lld steps, %lld groups, %lld restarts, %lld samples taken back\n", (long long)total.steps,
-                  (long long)total.groups_done, (long long)total.restarts, (long long)total.waves);
+    assert_true(total.wasted > 100);
+    assert_true(total.collects > 100);
+    print_message("%lld steps, %lld groups, %lld restarts, %lld samples taken back, %lld draws for nothing, "
+                  "%lld times dry with draws unknown\n",
+                  (long long)total.steps, (long long)total.groups_done, (long long)total.restarts,
+                  (long long)total.waves, (long long)total.wasted, (long long)total.collects);
 }
 
 static void test_large_pools(void **state) {
     (void)state;
-    struct world total = {0};
+    static struct world total;
     for (uint64_t seed = 900000; total.steps < 300000; seed++) run_world(seed, 60, false, &total);
     print_message("%lld steps, %lld groups, %lld restarts\n", (long long)total.steps,
                   (long long)total.groups_done, (long long)total.restarts);
@@ -198,7 +264,7 @@ static void test_has_room(void **state) {
     assert_int_equal(sg_seq_new(0, prompt, 64, keys, NULL, 4, 16, &seq, &err), SG_OK);
     sg_sched_submit(&s, seq);
     assert_false(sg_sched_has_room(&s, 1, 1)); /* somebody is ahead */
-    assert_true(sg_sched_next(&s));
+    assert_int_equal(sg_sched_next(&s), SG_GO_STEP);
     assert_int_equal(pool.n_free, 12);
     assert_true(sg_sched_has_room(&s, 64, 4));  /* 4 pages here, 4 + 4 there */
     assert_false(sg_sched_has_room(&s, 80, 4)); /* a page too many */

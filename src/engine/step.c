@@ -1,0 +1,274 @@
+/* step - one step of the engine after the other: launched, and judged once its tokens are here.
+ *
+ * With steps ahead, a step is scheduled and launched while the one before is still running, and only then are
+ * the tokens of the one before waited for. The device finds its next step queued when it is done with one, as
+ * long as the host needs less time for a step than the device. Rows whose token the host has not seen yet
+ * take it from the draws of the step before, on the device (sg_op_take_tokens). What that may change is what
+ * is computed for nothing: a sample that turns out to have ended (EOS, verdict, NaN) has one row in flight,
+ * whose draw is thrown away. Results are the same bits, as a row depends on its own inputs alone. */
+#include "engine/internal.h"
+
+#include <time.h>
+
+int64_t sg__engine_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Groups that ended, to the owner. A callback may submit: what that adds to the list is reported too. */
+static void report(struct sg_engine *e) {
+    while (e->ended.head) {
+        struct sg_seq *s = e->ended.head;
+        sg_seq_list_remove(&e->ended, s);
+        for (int32_t i = 0; i < s->n_samples; i++) {
+            const struct sg_seq_sample *a = &s->samples[i];
+            e->results[i] = (struct sg_sample_out){
+                .tokens = a->tokens, .p_yes = a->p_yes, .n_tokens = a->n_tokens, .finish = a->finish};
+        }
+        const struct sg_group_result r = {.tag = s->tag,
+                                          .prompt_tokens = s->n_prompt,
+                                          .n_samples = s->n_samples,
+                                          .samples = s->status == SG_OK ? e->results : NULL,
+                                          .status = s->status,
+                                          .err = s->err};
+        if (e->hooks.on_done) e->hooks.on_done(e->hooks.ctx, &r);
+        sg_seq_free(s);
+    }
+}
+
+/* ---- launch ------------------------------------------------------------------------------------------ */
+
+/* Logits of the rows that came out, a slice at a time, and the draws from each slice. */
+static enum sg_status draw(struct sg_engine *e, const void *hidden, struct sg_err *err) {
+    const struct sg_batcher *b = &e->batcher;
+    const int32_t n_out = b->batch.n_out, slice = e->size.logit_rows;
+    enum sg_status st = SG_OK;
+    for (int32_t first = 0, k = 0; first < n_out; first += slice, k++) {
+        const int32_t rows = n_out - first < slice ? n_out - first : slice, d = b->slice_begin[k];
+        SG_TRY(sg_model_logits(e->model, hidden, first, rows, e->logits, err));
+        const struct sg_sample_args a = {.logits = e->logits,
+                                         .n_rows = rows,
+                                         .vocab = e->config->vocab,
+                                         .n = b->slice_begin[k + 1] - d,
+                                         .row = b->draw_row + d,
+                                         .key = b->draw_key + d,
+                                         .pos = b->draw_pos + d,
+                                         .setting = b->draw_setting + d,
+                                         .settings = e->d_settings,
+                                         .host_settings = e->settings,
+                                         .n_settings = e->n_settings,
+                                         .yes_ids = e->d_yes,
+                                         .no_ids = e->d_no,
+                                         .n_yes = e->n_yes,
+                                         .n_no = e->n_no,
+                                         .token = e->d_token + d,
+                                         .p_yes = e->d_p_yes + d};
+        SG_TRY(sg_op_sample(e->dev, &a, err));
+    }
+out:
+    return st;
+}
+
+/* The operators of the step that the batcher holds, from the tokens it is fed to its draws. */
+static enum sg_status run_operators(struct sg_engine *e, bool padded, struct sg_err *err) {
+    const struct sg_batcher *b = &e->batcher;
+    const void *hidden;
+    enum sg_status st;
+    if (b->feeds || padded) /* a record is replayed by steps that are fed otherwise */
+        SG_TRY(sg_op_take_tokens(e->dev, e->d_token, b->lim.max_draws, b->from, b->batch.n, b->fed, err));
+    SG_TRY(sg_model_forward(e->model, e->kv, &e->ws, &b->batch, &hidden, err));
+    SG_TRY(draw(e, hidden, err));
+out:
+    return st;
+}
+
+/* Records the step. A device that cannot (told by a driver we have not met) runs it, and all others, operator
+ * by operator: slower, not wrong. If it is the device that is lost, the step itself will say so. */
+static enum sg_status take_record(struct sg_engine *e, struct sg_record *r, struct sg_err *err) {
+    struct sg_err why = {0};
+    enum sg_status st = sg_dev_record_begin(e->dev, &why);
+    if (st == SG_OK) {
+        st = run_operators(e, true, &why);
+        const enum sg_status end =
+            sg_dev_record_end(e->dev, st == SG_OK ? &r->run : NULL, st == SG_OK ? &why : NULL);
+        if (st == SG_OK) st = end;
+    }
+    if (st == SG_E_INTERNAL) return sg_fail(err, st, "%s", why.text);
+    if (st == SG_OK) {
+        e->stats.records++;
+    } else {
+        e->stats.record_errors++;
+        e->no_records = true;
+    }
+    return SG_OK;
+}
+
+/* A step of a bucket: the first one runs as it is (every operator has then run once with these shapes), the
+ * second is recorded, and all from then on are replays. */
+static enum sg_status run_bucket(struct sg_engine *e, const struct sg_bucket *bucket, struct sg_err *err) {
+    bool fresh = true;
+    struct sg_record *r = NULL;
+    enum sg_status st = SG_OK;
+    if (e->size.record && !e->no_records) r = sg_records_find(&e->records, e->dev, bucket, &fresh);
+    if (r && !fresh && !r->run) st = take_record(e, r, err);
+    if (st != SG_OK) return st;
+    if (!r || !r->run) return run_operators(e, true, err);
+    const struct sg_groups *g = &e->batcher.batch.groups;
+    const struct sg_decode_args now = {.q_heads = e->config->q_heads,
+                                       .kv_heads = e->config->kv_heads,
+                                       .head_dim = e->config->head_dim,
+                                       .n_groups = g->n_groups,
+                                       .n_rows = g->n_rows,
+                                       .host_row_begin = g->host_row_begin,
+                                       .host_prompt_len = g->host_prompt_len,
+                                       .host_suffix_len = g->host_suffix_len};
+    e->stats.replays++;
+    return sg_dev_replay(e->dev, r->run, &now, err);
+}
+
+/* Sends the schedule's step to the device, with the fetch of its draws behind it. */
+static enum sg_status launch(struct sg_engine *e, struct sg__flight *f, struct sg_err *err) {
+    const struct sg_step *step = &e->sched.step;
+    struct sg_batcher *b = &e->batcher;
+    struct sg_bucket bucket;
+    const bool padded = e->size.pad && sg_bucket_of(step, &b->lim, &bucket);
+    enum sg_status st;
+    SG_TRY(sg_batcher_build(b, step, padded ? &bucket : NULL, f->draws, err));
+    f->launched = sg__engine_now_ns();
+    f->n_draws = b->n_draws;
+    f->n_decode = step->n_decode;
+    f->n_prefill = step->n_rows - step->n_decode;
+    SG_TRY(padded ? run_bucket(e, &bucket, err) : run_operators(e, false, err));
+    if (padded) e->stats.padded_rows += bucket.rows - step->n_decode;
+    /* without draws one word, so that the step can be waited for */
+    const size_t words = f->n_draws ? (size_t)(b->lim.max_draws + f->n_draws) : 1;
+    SG_TRY(sg_dev_fetch(e->dev, f->slot, f->landing, e->d_token, words * sizeof *e->d_token, err));
+    sg_sched_launched(&e->sched, f->draws, f->n_draws);
+    f->up = true;
+    e->stats.launch_ns += sg__engine_now_ns() - f->launched;
+out:
+    return st;
+}
+
+/* ---- collect ----------------------------------------------------------------------------------------- */
+
+static bool is_eos(const struct sg_engine *e, int32_t token) {
+    for (int32_t i = 0; i < e->config->n_eos; i++)
+        if (e->config->eos[i] == token) return true;
+    return false;
+}
+
+/* Shows a token to the hook; true when it says that the sample is complete. */
+static bool tell(struct sg_engine *e, const struct sg_seq *seq, int32_t sample, int32_t index) {
+    const struct sg_seq_sample *a = &seq->samples[sample];
+    return e->hooks.on_token &&
+           e->hooks.on_token(e->hooks.ctx, seq->tag, sample, index, a->tokens[index], a->p_yes[index]);
+}
+
+static enum sg_finish judge(struct sg_engine *e, const struct sg_seq *seq, int32_t sample) {
+    const struct sg_seq_sample *a = &seq->samples[sample];
+    const bool stop = tell(e, seq, sample, a->n_tokens - 1);
+    if (!e->sampling.ignore_eos && is_eos(e, a->tokens[a->n_tokens - 1])) return SG_FINISH_EOS;
+    if (stop) return SG_FINISH_VERDICT;
+    return a->n_tokens == e->sampling.max_new_tokens ? SG_FINISH_LENGTH : SG_FINISH_NONE;
+}
+
+static void fail_group(struct sg_engine *e, struct sg_seq *seq, int32_t place) {
+    sg_sched_drop(&e->sched, seq);
+    seq->status =
+        sg_fail(&seq->err, SG_E_INPUT,
+                "%s: the logits after %d tokens are not finite: the checkpoint holds NaN or infinite "
+                "weights, or weights that overflow",
+                sg_model_dir(e->model), seq->n_prompt + place);
+    sg_seq_list_push(&e->ended, seq);
+}
+
+static void count_step(struct sg_engine *e, const struct sg__flight *f) {
+    struct sg_engine_stats *s = &e->stats;
+    const int64_t now = sg__engine_now_ns(), since = f->launched > e->collected ? f->launched : e->collected;
+    s->steps++;
+    s->prefill_tokens += f->n_prefill;
+    *(!f->n_decode ? &s->prefill_ns : !f->n_prefill ? &s->decode_ns : &s->mixed_ns) += now - since;
+    e->collected = now;
+}
+
+/* The draws in flight of groups that have ended: their groups will be gone when they land. */
+static void forget_ended(struct sg_engine *e) {
+    for (int i = 0; i < 2; i++) {
+        struct sg__flight *f = &e->flights[i];
+        for (int32_t k = 0; f->up && k < f->n_draws; k++) {
+            const struct sg_seq *seq = f->draws[k].seq;
+            if (seq && (seq->status != SG_OK || seq->n_done == seq->n_samples)) f->draws[k].seq = NULL;
+        }
+    }
+}
+
+/* One draw: true when it was for nothing, as its sample or group had ended. */
+static bool take_draw(struct sg_engine *e, const struct sg_row *d, int32_t token, float p_yes) {
+    struct sg_seq *seq = d->seq;
+    if (!seq || seq->status != SG_OK || seq->samples[d->sample].state == SG_SAMPLE_DONE) return true;
+    struct sg_seq_sample *a = &seq->samples[d->sample];
+    if (token < 0) {
+        fail_group(e, seq, a->n_tokens);
+        return false;
+    }
+    if (a->replay) {
+        a->replay = false;
+        (void)tell(e, seq, d->sample, 0);
+    }
+    sg_sched_token(&e->sched, seq, d->sample, token, p_yes);
+    const enum sg_finish finish = judge(e, seq, d->sample);
+    if (finish == SG_FINISH_NONE) return false;
+    e->stats.decode_tokens += a->n_tokens;
+    if (sg_sched_finish_sample(&e->sched, seq, d->sample, finish)) sg_seq_list_push(&e->ended, seq);
+    return false;
+}
+
+/* Waits for a step and judges its draws. Groups that end are only listed: their memory is still named by
+ * later draws of the same step. */
+static enum sg_status collect(struct sg_engine *e, struct sg__flight *f, struct sg_err *err) {
+    const int64_t t0 = sg__engine_now_ns();
+    const enum sg_status st = sg_dev_fetch_wait(e->dev, f->slot, err);
+    if (st != SG_OK) return st;
+    e->stats.wait_ns += sg__engine_now_ns() - t0;
+    count_step(e, f);
+    f->up = false;
+    sg_sched_landed(&e->sched, f->n_draws);
+    const int32_t *token = f->landing;
+    const float *p_yes = (const float *)f->landing + e->batcher.lim.max_draws;
+    for (int32_t k = 0; k < f->n_draws; k++)
+        e->stats.wasted_rows += take_draw(e, &f->draws[k], token[k], p_yes[k]);
+    if (e->ended.n) forget_ended(e);
+    return SG_OK;
+}
+
+enum sg_status sg__engine_settle(struct sg_engine *e, struct sg_err *err) {
+    struct sg__flight *f = &e->flights[e->newest]; /* the other has landed: one step ahead, no more */
+    return f->up ? collect(e, f, err) : SG_OK;
+}
+
+/* ---- step -------------------------------------------------------------------------------------------- */
+
+enum sg_status sg_engine_step(struct sg_engine *e, bool *busy, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t t0 = sg__engine_now_ns(), apart = e->stats.launch_ns + e->stats.wait_ns;
+    report(e); /* groups that failed at submit */
+    enum sg_go go = sg_sched_next(&e->sched);
+    if (go != SG_GO_STEP && e->flights[e->newest].up) {
+        SG_TRY(sg__engine_settle(e, err));
+        report(e);
+        go = sg_sched_next(&e->sched);
+    }
+    if (go == SG_GO_STEP) {
+        struct sg__flight *last = &e->flights[e->newest];
+        SG_TRY(launch(e, &e->flights[e->newest ^= 1], err));
+        if (last->up) SG_TRY(collect(e, last, err));
+        if (!e->size.ahead) SG_TRY(sg__engine_settle(e, err));
+        report(e);
+    }
+    e->stats.host_ns += sg__engine_now_ns() - t0 - (e->stats.launch_ns + e->stats.wait_ns - apart);
+    *busy = sg_engine_pending(e) > 0;
+out:
+    return st;
+}
