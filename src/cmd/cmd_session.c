@@ -12,12 +12,16 @@ enum sg_status sg_session_model(struct sg_session *s, const char *command, struc
     enum sg_status st;
     struct sg_config config;
     if (!s->dir) return sg_fail(err, SG_E_USAGE, "%s: --model DIR is missing", command);
+    const bool fp8 = !strcmp(s->weight_type, "fp8");
+    if (!fp8 && strcmp(s->weight_type, "checkpoint") != 0)
+        return sg_fail(err, SG_E_USAGE, "%s: --weight-type %s; expected checkpoint or fp8", command,
+                       s->weight_type);
     SG_TRY(sg_config_read(s->dir, &config, err));
     if (s->max_context == 0)
         s->max_context = config.max_position < CONTEXT_UNASKED ? config.max_position : CONTEXT_UNASKED;
     const struct sg_dev_options opt = {.backend = s->device, .threads = (int)s->threads};
     SG_TRY(sg_dev_open(&opt, &s->dev, err));
-    const struct sg_model_options model = {.max_context = (int32_t)s->max_context};
+    const struct sg_model_options model = {.max_context = (int32_t)s->max_context, .fp8_weights = fp8};
     SG_TRY(sg_model_open(s->dev, s->dir, &model, &s->model, err));
 out:
     return st;

@@ -10,7 +10,7 @@
 
 struct sg_session {
     /* options, with their defaults from SG_SESSION_DEFAULTS */
-    const char *dir, *device;
+    const char *dir, *device, *weight_type;
     int64_t threads, kv_cache_mib, max_batch_tokens, max_context;
     /* owned; NULL until opened */
     struct sg_dev *dev;
@@ -20,7 +20,7 @@ struct sg_session {
     struct sg_encoder *enc;
 };
 #define SG_SESSION_DEFAULTS                                                                                  \
-    { .device = "auto", .kv_cache_mib = 1024, .max_batch_tokens = 2048 }
+    { .device = "auto", .weight_type = "checkpoint", .kv_cache_mib = 1024, .max_batch_tokens = 2048 }
 
 /* Rows of an option table, for the session `s`. */
 #define SG_SESSION_OPTIONS(s)                                                                                \
@@ -34,6 +34,11 @@ struct sg_session {
          .target = &(s)->device,                                                                             \
          .arg = "NAME",                                                                                      \
          .help = "auto, cpu, ref, guard, guard:ref, cuda (default auto)"},                                   \
+        {.name = "weight-type",                                                                              \
+         .kind = SG_OPT_STR,                                                                                 \
+         .target = &(s)->weight_type,                                                                        \
+         .arg = "NAME",                                                                                      \
+         .help = "checkpoint: as they are; fp8: the layers' linear maps rounded to e4m3"},                   \
         {.name = "threads",                                                                                  \
          .kind = SG_OPT_I64,                                                                                 \
          .target = &(s)->threads,                                                                            \

@@ -14,7 +14,7 @@
 
 /* Raise one of these when the same inputs may give other results: what a backend computes, the built-in
  * template and how prompts are put together, the verdict parser. They are part of the fingerprint. */
-enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1 };
+enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1, FP8_WEIGHTS = 1 };
 
 struct sg_station {
     /* Of one run, or of several when it keeps: the device, tokenizer and model that `id` tells apart. */
@@ -127,6 +127,10 @@ static enum sg_status open_device(struct sg_station *s, const struct sg_job *job
     const struct sg_dev_info *info = sg_dev_info(s->dev);
     snprintf(s->facts.numerics, sizeof s->facts.numerics, "%s numerics %d, prompts %d, verdicts %d",
              info->backend, NUMERICS, PROMPTS, VERDICTS);
+    if (job->weight_type == SG_WEIGHT_TYPE_FP8) {
+        const size_t n = strlen(s->facts.numerics);
+        snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", fp8 weights %d", FP8_WEIGHTS);
+    }
     SG_TRY(describe(s->dev, &s->facts, err));
 out:
     return st;
@@ -286,8 +290,8 @@ out:
 }
 
 static struct sg_model_options model_options(const struct sg_plan *plan, int32_t max_context) {
-    (void)plan;
-    return (struct sg_model_options){.max_context = max_context};
+    return (struct sg_model_options){.max_context = max_context,
+                                     .fp8_weights = plan->job.weight_type == SG_WEIGHT_TYPE_FP8};
 }
 
 /* s->model is planned or loaded. *measured may be NULL. */

@@ -15,9 +15,10 @@ enum sg__field_kind {
     SG__SEED,
     SG__REAL,
     SG__BOOLEAN,
-    SG__SIMILARITY, /* enum sg_similarity_method */
-    SG__MISSING,    /* enum sg_missing */
-    SG__WEIGHTS,    /* enum sg_weights_mode */
+    SG__SIMILARITY,  /* enum sg_similarity_method */
+    SG__MISSING,     /* enum sg_missing */
+    SG__WEIGHTS,     /* enum sg_weights_mode */
+    SG__WEIGHT_TYPE, /* enum sg_weight_type */
 };
 enum { SG__REQUIRED = 1, SG__ABOVE = 2 };
 

@@ -41,6 +41,7 @@ static void defaults_are_those_of_the_issue(void **state) {
     assert_int_equal(job.prompt.anchor_chars, 0);
     assert_int_equal(job.prompt.missing, SG_MISSING_ERROR);
     assert_int_equal(job.engine.weights, SG_WEIGHTS_MMAP);
+    assert_int_equal(job.weight_type, SG_WEIGHT_TYPE_CHECKPOINT);
     assert_null(job.engine.stage_dir);
     assert_false(job.engine.stage_keep);
     assert_int_equal(job.prompt.similarity.method, SG_SIM_TFIDF);
