@@ -155,6 +155,11 @@ static struct rates rates_of(const struct state *s, const struct report *r) {
     return x;
 }
 
+/* Microseconds. */
+static double per_step(const struct sg_engine_stats *e, int64_t ns) {
+    return rate(1e-3 * (double)ns, (double)e->steps);
+}
+
 static void print_text(const struct state *s, const struct report *r) {
     const struct rates x = rates_of(s, r);
     const double mib = 1.0 / (1 << 20);
@@ -178,7 +183,16 @@ static void print_text(const struct state *s, const struct report *r) {
     if (!isnan(r->joules))
         printf("energy          %10.1f J   (%.4g J per 1,000 output tokens, mean %.1f W)\n", r->joules,
                x.joules, rate(r->joules, r->wall_s));
-    printf("steps           %10" PRId64 "   restarts %" PRId64 "\n", r->engine.steps, r->engine.restarts);
+    const struct sg_engine_stats *e = &r->engine;
+    printf("steps           %10" PRId64 "   restarts %" PRId64 "\n", e->steps, e->restarts);
+    printf("per step        %10.1f us  (the host: %.1f us beside %.1f us of launches, waiting %.1f us)\n",
+           per_step(e, e->prefill_ns + e->decode_ns + e->mixed_ns), per_step(e, e->host_ns),
+           per_step(e, e->launch_ns), per_step(e, e->wait_ns));
+    if (e->replays || e->record_errors)
+        printf("replayed        %10" PRId64 " steps of %" PRId64 " records%s\n", e->replays, e->records,
+               e->record_errors ? "; one could not be taken, the rest ran operator by operator" : "");
+    printf("rows for nobody %10" PRId64 "   (answers that had ended %" PRId64 ", padding %" PRId64 ")\n",
+           e->wasted_rows + e->padded_rows, e->wasted_rows, e->padded_rows);
     printf("tokens' hash    %s\n\n", r->hash);
     printf("%-14s %8s %9s %7s %10s %7s %9s %7s\n", "operator", "calls", "seconds", "%time", "GFLOP/s",
            "%limit", "GB/s", "%limit");
@@ -236,6 +250,15 @@ static enum sg_status print_json(const struct state *s, const struct report *r, 
                              i ? ", " : "", sg_stage_name((enum sg_stage)i), r->stage[i].calls,
                              1e-9 * (double)r->stage[i].ns, r->stage[i].flops, r->stage[i].bytes));
     SG_TRY(sg_buf_str(&b, "}", err));
+    const struct sg_engine_stats *e = &r->engine;
+    SG_TRY(sg_buf_printf(&b, err,
+                         ", \"records\": %" PRId64 ", \"replays\": %" PRId64 ", \"record_errors\": %" PRId64
+                         ", \"wasted_rows\": %" PRId64 ", \"padded_rows\": %" PRId64,
+                         e->records, e->replays, e->record_errors, e->wasted_rows, e->padded_rows));
+    SG_TRY(put_number(&b, "step_us", per_step(e, e->prefill_ns + e->decode_ns + e->mixed_ns), err));
+    SG_TRY(put_number(&b, "host_us_per_step", per_step(e, e->host_ns), err));
+    SG_TRY(put_number(&b, "launch_us_per_step", per_step(e, e->launch_ns), err));
+    SG_TRY(put_number(&b, "wait_us_per_step", per_step(e, e->wait_ns), err));
     SG_TRY(put_number(&b, "joules", r->joules, err));
     SG_TRY(put_number(&b, "joules_per_1000_output_tokens", x.joules, err));
     SG_TRY(sg_buf_str(&b, "}\n", err));
@@ -256,6 +279,8 @@ static enum sg_status options(struct state *s, int argc, char **argv, bool *help
          "tokens of each prompt (default 800)"},
         {"new-tokens", SG_OPT_I64, &s->new_tokens, 1, 1000000, "M", "tokens of each sample (default 64)"},
         {"seed", SG_OPT_I64, &s->seed, 0, 9007199254740992.0, "S", "seed of prompts and draws (default 0)"},
+        {"operators", SG_OPT_FLAG, &s->session.apart, 0, 0, NULL,
+         "on a GPU: time every operator by itself (steps are then not replayed from records)"},
         {"json", SG_OPT_FLAG, &s->json, 0, 0, NULL, "one JSON object instead of a table"},
     };
     return sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, help, err);
@@ -294,6 +319,7 @@ static enum sg_status measure(struct state *s, struct report *r, struct sg_err *
                                            .kv_cache_bytes = s->session.kv_cache_mib << 20,
                                            .max_context = context,
                                            .max_samples = (int32_t)s->samples,
+                                           .records = s->session.apart ? SG_RECORDS_OFF : SG_RECORDS_AUTO,
                                            .sampling = sampling};
     SG_TRY(sg_engine_plan(s->session.dev, s->session.model, &plan, &r->memory, err));
     SG_TRY(sg_dev_measure(s->session.dev, &r->flops_limit, &r->bytes_limit, err));

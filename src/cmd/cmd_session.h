@@ -12,6 +12,7 @@ struct sg_session {
     /* options, with their defaults from SG_SESSION_DEFAULTS */
     const char *dir, *device, *weight_type;
     int64_t threads, kv_cache_mib, max_batch_tokens, max_context;
+    bool apart; /* steps are not recorded, so that the device's statistics tell every operator apart */
     /* owned; NULL until opened */
     struct sg_dev *dev;
     struct sg_model *model;

@@ -86,7 +86,8 @@ def check_bench(model):
     check(a["hash"] == b["hash"] and len(a["hash"]) == 32, "bench: equal hashes")
     check(a["output_tokens_per_s"] > 0 and a["peak_rss_bytes"] > 1 << 20 and a["machine_flops_per_s"] > 1e8, "bench: rates")
     check(set(a["operators"]) >= {"linear", "attn_decode", "sample"}, "bench: operators")
-    p = run("bench", [], *common)
+    check(a["step_us"] > a["host_us_per_step"] > 0 and a["replays"] == 0, "bench: where a step's time goes")
+    p = run("bench", [], *common, "--operators")
     check(p.returncode == 0 and "tokens' hash    " + a["hash"] in p.stdout, "bench: table")
 
 
