@@ -167,15 +167,17 @@ out:
 static enum sg_status open_folder(struct opening *o, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_staging *s = o->s;
-    char hex[SG_DIGEST_HEX];
+    char hex[SG_DIGEST_HEX], prefix[64];
     struct sg_buf path = {0};
     sg_digest_hex(o->key, hex);
-    SG_TRY(sg_buf_printf(&path, err, "%s/scope-grid-%ld-%.16s", base_dir(o->job), (long)geteuid(), hex));
+    snprintf(prefix, sizeof prefix, "scope-grid-%ld-", (long)geteuid());
+    SG_TRY(sg_buf_printf(&path, err, "%s/%s%.16s", base_dir(o->job), prefix, hex));
     if (path.len >= PATH_MAX) {
         st = sg_fail(err, SG_E_INPUT, "engine.stage_dir: %.40s... is too long", path.data);
         goto out;
     }
     SG_TRY(sg_dir_make(base_dir(o->job), err));
+    sg__folder_tidy(base_dir(o->job), prefix, path.data);
     SG_TRY(sg__folder_open(path.data, &s->files, &s->folder, err));
     s->dir = path.data;
     path = (struct sg_buf){0};
@@ -308,8 +310,8 @@ out:
 /* Root. */
 static void say(struct opening *o, int64_t nodes) {
     if (!o->root || nodes == 0 || o->quiet || o->said) return;
-    fprintf(stderr, "scope-grid: copying %.1f GiB of weights to %s on %lld node%s\n",
-            (double)sg_model_files_bytes(&o->s->files) / (1 << 30), base_dir(o->job), (long long)nodes,
+    fprintf(stderr, "scope-grid: copying %lld MiB of weights to %s on %lld node%s\n",
+            (long long)mib(sg_model_files_bytes(&o->s->files)), base_dir(o->job), (long long)nodes,
             nodes == 1 ? "" : "s");
     o->said = true;
 }

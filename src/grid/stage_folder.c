@@ -1,6 +1,7 @@
 #include "grid/stage_folder.h"
 
 #include "base/file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,6 +27,16 @@ static void remove_one(const struct sg__folder *f, const char *name, const char 
     free(path);
 }
 
+/* What is not empty stays. */
+static void remove_folders(const struct sg__folder *f) {
+    static const char *const folders[] = {"array/members", "array/leases", "array", ""};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *path = inside(f, folders[i], "");
+        if (path) rmdir(path);
+        free(path);
+    }
+}
+
 /* The claim goes first: there is never one without its files. */
 static void wipe(const struct sg__folder *f) {
     remove_one(f, COMPLETE, "");
@@ -35,48 +46,6 @@ static void wipe(const struct sg__folder *f) {
         remove_one(f, f->files->files[i].name, ".part");
     }
 }
-
-/* ---- opening ---------------------------------------------------------------------------------------- */
-
-/* In /tmp or /dev/shm anybody may have made something of this name. */
-static enum sg_status check_ours(const char *path, struct sg_err *err) {
-    struct stat s;
-    if (lstat(path, &s) != 0)
-        return sg_fail(err, SG_E_IO, "%s: cannot make folder: %s", path, strerror(errno));
-    if (S_ISDIR(s.st_mode) && s.st_uid == geteuid() && !(s.st_mode & (S_IWGRP | S_IWOTH))) return SG_OK;
-    return sg_fail(err, SG_E_INPUT,
-                   "%s: is not a folder that you alone may write to; remove it, or set engine.stage_dir",
-                   path);
-}
-
-enum sg_status sg__folder_open(const char *path, const struct sg_model_files *files, struct sg__folder *out,
-                               struct sg_err *err) {
-    struct sg__folder f = {.files = files};
-    enum sg_status st = SG_OK;
-    SG_TRY(sg_path_join(".", path, &f.path, err));
-    /* Another run that leaves may remove the folder between our making it and joining. */
-    for (int i = 0; i < JOIN_TRIES; i++) {
-        if (err) memset(err, 0, sizeof *err);
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-            st = sg_fail(err, SG_E_IO, "%s: cannot make folder: %s; set engine.stage_dir", path,
-                         strerror(errno));
-            goto out;
-        }
-        SG_TRY(check_ours(path, err));
-        st = sg_member_join(path, &f.member, err);
-        if (st != SG_E_IO && st != SG_E_BUSY) break;
-        nanosleep(&(struct timespec){0, 10 * 1000000}, NULL);
-    }
-    if (st == SG_OK) {
-        *out = f;
-        return SG_OK;
-    }
-out:
-    free(f.path);
-    return st;
-}
-
-/* ---- whose turn ------------------------------------------------------------------------------------- */
 
 /* The digest in "complete"; false when there is none or a file is missing or of another size. */
 static bool is_whole(const struct sg__folder *f, struct sg_digest *digest) {
@@ -100,6 +69,79 @@ static bool is_whole(const struct sg__folder *f, struct sg_digest *digest) {
     sg_buf_free(&text);
     return whole;
 }
+
+/* ---- opening ---------------------------------------------------------------------------------------- */
+
+/* In /tmp or /dev/shm anybody may have made something of this name. */
+static enum sg_status check_ours(const char *path, struct sg_err *err) {
+    struct stat s;
+    if (lstat(path, &s) != 0)
+        return sg_fail(err, SG_E_IO, "%s: cannot make folder: %s", path, strerror(errno));
+    if (S_ISDIR(s.st_mode) && s.st_uid == geteuid() && !(s.st_mode & (S_IWGRP | S_IWOTH))) return SG_OK;
+    return sg_fail(err, SG_E_INPUT,
+                   "%s: is not a folder that you alone may write to; remove it, or set engine.stage_dir",
+                   path);
+}
+
+/* What a killed run has left half copied, of a model that nobody may ever ask for again: gigabytes of a
+ * node's memory. A whole copy stays, somebody may mean to keep it. */
+static void tidy(const char *path) {
+    struct sg__folder f = {.path = (char *)(uintptr_t)path};
+    struct sg_digest digest;
+    static const struct sg_model_files none;
+    f.files = &none;
+    if (check_ours(path, NULL) != SG_OK || is_whole(&f, &digest) || sg_members_living(path) > 0) return;
+    if (sg_lock_take(path, &f.lock, NULL) != SG_OK) return;
+    if (!is_whole(&f, &digest) && sg_members_living(path) == 0) {
+        DIR *d = opendir(path);
+        for (const struct dirent *e; d && (e = readdir(d));)
+            if (strncmp(e->d_name, "lock", 4) != 0 && e->d_name[0] != '.') remove_one(&f, e->d_name, "");
+        if (d) closedir(d);
+    }
+    sg_lock_drop(f.lock);
+    remove_folders(&f);
+}
+
+void sg__folder_tidy(const char *base, const char *prefix, const char *but) {
+    DIR *d = opendir(base);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        struct sg_buf path = {0};
+        if (strncmp(e->d_name, prefix, strlen(prefix)) != 0) continue;
+        if (sg_buf_printf(&path, NULL, "%s/%s", base, e->d_name) == SG_OK && strcmp(path.data, but) != 0)
+            tidy(path.data);
+        sg_buf_free(&path);
+    }
+    if (d) closedir(d);
+}
+
+enum sg_status sg__folder_open(const char *path, const struct sg_model_files *files, struct sg__folder *out,
+                               struct sg_err *err) {
+    struct sg__folder f = {.files = files};
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_path_join(".", path, &f.path, err));
+    /* Another run that leaves may remove the folder between our making it and joining. */
+    for (int i = 0; i < JOIN_TRIES; i++) {
+        if (err) memset(err, 0, sizeof *err);
+        if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot make folder: %s; set engine.stage_dir", path,
+                         strerror(errno));
+            goto out;
+        }
+        st = check_ours(path, err);
+        if (st == SG_OK) st = sg_member_join(path, &f.member, err);
+        if (st != SG_E_IO && st != SG_E_BUSY) break;
+        nanosleep(&(struct timespec){0, 10 * 1000000}, NULL);
+    }
+    if (st == SG_OK) {
+        *out = f;
+        return SG_OK;
+    }
+out:
+    free(f.path);
+    return st;
+}
+
+/* ---- whose turn ------------------------------------------------------------------------------------- */
 
 enum sg_status sg__folder_try(struct sg__folder *f, enum sg__folder_state *state, struct sg_digest *digest,
                               struct sg_err *err) {
@@ -189,7 +231,7 @@ void sg__folder_discredit(struct sg__folder *f) {
 
 /* ---- leaving ---------------------------------------------------------------------------------------- */
 
-/* Only under the lock. Is anybody else a member? Who cannot tell leaves it alone. */
+/* Only under the lock. Is anybody else a member? Who cannot tell leaves it alone. The dead are forgotten. */
 static bool alone(struct sg__folder *f) {
     int32_t n;
     return sg_member_count(f->member, &n, NULL) == SG_OK && n == 1;
@@ -205,18 +247,13 @@ static void lock_to_leave(struct sg__folder *f) {
 }
 
 void sg__folder_close(struct sg__folder *f, bool keep) {
-    static const char *const folders[] = {"array/members", "array/leases", "array", ""};
     if (!f || !f->path) return;
     const bool unfinished = f->lock != NULL;
     if (!unfinished) lock_to_leave(f);
-    if (f->lock && (unfinished || (!keep && alone(f)))) wipe(f);
+    if (f->lock && ((alone(f) && !keep) || unfinished)) wipe(f);
     sg_member_leave(f->member); /* before the lock goes, so that the next that counts does not count us */
     sg_lock_drop(f->lock);
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) { /* what is not empty stays */
-        char *path = inside(f, folders[i], "");
-        if (path) rmdir(path);
-        free(path);
-    }
+    remove_folders(f);
     free(f->path);
     *f = (struct sg__folder){0};
 }

@@ -27,6 +27,8 @@ enum sg__folder_state {
     SG__FOLDER_MINE, /* empty and locked: fill it with NAME.part, then commit or close */
 };
 
+/* Removes what killed runs have half copied into other folders of ours: BASE/PREFIX*, but for `but`. */
+void sg__folder_tidy(const char *base, const char *prefix, const char *but);
 /* Makes the folder and joins its members. SG_E_INPUT when something else is there under this name, or a
  * folder that others may write to. */
 enum sg_status sg__folder_open(const char *path, const struct sg_model_files *files, struct sg__folder *out,
