@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static const char LM_HEAD[] = "lm_head.weight";
 
@@ -32,6 +34,23 @@ void sg_weights_close(struct sg_weights *w) {
     sg_safetensors_close(&w->files);
     free(w->taken);
     memset(w, 0, sizeof *w);
+}
+
+/* One request reads no more than the device's largest transfer, whatever is asked for (Linux,
+ * force_page_cache_ra): many small ones. */
+static void want_soon(const unsigned char *data, size_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), piece = 256 << 10;
+    const uintptr_t end = (uintptr_t)data + bytes;
+    for (uintptr_t at = (uintptr_t)data / page * page; at < end; at += piece)
+        (void)madvise((void *)at, end - at < piece ? end - at : piece, MADV_WILLNEED);
+}
+
+void sg_weights_read_ahead(const struct sg_weights *w, const char *begin) {
+    char full[256];
+    const int len = snprintf(full, sizeof full, "%s%s", w->prefix, begin);
+    for (size_t i = 0; i < w->files.n && len < (int)sizeof full; i++)
+        if (strncmp(w->files.tensors[i].name, full, (size_t)len) == 0)
+            want_soon(w->files.tensors[i].data, w->files.tensors[i].bytes);
 }
 
 static bool weight_dtype(const char *name, enum sg_dtype *out) {

@@ -21,6 +21,10 @@ void sg_weights_close(struct sg_weights *w); /* zeroed accepted */
 enum sg_status sg_weights_take(struct sg_weights *w, const char *name, int64_t rows, int64_t cols,
                                struct sg_weight_part *part, struct sg_err *err);
 
+/* Tells the system that the tensors whose names begin so (without prefix) are wanted soon: it reads them from the
+ * disk while others are copied. Advice, no more. */
+void sg_weights_read_ahead(const struct sg_weights *w, const char *begin);
+
 /* All tensors have been taken, but for known harmless ones: stored rotary frequencies, and with a tied head a
  * lm_head.weight that is byte for byte the embedding `embed`. */
 enum sg_status sg_weights_finish(struct sg_weights *w, const struct sg_weight_part *tied_embed, int64_t cols,
