@@ -104,10 +104,10 @@ struct sg_backend {
     void (*kv_free)(struct sg_dev *dev, struct sg_kv *kv);
 
     enum sg_status (*embed)(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
-                            void *out, struct sg_err *err);
+                            float *out, struct sg_err *err);
     enum sg_status (*take_tokens)(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
                                   const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err);
-    enum sg_status (*add_rmsnorm)(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
+    enum sg_status (*add_rmsnorm)(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                   int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);
     enum sg_status (*linear)(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n, void *y,
                              struct sg_err *err);

@@ -138,7 +138,9 @@ enum sg_weight_use {
      * it is loaded. All backends multiply the same rounded weights; one may keep a byte for each. */
     SG_USE_FP8 = 4,
 };
-struct sg_weight; /* opaque, device-side, in the backend's own packing; element type kept (no expansion) or fp8 */
+/* Opaque, device-side, in the backend's own packing. The element type is kept on host backends; cuda, which multiplies
+ * bf16, rounds F32 and F16 to bf16 as they are loaded. Or fp8. */
+struct sg_weight;
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts, int64_t cols,
                              unsigned use, struct sg_weight **out, struct sg_err *err);
 void sg_weight_free(struct sg_dev *dev, struct sg_weight *w); /* NULL accepted */
@@ -182,8 +184,9 @@ void sg_dev_record_free(struct sg_dev *dev, struct sg_dev_record *r);
 
 /* ---- operators -------------------------------------------------------------------------------------- */
 
-/* out[i][:] = W[ids[i]][:]; out act [n][cols]. W must have SG_USE_EMBED; 0 <= ids[i] < rows. */
-enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n, void *out,
+/* out[i][:] = W[ids[i]][:]; out f32 [n][cols], the residual stream. W must have SG_USE_EMBED; 0 <= ids[i] <
+ * rows. */
+enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n, float *out,
                            struct sg_err *err);
 
 /* ids[i] = max(token[from[i]], 0) where from[i] >= 0, unchanged elsewhere: feeds a step the tokens that the
@@ -194,8 +197,10 @@ enum sg_status sg_op_take_tokens(struct sg_dev *dev, const int32_t *token, int32
 
 /* resid[i][:] += delta[i][:] (delta NULL: nothing added), then
  * out[i][j] = resid[i][j] / sqrt(mean_j(resid^2) + eps) * weight[j].   (RMSNorm, arXiv:1910.07467)
- * resid, delta, out act [n][cols]; weight f32 [cols]; out may not alias resid or delta. */
-enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight, int32_t n,
+ * resid f32 [n][cols] on every device: what all layers add up in is not rounded at each of them (in bf16 that
+ * alone is a quarter of the final error and more, tests/cuda/bf16_error.py). delta, out act [n][cols]; weight
+ * f32 [cols]; out may not alias resid or delta. */
+enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight, int32_t n,
                                  int32_t cols, float eps, void *out, struct sg_err *err);
 
 /* y[i][:] = W x[i][:]; x act [n][cols], y act [n][rows]; no aliasing. */
@@ -279,7 +284,8 @@ enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args
 enum sg_status sg_op_swiglu(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols, void *out,
                             struct sg_err *err);
 
-/* out[i][:] = x[rows[i]][:]; x act [n_x][cols], out act [n][cols]; no aliasing. */
+/* out[i][:] = x[rows[i]][:], bit by bit; x act [n_x][cols], out act [n][cols]; no aliasing. Rows of float32
+ * are gathered as twice the columns where act is bf16. */
 enum sg_status sg_op_gather_rows(struct sg_dev *dev, const void *x, int32_t n_x, const int32_t *rows, int32_t n,
                                  int32_t cols, void *out, struct sg_err *err);
 

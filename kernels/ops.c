@@ -74,13 +74,13 @@ static void count(struct sg_dev *dev, enum sg_stage s, int64_t t0, double flops,
     } while (0)
 
 enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
-                           void *out, struct sg_err *err) {
+                           float *out, struct sg_err *err) {
     enum sg_status st = check_rows(dev, "embed", n, err);
     if (st != SG_OK) return st;
     st = check_weight(dev, "embed", w, SG_USE_EMBED, err);
     if (st != SG_OK || n == 0) return st;
     SG_NEED(ids && out, "embed: NULL ids or out");
-    const double row = (double)w->cols, width = (double)sg_dtype_bytes(w->dtype) + act_bytes(dev);
+    const double row = (double)w->cols, width = (double)w->bytes / ((double)w->rows * row) + sizeof(float);
     SG_RUN(SG_STAGE_EMBED, 0, n * row * width, dev->be->embed(dev, w, ids, n, out, err));
 }
 
@@ -97,18 +97,18 @@ enum sg_status sg_op_take_tokens(struct sg_dev *dev, const int32_t *token, int32
     SG_RUN(SG_STAGE_OTHER, 0, 12.0 * n, dev->be->take_tokens(dev, token, n_tokens, from, n, ids, err));
 }
 
-enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
+enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                  int32_t n, int32_t cols, float eps, void *out, struct sg_err *err) {
     const enum sg_status st = check_rows(dev, "add_rmsnorm", n, err);
     if (st != SG_OK) return st;
     SG_NEED(cols >= 1 && eps >= 0 && isfinite(eps), "add_rmsnorm: %d columns, eps %g", cols, (double)eps);
     if (n == 0) return SG_OK;
     SG_NEED(resid && weight && out, "add_rmsnorm: NULL resid, weight or out");
-    const double size = (double)n * cols * act_bytes(dev);
-    SG_NEED(!overlap(out, size, resid, size), "add_rmsnorm: out overlaps resid");
+    const double size = (double)n * cols * act_bytes(dev), sums = (double)n * cols * sizeof(float);
+    SG_NEED(!overlap(out, size, resid, sums), "add_rmsnorm: out overlaps resid");
     SG_NEED(!delta || !overlap(out, size, delta, size), "add_rmsnorm: out overlaps delta");
-    SG_NEED(!delta || !overlap(resid, size, delta, size), "add_rmsnorm: resid overlaps delta");
-    SG_RUN(SG_STAGE_NORM, (delta ? 5.0 : 4.0) * n * cols, (delta ? 4.0 : 2.0) * size + 4.0 * cols,
+    SG_NEED(!delta || !overlap(resid, sums, delta, size), "add_rmsnorm: resid overlaps delta");
+    SG_RUN(SG_STAGE_NORM, (delta ? 5.0 : 4.0) * n * cols, (delta ? 2 * (size + sums) : size + sums) + 4.0 * cols,
            dev->be->add_rmsnorm(dev, resid, delta, weight, n, cols, eps, out, err));
 }
 

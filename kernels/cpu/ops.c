@@ -34,7 +34,7 @@ static void embed_row(void *ctx, int64_t task, int thread) {
 }
 
 enum sg_status sg__cpu_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
-                             void *out, struct sg_err *err) {
+                             float *out, struct sg_err *err) {
     (void)err;
     struct embed_job j = {(const struct sg__cpu_weight *)w, ids, out};
     run((struct sg__cpu_dev *)dev, n * w->cols, n, embed_row, &j);
@@ -49,7 +49,7 @@ enum sg_status sg__cpu_take_tokens(struct sg_dev *dev, const int32_t *token, int
     return SG_OK;
 }
 
-enum sg_status sg__cpu_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
+enum sg_status sg__cpu_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                    int32_t n, int32_t cols, float eps, void *out, struct sg_err *err) {
     (void)err;
     struct sg__cpu_dev *d = (struct sg__cpu_dev *)dev;

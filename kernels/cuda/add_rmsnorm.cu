@@ -1,15 +1,15 @@
 /* add_rmsnorm - resid[i] += delta[i] (delta may be NULL), then
  * out[i][j] = resid[i][j] / sqrt(mean_j(resid[i][j]^2) + eps) * weight[j]   (RMSNorm, arXiv:1910.07467)
- * resid, delta, out bf16 [n][cols], weight f32 [cols]. What is normalised is the sum as it is stored, rounded
- * to bf16; sums are float32 in an order that depends on cols alone.
- * 5 n cols flops; moves 8 n cols bytes with delta, 4 without. A block per row: the second sweep finds the row
+ * resid f32, delta, out bf16 [n][cols], weight f32 [cols]. Sums are float32 in an order that depends on cols
+ * alone; the only roundings to bf16 are those of delta, before, and of out.
+ * 5 n cols flops; moves 12 n cols bytes with delta, 6 without (a residual in bf16 would be 8 and 4). A block per row: the second sweep finds the row
  * in the cache. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
 template <bool WIDE>
 static __global__ void __launch_bounds__(512)
-    add_rmsnorm_kernel(bf16 *out, bf16 *resid, const bf16 *delta, const float *weight, int32_t cols,
+    add_rmsnorm_kernel(bf16 *out, float *resid, const bf16 *delta, const float *weight, int32_t cols,
                        float eps) {
     SHARED(float, part, [16]);
     const int64_t row = (int64_t)blockIdx.x * cols;
@@ -21,7 +21,7 @@ static __global__ void __launch_bounds__(512)
         if (delta) {
             float d[8];
             load8<WIDE>(d, delta + row + i, cols - i);
-            for (int j = 0; j < 8; j++) r[j] = bf2f(f2bf(r[j] + d[j]));
+            for (int j = 0; j < 8; j++) r[j] += d[j];
             store8<WIDE>(resid + row + i, r, cols - i);
         }
         for (int j = 0; j < 8; j++) squares += r[j] * r[j];
@@ -35,12 +35,12 @@ static __global__ void __launch_bounds__(512)
     }
 }
 
-extern "C" int sg__launch_add_rmsnorm(void *out, void *resid, const void *delta, const float *weight,
+extern "C" int sg__launch_add_rmsnorm(void *out, float *resid, const void *delta, const float *weight,
                                       int32_t n, int32_t cols, float eps, void *stream) {
     const int threads = sg__row_threads(cols);
     if (sg__wide(cols, out, resid, delta))
-        return LAUNCH(add_rmsnorm_kernel<true>, n, threads, 0, stream, (bf16 *)out, (bf16 *)resid,
+        return LAUNCH(add_rmsnorm_kernel<true>, n, threads, 0, stream, (bf16 *)out, resid,
                       (const bf16 *)delta, weight, cols, eps);
-    return LAUNCH(add_rmsnorm_kernel<false>, n, threads, 0, stream, (bf16 *)out, (bf16 *)resid,
+    return LAUNCH(add_rmsnorm_kernel<false>, n, threads, 0, stream, (bf16 *)out, resid,
                   (const bf16 *)delta, weight, cols, eps);
 }

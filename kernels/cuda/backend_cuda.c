@@ -272,7 +272,7 @@ static struct sg__kv_layer layer_of(const struct sg_kv *pool, int32_t layer) {
 /* ---- operators -------------------------------------------------------------------------------------- */
 
 static enum sg_status cuda_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
-                                 void *out, struct sg_err *err) {
+                                 float *out, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     SG_LAUNCH("embed", SG_STAGE_EMBED,
               sg__launch_embed(out, ((const struct cuda_weight *)w)->data, ids, n, (int32_t)w->cols,
@@ -287,7 +287,7 @@ static enum sg_status cuda_take_tokens(struct sg_dev *dev, const int32_t *token,
               sg__launch_take_tokens(ids, token, from, n, sg__rt_stream(d->rt)));
 }
 
-static enum sg_status cuda_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta,
+static enum sg_status cuda_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta,
                                        const float *weight, int32_t n, int32_t cols, float eps, void *out,
                                        struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);

@@ -139,6 +139,27 @@ template <bool WIDE> static __device__ __forceinline__ void store8(bf16 *p, cons
         for (int j = 0; j < 8 && j < left; j++) p[j] = f2bf(f[j]);
     }
 }
+/* The same of float32. */
+template <bool WIDE> static __device__ __forceinline__ void load8(float f[8], const float *p, int left) {
+    if (WIDE) {
+        for (int j = 0; j < 8; j += 4) {
+            const uint4 u = ld16(p + j);
+            f[j] = __uint_as_float(u.x), f[j + 1] = __uint_as_float(u.y);
+            f[j + 2] = __uint_as_float(u.z), f[j + 3] = __uint_as_float(u.w);
+        }
+    } else {
+        for (int j = 0; j < 8; j++) f[j] = j < left ? p[j] : 0.0f;
+    }
+}
+template <bool WIDE> static __device__ __forceinline__ void store8(float *p, const float f[8], int left) {
+    if (WIDE) {
+        for (int j = 0; j < 8; j += 4)
+            st16(p + j, make_uint4(__float_as_uint(f[j]), __float_as_uint(f[j + 1]),
+                                   __float_as_uint(f[j + 2]), __float_as_uint(f[j + 3])));
+    } else {
+        for (int j = 0; j < 8 && j < left; j++) p[j] = f[j];
+    }
+}
 
 /* A block copies one row. */
 template <bool WIDE> static __device__ __forceinline__ void copy_row(bf16 *to, const bf16 *from, int cols) {

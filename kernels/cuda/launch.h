@@ -55,11 +55,11 @@ static inline int64_t sg__blocks(int64_t n, int64_t per) {
     return (n + per - 1) / per;
 }
 
-int sg__launch_embed(void *out, const void *w, const int32_t *ids, int32_t n, int32_t cols, void *stream);
+int sg__launch_embed(float *out, const void *w, const int32_t *ids, int32_t n, int32_t cols, void *stream);
 int sg__launch_take_tokens(int32_t *ids, const int32_t *token, const int32_t *from, int32_t n, void *stream);
 int sg__launch_gather_rows(void *out, const void *x, const int32_t *rows, int32_t n, int32_t cols,
                            void *stream);
-int sg__launch_add_rmsnorm(void *out, void *resid, const void *delta, const float *weight, int32_t n,
+int sg__launch_add_rmsnorm(void *out, float *resid, const void *delta, const float *weight, int32_t n,
                            int32_t cols, float eps, void *stream);
 int sg__launch_swiglu(void *out, const void *gate_up, int32_t n, int32_t cols, void *stream);
 int sg__launch_l2norm(float *out, const void *x, int32_t n, int32_t cols, void *stream);

@@ -74,6 +74,10 @@ enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *err
 enum { SG_RT_GEMM_ROWS = 64 };
 enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
                            int64_t n, int64_t k, struct sg_err *err);
+/* The same product by what the library likes best for this m, split along k or not: benchmarks measure with it
+ * what the one algorithm of sg__rt_gemm costs. */
+enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
+                               int64_t n, int64_t k, struct sg_err *err);
 
 /* Marks in the stream, numbered from 0 to SG_RT_EVENTS - 1; `between` waits for the second. */
 enum { SG_RT_EVENTS = 8192 };

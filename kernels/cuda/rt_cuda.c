@@ -41,7 +41,7 @@ enum {
 
 /* A product's algorithm, chosen at its first call. */
 struct plan {
-    int64_t n, k;
+    int64_t n, k, m; /* m: rows that it was chosen for alone (sg__rt_gemm_any), 0: it serves all */
     bool y_f32;
     cublasLtMatmulAlgo_t algo;
 };
@@ -420,7 +420,8 @@ static uint32_t alignment(int64_t cols, int64_t width) {
     return bytes % 16 == 0 ? 16 : (uint32_t)(bytes & -bytes);
 }
 
-/* cuBLASLt's first choice for CHOICE_ROWS rows among the algorithms that add along k in one piece. */
+/* cuBLASLt's first choice for CHOICE_ROWS rows among the algorithms that add along k in one piece; of a plan for m
+ * rows alone, its first choice of all. */
 static enum sg_status choose(struct sg__rt *rt, struct plan *p, struct sg_err *err) {
     enum sg_status st;
     struct layouts l = {0};
@@ -428,16 +429,16 @@ static enum sg_status choose(struct sg__rt *rt, struct plan *p, struct sg_err *e
     cublasLtMatmulHeuristicResult_t found;
     int n_found = 0;
     const size_t workspace = WORKSPACE_BYTES;
-    const uint32_t whole_sums = CUBLASLT_REDUCTION_SCHEME_NONE;
+    const uint32_t sums = p->m ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_NONE;
     const uint32_t in = alignment(p->k, 2), out_bytes = alignment(p->n, p->y_f32 ? 4 : 2);
-    SG_TRY(layouts_new(rt, &l, p->y_f32, CHOICE_ROWS, p->n, p->k, err));
+    SG_TRY(layouts_new(rt, &l, p->y_f32, p->m ? p->m : CHOICE_ROWS, p->n, p->k, err));
     SG_BLAS("preference", rt->lt.cublasLtMatmulPreferenceCreate(&want));
     const struct {
         cublasLtMatmulPreferenceAttributes_t what;
         const void *value;
         size_t bytes;
     } set[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
-               {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &whole_sums, sizeof whole_sums},
+               {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums},
                {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &in, sizeof in},
                {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &in, sizeof in},
                {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &out_bytes, sizeof out_bytes},
@@ -461,11 +462,11 @@ out:
     return st;
 }
 
-static enum sg_status plan_for(struct sg__rt *rt, int64_t n, int64_t k, bool y_f32, struct plan **out,
-                               struct sg_err *err) {
+static enum sg_status plan_for(struct sg__rt *rt, int64_t m, int64_t n, int64_t k, bool y_f32,
+                               struct plan **out, struct sg_err *err) {
     for (int i = 0; i < rt->n_plans; i++) {
         struct plan *p = &rt->plans[i];
-        if (p->n == n && p->k == k && p->y_f32 == y_f32) {
+        if (p->m == m && p->n == n && p->k == k && p->y_f32 == y_f32) {
             *out = p;
             return SG_OK;
         }
@@ -473,7 +474,7 @@ static enum sg_status plan_for(struct sg__rt *rt, int64_t n, int64_t k, bool y_f
     if (rt->n_plans == MAX_PLANS)
         return sg_fail(err, SG_E_DEVICE, "cuda: products of more than %d shapes", MAX_PLANS);
     struct plan *p = &rt->plans[rt->n_plans];
-    *p = (struct plan){.n = n, .k = k, .y_f32 = y_f32};
+    *p = (struct plan){.n = n, .k = k, .m = m, .y_f32 = y_f32};
     const enum sg_status st = choose(rt, p, err);
     if (st != SG_OK) return st;
     rt->n_plans++;
@@ -481,20 +482,29 @@ static enum sg_status plan_for(struct sg__rt *rt, int64_t n, int64_t k, bool y_f
     return SG_OK;
 }
 
-enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
-                           int64_t n, int64_t k, struct sg_err *err) {
+static enum sg_status multiply(struct sg__rt *rt, bool any, void *y, bool y_f32, const void *x, const void *w,
+                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
     enum sg_status st;
     struct layouts l = {0};
     struct plan *p = NULL;
     const float one = 1.0f, zero = 0.0f;
     if (m % SG_RT_GEMM_ROWS) return sg_fail(err, SG_E_INTERNAL, "cuda: product of %lld rows", (long long)m);
-    SG_TRY(plan_for(rt, n, k, y_f32, &p, err));
+    SG_TRY(plan_for(rt, any ? m : 0, n, k, y_f32, &p, err));
     SG_TRY(layouts_new(rt, &l, y_f32, m, n, k, err));
     SG_BLAS("product", rt->lt.cublasLtMatmul(rt->blas, rt->product, &one, w, l.w, x, l.x, &zero, y, l.y, y,
                                              l.y, &p->algo, rt->workspace, WORKSPACE_BYTES, rt->stream));
 out:
     layouts_free(rt, &l);
     return st;
+}
+
+enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
+                           int64_t n, int64_t k, struct sg_err *err) {
+    return multiply(rt, false, y, y_f32, x, w, m, n, k, err);
+}
+enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
+                               int64_t n, int64_t k, struct sg_err *err) {
+    return multiply(rt, true, y, y_f32, x, w, m, n, k, err);
 }
 
 /* ---- marks and graphs ------------------------------------------------------------------------------- */

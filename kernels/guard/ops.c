@@ -19,7 +19,7 @@
     } while (0)
 
 enum sg_status sg__guard_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
-                               void *out, struct sg_err *err) {
+                               float *out, struct sg_err *err) {
     SG_BEGIN(dev, "embed");
     SG_ADD(ids, n, SG__READ);
     SG_ADD(out, n * w->cols, SG__WRITE);
@@ -40,7 +40,7 @@ enum sg_status sg__guard_take_tokens(struct sg_dev *dev, const int32_t *token, i
     SG_INNER(take_tokens, token, n_tokens, from, n, ids, err);
 }
 
-enum sg_status sg__guard_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
+enum sg_status sg__guard_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                      int32_t n, int32_t cols, float eps, void *out, struct sg_err *err) {
     SG_BEGIN(dev, "add_rmsnorm");
     const int64_t size = (int64_t)n * cols;

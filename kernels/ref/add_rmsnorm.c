@@ -3,12 +3,12 @@
 
 #include <math.h>
 
-enum sg_status sg__ref_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
+enum sg_status sg__ref_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                    int32_t n, int32_t cols, float eps, void *out, struct sg_err *err) {
     (void)dev, (void)err;
     for (int32_t i = 0; i < n; i++) {
         const int64_t at = (int64_t)i * cols;
-        float *r = (float *)resid + at, *y = (float *)out + at;
+        float *r = resid + at, *y = (float *)out + at;
         const float *d = delta ? (const float *)delta + at : NULL;
         double squares = 0;
         for (int32_t j = 0; j < cols; j++) {

@@ -41,10 +41,10 @@ void sg__ref_attend(const struct sg__ref_kv *kv, int32_t layer, int32_t kv_head,
 double sg__ref_log_sum_exp(const float *x, int32_t n);
 
 enum sg_status sg__ref_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
-                             void *out, struct sg_err *err);
+                             float *out, struct sg_err *err);
 enum sg_status sg__ref_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
                                    const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err);
-enum sg_status sg__ref_add_rmsnorm(struct sg_dev *dev, void *resid, const void *delta, const float *weight,
+enum sg_status sg__ref_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                    int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);
 enum sg_status sg__ref_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
                               void *y, struct sg_err *err);

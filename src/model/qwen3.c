@@ -43,13 +43,12 @@ struct part_name {
     int64_t rows;
 };
 
-/* Tells the system about the mapped pages of a tensor: wanted soon (they are read ahead), or not needed again
- * (without this they would count as memory twice). */
-static void advise(const struct sg_weight_part *p, int64_t cols, int advice) {
+/* Tells the system that the mapped pages of a tensor are not needed again: they would count as memory twice. */
+static void forget(const struct sg_weight_part *p, int64_t cols) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)p->data;
     const uintptr_t end = at + (uintptr_t)p->rows * (uintptr_t)cols * sg_dtype_bytes(p->dtype);
     const uintptr_t lo = (at + page - 1) / page * page, hi = end / page * page;
-    if (hi > lo) (void)madvise((void *)lo, hi - lo, advice);
+    if (hi > lo) (void)madvise((void *)lo, hi - lo, MADV_DONTNEED);
 }
 
 /* Tensors stacked along their rows to one weight on the device; counted only, when planning. */
@@ -71,9 +70,8 @@ static enum sg_status load_weight(struct loader *l, const struct part_name *name
     l->m->bytes += (int64_t)sg_weight_bytes_for(l->m->dev, rows, cols, parts[0].dtype, use);
     if (first) *first = parts[0];
     if (l->m->loaded) {
-        for (int i = 0; i < n; i++) advise(&parts[i], cols, MADV_WILLNEED);
         SG_TRY(sg_weight_new(l->m->dev, parts, n, cols, use, out, err));
-        for (int i = 0; i < n; i++) advise(&parts[i], cols, MADV_DONTNEED);
+        for (int i = 0; i < n; i++) forget(&parts[i], cols);
     }
 out:
     return st;
@@ -123,6 +121,13 @@ static enum sg_status load_layer(struct loader *l, int32_t i, struct sg_err *err
     SG_TRY(load_norm(l, name[10], c->head_dim, &layer->k_norm, err));
 out:
     return st;
+}
+
+/* The next layer comes from the disk while this one is converted and copied. */
+static void read_ahead(const struct loader *l, int32_t i) {
+    char begin[32];
+    snprintf(begin, sizeof begin, "layers.%" PRId32 ".", i);
+    if (l->m->loaded && i < l->m->c.layers) sg_weights_read_ahead(&l->files, begin);
 }
 
 /* The embedding goes first: while the largest tensor is both mapped and packed, little else is in memory yet.
@@ -197,8 +202,13 @@ static enum sg_status load(struct loader *l, struct sg_err *err) {
         SG_TRY(sg_dev_alloc(m->dev, norm_bytes, "norm weights", (void **)&m->norms, err));
     }
     SG_TRY(sg_weights_open(m->dir, &l->files, err));
+    if (m->loaded) sg_weights_read_ahead(&l->files, "embed_tokens.");
+    read_ahead(l, 0);
     SG_TRY(load_embed(l, &embed, err));
-    for (int32_t i = 0; i < m->c.layers; i++) SG_TRY(load_layer(l, i, err));
+    for (int32_t i = 0; i < m->c.layers; i++) {
+        read_ahead(l, i + 1);
+        SG_TRY(load_layer(l, i, err));
+    }
     SG_TRY(load_norm(l, "norm.weight", m->c.hidden, &m->final_norm, err));
     SG_TRY(sg_weights_finish(&l->files, m->c.tied ? &embed : NULL, m->c.hidden, err));
     SG_ASSERT(l->n_norms == count_norms(&m->c));
@@ -320,7 +330,8 @@ void sg_model_limits(const struct sg_model *m, struct sg_limits *lim) {
 /* Where the arrays of a pass lie. `wide` holds q, k, v and q after RoPE during attention, and gate, up and
  * their product during the MLP: the two never live at once. */
 struct space {
-    void *x, *h, *delta, *wide;
+    float *x, *x_out; /* the residual stream; its rows that come out, in the last layer */
+    void *h, *delta, *wide;
     size_t wide_elements; /* per row */
 };
 
@@ -331,17 +342,19 @@ static size_t round64(size_t n) {
 static struct space lay_out(const struct sg_model *m, const struct sg_workspace *ws, int32_t rows,
                             size_t *total) {
     const size_t act = sg_dtype_bytes(sg_dev_info(m->dev)->act), n = (size_t)rows;
-    const size_t hidden = round64(n * (size_t)m->c.hidden * act);
+    const size_t hidden = round64(n * (size_t)m->c.hidden * act),
+                 resid = round64(n * (size_t)m->c.hidden * sizeof(float));
     const size_t attn = (size_t)(2 * m->c.q_heads + 2 * m->c.kv_heads) * (size_t)m->c.head_dim;
     const size_t mlp = 3 * (size_t)m->c.intermediate;
     struct space s = {.wide_elements = attn > mlp ? attn : mlp};
     char *at = ws ? ws->memory : NULL;
-    *total = 3 * hidden + round64(n * s.wide_elements * act) + 64;
+    *total = 2 * resid + 2 * hidden + round64(n * s.wide_elements * act) + 64;
     if (!at) return s;
-    s.x = at;
-    s.h = at + hidden;
-    s.delta = at + 2 * hidden;
-    s.wide = at + 3 * hidden;
+    s.x = (float *)(void *)at;
+    s.x_out = (float *)(void *)(at + resid);
+    s.h = at + 2 * resid;
+    s.delta = at + 2 * resid + hidden;
+    s.wide = at + 2 * resid + 2 * hidden;
     return s;
 }
 
@@ -469,7 +482,8 @@ enum sg_status sg_model_forward(struct sg_model *m, struct sg_kv *kv, struct sg_
         return sg_fail(err, SG_E_INTERNAL, "forward: %d rows, workspace for %d", b->n, ws->max_rows);
     if (b->n == 0) return SG_OK;
     const struct space s = lay_out(m, ws, ws->max_rows, &total);
-    void *x = s.x, *h = s.h, *delta = s.delta;
+    float *x = s.x;
+    void *h = s.h, *delta = s.delta;
     int32_t n = b->n;
     SG_TRY(sg_op_embed(m->dev, m->embed, b->ids, n, x, err));
     for (int32_t i = 0; i < c->layers; i++) {
@@ -478,14 +492,12 @@ enum sg_status sg_model_forward(struct sg_model *m, struct sg_kv *kv, struct sg_
         SG_TRY(sg_op_add_rmsnorm(m->dev, x, i ? delta : NULL, l->input_norm, n, width, eps, h, err));
         SG_TRY(project_qkv(m, kv, i, b, h, qkv, q, err));
         if (i + 1 == c->layers && b->out_rows) {
-            /* From here on only the rows that come out matter. qkv and h are free: the chosen rows of q and x
-             * move there. */
+            /* From here on only the rows that come out matter. qkv is free: the chosen rows of q move there. */
+            const int32_t x_width = width * (int32_t)(sizeof(float) / sg_dtype_bytes(sg_dev_info(m->dev)->act));
             if (b->n_out == 0) return SG_OK;
             SG_TRY(sg_op_gather_rows(m->dev, q, n, b->out_rows, b->n_out, q_width, qkv, err));
-            SG_TRY(sg_op_gather_rows(m->dev, x, n, b->out_rows, b->n_out, width, h, err));
-            void *swap = x;
-            x = h;
-            h = swap;
+            SG_TRY(sg_op_gather_rows(m->dev, x, n, b->out_rows, b->n_out, x_width, s.x_out, err));
+            x = s.x_out;
             q = qkv;
             n = b->n_out;
             SG_TRY(attend(m, kv, i, &b->out_segs, &b->groups, q, err));

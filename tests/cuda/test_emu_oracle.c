@@ -1,16 +1,19 @@
-/* The whole engine on the emulated cuda backend against transformers (data/oracle): logits, log-probabilities
- * and embeddings within a bf16 bound, greedy tokens equal, and the same bits for every max_batch_tokens.
+/* The whole engine on the emulated cuda backend against transformers (data/oracle, float32): logits,
+ * log-probabilities and embeddings within a bf16 bound, greedy tokens, and the same bits for every
+ * max_batch_tokens.
  *
- * Error model. Weights are bf16 in both; activations are rounded to bf16 (relative u = 2^-9, uniform, so
- * rms u / sqrt 3) at these points of a layer: both norms, q/k/v, q and k after RoPE, the weights p of
- * attention, its result, o, gate and up, their product, down, and the two sums of the residual: 12, taken as
- * independent. A later layer m adds 1/m of the residual's variance; attention hands relative errors on as
- * they are, the MLP, a product of two factors of one input, doubles them, half and half: variance grows by (1
- * - 1/m) + (1 + 4) / 2m = 1 + 1.5/m. With two roundings in the last norm and the head a row's relative error
- * is e = u sqrt((12 sum_l prod_{m > l} (1 + 1.5/m) + 2) / 3), for a logit relative to the rms of the row's
- * logits about their mean. Over rows of 500 and a few cases 5.5 standard deviations are never passed by
- * chance. What is printed at the end tells how much of the bound is used.
- * A greedy token may differ only where transformers itself is torn: its logit within twice the bound. */
+ * Error model: bf16_error.py derives it, rounding by rounding, from the kernels and the reference's own
+ * numbers, nothing fitted, and shows it beside measurements (within 1.0 to 1.3 of them on these checkpoints,
+ * 1.0 to 1.7 on random ones of up to 12 layers). `predicted` is what it says for these cases; the test
+ * cuda_bf16_error compares. An error is Gaussian enough: a sum of thousands of roundings. The bound on a
+ * number is 5 standard deviations (passed by chance once in 300 runs of all 6,000 numbers, had we other
+ * roundings each time) times 2 for what the model leaves out, that errors of neighbouring rows are alike. The
+ * rms over a row, which a kernel with one rounding too many shows in, may be twice the predicted.
+ *
+ * Greedy tokens: transformers' choice is sometimes a toss: of the 192 steps here the two best are closer than
+ * one standard deviation of their difference in 5, and so two steps should differ by chance alone. A step
+ * that differs must be such a toss, by less than 4 of those deviations (times 2); then the reference's token
+ * is taken and the comparison goes on, so that all 192 count. */
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/engine.h"
@@ -52,7 +55,25 @@ static const char *shared_dir(void) {
     const char *dir = getenv("SG_SHARED_DIR");
     return dir ? dir : SG_SHARED_DIR;
 }
-static double most_used; /* of the bound, over all logits */
+/* Of the bound, over all logits; of the predicted rms, over all rows. */
+static double most_used, most_rms;
+static int steps, torn; /* greedy steps, and those where the reference's other choice was taken */
+
+/* bf16_error.py prints these lines. last: the relative error of the last row, rms; most: the largest of a
+ * row's logits, absolute. */
+static const struct prediction {
+    const char *checkpoint;
+    int32_t tokens;
+    double last, most;
+} predicted[] = {
+    {"tied-gqa4", 1, 0.00561, 0.00379},       {"tied-gqa4", 7, 0.00649, 0.00489},
+    {"tied-gqa4", 64, 0.00645, 0.00518},      {"tied-gqa4", 301, 0.00606, 0.00581},
+    {"untied-sharded", 1, 0.00475, 0.00306},  {"untied-sharded", 7, 0.00417, 0.00315},
+    {"untied-sharded", 64, 0.00453, 0.00315}, {"untied-sharded", 301, 0.00426, 0.00371},
+    {"embedding", 1, 0.00476, 0.00329},       {"embedding", 7, 0.00546, 0.00487},
+    {"embedding", 64, 0.00725, 0.00724},      {"embedding", 301, 0.00852, 0.00826},
+};
+enum { SAFETY = 2 }; /* errors of keys that are alike */
 
 static void on_done(void *ctx, const struct sg_group_result *r) {
     struct fixture *f = ctx;
@@ -75,7 +96,8 @@ static void open_fixture(struct fixture *f, const char *backend, const char *nam
     const struct sg_engine_hooks hooks = {.ctx = f, .on_done = on_done};
     memset(f, 0, sizeof *f);
     if (sg_dev_open(&opt, &f->dev, &err) != SG_OK ||
-        sg_model_open(f->dev, dir, &(struct sg_model_options){.max_context = 400}, &f->model, &err) != SG_OK ||
+        sg_model_open(f->dev, dir, &(struct sg_model_options){.max_context = 400}, &f->model, &err) !=
+            SG_OK ||
         sg_engine_open(f->dev, f->model, &eng, &hooks, &f->engine, &err) != SG_OK)
         fail_msg("%s", err.text);
 }
@@ -108,10 +130,12 @@ static int numbers(const cJSON *object, const char *key, double *out, int max) {
     return n;
 }
 
-static double relative_error(const struct sg_model *m) {
-    double squares = 0;
-    for (int l = 1; l <= sg_model_config(m)->layers; l++) squares = squares * (1 + 1.5 / l) + 12;
-    return 0x1p-9 * sqrt((squares + 2) / 3);
+static const struct prediction *prediction_of(const char *checkpoint, int32_t tokens) {
+    for (size_t i = 0; i < sizeof predicted / sizeof *predicted; i++)
+        if (predicted[i].tokens == tokens && !strcmp(predicted[i].checkpoint, checkpoint))
+            return predicted + i;
+    fail_msg("%s, %d tokens: bf16_error.py has not said what to expect", checkpoint, tokens);
+    return NULL;
 }
 /* Rms about the mean. */
 static double spread(const double *x, int n) {
@@ -125,18 +149,42 @@ static void score(struct fixture *f, const int32_t *ids, int n, float *logits, f
     if (sg_engine_score(f->engine, ids, n, logits, logprobs, &err) != SG_OK) fail_msg("%s", err.text);
 }
 
-/* The first token that differs: the reference must be torn between the two. */
-static void check_torn(struct fixture *ref, const int32_t *ids, int n, int32_t want, int32_t got,
-                       double bound) {
+/* Greedy answers to ids, which has room for them: they are those of transformers, but where it is torn. */
+static void check_greedy(struct fixture *f, struct fixture *ref, int32_t *ids, int n, const double *want,
+                         int n_want, double sigma) {
     static float logits[4096];
-    score(ref, ids, n, logits, NULL);
-    const double gap = (double)logits[want] - logits[got];
-    if (gap > 2 * bound)
-        fail_msg("after %d tokens: greedy %d, expected %d, whose logit is %.4f larger (bound %.4f)", n, got,
-                 want, gap, bound);
+    struct sg_err err = {0};
+    for (int at = 0; at < n_want;) {
+        const uint64_t key = 1;
+        bool busy = true;
+        if (sg_engine_submit(f->engine, 1, ids, n + at, &key, NULL, 1, &err) != SG_OK)
+            fail_msg("%s", err.text);
+        while (busy)
+            if (sg_engine_step(f->engine, &busy, &err) != SG_OK) fail_msg("%s", err.text);
+        assert_int_equal(f->n_tokens, MAX_NEW);
+        bool same = true;
+        for (int i = 0; same && at < n_want; i++, at++) {
+            const int32_t expected = (int32_t)want[at], got = f->tokens[i];
+            same = got == expected;
+            steps++;
+            if (!same) {
+                score(ref, ids, n + at, logits, NULL);
+                const double gap = (double)logits[expected] - logits[got];
+                if (gap > 4 * SAFETY * sqrt(2) * sigma)
+                    fail_msg(
+                        "after %d tokens: greedy %d, expected %d, whose logit is %.5f larger (sigma %.5f)",
+                        n + at, got, expected, gap, sigma);
+                print_message(
+                    "%d tokens, step %d: the other of two logits %.5f apart (sigma of that: %.5f)\n", n, at,
+                    gap, sqrt(2) * sigma);
+                torn++;
+            }
+            ids[n + at] = expected;
+        }
+    }
 }
 
-static void check_case(struct fixture *f, struct fixture *ref, const cJSON *c) {
+static void check_case(struct fixture *f, struct fixture *ref, const char *checkpoint, const cJSON *c) {
     static double v[4096], want[4096], want_lp[MAX_PROMPT], greedy[MAX_NEW];
     static float logits[4096], lp[MAX_PROMPT];
     int32_t ids[MAX_PROMPT + MAX_NEW];
@@ -144,37 +192,29 @@ static void check_case(struct fixture *f, struct fixture *ref, const cJSON *c) {
     const int n_lp = numbers(c, "logprobs_of_prompt", want_lp, MAX_PROMPT);
     const int n_greedy = numbers(c, "greedy", greedy, MAX_NEW);
     for (int i = 0; i < n; i++) ids[i] = (int32_t)v[i];
-    const double bound = 5.5 * relative_error(f->model) * spread(want, vocab);
+    const struct prediction *p = prediction_of(checkpoint, n);
+    const double sigma = p->last * spread(want, vocab), bound = 5 * SAFETY * sigma;
+    double squares = 0;
     score(f, ids, n, logits, lp);
     for (int i = 0; i < vocab; i++) {
         const double off = fabs(logits[i] - want[i]);
+        squares += off * off;
         most_used = fmax(most_used, off / bound);
         if (!(off <= bound))
             fail_msg("%d tokens: logit %d is %.5f, expected %.5f +- %.5f", n, i, (double)logits[i], want[i],
                      bound);
     }
-    /* a log-probability is a logit less a smooth maximum of all: both may be off */
+    const double rms = sqrt(squares / vocab);
+    most_rms = fmax(most_rms, rms / sigma);
+    if (!(rms <= SAFETY * sigma))
+        fail_msg("%d tokens: logits are off by %.5f rms, predicted %.5f", n, rms, sigma);
+    /* a log-probability is a logit less a smooth maximum of all: both are off, independently */
     for (int i = 0; i < n_lp; i++)
-        if (!(fabs(lp[i + 1] - want_lp[i]) <= 2 * bound))
+        if (!(fabs(lp[i + 1] - want_lp[i]) <= sqrt(2) * 5 * SAFETY * p->most))
             fail_msg("%d tokens: logprob %d is %.5f, expected %.5f +- %.5f", n, i + 1, (double)lp[i + 1],
-                     want_lp[i], 2 * bound);
-    const uint64_t key = 1;
-    struct sg_err err = {0};
-    bool busy = true;
-    if (sg_engine_submit(f->engine, 1, ids, n, &key, NULL, 1, &err) != SG_OK) fail_msg("%s", err.text);
-    while (busy)
-        if (sg_engine_step(f->engine, &busy, &err) != SG_OK) fail_msg("%s", err.text);
-    assert_int_equal(f->n_tokens, n_greedy);
-    for (int i = 0; i < n_greedy; i++) {
-        if (f->tokens[i] != (int32_t)greedy[i]) {
-            check_torn(ref, ids, n + i, (int32_t)greedy[i], f->tokens[i], bound);
-            print_message(
-                "%d tokens: greedy follows transformers for %d of %d, then takes the other of two\n", n, i,
-                n_greedy);
-            break; /* from here on the texts are different ones */
-        }
-        ids[n + i] = f->tokens[i];
-    }
+                     want_lp[i], sqrt(2) * 5 * SAFETY * p->most);
+    assert_int_equal(n_greedy, MAX_NEW);
+    check_greedy(f, ref, ids, n, greedy, n_greedy, sigma);
 }
 
 static void check_model(const char *name) {
@@ -185,15 +225,19 @@ static void check_model(const char *name) {
     open_fixture(&ref, "ref", name, 96);
     for (const cJSON *c = expected->child; c; c = c->next)
         if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(c, "ids")) <= LONG_PROMPT) {
-            check_case(&f, &ref, c);
+            check_case(&f, &ref, name, c);
             cases++;
         }
     assert_true(cases > 0);
     close_fixture(&f);
     close_fixture(&ref);
     cJSON_Delete(expected);
-    print_message("%s: %.0f %% of the bound used\n", name, 100 * most_used);
-    most_used = 0;
+    print_message("%s: %.0f %% of the bound used, rms %.2f of the predicted, %d of %d greedy steps equal\n",
+                  name, 100 * most_used, most_rms, steps - torn, steps);
+    /* Two by chance over all cases (Poisson): more than 8 once in 4,000. */
+    assert_true(torn <= 8);
+    most_used = most_rms = 0;
+    steps = torn = 0;
 }
 static void test_tied(void **state) {
     (void)state;
@@ -218,12 +262,21 @@ static void test_embedding(void **state) {
         const int n = numbers(c, "ids", v, MAX_PROMPT), width = numbers(c, "embedding", want, 4096);
         for (int i = 0; i < n; i++) ids[i] = (int32_t)v[i];
         if (sg_engine_embed(f.engine, ids, n, got, &err) != SG_OK) fail_msg("%s", err.text);
-        const double bound = 5.5 * relative_error(f.model) / sqrt(width); /* of a vector of length 1 */
-        for (int i = 0; i < width; i++)
-            if (!(fabs(got[i] - want[i]) <= bound + 2 * 0x1p-9 * fabs(want[i])))
+        const double sigma = prediction_of("embedding", n)->last / sqrt(width); /* of a vector of length 1 */
+        double squares = 0;
+        for (int i = 0; i < width; i++) {
+            /* the last rounding is in proportion to the component: for a large one it counts apart */
+            const double off = fabs(got[i] - want[i]), bound = 5 * SAFETY * sigma + 0x1p-8 * fabs(want[i]);
+            squares += off * off;
+            if (!(off <= bound))
                 fail_msg("%d tokens: component %d is %.5f, expected %.5f +- %.5f", n, i, (double)got[i],
                          want[i], bound);
+        }
+        most_rms = fmax(most_rms, sqrt(squares / width) / sigma);
+        if (!(sqrt(squares / width) <= SAFETY * sigma))
+            fail_msg("%d tokens: off by %.5f rms, predicted %.5f", n, sqrt(squares / width), sigma);
     }
+    print_message("embedding: rms %.2f of the predicted\n", most_rms);
     close_fixture(&f);
     cJSON_Delete(expected);
 }

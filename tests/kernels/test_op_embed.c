@@ -1,5 +1,5 @@
-/* sg_op_embed: looked-up rows are exact (rounded once to the activation type), from a table that is only
- * looked up and from one that is multiplied too. */
+/* sg_op_embed: looked-up rows are exact (of weights that the device keeps rounded, rounded once), from a table
+ * that is only looked up and from one that is multiplied too. */
 #include "kt.h"
 
 static void check(enum sg_dtype t, unsigned use, int32_t rows, int32_t cols) {
@@ -22,9 +22,9 @@ static void check(enum sg_dtype t, unsigned use, int32_t rows, int32_t cols) {
     }
     kt_round_act(dev, want, (int64_t)N * cols);
     int32_t *d_ids = kt_i32(dev, ids, N);
-    void *out = kt_act(dev, NULL, (int64_t)N * cols);
+    float *out = kt_f32(dev, NULL, (int64_t)N * cols);
     KT_OK(sg_op_embed(dev, weight, d_ids, N, out, &err));
-    kt_act_get(dev, out, (int64_t)N * cols, y);
+    kt_get(dev, out, sizeof *y * N * (size_t)cols, y);
     kt_same_bits("embed", y, want, (int64_t)N * cols);
     sg_dev_free(dev, d_ids), sg_dev_free(dev, out), sg_weight_free(dev, weight);
     free(w), free(y), free(want), free(bytes);

@@ -419,6 +419,10 @@ enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x
     submit(rt, [=] { product(y, y_f32, x, w, m, n, k); });
     return SG_OK;
 }
+enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w,
+                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
+    return sg__rt_gemm(rt, y, y_f32, x, w, m, n, k, err);
+}
 
 enum sg_status sg__rt_mark(struct sg__rt *rt, int event, struct sg_err *) {
     double *at = &rt->marks[(size_t)event];
