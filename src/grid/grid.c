@@ -49,6 +49,7 @@ struct grid {
     struct sg_progress_rank *ranks; /* [size] */
     struct sg_progress progress;
     bool begun; /* progress has begun */
+    struct sg_startup start;
     char started_at[32];
     int64_t started; /* ns */
     char night[SG_NIGHT_NAME];
@@ -130,11 +131,13 @@ static enum sg_status look_at_nodes(struct grid *g, struct sg_err *err) {
     struct sg_rank_facts mine = {.host = ""};
     struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
     SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, err));
+    const int64_t began = sg__now_ns();
     if (g->maker->reads_model) {
         SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
         place.model_dir = sg_staging_dir(g->stage);
         place.model = sg_staging_digest(g->stage);
     }
+    g->start.weights_s = sg__seconds(sg__now_ns() - began);
     st = g->maker->look(g->maker->ctx, &g->job, &place, &mine.facts, err);
     SG_TRY(sg_comm_agree(g->comm, st, err));
     snprintf(mine.host, sizeof mine.host, "%s", sg_comm_host(g->comm));
@@ -250,6 +253,7 @@ out:
 static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
+    const int64_t began = sg__now_ns();
     if (g->root) {
         st = make_plan(g, err);
         if (st == SG_OK) st = open_directory(g, err);
@@ -262,6 +266,7 @@ static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *e
         *compute = b.len > 0;
         if (*compute) st = sg_plan_unpack(b.data, b.len, &g->plan, err);
     }
+    g->start.plan_s = sg__seconds(sg__now_ns() - began);
     SG_TRY(sg_comm_agree(g->comm, st, err));
 out:
     sg_buf_free(&b);
@@ -325,6 +330,7 @@ out:
 /* Everything that takes memory or may be missing on one node, before the first lease. */
 static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     const int32_t size = sg_comm_size(g->comm);
+    const int64_t began = sg__now_ns();
     enum sg_status st = open_hand(g, err);
     if (st == SG_OK && g->root) st = SG_NEW(&g->ranks, size, "ranks", err);
     SG_TRY(sg_comm_agree(g->comm, st, err));
@@ -338,6 +344,8 @@ static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     sg_progress_begin(&g->progress, g->plan.job.output.dir, g->plan.n_cells, g->n_done, g->n_failed, g->ranks,
                       size, g->opt->quiet);
     g->progress.devices = g->devices.data;
+    g->start.load_s = sg__seconds(sg__now_ns() - began);
+    g->progress.start = g->start;
     g->progress.startup_s = sg__seconds(sg__now_ns() - g->started);
     g->begun = true;
 out:

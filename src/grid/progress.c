@@ -240,11 +240,13 @@ static void add_metrics(struct sg_progress *p, const char *state, const struct s
             &b, NULL,
             "{\"time\": %lld, \"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, "
             "\"cells\": %lld, \"prompt_tokens\": %lld, \"output_tokens\": %lld, \"cells_per_s\": %.6g, "
-            "\"output_tokens_per_s\": %.6g, \"ranks\": %d, \"startup_s\": %.3f, \"seconds\": %.3f, "
+            "\"output_tokens_per_s\": %.6g, \"ranks\": %d, \"startup_s\": %.3f, \"weights_s\": %.3f, "
+            "\"plan_s\": %.3f, \"load_s\": %.3f, \"first_cell_s\": %.3f, \"seconds\": %.3f, "
             "\"busy_s\": %.3f, \"busy_share\": %.4f",
             (long long)time(NULL), state, (long long)(p->done_before + t->cells), (long long)p->total,
             (long long)(p->failed_before + t->failed), (long long)t->cells, (long long)t->prompt_tokens,
-            (long long)t->output_tokens, r->cells, r->tokens, (int)computing, p->startup_s, seconds, busy,
+            (long long)t->output_tokens, r->cells, r->tokens, (int)computing, p->startup_s, p->start.weights_s,
+            p->start.plan_s, p->start.load_s, p->start.first_cell_s, seconds, busy,
             had > 0 ? busy / had : 0) == SG_OK &&
         put_meter(&b, t) == SG_OK && put_rank_joules(p, t, &b) == SG_OK && sg_buf_str(&b, "}\n", NULL) == SG_OK &&
         sg_path_join(p->run_dir, "metrics.jsonl", &path, NULL) == SG_OK) {
@@ -258,8 +260,14 @@ static void add_metrics(struct sg_progress *p, const char *state, const struct s
     sg_buf_free(&b);
 }
 
+static void note_first_cell(struct sg_progress *p) {
+    for (int32_t i = 0; i < p->n_ranks && p->start.first_cell_s == 0; i++)
+        if (p->ranks[i].counts.cells > 0) p->start.first_cell_s = p->startup_s + sg_progress_seconds(p);
+}
+
 void sg_progress_update(struct sg_progress *p) {
     int64_t now = sg__now_ns();
+    note_first_cell(p);
     bool line = !p->quiet && now - p->last_line >= (p->terminal ? (int64_t)BAR_MS * 1000000 : LINE_S * NS);
     bool file = now - p->last_file >= NS;
     if (!line && !file) return;
@@ -277,6 +285,7 @@ void sg_progress_update(struct sg_progress *p) {
 }
 
 void sg_progress_end(struct sg_progress *p, const char *state, const char *error) {
+    note_first_cell(p);
     struct sg_counts t = sg_progress_totals(p);
     struct rates r = measure(p, sg__now_ns(), &t);
     if (p->drawn) {
