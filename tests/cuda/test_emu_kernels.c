@@ -4,6 +4,7 @@
  */
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/rt.h"
+#include "kernels/fp8.h"
 #include "tests/cuda/conformance.h"
 
 #include "base/rng.h"
@@ -302,6 +303,41 @@ static void test_narrow_rows(void **state) {
     assert_memory_equal(norm[0], norm[1], sizeof delta);
 }
 
+/* Every code at every scale that a row can have, against the definition of e4m3: wide rows, narrow ones and
+ * rows of odd length, which come at any alignment. */
+static void test_dequant(void **state) {
+    (void)state;
+    static const int32_t widths[] = {256, 257, 40, 16, 1040};
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+        enum { ROWS = SG__FP8_MAX_EXPONENT - SG__FP8_MIN_EXPONENT + 1 };
+        const int32_t cols = widths[w];
+        const size_t n = (size_t)ROWS * (size_t)cols;
+        uint8_t *codes = malloc(n);
+        uint16_t *out = malloc((n + 1) * sizeof *out);
+        float scale[ROWS];
+        assert_true(codes && out);
+        for (size_t i = 0; i < n; i++) codes[i] = (uint8_t)(i % (size_t)cols + i / (size_t)cols * 16);
+        for (int r = 0; r < ROWS; r++) scale[r] = ldexpf(1, r + SG__FP8_MIN_EXPONENT);
+        memset(out, 0x5A, (n + 1) * sizeof *out);
+        void *d_codes = device(codes, n), *d_scale = device(scale, sizeof scale),
+             *d_out = device(out, 2 * n + 2);
+        assert_int_equal(sg__launch_dequant(d_out, d_codes, d_scale, ROWS, cols, stream), 0);
+        host(out, d_out, 2 * n + 2);
+        for (size_t i = 0; i < n; i++) {
+            const int c = codes[i], e = c >> 3 & 15, f = c & 7;
+            const double x = e ? ldexp(1 + f / 8.0, e - 7) : ldexp(f / 8.0, -6);
+            const float y = (float)ldexp(c & 128 ? -x : x, (int)(i / (size_t)cols) + SG__FP8_MIN_EXPONENT);
+            const int want = (c & 127) == 127 ? (c & 128) << 8 | 0x7FC0 : bf16(y);
+            if (out[i] != want)
+                fail_msg("row %d of %d columns, code %02x: %04x, expected %04x", (int)(i / (size_t)cols),
+                         cols, (unsigned)c, out[i], (unsigned)want);
+        }
+        assert_int_equal(out[n], 0x5A5A);
+        sg__rt_free(rt, d_codes), sg__rt_free(rt, d_scale), sg__rt_free(rt, d_out);
+        free(codes), free(out);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mma),         cmocka_unit_test(test_ldmatrix),
@@ -309,6 +345,7 @@ int main(void) {
         cmocka_unit_test(test_round),       cmocka_unit_test(test_math),
         cmocka_unit_test(test_atomic),      cmocka_unit_test(test_geometry),
         cmocka_unit_test(test_sample_ways), cmocka_unit_test(test_narrow_rows),
+        cmocka_unit_test(test_dequant),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
