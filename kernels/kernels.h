@@ -198,7 +198,7 @@ enum sg_status sg_op_take_tokens(struct sg_dev *dev, const int32_t *token, int32
 /* resid[i][:] += delta[i][:] (delta NULL: nothing added), then
  * out[i][j] = resid[i][j] / sqrt(mean_j(resid^2) + eps) * weight[j].   (RMSNorm, arXiv:1910.07467)
  * resid f32 [n][cols] on every device: what all layers add up in is not rounded at each of them (in bf16 that
- * alone is a quarter of the final error and more, tests/cuda/bf16_error.py). delta, out act [n][cols]; weight
+ * alone is a quarter of the final error's variance and more, tests/cuda/bf16_error.py). delta, out act [n][cols]; weight
  * f32 [cols]; out may not alias resid or delta. */
 enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight, int32_t n,
                                  int32_t cols, float eps, void *out, struct sg_err *err);

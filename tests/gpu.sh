@@ -6,8 +6,8 @@
 #                                    exit code 0 only when all of it passed; results/ holds what was found
 # run does: conformance of every wrapped PTX operation, against golden.txt; all operator tests, transformers' oracles
 # and batch invariance of the engine; compute-sanitizer on a part; then measures: one algorithm for every number of
-# rows against cuBLASLt's own choice, and `bench` of the Qwen3-4B shape with random weights, with shared prompts and
-# with prompts for each sample alone, power beside it. results/report.md has the tables.
+# rows against cuBLASLt's own choice, and `bench` of the Qwen3-4B shape with random weights: with shared prompts, the same
+# operator by operator, with a prompt for each sample alone; power beside it. results/report.md has the tables.
 #
 # For other cards and for the test of this script (tests/cuda/gpu_script.sh), from the environment:
 #   GPU_SECONDS=540   all of it; what no time is left for counts as failed
@@ -87,15 +87,17 @@ model_folder() {
   die "no folder with $1 MiB for a random model: set TMPDIR"
 }
 
-# measure NAME CELLS SAMPLES: one bench, its result in results/bench-NAME.json
+# measure NAME CELLS SAMPLES NEW OPTION...: one bench, its result in results/bench-NAME.json
 measure() {
-  nvidia-smi -i "$gpu" --query-gpu=power.draw --format=csv,noheader,nounits -lms 200 >"results/power-$1.txt" 2>/dev/null &
+  local name=$1 n=$2 samples=$3 new=$4
+  shift 4
+  nvidia-smi -i "$gpu" --query-gpu=power.draw --format=csv,noheader,nounits -lms 200 >"results/power-$name.txt" 2>/dev/null &
   sampler=$!
   # shellcheck disable=SC2016  # for sh
-  check "bench $1" 150 5 sh -c 'out=$1; shift; exec "$@" >"$out"' sh "results/bench-$1.json" \
-    bin/scope-grid bench --model "$model" --device cuda --cells "$2" --samples "$3" --prompt-tokens "$prompt" \
-    --new-tokens "$new" --kv-cache-mib "$kv" --max-context $((prompt + new + 16)) --max-batch-tokens 4096 --json ||
-    rm -f "results/bench-$1.json"
+  check "bench $name" 150 5 sh -c 'out=$1; shift; exec "$@" >"$out"' sh "results/bench-$name.json" \
+    bin/scope-grid bench --model "$model" --device cuda --cells "$n" --samples "$samples" --prompt-tokens "$prompt" \
+    --new-tokens "$new" --kv-cache-mib "$kv" --max-context $((prompt + new + 16)) --max-batch-tokens 4096 --json "$@" ||
+    rm -f "results/bench-$name.json"
   kill $sampler 2>/dev/null || true
   sampler=""
 }
@@ -143,7 +145,8 @@ run() {
   printf 'tests took %d s\n' $((SECONDS - began))
 
   local samples=${GPU_SAMPLES:-8} cells=${GPU_CELLS:-} token=${GPU_KV_BYTES:-147456} free
-  prompt=${GPU_PROMPT:-2000} new=${GPU_NEW:-250}
+  local new=${GPU_NEW:-250}
+  prompt=${GPU_PROMPT:-2000}
   # shellcheck disable=SC2086  # options, apart
   check products 60 180 bin/bench_gpu_gemm ${GPU_GEMM:-} results/gemm.json || true
   model=$(model_folder "${GPU_MODEL_MIB:-8000}")
@@ -161,9 +164,11 @@ run() {
     [ "$cells" -ge 1 ] || die "$free MiB free are too few for one cell of $samples samples"
   fi
   kv=$((cells * held * token / 1048576 + 64))
-  measure shared "$cells" "$samples"
+  measure shared "$cells" "$samples" "$new"
+  # some steps more, in which no operator is hidden in a recorded step: each has a time of its own
+  measure stages "$cells" "$samples" $((new < 32 ? new : 32)) --operators
   # nothing shared: a prompt for each sample, as many as the same pool holds
-  measure alone $((kv * 1048576 / (token * ((prompt + new + 31) / 16 * 16)))) 1
+  measure alone $((kv * 1048576 / (token * ((prompt + new + 31) / 16 * 16)))) 1 "$new"
   python3 gpu_report.py results || failed=1
   printf 'all of it took %d s; results/ is for tests/bench/gpu-results.md\n' $((SECONDS - began))
   exit $failed

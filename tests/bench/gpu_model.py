@@ -34,7 +34,7 @@ def step(rows, cells, prompt, suffix, shared=True):
         "attention, suffixes": (rows * suffix * pair_flops, rows * suffix * kv_bytes),
         "attention, splits": (0, LAYERS * rows * Q_HEADS * splits * PARTIAL * 4 * 2),
         "qkv_rope": (LAYERS * rows * 7 * (Q_HEADS + KV_HEADS) * HEAD_DIM, LAYERS * rows * width * 4),
-        "norm": ((2 * LAYERS + 1) * rows * 5 * HIDDEN, (2 * LAYERS + 1) * rows * 8 * HIDDEN),
+        "norm": ((2 * LAYERS + 1) * rows * 5 * HIDDEN, (2 * LAYERS + 1) * rows * 12 * HIDDEN),
         "swiglu": (LAYERS * rows * 5 * FFN, LAYERS * rows * 6 * FFN),
         "sample": (0, rows * VOCAB * 4 * 4),
     }

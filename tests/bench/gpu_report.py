@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-RUNS = ("shared", "alone")
+RUNS = ("shared", "stages", "alone")
 
 
 def read(path):
@@ -88,7 +88,7 @@ def main():
             lines += run_lines(name, r, mean_power(os.path.join(folder, f"power-{name}.txt")))
         else:
             missing.append(f"bench-{name}.json")
-    if all(runs.values()) and runs["alone"]["decode_tokens_per_s"] > 0:
+    if runs["shared"] and runs["alone"] and runs["alone"]["decode_tokens_per_s"] > 0:
         for what, key in (("steps of answers alone", "decode_tokens_per_s"), ("overall", "output_tokens_per_s")):
             ratio = runs["shared"][key] / runs["alone"][key]
             lines.append(f"shared prompts over prompts for each sample, in the same KV memory, {what}: {ratio:.2f}")

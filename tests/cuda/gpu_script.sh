@@ -83,9 +83,14 @@ done
 python3 - results <<'CHECK'
 import json, sys
 d = sys.argv[1]
-shared, alone = (json.load(open(f"{d}/bench-{n}.json")) for n in ("shared", "alone"))
+shared, stages, alone = (json.load(open(f"{d}/bench-{n}.json")) for n in ("shared", "stages", "alone"))
 assert shared["cells"] == 3 and shared["samples"] == 3 and shared["prompt_tokens"] == 40 and shared["new_tokens"] == 8
 assert alone["samples"] == 1 and alone["cells"] > 3, alone["cells"]
+assert stages["operators"]["step"]["calls"] == 0 and stages["hash"] == shared["hash"]
+every = {"embed", "norm", "linear", "logits", "qkv_rope", "attn_prefill", "attn_decode", "swiglu", "sample"}
+for stage in every:  # a time, flops or bytes for every operator: no gap in the table
+    o = stages["operators"][stage]
+    assert o["calls"] > 0 and o["seconds"] > 0 and o["bytes"] > 0, (stage, o)
 report = open(f"{d}/report.md").read()
 for stage, o in shared["operators"].items():
     assert (f"| {stage} | {o['calls']} |" in report) == (o["calls"] > 0), stage
@@ -122,7 +127,7 @@ run "$work/card" GPU_KV_BYTES=1024 FREE=100
 run "$work/card" GPU_KV_BYTES=1024 FREE=12
 grep -q -- '--cells 227 ' cells || fail "cells: $(cat cells)"
 grep -q -- '--cells 95 ' cells || fail "cells: $(cat cells)"
-grep -q 'missing: bench-shared.json, bench-alone.json, gemm.json' "$work/out" || fail "$(cat "$work/out")"
+grep -q 'missing: bench-shared.json, bench-stages.json, bench-alone.json, gemm.json' "$work/out" || fail "$(cat "$work/out")"
 grep -q '^skipped  engine: no cuBLAS' "$work/out" || fail "a reason for skipping is lost: $(cat "$work/out")"
 run "$work/card" FREE=N/A
 grep -q "says that 'N/A' MiB are free: set GPU_CELLS" "$work/out" || fail "$(cat "$work/out")"
