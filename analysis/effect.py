@@ -76,8 +76,9 @@ def align(files):
 
 
 def settings(a, b):
-    """What differs between two jobs, as far as results depend on it."""
-    keys = sorted(k for k in set(a.job) | set(b.job) if not k.startswith(("output.", "engine.")) and k != "name")
+    """What differs between two jobs, as far as results depend on it; cells are matched by ids, wherever files lie."""
+    no_matter = ("output.", "engine.", "name", "queries", "anchors", "outcomes", "portfolio")
+    keys = sorted(k for k in set(a.job) | set(b.job) if not k.startswith(no_matter))
     return {k: (a.job.get(k), b.job.get(k)) for k in keys if a.job.get(k) != b.job.get(k)}
 
 
