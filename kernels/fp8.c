@@ -18,6 +18,10 @@ static float float_of(uint32_t u) {
 enum { CHUNK = 256 };
 static const uint32_t INF = 0x7F800000u, SIGN = 0x80000000u;
 
+static bool is_number(uint32_t bits) {
+    return (int32_t)(bits & ~SIGN) < (int32_t)INF;
+}
+
 /* n <= CHUNK elements from the i-th on as floats: every dtype is exact in them. bf16, what checkpoints are
  * made of, in a loop that compilers turn into vector code, like those below. */
 static void load(float *to, const void *from, int64_t i, int64_t n, enum sg_dtype t) {
@@ -33,16 +37,18 @@ static void load(float *to, const void *from, int64_t i, int64_t n, enum sg_dtyp
     }
 }
 
+/* Positive floats are ordered as their bits: with integers, compilers make the choices below without jumps.
+ */
+enum { MOST = 0x43E00000, LEAST_NORMAL = 0x3C800000 }; /* bits of 448 and of 2^-6 */
+
 /* x 2^-k as the nearest e4m3 number without its sign; of NaN and infinities any number. inv = 2^-k. */
 static float nearest(uint32_t x, float inv) {
-    float a = float_of(x & ~SIGN) * inv;
-    a = a < 448.0f ? a : 448.0f;
+    const int32_t scaled = (int32_t)bits_of(float_of(x & ~SIGN) * inv), a = scaled < MOST ? scaled : MOST;
     /* p: the power of two at or below a, or that of the smallest normal number. Codes are p/8 apart there, as
      * floats are around 1.5 * 2^20 p: adding that rounds as float addition does, to nearest even. */
-    float p = float_of(bits_of(a) & INF);
-    p = p > 0x1p-6f ? p : 0x1p-6f;
-    const float c = p * 0x1.8p20f;
-    return (a + c) - c;
+    const int32_t power = a & (int32_t)INF, p = power > LEAST_NORMAL ? power : LEAST_NORMAL;
+    const float c = float_of((uint32_t)p) * 0x1.8p20f;
+    return (float_of((uint32_t)a) + c) - c;
 }
 
 static float scale_of(int k) {
@@ -51,20 +57,21 @@ static float scale_of(int k) {
 
 int sg__fp8_exponent(const void *row, int64_t n, enum sg_dtype t) {
     float x[CHUNK];
-    uint32_t most = 0;
+    int32_t most = 0;
     for (int64_t i = 0; i < n; i += CHUNK) {
         const int64_t some = n - i < CHUNK ? n - i : CHUNK;
         load(x, row, i, some, t);
         for (int64_t j = 0; j < some; j++) {
-            const uint32_t u = bits_of(x[j]) & ~SIGN, finite = u < INF ? u : 0;
-            most = finite > most ? finite : most;
+            const uint32_t u = bits_of(x[j]);
+            const int32_t size = is_number(u) ? (int32_t)(u & ~SIGN) : 0;
+            most = size > most ? size : most;
         }
     }
     if (most == 0) return 0;
-    if (most < 0x00800000u) return SG__FP8_MIN_EXPONENT; /* a subnormal float */
+    if (most < 0x00800000) return SG__FP8_MIN_EXPONENT; /* a subnormal float */
     /* most = 2^e (1 + fraction), 448 = 2^8 * 1.75 */
-    const int e = (int)(most >> 23) - 127;
-    const int k = e - 8 + ((most & 0x007FFFFFu) > 0x00600000u);
+    const int e = (most >> 23) - 127;
+    const int k = e - 8 + ((most & 0x007FFFFF) > 0x00600000);
     return k < SG__FP8_MIN_EXPONENT   ? SG__FP8_MIN_EXPONENT
            : k > SG__FP8_MAX_EXPONENT ? SG__FP8_MAX_EXPONENT
                                       : k;
@@ -81,11 +88,10 @@ void sg__fp8_encode(uint8_t *to, const void *from, int64_t n, enum sg_dtype t, i
             const float r = nearest(u, inv);
             /* Exponent and fraction of a float lie as those of e4m3 do, 20 bits up; a subnormal code is the
              * fraction of what lies 2^-6 above it. */
-            const uint32_t normal = bits_of(r) - (120u << 23),
-                           subnormal = bits_of(r + 0x1p-6f) - (121u << 23);
-            uint32_t code = (r < 0x1p-6f ? subnormal : normal) >> 20;
-            code = (u & ~SIGN) < INF ? code : 0x7Fu;
-            to[i + j] = (uint8_t)(code | (u & SIGN) >> 24);
+            const int32_t bits = (int32_t)bits_of(r), normal = bits - (120 << 23);
+            const int32_t subnormal = (int32_t)bits_of(r + 0x1p-6f) - (121 << 23);
+            const int32_t code = (bits < LEAST_NORMAL ? subnormal : normal) >> 20;
+            to[i + j] = (uint8_t)((is_number(u) ? code : 0x7F) | (int32_t)((u & SIGN) >> 24));
         }
     }
 }
@@ -101,7 +107,7 @@ void sg__fp8_round_row(uint16_t *to, int64_t stride, const void *row, int64_t n,
         for (int64_t j = 0; j < some; j++) {
             const uint32_t u = bits_of(x[j]);
             const uint32_t bf16 = bits_of(nearest(u, inv) * scale) >> 16; /* exact */
-            y[j] = (uint16_t)(((u & ~SIGN) < INF ? bf16 : 0x7FC0u) | (u & SIGN) >> 16);
+            y[j] = (uint16_t)((is_number(u) ? bf16 : 0x7FC0u) | (u & SIGN) >> 16);
         }
         for (int64_t j = 0; j < some; j++) to[(i + j) * stride] = y[j];
     }
