@@ -131,16 +131,19 @@ static void print_summary(const struct sg_grid_summary *s) {
 
 /* ---- a sweep ---------------------------------------------------------------------------------------- */
 
+/* One station for all points: a model that several have in common is loaded once. */
 static enum sg_status make_station(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
     struct sg_station **s = ctx;
-    enum sg_status st = sg_station_new(s, err);
-    if (st == SG_OK) *out = sg_station_maker(*s);
-    return st;
+    if (!*s) {
+        const enum sg_status st = sg_station_new(s, err);
+        if (st != SG_OK) return st;
+        sg_station_keep(*s);
+    }
+    *out = sg_station_maker(*s);
+    return SG_OK;
 }
 static void drop_station(void *ctx) {
-    struct sg_station **s = ctx;
-    sg_station_free(*s);
-    *s = NULL;
+    (void)ctx;
 }
 static void say_point(const char *point, const struct sg_grid_summary *s) {
     (void)point; /* the folder names it */

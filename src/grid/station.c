@@ -80,12 +80,14 @@ static void let_go(struct sg_station *s) {
     s->model = NULL;
     s->tok = NULL;
     s->dev = NULL;
+    s->joules = 0;
+    s->facts = (struct sg_compute_facts){0};
     sg_buf_clear(&s->id);
 }
 
-/* What device, tokenizer and model are made of: the job's sections of them, files and place. */
+/* What device, tokenizer and model are made of: the job's sections of them, the files and where they are. */
 static enum sg_status identify(const struct sg_job *job, const struct sg_compute_place *place,
-                               struct sg_digest model, struct sg_buf *out, struct sg_err *err) {
+                               struct sg_buf *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     static const char *const sections[] = {"model", "engine"};
     char hex[SG_DIGEST_HEX], *text = NULL;
@@ -97,7 +99,7 @@ static enum sg_status identify(const struct sg_job *job, const struct sg_compute
         free(text);
         text = NULL;
     }
-    sg_digest_hex(model, hex);
+    sg_digest_hex(*place->model, hex);
     SG_TRY(sg_buf_printf(out, err, "%s %d %d %d %s", place->model_dir, place->threads, place->device,
                          place->sharers, hex));
     SG_TRY(sg_buf_add(out, "", 1, err));
@@ -141,18 +143,20 @@ static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_
     struct sg_station *s = ctx;
     enum sg_status st = SG_OK;
     struct sg_buf id = {0};
-    struct sg_digest model;
     s->threads = job->engine.threads > 0 ? (int32_t)job->engine.threads : place->threads;
     s->model_dir = place->model_dir;
-    if (place->model)
-        model = *place->model;
-    else
-        SG_TRY(sg_model_digest(s->model_dir, s->threads, &model, err));
-    SG_TRY(identify(job, place, model, &id, err));
-    if (!s->id.len || strcmp(s->id.data, id.data) != 0) {
+    if (place->model) SG_TRY(identify(job, place, &id, err));
+    if (id.len && s->id.len && !strcmp(s->id.data, id.data)) {
+        struct sg_dev_power before;
+        sg_dev_power(s->dev, &before);
+        s->joules = before.joules;
+    } else {
         let_go(s);
-        s->facts = (struct sg_compute_facts){.model = model};
         SG_TRY(open_device(s, job, place, err));
+        if (place->model)
+            s->facts.model = *place->model;
+        else
+            SG_TRY(sg_model_digest(s->model_dir, s->threads, &s->facts.model, err));
         sg_buf_free(&s->id);
         s->id = id;
         id = (struct sg_buf){0};
@@ -341,9 +345,6 @@ static enum sg_status open_all(void *ctx, const struct sg_plan *plan, const stru
         s->model = NULL;
     }
     if (!s->model) SG_TRY(sg_model_open(s->dev, s->model_dir, &model, &s->model, err));
-    struct sg_dev_power before;
-    sg_dev_power(s->dev, &before);
-    s->joules = before.joules;
     SG_TRY(size_cache(s, plan, &opt, NULL, err));
     const struct sg_engine_hooks hooks = sg_pipeline_hooks(s->pipeline);
     SG_TRY(sg_engine_open(s->dev, s->model, &opt, &hooks, &s->engine, err));

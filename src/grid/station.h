@@ -12,8 +12,11 @@ struct sg_station; /* owned by the caller of new */
 enum sg_status sg_station_new(struct sg_station **out, struct sg_err *err);
 void sg_station_free(struct sg_station *s); /* NULL accepted */
 
-/* s must outlive it. */
+/* s must outlive it. A station may make for several runs, one after the other. */
 struct sg_compute_maker sg_station_maker(struct sg_station *s);
+/* From now on what a run has loaded stays, for the next run whose job says the same of model and engine, finds
+ * the same files and needs no longer a context. */
+void sg_station_keep(struct sg_station *s);
 
 /* What a run of `plan` takes on this rank and what it computes, without loading weights (after look). */
 struct sg_station_estimate {

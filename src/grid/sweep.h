@@ -18,7 +18,7 @@
 
 #include "grid/grid.h"
 
-/* A new maker for every point: a point may have a model of its own. */
+/* Asked anew for every run: a point may have a model of its own. */
 struct sg_maker_source {
     void *ctx;
     enum sg_status (*make)(void *ctx, struct sg_compute_maker *out, struct sg_err *err);
