@@ -12,13 +12,14 @@ SPLIT, PAD, PARTIAL = 512, 64, 132  # launch.h: SG__SPLIT_KEYS, SG__PARTIAL_FLOA
 
 LINEAR = LAYERS * (HIDDEN * (Q_HEADS + 2 * KV_HEADS) * HEAD_DIM + Q_HEADS * HEAD_DIM * HIDDEN + 3 * HIDDEN * FFN)
 HEAD = VOCAB * HIDDEN
+MAP_ROWS = LAYERS * ((Q_HEADS + 2 * KV_HEADS) * HEAD_DIM + HIDDEN + 2 * FFN + HIDDEN)
 
 # data sheets; what a copy kernel and cuBLAS reach of them, assumed until measured (scope-grid bench)
 CARDS = {"H200": (4.8e12, 989e12), "H100": (3.35e12, 989e12)}
 COPY, PRODUCT = 0.92, 0.75
 
 
-def step(rows, cells, prompt, suffix, shared=True):
+def step(rows, cells, prompt, suffix, shared=True, fp8=False):
     """Stages of one decode step: {name: (flops, bytes)}."""
     padded = math.ceil(rows / PAD) * PAD
     width = (Q_HEADS + 2 * KV_HEADS) * HEAD_DIM
@@ -27,7 +28,7 @@ def step(rows, cells, prompt, suffix, shared=True):
     kv_bytes = LAYERS * KV_HEADS * HEAD_DIM * 2 * 2
     pair_flops = LAYERS * 4 * Q_HEADS * HEAD_DIM
     splits = math.ceil(prompt / SPLIT) + math.ceil(suffix / SPLIT)
-    return {
+    stages = {
         "linear": (2 * padded * LINEAR, 2 * LINEAR + LAYERS * 2 * rows * moved),
         "logits": (2 * padded * HEAD, 2 * HEAD + rows * (2 * HIDDEN + 4 * VOCAB)),
         "attention, prompts": (rows * prompt * pair_flops, keys * kv_bytes),
@@ -38,6 +39,14 @@ def step(rows, cells, prompt, suffix, shared=True):
         "swiglu": (LAYERS * rows * 5 * FFN, LAYERS * rows * 6 * FFN),
         "sample": (0, rows * VOCAB * 4 * 4),
     }
+    if fp8:  # dequant.cu: codes read, bf16 written, which the products read as before
+        stages["dequant"] = (0, 3 * LINEAR + 4 * MAP_ROWS)
+    return stages
+
+
+def weight_bytes(fp8):
+    """Embedding and head are one (tied); the scratch of fp8 is the largest weight in bf16."""
+    return 2 * HEAD + (LINEAR + 4 * MAP_ROWS + 2 * 2 * FFN * HIDDEN if fp8 else 2 * LINEAR)
 
 
 def times(stages, card):
@@ -76,6 +85,11 @@ def main():
             a, b = (times(step(rows, rows // n, p, new // 2, s), "H200")[0] for s in (True, False))
             out.append(f"{b / a:.2f}")
         print(f"| prompt {p} | " + " | ".join(out) + " |")
+    print(f"\nweights and their scratch: {weight_bytes(False) / 1e9:.2f} GB, fp8 {weight_bytes(True) / 1e9:.2f} GB")
+    print("\n| rows (cells x 8) | " + " | ".join(f"{c} ms | with fp8" for c in CARDS) + " |\n" + "| --- " * 5 + "|")
+    for n in (1, 8, 32, 227):
+        ms = [1e3 * times(step(8 * n, n, prompt, new // 2, fp8=f), c)[0] for c in CARDS for f in (False, True)]
+        print(f"| {8 * n} | " + " | ".join(f"{x:.2f}" for x in ms) + " |")
 
 
 if __name__ == "__main__":
