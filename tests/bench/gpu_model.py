@@ -86,6 +86,10 @@ def main():
             out.append(f"{b / a:.2f}")
         print(f"| prompt {p} | " + " | ".join(out) + " |")
     print(f"\nweights and their scratch: {weight_bytes(False) / 1e9:.2f} GB, fp8 {weight_bytes(True) / 1e9:.2f} GB")
+    for f in (False, True):  # an H100 of 80 GB, 76 of them for weights and KV, answers at full length
+        fit = int((76e9 - weight_bytes(f)) / ((prompt + samples * new) * LAYERS * KV_HEADS * HEAD_DIM * 4))
+        s, _ = times(step(samples * fit, fit, prompt, new // 2, fp8=f), "H100")
+        print(f"H100 of 80 GB, {'fp8' if f else 'bf16'}: {fit} cells, {samples * fit / s:,.0f} tokens/s")
     print("\n| rows (cells x 8) | " + " | ".join(f"{c} ms | with fp8" for c in CARDS) + " |\n" + "| --- " * 5 + "|")
     for n in (1, 8, 32, 227):
         ms = [1e3 * times(step(8 * n, n, prompt, new // 2, fp8=f), c)[0] for c in CARDS for f in (False, True)]
