@@ -28,14 +28,19 @@ char *sg_output_usd(double x, char *buf, size_t n) {
     return buf;
 }
 
+/* In percent; what would print as -0.0 is 0. */
+static double tenth(double x) {
+    return fabs(100 * x) < 0.05 ? 0 : 100 * x;
+}
+
 /* "71.4 [66.1, 76.5]" in percent. */
 static char *band(double x, double low, double high, char *buf, size_t n) {
     if (!isfinite(x))
         snprintf(buf, n, "-");
     else if (isnan(low))
-        snprintf(buf, n, "%.1f", 100 * x);
+        snprintf(buf, n, "%.1f", tenth(x));
     else
-        snprintf(buf, n, "%.1f [%.1f, %.1f]", 100 * x, 100 * low, 100 * high);
+        snprintf(buf, n, "%.1f [%.1f, %.1f]", tenth(x), tenth(low), tenth(high));
     return buf;
 }
 

@@ -5,6 +5,7 @@
 #include "listing.h"
 
 #include <ctype.h>
+#include <float.h>
 #include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
@@ -272,6 +273,55 @@ out:
     return st;
 }
 
+/* Names that stand twice would make a policy, or a row of a table, mean two things. */
+static enum sg_status need_different(const struct sg_view *v, const char *what, char **all, int64_t n,
+                                     struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char **sorted = NULL;
+    SG_TRY(SG_NEW(&sorted, n, "names", err));
+    for (int64_t i = 0; i < n; i++) sorted[i] = all[i];
+    qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    for (int64_t i = 1; i < n; i++)
+        if (!strcmp(sorted[i], sorted[i - 1])) {
+            st = sg_fail(err, SG_E_INPUT, "%s: %s \"%s\" stands twice", v->path, what, sorted[i]);
+            goto out;
+        }
+out:
+    free(sorted);
+    return st;
+}
+
+/* What a cell of the file may hold: numbers that mean what their columns say. */
+static enum sg_status need_sound(const struct sg_view *v, int64_t q, int32_t k, struct sg_err *err) {
+    const struct sg_results *r = v->r;
+    const int64_t at = q * r->n_models + v->col[k];
+    const double truth = r->true_correct ? r->true_correct[at] : -1, nothing = (double)NAN;
+    const bool valid = r->valid[at];
+    const struct {
+        const char *name;
+        double value, most; /* NaN: there is none, which is no fault of the file */
+        const char *expected;
+    } of[] = {{"true_correct", truth == -1 ? nothing : truth, 1, "1, 0 or -1"},
+              {"true_length", r->true_length ? r->true_length[at] : nothing, DBL_MAX, "a number of tokens"},
+              {"votes_yes", valid ? r->votes_yes[at] : nothing, DBL_MAX, "a number of samples"},
+              {"votes_no", valid ? r->votes_no[at] : nothing, DBL_MAX, "a number of samples"}};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+        if (!isnan(of[i].value) && !(of[i].value >= 0 && of[i].value <= of[i].most))
+            return sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": %s is %g; expected %s", v->path,
+                           r->query[q], r->model[v->col[k]], of[i].name, of[i].value, of[i].expected);
+    if (!valid) return SG_OK; /* of a valid cell these are never missing */
+    const double p = r->p_correct[at], length = r->length_mean[at];
+    if (!(p >= 0 && p <= 1))
+        return sg_fail(err, SG_E_INPUT,
+                       "%s: query \"%s\", model \"%s\": p_correct is %g; expected a number from 0 to 1", v->path,
+                       r->query[q], r->model[v->col[k]], p);
+    if (!(length >= 0 && length <= DBL_MAX))
+        return sg_fail(err, SG_E_INPUT,
+                       "%s: query \"%s\", model \"%s\": length_mean is %g; expected a number of tokens", v->path,
+                       r->query[q], r->model[v->col[k]], length);
+    return SG_OK;
+}
+
 static double call_cost(const struct sg_view *v, int32_t k, double prompt_tokens, double completion_tokens) {
     return prompt_tokens / 1e6 * v->price_input[k] + completion_tokens / 1e6 * v->price_output[k];
 }
@@ -299,6 +349,7 @@ static enum sg_status fill(struct sg_view *v, const uint8_t *keep, struct sg_err
         for (int32_t k = 0; k < v->m; k++) {
             const int64_t at = q * r->n_models + v->col[k], to = v->n * v->m + k;
             const double prompt = r->prompt_tokens[at];
+            SG_TRY(need_sound(v, q, k, err));
             v->p[to] = v->c[to] = (double)NAN;
             if (truth) {
                 const bool paid = !v->own_prices && r->true_cost && !isnan(r->true_cost[at]);
@@ -319,16 +370,9 @@ static enum sg_status fill(struct sg_view *v, const uint8_t *keep, struct sg_err
             if (!r->valid[at]) continue;
             const double p = r->p_correct[at];
             const double c = v->own_prices ? call_cost(v, k, prompt, r->length_mean[at]) : r->cost[at];
-            if (!(p >= 0 && p <= 1)) {
-                st = sg_fail(err, SG_E_INPUT,
-                             "%s: query \"%s\", model \"%s\": p_correct is %g; expected a number from 0 to 1",
-                             v->path, r->query[q], r->model[v->col[k]], p);
-                goto out;
-            }
-            if (!(c >= 0 && isfinite(c)) || !(r->length_mean[at] >= 0)) {
-                st = sg_fail(err, SG_E_INPUT,
-                             "%s: query \"%s\", model \"%s\": cost %g, length %g; expected numbers >= 0",
-                             v->path, r->query[q], r->model[v->col[k]], c, r->length_mean[at]);
+            if (!(c >= 0 && isfinite(c))) {
+                st = sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": cost %g is not a cost", v->path,
+                             r->query[q], r->model[v->col[k]], c);
                 goto out;
             }
             v->p[to] = p;
@@ -379,6 +423,8 @@ enum sg_status sg_view_open(const struct sg_results *r, const char *path, const 
     enum sg_status st = SG_OK;
     struct sg_view v = {.r = r, .path = path, .n_all = r->n_queries};
     uint8_t *keep = NULL;
+    SG_TRY(need_different(&v, "query", r->query, r->n_queries, err));
+    SG_TRY(need_different(&v, "model", r->model, r->n_models, err));
     SG_TRY(choose_pool(&v, spec->pool, err));
     SG_TRY(set_prices(&v, spec->prices, err));
     SG_TRY(SG_NEW(&keep, r->n_queries, "queries", err));
