@@ -97,7 +97,7 @@ rm -r "$work/sim"
 for round in 1 2; do
   launch 3 "$BIN/tests/sim_grid" "$work/sweep.json" --step-us 20000 --segment-seconds 0 >/dev/null 2>&1 &
   pid=$!
-  for _ in $(seq 300); do [ "$(ls "$work/sim/pass-1/segments" 2>/dev/null | grep -c seg)" -ge $((20 * round)) ] && break; sleep 0.05; done
+  for _ in $(seq 300); do [ "$(ls "$work/sim/pass-1/segments" 2>/dev/null | grep -c 'seg$')" -ge $((20 * round)) ] && break; sleep 0.05; done
   kill -9 $pid $(pgrep -P $pid) 2>/dev/null
   wait $pid 2>/dev/null
   [ -e "$work/sim/pass-1/DONE" ] && fail "the pass was done before it was killed"
@@ -123,7 +123,7 @@ same "digests after it all" "$(index sim 'p["digest"]' | tr ' ' '\n')" "$(cat "$
 rm -r "$work/sim"
 launch 2 "$BIN/tests/sim_grid" "$work/sweep.json" --step-us 20000 --segment-seconds 0 >/dev/null 2>&1 &
 pid=$!
-for _ in $(seq 300); do [ "$(ls "$work/sim/pass-1/segments" 2>/dev/null | grep -c seg)" -ge 10 ] && break; sleep 0.05; done
+for _ in $(seq 300); do [ "$(ls "$work/sim/pass-1/segments" 2>/dev/null | grep -c 'seg$')" -ge 10 ] && break; sleep 0.05; done
 kill -9 $pid $(pgrep -P $pid) 2>/dev/null
 wait $pid 2>/dev/null
 write '{"sampling.seed": [1, 2, 3, 4]}' sim
