@@ -131,6 +131,7 @@ run() {
   check "golden vectors" 10 240 bash gpu.sh golden || true
   for t in bin/test_op_*; do check "${t#bin/test_op_}" 60 240 "$t" cuda || true; done
   must engine 60 240 bin/test_gpu_engine
+  check "engine, fp8 weights" 60 240 bin/test_gpu_fp8 cuda || true
   must oracle 60 240 bin/test_gpu_oracle
   if command -v compute-sanitizer >/dev/null; then
     for t in memcheck racecheck synccheck initcheck; do

@@ -40,6 +40,6 @@ for attention in attn_prefill attn_decode; do
   need $attention 'mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32' 'ldmatrix.sync.aligned.m8n8.x4.shared.b16' \
     'ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16' 'cp.async.cg.shared.global'
 done
-for rowwise in embed gather_rows add_rmsnorm swiglu l2norm attn_decode; do need $rowwise 'ld.global.v4'; done
-for stores in embed gather_rows add_rmsnorm swiglu attn_prefill; do need $stores 'st.global.v4'; done
+for rowwise in embed gather_rows add_rmsnorm swiglu dequant l2norm attn_decode; do need $rowwise 'ld.global.v4'; done
+for stores in embed gather_rows add_rmsnorm swiglu dequant attn_prefill; do need $stores 'st.global.v4'; done
 exit $status
