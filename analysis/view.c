@@ -313,12 +313,12 @@ static enum sg_status need_sound(const struct sg_view *v, int64_t q, int32_t k, 
     const double p = r->p_correct[at], length = r->length_mean[at];
     if (!(p >= 0 && p <= 1))
         return sg_fail(err, SG_E_INPUT,
-                       "%s: query \"%s\", model \"%s\": p_correct is %g; expected a number from 0 to 1", v->path,
-                       r->query[q], r->model[v->col[k]], p);
+                       "%s: query \"%s\", model \"%s\": p_correct is %g; expected a number from 0 to 1",
+                       v->path, r->query[q], r->model[v->col[k]], p);
     if (!(length >= 0 && length <= DBL_MAX))
         return sg_fail(err, SG_E_INPUT,
-                       "%s: query \"%s\", model \"%s\": length_mean is %g; expected a number of tokens", v->path,
-                       r->query[q], r->model[v->col[k]], length);
+                       "%s: query \"%s\", model \"%s\": length_mean is %g; expected a number of tokens",
+                       v->path, r->query[q], r->model[v->col[k]], length);
     return SG_OK;
 }
 
@@ -371,8 +371,8 @@ static enum sg_status fill(struct sg_view *v, const uint8_t *keep, struct sg_err
             const double p = r->p_correct[at];
             const double c = v->own_prices ? call_cost(v, k, prompt, r->length_mean[at]) : r->cost[at];
             if (!(c >= 0 && isfinite(c))) {
-                st = sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": cost %g is not a cost", v->path,
-                             r->query[q], r->model[v->col[k]], c);
+                st = sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": cost %g is not a cost",
+                             v->path, r->query[q], r->model[v->col[k]], c);
                 goto out;
             }
             v->p[to] = p;
