@@ -29,6 +29,7 @@ same "of three members" "$(who array)" "3 512 simulated device $(hostname)"
 # a run that begins anew forgets them
 "$sim" "$job" --set output.dir="$work/array" --fresh >/dev/null 2>&1
 same "after --fresh" "$(who array)" "1 512 simulated device $(hostname)"
+same "notes after --fresh" "$(find "$work/array/array/ranks" -type f | wc -l)" 0
 
 launch 2 "$sim" "$job" --set output.dir="$work/slow" --step-us 200000 >"$work/log" 2>&1 &
 pid=$!
