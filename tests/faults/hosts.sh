@@ -9,8 +9,16 @@ job="$SRC/jobs/demo/job.json"
 sim="$BIN/tests/sim_grid"
 slow=(--step-us 60000 --slots 4 --segment-seconds 0.05)
 cells() { "$BIN/tests/list_cells" "$run" 2>/dev/null | sort; }
-# on HOST program args...: & it, then $! is unshare and real_pid $! the program
-on() { exec unshare --uts --pid --fork --mount-proc bash -c 'hostname "$0"; exec "$@"' "$@"; }
+# Each host is a sleeper in namespaces of its own, which stay when the programs in them have ended.
+declare -A init=()
+host() {
+  unshare --uts --pid --fork --mount-proc bash -c 'hostname "$0"; exec sleep 1000' "$1" 2>/dev/null &
+  init[$1]=$(real_pid $!)
+  for _ in $(seq 50); do [ "$(nsenter -t "${init[$1]}" --uts hostname)" = "$1" ] && return; sleep 0.1; done
+  fail "host $1 did not come up"
+}
+# on HOST program args...: & it, then $! is nsenter and real_pid $! the program
+on() { local at=${init[$1]}; shift; exec nsenter -t "$at" --uts --pid --mount -- "$@"; }
 real_pid() { for _ in $(seq 50); do pgrep -P "$1" && return; sleep 0.1; done; }
 kill_on() { kill -9 "$(real_pid "$1")"; wait "$1" 2>/dev/null; }
 silent() { touch -d '400 seconds ago' "$@"; }
@@ -19,14 +27,17 @@ until_cells() { # N
   for _ in $(seq 200); do [ "$(cells | wc -l)" -ge "$1" ] && return; sleep 0.1; done
   fail "no $1 cells in $run after 20 s"
 }
+host nodea
+host nodeb
+trap 'kill -9 "${init[@]}"; sleep 0.2; cleanup' EXIT
 want=$(digest_of "$("$sim" "$job" --set output.dir="$work/whole" 2>&1)")
 
 # a run on one host, a second on the other
 run="$work/run"
-(on nodea "$sim" "$job" --set output.dir="$run" "${slow[@]}" >"$work/a" 2>&1) & a=$!
+(on nodea "$sim" "$job" --set output.dir="$run" --step-us 300000 --slots 4 --segment-seconds 0.05 >"$work/a" 2>&1) & a=$!
 until_cells 8
 out=$( (on nodeb "$sim" "$job" --set output.dir="$run") 2>&1); same "exit code of a run on a second host" $? 9
-has "a run on a second host" "$out" 'another run holds this directory: process 1 on nodea, since [^ ]+, last sign of life [0-9]+ s ago; if it is gone, wait until 300 s have passed or remove this file'
+has "a run on a second host" "$out" 'another run holds this directory: process [0-9]+ on nodea, since [^ ]+, last sign of life [0-9]+ s ago; if it is gone, wait until 300 s have passed or remove this file'
 silent "$run/lock" # its next beat corrects that
 for _ in $(seq 150); do [ "$(stat -c %Y "$run/lock")" -gt $(($(date +%s) - 100)) ] && break; sleep 0.1; done
 out=$( (on nodeb "$sim" "$job" --set output.dir="$run") 2>&1); same "exit code beside a host that beats" $? 9
@@ -53,8 +64,8 @@ mapfile -t dead < <(of_host nodea)
 sleep 2
 same "members of the lost host while they may live" "$(of_host nodea | wc -l)" 2
 silent "${dead[@]}"
-wait $b1; same "exit code of the first survivor" $? 0
-wait $b2; same "exit code of the second survivor" $? 0
+wait $b1; same "exit code of the first survivor ($(tail -n 1 "$work/b1"))" $? 0
+wait $b2; same "exit code of the second survivor ($(tail -n 1 "$work/b2"))" $? 0
 same "digest of an array that lost a host" "$(digest_of "$(cat "$work/b1")")" "$want"
 same "cells lost with the array's host" "$(comm -23 "$work/before" <(cells) | wc -l)" 0
 same "cells of the array computed twice" "$(cells | uniq -d | wc -l)" 0
@@ -68,9 +79,9 @@ pid=$(real_pid $a1)
 kill -STOP "$pid"
 mapfile -t asleep < <(of_host nodea)
 silent "${asleep[@]}"
-wait $b1; same "exit code of the one that went on" $? 0
+wait $b1; same "exit code of the one that went on ($(tail -n 1 "$work/b1"))" $? 0
 same "digest beside a suspended host" "$(digest_of "$(cat "$work/b1")")" "$want"
-kill -CONT "$pid"
+kill -CONT "$pid" "$a1" # nsenter stops with its child
 wait $a1; code=$?
 [ $code = 9 ] || [ $code = 0 ] || fail "exit code $code of the host that was suspended: $(cat "$work/a1")"
 [ $code = 0 ] || has "the host that was suspended" "$(cat "$work/a1")" "silent for so long that others have taken its work over"

@@ -203,19 +203,22 @@ same "cells lost with the node" "$(comm -23 kept <(cells lost) | wc -l)" 0
 # a minute early), until DONE
 slow 400000
 id=$(submit limit --time=1 --signal=B:USR1@10)
+attempts() { grep -c 'scope-grid.sbatch: attempt' limit.log; }
+more_attempts() { [ "$(attempts)" -gt "$1" ]; }
+cut_short() { over "$id" || { is "$id" PENDING && grep -qs 'queued again' limit.log; }; }
 for _ in 1 2 3 4 5 6 7 8; do
-  until_ "an end or a requeue by the time limit" 100 eval 'over "$id" || is "$id" PENDING && [ -e limit.log ] && [ "$(grep -c "queued again" limit.log)" -gt 0 ]'
+  until_ "an end or a requeue by the time limit" 100 cut_short
   over "$id" && break
   cells limit >kept
-  seen=$(grep -c 'scope-grid.sbatch: attempt' limit.log)
+  seen=$(attempts)
   start_now "$id"
-  until_ "the next allocation" 30 eval '[ "$(grep -c "scope-grid.sbatch: attempt" limit.log)" -gt "$seen" ]'
+  until_ "the next allocation" 30 more_attempts "$seen"
   same "cells lost at the time limit" "$(comm -23 kept <(cells limit) | wc -l)" 0
 done
 same "state of the job with a time limit" "$(state "$id")" COMPLETED
 whole limit
 [ "$(grep -c 'after USR1: .*queued again' limit.log)" -ge 2 ] || fail "the time limit did not cut the run at least twice: $(cat limit.log)"
-echo "a time limit of a minute: $(grep -c 'scope-grid.sbatch: attempt' limit.log) allocations"
+echo "a time limit of a minute: $(attempts) allocations"
 
 # 10. two nights: the second takes over what did not change, also when its first allocation is cut short
 mkdir night
