@@ -46,8 +46,9 @@ struct sg_compute_facts {
 
 /* Where a rank computes and finds its files. */
 struct sg_compute_place {
-    int32_t threads;       /* cores that this rank may use when the job says 0 */
-    const char *model_dir; /* the estimator's files: the job's model.path or a copy of it; outlives the maker */
+    int32_t threads; /* cores that this rank may use when the job says 0 */
+    const char
+        *model_dir; /* the estimator's files: the job's model.path or a copy of it; outlives the maker */
     const struct sg_digest *model; /* their digest (model/digest.h), NULL when nobody has computed it yet */
     int32_t device;                /* ordinal, where devices are chosen among (device.h) */
     int32_t sharers;               /* ranks of this run on that device, or on this node's memory; 0: one */

@@ -182,8 +182,7 @@ static enum sg_status take_over(struct grid *g, uint8_t *done, int64_t *n_done, 
                                        .inputs = &in,
                                        .quiet = g->opt->quiet};
     struct sg_since_found found = {0};
-    const enum sg_status st =
-        sg_since_begin(g->plan.job.output.dir, &g->plan, &o, done, n_done, &found, err);
+    const enum sg_status st = sg_since_begin(g->plan.job.output.dir, &g->plan, &o, done, n_done, &found, err);
     g->out->taken = found.taken;
     g->out->shared = found.shared;
     return st;
@@ -443,8 +442,8 @@ struct pass_sum {
     uint8_t *seen; /* [n_cells] */
 };
 
-static enum sg_status sum_cell(void *ctx, int64_t cell, struct sg_digest fingerprint,
-                               const struct sg_cell *c, struct sg_err *err) {
+static enum sg_status sum_cell(void *ctx, int64_t cell, struct sg_digest fingerprint, const struct sg_cell *c,
+                               struct sg_err *err) {
     struct pass_sum *s = ctx;
     (void)fingerprint;
     (void)err;
@@ -695,9 +694,10 @@ enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *o
     }
     SG_TRY(share_job(&g, err));
     if (opt->array && g.job.engine.weights == SG_WEIGHTS_BROADCAST) {
-        st = sg_fail(err, SG_E_USAGE,
-                     "engine.weights: members of an array do not know each other, so none can broadcast; set it "
-                     "to stage, which they share on each node");
+        st = sg_fail(
+            err, SG_E_USAGE,
+            "engine.weights: members of an array do not know each other, so none can broadcast; set it "
+            "to stage, which they share on each node");
         goto out;
     }
     SG_TRY(look_at_nodes(&g, err));
@@ -723,8 +723,9 @@ enum sg_status sg_grid_merge(const char *run_dir, struct sg_grid_summary *out, s
     memset(out, 0, sizeof *out);
     SG_TRY(sg_rundir_read_plan(run_dir, &plan, err));
     if (plan.n_draws > 1) {
-        st = sg_fail(err, SG_E_USAGE,
-                     "%s: a pass of a sweep has no results of its own; its points take them from it", run_dir);
+        st =
+            sg_fail(err, SG_E_USAGE,
+                    "%s: a pass of a sweep has no results of its own; its points take them from it", run_dir);
         goto out;
     }
     SG_TRY(sg_lock_take(run_dir, &lock, err));

@@ -213,7 +213,8 @@ out:
 }
 
 /* What the device of every rank took, by rank; null when nobody knows. */
-static enum sg_status put_rank_joules(const struct sg_progress *p, const struct sg_counts *t, struct sg_buf *b) {
+static enum sg_status put_rank_joules(const struct sg_progress *p, const struct sg_counts *t,
+                                      struct sg_buf *b) {
     enum sg_status st = SG_OK;
     SG_TRY(sg_buf_printf(b, NULL, ", \"rank_joules\": %s", t->metered ? "[" : "null"));
     for (int32_t i = 0; t->metered && i < p->n_ranks && i < MAX_RANKS_LISTED; i++) {
@@ -245,10 +246,11 @@ static void add_metrics(struct sg_progress *p, const char *state, const struct s
             "\"busy_s\": %.3f, \"busy_share\": %.4f",
             (long long)time(NULL), state, (long long)(p->done_before + t->cells), (long long)p->total,
             (long long)(p->failed_before + t->failed), (long long)t->cells, (long long)t->prompt_tokens,
-            (long long)t->output_tokens, r->cells, r->tokens, (int)computing, p->startup_s, p->start.weights_s,
-            p->start.plan_s, p->start.load_s, p->start.first_cell_s, seconds, busy,
+            (long long)t->output_tokens, r->cells, r->tokens, (int)computing, p->startup_s,
+            p->start.weights_s, p->start.plan_s, p->start.load_s, p->start.first_cell_s, seconds, busy,
             had > 0 ? busy / had : 0) == SG_OK &&
-        put_meter(&b, t) == SG_OK && put_rank_joules(p, t, &b) == SG_OK && sg_buf_str(&b, "}\n", NULL) == SG_OK &&
+        put_meter(&b, t) == SG_OK && put_rank_joules(p, t, &b) == SG_OK &&
+        sg_buf_str(&b, "}\n", NULL) == SG_OK &&
         sg_path_join(p->run_dir, "metrics.jsonl", &path, NULL) == SG_OK) {
         const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (fd >= 0) {

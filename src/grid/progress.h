@@ -24,7 +24,7 @@ struct sg_progress {
     const char *devices;            /* all of them in words (device.h), borrowed; NULL: not known */
     int32_t n_ranks;
     bool quiet, terminal, drawn;
-    bool shared; /* some ranks share a device */
+    bool shared;                                         /* some ranks share a device */
     int64_t started, last_line, last_file, last_metrics; /* ns */
     double startup_s; /* from the program's start to the first lease: plan, model, directory */
     struct sg_startup {

@@ -65,8 +65,7 @@ static enum sg_status describe(struct sg_dev *dev, struct sg_compute_facts *out,
     out->device.memory_bytes = info->memory_bytes;
     if (info->host_memory) return SG_OK;
     struct sg_err why = {0};
-    const enum sg_status st =
-        sg_dev_measure(dev, &out->device.flops_per_s, &out->device.bytes_per_s, &why);
+    const enum sg_status st = sg_dev_measure(dev, &out->device.flops_per_s, &out->device.bytes_per_s, &why);
     if (st == SG_OK || st == SG_E_NOMEM) return SG_OK; /* no room to measure on a shared device: not known */
     if (err) *err = why;
     return st;
