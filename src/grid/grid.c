@@ -431,6 +431,7 @@ static enum sg_status merge(const char *dir, const struct sg_plan *plan, const s
     out->total = stats.n_cells;
     out->failed = end.failed = stats.n_failed;
     out->computed = stats.n_done;
+    if (g && g->lock) SG_TRY(sg_lock_beat(g->lock, err)); /* it was long: is the directory still ours? */
     if (stats.n_done == stats.n_cells) SG_TRY(sg_rundir_write_done(dir, &end, err));
 out:
     sg_results_free(&r);
