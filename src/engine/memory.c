@@ -100,8 +100,9 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                        "; raise kv_cache_mib",
                        o->kv_cache_bytes, z.page_bytes);
     z.pages = (int32_t)min64(pages, INT32_MAX / SG_PAGE_TOKENS - SG_PAD_PAGES);
-    /* More rows make a step longer, not a token cheaper, once the products are bound by arithmetic. */
-    const int32_t decode_cap = sg_dev_info(dev)->host_memory ? 256 : 1024;
+    /* More rows make a step longer, not a token cheaper, once the products are bound by arithmetic and the
+     * scratch of attention (528 bytes a row, head and split) has its price. */
+    const int32_t decode_cap = sg_dev_info(dev)->host_memory ? 256 : 2048;
     z.sched = (struct sg_sched_limits){
         .max_rows = o->max_batch_tokens,
         .max_decode_rows = (int32_t)min64(min64(o->max_batch_tokens, decode_cap), z.pages),

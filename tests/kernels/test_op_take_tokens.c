@@ -6,7 +6,7 @@ static void test_ids(void **state) {
     struct sg_dev *dev = kt_open(2);
     kt_reserve(dev, NULL);
     enum { TOKENS = 40, MOST = 60 };
-    int32_t token[TOKENS], from[MOST], ids[MOST], want[MOST], got[MOST];
+    int32_t token[TOKENS], from[MOST + 1] = {0}, ids[MOST + 1] = {0}, want[MOST], got[MOST];
     for (int32_t i = 0; i < TOKENS; i++) token[i] = i % 5 == 3 ? -1 : kt_pick(81, i, 1 << 30);
     for (int32_t n = 0; n <= MOST; n += n < 3 ? 1 : 19) {
         for (int32_t i = 0; i < n; i++) {
