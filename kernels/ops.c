@@ -108,7 +108,8 @@ enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, float *resid, const void *d
     SG_NEED(!overlap(out, size, resid, sums), "add_rmsnorm: out overlaps resid");
     SG_NEED(!delta || !overlap(out, size, delta, size), "add_rmsnorm: out overlaps delta");
     SG_NEED(!delta || !overlap(resid, sums, delta, size), "add_rmsnorm: resid overlaps delta");
-    SG_RUN(SG_STAGE_NORM, (delta ? 5.0 : 4.0) * n * cols, (delta ? 2 * (size + sums) : size + sums) + 4.0 * cols,
+    SG_RUN(SG_STAGE_NORM, (delta ? 5.0 : 4.0) * n * cols,
+           (delta ? 2 * (size + sums) : size + sums) + 4.0 * cols,
            dev->be->add_rmsnorm(dev, resid, delta, weight, n, cols, eps, out, err));
 }
 
@@ -296,8 +297,8 @@ enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args
             SG_NEED(len <= dev->lim.max_context && suffix <= dev->lim.max_context - len,
                     "%s: row %d has %d + %d tokens, reserved context %d", op, r, len, suffix,
                     dev->lim.max_context);
-            SG_NEED(!bound || suffix <= a->bound_suffix_len, "%s: row %d has %d suffix tokens, the bound is %d",
-                    op, r, suffix, a->bound_suffix_len);
+            SG_NEED(!bound || suffix <= a->bound_suffix_len,
+                    "%s: row %d has %d suffix tokens, the bound is %d", op, r, suffix, a->bound_suffix_len);
         }
     }
     const double size = (double)a->n_rows * a->q_heads * a->head_dim * act_bytes(dev);

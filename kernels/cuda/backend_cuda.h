@@ -1,5 +1,5 @@
-/* backend_cuda - the cuda backend's device and what its sources share: times of operators, weights. Private to
- * kernels/cuda. */
+/* backend_cuda - the cuda backend's device and what its sources share: times of operators, weights. Private
+ * to kernels/cuda. */
 #ifndef SG_KERNELS_CUDA_BACKEND_CUDA_H
 #define SG_KERNELS_CUDA_BACKEND_CUDA_H
 
@@ -7,8 +7,8 @@
 #include "kernels/cuda/nvml.h"
 #include "kernels/cuda/rt.h"
 
-/* Times of operators: a mark in the stream before and after each, read when the stream is known to have passed
- * them. Operators are counted from 0; number i has marks 2 (i % SG__TIMED) and the next. */
+/* Times of operators: a mark in the stream before and after each, read when the stream is known to have
+ * passed them. Operators are counted from 0; number i has marks 2 (i % SG__TIMED) and the next. */
 enum { SG__TIMED = SG_RT_EVENTS / 2 };
 struct sg__cuda_times {
     enum sg_stage stage[SG__TIMED];

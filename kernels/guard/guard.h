@@ -4,8 +4,8 @@
  * - outputs, scratch and fresh memory are filled with a NaN pattern; after the call no output may still hold
  *   it, and no input may hold it before: memory that nobody wrote is neither read nor left;
  * - inputs are hashed and must not have changed; outputs overlap nothing (but what the contract allows);
- * - a fetch arrives at its wait, with the bytes as they were at the fetch; until then its destination holds the
- *   NaN pattern: who reads it too early is found out;
+ * - a fetch arrives at its wait, with the bytes as they were at the fetch; until then its destination holds
+ *   the NaN pattern: who reads it too early is found out;
  * - ids, positions, slots and pages are in range, host copies equal the device's arrays, slots of one call
  *   differ, and keys that attention reads were written.
  * All of it is SG_E_INTERNAL, naming operator and argument. Private to kernels/guard. */

@@ -317,7 +317,8 @@ static const struct planted planted[] = {
     {"fetched bytes read before the wait", BUG_NONE, run_fetch_not_waited, BY_VALUE, "", SEEDS},
     {"one buffer for two fetches", BUG_NONE, run_fetch_buffer_shared, BY_VALUE, "", SEEDS},
     {"pinned buffer used again before its copy", BUG_NONE, run_staging_reused, BY_VALUE, "", SEEDS},
-    {"wait while the stream records", BUG_NONE, run_wait_in_record, BY_NAME, "while the stream records", SEEDS},
+    {"wait while the stream records", BUG_NONE, run_wait_in_record, BY_NAME, "while the stream records",
+     SEEDS},
 #if WITH_ASAN
     {"write past the end of shared memory", BUG_SHARED_BOUNDS, run, BY_MEMORY, "bugs.cu", SEEDS},
 #endif
