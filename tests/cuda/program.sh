@@ -122,6 +122,12 @@ EMU_DEVICES=1 ends 3 3 64 --device cpu # hosts have no such limit
 EMU_DEVICES=0 ends 11 2 64
 grep -q 'cuda: no NVIDIA driver or GPU can be used here' "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
 
+# "auto" takes a GPU where there is one
+chosen() { "$emulated" plan "$job" --json --set engine.device=auto | sed -n 's/.*"device": "\([^"]*\)".*/\1/p'; }
+[ "$(EMU_DEVICES=1 chosen)" = "CUDA emulated on the CPU" ] || fail "auto took $(EMU_DEVICES=1 chosen)"
+[ "$(EMU_DEVICES=0 chosen)" != "CUDA emulated on the CPU" ] || fail "auto took a device that is not there"
+EMU_DEVICES=1 ends 2 2 64 --device auto
+
 # 5. the KV cache by measuring follows the device's memory
 pages() { "$emulated" plan "$job" --json --set engine.kv_cache_mib="$1" | sed -n 's/.*"kv_pages": \([0-9]*\).*/\1/p'; }
 few=$(EMU_MEMORY_MIB=64 pages 0) many=$(EMU_MEMORY_MIB=16384 pages null) fixed=$(EMU_MEMORY_MIB=64 pages 32)
@@ -131,4 +137,17 @@ code=0
 EMU_MEMORY_MIB=16 "$emulated" plan "$job" --set engine.kv_cache_mib=0 >"$work/log" 2>&1 || code=$?
 [ $code = 8 ] || fail "no room ended with $code: $(cat "$work/log")"
 grep -q 'no room for a KV cache on CUDA emulated' "$work/log" || fail "unclear: $(cat "$work/log")"
+
+# 6. heads that the attention kernels have no room for: `plan` and `run` say so by the model's name
+if python3 "$here/../bench/make_random_model.py" "$work/wide" --shape custom --head-dim 136 --vocab 4096 >"$work/log" 2>&1; then
+  cp "$model/tokenizer.json" "$work/wide/"
+  for command in plan run; do
+    code=0
+    "$emulated" $command "$job" --set model.path="$work/wide" --set output.dir="$work/wide-$command" \
+      >"$work/out" 2>"$work/err" || code=$?
+    [ $code = 4 ] || fail "$command with head_dim 136 ended with $code: $(cat "$work/err")"
+    [ "$(cat "$work/err")" = "scope-grid: $work/wide: head_dim 136: the attention of device cuda reaches to 128" ] ||
+      fail "unclear: $(cat "$work/err")"
+  done
+fi
 echo "digest $first with 1, 2 and 3 ranks"
