@@ -36,8 +36,8 @@ const char *sg_array_member(const struct sg_array *a);
 int64_t sg_array_found(const struct sg_array *a);
 /* Cells finished by this member reach `hand` through the array, which keeps count of its pieces. */
 struct sg_cell_sink sg_array_sink(struct sg_array *a, struct sg_hand *hand);
-/* note(ctx) is called before pieces are marked done: what this member tells of itself is then on disk before the
- * run can be complete. */
+/* note(ctx) is called before pieces are marked done: what this member tells of itself is then on disk before
+ * the run can be complete. */
 void sg_array_on_done(struct sg_array *a, void (*note)(void *ctx), void *ctx);
 /* Until every cell of the grid is in a closed segment, whoever computed it. SG_E_STOPPED after a signal;
  * finished cells are safe in any case. */
