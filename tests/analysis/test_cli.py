@@ -280,7 +280,8 @@ def one_of_a_kind(tmp):
                                ("free", 40, 5, free), ("unknown", 30, 4, dict(true_correct=-1)),
                                ("same", 30, 4, dict(p_correct=0.5, cost=0.001, true_cost=0.001)), ("two", 2, 2, {}), ("one", 1, 1, {})):
         results = edited(fake(f"{tmp}/{name}.h5", n, m), set_all(**values))
-        r = run(results, "-o", f"{tmp}/{name}", "--bootstrap", 40, plots=True)
+        r = run(results, "-o", f"{tmp}/{name}", "--bootstrap", 40, plots=name in ("free", "unknown", "one"))
+        assert "plot.py failed" not in r.stdout
         whole_texts(f"{tmp}/{name}", r.stdout)
         asked = [a["ask"] for a in rows(f"{tmp}/{name}", "asks")]
         assert len(asked) == len(set(asked)), (name, asked)
