@@ -128,6 +128,14 @@ out=$("$BIN/tests/sim_grid" "$job" --model --array --set output.dir="$work/array
 same "exit code of an array that broadcasts" $? 2
 one_line "an array that broadcasts" "$out"
 
+# a sweep copies once for all its points
+cat >"$work/sweep.json" <<JSON
+{"job": "$job", "dir": "$work/sweep", "axes": {"prompt.anchors": [2, 3], "sampling.samples": [2, 1]}}
+JSON
+out=$("$BIN/tests/sim_grid" "$work/sweep.json" --model --progress "${stage[@]}" 2>&1); same "exit code of a sweep" $? 0
+same "copies that a sweep of four points makes" "$(grep -c 'copying [0-9]* MiB of weights' <<<"$out")" 1
+empty "a sweep"
+
 # no room, no right, no model
 mkdir "$work/disk"
 if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=3m tmpfs "$work/disk" 2>/dev/null; then
