@@ -110,6 +110,8 @@ out=$(sim); [ $? != 0 ] || fail "a file in place of a point's folder is no error
 has "points before" "$out" "point seed-2 cells 512 computed 0 taken 0 shared 512"
 same "cells of the pass on disk" "$(ls "$work/sim/pass-1" | grep -c DONE)" 1
 has "status of a pass" "$("$BIN/scope-grid" status "$work/sim/pass-1" 2>&1)" "512 of 512|512/512|done"
+out=$("$BIN/scope-grid" check "$work/sim/pass-1" 2>&1); same "exit code of check on a pass" $? 0
+has "check of a pass" "$out" "512 cells, .* 0 failed, 0 missing; 512 in segments"
 out=$("$BIN/scope-grid" merge "$work/sim/pass-1" 2>&1); [ $? != 0 ] || fail "a pass was merged"
 one_line "merge of a pass" "$out"
 has "merge of a pass" "$out" "a pass of a sweep has no results of its own"
