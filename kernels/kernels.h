@@ -59,6 +59,7 @@ struct sg_dev_info {
     int threads;
     bool async;           /* operators return before they have finished */
     bool records;         /* has sg_dev_record_begin */
+    int32_t max_head_dim; /* largest head of its attention; 0: any (SG_MAX_HEAD_DIM) */
     int64_t memory_bytes; /* total device (or host) memory; 0 = unknown */
     /* of a device that is not the host, else "": the same uuid for every process that sees the device */
     char uuid[64], driver[64], runtime[64];

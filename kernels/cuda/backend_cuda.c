@@ -49,6 +49,7 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
                                         .threads = 1,
                                         .async = true,
                                         .records = true,
+                                        .max_head_dim = SG__HEAD_TILE,
                                         .memory_bytes = info.memory_bytes};
     memcpy(d->base.info.name, info.name, sizeof info.name);
     memcpy(d->base.info.uuid, info.uuid, sizeof info.uuid);

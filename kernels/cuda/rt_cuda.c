@@ -312,8 +312,8 @@ out:
 enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes,
                              struct sg_err *err) {
     enum sg_status st = SG_OK;
-    for (size_t done = 0, some; done < bytes; done += some) {
-        void *at;
+    for (size_t done = 0, some = 0; done < bytes; done += some) {
+        void *at = NULL;
         SG_TRY(sg__rt_stage(rt, bytes - done, &at, &some, err));
         memcpy(at, (const char *)src + done, some);
         SG_TRY(sg__rt_send(rt, (char *)dst + done, some, err));

@@ -234,6 +234,12 @@ static enum sg_status open_model(struct sg_dev *dev, const char *dir, const stru
     SG_TRY(SG_NEW(&m->dir, strlen(dir) + 1, "model path", err));
     memcpy(m->dir, dir, strlen(dir));
     SG_TRY(sg_config_read(dir, &m->c, err));
+    const struct sg_dev_info *info = sg_dev_info(dev);
+    if (info->max_head_dim && m->c.head_dim > info->max_head_dim) {
+        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: head_dim %d: the attention of device %s reaches to %d", dir,
+                     m->c.head_dim, info->backend, info->max_head_dim);
+        goto out;
+    }
     if (max_context < 0 || max_context > m->c.max_position) {
         st = sg_fail(err, SG_E_INPUT,
                      "%s: a context of %d tokens; config.json allows 1 to %d (max_position_embeddings)", dir,

@@ -146,7 +146,7 @@ if python3 "$here/../bench/make_random_model.py" "$work/wide" --shape custom --h
     "$emulated" $command "$job" --set model.path="$work/wide" --set output.dir="$work/wide-$command" \
       >"$work/out" 2>"$work/err" || code=$?
     [ $code = 4 ] || fail "$command with head_dim 136 ended with $code: $(cat "$work/err")"
-    [ "$(cat "$work/err")" = "scope-grid: $work/wide: head_dim 136: the attention of device cuda reaches to 128" ] ||
+    [ "$(tail -n 1 "$work/err")" = "scope-grid: $work/wide: head_dim 136: the attention of device cuda reaches to 128" ] ||
       fail "unclear: $(cat "$work/err")"
   done
 fi
