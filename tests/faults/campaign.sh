@@ -110,8 +110,12 @@ while [ "$total" -lt "$kills" ]; do
       [ -n "$tmpfs" ] || { kill -TERM "$one"; wait "$pid" 2>/dev/null; continue; }
       head -c 80m /dev/zero >"$work/disk/filler" 2>/dev/null ;;
   esac
+  # Open MPI 4.1 can hang, without any rank left, when one dies while the others are still being started
+  (trap - EXIT; exec >/dev/null 2>&1; sleep 30; kill -9 "$pid") & guard=$!
   wait "$pid" 2>/dev/null
   code=$?
+  kill "$guard" 2>/dev/null
+  wait "$guard" 2>/dev/null
   gone "${children[@]}"
   case $what in
     readonly)
