@@ -102,13 +102,16 @@ rm -rf "$work/stage"/*
 for mode in stage broadcast; do
   pids=()
   for i in 1 2 3; do
-    (trap - EXIT; launch 2 "$BIN/tests/sim_grid" "$job" --model --nodes 2 --set output.dir="$work/at-once-$i" \
+    mkdir -p "$work/mpi-$i" # mpiruns that share a session folder now and then remove it under each other
+    (trap - EXIT; export OMPI_MCA_orte_tmpdir_base="$work/mpi-$i"
+      launch 2 "$BIN/tests/sim_grid" "$job" --model --nodes 2 --set output.dir="$work/at-once-$i" \
       --set engine.weights=$mode >"$work/out-$i" 2>&1) &
     pids+=($!)
   done
   for i in 1 2 3; do
     wait "${pids[i - 1]}"; same "exit code of run $i of three at once ($mode)" $? 0
-    same "digest of run $i of three at once ($mode)" "$(digest_of "$(cat "$work/out-$i")")" "$want"
+    out=$(cat "$work/out-$i")
+    [ "$(digest_of "$out")" = "$want" ] || fail "run $i of three at once ($mode): $out"
   done
   empty "three runs at once ($mode)"
   rm -rf "$work"/at-once-*
