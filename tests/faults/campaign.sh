@@ -127,8 +127,8 @@ while [ "$total" -lt "$kills" ]; do
       [ $code = 7 ] || [ -e "$run/DONE" ] || fail "exit code $code on a full disk: $(cat "$work/out")"
       [ $code != 7 ] || has "a full disk" "$(cat "$work/out")" '(No space left|disk full)' ;;
     term | stop)
-      # 143: it came before the program could ask for it
-      [ $code = 75 ] || [ $code = 0 ] || [ $code = 143 ] || fail "exit code $code after SIGTERM: $(cat "$work/out")" ;;
+      # 143: it came before the program could ask for it; 137: and mpirun hung
+      [ $code = 75 ] || [ $code = 0 ] || [ $code = 143 ] || [ $code = 137 ] || fail "exit code $code after SIGTERM: $(cat "$work/out")" ;;
   esac
   [ -n "$what" ] && count[$what]=$((count[$what] + 1))
   check "hit $total ($what)"
