@@ -2,6 +2,7 @@
  * dead held is free again and what the living hold is not; runs of the two kinds refuse each other. */
 #include "grid/array.h"
 #include "store/lock.h"
+#include "store/lock_file.h"
 #include "store/members.h"
 #include "support/tmpdir.h"
 
@@ -193,6 +194,42 @@ static void runs_of_two_kinds_refuse_each_other(void **state) {
     close(ready[1]);
 }
 
+/* A member on another host that is long in one stage (weights, a step, a merge) beats all the same. */
+static void a_long_stage_is_no_death(void **state) {
+    (void)state;
+    struct sg__lock_terms here = {.beat_ms = 100, .stale_seconds = 1}, there = here;
+    struct sg_member *m, *other;
+    const struct timespec half = {0, 500000000};
+    int32_t n = 0;
+    bool mine = false;
+    sg__owner_self(&here.self);
+    there.self = here.self;
+    snprintf(there.self.host, sizeof there.self.host, "elsewhere");
+    snprintf(there.self.machine, sizeof there.self.machine, "another");
+    snprintf(there.self.boot, sizeof there.self.boot, "another");
+    assert_int_equal(sg__member_join_on(tmpdir, &there, &other, NULL), SG_OK);
+    assert_int_equal(sg_member_claim(other, 0, 1, &mine, NULL), SG_OK);
+    assert_int_equal(sg__member_join_on(tmpdir, &here, &m, NULL), SG_OK);
+    struct sg_piece look[1];
+    for (int i = 0; i < 5; i++) {
+        nanosleep(&half, NULL);
+        assert_int_equal(sg_member_look(m, look, 1, NULL), SG_OK);
+        assert_true(look[0].held);
+    }
+    sg_member_leave(other);
+    there.beat_ms = 1000000; /* as good as dead */
+    assert_int_equal(sg__member_join_on(tmpdir, &there, &other, NULL), SG_OK);
+    assert_int_equal(sg_member_claim(other, 0, 2, &mine, NULL), SG_OK);
+    for (int i = 0; i < 5; i++) nanosleep(&half, NULL);
+    assert_int_equal(sg_member_look(m, look, 1, NULL), SG_OK);
+    assert_false(look[0].held);
+    assert_int_equal(sg_member_count(m, &n, NULL), SG_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(sg_member_beat(other, NULL), SG_E_BUSY); /* and it finds out */
+    sg_member_leave(other);
+    sg_member_leave(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_cover_the_grid_and_shrink),
@@ -200,6 +237,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(damaged_or_foreign_names_are_no_leases, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(whoever_was_found_dead_stops, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(runs_of_two_kinds_refuse_each_other, tmpdir_make, tmpdir_remove),
+        cmocka_unit_test_setup_teardown(a_long_stage_is_no_death, tmpdir_make, tmpdir_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
