@@ -128,6 +128,7 @@ run() {
   cat results/card.txt
 
   SG_GOLDEN=results/golden.txt must conformance 60 240 bin/test_gpu_kernels
+  ! grep -q SKIP: $log || die "nothing can run on this card: see $PWD/$log"
   check "golden vectors" 10 240 bash gpu.sh golden || true
   for t in bin/test_op_*; do check "${t#bin/test_op_}" 60 240 "$t" cuda || true; done
   must engine 60 240 bin/test_gpu_engine

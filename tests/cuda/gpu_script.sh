@@ -129,6 +129,11 @@ grep -q -- '--cells 227 ' cells || fail "cells: $(cat cells)"
 grep -q -- '--cells 95 ' cells || fail "cells: $(cat cells)"
 grep -q 'missing: bench-shared.json, bench-stages.json, bench-alone.json, gemm.json' "$work/out" || fail "$(cat "$work/out")"
 grep -q '^skipped  engine: no cuBLAS' "$work/out" || fail "a reason for skipping is lost: $(cat "$work/out")"
+printf '#!/bin/sh\necho "SKIP: no cuBLAS"\nexit 77\n' >bin/test_gpu_kernels
+run "$work/card"
+tail -n 1 "$work/out" | grep -q 'nothing can run on this card' || fail "it went on: $(cat "$work/out")"
+[ $code = 1 ] || fail "nothing ran and it ended with $code"
+cp bin/test_gpu_oracle bin/test_gpu_kernels
 run "$work/card" FREE=N/A
 grep -q "says that 'N/A' MiB are free: set GPU_CELLS" "$work/out" || fail "$(cat "$work/out")"
 echo "tests/gpu.sh runs to its end, tells what fails and keeps its time"
