@@ -5,10 +5,10 @@
  *
  * Points that agree in all but how they draw (temperature, top_p, top_k, seed, samples) and whether texts are
  * kept are computed together before the first of them, when there is more than one way of drawing: a pass. It
- * is a run of its own in DIR/pass-N, whose cells hold the samples of all these points, drawn from one prefill,
- * and that has segments and DONE but no results.h5; it is leased, killed and resumed like any run. Each point
- * then takes its samples out of it (since.h) and computes what it did not find there: cells that failed. The
- * pass's folder goes when all of its points are done. Points that were done before take no part.
+ * is a run of its own in DIR/pass-N, whose cells hold the samples of all these points, drawn from one
+ * prefill, and that has segments and DONE but no results.h5; it is leased, killed and resumed like any run.
+ * Each point then takes its samples out of it (since.h) and computes what it did not find there: cells that
+ * failed. The pass's folder goes when all of its points are done. Points that were done before take no part.
  *
  *   {"name": "sweep", "job": "demo/job.json", "dir": "../runs/sweep",
  *    "axes": {"prompt.anchors": [3, 5, 8], "sampling.samples": [4, 8]}}

@@ -42,8 +42,8 @@ struct sg_plan {
     /* What is drawn for each cell: the job's own sampling; or, for a pass of a sweep (grid/sweep.h), several,
      * all from one prefill. A cell's samples lie in this order. */
     int32_t n_draws;
-    int64_t n_samples;           /* of a cell: all draws together */
-    struct sg_plan_draws *draws; /* [n_draws] */
+    int64_t n_samples;                  /* of a cell: all draws together */
+    struct sg_plan_draws *draws;        /* [n_draws] */
     struct sg_query *queries;           /* [n_queries] */
     struct sg_query *anchors;           /* [n_anchors] */
     struct sg_portfolio_model *models;  /* [n_models] */
@@ -86,16 +86,16 @@ bool sg_plan_same_draws(const struct sg_plan_draws *a, const struct sg_plan_draw
 
 /* What the fingerprints cover (plan_fingerprint.c).
  * A cell's: estimator, numerics, template and example, samples, temperature, top_p, top_k, max_new_tokens,
- * seed (those of all draws in a pass), the query's id and text, the model's id, anchor_chars, and the anchors of its prompt in order: text,
- * correct, completion tokens. Not: prices, truth, categories, ids of anchors, similarities, other cells,
- * engine.*, output.*, name, paths. So a cell computed for one grid is good for another.
- * The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices, truth, the ranked
- * anchors and all anchor outcomes (the k-nearest-anchor and anchor-mean columns), output.texts. Not:
- * engine.*, output.dir, name, paths. */
+ * seed (those of all draws in a pass), the query's id and text, the model's id, anchor_chars, and the anchors
+ * of its prompt in order: text, correct, completion tokens. Not: prices, truth, categories, ids of anchors,
+ * similarities, other cells, engine.*, output.*, name, paths. So a cell computed for one grid is good for
+ * another. The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices, truth,
+ * the ranked anchors and all anchor outcomes (the k-nearest-anchor and anchor-mean columns), output.texts.
+ * Not: engine.*, output.dir, name, paths. */
 
 /* The cells' fingerprints as they would be if the job drew this way, out[n_cells]: tells whether a cell that
- * was computed with more samples begins with this plan's, and whether a pass holds a point's. `in` is what the
- * plan was built with. */
+ * was computed with more samples begins with this plan's, and whether a pass holds a point's. `in` is what
+ * the plan was built with. */
 enum sg_status sg_plan_fingerprints_of(const struct sg_plan *p, const struct sg_plan_inputs *in,
                                        const struct sg_plan_draws *draws, struct sg_digest *out,
                                        struct sg_err *err);
