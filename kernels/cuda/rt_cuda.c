@@ -204,8 +204,10 @@ enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info 
         SG_CUDA("pinned memory", cudaMallocHost((void **)&rt->staging[i], STAGING_BYTES));
         SG_CUDA("event", cudaEventCreateWithFlags(&rt->staged[i], cudaEventDisableTiming));
     }
+    /* who waits for a fetch sleeps: the next step is queued by then, and other threads want the core */
     for (int i = 0; i < SG_RT_FETCHES; i++)
-        SG_CUDA("event", cudaEventCreateWithFlags(&rt->fetched[i], cudaEventDisableTiming));
+        SG_CUDA("event",
+                cudaEventCreateWithFlags(&rt->fetched[i], cudaEventDisableTiming | cudaEventBlockingSync));
     *out = rt;
     return SG_OK;
 out:
@@ -283,9 +285,9 @@ int64_t sg__rt_memory_free(struct sg__rt *rt) {
     return cudaMemGetInfo(&left, &all) == cudaSuccess ? (int64_t)left : 0;
 }
 
-/* A full buffer is marked in the stream and left; the other may be filled once the stream has passed its mark,
- * 8 MiB of copies ago. cudaMemcpyAsync from pinned memory returns before the copy is done (CUDA Runtime API, "API
- * synchronization behavior"), so that filling and copying overlap. */
+/* A full buffer is marked in the stream and left; the other may be filled once the stream has passed its
+ * mark, 8 MiB of copies ago. cudaMemcpyAsync from pinned memory returns before the copy is done (CUDA Runtime
+ * API, "API synchronization behavior"), so that filling and copying overlap. */
 enum sg_status sg__rt_stage(struct sg__rt *rt, size_t want, void **at, size_t *got, struct sg_err *err) {
     enum sg_status st = SG_OK;
     if (rt->at == STAGING_BYTES) {
@@ -420,8 +422,8 @@ static uint32_t alignment(int64_t cols, int64_t width) {
     return bytes % 16 == 0 ? 16 : (uint32_t)(bytes & -bytes);
 }
 
-/* cuBLASLt's first choice for CHOICE_ROWS rows among the algorithms that add along k in one piece; of a plan for m
- * rows alone, its first choice of all. */
+/* cuBLASLt's first choice for CHOICE_ROWS rows among the algorithms that add along k in one piece; of a plan
+ * for m rows alone, its first choice of all. */
 static enum sg_status choose(struct sg__rt *rt, struct plan *p, struct sg_err *err) {
     enum sg_status st;
     struct layouts l = {0};
@@ -502,8 +504,8 @@ enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x
                            int64_t n, int64_t k, struct sg_err *err) {
     return multiply(rt, false, y, y_f32, x, w, m, n, k, err);
 }
-enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
-                               int64_t n, int64_t k, struct sg_err *err) {
+enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w,
+                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
     return multiply(rt, true, y, y_f32, x, w, m, n, k, err);
 }
 

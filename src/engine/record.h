@@ -1,5 +1,6 @@
 /* record - the steps that an engine has recorded, by their bucket. A small table; the one that was used
- * longest ago makes room. */
+ * longest ago makes room. A record takes memory of the driver's own (about a megabyte on a GPU: some hundred
+ * nodes with their arguments), which no plan counts: the table is what bounds it. */
 #ifndef SG_ENGINE_RECORD_H
 #define SG_ENGINE_RECORD_H
 
