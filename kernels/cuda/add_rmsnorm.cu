@@ -2,8 +2,8 @@
  * out[i][j] = resid[i][j] / sqrt(mean_j(resid[i][j]^2) + eps) * weight[j]   (RMSNorm, arXiv:1910.07467)
  * resid f32, delta, out bf16 [n][cols], weight f32 [cols]. Sums are float32 in an order that depends on cols
  * alone; the only roundings to bf16 are those of delta, before, and of out.
- * 5 n cols flops; moves 12 n cols bytes with delta, 6 without (a residual in bf16 would be 8 and 4). A block per row: the second sweep finds the row
- * in the cache. */
+ * 5 n cols flops; moves 12 n cols bytes with delta, 6 without (a residual in bf16 would be 8 and 4). A block
+ * per row: the second sweep finds the row in the cache. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -41,6 +41,6 @@ extern "C" int sg__launch_add_rmsnorm(void *out, float *resid, const void *delta
     if (sg__wide(cols, out, resid, delta))
         return LAUNCH(add_rmsnorm_kernel<true>, n, threads, 0, stream, (bf16 *)out, resid,
                       (const bf16 *)delta, weight, cols, eps);
-    return LAUNCH(add_rmsnorm_kernel<false>, n, threads, 0, stream, (bf16 *)out, resid,
-                  (const bf16 *)delta, weight, cols, eps);
+    return LAUNCH(add_rmsnorm_kernel<false>, n, threads, 0, stream, (bf16 *)out, resid, (const bf16 *)delta,
+                  weight, cols, eps);
 }

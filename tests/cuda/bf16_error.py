@@ -120,7 +120,8 @@ class Model:
         return out
 
     def forward(self, ids, rounds=lambda x: x, watch=None, residual=lambda x: x):
-        """(final normed rows, logits); residual(x) is what would become of the residual stream; watch(model, layer, "attention" | "mlp", locals) sees every sublayer"""
+        """(final normed rows, logits); residual(x) is what would become of the residual stream;
+        watch(model, layer, "attention" or "mlp", locals) sees every sublayer"""
         x = self.t["embed_tokens.weight"][ids].copy()
         n = len(ids)
         for i in range(self.layers):

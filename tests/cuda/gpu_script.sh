@@ -115,7 +115,7 @@ grep -Eq '^FAILED   never: not done in [0-9]+ s' "$work/out" || fail "no limit: 
 grep -q '^FAILED   engine: no time left' "$work/out" || fail "nothing ran out of time: $(cat "$work/out")"
 grep -q '^ok       bench shared' "$work/out" || fail "no bench after a failure: $(cat "$work/out")"
 
-# ---- cells from the memory that is free: (12 - 2) MiB * 0.9 / (1,024 * (48 + 3 * 16)) are 95; of 98 MiB no more than 227 ----
+# ---- cells from the free memory: (12 - 2) MiB * 0.9 / (1,024 * (48 + 3 * 16)) are 95; of 98 MiB no more than 227 ----
 rm bin/test_op_* bin/bench_gpu_gemm bin/test_gpu_kernels bin/scope-grid
 cp bin/test_gpu_oracle bin/test_gpu_kernels
 cp bin/test_gpu_oracle bin/test_op_embed
