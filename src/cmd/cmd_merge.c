@@ -22,7 +22,9 @@ enum sg_status sg_cmd_merge(int argc, char **argv, struct sg_err *err) {
     if (st != SG_OK && st != SG_E_PARTIAL) return st;
     char hex[SG_DIGEST_HEX];
     sg_digest_hex(s.digest, hex);
-    printf("digest %s, %lld of %lld cells, %lld failed: %s/results.h5\n", hex, (long long)s.computed,
-           (long long)s.total, (long long)s.failed, dir);
+    printf("digest %s, %lld of %lld cells, %lld failed", hex, (long long)s.computed, (long long)s.total,
+           (long long)s.failed);
+    if (s.unparsed) printf(", %lld without a verdict", (long long)s.unparsed);
+    printf(": %s/results.h5\n", dir);
     return st;
 }

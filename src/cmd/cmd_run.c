@@ -116,12 +116,15 @@ static void print_summary(const struct sg_grid_summary *s) {
     char hex[SG_DIGEST_HEX];
     sg_digest_hex(s->digest, hex);
     if (s->already) {
-        printf("%s was done before: digest %s, %lld cells, %lld failed; nothing computed\n", s->run_dir, hex,
-               (long long)s->total, (long long)s->failed);
+        printf("%s was done before: digest %s, %lld cells, %lld failed", s->run_dir, hex, (long long)s->total,
+               (long long)s->failed);
+        if (s->unparsed) printf(", %lld without a verdict", (long long)s->unparsed);
+        printf("; nothing computed\n");
         return;
     }
     printf("%s/results.h5: digest %s, %lld cells, %lld failed, ", s->run_dir, hex, (long long)s->total,
            (long long)s->failed);
+    if (s->unparsed) printf("%lld without a verdict, ", (long long)s->unparsed);
     if (s->taken) printf("%lld taken over, ", (long long)s->taken);
     if (s->shared) printf("%lld out of its pass, ", (long long)s->shared);
     printf("%lld computed in %.1f s, %.0f output tokens/s\n", (long long)s->computed, s->seconds,

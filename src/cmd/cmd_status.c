@@ -103,6 +103,7 @@ static void print_text(const char *dir, const struct report *r) {
     sg_digest_hex(r->end.digest, hex);
     printf("%s: %s, %lld of %lld cells, %lld failed", dir, r->state, (long long)r->done, (long long)r->total,
            (long long)r->failed);
+    if (r->is_done && r->end.unparsed) printf(", %lld without a verdict", (long long)r->end.unparsed);
     if (r->is_done) {
         printf(", digest %s, finished %s\n", hex, r->end.finished_at);
         return;

@@ -235,6 +235,7 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
         g->out->already = true;
         g->out->digest = end.digest;
         g->out->failed = end.failed;
+        g->out->unparsed = end.unparsed;
         goto out;
     }
     SG_TRY(SG_NEW(&g->done, g->plan.n_cells, "cells done", err));
@@ -430,6 +431,7 @@ static enum sg_status merge(const char *dir, const struct sg_plan *plan, const s
     out->digest = end.digest = r.digest;
     out->total = stats.n_cells;
     out->failed = end.failed = stats.n_failed;
+    out->unparsed = end.unparsed = stats.n_unparsed;
     out->computed = stats.n_done;
     if (g && g->lock) SG_TRY(sg_lock_beat(g->lock, err)); /* it was long: is the directory still ours? */
     if (stats.n_done == stats.n_cells) SG_TRY(sg_rundir_write_done(dir, &end, err));
@@ -645,6 +647,7 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     }
     g->out->digest = end.digest;
     g->out->failed = end.failed;
+    g->out->unparsed = end.unparsed;
     st = sum_up(g, &mine, err);
 out:
     return st;

@@ -35,6 +35,7 @@ struct sg_grid_summary {
     bool already;  /* it was done before: nothing was computed */
     struct sg_digest digest;
     int64_t total, failed, computed; /* cells; computed: by this call */
+    int64_t unparsed; /* cells that did not fail and hold no verdict: no estimate of theirs counts */
     int64_t taken;                   /* cells taken over from earlier results; already: not counted */
     int64_t shared;                  /* cells taken from the pass, by this call */
     int64_t pass_prompt_tokens;      /* of a pass: of all its cells, whenever they were computed */

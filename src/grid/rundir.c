@@ -87,6 +87,7 @@ enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_
     SG_TRY(get_digest(&at, "fingerprint", &d.fingerprint, err));
     SG_TRY(sg_json_need_i64(&at, "total", 0, INT64_MAX >> 11, &d.total, err));
     SG_TRY(sg_json_need_i64(&at, "failed", 0, d.total, &d.failed, err));
+    SG_TRY(sg_json_get_i64(&at, "unparsed", 0, d.total, &d.unparsed, err));
     SG_TRY(sg_json_get_str(&at, "finished_at", &when, err));
     snprintf(d.finished_at, sizeof d.finished_at, "%s", when);
     *out = d;
@@ -115,8 +116,9 @@ enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *d
     enum sg_status st = sg_buf_printf(
         &b, err,
         "{\"digest\": \"%s\", \"fingerprint\": \"%s\", \"total\": %lld, \"failed\": %lld, "
-        "\"finished_at\": \"%s\"}\n",
-        digest, fingerprint, (long long)done->total, (long long)done->failed, done->finished_at);
+        "\"unparsed\": %lld, \"finished_at\": \"%s\"}\n",
+        digest, fingerprint, (long long)done->total, (long long)done->failed, (long long)done->unparsed,
+        done->finished_at);
     if (st == SG_OK) st = write_file(dir, "DONE", b.data, b.len, err);
     sg_buf_free(&b);
     return st;

@@ -23,7 +23,7 @@
 
 struct sg_run_done {
     struct sg_digest digest, fingerprint;
-    int64_t total, failed;
+    int64_t total, failed, unparsed; /* unparsed: not failed, and no sample had a verdict */
     char finished_at[32]; /* UTC, ISO 8601 */
 };
 

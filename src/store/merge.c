@@ -193,6 +193,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
         SG_TRY(check_cell(r, i, &c, set.files[place[i].file].path, err));
         set_cell(r, i, &c);
         count.n_done++;
+        count.n_unparsed += c.status == SG_OK && !r->valid[i];
         if (c.status != SG_OK) {
             count.n_failed++;
             SG_TRY(add_failure(r, i, &c, cap, err));

@@ -12,6 +12,7 @@ struct sg_plan; /* job/plan.h */
 
 struct sg_merge_stats {
     int64_t n_cells, n_done, n_failed; /* done: computed, failed ones included */
+    int64_t n_unparsed; /* computed, not failed, and no sample had a verdict */
 };
 
 /* What the plan knows of the results: axes, categories, prices, truth, baselines, job text, name,

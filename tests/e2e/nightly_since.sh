@@ -171,7 +171,7 @@ out=$(night a/b); same "exit code of a night that is no name" $? 2
 head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/two.jsonl"
 nightly() { "$BIN/scope-grid" run "$SRC/jobs/nightly.json" --quiet --set queries="$work/two.jsonl" --set sampling.max_new_tokens=8 \
   --set output.dir="$work/real/{night}" --set output.latest="$work/real/latest" --since "$work/real/latest" "$@" 2>&1; }
-first=$(nightly); has "jobs/nightly.json" "$first" "real/$(date -u +%F)/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 computed"
+first=$(nightly); has "jobs/nightly.json" "$first" "real/$(date -u +%F)/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 without a verdict, 16 computed"
 second=$(nightly --night next); has "jobs/nightly.json again" "$second" "16 taken over, 0 computed"
 same "digest of the second night" "$(digest_of "$second")" "$(digest_of "$first")"
 finish
