@@ -182,8 +182,9 @@ enum sg_status sg_dir_make(const char *path, struct sg_err *err) {
         if (p[i] != '/' && p[i] != 0) continue;
         char c = p[i];
         p[i] = 0;
-        if (mkdir(p, 0777) != 0 && !sg_dir_exists(p)) {
-            st = sg_fail(err, SG_E_IO, "%s: cannot make directory: %s", p, strerror(errno));
+        const int e = mkdir(p, 0777) == 0 ? 0 : errno; /* the next line has an errno of its own */
+        if (e && !sg_dir_exists(p)) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot make directory: %s", p, strerror(e));
             goto out;
         }
         p[i] = c;

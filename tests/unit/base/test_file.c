@@ -122,6 +122,9 @@ static void folders_are_made_with_their_parents(void **state) {
     assert_int_equal(sg_dir_make(tmp_path("x/y"), &err), SG_OK);
     tmp_put("file", "");
     assert_int_equal(sg_dir_make(tmp_path("file/sub"), &err), SG_E_IO);
+    /* the reason is mkdir's, not that of looking whether it was there: a read-only disk must say so */
+    assert_int_equal(sg_dir_make("/sys/sg-test", &err), SG_E_IO);
+    if (access("/sys", F_OK) == 0) assert_null(strstr(err.text, "No such file"));
     assert_false(sg_file_exists(tmp_path("x")));
     assert_false(sg_dir_exists(tmp_path("file")));
 }
