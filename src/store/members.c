@@ -87,7 +87,8 @@ static enum sg_status appear(const struct sg_member *m, const struct sg_buf *tex
 /* ---- judging ---------------------------------------------------------------------------------------- */
 
 /* Does the member of that token live? `fresh` was touched just now (NULL: our own clock). A dead one's file
- * is removed: a member that only slept then finds out at its next beat. */
+ * is removed: a member that only slept then finds out at its next beat. Not for silence by our own clock,
+ * which may be minutes ahead of the file server's: who only looks must not end a run that lives. */
 static bool lives(const char *folder, const char *token, const char *fresh, const struct sg__owner *self,
                   int64_t stale_seconds, struct sg__lock_holder *h) {
     char *path = NULL;
@@ -97,12 +98,14 @@ static bool lives(const char *folder, const char *token, const char *fresh, cons
     if (stat(path, &s) != 0) goto out; /* left */
     const bool readable = sg__lock_read(path, h);
     enum sg__life life = readable ? sg__owner_life(&h->owner, self) : SG_LIFE_UNKNOWN;
+    bool certain = true;
     if (life == SG_LIFE_UNKNOWN) {
-        const time_t t = fresh && stat(fresh, &now) == 0 ? now.st_mtime : time(NULL);
+        certain = fresh && stat(fresh, &now) == 0;
+        const time_t t = certain ? now.st_mtime : time(NULL);
         life = t - s.st_mtime > stale_seconds ? SG_LIFE_DEAD : SG_LIFE_ALIVE;
     }
     alive = life == SG_LIFE_ALIVE;
-    if (!alive) unlink(path);
+    if (!alive && certain) unlink(path);
 out:
     free(path);
     return alive;
@@ -169,25 +172,33 @@ static bool is_member(const struct sg_member *m, const struct sg__owner *holder)
 }
 
 enum sg_status sg_member_check(struct sg_member *m, struct sg_err *err) {
-    struct sg__lock_holder h;
-    struct sg_err busy = {0};
-    enum sg_status st = sg__lock_look(m->lock, m->path, &h, &busy);
-    if (st == SG_OK || is_member(m, &h.owner)) return SG_OK;
-    if (err) *err = busy;
-    return st;
+    char before[SG_OWNER_TEXT] = "";
+    for (;;) {
+        struct sg__lock_holder h;
+        struct sg_err busy = {0};
+        const enum sg_status st = sg__lock_look(m->lock, m->path, &h, &busy);
+        if (st == SG_OK || is_member(m, &h.owner)) return SG_OK;
+        /* A member lets go of the lock before it leaves, which it may have done between the two looks. */
+        if (!strcmp(h.token, before)) {
+            if (err) *err = busy;
+            return st;
+        }
+        memcpy(before, h.token, sizeof before);
+    }
 }
 
 enum sg_status sg_member_count(struct sg_member *m, int32_t *n, struct sg_err *err) {
     return count_living(m->members, m->path, &m->self, m->stale_seconds, n, NULL, err);
 }
 
-static enum sg_status living(const char *run_dir, int32_t *n, struct sg__lock_holder *first,
-                             struct sg_err *err) {
+/* fresh: as of lives. */
+static enum sg_status living(const char *run_dir, const char *fresh, int32_t *n,
+                             struct sg__lock_holder *first, struct sg_err *err) {
     struct sg__owner self;
     char *folder = NULL;
     enum sg_status st = sg_path_join(run_dir, "array/members", &folder, err);
     sg__owner_self(&self);
-    if (st == SG_OK) st = count_living(folder, NULL, &self, SG_LOCK_STALE_SECONDS, n, first, err);
+    if (st == SG_OK) st = count_living(folder, fresh, &self, SG_LOCK_STALE_SECONDS, n, first, err);
     free(folder);
     return st;
 }
@@ -195,7 +206,10 @@ static enum sg_status living(const char *run_dir, int32_t *n, struct sg__lock_ho
 enum sg_status sg_members_refuse(const char *run_dir, struct sg_err *err) {
     int32_t n = 0;
     struct sg__lock_holder h = {0};
-    enum sg_status st = living(run_dir, &n, &h, err);
+    char *lock = NULL;
+    enum sg_status st = sg_path_join(run_dir, "lock", &lock, err);
+    if (st == SG_OK) st = living(run_dir, lock, &n, &h, err); /* the lock was just made */
+    free(lock);
     if (st != SG_OK || n == 0) return st;
     return sg_fail(err, SG_E_BUSY,
                    "%s: an array run is computing here: %d member%s, one is process %" PRId64
@@ -205,7 +219,7 @@ enum sg_status sg_members_refuse(const char *run_dir, struct sg_err *err) {
 
 int32_t sg_members_living(const char *run_dir) {
     int32_t n = 0;
-    return living(run_dir, &n, NULL, NULL) == SG_OK ? n : 0;
+    return living(run_dir, NULL, &n, NULL, NULL) == SG_OK ? n : 0;
 }
 
 /* ---- joining and leaving ---------------------------------------------------------------------------- */
