@@ -586,15 +586,18 @@ out:
     return st;
 }
 
-/* The first member takes over what earlier results have; the others wait for it. */
+/* The first member takes over what earlier results have; the others wait for it. All are members meanwhile:
+ * one that joins must not take the holder of the lock for a stranger. */
 static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *dir = g->plan.job.output.dir;
     struct sg_lock *lock = NULL;
+    struct sg_member *member = NULL;
     uint8_t *done = NULL;
     int64_t n_done, n_failed;
     while (!sg_since_settled(dir)) {
         SG_TRY(sg_dir_make(dir, err));
+        if (!member) SG_TRY(sg_member_join(dir, &member, err));
         st = sg_lock_take(dir, &lock, err);
         if (st == SG_E_BUSY && !sg_comm_stop_asked(g->comm, NULL)) {
             memset(err, 0, sizeof *err);
@@ -612,6 +615,7 @@ static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
     }
 out:
     sg_lock_drop(lock);
+    sg_member_leave(member);
     free(done);
     return st;
 }

@@ -291,7 +291,8 @@ out:
 
 enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    static const char *const folders[] = {"segments", "hand", "array/leases", "array/members", "array"};
+    static const char *const folders[] = {"segments",      "hand",        "array/leases",
+                                          "array/members", "array/ranks", "array"};
     struct sg_lock *lock = NULL;
     SG_TRY(sg_lock_take(dir, &lock, err));
     SG_TRY(sg_rundir_clear(dir, err));
