@@ -123,9 +123,10 @@ static void put_uuid(int ordinal, const struct cudaDeviceProp *prop, char out[64
     cudaUUID_t u = prop->uuid;
     void *f = NULL;
     enum cudaDriverEntryPointQueryResult found;
-    if (cudaGetDriverEntryPointByVersion("cuDeviceGetUuid", &f, 11040, cudaEnableDefault, &found) ==
-            cudaSuccess &&
-        found == cudaDriverEntryPointSuccess) {
+    if (cudaGetDriverEntryPointByVersion("cuDeviceGetUuid", &f, 11040, cudaEnableDefault, &found) !=
+        cudaSuccess) {
+        cudaGetLastError(); /* not sticky */
+    } else if (found == cudaDriverEntryPointSuccess) {
         int (*device_uuid)(cudaUUID_t *, int);
         cudaUUID_t own;
         memcpy(&device_uuid, &f, sizeof f);
@@ -538,6 +539,7 @@ enum sg_status sg__rt_record_begin(struct sg__rt *rt, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_CUDA("recording", cudaStreamBeginCapture(rt->stream, cudaStreamCaptureModeThreadLocal));
 out:
+    if (st != SG_OK) cudaGetLastError(); /* as below: the caller goes on without records */
     return st;
 }
 enum sg_status sg__rt_record_end(struct sg__rt *rt, struct sg__rt_graph **out, struct sg_err *err) {
@@ -553,8 +555,9 @@ enum sg_status sg__rt_record_end(struct sg__rt *rt, struct sg__rt_graph **out, s
     }
     st = SG_OK;
 out:
-    if (st != SG_OK) cudaGetLastError(); /* not sticky, and no later launch shall report it */
-    if (graph) cudaGraphDestroy(graph);  /* the executable graph is its own */
+    /* not sticky, and no later launch shall report it, nor what made the caller drop a record */
+    if (st != SG_OK || !out) cudaGetLastError();
+    if (graph) cudaGraphDestroy(graph); /* the executable graph is its own */
     free(g);
     return st;
 }
