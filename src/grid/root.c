@@ -19,8 +19,8 @@ static int32_t dispatch_rank(const struct root *s, int32_t rank) {
     return s->r->hand ? rank : rank - 1;
 }
 
-/* Ends the run for all, once. The first reason stays, unless all seemed well or it was a wish to stop, and now
- * something broke: a rank's last segment is closed after the end, and its disk may be full. */
+/* Ends the run for all, once. The first reason stays, unless all seemed well or it was a wish to stop, and
+ * now something broke: a rank's last segment is closed after the end, and its disk may be full. */
 static void end(struct root *s, enum sg_status why, const struct sg_err *err) {
     const bool broke = why != SG_OK && why != SG_E_STOPPED;
     if (!s->ended || (broke && (s->status == SG_OK || s->status == SG_E_STOPPED))) {
