@@ -227,6 +227,7 @@ size_t sg_dev_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *li
 enum sg_status sg_dev_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err) {
     if (!dev || !lim) return sg_fail(err, SG_E_INTERNAL, "sg_dev_reserve: NULL argument");
     enum sg_status st = check_limits(lim, err);
+    if (st == SG_OK) st = not_recording(dev, "sg_dev_reserve", err);
     if (st != SG_OK) return st;
     memset(&dev->lim, 0, sizeof dev->lim);
     st = dev->be->reserve(dev, lim, err);

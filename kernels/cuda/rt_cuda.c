@@ -213,6 +213,7 @@ enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info 
     return SG_OK;
 out:
     sg__rt_close(rt);
+    cudaGetLastError(); /* or the first launch on another device would report it */
     return st;
 }
 
@@ -283,7 +284,9 @@ void sg__rt_free(struct sg__rt *rt, void *p) {
 int64_t sg__rt_memory_free(struct sg__rt *rt) {
     size_t left, all;
     (void)rt; /* the thread's device */
-    return cudaMemGetInfo(&left, &all) == cudaSuccess ? (int64_t)left : 0;
+    if (cudaMemGetInfo(&left, &all) == cudaSuccess) return (int64_t)left;
+    cudaGetLastError(); /* not for the next launch to report */
+    return 0;
 }
 
 /* A full buffer is marked in the stream and left; the other may be filled once the stream has passed its
