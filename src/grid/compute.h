@@ -35,7 +35,7 @@ struct sg_compute {
 /* What a node has, as far as results depend on it: all ranks must agree. */
 struct sg_compute_facts {
     struct sg_digest model; /* files of the estimator */
-    char numerics[128];     /* backend and versions of everything whose change may change results */
+    char numerics[320];     /* backend and versions of everything whose change may change results */
     /* for people, dashboards and /runtime; "" and 0: not known */
     struct {
         char name[128], uuid[64], driver[64], runtime[64];

