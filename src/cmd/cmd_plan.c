@@ -1,9 +1,10 @@
-/* scope-grid plan JOB: what a run of the job computes and takes. Reads every input, tokenizes the prompts,
- * loads no weights and writes nothing. */
+/* scope-grid plan JOB: what a run of the job, or of every point of a sweep, computes and takes. Reads every
+ * input, tokenizes the prompts, loads no weights and writes nothing. */
 #include "cmd/cmd.h"
 #include "grid/nights.h"
 #include "grid/rundir.h"
 #include "grid/station.h"
+#include "grid/sweep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@ static const char usage[] =
     "usage: scope-grid plan JOB [OPTIONS]\n\n"
     "Reads all inputs of the job and says how many cells a run computes, how long their prompts are, how "
     "many tokens\n"
-    "that makes and how much memory one rank takes. Computes nothing, loads no weights, writes no file.";
+    "that makes and how much memory one rank takes. Computes nothing, loads no weights, writes no file.\n\n"
+    "JOB may be a sweep (see run --help): its points are checked and listed with their cells.";
 
 struct plan_options {
     const char *job, *device, *night;
@@ -147,6 +149,120 @@ static void print_text(const struct report *r) {
     printf("  fingerprint %s\n", hex);
 }
 
+/* The plan of a job; plan->job is its copy. */
+static enum sg_status build(struct sg_station *station, const struct sg_job *job,
+                            struct sg_compute_facts *facts, struct sg_plan *plan, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_compute_maker maker = sg_station_maker(station);
+    const struct sg_compute_place place = {.model_dir = job->model_path};
+    SG_TRY(maker.look(maker.ctx, job, &place, facts, err));
+    struct sg_plan_inputs in = {.model_digest = facts->model, .numerics = facts->numerics};
+    if (job->prompt.similarity.method == SG_SIM_EMBEDDING) SG_TRY(maker.embed_open(maker.ctx, job, &in, err));
+    st = sg_plan_build(job, &in, plan, err);
+    maker.embed_close(maker.ctx);
+out:
+    return st;
+}
+
+/* ---- a sweep ---------------------------------------------------------------------------------------- */
+
+struct sweep_report {
+    int64_t *cells; /* [n_points] */
+    int64_t n_points, total;
+    char *name, *job, *dir;
+    struct sg_buf points; /* text or JSON */
+    bool json;
+};
+
+static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_station *station = NULL;
+    struct sg_compute_facts facts = {0};
+    struct sg_job job = {0};
+    struct sg_plan plan = {0};
+    SG_TRY(sg_job_read(p->job, p->overrides, p->n_overrides, &job, err));
+    SG_TRY(sg_station_new(&station, err));
+    SG_TRY(build(station, &job, &facts, &plan, err));
+    *cells = plan.n_cells;
+out:
+    sg_station_free(station);
+    sg_plan_free(&plan);
+    sg_job_free(&job);
+    return st;
+}
+
+static enum sg_status add_point(void *ctx, const struct sg_sweep_point *p, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sweep_report *r = ctx;
+    struct sg_buf *b = &r->points;
+    if (!r->cells) {
+        SG_TRY(SG_NEW(&r->cells, p->n_points, "points", err));
+        r->name = strdup(p->sweep);
+        r->job = strdup(p->job);
+        r->dir = strdup(p->dir);
+        if (!r->name || !r->job || !r->dir) {
+            st = sg_fail(err, SG_E_NOMEM, "no memory for the sweep");
+            goto out;
+        }
+    }
+    if (p->like < p->index)
+        r->cells[p->index] = r->cells[p->like];
+    else
+        SG_TRY(count_cells(p, &r->cells[p->index], err));
+    const long long cells = (long long)r->cells[p->index];
+    r->total += cells;
+    r->n_points++;
+    if (r->json) {
+        SG_TRY(sg_buf_printf(b, err, "%s{\"name\": \"%s\", \"cells\": %lld, \"settings\": %s}",
+                             p->index ? ", " : "", p->name, cells, p->json));
+        goto out;
+    }
+    SG_TRY(sg_buf_printf(b, err, "  %s  %lld cells:", p->name, cells));
+    for (size_t i = 0; i < p->n_axes; i++)
+        SG_TRY(sg_buf_printf(b, err, " %s", p->overrides[p->first_axis + i]));
+    SG_TRY(sg_buf_str(b, "\n", err));
+out:
+    return st;
+}
+
+static enum sg_status print_sweep_json(const struct sweep_report *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    SG_TRY(sg_buf_str(&b, "{\"name\": ", err));
+    SG_TRY(sg_json_quote(&b, r->name, strlen(r->name), err));
+    SG_TRY(sg_buf_str(&b, ", \"job\": ", err));
+    SG_TRY(sg_json_quote(&b, r->job, strlen(r->job), err));
+    SG_TRY(sg_buf_printf(&b, err, ", \"cells\": %lld, \"points\": [%s], \"run_dir\": ", (long long)r->total,
+                         r->points.data));
+    SG_TRY(sg_json_quote(&b, r->dir, strlen(r->dir), err));
+    SG_TRY(sg_buf_str(&b, ", \"latest\": null}\n", err));
+    fwrite(b.data, 1, b.len, stdout);
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+static enum sg_status plan_sweep(const struct plan_options *o, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sweep_report r = {.json = o->json};
+    const struct sg_grid_options opt = {
+        .job_path = o->job, .overrides = o->set.items, .n_overrides = o->set.n, .night = o->night};
+    SG_TRY(sg_sweep_each(&opt, add_point, &r, err));
+    if (o->json) {
+        st = print_sweep_json(&r, err);
+        goto out;
+    }
+    printf("%s: a sweep of %lld points over %s, %lld cells together\n%s  output     %s\n", r.name,
+           (long long)r.n_points, r.job, (long long)r.total, r.points.data, r.dir);
+out:
+    free(r.cells);
+    free(r.name);
+    free(r.job);
+    free(r.dir);
+    sg_buf_free(&r.points);
+    return st;
+}
+
 enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     struct plan_options o = {0};
     struct sg_job job = {0};
@@ -157,18 +273,15 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     bool help = false;
     enum sg_status st = read_options(argc, argv, &o, &help, err);
     if (st != SG_OK || help) goto out;
+    if (sg_sweep_is(o.job)) {
+        st = plan_sweep(&o, err);
+        goto out;
+    }
     SG_TRY(sg_job_read(o.job, o.set.items, o.set.n, &job, err));
     SG_TRY(sg_night_name(o.night, night, err));
     SG_TRY(sg_night_expand(&job, night, &pattern, err));
     SG_TRY(sg_station_new(&station, err));
-    const struct sg_compute_maker maker = sg_station_maker(station);
-    const struct sg_compute_place place = {.model_dir = job.model_path};
-    SG_TRY(maker.look(maker.ctx, &job, &place, &facts, err));
-    struct sg_plan_inputs in = {.model_digest = facts.model, .numerics = facts.numerics};
-    if (job.prompt.similarity.method == SG_SIM_EMBEDDING) SG_TRY(maker.embed_open(maker.ctx, &job, &in, err));
-    st = sg_plan_build(&job, &in, &plan, err);
-    maker.embed_close(maker.ctx);
-    if (st != SG_OK) goto out;
+    SG_TRY(build(station, &job, &facts, &plan, err));
     struct report r = {.plan = &plan, .facts = &facts};
     SG_TRY(sg_station_estimate(station, &plan, &r.e, err));
     if (o.json)

@@ -172,7 +172,9 @@ out:
     return st;
 }
 
-static enum sg_status read_sweep(const struct sg_grid_options *opt, struct sg__sweep *s, struct sg_err *err) {
+/* look: to be looked at only; its folder is not made. */
+static enum sg_status read_sweep(const struct sg_grid_options *opt, bool look, struct sg__sweep *s,
+                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *path = opt->job_path, *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const size_t n_base = strlen(base);
@@ -202,14 +204,16 @@ static enum sg_status read_sweep(const struct sg_grid_options *opt, struct sg__s
     SG_TRY(sg_path_join(folder, to ? to : dir.data, &joined, err));
     SG_TRY(SG_NEW(&s->points, s->n_points, "points", err));
     SG_TRY(SG_NEW(&s->order, s->n_points, "points", err));
-    SG_TRY(sg_dir_make(joined, err));
-    if (!realpath(joined, real) || !(s->dir = strdup(real))) {
+    if (!look) SG_TRY(sg_dir_make(joined, err));
+    const char *resolved = realpath(joined, real);
+    if (!resolved && look) resolved = joined; /* not there yet */
+    if (!resolved || !(s->dir = strdup(resolved))) {
         st = sg_fail(err, SG_E_IO, "%s: cannot be resolved", joined);
         goto out;
     }
     for (int64_t i = 0; i < s->n_points; i++) SG_TRY(make_point(s, i, err));
     SG_TRY(check_points(s, opt, err));
-    SG_TRY(sg__passes_make(s, err));
+    if (!look) SG_TRY(sg__passes_make(s, err));
 out:
     free(folder);
     free(joined);
@@ -228,18 +232,28 @@ static enum sg_status put_value(struct sg_buf *b, const cJSON *v, struct sg_err 
     return st;
 }
 
-static enum sg_status put_point(struct sg_buf *b, const struct sg__sweep *s, const struct sg__point *p,
-                                struct sg_err *err) {
+/* {key: value} of the point's axes */
+static enum sg_status put_settings(struct sg_buf *b, const struct sg__sweep *s, const struct sg__point *p,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
-    char hex[SG_DIGEST_HEX];
-    SG_TRY(sg_buf_printf(b, err, "    {\"name\": \"%s\", \"settings\": {", p->name));
     for (int64_t a = 0; a < s->n_axes; a++) {
-        if (a) SG_TRY(sg_buf_str(b, ", ", err));
+        SG_TRY(sg_buf_str(b, a ? ", " : "{", err));
         SG_TRY(sg_json_quote(b, s->axes[a].key, strlen(s->axes[a].key), err));
         SG_TRY(sg_buf_str(b, ": ", err));
         SG_TRY(put_value(b, cJSON_GetArrayItem(s->axes[a].values, (int)p->value[a]), err));
     }
-    SG_TRY(sg_buf_printf(b, err, "}, \"state\": \"%s\"", p->results ? "done" : "open"));
+    SG_TRY(sg_buf_str(b, "}", err));
+out:
+    return st;
+}
+
+static enum sg_status put_point(struct sg_buf *b, const struct sg__sweep *s, const struct sg__point *p,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char hex[SG_DIGEST_HEX];
+    SG_TRY(sg_buf_printf(b, err, "    {\"name\": \"%s\", \"settings\": ", p->name));
+    SG_TRY(put_settings(b, s, p, err));
+    SG_TRY(sg_buf_printf(b, err, ", \"state\": \"%s\"", p->results ? "done" : "open"));
     if (p->results) {
         sg_digest_hex(p->digest, hex);
         SG_TRY(sg_buf_printf(
@@ -277,6 +291,61 @@ static enum sg_status write_index(const struct sg__sweep *s, struct sg_err *err)
 out:
     sg_buf_free(&b);
     free(path);
+    return st;
+}
+
+/* ---- looking ---------------------------------------------------------------------------------------- */
+
+/* The first point that differs from p in no axis that decides which cells there are. */
+static int64_t first_like(const struct sg__sweep *s, const struct sg__point *p) {
+    for (int64_t i = 0;; i++) {
+        bool same = true;
+        for (int64_t a = 0; a < s->n_axes; a++)
+            same =
+                same && (s->points[i].value[a] == p->value[a] || !strncmp(s->axes[a].key, "sampling.", 9) ||
+                         !strncmp(s->axes[a].key, "output.", 7));
+        if (same) return i; /* p itself at the latest */
+    }
+}
+
+enum sg_status sg_sweep_each(const struct sg_grid_options *opt,
+                             enum sg_status (*each)(void *ctx, const struct sg_sweep_point *p,
+                                                    struct sg_err *err),
+                             void *ctx, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__sweep s = {0};
+    struct sg_buf json = {0};
+    const char **set = NULL;
+    SG_TRY(read_sweep(opt, true, &s, err));
+    for (int64_t i = 0; i < s.n_points; i++) {
+        const struct sg__point *p = &s.points[i];
+        free(set);
+        set = NULL;
+        SG_TRY(overrides(opt, p, &set, err));
+        sg_buf_clear(&json);
+        SG_TRY(put_settings(&json, &s, p, err));
+        const struct sg_sweep_point shown = {s.name,
+                                             s.job,
+                                             s.dir,
+                                             s.n_points,
+                                             i,
+                                             first_like(&s, p),
+                                             p->name,
+                                             json.data,
+                                             set,
+                                             opt->n_overrides + p->n_settings,
+                                             opt->n_overrides,
+                                             (size_t)s.n_axes};
+        st = each(ctx, &shown, err);
+        if (st != SG_OK) {
+            sg_err_at(err, "point %s", p->name);
+            goto out;
+        }
+    }
+out:
+    free(set);
+    sg_buf_free(&json);
+    sweep_free(&s);
     return st;
 }
 
@@ -447,7 +516,7 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
     if (root) {
         st = opt->array ? sg_fail(err, SG_E_USAGE, "--array: not for a sweep; run its points one by one")
                         : SG_OK;
-        if (st == SG_OK) st = read_sweep(opt, &s, err);
+        if (st == SG_OK) st = read_sweep(opt, false, &s, err);
         if (st == SG_OK) st = write_index(&s, err);
         if (st == SG_OK) st = sg_buf_add(&count, &s.n_points, sizeof s.n_points, err);
     }

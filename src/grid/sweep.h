@@ -37,6 +37,24 @@ struct sg_maker_source {
 /* True when the file is JSON with a member "axes"; whatever else is wrong with it shows when it is read. */
 bool sg_sweep_is(const char *path);
 
+/* One point as sg_sweep_each shows it; all of it is the callee's for the call alone. */
+struct sg_sweep_point {
+    const char *sweep, *job, *dir; /* the sweep's name, its job's file, its folder */
+    int64_t n_points, index;       /* index: in the order of the file, last axis fastest */
+    int64_t
+        like; /* the first point with this one's cells (they differ in sampling.* and output.*); or index */
+    const char *name, *json;      /* json: {key: value} of the axes */
+    const char *const *overrides; /* [n_overrides]: those of the run, then the point's, its axes first */
+    size_t n_overrides, first_axis, n_axes; /* axes: overrides[first_axis..first_axis + n_axes) */
+};
+
+/* Shows every point of the sweep opt->job_path under opt's overrides, after all were checked as a run checks
+ * them. Makes no folder and reads nothing but the sweep's and the job's file. Not collective. */
+enum sg_status sg_sweep_each(const struct sg_grid_options *opt,
+                             enum sg_status (*each)(void *ctx, const struct sg_sweep_point *p,
+                                                    struct sg_err *err),
+                             void *ctx, struct sg_err *err);
+
 /* Collective. opt->job_path is the sweep's file (read by the root alone); its overrides hold for every point.
  * All points are checked before the first computes. say (may be NULL) is told of every finished point, on the
  * root. SG_E_PARTIAL: all points are there, with failed cells. Started again, it goes on where it was. */
