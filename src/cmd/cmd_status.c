@@ -1,4 +1,4 @@
-/* scope-grid status RUNDIR [--json]: how far a run is, while it runs and after. */
+/* scope-grid status RUNDIR [--json]: how far a run, or a sweep, is, while it runs and after. */
 #include "base/file.h"
 #include "base/json.h"
 #include "cmd/cmd.h"
@@ -142,6 +142,88 @@ static void print_text(const char *dir, const struct report *r) {
     }
 }
 
+/* ---- a sweep ---------------------------------------------------------------------------------------- */
+
+/* A folder of a sweep (grid/sweep.h): no run of its own, and an index of points. */
+static enum sg_status read_index(const char *dir, cJSON **doc, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    char *path = NULL;
+    if (sg_rundir_is(dir)) return SG_OK;
+    SG_TRY(sg_path_join(dir, "index.json", &path, err));
+    if (!sg_file_exists(path)) goto out;
+    SG_TRY(sg_file_read(path, 64 << 20, &text, err));
+    SG_TRY(sg_json_parse(text.data, text.len, path, 1, doc, err));
+    const struct sg_json root = {.node = *doc, .where = path};
+    struct sg_json points;
+    SG_TRY(sg_json_member(&root, "points", true, &points, err));
+    if (!cJSON_IsArray(points.node))
+        st = sg_fail(err, SG_E_INPUT, "%s: points must be an array, as a sweep writes it", path);
+out:
+    free(path);
+    sg_buf_free(&text);
+    return st;
+}
+
+struct sweep_report {
+    int64_t points, points_done, done, failed; /* done: cells of points, finished or begun */
+    bool running;
+    struct sg_buf open; /* lines: what is begun and not done */
+};
+
+/* A point's folder or a pass's; the index may be of an earlier moment than its DONE. */
+static enum sg_status add_folder(const char *dir, const char *name, bool point, struct sweep_report *s,
+                                 struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct report r = {.state = "?"};
+    char *path = NULL;
+    SG_TRY(sg_path_join(dir, name, &path, err));
+    if (!sg_rundir_is(path)) goto out;
+    SG_TRY(look(path, &r, err));
+    if (point) {
+        s->points_done += r.is_done;
+        s->done += r.done;
+        s->failed += r.failed;
+    }
+    if (r.is_done) goto out;
+    s->running = s->running || !strcmp(r.state, "running") || !strcmp(r.state, "merging");
+    SG_TRY(sg_buf_printf(&s->open, err, "  %s: %s, %lld of %lld cells\n", name, r.state, (long long)r.done,
+                         (long long)r.total));
+out:
+    cJSON_Delete(r.doc);
+    free(path);
+    return st;
+}
+
+static enum sg_status sweep_status(const char *dir, const cJSON *index, bool json, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sweep_report s = {0};
+    const cJSON *p;
+    char pass[32];
+    cJSON_ArrayForEach(p, cJSON_GetObjectItemCaseSensitive(index, "points")) {
+        const cJSON *name = cJSON_GetObjectItemCaseSensitive(p, "name");
+        s.points++;
+        if (cJSON_IsString(name)) SG_TRY(add_folder(dir, name->valuestring, true, &s, err));
+    }
+    for (int64_t i = 1; i <= s.points; i++) {
+        snprintf(pass, sizeof pass, "pass-%d", (int)i);
+        SG_TRY(add_folder(dir, pass, false, &s, err));
+    }
+    const char *state = s.points_done == s.points ? "done" : s.running ? "running" : "stopped";
+    if (json)
+        printf("{\"state\": \"%s\", \"points\": %lld, \"points_done\": %lld, \"done\": %lld, \"failed\": "
+               "%lld}\n",
+               state, (long long)s.points, (long long)s.points_done, (long long)s.done, (long long)s.failed);
+    else
+        printf("%s: a sweep, %s, %lld of %lld points (see its index.json), %lld cells of points, %lld "
+               "failed\n%s",
+               dir, state, (long long)s.points_done, (long long)s.points, (long long)s.done,
+               (long long)s.failed, s.open.len ? s.open.data : "");
+out:
+    sg_buf_free(&s.open);
+    return st;
+}
+
 enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err);
 
 enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err) {
@@ -152,13 +234,20 @@ enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err) {
          .kind = SG_OPT_FLAG,
          .target = &json,
          .help = "print one JSON object: state, done, total, "
-                 "failed, digest (null until done), progress"},
+                 "failed, digest (null until done), progress; of a sweep points, points_done"},
         SG_OPT_NO_DEVICE(&device),
     };
     enum sg_status st = sg_cmd_options(argc, argv, "usage: scope-grid status RUNDIR [--json]", opts,
                                        sizeof opts / sizeof *opts, &dir, 1, 1, &help, err);
     if (st != SG_OK || help) return st;
     struct report r = {.state = "?"};
+    cJSON *index = NULL;
+    st = read_index(dir, &index, err);
+    if (st == SG_OK && index) st = sweep_status(dir, index, json, err);
+    if (st != SG_OK || index) {
+        cJSON_Delete(index);
+        return st;
+    }
     st = look(dir, &r, err);
     if (st == SG_OK) {
         if (json)

@@ -33,6 +33,26 @@ out=$(ranks 2 "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" 2>&1); same
 same "lines of a sweep that goes on" "$(grep -c 'was done before' <<<"$out")" 3
 same "digests of a sweep that goes on" "$(index 'p["digest"]')" "$digests"
 
+has "status of a sweep" "$("$BIN/scope-grid" status "$work/out")" 'out: a sweep, done, 4 of 4 points \(see its index.json\), 64 cells of points, 0 failed$'
+rm "$work/out/anchors-3_samples-3/DONE"
+out=$("$BIN/scope-grid" status "$work/out"); has "status of a sweep that is not done" "$out" 'a sweep, stopped, 3 of 4 points'
+has "its open point" "$out" '^  anchors-3_samples-3: stopped, 16 of 16 cells'
+same "status of a sweep as JSON" "$("$BIN/scope-grid" status "$work/out" --json)" '{"state": "stopped", "points": 4, "points_done": 3, "done": 64, "failed": 0}'
+sweep >/dev/null; same "exit code of a sweep whose point lost its DONE" $? 0
+
+# plan: the same points with their cells, in the folder where they are; a folder that is not there is not made
+plan() { "$BIN/scope-grid" plan "$work/sweep.json" --set queries="$work/queries.jsonl" "$@" 2>&1; }
+out=$(plan); same "exit code of the plan of a sweep" $? 0
+has "the plan of a sweep" "$out" "^sweep: a sweep of 4 points over .*/jobs/demo/job.json, 64 cells together$"
+has "a point of the plan" "$out" "^  anchors-3_samples-1  16 cells: prompt.anchors=3 sampling.samples=1$"
+has "the folder of the plan" "$out" "^  output     $(realpath "$work")/out$"
+fields() { $py -c 'import json, sys; d = json.load(sys.stdin); print(d["cells"], *(p["name"] for p in d["points"]), *(p["cells"] for p in d["points"]), d["points"][2]["settings"]["prompt.anchors"], d["run_dir"], d["latest"])'; }
+same "the plan of a sweep as JSON" "$(plan --json | fields)" "64 $(index 'p["name"]') 16 16 16 16 3 $(realpath "$work")/out None"
+head -n 1 "$work/queries.jsonl" >"$work/one.jsonl"
+echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"dir\": \"none\", \"axes\": {\"sampling.samples\": [1, 2], \"queries\": [\"$work/queries.jsonl\", \"$work/one.jsonl\"]}}" >"$work/grids.json"
+same "cells of points whose queries differ" "$("$BIN/scope-grid" plan "$work/grids.json" | grep -o '[0-9]* cells' | tr '\n' ' ')" "48 cells 16 cells 8 cells 16 cells 8 cells "
+[ ! -e "$work/none" ] || fail "plan made a folder"
+
 # the frontier takes the index for the files it lists
 out=$("$BIN/scope-frontier" "$work/out/index.json" --bootstrap 0 --no-plots -o "$work/frontier" 2>&1); same "exit code of scope-frontier on a sweep" $? 0
 same "points that it compares" "$(cut -d, -f2 "$work/frontier/compare.csv" | tr '\n' ' ')" "name anchors-2_samples-1 anchors-2_samples-3 anchors-3_samples-1 anchors-3_samples-3 "
@@ -55,6 +75,8 @@ refused() { # WHAT AXES CODE WORDS
   out=$(sweep); same "exit code: $1" $? "$3"
   one_line "$1" "$out"; has "$1" "$out" "$4"
   [ -z "$(ls "$work"/out/*/run.json 2>/dev/null)" ] || fail "$1: something was computed"
+  out=$(plan --json); same "exit code of plan: $1" $? "$3"
+  one_line "plan: $1" "$out"; has "plan: $1" "$out" "$4"
 }
 refused "an unknown key" '{"sampling.sample": [1]}' 3 'point sample-1: --set sampling.sample=1: unknown key sampling.sample; did you mean "sampling.samples"\?'
 refused "a bad last value" '{"sampling.samples": [1, 2, 0]}' 3 'point samples-0: .*sampling.samples'
@@ -63,4 +85,5 @@ refused "no array" '{"sampling.samples": 3}' 3 'axes: sampling.samples must be a
 refused "no axes" '{}' 3 'axes must be an object'
 refused "output.dir as an axis" '{"output.dir": ["a", "b"]}' 3 "axes: output.dir is the sweep's to set"
 refused "too many points" "{\"sampling.seed\": [$(seq -s, 0 40)], \"sampling.samples\": [$(seq -s, 1 40)]}" 3 'more than 1000 points'
+refused "a file that is not there" '{"queries": ["/nowhere/q.jsonl"]}' 3 'point queries-q.jsonl: /nowhere/q.jsonl: cannot open'
 finish
