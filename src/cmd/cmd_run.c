@@ -167,6 +167,16 @@ out:
     return st;
 }
 
+/* Of many ranks the root speaks, and before any of them can end: mpirun kills the others, the root among them,
+ * when the first ends with an exit code. main finds nothing left to say. */
+static void speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *err) {
+    if (sg_comm_rank(comm) == 0) {
+        (void)fflush(stdout); /* main looks at ferror */
+        if (st != SG_OK && err->text[0]) fprintf(stderr, "scope-grid: %s\n", err->text);
+    }
+    if (st != SG_OK) err->text[0] = 0;
+}
+
 enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     struct options o = {.grid = {.segment_seconds = -1, .shuffle_leases = -1}};
     struct sg_comm *comm = NULL;
@@ -200,7 +210,7 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     st = sg_grid_run(comm, &o.grid, &maker, &summary, err);
     if (root && (st == SG_OK || st == SG_E_PARTIAL)) print_summary(&summary);
 out:
-    if (comm && sg_comm_rank(comm) != 0) err->text[0] = 0;
+    if (comm) speak(comm, st, err);
     free(summary.run_dir);
     free(o.set.items);
     free(o.since.items);
