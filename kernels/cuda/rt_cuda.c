@@ -244,23 +244,29 @@ void *sg__rt_stream(struct sg__rt *rt) {
 
 /* ---- memory and copies ------------------------------------------------------------------------------ */
 
-enum sg_status sg__rt_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
-                            struct sg_err *err) {
+/* A block by cudaMalloc or cudaMallocHost, put on the list that close frees. */
+static enum sg_status take_block(cudaError_t (*get)(void **, size_t), const char *kind, struct block **list,
+                                 size_t bytes, const char *what, void **out, struct sg_err *err) {
     enum sg_status st;
     struct block *b = NULL;
     SG_TRY(SG_NEW(&b, 1, "cuda block", err));
-    if (cudaMalloc(&b->p, bytes ? bytes : 1) != cudaSuccess) {
+    if (get(&b->p, bytes ? bytes : 1) != cudaSuccess) {
         cudaGetLastError(); /* not sticky: the device is fine */
-        st = sg_fail(err, SG_E_NOMEM, "cuda: no %zu bytes of device memory for %s", bytes, what);
+        st = sg_fail(err, SG_E_NOMEM, "cuda: no %zu bytes of %s memory for %s", bytes, kind, what);
         goto out;
     }
-    b->next = rt->blocks;
-    rt->blocks = b;
+    b->next = *list;
+    *list = b;
     *out = b->p;
     return SG_OK;
 out:
     free(b);
     return st;
+}
+
+enum sg_status sg__rt_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
+                            struct sg_err *err) {
+    return take_block(cudaMalloc, "device", &rt->blocks, bytes, what, out, err);
 }
 
 /* Takes p off a list; false when it is not there. */
@@ -330,21 +336,7 @@ out:
 
 enum sg_status sg__rt_host_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
                                  struct sg_err *err) {
-    enum sg_status st;
-    struct block *b = NULL;
-    SG_TRY(SG_NEW(&b, 1, "pinned block", err));
-    if (cudaMallocHost(&b->p, bytes) != cudaSuccess) {
-        cudaGetLastError(); /* not sticky */
-        st = sg_fail(err, SG_E_NOMEM, "cuda: no %zu bytes of pinned memory for %s", bytes, what);
-        goto out;
-    }
-    b->next = rt->pinned;
-    rt->pinned = b;
-    *out = b->p;
-    return SG_OK;
-out:
-    free(b);
-    return st;
+    return take_block(cudaMallocHost, "pinned", &rt->pinned, bytes, what, out, err);
 }
 void sg__rt_host_free(struct sg__rt *rt, void *p) {
     if (!p) return;

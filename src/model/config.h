@@ -1,5 +1,5 @@
 /* config - what a checkpoint says about itself: config.json and generation_config.json of a Qwen3 model.
- * Everything that would change the arithmetic and is not implemented is refused by name and value. */
+ * Whatever would change the arithmetic in a way this program does not know is refused by name and value. */
 #ifndef SG_MODEL_CONFIG_H
 #define SG_MODEL_CONFIG_H
 

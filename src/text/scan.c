@@ -97,7 +97,7 @@ static int hex4(const char *p, const char *end) {
     return v;
 }
 
-/* One \uXXXX (p behind the u), a surrogate pair as one character. */
+/* One \u escape of four hex digits (p behind the u), a surrogate pair as one character. */
 static enum sg_status unicode_escape(struct sg__scan *j, struct sg_err *err) {
     const char *at = j->p - 2;
     int v = hex4(j->p, j->end);
