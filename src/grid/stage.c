@@ -206,9 +206,10 @@ static enum sg_status check_room(const struct opening *o, struct sg_err *err) {
         (long long)mib(need - have));
 }
 
-/* Somebody else may have taken the room meanwhile. */
+/* Somebody else may have taken the room meanwhile. The room that is free now says nothing: whoever took it may
+ * have given it back. */
 static enum sg_status explain(const struct opening *o, enum sg_status st, struct sg_err *err) {
-    if (st != SG_E_IO || free_bytes(o->s->dir) >= SG_MODEL_PIECE) return st;
+    if (st != SG_E_IO || !err || strncmp(err->text, o->s->dir, strlen(o->s->dir)) != 0) return st;
     const struct sg_err e = *err;
     return sg_fail(err, st, "%s; set engine.stage_dir to a folder with room, or engine.weights to mmap",
                    e.text);
