@@ -62,6 +62,17 @@ static enum sg_status unknown_backend(const char *name, struct sg_err *err) {
                    "device '%s' is unknown to this build; it has: %s (guard:NAME guards NAME)", name, known);
 }
 
+/* A device that was asked for bf16 and computes in float32, which host backends all do, is none. */
+static enum sg_status check_compute(enum sg_compute want, struct sg_dev **dev, struct sg_err *err) {
+    if (want != SG_COMPUTE_BF16 || (*dev)->info.act == SG_BF16) return SG_OK;
+    const enum sg_status st = sg_fail(
+        err, SG_E_USAGE, "device %s computes in float32, not in bf16, which needs device cuda: compute type bf16",
+        (*dev)->info.backend);
+    (*dev)->be->close(*dev);
+    *dev = NULL;
+    return st;
+}
+
 enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err) {
     static const struct sg_dev_options defaults;
     if (!opt) opt = &defaults;
@@ -82,7 +93,8 @@ enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out
     if (!be) return unknown_backend(name, err);
     struct sg_dev_options o = *opt;
     o.backend = name;
-    return be->open(&o, out, err);
+    const enum sg_status st = be->open(&o, out, err);
+    return st == SG_OK ? check_compute(o.compute, out, err) : st;
 }
 
 enum sg_status sg_dev_find(const char *backend, int index, struct sg_dev_place *out, struct sg_err *err) {

@@ -5,7 +5,7 @@
  * Conventions
  * - Matrices are row-major, rows = tokens of the batch. `n` is the number of rows; n = 0 is a no-op.
  * - "act" pointers are device arrays of the device's activation type (sg_dev_info.act: f32 on ref and
- *   cpu, bf16 on cuda). `float` and `int32_t` pointers in operator arguments are device arrays too.
+ *   cpu, bf16 on cuda unless it was opened for float32). `float` and `int32_t` pointers in operator arguments are device arrays too.
  * - Device memory comes from sg_dev_alloc; on host backends it can be read directly, but callers use
  *   sg_dev_download, which works everywhere.
  * - Operators run in call order on the device's one stream; they may return before they have finished.
@@ -44,11 +44,18 @@ float sg_dtype_to_f32(const void *data, int64_t i, enum sg_dtype t);
 
 struct sg_dev; /* opaque: one open device, owned by the caller of sg_dev_open */
 
+/* What a device computes in: activations, KV cache, attention and the operands of products. */
+enum sg_compute {
+    SG_COMPUTE_AUTO,    /* what the device does by itself: bf16 on cuda, float32 on host backends */
+    SG_COMPUTE_BF16,    /* float32 sums of bf16; not on host backends */
+    SG_COMPUTE_FLOAT32, /* no rounding below float32 anywhere, weights as the checkpoint has them */
+};
 struct sg_dev_options {
     const char *backend; /* "auto", "ref", "cpu", "guard" (guards cpu), "guard:ref", "cuda"; NULL = "auto" */
     int threads;         /* host backends: threads to use, caller's included; 0 = all cores allowed to us */
     const char *isa;     /* cpu: "auto", "scalar", "avx2", "avx512"; NULL = "auto" */
     int device;          /* cuda: ordinal */
+    enum sg_compute compute;
 };
 
 struct sg_dev_info {
@@ -77,7 +84,7 @@ struct sg_dev_place {
 enum sg_status sg_dev_find(const char *backend, int index, struct sg_dev_place *out, struct sg_err *err);
 
 /* Opens a device. SG_E_DEVICE with the reason when it is not there, SG_E_USAGE for an unknown name (the
- * error lists the known ones). Never collective. */
+ * error lists the known ones) or one that does not compute as asked. Never collective. */
 enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err);
 void sg_dev_close(struct sg_dev *dev); /* NULL accepted; frees what the device still owns */
 const struct sg_dev_info *sg_dev_info(const struct sg_dev *dev);
@@ -139,8 +146,8 @@ enum sg_weight_use {
      * it is loaded. All backends multiply the same rounded weights; one may keep a byte for each. */
     SG_USE_FP8 = 4,
 };
-/* Opaque, device-side, in the backend's own packing. The element type is kept on host backends; cuda, which multiplies
- * bf16, rounds F32 and F16 to bf16 as they are loaded. Or fp8. */
+/* Opaque, device-side, in the backend's own packing. The element type is kept on host backends; cuda, where it
+ * multiplies bf16, rounds F32 and F16 to bf16 as they are loaded, and in float32 makes F16 F32. Or fp8. */
 struct sg_weight;
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts, int64_t cols,
                              unsigned use, struct sg_weight **out, struct sg_err *err);

@@ -1,24 +1,24 @@
 /* attn_decode - attention of decode rows, one new token each, grouped by the prompt they share
  *   out[r] = softmax_t(scale q[r] . k[t]) v[t],  t over the prompt of r's group and r's own suffix
- * q, out bf16 [n_rows][q_heads][head_dim]; pages as in kernels.h; out may be q (the second kernel writes it,
+ * q, out and the pool bf16 or float32; q, out [n_rows][q_heads][head_dim]; pages as in kernels.h; out may be q (the second kernel writes it,
  * the first has then read all of q).
  *
  * First kernel, on the prompts: all rows of a group times the heads of one KV head (n x GQA) form one matrix
- * against the prompt's keys, so that a prompt is read once for all samples: 512 bytes a (key, KV head) and
- * 4 * 128 flops a (row, head, key). The KV axis is cut every SG__SPLIT_KEYS keys; a block is one (group, 32
- * rows, KV head, split). Its four warps take every fourth page, each with copies one page ahead, a softmax of
- * its own and no barrier with the others; the four are merged in the order of the warps.
+ * against the prompt's keys, so that a prompt is read once for all samples: 512 bytes a (key, KV head; float32:
+ * 1,024) and 4 * 128 flops a (row, head, key). The KV axis is cut every SG__SPLIT_KEYS keys; a block is one (group, 32
+ * rows, KV head, split). Its four warps take every fourth page, each with copies one page ahead (float32: half a
+ * page, values behind keys), a softmax of its own and no barrier with the others; the four are merged in the order of the warps.
  * Same kernel, on the suffixes: the GQA heads of one row against its own pages.
  * Second kernel: merges the splits of a (row, head) by log-sum-exp, prompt first, in order.
  * Cuts and orders are the same for every batch, so rows do not change with it. The partial results cost 528
  * bytes written and read a (row, head, split). */
-#include "kernels/cuda/tile.cuh"
+#include "kernels/cuda/tile_f32.cuh"
 
-enum { WARPS = 4, THREADS = WARPS * 32, PAGE_TILE = SG_PAGE_TOKENS * TILE_STRIDE };
+enum { WARPS = 4, THREADS = WARPS * 32 };
 
-struct decode_params {
-    const bf16 *q, *k, *v;
-    bf16 *out;
+template <class T> struct decode_params {
+    const T *q, *k, *v;
+    T *out;
     float *partial;
     int32_t q_heads, kv_heads, dim, n_groups;
     float scale;
@@ -26,18 +26,31 @@ struct decode_params {
     const int32_t *suffix_len, *suffix_page_begin, *suffix_pages;
     int32_t stride, tiles;
 };
-/* A warp's own: two pages of keys and values while it runs, then its part of the result. */
-union warp_smem {
-    struct {
-        bf16 k[PAGE_TILE], v[PAGE_TILE];
-    } page[2];
-    struct {
-        float top[SG__DECODE_TILE], sum[SG__DECODE_TILE], o[SG__DECODE_TILE][SG__HEAD_TILE];
-    } part;
+template <class T> struct page_smem {
+    T k[SG_PAGE_TOKENS * tile_of<T>::STRIDE], v[SG_PAGE_TOKENS * tile_of<T>::STRIDE];
 };
-struct decode_smem {
-    bf16 q[SG__DECODE_TILE * TILE_STRIDE];
-    warp_smem warp[WARPS];
+template <int ROWS> struct part_smem {
+    float top[ROWS], sum[ROWS], o[ROWS][SG__HEAD_TILE];
+};
+/* A warp's own: pages of keys and values while it runs, then its part of the result. */
+template <class T, int ROWS> struct warp_smem;
+template <int ROWS> struct warp_smem<bf16, ROWS> {
+    union {
+        page_smem<bf16> page[2];
+        part_smem<SG__DECODE_TILE> part;
+    };
+};
+enum { N_F32 = SG_PAGE_TOKENS / 8, WEIGHTS = weights_f32<N_F32>::STRIDE };
+template <int ROWS> struct warp_smem<float, ROWS> {
+    union {
+        page_smem<float> page;
+        part_smem<ROWS> part;
+    };
+    float p[ROWS * WEIGHTS];
+};
+template <class T, int ROWS> struct decode_smem {
+    T q[(sizeof(T) == sizeof(float) ? ROWS : SG__DECODE_TILE) * tile_of<T>::STRIDE];
+    warp_smem<T, ROWS> warp[WARPS];
 };
 /* Rows of q against a run of keys: matrix row i is head kv_head * gqa + i % gqa of row row0 + i / gqa. */
 struct decode_work {
@@ -48,14 +61,21 @@ struct decode_work {
     int n_keys, split; /* keys of this split; where its result goes */
 };
 
-static __device__ __forceinline__ void copy_page(bf16 *k, bf16 *v, const decode_params &p, int64_t page,
-                                                 int valid, int lane) {
+/* A page's keys, or its values. */
+template <class T>
+static __device__ __forceinline__ void copy_half(T *to, const T *from, const decode_params<T> &p,
+                                                 int64_t page, int valid, int lane) {
+    typedef tile_of<T> tile;
     const int64_t base = (page * p.kv_heads + blockIdx.y) * SG_PAGE_TOKENS * p.dim;
-    for (int c = lane; c < SG_PAGE_TOKENS * CHUNKS; c += 32) {
-        const int r = c / CHUNKS, d = c % CHUNKS * 8;
-        cp_async16(k + r * TILE_STRIDE + d, p.k + base + r * p.dim + d, r < valid && d < p.dim);
-        cp_async16(v + r * TILE_STRIDE + d, p.v + base + r * p.dim + d, r < valid && d < p.dim);
+    for (int c = lane; c < SG_PAGE_TOKENS * tile::CHUNKS; c += 32) {
+        const int r = c / tile::CHUNKS, d = c % tile::CHUNKS * tile::CHUNK;
+        cp_async16(to + r * tile::STRIDE + d, from + base + r * p.dim + d, r < valid && d < p.dim);
     }
+}
+static __device__ __forceinline__ void copy_page(page_smem<bf16> *to, const decode_params<bf16> &p,
+                                                 int64_t page, int valid, int lane) {
+    copy_half(to->k, p.k, p, page, valid, lane);
+    copy_half(to->v, p.v, p, page, valid, lane);
 }
 
 static __device__ __forceinline__ int page_keys(const decode_work &w, int page) {
@@ -63,21 +83,23 @@ static __device__ __forceinline__ int page_keys(const decode_work &w, int page) 
     return left < SG_PAGE_TOKENS ? left : SG_PAGE_TOKENS;
 }
 
-/* This warp's pages of the split, for M tiles of 16 matrix rows. */
-template <int M>
-static __device__ __forceinline__ void attend_pages(softmax_rows acc[M], warp_smem *ws, const bf16 *q,
-                                                    const decode_params &p, const decode_work &work, int warp,
-                                                    int lane) {
+/* This warp's pages of the split, for ROWS matrix rows; its part of the result into ws. */
+template <int ROWS>
+static __device__ __forceinline__ void attend_pages(warp_smem<bf16, ROWS> *ws, const bf16 *q,
+                                                    const decode_params<bf16> &p, const decode_work &work,
+                                                    int warp, int lane) {
+    enum { M = ROWS / 16 }; /* tiles */
+    softmax_rows acc[M];
+    for (int m = 0; m < M; m++) softmax_clear(&acc[m]);
     const int n_pages = (work.n_keys + SG_PAGE_TOKENS - 1) / SG_PAGE_TOKENS, t = (lane & 3) * 2;
     int buf = 0;
     if (warp < n_pages)
-        copy_page(ws->page[0].k, ws->page[0].v, p, work.pages[warp], page_keys(work, warp), lane);
+        copy_page(&ws->page[0], p, work.pages[warp], page_keys(work, warp), lane);
     cp_async_commit();
     for (int i = warp; i < n_pages; i += WARPS, buf ^= 1) {
         const int next = i + WARPS, valid = page_keys(work, i);
         if (next < n_pages)
-            copy_page(ws->page[buf ^ 1].k, ws->page[buf ^ 1].v, p, work.pages[next], page_keys(work, next),
-                      lane);
+            copy_page(&ws->page[buf ^ 1], p, work.pages[next], page_keys(work, next), lane);
         cp_async_commit();
         cp_async_wait(1);
         __syncwarp();
@@ -104,25 +126,8 @@ static __device__ __forceinline__ void attend_pages(softmax_rows acc[M], warp_sm
         }
         __syncwarp(); /* nobody copies over what another lane still reads */
     }
-}
-
-template <int M>
-static __device__ __forceinline__ void attend_split(decode_smem *sm, const decode_params &p,
-                                                    const decode_work &work) {
-    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, g = lane >> 2, t = (lane & 3) * 2;
-    const int gqa = p.q_heads / p.kv_heads, head0 = (int)blockIdx.y * gqa;
-    for (int c = (int)threadIdx.x; c < M * 16 * CHUNKS; c += THREADS) {
-        const int r = c / CHUNKS, d = c % CHUNKS * 8, i = work.first + r, ok = r < work.n_rows && d < p.dim;
-        const int64_t at = (work.row0 + i / gqa) * p.q_heads + head0 + i % gqa;
-        st16(sm->q + r * TILE_STRIDE + d, ok ? ld16(p.q + at * p.dim + d) : make_uint4(0, 0, 0, 0));
-    }
-    __syncthreads();
-    softmax_rows acc[M];
-    for (int m = 0; m < M; m++) softmax_clear(&acc[m]);
-    warp_smem *ws = &sm->warp[warp];
-    attend_pages<M>(acc, ws, sm->q, p, work, warp, lane);
-
     __syncwarp();
+    const int g = lane >> 2;
     for (int m = 0; m < M; m++)
         for (int h = 0; h < 2; h++) {
             const int r = m * 16 + g + 8 * h;
@@ -131,13 +136,69 @@ static __device__ __forceinline__ void attend_split(decode_smem *sm, const decod
             for (int i = 0; i < SG__HEAD_TILE / 8; i++)
                 for (int c = 0; c < 2; c++) ws->part.o[r][i * 8 + t + c] = acc[m].o[i][2 * h + c];
         }
+}
+template <int ROWS>
+static __device__ __forceinline__ void attend_pages(warp_smem<float, ROWS> *ws, const float *q,
+                                                    const decode_params<float> &p, const decode_work &work,
+                                                    int warp, int lane) {
+    enum { R = ROWS / 4 };
+    const int n_pages = (work.n_keys + SG_PAGE_TOKENS - 1) / SG_PAGE_TOKENS, g = lane >> 3, c = lane & 7;
+    softmax_f32<R> acc;
+    softmax_clear(&acc);
+    if (warp < n_pages) copy_half(ws->page.k, p.k, p, work.pages[warp], page_keys(work, warp), lane);
+    cp_async_commit();
+    for (int i = warp; i < n_pages; i += WARPS) {
+        const int next = i + WARPS, valid = page_keys(work, i);
+        copy_half(ws->page.v, p.v, p, work.pages[i], valid, lane);
+        cp_async_commit();
+        cp_async_wait(1);
+        __syncwarp();
+        float s[R][N_F32];
+        scores<R, N_F32>(s, q, ws->page.k, p.dim, lane);
+        __syncwarp(); /* all lanes have read these keys */
+        if (next < n_pages)
+            copy_half(ws->page.k, p.k, p, work.pages[next], page_keys(work, next), lane);
+        cp_async_commit();
+        UNROLL
+        for (int r = 0; r < R; r++)
+            for (int j = 0; j < N_F32; j++) s[r][j] = c + 8 * j < valid ? s[r][j] * p.scale : -INFINITY;
+        softmax_step<R, N_F32>(&acc, s);
+        put_weights<R, N_F32>(ws->p, s, lane);
+        cp_async_wait(1);
+        __syncwarp();
+        add_values<R, N_F32>(&acc, ws->p, ws->page.v, lane);
+        __syncwarp();
+    }
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        const int r = g + 4 * i;
+        const float sum = row_sum(&acc, i);
+        if (c == 0) ws->part.top[r] = acc.top[i], ws->part.sum[r] = sum;
+        for (int d = 0; d < 4; d++) store4(&ws->part.o[r][4 * c + 32 * d], acc.o[i] + 4 * d);
+    }
+}
+
+template <class T, int ROWS>
+static __device__ __forceinline__ void attend_split(decode_smem<T, ROWS> *sm, const decode_params<T> &p,
+                                                    const decode_work &work) {
+    typedef tile_of<T> tile;
+    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5;
+    const int gqa = p.q_heads / p.kv_heads, head0 = (int)blockIdx.y * gqa;
+    for (int c = (int)threadIdx.x; c < ROWS * tile::CHUNKS; c += THREADS) {
+        const int r = c / tile::CHUNKS, d = c % tile::CHUNKS * tile::CHUNK, i = work.first + r;
+        const bool ok = r < work.n_rows && d < p.dim;
+        const int64_t at = (work.row0 + i / gqa) * p.q_heads + head0 + i % gqa;
+        st16(sm->q + r * tile::STRIDE + d, ok ? ld16(p.q + at * p.dim + d) : make_uint4(0, 0, 0, 0));
+    }
+    __syncthreads();
+    attend_pages(&sm->warp[warp], sm->q, p, work, warp, lane);
     __syncthreads();
     const int d = (int)threadIdx.x; /* THREADS = SG__HEAD_TILE: one value of each row */
     for (int r = 0; r < work.n_rows; r++) {
         float top = -INFINITY, sum = 0.0f, o = 0.0f;
         for (int w = 0; w < WARPS; w++) top = nan_max(top, sm->warp[w].part.top[r]);
         for (int w = 0; w < WARPS; w++) {
-            const float e = __expf(sm->warp[w].part.top[r] - top); /* 0 for a warp that had no page */
+            const float e = exp_for<T>(sm->warp[w].part.top[r] - top); /* 0 for a warp that had no page */
             sum += e * sm->warp[w].part.sum[r];
             o += e * sm->warp[w].part.o[r][d];
         }
@@ -163,7 +224,8 @@ static __device__ __forceinline__ int group_of(const int32_t *row_begin, int n_g
 }
 
 /* grid (groups x tiles of 32 matrix rows, kv_heads, splits of the longest prompt) */
-template <int M> static __global__ void __launch_bounds__(THREADS, 2) attn_prompt_kernel(decode_params p) {
+template <class T, int ROWS>
+static __global__ void __launch_bounds__(THREADS, 2) attn_prompt_kernel(decode_params<T> p) {
     DYN_SMEM(raw);
     const int group = (int)blockIdx.x / p.tiles, first = (int)blockIdx.x % p.tiles * SG__DECODE_TILE;
     const int gqa = p.q_heads / p.kv_heads, split = (int)blockIdx.z, key0 = split * SG__SPLIT_KEYS;
@@ -171,17 +233,22 @@ template <int M> static __global__ void __launch_bounds__(THREADS, 2) attn_promp
               keys = p.prompt_len[group] - key0;
     if (rows > 0 && keys > 0) {
         const decode_work work = {p.row_begin[group],
-                                  rows < M * 16 ? rows : M * 16,
+                                  rows < ROWS ? rows : ROWS,
                                   first,
                                   p.prompt_pages + p.prompt_page_begin[group] + key0 / SG_PAGE_TOKENS,
                                   keys < SG__SPLIT_KEYS ? keys : SG__SPLIT_KEYS,
                                   split};
-        attend_split<M>((decode_smem *)raw, p, work);
+        attend_split((decode_smem<T, ROWS> *)raw, p, work);
     }
 }
 
+/* Matrix rows for the heads of one row: an mma has 16, of float32 as many as there can be heads. */
+template <class T> struct suffix_of {
+    enum { ROWS = sizeof(T) == sizeof(float) ? SG_MAX_GQA : 16 };
+};
+
 /* grid (rows, kv_heads, splits of the longest suffix) */
-static __global__ void __launch_bounds__(THREADS, 2) attn_suffix_kernel(decode_params p) {
+template <class T> static __global__ void __launch_bounds__(THREADS, 2) attn_suffix_kernel(decode_params<T> p) {
     DYN_SMEM(raw);
     const int row = (int)blockIdx.x, split = (int)blockIdx.z, key0 = split * SG__SPLIT_KEYS;
     const int keys = p.suffix_len[row] - key0;
@@ -193,12 +260,12 @@ static __global__ void __launch_bounds__(THREADS, 2) attn_suffix_kernel(decode_p
                                   p.suffix_pages + p.suffix_page_begin[row] + key0 / SG_PAGE_TOKENS,
                                   keys < SG__SPLIT_KEYS ? keys : SG__SPLIT_KEYS,
                                   sg__splits(p.prompt_len[group]) + split};
-        attend_split<1>((decode_smem *)raw, p, work);
+        attend_split((decode_smem<T, suffix_of<T>::ROWS> *)raw, p, work);
     }
 }
 
 /* grid (rows, q_heads / 4 up), a warp per (row, head), 4 values a lane */
-static __global__ void __launch_bounds__(THREADS) attn_merge_kernel(decode_params p) {
+template <class T> static __global__ void __launch_bounds__(THREADS) attn_merge_kernel(decode_params<T> p) {
     const int row = (int)blockIdx.x, head = (int)blockIdx.y * WARPS + ((int)threadIdx.x >> 5);
     const int lane = (int)threadIdx.x & 31;
     if (head < p.q_heads && lane * 4 < p.dim) {
@@ -210,54 +277,63 @@ static __global__ void __launch_bounds__(THREADS) attn_merge_kernel(decode_param
         for (int i = 0; i < n; i++) top = nan_max(top, part[i * SG__PARTIAL_FLOATS + SG__HEAD_TILE]);
         for (int i = 0; i < n; i++) {
             const float *x = part + i * SG__PARTIAL_FLOATS;
-            const float e = __expf(x[SG__HEAD_TILE] - top);
-            const uint4 u = ld16(x + lane * 4);
+            const float e = exp_for<T>(x[SG__HEAD_TILE] - top);
+            float y[4];
+            load4(y, x + lane * 4);
             sum += e * x[SG__HEAD_TILE + 1];
-            o[0] += e * __uint_as_float(u.x), o[1] += e * __uint_as_float(u.y);
-            o[2] += e * __uint_as_float(u.z), o[3] += e * __uint_as_float(u.w);
+            for (int j = 0; j < 4; j++) o[j] += e * y[j];
         }
-        const uint32_t pair[2] = {bf_pack(o[0] / sum, o[1] / sum), bf_pack(o[2] / sum, o[3] / sum)};
-        memcpy(p.out + at * p.dim + lane * 4, pair, sizeof pair);
+        for (int j = 0; j < 4; j++) o[j] /= sum;
+        store4(p.out + at * p.dim + lane * 4, o);
     }
 }
 
-extern "C" int sg__launch_attn_decode(const struct sg__decode_launch *a, void *stream) {
-    decode_params p = {(const bf16 *)a->q,
-                       (const bf16 *)a->kv.k,
-                       (const bf16 *)a->kv.v,
-                       (bf16 *)a->out,
-                       a->partial,
-                       a->q_heads,
-                       a->kv.kv_heads,
-                       a->kv.head_dim,
-                       a->n_groups,
-                       a->scale,
-                       a->row_begin,
-                       a->prompt_len,
-                       a->prompt_page_begin,
-                       a->prompt_pages,
-                       a->suffix_len,
-                       a->suffix_page_begin,
-                       a->suffix_pages,
-                       a->stride,
-                       0};
-    const int bytes = (int)sizeof(decode_smem), most = a->max_group_rows * (a->q_heads / a->kv.kv_heads);
-    const bool small = most <= 16; /* half a tile is enough for every group */
-    p.tiles = (int32_t)sg__blocks(most, SG__DECODE_TILE);
-    int e = ALLOW_SMEM(attn_prompt_kernel<1>, bytes);
-    if (!e) e = ALLOW_SMEM(attn_prompt_kernel<2>, bytes);
-    if (!e) e = ALLOW_SMEM(attn_suffix_kernel, bytes);
+template <class T, int ROWS>
+static int launch_prompts(const decode_params<T> &p, dim3 grid, void *stream) {
+    const int bytes = (int)sizeof(decode_smem<T, ROWS>);
+    const int e = ALLOW_SMEM((attn_prompt_kernel<T, ROWS>), bytes);
     if (e) return e;
+    return LAUNCH((attn_prompt_kernel<T, ROWS>), grid, THREADS, bytes, stream, p);
+}
+
+template <class T> static int launch(const struct sg__decode_launch *a, void *stream) {
+    decode_params<T> p = {(const T *)a->q,
+                          (const T *)a->kv.k,
+                          (const T *)a->kv.v,
+                          (T *)a->out,
+                          a->partial,
+                          a->q_heads,
+                          a->kv.kv_heads,
+                          a->kv.head_dim,
+                          a->n_groups,
+                          a->scale,
+                          a->row_begin,
+                          a->prompt_len,
+                          a->prompt_page_begin,
+                          a->prompt_pages,
+                          a->suffix_len,
+                          a->suffix_page_begin,
+                          a->suffix_pages,
+                          a->stride,
+                          0};
+    const int most = a->max_group_rows * (a->q_heads / a->kv.kv_heads);
+    p.tiles = (int32_t)sg__blocks(most, SG__DECODE_TILE);
     const dim3 prompts((unsigned)(a->n_groups * p.tiles), (unsigned)p.kv_heads,
                        (unsigned)a->max_prompt_splits);
-    if (small)
-        e = LAUNCH(attn_prompt_kernel<1>, prompts, THREADS, bytes, stream, p);
-    else
-        e = LAUNCH(attn_prompt_kernel<2>, prompts, THREADS, bytes, stream, p);
+    /* half a tile where it is enough for every group */
+    int e = most <= 16 ? launch_prompts<T, 16>(p, prompts, stream)
+                       : launch_prompts<T, SG__DECODE_TILE>(p, prompts, stream);
+    if (e) return e;
+    const int bytes = (int)sizeof(decode_smem<T, suffix_of<T>::ROWS>);
+    e = ALLOW_SMEM(attn_suffix_kernel<T>, bytes);
     if (e) return e;
     const dim3 suffixes((unsigned)a->n_rows, (unsigned)p.kv_heads, (unsigned)a->max_suffix_splits);
-    e = LAUNCH(attn_suffix_kernel, suffixes, THREADS, bytes, stream, p);
+    e = LAUNCH(attn_suffix_kernel<T>, suffixes, THREADS, bytes, stream, p);
     if (e) return e;
     const dim3 merges((unsigned)a->n_rows, (unsigned)sg__blocks(a->q_heads, WARPS));
-    return LAUNCH(attn_merge_kernel, merges, THREADS, 0, stream, p);
+    return LAUNCH(attn_merge_kernel<T>, merges, THREADS, 0, stream, p);
+}
+
+extern "C" int sg__launch_attn_decode(const struct sg__decode_launch *a, void *stream) {
+    return a->kv.f32 ? launch<float>(a, stream) : launch<bf16>(a, stream);
 }

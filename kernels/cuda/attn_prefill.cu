@@ -1,55 +1,80 @@
 /* attn_prefill - causal attention of runs of consecutive positions over paged keys
  *   out[r] = softmax_t(scale q[r] . k[t]) v[t],  t = 0 .. position of r
- * q, out bf16 [n][q_heads][head_dim]; segment s: rows [row_begin[s], row_begin[s + 1]) at positions pos0[s],
+ * q, out and the pool bf16 or float32; q, out [n][q_heads][head_dim]; segment s: rows [row_begin[s], row_begin[s + 1]) at positions pos0[s],
  * ...; keys of token t in page pages[page_begin[s] + t / 16]. out may be q: a block reads its queries before
- * it writes them. 4 * 128 flops a (row, head, visible key), on tensor cores with float32 sums; a block of 64
- * rows reads each key and value it sees once (512 bytes a key), from the cache when heads share them.
+ * it writes them. 4 * 128 flops a (row, head, visible key), of bf16 on tensor cores with float32 sums, of float32
+ * by fused multiply-adds; a block of 64 rows reads each key and value it sees once (512 bytes a key, 1,024 in
+ * float32), from the cache when heads share them.
  *
  * A block: 64 rows of one head, four warps of 16 rows. Keys come in steps of 64 from key 0, copied one step
- * ahead. A row's sums depend on its own keys alone: steps begin at fixed keys, and what is masked adds
+ * ahead; in float32 of 32, the values copied while the scores are made, the next keys while values are summed.
+ * A row's sums depend on its own keys alone: steps begin at fixed keys, and what is masked adds
  * nothing (softmax_step), so rows do not change with the chunk they are prefilled in. */
-#include "kernels/cuda/tile.cuh"
+#include "kernels/cuda/tile_f32.cuh"
 
-enum { ROWS = SG__PREFILL_ROWS, KEYS = SG__PREFILL_KEYS, THREADS = 128 };
-
-struct prefill_smem {
-    bf16 q[ROWS * TILE_STRIDE];
-    bf16 k[2][KEYS * TILE_STRIDE], v[2][KEYS * TILE_STRIDE];
+enum { ROWS = SG__PREFILL_ROWS, THREADS = 128 };
+template <class T> struct step { /* keys taken in at a time: fixed, where a row's sums are cut is part of its result */
+    enum { KEYS = sizeof(T) == sizeof(float) ? SG__PREFILL_KEYS_F32 : SG__PREFILL_KEYS };
 };
-struct prefill_params {
-    const bf16 *q, *k, *v;
-    bf16 *out;
+
+template <class T> struct prefill_smem;
+template <> struct prefill_smem<bf16> {
+    bf16 q[ROWS * TILE_STRIDE];
+    bf16 k[2][SG__PREFILL_KEYS * TILE_STRIDE], v[2][SG__PREFILL_KEYS * TILE_STRIDE];
+};
+enum { N_F32 = SG__PREFILL_KEYS_F32 / 8, WEIGHTS = weights_f32<N_F32>::STRIDE };
+/* 76 KiB: two blocks on a processor from sm_80 on. */
+template <> struct prefill_smem<float> {
+    float q[ROWS * F32_STRIDE];
+    float k[SG__PREFILL_KEYS_F32 * F32_STRIDE], v[SG__PREFILL_KEYS_F32 * F32_STRIDE];
+    float p[ROWS * WEIGHTS];
+};
+template <class T> struct prefill_params {
+    const T *q, *k, *v;
+    T *out;
     int32_t q_heads, kv_heads, dim;
     float scale;
     const int32_t *row_begin, *pos0, *page_begin, *pages;
 };
 
-/* Keys [key0, key0 + 64) of one KV head, zeros from `end` on and beyond head_dim. */
-static __device__ __forceinline__ void copy_keys(bf16 *k, bf16 *v, const prefill_params &p,
+/* One step's keys, or values, from key0 on of one KV head, zeros from `end` on and beyond head_dim. */
+template <class T>
+static __device__ __forceinline__ void copy_keys(T *to, const T *from, const prefill_params<T> &p,
                                                  const int32_t *pages, int kv_head, int key0, int end) {
-    for (int c = (int)threadIdx.x; c < KEYS * CHUNKS; c += THREADS) {
-        const int r = c / CHUNKS, d = c % CHUNKS * 8, key = key0 + r, ok = key < end && d < p.dim;
+    typedef tile_of<T> tile;
+    for (int c = (int)threadIdx.x; c < step<T>::KEYS * tile::CHUNKS; c += THREADS) {
+        const int r = c / tile::CHUNKS, d = c % tile::CHUNKS * tile::CHUNK, key = key0 + r;
+        const int ok = key < end && d < p.dim;
         const int64_t page = ok ? pages[key / SG_PAGE_TOKENS] : 0;
         const int64_t at =
             ((page * p.kv_heads + kv_head) * SG_PAGE_TOKENS + key % SG_PAGE_TOKENS) * p.dim + d;
-        cp_async16(k + r * TILE_STRIDE + d, p.k + at, ok);
-        cp_async16(v + r * TILE_STRIDE + d, p.v + at, ok);
+        cp_async16(to + r * tile::STRIDE + d, from + at, ok);
     }
-    cp_async_commit();
+}
+
+/* The block's queries, zeros where it has none. */
+template <class T>
+static __device__ __forceinline__ void copy_queries(T *to, const prefill_params<T> &p, int64_t row0,
+                                                    int n_rows, int head) {
+    typedef tile_of<T> tile;
+    for (int c = (int)threadIdx.x; c < ROWS * tile::CHUNKS; c += THREADS) {
+        const int r = c / tile::CHUNKS, d = c % tile::CHUNKS * tile::CHUNK, ok = r < n_rows && d < p.dim;
+        cp_async16(to + r * tile::STRIDE + d, p.q + ((row0 + (ok ? r : 0)) * p.q_heads + head) * p.dim + d,
+                   ok);
+    }
 }
 
 /* One block's rows: [row0, row0 + n_rows) of q, the first at position pos. */
-static __device__ __forceinline__ void attend_tile(prefill_smem *sm, const prefill_params &p, int64_t row0,
-                                                   int n_rows, int pos, const int32_t *pages) {
+static __device__ __forceinline__ void attend_tile(prefill_smem<bf16> *sm, const prefill_params<bf16> &p,
+                                                   int64_t row0, int n_rows, int pos, const int32_t *pages) {
+    enum { KEYS = SG__PREFILL_KEYS };
     const int head = (int)blockIdx.y, kv_head = head / (p.q_heads / p.kv_heads);
     const int lane = (int)threadIdx.x & 31, w = (int)threadIdx.x >> 5, g = lane >> 2, t = (lane & 3) * 2;
     const int end = pos + n_rows, steps = (end + KEYS - 1) / KEYS;
-    for (int c = (int)threadIdx.x; c < ROWS * CHUNKS; c += THREADS) {
-        const int r = c / CHUNKS, d = c % CHUNKS * 8, ok = r < n_rows && d < p.dim;
-        cp_async16(sm->q + r * TILE_STRIDE + d, p.q + ((row0 + (ok ? r : 0)) * p.q_heads + head) * p.dim + d,
-                   ok);
-    }
-    copy_keys(sm->k[0], sm->v[0], p, pages, kv_head, 0, end);
+    copy_queries(sm->q, p, row0, n_rows, head);
+    copy_keys(sm->k[0], p.k, p, pages, kv_head, 0, end);
+    copy_keys(sm->v[0], p.v, p, pages, kv_head, 0, end);
+    cp_async_commit();
     bf16 *rows = sm->q + w * 16 * TILE_STRIDE; /* this warp's */
     uint32_t fq[SG__HEAD_TILE / 16][4];
     softmax_rows acc;
@@ -57,7 +82,9 @@ static __device__ __forceinline__ void attend_tile(prefill_smem *sm, const prefi
     for (int b = 0; b < steps; b++) {
         const int buf = b & 1;
         if (b + 1 < steps) {
-            copy_keys(sm->k[buf ^ 1], sm->v[buf ^ 1], p, pages, kv_head, (b + 1) * KEYS, end);
+            copy_keys(sm->k[buf ^ 1], p.k, p, pages, kv_head, (b + 1) * KEYS, end);
+            copy_keys(sm->v[buf ^ 1], p.v, p, pages, kv_head, (b + 1) * KEYS, end);
+            cp_async_commit();
             cp_async_wait(1);
         } else {
             cp_async_wait(0);
@@ -103,33 +130,87 @@ static __device__ __forceinline__ void attend_tile(prefill_smem *sm, const prefi
     }
 }
 
+static __device__ __forceinline__ void attend_tile(prefill_smem<float> *sm, const prefill_params<float> &p,
+                                                   int64_t row0, int n_rows, int pos, const int32_t *pages) {
+    enum { KEYS = SG__PREFILL_KEYS_F32, R = 4 };
+    const int head = (int)blockIdx.y, kv_head = head / (p.q_heads / p.kv_heads);
+    const int lane = (int)threadIdx.x & 31, w = (int)threadIdx.x >> 5, g = lane >> 3, c = lane & 7;
+    const int end = pos + n_rows, steps = (end + KEYS - 1) / KEYS;
+    const float *rows = sm->q + w * 16 * F32_STRIDE; /* this warp's */
+    float *weights = sm->p + w * 16 * WEIGHTS;
+    softmax_f32<R> acc;
+    softmax_clear(&acc);
+    copy_queries(sm->q, p, row0, n_rows, head);
+    copy_keys(sm->k, p.k, p, pages, kv_head, 0, end);
+    cp_async_commit();
+    for (int b = 0; b < steps; b++) {
+        copy_keys(sm->v, p.v, p, pages, kv_head, b * KEYS, end);
+        cp_async_commit();
+        cp_async_wait(1);
+        __syncthreads();
+        float s[R][N_F32];
+        scores<R, N_F32>(s, rows, sm->k, p.dim, lane);
+        __syncthreads(); /* everybody has read these keys */
+        if (b + 1 < steps) copy_keys(sm->k, p.k, p, pages, kv_head, (b + 1) * KEYS, end);
+        cp_async_commit();
+        UNROLL
+        for (int i = 0; i < R; i++)
+            for (int j = 0; j < N_F32; j++) {
+                const int key = b * KEYS + c + 8 * j, at = pos + w * 16 + g + 4 * i;
+                s[i][j] = key <= at ? s[i][j] * p.scale : -INFINITY;
+            }
+        softmax_step<R, N_F32>(&acc, s);
+        put_weights<R, N_F32>(weights, s, lane);
+        cp_async_wait(1);
+        __syncthreads();
+        add_values<R, N_F32>(&acc, weights, sm->v, lane);
+        __syncthreads();
+    }
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        const int r = w * 16 + g + 4 * i;
+        const float scale = 1.0f / row_sum(&acc, i);
+        float *to = p.out + ((row0 + r) * p.q_heads + head) * p.dim + 4 * c;
+        for (int d = 0; d < 4; d++) {
+            float x[4];
+            for (int u = 0; u < 4; u++) x[u] = acc.o[i][4 * d + u] * scale;
+            if (r < n_rows && 4 * c + 32 * d < p.dim) store4(to + 32 * d, x);
+        }
+    }
+}
+
 /* grid (row tiles of the longest segment, q_heads, segments); late tiles, which see most keys, come first */
-static __global__ void __launch_bounds__(THREADS, 2) attn_prefill_kernel(prefill_params p) {
+template <class T>
+static __global__ void __launch_bounds__(THREADS, 2) attn_prefill_kernel(prefill_params<T> p) {
     DYN_SMEM(raw);
     const int s = (int)blockIdx.z, tile = (int)(gridDim.x - 1 - blockIdx.x) * ROWS;
     const int64_t row0 = p.row_begin[s];
     const int n = (int)(p.row_begin[s + 1] - row0) - tile;
     if (n > 0)
-        attend_tile((prefill_smem *)raw, p, row0 + tile, n < ROWS ? n : ROWS, p.pos0[s] + tile,
+        attend_tile((prefill_smem<T> *)raw, p, row0 + tile, n < ROWS ? n : ROWS, p.pos0[s] + tile,
                     p.pages + p.page_begin[s]);
 }
 
-extern "C" int sg__launch_attn_prefill(const struct sg__prefill_launch *a, void *stream) {
-    const int e = ALLOW_SMEM(attn_prefill_kernel, sizeof(prefill_smem));
+template <class T> static int launch(const struct sg__prefill_launch *a, void *stream) {
+    const int e = ALLOW_SMEM(attn_prefill_kernel<T>, sizeof(prefill_smem<T>));
     if (e) return e;
-    const prefill_params p = {(const bf16 *)a->q,
-                              (const bf16 *)a->kv.k,
-                              (const bf16 *)a->kv.v,
-                              (bf16 *)a->out,
-                              a->q_heads,
-                              a->kv.kv_heads,
-                              a->kv.head_dim,
-                              a->scale,
-                              a->row_begin,
-                              a->pos0,
-                              a->page_begin,
-                              a->pages};
+    const prefill_params<T> p = {(const T *)a->q,
+                                 (const T *)a->kv.k,
+                                 (const T *)a->kv.v,
+                                 (T *)a->out,
+                                 a->q_heads,
+                                 a->kv.kv_heads,
+                                 a->kv.head_dim,
+                                 a->scale,
+                                 a->row_begin,
+                                 a->pos0,
+                                 a->page_begin,
+                                 a->pages};
     const int64_t tiles = sg__blocks(a->max_rows, ROWS);
-    return LAUNCH(attn_prefill_kernel, dim3((unsigned)tiles, (unsigned)a->q_heads, (unsigned)a->n_segs),
-                  THREADS, sizeof(prefill_smem), stream, p);
+    return LAUNCH(attn_prefill_kernel<T>, dim3((unsigned)tiles, (unsigned)a->q_heads, (unsigned)a->n_segs),
+                  THREADS, sizeof(prefill_smem<T>), stream, p);
+}
+
+extern "C" int sg__launch_attn_prefill(const struct sg__prefill_launch *a, void *stream) {
+    return a->kv.f32 ? launch<float>(a, stream) : launch<bf16>(a, stream);
 }

@@ -1,5 +1,6 @@
 /* backend_cuda - the table "cuda": bf16 activations and weights, float32 sums, own kernels for everything but
- * the linear layers. Straight-line code over launch.h and rt.h: on a GPU rt_cuda.c stands behind it, in tests
+ * the linear layers; or float32 throughout, weights kept in bf16 where the checkpoint has them so. Straight-line
+ * code over launch.h and rt.h: on a GPU rt_cuda.c stands behind it, in tests
  * without one the emulation. */
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/launch.h"
@@ -12,7 +13,7 @@
 
 struct cuda_kv {
     struct sg_kv base;
-    char *data;  /* bf16 [layer][k, v][page][kv_head][SG_PAGE_TOKENS][head_dim] */
+    char *data;  /* act [layer][k, v][page][kv_head][SG_PAGE_TOKENS][head_dim] */
     size_t half; /* bytes of one layer's k */
 };
 
@@ -44,8 +45,9 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
     SG_TRY(SG_NEW(&d->times, 1, "cuda times", err));
     SG_TRY(sg__rt_open(opt->device, &d->rt, &info, err));
     d->base.be = &sg__backend_cuda;
+    d->f32 = opt->compute == SG_COMPUTE_FLOAT32;
     d->base.info = (struct sg_dev_info){.backend = "cuda",
-                                        .act = SG_BF16,
+                                        .act = d->f32 ? SG_F32 : SG_BF16,
                                         .threads = 1,
                                         .async = true,
                                         .records = true,
@@ -185,26 +187,44 @@ static size_t round_up(size_t bytes) {
     return (bytes + 255) / 256 * 256;
 }
 
+/* Bytes of an activation. */
+static size_t act_width(const struct cuda_dev *d) {
+    return d->f32 ? 4 : 2;
+}
+
+/* What float32 products expand at a time: enough for tiles of 128 rows and columns to fill a large GPU from some
+ * 500 rows on, small beside the weights. Emulated, so that small models come in several blocks as well. */
+static size_t block_bytes(const struct cuda_dev *d) {
+    return d->emulated ? (size_t)1 << 14 : (size_t)128 << 20;
+}
+/* Rows of a weight in a block: whole tiles, by its shape alone. */
+static int64_t block_rows(const struct cuda_dev *d, int64_t rows, int64_t cols) {
+    const int64_t fit = (int64_t)(block_bytes(d) / 4) / cols / SG_RT_GEMM_ROWS * SG_RT_GEMM_ROWS;
+    const int64_t most = fit > SG_RT_GEMM_ROWS ? fit : SG_RT_GEMM_ROWS;
+    return rows < most ? rows : most;
+}
+
 struct scratch_sizes {
     size_t x_tail, y_tail, partial, expanded, all;
 };
-static struct scratch_sizes scratch_sizes(const struct sg_limits *l) {
+static struct scratch_sizes scratch_sizes(const struct cuda_dev *d, const struct sg_limits *l) {
     const size_t attn = (size_t)l->q_heads * (size_t)l->head_dim, hidden = (size_t)l->hidden;
     const size_t qkv = attn + 2 * (size_t)l->kv_heads * (size_t)l->head_dim, ffn = (size_t)l->intermediate;
     const size_t in = larger(larger(hidden, ffn), attn), out = larger(larger(qkv, hidden), 2 * ffn);
     struct scratch_sizes s;
-    s.x_tail = round_up(SG_RT_GEMM_ROWS * in * 2);
-    s.y_tail = round_up(SG_RT_GEMM_ROWS * larger(out * 2, (size_t)l->vocab * sizeof(float)));
+    s.x_tail = round_up(SG_RT_GEMM_ROWS * in * act_width(d));
+    s.y_tail = round_up(SG_RT_GEMM_ROWS * larger(out * act_width(d), (size_t)l->vocab * sizeof(float)));
     s.partial = round_up(sg__partial_bytes(l->max_decode_rows, l->q_heads, sg__max_splits(l->max_context)));
     const size_t largest = larger(hidden * larger(larger(qkv, attn), 2 * ffn), ffn * hidden);
-    s.expanded = l->fp8_weights ? round_up(2 * largest) : 0;
+    s.expanded = d->f32           ? round_up(larger(block_bytes(d), SG_RT_GEMM_ROWS * in * 4))
+                 : l->fp8_weights ? round_up(2 * largest)
+                                  : 0;
     s.all = s.x_tail + s.y_tail + s.partial + s.expanded;
     return s;
 }
 
 static size_t cuda_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim) {
-    (void)dev;
-    return scratch_sizes(lim).all;
+    return scratch_sizes(cuda_of(dev), lim).all;
 }
 
 static enum sg_status check_head_dim(int32_t head_dim, struct sg_err *err) {
@@ -217,7 +237,7 @@ static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *l
     struct cuda_dev *d = cuda_of(dev);
     sg__rt_free(d->rt, d->scratch);
     d->scratch = d->x_tail = d->y_tail = d->partial = d->expanded = NULL;
-    const struct scratch_sizes s = scratch_sizes(lim);
+    const struct scratch_sizes s = scratch_sizes(d, lim);
     const enum sg_status st = sg__rt_alloc(d->rt, s.all, "scratch", &d->scratch, err);
     if (st != SG_OK) return st;
     d->x_tail = d->scratch;
@@ -235,8 +255,7 @@ static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *l
 
 static size_t cuda_kv_page_bytes(const struct sg_dev *dev, int32_t layers, int32_t kv_heads,
                                  int32_t head_dim) {
-    (void)dev;
-    return (size_t)layers * 2 * 2 * SG_PAGE_TOKENS * (size_t)kv_heads * (size_t)head_dim;
+    return (size_t)layers * 2 * act_width(cuda_of(dev)) * SG_PAGE_TOKENS * (size_t)kv_heads * (size_t)head_dim;
 }
 
 static enum sg_status cuda_kv_new(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads,
@@ -267,7 +286,7 @@ static void cuda_kv_free(struct sg_dev *dev, struct sg_kv *kv) {
 static struct sg__kv_layer layer_of(const struct sg_kv *pool, int32_t layer) {
     const struct cuda_kv *kv = (const struct cuda_kv *)pool;
     char *k = kv->data + (size_t)layer * 2 * kv->half;
-    return (struct sg__kv_layer){k, k + kv->half, pool->kv_heads, pool->head_dim};
+    return (struct sg__kv_layer){k, k + kv->half, pool->kv_heads, pool->head_dim, cuda_of(pool->dev)->f32};
 }
 
 /* ---- operators -------------------------------------------------------------------------------------- */
@@ -275,9 +294,9 @@ static struct sg__kv_layer layer_of(const struct sg_kv *pool, int32_t layer) {
 static enum sg_status cuda_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
                                  float *out, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
+    const struct cuda_weight *c = (const struct cuda_weight *)w;
     SG_LAUNCH("embed", SG_STAGE_EMBED,
-              sg__launch_embed(out, ((const struct cuda_weight *)w)->data, ids, n, (int32_t)w->cols,
-                               sg__rt_stream(d->rt)));
+              sg__launch_embed(out, c->data, c->f32, ids, n, (int32_t)w->cols, sg__rt_stream(d->rt)));
 }
 
 static enum sg_status cuda_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
@@ -293,7 +312,7 @@ static enum sg_status cuda_add_rmsnorm(struct sg_dev *dev, float *resid, const v
                                        struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     SG_LAUNCH("add_rmsnorm", SG_STAGE_NORM,
-              sg__launch_add_rmsnorm(out, resid, delta, weight, n, cols, eps, sg__rt_stream(d->rt)));
+              sg__launch_add_rmsnorm(out, resid, delta, weight, n, cols, eps, d->f32, sg__rt_stream(d->rt)));
 }
 
 /* W as bf16: where it is, or expanded from e4m3 in scratch. */
@@ -307,10 +326,68 @@ static enum sg_status expand(struct cuda_dev *d, const struct sg_weight *w, cons
         return sg_fail(err, SG_E_INTERNAL, "cuda: an fp8 weight takes %zu bytes of scratch, %zu reserved",
                        bytes, d->expanded_bytes);
     const int code =
-        sg__launch_dequant(d->expanded, c->data, c->scale, w->rows, (int32_t)w->cols, sg__rt_stream(d->rt));
+        sg__launch_dequant(d->expanded, c->data, c->scale, w->rows, (int32_t)w->cols, false,
+                                        sg__rt_stream(d->rt));
     if (code) return sg_fail(err, SG_E_DEVICE, "cuda: dequant: %s", sg__rt_error(code));
     *data = d->expanded;
     return SG_OK;
+}
+
+/* Rows [first, first + n) of W as float32: where they are, or expanded in scratch. */
+static enum sg_status expand_f32(struct cuda_dev *d, const struct sg_weight *w, int64_t first, int64_t n,
+                                 const float **data, struct sg_err *err) {
+    const struct cuda_weight *c = (const struct cuda_weight *)w;
+    const size_t at = (size_t)first * (size_t)w->cols, bytes = (size_t)n * (size_t)w->cols * sizeof(float);
+    if (c->f32) {
+        *data = (const float *)c->data + at;
+        return SG_OK;
+    }
+    if (bytes > d->expanded_bytes)
+        return sg_fail(err, SG_E_INTERNAL, "cuda: %zu bytes of a weight to expand, %zu reserved", bytes,
+                       d->expanded_bytes);
+    *data = d->expanded;
+    const int code =
+        c->scale ? sg__launch_dequant(d->expanded, (const char *)c->data + at, c->scale + first, n,
+                                      (int32_t)w->cols, true, sg__rt_stream(d->rt))
+                 : sg__launch_widen(d->expanded, (const char *)c->data + 2 * at, n * w->cols,
+                                    sg__rt_stream(d->rt));
+    if (code) return sg_fail(err, SG_E_DEVICE, "cuda: expanding a weight: %s", sg__rt_error(code));
+    return SG_OK;
+}
+
+/* What is multiplied: rows of x, in whole tiles, and of y. */
+struct rows {
+    const void *x;
+    void *y;
+    int64_t n;
+};
+static enum sg_status multiply(struct cuda_dev *d, const struct sg_weight *w, const struct rows parts[2],
+                               bool y_f32, struct sg_err *err) {
+    enum sg_status st;
+    const void *data;
+    SG_TRY(expand(d, w, &data, err));
+    for (int i = 0; i < 2; i++)
+        if (parts[i].n)
+            SG_TRY(sg__rt_gemm(d->rt, parts[i].y, y_f32, parts[i].x, data, parts[i].n, w->rows, w->cols, err));
+out:
+    return st;
+}
+/* In float32 a weight is expanded and multiplied in blocks of its rows. */
+static enum sg_status multiply_f32(struct cuda_dev *d, const struct sg_weight *w, const struct rows parts[2],
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t most = ((const struct cuda_weight *)w)->f32 ? w->rows : block_rows(d, w->rows, w->cols);
+    for (int64_t first = 0, n; first < w->rows; first += n) {
+        const float *data = NULL;
+        n = w->rows - first < most ? w->rows - first : most;
+        SG_TRY(expand_f32(d, w, first, n, &data, err));
+        for (int i = 0; i < 2; i++)
+            if (parts[i].n)
+                SG_TRY(sg__rt_gemm_f32(d->rt, (float *)parts[i].y + first, w->rows, parts[i].x, data,
+                                       parts[i].n, n, w->cols, err));
+    }
+out:
+    return st;
 }
 
 /* Products come in whole tiles of rows, so that one algorithm serves every batch; the rows of the last,
@@ -318,19 +395,17 @@ static enum sg_status expand(struct cuda_dev *d, const struct sg_weight *w, cons
 static enum sg_status product(struct cuda_dev *d, const struct sg_weight *w, const void *x, int32_t n,
                               void *y, bool y_f32, struct sg_err *err) {
     enum sg_status st;
-    const void *data;
     const int64_t whole = n / SG_RT_GEMM_ROWS * SG_RT_GEMM_ROWS, rest = n - whole;
-    const size_t x_row = (size_t)w->cols * 2, y_row = (size_t)w->rows * (y_f32 ? 4 : 2);
-    SG_TRY(expand(d, w, &data, err));
-    if (whole) SG_TRY(sg__rt_gemm(d->rt, y, y_f32, x, data, whole, w->rows, w->cols, err));
+    const size_t x_row = (size_t)w->cols * act_width(d), y_row = (size_t)w->rows * (y_f32 ? 4 : act_width(d));
+    const size_t used = (size_t)rest * x_row;
+    const struct rows parts[2] = {{x, y, whole}, {d->x_tail, d->y_tail, rest ? SG_RT_GEMM_ROWS : 0}};
     if (rest) {
-        const size_t used = (size_t)rest * x_row;
         SG_TRY(sg__rt_copy(d->rt, d->x_tail, (const char *)x + (size_t)whole * x_row, used, err));
         SG_TRY(sg__rt_clear(d->rt, (char *)d->x_tail + used, SG_RT_GEMM_ROWS * x_row - used, err));
-        SG_TRY(sg__rt_gemm(d->rt, d->y_tail, y_f32, d->x_tail, data, SG_RT_GEMM_ROWS, w->rows, w->cols, err));
-        SG_TRY(sg__rt_copy(d->rt, (char *)y + (size_t)whole * y_row, d->y_tail, (size_t)rest * y_row, err));
     }
-    st = SG_OK;
+    SG_TRY(d->f32 ? multiply_f32(d, w, parts, err) : multiply(d, w, parts, y_f32, err));
+    if (rest)
+        SG_TRY(sg__rt_copy(d->rt, (char *)y + (size_t)whole * y_row, d->y_tail, (size_t)rest * y_row, err));
 out:
     return st;
 }
@@ -338,7 +413,7 @@ out:
 static enum sg_status timed_product(struct cuda_dev *d, enum sg_stage stage, const struct sg_weight *w,
                                     const void *x, int32_t n, void *y, bool y_f32, struct sg_err *err) {
     enum sg_status st;
-    if ((size_t)w->rows * SG_RT_GEMM_ROWS * (y_f32 ? 4 : 2) > d->y_tail_bytes)
+    if ((size_t)w->rows * SG_RT_GEMM_ROWS * (y_f32 ? 4 : act_width(d)) > d->y_tail_bytes)
         return sg_fail(err, SG_E_INTERNAL,
                        "cuda: a product with %" PRId64 " columns is wider than any reserved", w->rows);
     SG_TRY(sg__cuda_begin(d, stage, err));
@@ -444,13 +519,14 @@ static enum sg_status cuda_attn_decode(struct sg_dev *dev, const struct sg_decod
 static enum sg_status cuda_swiglu(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols, void *out,
                                   struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
-    SG_LAUNCH("swiglu", SG_STAGE_SWIGLU, sg__launch_swiglu(out, gate_up, n, cols, sg__rt_stream(d->rt)));
+    SG_LAUNCH("swiglu", SG_STAGE_SWIGLU, sg__launch_swiglu(out, gate_up, n, cols, d->f32, sg__rt_stream(d->rt)));
 }
 
 static enum sg_status cuda_gather_rows(struct sg_dev *dev, const void *x, int32_t n_x, const int32_t *rows,
                                        int32_t n, int32_t cols, void *out, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     (void)n_x;
+    if (d->f32) cols *= 2; /* moved as pairs of 16 bits */
     SG_LAUNCH("gather_rows", SG_STAGE_OTHER,
               sg__launch_gather_rows(out, x, rows, n, cols, sg__rt_stream(d->rt)));
 }
@@ -458,7 +534,7 @@ static enum sg_status cuda_gather_rows(struct sg_dev *dev, const void *x, int32_
 static enum sg_status cuda_l2norm(struct sg_dev *dev, const void *x, int32_t n, int32_t cols, float *out,
                                   struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
-    SG_LAUNCH("l2norm", SG_STAGE_OTHER, sg__launch_l2norm(out, x, n, cols, sg__rt_stream(d->rt)));
+    SG_LAUNCH("l2norm", SG_STAGE_OTHER, sg__launch_l2norm(out, x, n, cols, d->f32, sg__rt_stream(d->rt)));
 }
 
 static enum sg_status cuda_logprob(struct sg_dev *dev, const float *logits, const int32_t *target, int32_t n,
@@ -491,27 +567,34 @@ static enum sg_status cuda_sample(struct sg_dev *dev, const struct sg_sample_arg
 
 /* ---- measurement ------------------------------------------------------------------------------------ */
 
-/* The best of five runs: the matrix product as the linear layers use it (bf16, float32 sums), and a kernel
- * that only reads. */
+static enum sg_status square_product(struct cuda_dev *d, void *y, const void *x, const void *w, int64_t m,
+                                     struct sg_err *err) {
+    return d->f32 ? sg__rt_gemm_f32(d->rt, y, m, x, w, m, m, m, err)
+                  : sg__rt_gemm(d->rt, y, false, x, w, m, m, m, err);
+}
+
+/* The best of five runs: the matrix product as the linear layers use it (bf16 with float32 sums, or float32), and
+ * a kernel that only reads. */
 static enum sg_status cuda_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
                                    struct sg_err *err) {
     enum sg_status st;
     struct cuda_dev *d = cuda_of(dev);
     const int64_t m = d->emulated ? 64 : 8192, floats = d->emulated ? 1 << 16 : 1 << 28;
+    const size_t square = (size_t)(m * m) * act_width(d);
     void *x = NULL, *y = NULL, *w = NULL, *data = NULL, *sums = NULL;
     double best_product = 0, best_read = 0, ns;
     SG_TRY(sg__cuda_read_times(d, d->times->made, err)); /* the marks are used below */
-    SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &x, err));
-    SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &y, err));
-    SG_TRY(sg__rt_alloc(d->rt, (size_t)(m * m * 2), "measurement", &w, err));
+    SG_TRY(sg__rt_alloc(d->rt, square, "measurement", &x, err));
+    SG_TRY(sg__rt_alloc(d->rt, square, "measurement", &y, err));
+    SG_TRY(sg__rt_alloc(d->rt, square, "measurement", &w, err));
     SG_TRY(sg__rt_alloc(d->rt, (size_t)floats * 4, "measurement", &data, err));
     SG_TRY(sg__rt_alloc(d->rt, 4096 * 4, "measurement", &sums, err));
-    SG_TRY(sg__rt_clear(d->rt, x, (size_t)(m * m * 2), err));
-    SG_TRY(sg__rt_clear(d->rt, w, (size_t)(m * m * 2), err));
+    SG_TRY(sg__rt_clear(d->rt, x, square, err));
+    SG_TRY(sg__rt_clear(d->rt, w, square, err));
     SG_TRY(sg__rt_clear(d->rt, data, (size_t)floats * 4, err));
     for (int i = 0; i < 6; i++) { /* the first warms up */
         SG_TRY(sg__rt_mark(d->rt, 0, err));
-        SG_TRY(sg__rt_gemm(d->rt, y, false, x, w, m, m, m, err));
+        SG_TRY(square_product(d, y, x, w, m, err));
         SG_TRY(sg__rt_mark(d->rt, 1, err));
         const int code = sg__launch_read(sums, data, floats, d->emulated ? 4 : 4096, sg__rt_stream(d->rt));
         if (code) {

@@ -119,6 +119,23 @@ static __device__ __forceinline__ uint32_t bf_bits(float f) {
 static __device__ __forceinline__ uint32_t bf_pack(float lo, float hi) {
     return bf_bits(lo) | bf_bits(hi) << 16;
 }
+/* Four neighbours, at an address that is a multiple of their size. */
+static __device__ __forceinline__ void load4(float f[4], const bf16 *p) {
+    const uint2 u = ld8(p);
+    f[0] = bf_lo(u.x), f[1] = bf_hi(u.x), f[2] = bf_lo(u.y), f[3] = bf_hi(u.y);
+}
+static __device__ __forceinline__ void store4(bf16 *p, const float f[4]) {
+    st8(p, make_uint2(bf_pack(f[0], f[1]), bf_pack(f[2], f[3])));
+}
+static __device__ __forceinline__ void load4(float f[4], const float *p) {
+    const uint4 u = ld16(p);
+    f[0] = __uint_as_float(u.x), f[1] = __uint_as_float(u.y);
+    f[2] = __uint_as_float(u.z), f[3] = __uint_as_float(u.w);
+}
+static __device__ __forceinline__ void store4(float *p, const float f[4]) {
+    st16(p, make_uint4(__float_as_uint(f[0]), __float_as_uint(f[1]), __float_as_uint(f[2]),
+                       __float_as_uint(f[3])));
+}
 /* Eight consecutive bf16 of a row as floats, and back. `left`: elements from p to the end of the row; whole
  * rows are 16-byte aligned when their length is a multiple of 8 (WIDE), else they are read one by one. What
  * lies past the end reads as 0 and is not written. */
@@ -142,23 +159,22 @@ template <bool WIDE> static __device__ __forceinline__ void store8(bf16 *p, cons
 /* The same of float32. */
 template <bool WIDE> static __device__ __forceinline__ void load8(float f[8], const float *p, int left) {
     if (WIDE) {
-        for (int j = 0; j < 8; j += 4) {
-            const uint4 u = ld16(p + j);
-            f[j] = __uint_as_float(u.x), f[j + 1] = __uint_as_float(u.y);
-            f[j + 2] = __uint_as_float(u.z), f[j + 3] = __uint_as_float(u.w);
-        }
+        load4(f, p), load4(f + 4, p + 4);
     } else {
         for (int j = 0; j < 8; j++) f[j] = j < left ? p[j] : 0.0f;
     }
 }
 template <bool WIDE> static __device__ __forceinline__ void store8(float *p, const float f[8], int left) {
     if (WIDE) {
-        for (int j = 0; j < 8; j += 4)
-            st16(p + j, make_uint4(__float_as_uint(f[j]), __float_as_uint(f[j + 1]),
-                                   __float_as_uint(f[j + 2]), __float_as_uint(f[j + 3])));
+        store4(p, f), store4(p + 4, f + 4);
     } else {
         for (int j = 0; j < 8 && j < left; j++) p[j] = f[j];
     }
+}
+
+/* exp(x) as accurate as an operator with activations of type T needs it. */
+template <class T> static __device__ __forceinline__ float exp_for(float x) {
+    return sizeof(T) == sizeof(float) ? expf(x) : __expf(x);
 }
 
 /* A block copies one row. */

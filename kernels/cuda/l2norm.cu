@@ -1,12 +1,12 @@
 /* l2norm - out[i][:] = x[i][:] / max(|x[i]|_2, 1e-12)
- * x bf16 [n][cols], out f32 [n][cols]. 5 n cols flops; reads 2 n cols bytes, writes 4 n cols. A block per
+ * x bf16 or float32 [n][cols], out f32 [n][cols]. 5 n cols flops; reads 2 n cols bytes (float32: 4), writes 4 n cols. A block per
  * row; the sum of squares has an order that depends on cols alone, and is taken relative to the largest
  * value. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
-template <bool WIDE>
-static __global__ void __launch_bounds__(512) l2norm_kernel(float *out, const bf16 *x, int32_t cols) {
+template <class T, bool WIDE>
+static __global__ void __launch_bounds__(512) l2norm_kernel(float *out, const T *x, int32_t cols) {
     SHARED(float, part, [16]);
     const int64_t row = (int64_t)blockIdx.x * cols;
     const int first = (int)threadIdx.x * 8, step = (int)blockDim.x * 8;
@@ -32,9 +32,14 @@ static __global__ void __launch_bounds__(512) l2norm_kernel(float *out, const bf
     }
 }
 
-extern "C" int sg__launch_l2norm(float *out, const void *x, int32_t n, int32_t cols, void *stream) {
+template <class T> static int launch(float *out, const T *x, int32_t n, int32_t cols, void *stream) {
     const int threads = sg__row_threads(cols);
     if (sg__wide(cols, nullptr, x, nullptr))
-        return LAUNCH(l2norm_kernel<true>, n, threads, 0, stream, out, (const bf16 *)x, cols);
-    return LAUNCH(l2norm_kernel<false>, n, threads, 0, stream, out, (const bf16 *)x, cols);
+        return LAUNCH((l2norm_kernel<T, true>), n, threads, 0, stream, out, x, cols);
+    return LAUNCH((l2norm_kernel<T, false>), n, threads, 0, stream, out, x, cols);
+}
+
+extern "C" int sg__launch_l2norm(float *out, const void *x, int32_t n, int32_t cols, bool f32, void *stream) {
+    return f32 ? launch(out, (const float *)x, n, cols, stream)
+               : launch(out, (const bf16 *)x, n, cols, stream);
 }

@@ -1,11 +1,12 @@
 /* launch - the launchers of kernels/cuda, one per operator kernel, and the launch geometry they use. All
  * pointers are device memory; `stream` comes from sg__rt_stream; a launcher returns 0 or an error code of the
- * runtime (sg__rt_error). Arguments were checked by kernels/ops.c and backend_cuda.c. Geometry depends on
+ * runtime (sg__rt_error). Activations are bf16, or float32 where a launcher is told so (f32). Arguments were checked by kernels/ops.c and backend_cuda.c. Geometry depends on
  * shapes alone and lives here as host functions that tests call. Private to kernels/cuda. */
 #ifndef SG_KERNELS_CUDA_LAUNCH_H
 #define SG_KERNELS_CUDA_LAUNCH_H
 
 #include "kernels/layout.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@ enum {
     SG__SPLIT_KEYS = 2 * SG_SPLIT_TOKENS,   /* keys of one decode split: fixed, as it is part of a result */
     SG__PREFILL_ROWS = 64,                  /* query rows of a prefill block */
     SG__PREFILL_KEYS = 64,                  /* keys of a prefill step */
+    SG__PREFILL_KEYS_F32 = 32,              /* the same in float32 */
     SG__DECODE_TILE = 32,                   /* (sample, head) rows of a decode block */
     SG__PARTIAL_FLOATS = SG__HEAD_TILE + 4, /* one split's result: 128 values, max, sum, and padding */
     SG__SAMPLE_LIST = 1024,                 /* candidates that sampling keeps on the chip */
@@ -55,24 +57,29 @@ static inline int64_t sg__blocks(int64_t n, int64_t per) {
     return (n + per - 1) / per;
 }
 
-int sg__launch_embed(float *out, const void *w, const int32_t *ids, int32_t n, int32_t cols, void *stream);
+int sg__launch_embed(float *out, const void *w, bool w_f32, const int32_t *ids, int32_t n, int32_t cols,
+                     void *stream);
 int sg__launch_take_tokens(int32_t *ids, const int32_t *token, const int32_t *from, int32_t n, void *stream);
 int sg__launch_gather_rows(void *out, const void *x, const int32_t *rows, int32_t n, int32_t cols,
                            void *stream);
 int sg__launch_add_rmsnorm(void *out, float *resid, const void *delta, const float *weight, int32_t n,
-                           int32_t cols, float eps, void *stream);
-int sg__launch_swiglu(void *out, const void *gate_up, int32_t n, int32_t cols, void *stream);
-int sg__launch_l2norm(float *out, const void *x, int32_t n, int32_t cols, void *stream);
-/* codes e4m3 [rows][cols], scale [rows]; out bf16 [rows][cols]. */
-int sg__launch_dequant(void *out, const void *codes, const float *scale, int64_t rows, int32_t cols,
+                           int32_t cols, float eps, bool f32, void *stream);
+int sg__launch_swiglu(void *out, const void *gate_up, int32_t n, int32_t cols, bool f32, void *stream);
+int sg__launch_l2norm(float *out, const void *x, int32_t n, int32_t cols, bool f32, void *stream);
+/* codes e4m3 [rows][cols], scale [rows]; out bf16 or float32 [rows][cols]. */
+int sg__launch_dequant(void *out, const void *codes, const float *scale, int64_t rows, int32_t cols, bool f32,
                        void *stream);
+/* x bf16 [n]. */
+int sg__launch_widen(float *out, const void *x, int64_t n, void *stream);
 int sg__launch_logprob(float *out, const float *logits, const int32_t *target, int32_t n, int32_t vocab,
                        void *stream);
 
-/* Where one layer's keys and values are: [page][kv_head][SG_PAGE_TOKENS][head_dim], bf16. */
+/* Where one layer's keys and values are: [page][kv_head][SG_PAGE_TOKENS][head_dim], in the type of the
+ * activations. */
 struct sg__kv_layer {
     void *k, *v;
     int32_t kv_heads, head_dim; /* head_dim: a multiple of 8, at most SG__HEAD_TILE */
+    bool f32;                   /* with them the activations */
 };
 struct sg__qkv_launch {
     const void *qkv;

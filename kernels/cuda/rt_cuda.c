@@ -39,10 +39,15 @@ enum {
     MAX_PLANS = 64
 };
 
-/* A product's algorithm, chosen at its first call. */
+/* What a product is apart from its rows. */
+struct shape {
+    int64_t n, k, y_stride;
+    cudaDataType_t in, out; /* of x and w; of y */
+};
+/* Its algorithm, chosen at its first call. */
 struct plan {
-    int64_t n, k, m; /* m: rows that it was chosen for alone (sg__rt_gemm_any), 0: it serves all */
-    bool y_f32;
+    struct shape of;
+    int64_t m; /* rows that it was chosen for alone (sg__rt_gemm_any), 0: it serves all */
     cublasLtMatmulAlgo_t algo;
 };
 struct block { /* what is allocated, so that close frees it */
@@ -400,21 +405,21 @@ static void layouts_free(struct sg__rt *rt, struct layouts *l) {
     if (l->x) rt->lt.cublasLtMatrixLayoutDestroy(l->x);
     if (l->y) rt->lt.cublasLtMatrixLayoutDestroy(l->y);
 }
-static enum sg_status layouts_new(struct sg__rt *rt, struct layouts *l, bool y_f32, int64_t m, int64_t n,
-                                  int64_t k, struct sg_err *err) {
+static enum sg_status layouts_new(struct sg__rt *rt, struct layouts *l, const struct shape *s, int64_t m,
+                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
+    const uint64_t n = (uint64_t)s->n, k = (uint64_t)s->k;
     *l = (struct layouts){0};
-    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->w, CUDA_R_16BF, (uint64_t)k, (uint64_t)n, k));
-    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->x, CUDA_R_16BF, (uint64_t)k, (uint64_t)m, k));
-    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->y, y_f32 ? CUDA_R_32F : CUDA_R_16BF, (uint64_t)n,
-                                                        (uint64_t)m, n));
+    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->w, s->in, k, n, s->k));
+    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->x, s->in, k, (uint64_t)m, s->k));
+    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->y, s->out, n, (uint64_t)m, s->y_stride));
 out:
     return st;
 }
 
 /* The bytes that every row of such a matrix is aligned to, as far as cuBLASLt cares. */
-static uint32_t alignment(int64_t cols, int64_t width) {
-    const int64_t bytes = cols * width;
+static uint32_t alignment(int64_t stride, cudaDataType_t t) {
+    const int64_t bytes = stride * (t == CUDA_R_32F ? 4 : 2);
     return bytes % 16 == 0 ? 16 : (uint32_t)(bytes & -bytes);
 }
 
@@ -428,8 +433,8 @@ static enum sg_status choose(struct sg__rt *rt, struct plan *p, struct sg_err *e
     int n_found = 0;
     const size_t workspace = WORKSPACE_BYTES;
     const uint32_t sums = p->m ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_NONE;
-    const uint32_t in = alignment(p->k, 2), out_bytes = alignment(p->n, p->y_f32 ? 4 : 2);
-    SG_TRY(layouts_new(rt, &l, p->y_f32, p->m ? p->m : CHOICE_ROWS, p->n, p->k, err));
+    const uint32_t in = alignment(p->of.k, p->of.in), out_bytes = alignment(p->of.y_stride, p->of.out);
+    SG_TRY(layouts_new(rt, &l, &p->of, p->m ? p->m : CHOICE_ROWS, err));
     SG_BLAS("preference", rt->lt.cublasLtMatmulPreferenceCreate(&want));
     const struct {
         cublasLtMatmulPreferenceAttributes_t what;
@@ -448,8 +453,8 @@ static enum sg_status choose(struct sg__rt *rt, struct plan *p, struct sg_err *e
             rt->lt.cublasLtMatmulAlgoGetHeuristic(rt->blas, rt->product, l.w, l.x, l.y, l.y, want, 1, &found,
                                                   &n_found));
     if (n_found < 1) {
-        st = sg_fail(err, SG_E_DEVICE, "cuda: cuBLASLt has no algorithm for [%lld][%lld]", (long long)p->n,
-                     (long long)p->k);
+        st = sg_fail(err, SG_E_DEVICE, "cuda: cuBLASLt has no algorithm for [%lld][%lld]", (long long)p->of.n,
+                     (long long)p->of.k);
         goto out;
     }
     p->algo = found.algo;
@@ -460,11 +465,15 @@ out:
     return st;
 }
 
-static enum sg_status plan_for(struct sg__rt *rt, int64_t m, int64_t n, int64_t k, bool y_f32,
-                               struct plan **out, struct sg_err *err) {
+static bool same_shape(const struct shape *a, const struct shape *b) {
+    return a->n == b->n && a->k == b->k && a->y_stride == b->y_stride && a->in == b->in && a->out == b->out;
+}
+
+static enum sg_status plan_for(struct sg__rt *rt, int64_t m, const struct shape *of, struct plan **out,
+                               struct sg_err *err) {
     for (int i = 0; i < rt->n_plans; i++) {
         struct plan *p = &rt->plans[i];
-        if (p->m == m && p->n == n && p->k == k && p->y_f32 == y_f32) {
+        if (p->m == m && same_shape(&p->of, of)) {
             *out = p;
             return SG_OK;
         }
@@ -472,7 +481,7 @@ static enum sg_status plan_for(struct sg__rt *rt, int64_t m, int64_t n, int64_t 
     if (rt->n_plans == MAX_PLANS)
         return sg_fail(err, SG_E_DEVICE, "cuda: products of more than %d shapes", MAX_PLANS);
     struct plan *p = &rt->plans[rt->n_plans];
-    *p = (struct plan){.n = n, .k = k, .m = m, .y_f32 = y_f32};
+    *p = (struct plan){.of = *of, .m = m};
     const enum sg_status st = choose(rt, p, err);
     if (st != SG_OK) return st;
     rt->n_plans++;
@@ -480,15 +489,17 @@ static enum sg_status plan_for(struct sg__rt *rt, int64_t m, int64_t n, int64_t 
     return SG_OK;
 }
 
-static enum sg_status multiply(struct sg__rt *rt, bool any, void *y, bool y_f32, const void *x, const void *w,
-                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
+/* The descriptor asks for CUBLAS_COMPUTE_32F: float32 sums of bf16, plain float32 of float32 (TF32 would be
+ * CUBLAS_COMPUTE_32F_FAST_TF32). */
+static enum sg_status multiply(struct sg__rt *rt, bool any, const struct shape *of, void *y, const void *x,
+                               const void *w, int64_t m, struct sg_err *err) {
     enum sg_status st;
     struct layouts l = {0};
     struct plan *p = NULL;
     const float one = 1.0f, zero = 0.0f;
     if (m % SG_RT_GEMM_ROWS) return sg_fail(err, SG_E_INTERNAL, "cuda: product of %lld rows", (long long)m);
-    SG_TRY(plan_for(rt, any ? m : 0, n, k, y_f32, &p, err));
-    SG_TRY(layouts_new(rt, &l, y_f32, m, n, k, err));
+    SG_TRY(plan_for(rt, any ? m : 0, of, &p, err));
+    SG_TRY(layouts_new(rt, &l, of, m, err));
     SG_BLAS("product", rt->lt.cublasLtMatmul(rt->blas, rt->product, &one, w, l.w, x, l.x, &zero, y, l.y, y,
                                              l.y, &p->algo, rt->workspace, WORKSPACE_BYTES, rt->stream));
 out:
@@ -496,13 +507,23 @@ out:
     return st;
 }
 
+static struct shape of_bf16(int64_t n, int64_t k, bool y_f32) {
+    return (struct shape){n, k, n, CUDA_R_16BF, y_f32 ? CUDA_R_32F : CUDA_R_16BF};
+}
 enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
                            int64_t n, int64_t k, struct sg_err *err) {
-    return multiply(rt, false, y, y_f32, x, w, m, n, k, err);
+    const struct shape of = of_bf16(n, k, y_f32);
+    return multiply(rt, false, &of, y, x, w, m, err);
+}
+enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, const float *x, const float *w,
+                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
+    const struct shape of = {n, k, y_stride, CUDA_R_32F, CUDA_R_32F};
+    return multiply(rt, false, &of, y, x, w, m, err);
 }
 enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w,
                                int64_t m, int64_t n, int64_t k, struct sg_err *err) {
-    return multiply(rt, true, y, y_f32, x, w, m, n, k, err);
+    const struct shape of = of_bf16(n, k, y_f32);
+    return multiply(rt, true, &of, y, x, w, m, err);
 }
 
 /* ---- marks and graphs ------------------------------------------------------------------------------- */

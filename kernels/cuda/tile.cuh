@@ -1,13 +1,21 @@
-/* tile - what both attention kernels share: rows of bf16 in shared memory, and one 16-key step of
- * softmax(q k^T) v on tensor cores. */
+/* tile - what both attention kernels share: rows in shared memory, and one step of softmax(q k^T) v, of bf16 on
+ * tensor cores, of float32 (tile_f32.cuh) by fused multiply-adds. */
 #ifndef SG_KERNELS_CUDA_TILE_CUH
 #define SG_KERNELS_CUDA_TILE_CUH
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
-/* A row of a tile is padded by 16 bytes: the 8 rows of an ldmatrix then lie in different banks. */
-enum { TILE_STRIDE = SG__HEAD_TILE + 8, CHUNKS = SG__HEAD_TILE / 8 };
+/* Rows of a tile, in elements of type T. A row is padded by 16 bytes: the 8 rows of an ldmatrix, or of 8 lanes
+ * that read 16 bytes each, then lie in different banks. A chunk is what 16 bytes hold. */
+template <class T> struct tile_of {
+    enum {
+        CHUNK = 16 / (int)sizeof(T),
+        STRIDE = SG__HEAD_TILE + CHUNK,
+        CHUNKS = SG__HEAD_TILE / CHUNK,
+    };
+};
+enum { TILE_STRIDE = tile_of<bf16>::STRIDE, CHUNKS = tile_of<bf16>::CHUNKS };
 
 /* Queries of 16 rows as mma operands, read once from a tile. */
 static __device__ __forceinline__ void load_queries(uint32_t fq[SG__HEAD_TILE / 16][4], const bf16 *rows,

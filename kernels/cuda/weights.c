@@ -1,5 +1,6 @@
 /* weights - from a mapped file onto the device, through pinned memory: bf16 as it is, float16 and float32
- * rounded to bf16, the type of the products; or all of them to e4m3, which dequant.cu expands. The processor
+ * rounded to bf16, the type of the products, or where that is float32, kept as such (bf16 stays bf16, widen.cu
+ * expands it); or all of them to e4m3, which dequant.cu expands. The processor
  * fills one pinned buffer, converting on the way, while the other is copied; nothing waits for the end of a
  * weight (rt.h, sg__rt_stage), and model/qwen3.c has the pages of the next weight read ahead meanwhile. */
 #include "kernels/cuda/backend_cuda.h"
@@ -34,22 +35,25 @@ static float half_to_float(uint16_t h) {
     return f;
 }
 
-/* n elements of type t at any alignment, as bf16. */
-static void convert(uint16_t *to, const char *from, size_t n, enum sg_dtype t) {
-    if (t == SG_BF16) {
-        memcpy(to, from, 2 * n);
-        return;
+/* Element i of float32 or float16 data at any alignment. */
+static float element(const char *from, size_t i, enum sg_dtype t) {
+    float f;
+    uint16_t h;
+    if (t == SG_F32) {
+        memcpy(&f, from + 4 * i, sizeof f);
+        return f;
     }
-    for (size_t i = 0; i < n; i++) {
-        float f;
-        uint16_t h;
-        if (t == SG_F32) {
-            memcpy(&f, from + 4 * i, sizeof f);
-        } else {
-            memcpy(&h, from + 2 * i, sizeof h);
-            f = half_to_float(h);
-        }
-        to[i] = to_bf16(f);
+    memcpy(&h, from + 2 * i, sizeof h);
+    return half_to_float(h);
+}
+/* n elements of type t at any alignment, as bf16, or as float32. */
+static void convert(void *to, bool f32, const char *from, size_t n, enum sg_dtype t) {
+    if (t == SG_BF16 || (f32 && t == SG_F32)) {
+        memcpy(to, from, sg_dtype_bytes(t) * n);
+    } else if (f32) {
+        for (size_t i = 0; i < n; i++) ((float *)to)[i] = element(from, i, t);
+    } else {
+        for (size_t i = 0; i < n; i++) ((uint16_t *)to)[i] = to_bf16(element(from, i, t));
     }
 }
 
@@ -60,9 +64,8 @@ static size_t codes_bytes(int64_t rows, int64_t cols) {
 
 size_t sg__cuda_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
                                  unsigned use) {
-    (void)dev, (void)t;
     if (use & SG_USE_FP8) return codes_bytes(rows, cols) + (size_t)rows * sizeof(float);
-    return (size_t)rows * (size_t)cols * 2;
+    return (size_t)rows * (size_t)cols * (sg__cuda_keeps_f32(cuda_of(dev), t, use) ? 4 : 2);
 }
 
 void sg__cuda_weight_free(struct sg_dev *dev, struct sg_weight *w) {
@@ -71,17 +74,17 @@ void sg__cuda_weight_free(struct sg_dev *dev, struct sg_weight *w) {
 }
 
 /* n elements from `from` to the device's `to`. */
-static enum sg_status send_part(struct sg__rt *rt, char *to, const char *from, size_t n, enum sg_dtype t,
-                                struct sg_err *err) {
-    const size_t width = sg_dtype_bytes(t);
+static enum sg_status send_part(struct sg__rt *rt, char *to, bool f32, const char *from, size_t n,
+                                enum sg_dtype t, struct sg_err *err) {
+    const size_t width = sg_dtype_bytes(t), held = f32 ? 4 : 2;
     enum sg_status st = SG_OK;
     for (size_t done = 0; done < n;) {
         void *room;
         size_t bytes;
-        SG_TRY(sg__rt_stage(rt, 2 * (n - done), &room, &bytes, err));
-        const size_t some = bytes / 2; /* room comes in whole cache lines: never half an element */
-        convert(room, from + done * width, some, t);
-        SG_TRY(sg__rt_send(rt, to + 2 * done, 2 * some, err));
+        SG_TRY(sg__rt_stage(rt, held * (n - done), &room, &bytes, err));
+        const size_t some = bytes / held; /* room comes in whole cache lines: never half an element */
+        convert(room, f32, from + done * width, some, t);
+        SG_TRY(sg__rt_send(rt, to + held * done, held * some, err));
         done += some;
     }
 out:
@@ -143,11 +146,12 @@ enum sg_status sg__cuda_weight_new(struct sg_dev *dev, const struct sg_weight_sp
     w->base.bytes = sg__cuda_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
     SG_TRY(sg__rt_alloc(d->rt, w->base.bytes, "weight", &w->data, err));
     char *to = w->data;
+    w->f32 = sg__cuda_keeps_f32(d, spec->dtype, spec->use);
     if (spec->use & SG_USE_FP8) SG_TRY(send_fp8(d, w, spec, err));
     for (int i = 0; i < spec->n_parts && !w->scale; i++) {
         const size_t n = (size_t)spec->parts[i].rows * (size_t)spec->cols;
-        SG_TRY(send_part(d->rt, to, spec->parts[i].data, n, spec->dtype, err));
-        to += n * 2;
+        SG_TRY(send_part(d->rt, to, w->f32, spec->parts[i].data, n, spec->dtype, err));
+        to += n * (w->f32 ? 4 : 2);
     }
     *out = &w->base;
     return SG_OK;

@@ -295,7 +295,7 @@ static void test_narrow_rows(void **state) {
         assert_int_equal(sg__rt_upload(rt, resid + odd, x, sizeof x, NULL), SG_OK);
         assert_int_equal(sg__rt_upload(rt, d + odd, delta, sizeof delta, NULL), SG_OK);
         assert_int_equal(
-            sg__launch_add_rmsnorm(out + odd, resid + odd, d + odd, dgain, N, COLS, 1e-6f, stream), 0);
+            sg__launch_add_rmsnorm(out + odd, resid + odd, d + odd, dgain, N, COLS, 1e-6f, false, stream), 0);
         host(sum[odd], resid + odd, sizeof x);
         host(norm[odd], out + odd, sizeof delta);
     }
@@ -304,7 +304,7 @@ static void test_narrow_rows(void **state) {
 }
 
 /* Every code at every scale that a row can have, against the definition of e4m3: wide rows, narrow ones and
- * rows of odd length, which come at any alignment. */
+ * rows of odd length, which come at any alignment; to bf16 and to float32. */
 static void test_dequant(void **state) {
     (void)state;
     static const int32_t widths[] = {256, 257, 40, 16, 1040};
@@ -321,7 +321,7 @@ static void test_dequant(void **state) {
         memset(out, 0x5A, (n + 1) * sizeof *out);
         void *d_codes = device(codes, n), *d_scale = device(scale, sizeof scale),
              *d_out = device(out, 2 * n + 2);
-        assert_int_equal(sg__launch_dequant(d_out, d_codes, d_scale, ROWS, cols, stream), 0);
+        assert_int_equal(sg__launch_dequant(d_out, d_codes, d_scale, ROWS, cols, false, stream), 0);
         host(out, d_out, 2 * n + 2);
         for (size_t i = 0; i < n; i++) {
             const int c = codes[i], e = c >> 3 & 15, f = c & 7;
@@ -333,9 +333,37 @@ static void test_dequant(void **state) {
                          cols, (unsigned)c, out[i], (unsigned)want);
         }
         assert_int_equal(out[n], 0x5A5A);
-        sg__rt_free(rt, d_codes), sg__rt_free(rt, d_scale), sg__rt_free(rt, d_out);
-        free(codes), free(out);
+        uint32_t *wide = malloc((n + 1) * sizeof *wide); /* the same numbers, of more bits */
+        assert_true(wide);
+        memset(wide, 0x5A, (n + 1) * sizeof *wide);
+        void *d_wide = device(wide, 4 * n + 4);
+        assert_int_equal(sg__launch_dequant(d_wide, d_codes, d_scale, ROWS, cols, true, stream), 0);
+        host(wide, d_wide, 4 * n + 4);
+        for (size_t i = 0; i < n; i++) assert_int_equal(wide[i], (uint32_t)out[i] << 16);
+        assert_int_equal(wide[n], 0x5A5A5A5A);
+        sg__rt_free(rt, d_codes), sg__rt_free(rt, d_scale), sg__rt_free(rt, d_out), sg__rt_free(rt, d_wide);
+        free(codes), free(out), free(wide);
     }
+}
+
+/* Every bf16, at lengths that 8 divides and others, and nothing behind the last one. */
+static void test_widen(void **state) {
+    (void)state;
+    static const int32_t lengths[] = {65536, 65535, 4100, 8, 7, 1};
+    static uint16_t x[65536];
+    static uint32_t out[65537];
+    for (size_t i = 0; i < 65536; i++) x[i] = (uint16_t)i;
+    void *d_x = device(x, sizeof x), *d_out = device(NULL, sizeof out);
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        const size_t n = (size_t)lengths[l];
+        memset(out, 0x5A, sizeof out);
+        assert_int_equal(sg__rt_upload(rt, d_out, out, sizeof out, NULL), SG_OK);
+        assert_int_equal(sg__launch_widen(d_out, (const char *)d_x + 2 * (65536 - n), (int64_t)n, stream), 0);
+        host(out, d_out, sizeof out);
+        for (size_t i = 0; i < n; i++) assert_int_equal(out[i], (uint32_t)(65536 - n + i) << 16);
+        assert_int_equal(out[n], 0x5A5A5A5A);
+    }
+    sg__rt_free(rt, d_x), sg__rt_free(rt, d_out);
 }
 
 int main(void) {
@@ -345,7 +373,7 @@ int main(void) {
         cmocka_unit_test(test_round),       cmocka_unit_test(test_math),
         cmocka_unit_test(test_atomic),      cmocka_unit_test(test_geometry),
         cmocka_unit_test(test_sample_ways), cmocka_unit_test(test_narrow_rows),
-        cmocka_unit_test(test_dequant),
+        cmocka_unit_test(test_dequant),     cmocka_unit_test(test_widen),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -1,5 +1,5 @@
 /* kt - what the operator tests share. One source per operator runs on every backend, named on its command
- * line as BACKEND[:ISA] ("ref", "cpu:avx2", "guard", "guard:ref", "cuda"); a test whose backend or
+ * line as BACKEND[:ISA] ("ref", "cpu:avx2", "guard", "guard:ref", "cuda", "cuda:float32"); a test whose backend or
  * instruction set is not here exits with 77 (skipped). Device memory is reached only through sg_dev_*.
  *
  * Error model: expected values are computed in double from the inputs as the device holds them (rounded to

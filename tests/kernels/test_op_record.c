@@ -108,11 +108,12 @@ static void test_record(void **state) {
         for (int32_t i = 0; i < N; i++) kt_same_bits("row", y + i * COLS, x + token[i] * COLS, COLS);
     }
     struct sg_stage_stats s[SG_STAGE_COUNT];
+    const size_t act = sg_dtype_bytes(sg_dev_info(dev)->act);
     sg_dev_stats(dev, s);
     assert_int_equal(s[SG_STAGE_STEP].calls, 3);
     assert_int_equal(s[SG_STAGE_OTHER].calls, 0);
     assert_true(s[SG_STAGE_STEP].ns > 0);
-    assert_true(s[SG_STAGE_STEP].bytes == 3 * (12.0 * N + 2 * 2.0 * N * COLS));
+    assert_true(s[SG_STAGE_STEP].bytes == 3 * (12.0 * N + 2.0 * (double)act * N * COLS));
     REFUSED(sg_dev_replay(dev, second, NULL, &err), SG_E_INTERNAL);
     sg_dev_record_free(dev, NULL);
     sg_dev_close(dev);

@@ -171,16 +171,16 @@ static void widen(std::vector<float> &f, const void *p, int64_t n) {
     float *to = f.data();
     for (int64_t i = 0; i < n; i++) to[i] = bf2f(((const bf16 *)p)[i]);
 }
-/* Rows that are zeros to the end are padding of a batch: their results, zeros, take no time. */
-static int64_t rows_in_use(const void *x, int64_t m, int64_t k) {
-    const uint16_t *bits = (const uint16_t *)x;
+/* Rows that are zeros to the end are padding of a batch: their results, zeros, take no time. T: of its bits. */
+template <class T> static int64_t rows_in_use(const void *x, int64_t m, int64_t k) {
+    const T *bits = (const T *)x;
     int64_t n = m * k;
     while (n > 0 && bits[n - 1] == 0) n--;
     return (n + k - 1) / k;
 }
 static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m, int64_t n, int64_t k) {
     static std::vector<float> fx, fw;
-    const int64_t used = rows_in_use(x, m, k);
+    const int64_t used = rows_in_use<uint16_t>(x, m, k);
     memset((char *)y + used * n * (y_f32 ? 4 : 2), 0, (size_t)((m - used) * n * (y_f32 ? 4 : 2)));
     widen(fx, x, used * k);
     for (int64_t j = 0; j < n; j++) {
@@ -193,6 +193,14 @@ static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m
                 ((bf16 *)y)[i * n + j] = f2bf(sum);
         }
     }
+}
+
+static void product_f32(float *y, int64_t y_stride, const float *x, const float *w, int64_t m, int64_t n,
+                        int64_t k) {
+    const int64_t used = rows_in_use<uint32_t>(x, m, k);
+    for (int64_t i = used; i < m; i++) memset(y + i * y_stride, 0, (size_t)n * sizeof *y);
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t i = 0; i < used; i++) y[i * y_stride + j] = dot(x + i * k, w + j * k, k);
 }
 
 /* ---- the node's devices ---- */
@@ -417,6 +425,12 @@ enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x
                            int64_t n, int64_t k, struct sg_err *err) {
     if (m % SG_RT_GEMM_ROWS) return sg_fail(err, SG_E_INTERNAL, "cuda: product of %lld rows", (long long)m);
     submit(rt, [=] { product(y, y_f32, x, w, m, n, k); });
+    return SG_OK;
+}
+enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, const float *x, const float *w,
+                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
+    if (m % SG_RT_GEMM_ROWS) return sg_fail(err, SG_E_INTERNAL, "cuda: product of %lld rows", (long long)m);
+    submit(rt, [=] { product_f32(y, y_stride, x, w, m, n, k); });
     return SG_OK;
 }
 enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w,
