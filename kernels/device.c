@@ -63,10 +63,10 @@ static enum sg_status unknown_backend(const char *name, struct sg_err *err) {
 }
 
 /* A device that was asked for bf16 and computes in float32, which host backends all do, is none. */
-static enum sg_status check_compute(enum sg_compute want, struct sg_dev **dev, struct sg_err *err) {
-    if (want != SG_COMPUTE_BF16 || (*dev)->info.act == SG_BF16) return SG_OK;
+static enum sg_status check_precision(enum sg_precision want, struct sg_dev **dev, struct sg_err *err) {
+    if (want != SG_PRECISION_BF16 || (*dev)->info.act == SG_BF16) return SG_OK;
     const enum sg_status st = sg_fail(
-        err, SG_E_USAGE, "device %s computes in float32, not in bf16, which needs device cuda: compute type bf16",
+        err, SG_E_USAGE, "device %s computes in float32, not in bf16 as the compute type says; expected device cuda",
         (*dev)->info.backend);
     (*dev)->be->close(*dev);
     *dev = NULL;
@@ -94,7 +94,7 @@ enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out
     struct sg_dev_options o = *opt;
     o.backend = name;
     const enum sg_status st = be->open(&o, out, err);
-    return st == SG_OK ? check_compute(o.compute, out, err) : st;
+    return st == SG_OK ? check_precision(o.precision, out, err) : st;
 }
 
 enum sg_status sg_dev_find(const char *backend, int index, struct sg_dev_place *out, struct sg_err *err) {

@@ -45,17 +45,17 @@ float sg_dtype_to_f32(const void *data, int64_t i, enum sg_dtype t);
 struct sg_dev; /* opaque: one open device, owned by the caller of sg_dev_open */
 
 /* What a device computes in: activations, KV cache, attention and the operands of products. */
-enum sg_compute {
-    SG_COMPUTE_AUTO,    /* what the device does by itself: bf16 on cuda, float32 on host backends */
-    SG_COMPUTE_BF16,    /* float32 sums of bf16; not on host backends */
-    SG_COMPUTE_FLOAT32, /* no rounding below float32 anywhere, weights as the checkpoint has them */
+enum sg_precision {
+    SG_PRECISION_AUTO,    /* what the device does by itself: bf16 on cuda, float32 on host backends */
+    SG_PRECISION_BF16,    /* float32 sums of bf16; not on host backends */
+    SG_PRECISION_FLOAT32, /* no rounding below float32 anywhere, weights as the checkpoint has them */
 };
 struct sg_dev_options {
     const char *backend; /* "auto", "ref", "cpu", "guard" (guards cpu), "guard:ref", "cuda"; NULL = "auto" */
     int threads;         /* host backends: threads to use, caller's included; 0 = all cores allowed to us */
     const char *isa;     /* cpu: "auto", "scalar", "avx2", "avx512"; NULL = "auto" */
     int device;          /* cuda: ordinal */
-    enum sg_compute compute;
+    enum sg_precision precision;
 };
 
 struct sg_dev_info {

@@ -45,7 +45,7 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
     SG_TRY(SG_NEW(&d->times, 1, "cuda times", err));
     SG_TRY(sg__rt_open(opt->device, &d->rt, &info, err));
     d->base.be = &sg__backend_cuda;
-    d->f32 = opt->compute == SG_COMPUTE_FLOAT32;
+    d->f32 = opt->precision == SG_PRECISION_FLOAT32;
     d->base.info = (struct sg_dev_info){.backend = "cuda",
                                         .act = d->f32 ? SG_F32 : SG_BF16,
                                         .threads = 1,

@@ -8,6 +8,19 @@
 
 enum { CONTEXT_UNASKED = 32768 }; /* a RoPE table and a cache for more are taken only when they are needed */
 
+static enum sg_status precision_of(const struct sg_session *s, const char *command, enum sg_precision *out,
+                                 struct sg_err *err) {
+    static const char *const names[] = {
+        [SG_PRECISION_AUTO] = "auto", [SG_PRECISION_BF16] = "bf16", [SG_PRECISION_FLOAT32] = "float32"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(s->compute_type, names[i])) {
+            *out = (enum sg_precision)i;
+            return SG_OK;
+        }
+    return sg_fail(err, SG_E_USAGE, "%s: --compute-type %s; expected auto, bf16 or float32", command,
+                   s->compute_type);
+}
+
 enum sg_status sg_session_model(struct sg_session *s, const char *command, struct sg_err *err) {
     enum sg_status st;
     struct sg_config config;
@@ -16,10 +29,13 @@ enum sg_status sg_session_model(struct sg_session *s, const char *command, struc
     if (!fp8 && strcmp(s->weight_type, "checkpoint") != 0)
         return sg_fail(err, SG_E_USAGE, "%s: --weight-type %s; expected checkpoint or fp8", command,
                        s->weight_type);
+    enum sg_precision precision = SG_PRECISION_AUTO;
+    SG_TRY(precision_of(s, command, &precision, err));
     SG_TRY(sg_config_read(s->dir, &config, err));
     if (s->max_context == 0)
         s->max_context = config.max_position < CONTEXT_UNASKED ? config.max_position : CONTEXT_UNASKED;
-    const struct sg_dev_options opt = {.backend = s->device, .threads = (int)s->threads};
+    const struct sg_dev_options opt = {
+        .backend = s->device, .threads = (int)s->threads, .precision = precision};
     SG_TRY(sg_dev_open(&opt, &s->dev, err));
     const struct sg_model_options model = {.max_context = (int32_t)s->max_context, .fp8_weights = fp8};
     SG_TRY(sg_model_open(s->dev, s->dir, &model, &s->model, err));

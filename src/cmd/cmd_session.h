@@ -10,7 +10,7 @@
 
 struct sg_session {
     /* options, with their defaults from SG_SESSION_DEFAULTS */
-    const char *dir, *device, *weight_type;
+    const char *dir, *device, *weight_type, *compute_type;
     int64_t threads, kv_cache_mib, max_batch_tokens, max_context;
     bool apart; /* steps are not recorded, so that the device's statistics tell every operator apart */
     /* owned; NULL until opened */
@@ -21,7 +21,10 @@ struct sg_session {
     struct sg_encoder *enc;
 };
 #define SG_SESSION_DEFAULTS                                                                                  \
-    { .device = "auto", .weight_type = "checkpoint", .kv_cache_mib = 1024, .max_batch_tokens = 2048 }
+    {                                                                                                        \
+        .device = "auto", .weight_type = "checkpoint", .compute_type = "auto", .kv_cache_mib = 1024,         \
+        .max_batch_tokens = 2048                                                                             \
+    }
 
 /* Rows of an option table, for the session `s`. */
 #define SG_SESSION_OPTIONS(s)                                                                                \
@@ -40,6 +43,11 @@ struct sg_session {
          .target = &(s)->weight_type,                                                                        \
          .arg = "NAME",                                                                                      \
          .help = "checkpoint: as they are; fp8: the layers' linear maps rounded to e4m3"},                   \
+        {.name = "compute-type",                                                                             \
+         .kind = SG_OPT_STR,                                                                                 \
+         .target = &(s)->compute_type,                                                                       \
+         .arg = "NAME",                                                                                      \
+         .help = "auto: bf16 on a GPU, float32 on the CPU; bf16; float32 (default auto)"},                   \
         {.name = "threads",                                                                                  \
          .kind = SG_OPT_I64,                                                                                 \
          .target = &(s)->threads,                                                                            \

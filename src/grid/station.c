@@ -14,7 +14,7 @@
 
 /* Raise one of these when the same inputs may give other results: what a backend computes, the built-in
  * template and how prompts are put together, the verdict parser. They are part of the fingerprint. */
-enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1, FP8_WEIGHTS = 1 };
+enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1, FP8_WEIGHTS = 1, FLOAT32_COMPUTE = 1 };
 
 struct sg_station {
     /* Of one run, or of several when it keeps: the device, tokenizer and model that `id` tells apart. */
@@ -112,8 +112,13 @@ static enum sg_status open_device(struct sg_station *s, const struct sg_job *job
                                   const struct sg_compute_place *place, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_config config;
-    const struct sg_dev_options dev = {
-        .backend = job->engine.device, .threads = s->threads, .device = place->device};
+    static const enum sg_precision precisions[] = {[SG_COMPUTE_TYPE_AUTO] = SG_PRECISION_AUTO,
+                                               [SG_COMPUTE_TYPE_BF16] = SG_PRECISION_BF16,
+                                               [SG_COMPUTE_TYPE_FLOAT32] = SG_PRECISION_FLOAT32};
+    const struct sg_dev_options dev = {.backend = job->engine.device,
+                                       .threads = s->threads,
+                                       .device = place->device,
+                                       .precision = precisions[job->compute_type]};
     SG_TRY(sg_dev_open(&dev, &s->dev, err));
     s->room.sharers = place->sharers;
     if (sg_dev_info(s->dev)->host_memory) s->room.host_free = sg_dev_memory_free(s->dev);
@@ -136,6 +141,13 @@ static enum sg_status open_device(struct sg_station *s, const struct sg_job *job
     if (job->weight_type == SG_WEIGHT_TYPE_FP8) {
         const size_t n = strlen(s->facts.numerics);
         snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", fp8 weights %d", FP8_WEIGHTS);
+    }
+    if (!info->host_memory && info->act == SG_F32) {
+        /* What a GPU does when asked. What a device does by itself has no word: "auto" and that type by name are
+         * one. */
+        const size_t n = strlen(s->facts.numerics);
+        snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", float32 compute %d",
+                 FLOAT32_COMPUTE);
     }
     SG_TRY(describe(s->dev, &s->facts, err));
 out:

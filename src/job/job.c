@@ -30,14 +30,16 @@ const char *const *sg__field_words(enum sg__field_kind kind, size_t *n) {
     static const char *const missing[] = {"error", "next"};
     static const char *const weights[] = {"mmap", "stage", "broadcast"};
     static const char *const weight_type[] = {"checkpoint", "fp8"};
-    *n = kind == SG__SIMILARITY || kind == SG__WEIGHTS    ? 3
-         : kind == SG__MISSING || kind == SG__WEIGHT_TYPE ? 2
-                                                          : 0;
-    return kind == SG__SIMILARITY    ? similarity
-           : kind == SG__MISSING     ? missing
-           : kind == SG__WEIGHTS     ? weights
-           : kind == SG__WEIGHT_TYPE ? weight_type
-                                     : NULL;
+    static const char *const compute_type[] = {"auto", "bf16", "float32"};
+    *n = kind == SG__SIMILARITY || kind == SG__WEIGHTS || kind == SG__COMPUTE_TYPE ? 3
+         : kind == SG__MISSING || kind == SG__WEIGHT_TYPE                          ? 2
+                                                                                   : 0;
+    return kind == SG__SIMILARITY     ? similarity
+           : kind == SG__MISSING      ? missing
+           : kind == SG__WEIGHTS      ? weights
+           : kind == SG__WEIGHT_TYPE  ? weight_type
+           : kind == SG__COMPUTE_TYPE ? compute_type
+                                      : NULL;
 }
 
 const char *sg__field_key(const struct sg__field *f, const char *prefix) {
@@ -290,6 +292,10 @@ static enum sg_status read_field(struct reading *r, size_t i, struct sg_job *job
         SG_TRY(read_word(f, &at, key, &word, err));
         *(enum sg_weight_type *)p = (enum sg_weight_type)word;
         break;
+    case SG__COMPUTE_TYPE:
+        SG_TRY(read_word(f, &at, key, &word, err));
+        *(enum sg_compute_type *)p = (enum sg_compute_type)word;
+        break;
     }
 out:
     return st;
@@ -372,6 +378,9 @@ static enum sg_status put_field(struct sg_buf *b, const struct sg__field *f, con
                              sg__field_words(f->kind, &n)[*(const enum sg_weights_mode *)p]);
     case SG__WEIGHT_TYPE:
         return sg_buf_printf(b, err, "\"%s\"", sg__field_words(f->kind, &n)[*(const enum sg_weight_type *)p]);
+    case SG__COMPUTE_TYPE:
+        return sg_buf_printf(b, err, "\"%s\"",
+                             sg__field_words(f->kind, &n)[*(const enum sg_compute_type *)p]);
     }
     return SG_OK;
 }

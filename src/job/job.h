@@ -11,6 +11,7 @@
 enum sg_similarity_method { SG_SIM_TFIDF, SG_SIM_EMBEDDING, SG_SIM_FILE };
 enum sg_missing { SG_MISSING_ERROR, SG_MISSING_NEXT };
 enum sg_weight_type { SG_WEIGHT_TYPE_CHECKPOINT, SG_WEIGHT_TYPE_FP8 };
+enum sg_compute_type { SG_COMPUTE_TYPE_AUTO, SG_COMPUTE_TYPE_BF16, SG_COMPUTE_TYPE_FLOAT32 };
 enum sg_weights_mode { SG_WEIGHTS_MMAP, SG_WEIGHTS_STAGE, SG_WEIGHTS_BROADCAST };
 
 /* A whole number that the job does not give and that has no default of its own. */
@@ -21,6 +22,7 @@ struct sg_job {
     char *name;
     char *model_path;
     enum sg_weight_type weight_type;
+    enum sg_compute_type compute_type;
     char *queries, *anchors, *outcomes,
         *portfolio; /* resolved paths; outcomes holds truth and anchor outcomes */
     struct {

@@ -13,7 +13,13 @@
  * Greedy tokens: transformers' choice is sometimes a toss: of the 192 steps here the two best are closer than
  * one standard deviation of their difference in 5, and so two steps should differ by chance alone. A step
  * that differs must be such a toss, by less than 4 of those deviations (times 2); then the reference's token
- * is taken and the comparison goes on, so that all 192 count. */
+ * is taken and the comparison goes on, so that all 192 count.
+ *
+ * In float32 all 192 must be equal. Its errors come the same way through the same network, of roundings that are
+ * 2^16 times smaller: but where bf16 rounds a sum of K products once, its partial sums in float32 having no part in
+ * it, float32 rounds all K, and a partial sum of k random terms is sqrt(k / K) of the whole: like one rounding
+ * sqrt(K / 2) times as large. K is at most the longest sum of the checkpoint. The reference, float32 as well, has
+ * errors of its own, independent of ours: sqrt(2). So sigma is float32_of(K) times that of bf16. */
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/engine.h"
@@ -44,6 +50,7 @@ enum {
 }; /* sanitizers: the short cases */
 
 struct fixture {
+    bool f32;
     struct sg_dev *dev;
     struct sg_model *model;
     struct sg_engine *engine;
@@ -82,11 +89,12 @@ static void on_done(void *ctx, const struct sg_group_result *r) {
     memcpy(f->tokens, r->samples[0].tokens, (size_t)f->n_tokens * sizeof(int32_t));
 }
 
-static void open_fixture(struct fixture *f, const char *backend, const char *name, int32_t batch_tokens) {
+static void open_fixture(struct fixture *f, const char *backend, enum sg_precision precision,
+                         const char *name, int32_t batch_tokens) {
     struct sg_err err = {0};
     char dir[1024];
     snprintf(dir, sizeof dir, "%s/data/oracle/%s", shared_dir(), name);
-    const struct sg_dev_options opt = {.backend = backend, .threads = 1};
+    const struct sg_dev_options opt = {.backend = backend, .threads = 1, .precision = precision};
     const struct sg_engine_options eng = {
         .max_batch_tokens = batch_tokens,
         .kv_cache_bytes = 16 << 20,
@@ -100,6 +108,7 @@ static void open_fixture(struct fixture *f, const char *backend, const char *nam
             SG_OK ||
         sg_engine_open(f->dev, f->model, &eng, &hooks, &f->engine, &err) != SG_OK)
         fail_msg("%s", err.text);
+    f->f32 = precision == SG_PRECISION_FLOAT32;
 }
 static void close_fixture(struct fixture *f) {
     sg_engine_close(f->engine);
@@ -137,6 +146,16 @@ static const struct prediction *prediction_of(const char *checkpoint, int32_t to
     fail_msg("%s, %d tokens: bf16_error.py has not said what to expect", checkpoint, tokens);
     return NULL;
 }
+/* Of the errors in bf16, what float32 leaves (above). */
+static double float32_of(const struct sg_model *m) {
+    const struct sg_config *c = sg_model_config(m);
+    double longest = fmax(fmax(c->hidden, c->intermediate), (double)c->q_heads * c->head_dim);
+    longest = fmax(longest, MAX_PROMPT); /* attention */
+    return 0x1p-16 * sqrt(longest / 2) * sqrt(2);
+}
+static double scale_of(const struct fixture *f) {
+    return f->f32 ? float32_of(f->model) : 1;
+}
 /* Rms about the mean. */
 static double spread(const double *x, int n) {
     double sum = 0, squares = 0;
@@ -170,7 +189,7 @@ static void check_greedy(struct fixture *f, struct fixture *ref, int32_t *ids, i
             if (!same) {
                 score(ref, ids, n + at, logits, NULL);
                 const double gap = (double)logits[expected] - logits[got];
-                if (gap > 4 * SAFETY * sqrt(2) * sigma)
+                if (f->f32 || gap > 4 * SAFETY * sqrt(2) * sigma)
                     fail_msg(
                         "after %d tokens: greedy %d, expected %d, whose logit is %.5f larger (sigma %.5f)",
                         n + at, got, expected, gap, sigma);
@@ -193,7 +212,8 @@ static void check_case(struct fixture *f, struct fixture *ref, const char *check
     const int n_greedy = numbers(c, "greedy", greedy, MAX_NEW);
     for (int i = 0; i < n; i++) ids[i] = (int32_t)v[i];
     const struct prediction *p = prediction_of(checkpoint, n);
-    const double sigma = p->last * spread(want, vocab), bound = 5 * SAFETY * sigma;
+    const double scale = scale_of(f);
+    const double sigma = scale * p->last * spread(want, vocab), bound = 5 * SAFETY * sigma;
     double squares = 0;
     score(f, ids, n, logits, lp);
     for (int i = 0; i < vocab; i++) {
@@ -201,28 +221,28 @@ static void check_case(struct fixture *f, struct fixture *ref, const char *check
         squares += off * off;
         most_used = fmax(most_used, off / bound);
         if (!(off <= bound))
-            fail_msg("%d tokens: logit %d is %.5f, expected %.5f +- %.5f", n, i, (double)logits[i], want[i],
+            fail_msg("%d tokens: logit %d is %.8f, expected %.8f +- %.8f", n, i, (double)logits[i], want[i],
                      bound);
     }
     const double rms = sqrt(squares / vocab);
     most_rms = fmax(most_rms, rms / sigma);
     if (!(rms <= SAFETY * sigma))
-        fail_msg("%d tokens: logits are off by %.5f rms, predicted %.5f", n, rms, sigma);
+        fail_msg("%d tokens: logits are off by %.8f rms, predicted %.8f", n, rms, sigma);
     /* a log-probability is a logit less a smooth maximum of all: both are off, independently */
     for (int i = 0; i < n_lp; i++)
-        if (!(fabs(lp[i + 1] - want_lp[i]) <= sqrt(2) * 5 * SAFETY * p->most))
-            fail_msg("%d tokens: logprob %d is %.5f, expected %.5f +- %.5f", n, i + 1, (double)lp[i + 1],
-                     want_lp[i], sqrt(2) * 5 * SAFETY * p->most);
+        if (!(fabs(lp[i + 1] - want_lp[i]) <= sqrt(2) * 5 * SAFETY * scale * p->most))
+            fail_msg("%d tokens: logprob %d is %.8f, expected %.8f +- %.8f", n, i + 1, (double)lp[i + 1],
+                     want_lp[i], sqrt(2) * 5 * SAFETY * scale * p->most);
     assert_int_equal(n_greedy, MAX_NEW);
     check_greedy(f, ref, ids, n, greedy, n_greedy, sigma);
 }
 
-static void check_model(const char *name) {
+static void check_model(const char *name, enum sg_precision precision) {
     struct fixture f, ref;
     cJSON *expected = expected_of(name);
     int cases = 0;
-    open_fixture(&f, "cuda", name, 96);
-    open_fixture(&ref, "ref", name, 96);
+    open_fixture(&f, "cuda", precision, name, 96);
+    open_fixture(&ref, "ref", SG_PRECISION_AUTO, name, 96);
     for (const cJSON *c = expected->child; c; c = c->next)
         if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(c, "ids")) <= LONG_PROMPT) {
             check_case(&f, &ref, name, c);
@@ -241,64 +261,87 @@ static void check_model(const char *name) {
 }
 static void test_tied(void **state) {
     (void)state;
-    check_model("tied-gqa4");
+    check_model("tied-gqa4", SG_PRECISION_AUTO);
+}
+static void test_tied_float32(void **state) {
+    (void)state;
+    check_model("tied-gqa4", SG_PRECISION_FLOAT32);
 }
 static void test_untied_sharded(void **state) {
     (void)state;
     if (SLOW) skip(); /* the same code as the tied model's, and minutes */
-    check_model("untied-sharded");
+    check_model("untied-sharded", SG_PRECISION_BF16);
+}
+static void test_untied_sharded_float32(void **state) {
+    (void)state;
+    if (SLOW) skip();
+    check_model("untied-sharded", SG_PRECISION_FLOAT32);
 }
 
-static void test_embedding(void **state) {
-    (void)state;
+static void check_embedding(enum sg_precision precision) {
     static double v[MAX_PROMPT], want[4096];
     float got[4096];
     struct fixture f;
     cJSON *expected = expected_of("embedding");
-    open_fixture(&f, "cuda", "embedding", 96);
+    open_fixture(&f, "cuda", precision, "embedding", 96);
     for (const cJSON *c = expected->child; c; c = c->next) {
         int32_t ids[MAX_PROMPT];
         struct sg_err err = {0};
         const int n = numbers(c, "ids", v, MAX_PROMPT), width = numbers(c, "embedding", want, 4096);
         for (int i = 0; i < n; i++) ids[i] = (int32_t)v[i];
         if (sg_engine_embed(f.engine, ids, n, got, &err) != SG_OK) fail_msg("%s", err.text);
-        const double sigma = prediction_of("embedding", n)->last / sqrt(width); /* of a vector of length 1 */
+        /* of a vector of length 1 */
+        const double scale = scale_of(&f), sigma = scale * prediction_of("embedding", n)->last / sqrt(width);
         double squares = 0;
         for (int i = 0; i < width; i++) {
             /* the last rounding is in proportion to the component: for a large one it counts apart */
-            const double off = fabs(got[i] - want[i]), bound = 5 * SAFETY * sigma + 0x1p-8 * fabs(want[i]);
+            const double off = fabs(got[i] - want[i]);
+            const double bound = 5 * SAFETY * sigma + (f.f32 ? 0x1p-23 : 0x1p-8) * fabs(want[i]);
             squares += off * off;
             if (!(off <= bound))
-                fail_msg("%d tokens: component %d is %.5f, expected %.5f +- %.5f", n, i, (double)got[i],
+                fail_msg("%d tokens: component %d is %.8f, expected %.8f +- %.8f", n, i, (double)got[i],
                          want[i], bound);
         }
         most_rms = fmax(most_rms, sqrt(squares / width) / sigma);
         if (!(sqrt(squares / width) <= SAFETY * sigma))
-            fail_msg("%d tokens: off by %.5f rms, predicted %.5f", n, sqrt(squares / width), sigma);
+            fail_msg("%d tokens: off by %.8f rms, predicted %.8f", n, sqrt(squares / width), sigma);
     }
     print_message("embedding: rms %.2f of the predicted\n", most_rms);
+    most_rms = 0;
     close_fixture(&f);
     cJSON_Delete(expected);
 }
+static void test_embedding(void **state) {
+    (void)state;
+    check_embedding(SG_PRECISION_AUTO);
+}
+static void test_embedding_float32(void **state) {
+    (void)state;
+    check_embedding(SG_PRECISION_FLOAT32);
+}
 
 /* A prompt in one piece, in pieces of 16 and of 40 rows: the same bits. */
-static void test_batch_tokens(void **state) {
-    (void)state;
+static void check_batch_tokens(enum sg_precision precision) {
     static float whole[512], pieces[512], lp_whole[150], lp_pieces[150];
     int32_t ids[150];
     struct fixture f;
     for (int i = 0; i < 150; i++) ids[i] = (i * 37 + i * i) % 509;
-    open_fixture(&f, "cuda", "tied-gqa4", 256);
+    open_fixture(&f, "cuda", precision, "tied-gqa4", 256);
     score(&f, ids, 150, whole, lp_whole);
     close_fixture(&f);
     static const int32_t budgets[] = {16, 40};
     for (int b = 0; b < 2; b++) {
-        open_fixture(&f, "cuda", "tied-gqa4", budgets[b]);
+        open_fixture(&f, "cuda", precision, "tied-gqa4", budgets[b]);
         score(&f, ids, 150, pieces, lp_pieces);
         close_fixture(&f);
         assert_memory_equal(pieces, whole, sizeof whole);
         assert_memory_equal(lp_pieces + 1, lp_whole + 1, sizeof lp_whole - sizeof *lp_whole);
     }
+}
+static void test_batch_tokens(void **state) {
+    (void)state;
+    check_batch_tokens(SG_PRECISION_AUTO);
+    check_batch_tokens(SG_PRECISION_FLOAT32);
 }
 
 int main(void) {
@@ -317,6 +360,9 @@ int main(void) {
         return 77;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_tied), cmocka_unit_test(test_untied_sharded),
-                                       cmocka_unit_test(test_embedding), cmocka_unit_test(test_batch_tokens)};
+                                       cmocka_unit_test(test_embedding), cmocka_unit_test(test_batch_tokens),
+                                       cmocka_unit_test(test_tied_float32),
+                                       cmocka_unit_test(test_untied_sharded_float32),
+                                       cmocka_unit_test(test_embedding_float32)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,7 @@ struct sg_dev *kt_open_as(const char *name, const char *set, int threads) {
     const struct sg_dev_options opt = {.backend = name,
                                        .isa = f32 ? NULL : set,
                                        .threads = threads,
-                                       .compute = f32 ? SG_COMPUTE_FLOAT32 : SG_COMPUTE_AUTO};
+                                       .precision = f32 ? SG_PRECISION_FLOAT32 : SG_PRECISION_AUTO};
     struct sg_dev *dev;
     struct sg_err err = {0};
     const enum sg_status st = sg_dev_open(&opt, &dev, &err);
