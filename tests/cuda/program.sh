@@ -128,7 +128,60 @@ chosen() { "$emulated" plan "$job" --json --set engine.device=auto | sed -n 's/.
 [ "$(EMU_DEVICES=0 chosen)" != "CUDA emulated on the CPU" ] || fail "auto took a device that is not there"
 EMU_DEVICES=1 ends 2 2 64 --device auto
 
-# 5. the KV cache by measuring follows the device's memory
+# 5. in float32: one digest for ranks and batches, another than in bf16; the CPU's verdicts, p_correct to its rounding
+wide=(--set model.compute_type=float32)
+EMU_DEVICES=1 run f32 1 256 "${wide[@]}" || fail "float32: $(cat "$work/f32.log")"
+EMU_DEVICES=2 run f32-two 2 40 "${wide[@]}" || fail "float32 on two ranks: $(cat "$work/f32-two.log")"
+of_f32=$(digest "$work/f32")
+[ "$of_f32" != "$first" ] || fail "float32 changes nothing"
+[ "$(digest "$work/f32-two")" = "$of_f32" ] || fail "digest $(digest "$work/f32-two") of two ranks in float32, $of_f32 of one"
+run host 1 256 --device cpu || fail "cpu: $(cat "$work/host.log")"
+run host-f32 1 256 --device cpu "${wide[@]}" || fail "cpu, float32: $(cat "$work/host-f32.log")"
+[ "$(digest "$work/host")" = "$(digest "$work/host-f32")" ] || fail "float32 by name is not what the CPU does by itself"
+if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
+  /usr/bin/python3 - "$work" <<'P' || fail "float32 beside the CPU"
+import sys, h5py, numpy as np
+c, g, b = (h5py.File(f"{sys.argv[1]}/{k}/results.h5") for k in ("host", "f32", "alone"))
+seen = []
+def look(name, x):
+    if not isinstance(x, h5py.Dataset) or not name.startswith(("cells/", "samples/")) or x.shape != g[name].shape:
+        return
+    if x.dtype.kind == "f":
+        assert np.allclose(x[...], g[name][...], rtol=0, atol=1e-5, equal_nan=True), name
+        seen.append((name, np.nanmax(np.abs(x[...] - b[name][...]), initial=0)))
+    elif x.dtype.kind in "iub" and name.split("/")[-1] in ("verdict", "tokens", "n_tokens", "status"):
+        assert np.array_equal(x[...], g[name][...]), name
+        seen.append((name, 0))
+c.visititems(look)
+print(seen)
+P
+fi
+# a folder of the other kind is refused, results of it are computed anew
+code=0
+EMU_DEVICES=1 run f32 1 256 || code=$?
+[ $code = 6 ] || fail "bf16 in the folder of a float32 run ended with $code: $(cat "$work/f32.log")"
+cells=$(wc -l <"$here/job/queries.jsonl")
+EMU_DEVICES=1 run again 1 256 --since "$work/alone/results.h5" "${wide[@]}" || fail "--since: $(cat "$work/again.log")"
+[ "$(digest "$work/again")" = "$of_f32" ] || fail "float32 since bf16 results has digest $(digest "$work/again")"
+EMU_DEVICES=1 run named 1 256 --set model.compute_type=bf16 --since "$work/alone/results.h5" || fail "bf16: $(cat "$work/named.log")"
+same named
+grep -q ' 0 computed' "$work/named.log" || fail "bf16 by name was computed anew: $(tail -n 1 "$work/named.log")"
+# bf16 is not for the CPU
+code=0
+run host-bf16 1 256 --device cpu --set model.compute_type=bf16 || code=$?
+[ $code = 2 ] || fail "bf16 on the CPU ended with $code: $(cat "$work/host-bf16.log")"
+grep -q 'device cpu computes in float32, not in bf16' "$work/host-bf16.log" || fail "unclear: $(cat "$work/host-bf16.log")"
+# one line each of score and plan: the option, twice the KV cache
+score() { echo '{"ids": [5, 6, 7, 8]}' | "$emulated" score --model "$model" "$@"; }
+[ "$(score --device cuda)" = "$(score --device cuda --compute-type bf16)" ] || fail "score --compute-type bf16"
+[ "$(score --device cuda)" != "$(score --device cuda --compute-type float32)" ] || fail "score --compute-type float32 changes nothing"
+code=0
+score --compute-type int8 >"$work/log" 2>&1 || code=$?
+[ $code = 2 ] && grep -q 'expected auto, bf16 or float32' "$work/log" || fail "--compute-type int8: $code, $(cat "$work/log")"
+of() { "$emulated" plan "$job" --json --set engine.kv_cache_mib=32 "$@" | sed -n 's/.*"kv_pages": \([0-9]*\).*/\1/p'; }
+[ "$(of)" = $((2 * $(of "${wide[@]}"))) ] || fail "$(of) pages in bf16, $(of "${wide[@]}") in float32"
+
+# 6. the KV cache by measuring follows the device's memory
 pages() { "$emulated" plan "$job" --json --set engine.kv_cache_mib="$1" | sed -n 's/.*"kv_pages": \([0-9]*\).*/\1/p'; }
 few=$(EMU_MEMORY_MIB=64 pages 0) many=$(EMU_MEMORY_MIB=16384 pages null) fixed=$(EMU_MEMORY_MIB=64 pages 32)
 if [ "$few" -lt 100 ] || [ "$few" -ge "$many" ]; then fail "$few pages in 64 MiB, $many in 16 GiB"; fi
@@ -138,7 +191,7 @@ EMU_MEMORY_MIB=16 "$emulated" plan "$job" --set engine.kv_cache_mib=0 >"$work/lo
 [ $code = 8 ] || fail "no room ended with $code: $(cat "$work/log")"
 grep -q 'no room for a KV cache on CUDA emulated' "$work/log" || fail "unclear: $(cat "$work/log")"
 
-# 6. heads that the attention kernels have no room for: `plan` and `run` say so by the model's name
+# 7. heads that the attention kernels have no room for: `plan` and `run` say so by the model's name
 if python3 "$here/../bench/make_random_model.py" "$work/wide" --shape custom --head-dim 136 --vocab 4096 >"$work/log" 2>&1; then
   cp "$model/tokenizer.json" "$work/wide/"
   for command in plan run; do

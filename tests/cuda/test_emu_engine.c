@@ -1,6 +1,7 @@
 /* The engine on the emulated cuda backend: every sample's tokens and p_yes are the same bits for any
  * max_batch_tokens, a pool so small that groups start over, any order, alone, with streams that run late and
- * copies that land at other moments, with steps recorded, padded or neither, one ahead or not. A random
+ * copies that land at other moments, with steps recorded, padded or neither, one ahead or not; in float32 too,
+ * where they are those of the ref backend to its rounding. A random
  * checkpoint with heads of 128, prompts longer than a split of decode attention among others; no outside
  * data. */
 #include "engine/internal.h"
@@ -10,6 +11,7 @@
 #    include "tests/cuda/emu/control.h"
 #endif
 #include "unit/model/tiny.h"
+#include <math.h>
 
 enum { GROUPS = 5, MAX_SAMPLES = 5, MAX_NEW = 20, CONTEXT = 640 };
 static const int32_t prompt_len[GROUPS] = {1, 16, 77, 40, 530}, n_samples[GROUPS] = {5, 1, 3, 2, 4};
@@ -30,6 +32,8 @@ struct setup {
     uint64_t seed;
     int32_t steps_ahead; /* 0: as the device likes it, one */
     enum sg_engine_records records;
+    const char *backend; /* NULL: cuda */
+    enum sg_precision precision;
     void (*spoil)(struct sg_backend *be); /* NULL: the device is sound */
 };
 static char dir[64];
@@ -91,7 +95,7 @@ static void run_with(struct run *r, const struct setup *s) {
     struct sg_dev *dev = NULL;
     struct sg_model *model = NULL;
     struct sg_engine *e = NULL;
-    const struct sg_dev_options opt = {.backend = "cuda"};
+    const struct sg_dev_options opt = {.backend = s->backend ? s->backend : "cuda", .precision = s->precision};
     const struct sg_engine_hooks hooks = {.ctx = r, .on_done = on_done};
     memset(r, 0, sizeof *r);
 #ifndef SG_ON_GPU
@@ -134,15 +138,19 @@ static void run_with(struct run *r, const struct setup *s) {
     sg_dev_close(dev);
 }
 
-static void test_invariance(void **state) {
-    (void)state;
-    static struct run base, other;
+static void make_checkpoint(void) {
     struct tiny tiny = TINY_DEFAULTS;
     tiny.head_dim = 128;
     tiny.q_heads = 3; /* an odd ratio */
     tiny.kv_heads = 1;
     tiny_dir(dir);
     tiny_checkpoint(dir, &tiny);
+}
+
+static void test_invariance(void **state) {
+    (void)state;
+    static struct run base, other;
+    make_checkpoint();
     const struct setup wide = {.batch_tokens = 1024,
                                .pages = 200,
                                .stride = 1,
@@ -198,6 +206,78 @@ static void test_invariance(void **state) {
     }
     assert_true(restarts > 0);
     tiny_remove(dir);
+}
+
+/* The same in float32, of a few setups; and the tokens and p_yes of ref, which bf16 misses. */
+static void test_float32(void **state) {
+    (void)state;
+    static struct run base, other, ref, bf16;
+    make_checkpoint();
+    struct setup s = {.batch_tokens = 1024,
+                      .pages = 200,
+                      .stride = 1,
+                      .seed = 21,
+                      .steps_ahead = -1,
+                      .records = SG_RECORDS_OFF,
+                      .precision = SG_PRECISION_FLOAT32};
+    run_with(&base, &s);
+    s.precision = SG_PRECISION_BF16;
+    run_with(&bf16, &s);
+    s.precision = SG_PRECISION_AUTO, s.backend = "ref";
+    run_with(&ref, &s);
+    static const struct setup others[] = {
+        {.batch_tokens = 256, .pages = 44, .stride = 4, .hopeful = true, .seed = 22, .lazy = 1, .precision = SG_PRECISION_FLOAT32},
+        {.batch_tokens = 512, .pages = 200, .stride = 3, .seed = 23, .precision = SG_PRECISION_FLOAT32},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        run_with(&other, &others[i]);
+        if (memcmp(base.out, other.out, sizeof base.out)) fail_msg("results differ with setup %zu", i);
+        assert_true(i == 0 ? other.stats.restarts > 0 : other.stats.replays > 0);
+    }
+    double worst = 0, of_bf16 = 0;
+    for (int32_t g = 0; g < GROUPS; g++)
+        for (int32_t k = 0; k < n_samples[g]; k++) {
+            const struct outcome *a = &base.out[g][k], *b = &ref.out[g][k], *c = &bf16.out[g][k];
+            assert_int_equal(a->n, b->n);
+            assert_memory_equal(a->tokens, b->tokens, sizeof a->tokens);
+            for (int32_t i = 0; i < a->n; i++) {
+                worst = fmax(worst, fabs((double)a->p_yes[i] - b->p_yes[i]));
+                if (i == 0) of_bf16 = fmax(of_bf16, fabs((double)c->p_yes[i] - b->p_yes[i]));
+            }
+        }
+    print_message("p_yes of float32 and ref differ by %.1e at most, of bf16 by %.1e\n", worst, of_bf16);
+    /* p (1 - p) of the difference of logits of about 1, each off by some tens of roundings of 2^-24; bf16 by as many of
+     * 2^-9: the comparison can tell. */
+    assert_true(worst < 4e-6 && of_bf16 > 1e-3);
+    tiny_remove(dir);
+}
+
+/* What a GPU takes and refuses by its precision: twice the pages, f32 and f16 checkpoints kept in four bytes. */
+static void test_float32_memory(void **state) {
+    (void)state;
+    struct sg_dev *narrow = NULL, *wide = NULL, *host = NULL;
+    const struct sg_dev_options bf16 = {.backend = "cuda", .precision = SG_PRECISION_BF16},
+                                f32 = {.backend = "cuda", .precision = SG_PRECISION_FLOAT32},
+                                cpu = {.backend = "cpu", .threads = 1, .precision = SG_PRECISION_BF16};
+    TINY_OK(sg_dev_open(&bf16, &narrow, err));
+    TINY_OK(sg_dev_open(&f32, &wide, err));
+    assert_int_equal(sg_dev_info(wide)->act, SG_F32);
+    assert_int_equal(sg_kv_page_bytes(wide, 3, 2, 64), 2 * sg_kv_page_bytes(narrow, 3, 2, 64));
+    static const unsigned fp8 = SG_USE_LINEAR | SG_USE_FP8;
+    for (int t = 0; t < SG_DTYPE_COUNT; t++) {
+        const enum sg_dtype type = (enum sg_dtype)t;
+        const size_t two = sg_weight_bytes_for(narrow, 100, 64, type, SG_USE_LINEAR);
+        assert_int_equal(two, 100 * 64 * 2);
+        assert_int_equal(sg_weight_bytes_for(wide, 100, 64, type, SG_USE_LINEAR), type == SG_BF16 ? two : 2 * two);
+        assert_int_equal(sg_weight_bytes_for(wide, 100, 64, type, fp8),
+                         sg_weight_bytes_for(narrow, 100, 64, type, fp8));
+    }
+    sg_dev_close(narrow);
+    sg_dev_close(wide);
+    struct sg_err err = {0};
+    assert_int_equal(sg_dev_open(&cpu, &host, &err), SG_E_USAGE);
+    assert_null(host);
+    assert_non_null(strstr(err.text, "device cpu computes in float32"));
 }
 
 /* Float32 and float16 checkpoints are rounded to bf16 as they are loaded; heads over 128 are refused by name.
@@ -276,7 +356,8 @@ int main(void) {
         return 77;
     }
     sg_dev_close(dev);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_invariance), cmocka_unit_test(test_checkpoints),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_invariance), cmocka_unit_test(test_float32),
+                                       cmocka_unit_test(test_float32_memory), cmocka_unit_test(test_checkpoints),
                                        cmocka_unit_test(test_stats)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
