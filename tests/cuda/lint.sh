@@ -8,12 +8,12 @@ complain() { echo "kernels/cuda/$1" >&2; bad=1; }
 code() {
   sed -E 's:/\*[^*]*\*/::g' "$1" | awk -v f="$1" '/\/\*/ { c = 1 } !c { print f ":" NR ": " $0 } /\*\// { c = 0 }'
 }
-for f in *.cu tile.cuh; do
+for f in *.cu tile.cuh tile_f32.cuh; do
   while IFS= read -r hit; do complain "$hit (not in kernel sources: use what device.cuh offers)"; done < <(
     code "$f" | grep -E 'asm|<<<|__shared__|cooperative_groups|__activemask|__nv_bfloat16|cudaStream|#pragma' || true)
   while IFS= read -r hit; do complain "$f: includes $hit"; done < <(
     sed -nE 's/^#include (.*)/\1/p' "$f" |
-      grep -vE '"kernels/cuda/(device|tile)\.cuh"|"kernels/cuda/launch\.h"|"base/rng\.h"' || true)
+      grep -vE '"kernels/cuda/(device|tile|tile_f32)\.cuh"|"kernels/cuda/launch\.h"|"base/rng\.h"' || true)
 done
 for f in *.cu; do
   # the first line says which operator this is; each kernel is static and bounded
