@@ -158,9 +158,9 @@ static void other_machines_by_heartbeat(void **state) {
     (void)snprintf(o.host, sizeof o.host, "node99");
     (void)snprintf(o.machine, sizeof o.machine, "ffffffffffffffffffffffffffffffff");
     (void)snprintf(o.boot, sizeof o.boot, "11111111-0000-0000-0000-000000000000");
-    plant(*state, &o, SG_LOCK_STALE_SECONDS - 60);
+    plant(*state, &o, SG_LOCK_STALE_SECONDS - 100);
     CHECK_FAILS(SG_E_BUSY, "on node99", sg_lock_take(*state, &l, err));
-    CHECK_FAILS(SG_E_BUSY, "last sign of life 24", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "last sign of life 2", sg_lock_take(*state, &l, err)); /* 200 to 299 s ago */
     CHECK_FAILS(SG_E_BUSY, "remove this file", sg_lock_take(*state, &l, err));
     plant(*state, &o, SG_LOCK_STALE_SECONDS + 5);
     takes(*state);
@@ -269,28 +269,46 @@ static void foreign(struct sg__lock_terms *t, const char *host) {
     (void)snprintf(t->self.boot, sizeof t->self.boot, "boot of %s", host);
 }
 
-static void wait_ms(int64_t ms) {
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
+/* As if the lock had been silent for ten times the limit. */
+static void silence_it(const char *dir) {
+    char path[1024];
+    path_to(path, "%s/lock", dir);
+    const struct utimbuf then = {time(NULL) - 10000, time(NULL) - 10000};
+    assert_int_equal(utime(path, &then), 0);
+}
+
+/* Until a beat has made it fresh again, a minute at most. */
+static void await_a_beat(const char *dir) {
+    const struct timespec moment = {0, 10000000};
+    char path[1024];
+    struct stat s = {0};
+    path_to(path, "%s/lock", dir);
+    for (int i = 0; i < 6000 && time(NULL) - s.st_mtime > 1000; i++) {
+        nanosleep(&moment, NULL);
+        assert_int_equal(stat(path, &s), 0);
+    }
+    assert_true(time(NULL) - s.st_mtime < 1000);
 }
 
 /* A holder that does nothing of its own for longer than the limit (it merges, it loads a model) is not robbed
  * by another host; one that no longer runs is. */
 static void long_stages_keep_the_lock(void **state) {
-    struct sg__lock_terms a = {.beat_ms = 100, .stale_seconds = 1}, b = a;
+    struct sg__lock_terms a = {.beat_ms = 20, .stale_seconds = 1000}, b = a;
     struct sg_lock *mine = NULL, *theirs = NULL;
     foreign(&a, "one");
     foreign(&b, "two");
     CHECK_OK(sg__lock_take_on(*state, &a, &mine, err));
     for (int i = 0; i < 5; i++) {
-        wait_ms(500);
+        silence_it(*state);
+        await_a_beat(*state);
         CHECK_FAILS(SG_E_BUSY, "on one,", sg__lock_take_on(*state, &b, &theirs, err));
     }
     CHECK_OK(sg_lock_beat(mine, err));
     sg_lock_drop(mine);
     a.beat_ms = 1000000; /* as good as dead */
     CHECK_OK(sg__lock_take_on(*state, &a, &mine, err));
-    wait_ms(2100);
+    CHECK_FAILS(SG_E_BUSY, "on one,", sg__lock_take_on(*state, &b, &theirs, err));
+    silence_it(*state);
     CHECK_OK(sg__lock_take_on(*state, &b, &theirs, err));
     CHECK_FAILS(SG_E_BUSY, "was taken over by process", sg_lock_beat(mine, err));
     sg_lock_drop(mine);
