@@ -38,6 +38,7 @@ struct grid {
     struct sg_hand *hand; /* NULL on a root that does not compute */
     struct sg_compute compute;
     struct sg_staging *stage; /* of a maker that reads a model */
+    struct sg_claim claim;    /* on the device, unless opt->claim is there for it */
     /* root only */
     struct sg_rank_facts *facts; /* [size] */
     int32_t *device_first;       /* [size] of sg_device_first */
@@ -130,7 +131,8 @@ static enum sg_status look_at_nodes(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_rank_facts mine = {.host = ""};
     struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
-    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, err));
+    struct sg_claim *claim = g->opt->claim ? g->opt->claim : &g->claim;
+    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, claim, err));
     const int64_t began = sg__now_ns();
     if (g->maker->reads_model) {
         SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
@@ -581,7 +583,7 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_hand_set_compute(g->hand, &g->compute);
     sg_array_on_done(g->array, note_member, g);
-    SG_TRY(sg_array_loop(g->array, g->comm, err));
+    SG_TRY(sg_array_loop(g->array, err));
 out:
     return st;
 }
@@ -596,10 +598,15 @@ static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
     uint8_t *done = NULL;
     int64_t n_done, n_failed;
     while (!sg_since_settled(dir)) {
+        const char *name;
+        if (sg_comm_stop_asked(g->comm, &name)) {
+            st = sg_fail(err, SG_E_STOPPED, "stopped by %s while another member takes over results", name);
+            goto out;
+        }
         SG_TRY(sg_dir_make(dir, err));
         if (!member) SG_TRY(sg_member_join(dir, &member, err));
         st = sg_lock_take(dir, &lock, err);
-        if (st == SG_E_BUSY && !sg_comm_stop_asked(g->comm, NULL)) {
+        if (st == SG_E_BUSY) {
             memset(err, 0, sizeof *err);
             st = SG_OK; /* unless the next look says otherwise */
             nanosleep(&(struct timespec){0, 200 * 1000000}, NULL);
@@ -629,7 +636,7 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
     if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
-    SG_TRY(sg_array_join(&g->plan, &g->order, g->opt->quiet, &g->array, &g->out->already, err));
+    SG_TRY(sg_array_join(&g->plan, &g->order, g->comm, g->opt->quiet, &g->array, &g->out->already, err));
     const char *dir = g->plan.job.output.dir;
     g->out->total = g->plan.n_cells;
     if (!g->out->already) {
@@ -642,7 +649,7 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
                     why.text, (long long)mine.cells, dir);
         }
         if (st != SG_OK) goto out;
-        SG_TRY(sg_array_merge(g->array, g->comm, merge_array, g, err));
+        SG_TRY(sg_array_merge(g->array, merge_array, g, err));
     }
     SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
     if (!exists || !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
@@ -659,6 +666,7 @@ out:
 
 static void close_grid(struct grid *g) {
     g->maker->close(g->maker->ctx);
+    sg_claim_drop(&g->claim);
     sg_hand_free(g->hand);
     sg_order_free(&g->order);
     sg_plan_free(&g->plan);
