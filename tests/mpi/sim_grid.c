@@ -5,8 +5,9 @@
  * usage: sim_grid JOB|SWEEP [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
  *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic] [--model]
- *        [--nodes N]
- *        [--stats] */
+ *        [--nodes N] [--hold-copies FILE] [--stats]
+ * --hold-copies: a copy of the model is not written past its first piece while FILE is there, or until somebody asks
+ * for the end (for kills and faults in the middle of a copy, on a machine of any speed). */
 #include "base/rng.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 struct sim {
     bool model; /* the job's model files are read, by whichever way they come to this rank */
@@ -41,6 +43,21 @@ struct sim {
     int64_t opened, last, cells, opened_kib, last_kib;
     double cpu_opened, cpu_last;
 };
+
+/* Of --hold-copies. The program is linked with --wrap=pwrite, by which copies are written, and nothing else of size. */
+static struct {
+    const char *file; /* NULL: no hold */
+    const struct sg_comm *comm;
+} hold;
+ssize_t __real_pwrite(int fd, const void *bytes, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at) {
+    const struct timespec moment = {0, 5000000};
+    while (hold.file && n >= 1 << 20 && at > 0 && access(hold.file, F_OK) == 0 &&
+           !sg_comm_stop_asked(hold.comm, NULL))
+        nanosleep(&moment, NULL);
+    return __real_pwrite(fd, bytes, n, at);
+}
 
 static void stamp(int64_t *at, double *cpu, int64_t *kib) {
     struct timespec t;
@@ -248,6 +265,7 @@ int main(int argc, char **argv) {
         {.name = "array", .kind = SG_OPT_FLAG, .target = &o.array},
         {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o.fresh},
         {.name = "model", .kind = SG_OPT_FLAG, .target = &s.model},
+        {.name = "hold-copies", .kind = SG_OPT_STR, .target = &hold.file},
         {.name = "nodes", .kind = SG_OPT_I64, .target = &nodes, .min = 1, .max = 1e6},
         {.name = "since", .kind = SG_OPT_LIST, .target = &since},
         {.name = "night", .kind = SG_OPT_STR, .target = &o.night},
@@ -262,6 +280,7 @@ int main(int argc, char **argv) {
              : sg_comm_open_pretended((int32_t)nodes, &comm, &err);
     if (st == SG_OK) {
         s.rank = sg_comm_rank(comm);
+        hold.comm = comm;
         if (nodes) own_tmpdir(s.rank % nodes);
         o.overrides = set.items;
         o.n_overrides = set.n;
