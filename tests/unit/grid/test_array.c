@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -256,8 +257,77 @@ static void a_long_stage_is_no_death(void **state) {
     sg_member_leave(m);
 }
 
+/* A child that is a member and has the directory's lock until it is killed: it begins the run, or merges. */
+static pid_t busy_member(const char *dir) {
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct sg_member *m = NULL;
+        struct sg_lock *lock = NULL;
+        const bool ok = sg_member_join(dir, &m, NULL) == SG_OK && sg_lock_take(dir, &lock, NULL) == SG_OK;
+        (void)!write(ready[1], ok ? "y" : "n", 1);
+        for (;;) pause();
+    }
+    char c = 0;
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    assert_int_equal(c, 'y');
+    close(ready[0]);
+    close(ready[1]);
+    return pid;
+}
+
+/* While another begins the run, and while another has the lock and a dead one's cells are to be counted. */
+static void a_signal_ends_the_wait_for_others(void **state) {
+    (void)state;
+    struct sg_query query = {.id = (char *)"q"};
+    struct sg_portfolio_model model = {.id = (char *)"m"};
+    struct sg_digest fingerprint = {3, 4};
+    const int64_t weight = 1;
+    struct sg_order order;
+    struct sg_comm *comm = NULL;
+    struct sg_array *a = NULL;
+    bool finished;
+    struct sg_plan plan = {.n_queries = 1,
+                           .n_models = 1,
+                           .n_cells = 1,
+                           .queries = &query,
+                           .models = &model,
+                           .cell_fingerprint = &fingerprint,
+                           .job = {.output = {.dir = tmpdir}, .text = (char *)"{}", .path = (char *)"job"}};
+    assert_int_equal(sg_order_init(&order, 1, 1, &weight, -1, NULL), SG_OK);
+    assert_int_equal(sg_comm_open_alone(&comm, NULL), SG_OK);
+    pid_t child = busy_member(tmpdir);
+    raise(SIGTERM);
+    struct sg_err err = {0};
+    assert_int_equal(sg_array_join(&plan, &order, comm, true, &a, &finished, &err), SG_E_STOPPED);
+    assert_string_equal(err.text, "stopped by SIGTERM");
+
+    const char *const names[] = {"run.json", "hand/00000-0123456789abcdef0123456789abcdef"};
+    char path[300], text[200];
+    snprintf(path, sizeof path, "%s/hand", tmpdir);
+    assert_int_equal(mkdir(path, 0777), 0);
+    for (int i = 0; i < 2; i++) {
+        const char *zeros = "00000000000000000000000000000000";
+        snprintf(path, sizeof path, "%s/%s", tmpdir, names[i]);
+        snprintf(text, sizeof text, "{\"format\": 1, \"fingerprint\": \"%s\", \"total\": 1}\n", zeros);
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        assert_int_equal(fwrite(text, strlen(text), 1, f), 1);
+        assert_int_equal(fclose(f), 0);
+    }
+    memset(&err, 0, sizeof err);
+    assert_int_equal(sg_array_join(&plan, &order, comm, true, &a, &finished, &err), SG_E_STOPPED);
+    assert_string_equal(err.text, "stopped by SIGTERM");
+    end_child(child);
+    sg_order_free(&order);
+    sg_comm_close(comm);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_signal_ends_the_wait_for_others, tmpdir_make, tmpdir_remove),
         cmocka_unit_test(pieces_cover_the_grid_and_shrink),
         cmocka_unit_test_setup_teardown(a_piece_has_one_holder_until_it_dies, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(damaged_or_foreign_names_are_no_leases, tmpdir_make, tmpdir_remove),
