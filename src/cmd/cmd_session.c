@@ -16,12 +16,18 @@ enum sg_status sg_session_model(struct sg_session *s, const char *command, struc
     if (!fp8 && strcmp(s->weight_type, "checkpoint") != 0)
         return sg_fail(err, SG_E_USAGE, "%s: --weight-type %s; expected checkpoint or fp8", command,
                        s->weight_type);
-    SG_TRY(sg_config_read(s->dir, &config, err));
+    if (s->random)
+        config = *s->random;
+    else
+        SG_TRY(sg_config_read(s->dir, &config, err));
     if (s->max_context == 0)
         s->max_context = config.max_position < CONTEXT_UNASKED ? config.max_position : CONTEXT_UNASKED;
     const struct sg_dev_options opt = {.backend = s->device, .threads = (int)s->threads};
     SG_TRY(sg_dev_open(&opt, &s->dev, err));
-    const struct sg_model_options model = {.max_context = (int32_t)s->max_context, .fp8_weights = fp8};
+    const struct sg_model_options model = {.max_context = (int32_t)s->max_context,
+                                           .fp8_weights = fp8,
+                                           .random = s->random,
+                                           .seed = (uint64_t)s->seed};
     SG_TRY(sg_model_open(s->dev, s->dir, &model, &s->model, err));
 out:
     return st;
