@@ -46,6 +46,7 @@ struct grid {
     struct sg_lock *lock;
     struct sg_array *array; /* under opt->array, instead of the lock */
     uint8_t *done;          /* [n_cells] by cell: in a segment before this run */
+    struct sg_dispatch dispatch;
     int64_t n_done, n_failed;
     struct sg_progress_rank *ranks; /* [size] */
     struct sg_progress progress;
@@ -313,20 +314,13 @@ static enum sg_status beat(void *ctx, struct sg_err *err) {
 }
 
 static enum sg_status lead(struct grid *g, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int32_t size = sg_comm_size(g->comm), computing = size - (g->hand ? 0 : 1);
-    struct sg_dispatch d = {0};
-    SG_TRY(sg_dispatch_init(&d, &g->order, g->done, computing, err));
     struct sg_root r = {.comm = g->comm,
                         .hand = g->hand,
-                        .dispatch = &d,
+                        .dispatch = &g->dispatch,
                         .progress = &g->progress,
                         .beat = beat,
                         .beat_ctx = g->lock};
-    st = sg_root_loop(&r, err);
-out:
-    sg_dispatch_free(&d);
-    return st;
+    return sg_root_loop(&r, err);
 }
 
 /* Everything that takes memory or may be missing on one node, before the first lease. */
@@ -335,6 +329,8 @@ static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     const int64_t began = sg__now_ns();
     enum sg_status st = open_hand(g, err);
     if (st == SG_OK && g->root) st = SG_NEW(&g->ranks, size, "ranks", err);
+    if (st == SG_OK && g->root)
+        st = sg_dispatch_init(&g->dispatch, &g->order, g->done, size - (g->hand ? 0 : 1), err);
     SG_TRY(sg_comm_agree(g->comm, st, err));
     if (!g->root) goto out;
     for (int32_t i = 0; i < size; i++) {
@@ -675,6 +671,7 @@ static void close_grid(struct grid *g) {
     free(g->device_first);
     sg_buf_free(&g->devices);
     free(g->done);
+    sg_dispatch_free(&g->dispatch);
     free(g->ranks);
     free(g->pattern);
     sg_array_leave(g->array);
@@ -724,7 +721,8 @@ enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *o
     SG_TRY(share_plan(&g, &compute, err));
     if (compute) SG_TRY(prepare(&g, err));
     /* From here on the root alone knows how it went; the others hear it in the last agree. */
-    if (compute) st = g.root ? lead(&g, err) : sg_worker_loop(comm, g.hand, err);
+    if (compute && g.root) st = lead(&g, err);
+    if (compute && !g.root) sg_worker_loop(comm, g.hand);
     if (g.root) st = conclude(&g, st, err);
     st = sg_comm_agree(comm, st, err);
 out:

@@ -116,6 +116,14 @@ has "a partial merge" "$out" "[0-9]+ of 512 cells are not computed yet; results.
 [ ! -e "$run/DONE" ] || fail "a partial merge wrote DONE"
 same "digest of the completed run" "$(digest_of "$(sim 2)")" "$want"
 
+# ranks without memory for one more message: the farewell goes out all the same, nobody waits for ever
+run="$work/nomem"
+for who in "" --root-only; do # all ranks, and all but the root
+  out=$(sim 3 --step-us 1000 --no-memory message $who); same "exit code without memory for a message" $? 8
+  has "no memory for a message" "$out" "no memory for message"
+done
+same "digest once there is memory" "$(digest_of "$(sim 3)")" "$want"
+
 # places that cannot be written, and a disk that fills up
 out=$("$BIN/tests/sim_grid" "$job" --set output.dir=/dev/null/run 2>&1); same "exit code without a place" $? 7
 one_line "no place" "$out"; has "no place" "$out" "/dev/null: cannot make directory"

@@ -5,7 +5,7 @@
  * usage: sim_grid JOB|SWEEP [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
  *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic] [--model]
- *        [--nodes N] [--hold-copies FILE] [--stats]
+ *        [--nodes N] [--hold-copies FILE] [--no-memory WHAT] [--stats]
  * --hold-copies: a copy of the model is not written past its first piece while FILE is there, or until somebody asks
  * for the end (for kills and faults in the middle of a copy, on a machine of any speed). */
 #include "base/rng.h"
@@ -59,6 +59,17 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at) {
     return __real_pwrite(fd, bytes, n, at);
 }
 
+/* --no-memory WHAT: a rank finds no memory for what is called so from its first cell on. */
+static const char *no_memory;
+static bool short_of_memory;
+
+enum sg_status __real_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err);
+enum sg_status __wrap_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err);
+enum sg_status __wrap_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err) {
+    if (short_of_memory && !strcmp(what, no_memory)) return sg_fail(err, SG_E_NOMEM, "no memory for %s", what);
+    return __real_sg_new(out, n, size, what, err);
+}
+
 static void stamp(int64_t *at, double *cpu, int64_t *kib) {
     struct timespec t;
     struct rusage u;
@@ -103,6 +114,7 @@ static bool sim_has_room(void *ctx, int64_t cell) {
 static enum sg_status sim_submit(void *ctx, int64_t cell, struct sg_err *err) {
     (void)err;
     struct sim *s = ctx;
+    short_of_memory = no_memory != NULL;
     if (cell == s->crash_cell) raise(SIGSEGV);
     for (int64_t i = 0; i < s->slots; i++) {
         if (s->running[i].cell >= 0) continue;
@@ -224,6 +236,7 @@ static void sim_drop(void *ctx) {
     s->keys = NULL;
     s->n_running = 0;
 }
+
 static void say_point(const char *point, const struct sg_grid_summary *s) {
     printf("point %s cells %lld computed %lld taken %lld", point, (long long)s->total, (long long)s->computed,
            (long long)s->taken);
@@ -261,6 +274,7 @@ int main(int argc, char **argv) {
         {.name = "fail-every", .kind = SG_OPT_I64, .target = &s.fail_every, .min = 0, .max = 1e9},
         {.name = "segment-seconds", .kind = SG_OPT_F64, .target = &o.segment_seconds, .min = -1, .max = 1e6},
         {.name = "shuffle-leases", .kind = SG_OPT_I64, .target = &o.shuffle_leases, .min = 0, .max = 1e15},
+        {.name = "no-memory", .kind = SG_OPT_STR, .target = &no_memory},
         {.name = "root-only", .kind = SG_OPT_FLAG, .target = &o.root_only},
         {.name = "array", .kind = SG_OPT_FLAG, .target = &o.array},
         {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o.fresh},
