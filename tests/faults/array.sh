@@ -76,7 +76,7 @@ has "a stopped member" "$(cat "$work/out")" "stopped by SIGUSR1: the [0-9]+ cell
 # one that waits for a member to take over last night's results is stopped as well
 run="$work/waits" token=0123456789abcdef0123456789abcdef
 mkdir -p "$run/array/members"
-sleep 60 &
+sleep 600 &
 holder=$!
 {
   echo "scope-grid lock 1"
@@ -92,7 +92,9 @@ holder=$!
 } | tee "$run/lock" >"$run/array/members/$token"
 "$sim" "$job" --set output.dir="$run" "${slow[@]}" --since "$work/whole/results.h5" >"$work/out" 2>&1 &
 pid=$!
-sleep 1.5
+joined() { [ "$(living)" -ge 2 ]; }
+soon joined || fail "it did not join: $(cat "$work/out")"
+sleep 1
 kill -0 $pid || fail "it does not wait for the member that has the lock: $(cat "$work/out")"
 kill -TERM $pid
 wait $pid; same "exit code of a member stopped while it waits" $? 75

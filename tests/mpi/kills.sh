@@ -15,11 +15,12 @@ killed=0 lost=0 grown=0
 for i in $(seq $((3 * kills))); do # one that finds nothing to kill does not count
   [ "$killed" -lt "$kills" ] || break
   had=$(closed "$work/run")
+  touch "$work/launched"
   launch 3 "${sim[@]}" "${run[@]}" --shuffle-leases "$i" >"$work/out" 2>&1 &
   pid=$!
   case $((RANDOM % 5)) in # most kills while it computes, the others at any moment of the start
     0) ;;
-    1) locked() { [ -e "$work/run/lock" ] || ! alive $pid; }; soon locked ;;
+    1) locked() { [ "$work/run/lock" -nt "$work/launched" ] || ! alive $pid; }; soon locked ;;
     *) until_closed "$work/run" $((had + 1)) $pid ;;
   esac
   sleep "0.$((RANDOM % 700 + 100))"

@@ -43,10 +43,11 @@ until_busy() {
   busy() { [ "$(ls "$1/segments" 2>/dev/null | wc -l)" -ge "$2" ]; }
   soon busy "$@" || fail "no $2 ranks at work in $1"
 }
-# closed DIR: how many segments are closed there; until_closed DIR N [PID]: waits until that many are, or PID has ended
+# closed DIR: how many segments are closed there; until_closed DIR N [PID]: waits until that many are, or the run is
+# done, or PID has ended
 closed() { find "$1/segments" -name '*.seg' 2>/dev/null | wc -l; }
 until_closed() {
-  enough() { [ "$(closed "$1")" -ge "$2" ] || { [ -n "${3:-}" ] && ! alive "$3"; }; }
+  enough() { [ "$(closed "$1")" -ge "$2" ] || [ -e "$1/DONE" ] || { [ -n "${3:-}" ] && ! alive "$3"; }; }
   soon enough "$@" || fail "no $2 closed segments in $1"
 }
 # until_running DIR: waits until status says that the run, or a member of an array, is at work
