@@ -39,6 +39,7 @@ struct report {
     int64_t decode_tokens;               /* drawn in steps of answers alone */
     double flops_limit, bytes_limit;     /* of the machine, a second */
     int64_t peak_rss;
+    int64_t memory_free; /* of the device with the model loaded, before cache and workspace; 0: unknown */
     double joules; /* of the device during the run; NaN: not known */
     char hash[SG_DIGEST_HEX];
     struct sg_engine_stats engine;
@@ -237,9 +238,9 @@ static enum sg_status print_json(const struct state *s, const struct report *r, 
         &b, err,
         ", \"prefill_tokens_per_s\": %.6g, \"decode_tokens_per_s\": %.6g, \"output_tokens_per_s\": %.6g"
         ", \"peak_rss_bytes\": %" PRId64 ", \"weight_bytes\": %" PRId64 ", \"kv_bytes\": %" PRId64
-        ", \"workspace_bytes\": %" PRId64,
+        ", \"workspace_bytes\": %" PRId64 ", \"device_bytes\": %" PRId64 ", \"device_free_bytes\": %" PRId64,
         x.prefill, x.decode, x.output, r->peak_rss, r->memory.weight_bytes, r->memory.kv_bytes,
-        r->memory.workspace_bytes));
+        r->memory.workspace_bytes, sg_dev_info(s->session.dev)->memory_bytes, r->memory_free));
     SG_TRY(sg_buf_printf(
         &b, err,
         ", \"machine_flops_per_s\": %.6g, \"machine_bytes_per_s\": %.6g, \"flops_percent\": %.4g"
@@ -335,6 +336,7 @@ static enum sg_status measure(struct state *s, struct report *r, struct sg_err *
     if (!s->session.max_context) s->session.max_context = context;
     SG_TRY(sg_session_model(&s->session, "bench", err));
     r->load_s = seconds(CLOCK_MONOTONIC) - begin;
+    r->memory_free = sg_dev_memory_free(s->session.dev);
     if (s->session.kv_cache_mib == 0) s->session.kv_cache_mib = cache_mib(s);
     const struct sg_engine_options plan = {.max_batch_tokens = (int32_t)s->session.max_batch_tokens,
                                            .kv_cache_bytes = s->session.kv_cache_mib << 20,
