@@ -126,7 +126,7 @@ static void test_values(void **state) {
     struct sg_dev *dev = kt_open(2);
     kt_reserve(dev, NULL);
     static const int32_t one[] = {1}, prompts[] = {99, 19, 600, 256}, rows[] = {8, 1, 3, 5},
-                         many[] = {19, 8, 3, 1};
+                         many[] = {19, 8, 3, 1}, edges[] = {17, 16, 11};
     check(dev, 1, 1, 8, one, one, NULL, 1);
     check(dev, 2, 2, 64, prompts, rows, NULL, 4);
     check(dev, 1, 3, 24, prompts, many, NULL, 4);
@@ -134,6 +134,9 @@ static void test_values(void **state) {
     check(dev, 1, 8, 128, prompts, many, NULL, 3);
     check(dev, 2, 1, 256, prompts, rows, NULL, 2);
     check(dev, 1, 4, 16, prompts, many, NULL, 4);
+    check(dev, 1, 1, 16, prompts + 1, edges, NULL,
+          1); /* one more than a tile of 16 matrix rows, and than 32 */
+    check(dev, 1, 3, 16, prompts + 1, edges + 2, NULL, 1);
     sg_dev_close(dev);
 }
 
@@ -187,15 +190,11 @@ static void test_membership(void **state) {
     }
 }
 
-/* Groups without rows, and launches made for more than there is: nothing changes, and bounds that do not hold
- * are refused. */
-static void test_bounds(void **state) {
-    (void)state;
+/* Groups without rows, and launches made for more than there is: nothing changes. */
+static void check_bounds(struct sg_dev *dev, const int32_t *suffix_len, int32_t longest) {
     static const int32_t prompts[] = {600, 33}, rows[] = {3, 2};
     enum { KV = 2, RATIO = 2, DIM = 24, ROW = KV * RATIO * DIM };
-    struct sg_dev *dev = kt_open(2);
-    kt_reserve(dev, NULL);
-    struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, NULL, 2);
+    struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, suffix_len, 2);
     float q[5 * ROW], plain[5 * ROW], out[5 * ROW];
     kt_fill(q, 5 * ROW, 131, 1, true);
     kt_round_act(dev, q, 5 * ROW);
@@ -206,14 +205,23 @@ static void test_bounds(void **state) {
     b.row_begin[2] = b.row_begin[1], b.row_begin[3] = b.row_begin[4] = b.rows;
     run(&w->pool, &b, 0.3f, q, out);
     kt_same_bits("empty groups", out, plain, 5 * ROW);
-    b.bound_rows = 16, b.bound_prompt = 1024, b.bound_suffix = 256;
+    b.bound_rows = 16, b.bound_prompt = 1024, b.bound_suffix = longest + 186;
     run(&w->pool, &b, 0.3f, q, out);
     kt_same_bits("wide bounds", out, plain, 5 * ROW);
     b = w->batch;
-    b.bound_rows = 3, b.bound_prompt = 600, b.bound_suffix = 70;
+    b.bound_rows = 3, b.bound_prompt = 600, b.bound_suffix = longest;
     run(&w->pool, &b, 0.3f, q, out);
     kt_same_bits("tight bounds", out, plain, 5 * ROW);
     world_free(w);
+}
+
+static void test_bounds(void **state) {
+    (void)state;
+    static const int32_t several_splits[] = {1, 1030, 17, 513, 40};
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    check_bounds(dev, NULL, 70);
+    check_bounds(dev, several_splits, 1030);
     sg_dev_close(dev);
 }
 
