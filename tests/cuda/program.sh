@@ -13,6 +13,9 @@ model=$here/../../jobs/demo/model
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# mpiruns that share a session folder now and then remove it under each other
+mkdir "$work/mpi"
+export OMPI_MCA_orte_tmpdir_base="$work/mpi"
 # Open MPI keeps memory to the end: under ASan, leaks are the unit tests' affair.
 export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
 fail() { echo "FAILED: $*" >&2; exit 1; }
