@@ -41,6 +41,9 @@ pack() {
     sort -u | grep -v '/libcuda\.so')
   grep -vE "/($c_library)\.so" <<<"$libraries" | xargs -r cp -Lt "$to/gpu-test/lib"
   grep -E "/($c_library)\.so" <<<"$libraries" | xargs -r cp -Lt "$to/gpu-test/c"
+  # what the driver's library asks for beside it
+  libraries=$(dirname "$(grep '/libc\.so' <<<"$libraries")")
+  cp -Lt "$to/gpu-test/c" "$libraries"/{libdl.so.2,libpthread.so.0,librt.so.1}
   git rev-parse HEAD >"$to/gpu-test/commit"
   tar -C "$to" -czf "$build/gpu-test.tar.gz" gpu-test
   ls -l "$build/gpu-test.tar.gz"
