@@ -45,7 +45,7 @@ struct sg_kv {
     int32_t layers, pages, kv_heads, head_dim;
 };
 
-/* What device.c has checked and summed up for weight_new. */
+/* What device.c has checked and summed up for weight_new and weight_random (which has no parts). */
 struct sg_weight_spec {
     const struct sg_weight_part *parts;
     int n_parts;
@@ -97,6 +97,8 @@ struct sg_backend {
                                unsigned use);
     enum sg_status (*weight_new)(struct sg_dev *dev, const struct sg_weight_spec *spec,
                                  struct sg_weight **out, struct sg_err *err);
+    enum sg_status (*weight_random)(struct sg_dev *dev, const struct sg_weight_spec *spec, uint64_t key,
+                                    struct sg_weight **out, struct sg_err *err);
     void (*weight_free)(struct sg_dev *dev, struct sg_weight *w);
     size_t (*kv_page_bytes)(const struct sg_dev *dev, int32_t layers, int32_t kv_heads, int32_t head_dim);
     enum sg_status (*kv_new)(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads,

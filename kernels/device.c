@@ -260,6 +260,16 @@ static enum sg_dtype held(enum sg_dtype t, unsigned use) {
     return use & SG_USE_FP8 ? SG_BF16 : t;
 }
 
+static struct sg_weight *weight_made(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                     struct sg_weight *w) {
+    w->dev = dev;
+    w->rows = spec->rows;
+    w->cols = spec->cols;
+    w->dtype = spec->held;
+    w->use = spec->use;
+    return w;
+}
+
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts,
                              int64_t cols, unsigned use, struct sg_weight **out, struct sg_err *err) {
     if (!dev || !parts || !out || n_parts < 1)
@@ -284,14 +294,22 @@ enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *pa
     const struct sg_weight_spec spec = {parts, n_parts, rows, cols, t, held(t, use), use};
     struct sg_weight *w = NULL;
     const enum sg_status st = dev->be->weight_new(dev, &spec, &w, err);
-    if (st != SG_OK) return st;
-    w->dev = dev;
-    w->rows = rows;
-    w->cols = cols;
-    w->dtype = spec.held;
-    w->use = use;
-    *out = w;
-    return SG_OK;
+    if (st == SG_OK) *out = weight_made(dev, &spec, w);
+    return st;
+}
+
+enum sg_status sg_weight_random(struct sg_dev *dev, int64_t rows, int64_t cols, unsigned use, uint64_t key,
+                                struct sg_weight **out, struct sg_err *err) {
+    if (!dev || !out) return sg_fail(err, SG_E_INTERNAL, "sg_weight_random: NULL argument");
+    if (!weight_shape_ok(rows, cols, use))
+        return sg_fail(err, SG_E_INTERNAL, "sg_weight_random: shape [%" PRId64 "][%" PRId64 "], use %u", rows,
+                       cols, use);
+    const struct sg_weight_spec spec = {
+        .rows = rows, .cols = cols, .dtype = SG_BF16, .held = SG_BF16, .use = use};
+    struct sg_weight *w = NULL;
+    const enum sg_status st = dev->be->weight_random(dev, &spec, key, &w, err);
+    if (st == SG_OK) *out = weight_made(dev, &spec, w);
+    return st;
 }
 
 void sg_weight_free(struct sg_dev *dev, struct sg_weight *w) {

@@ -25,7 +25,8 @@ enum {
 int sg__fp8_exponent(const void *row, int64_t n, enum sg_dtype t);
 /* to[i] = code of from[i] / 2^k, i < n. A row may be done in pieces. */
 void sg__fp8_encode(uint8_t *to, const void *from, int64_t n, enum sg_dtype t, int k);
-/* A whole row as the bf16 that its codes stand for: element i to to[i * stride]. */
+/* A whole row as the bf16 that its codes stand for: element i to to[i * stride]. to = row with
+ * a stride of 1 rounds a row of bf16 where it is. */
 void sg__fp8_round_row(uint16_t *to, int64_t stride, const void *row, int64_t n, enum sg_dtype t);
 
 #endif

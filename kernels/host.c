@@ -2,6 +2,7 @@
 #include "kernels/host.h"
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +109,16 @@ static float f16_to_f32(uint16_t h) {
     const uint32_t bits = sign | (exp == 31 ? 0x7F800000u : (exp + 112) << 23) | man << 13;
     memcpy(&f, &bits, sizeof f);
     return f;
+}
+
+void sg__random_weights(uint16_t *to, uint64_t key, int64_t first, int64_t n) {
+    for (int64_t i = 0; i < n;) {
+        const int64_t at = (first + i) % 8, some = n - i < 8 - at ? n - i : 8 - at;
+        uint32_t w[4];
+        sg_random_weights(key, (uint64_t)(first + i) / 8, w);
+        for (int64_t j = 0; j < some; j++) to[i + j] = (uint16_t)(w[(at + j) / 2] >> (at + j) % 2 * 16);
+        i += some;
+    }
 }
 
 float sg__dtype_to_f32(const void *data, int64_t i, enum sg_dtype t) {

@@ -151,6 +151,11 @@ enum sg_weight_use {
 struct sg_weight;
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts, int64_t cols,
                              unsigned use, struct sg_weight **out, struct sg_err *err);
+/* A weight of random numbers, made where it stays: no host copy, no file; for measurements without a
+ * checkpoint. Element (r, c) is number r cols + c of the stream `key` (sg_random_weights in base/rng.h), the
+ * same bits on every device, and with SG_USE_FP8 rounded as above. */
+enum sg_status sg_weight_random(struct sg_dev *dev, int64_t rows, int64_t cols, unsigned use, uint64_t key,
+                                struct sg_weight **out, struct sg_err *err);
 void sg_weight_free(struct sg_dev *dev, struct sg_weight *w); /* NULL accepted */
 int64_t sg_weight_rows(const struct sg_weight *w);
 int64_t sg_weight_cols(const struct sg_weight *w);

@@ -268,6 +268,7 @@ const struct sg_backend sg__backend_cpu = {
     .reserve = cpu_reserve,
     .weight_bytes_for = sg__cpu_weight_bytes_for,
     .weight_new = sg__cpu_weight_new,
+    .weight_random = sg__cpu_weight_random,
     .weight_free = sg__cpu_weight_free,
     .kv_page_bytes = cpu_kv_page_bytes,
     .kv_new = cpu_kv_new,

@@ -99,9 +99,11 @@ struct sg__linear_job {
     int64_t group;      /* panels per task */
     int32_t row_splits; /* tasks over the row tiles, per panel group */
 };
-struct sg__pack_job { /* fills a weight's panels from row-major parts */
+struct sg__pack_job { /* fills a weight's panels from row-major parts, or with random numbers */
     const struct sg_weight_spec *spec;
     struct sg__cpu_weight *w;
+    uint16_t *made; /* [threads][cols]: room for rows of the stream `key`; NULL: from parts */
+    uint64_t key;
 };
 struct sg__rows_job { /* row-wise operators: a task is `block` rows */
     int32_t n, block, cols;

@@ -8,6 +8,8 @@ size_t sg__cpu_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t 
                                 unsigned use);
 enum sg_status sg__cpu_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
                                   struct sg_weight **out, struct sg_err *err);
+enum sg_status sg__cpu_weight_random(struct sg_dev *dev, const struct sg_weight_spec *spec, uint64_t key,
+                                     struct sg_weight **out, struct sg_err *err);
 void sg__cpu_weight_free(struct sg_dev *dev, struct sg_weight *w);
 /* One row of W as float: out [cols]. */
 void sg__cpu_weight_row(const struct sg__cpu_weight *w, int32_t row, float *out);

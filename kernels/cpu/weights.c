@@ -22,21 +22,30 @@ static int32_t lane_of(int32_t c, enum sg_dtype t) {
     return c < 16 ? 2 * c : 2 * (c - 16) + 1; /* little-endian words: the low half comes first */
 }
 
+/* Row `row` of W, 0 <= row < rows: in its part, or made in the thread's own room. */
+static const char *row_at(const struct sg__pack_job *j, int64_t row, int thread) {
+    const struct sg_weight_spec *spec = j->spec;
+    if (j->made) {
+        uint16_t *to = j->made + thread * spec->cols;
+        sg__random_weights(to, j->key, row * spec->cols, spec->cols);
+        return (const char *)to;
+    }
+    int part = 0;
+    while (row >= spec->parts[part].rows) row -= spec->parts[part++].rows;
+    return (const char *)spec->parts[part].data +
+           (size_t)row * (size_t)spec->cols * sg_dtype_bytes(spec->dtype);
+}
+
 /* Task: one panel. */
 static void pack_panel(void *ctx, int64_t task, int thread) {
-    (void)thread;
     const struct sg__pack_job *j = ctx;
     const struct sg_weight_spec *spec = j->spec;
-    const size_t row_bytes = (size_t)spec->cols * sg_dtype_bytes(spec->dtype);
     const size_t size = sg_dtype_bytes(spec->held);
     char *to = (char *)j->w->data + (size_t)task * SG__PANEL * (size_t)spec->cols * size;
-    int64_t part_begin = 0;
-    int part = 0;
     for (int32_t c = 0; c < SG__PANEL; c++) {
         const int64_t row = task * SG__PANEL + c;
         if (row >= spec->rows) break; /* the pad: the memory came zeroed */
-        while (row >= part_begin + spec->parts[part].rows) part_begin += spec->parts[part++].rows;
-        const char *from = (const char *)spec->parts[part].data + (size_t)(row - part_begin) * row_bytes;
+        const char *from = row_at(j, row, thread);
         char *lane = to + (size_t)lane_of(c, spec->held) * size;
         if (spec->use & SG_USE_FP8)
             sg__fp8_round_row((uint16_t *)(void *)lane, SG__PANEL, from, spec->cols, spec->dtype);
@@ -47,20 +56,30 @@ static void pack_panel(void *ctx, int64_t task, int thread) {
     }
 }
 
-enum sg_status sg__cpu_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
-                                  struct sg_weight **out, struct sg_err *err) {
-    struct sg__cpu_dev *d = (struct sg__cpu_dev *)dev;
+/* Room for a weight. */
+static enum sg_status take_weight(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                  struct sg__cpu_weight **out, struct sg_err *err) {
     struct sg__cpu_weight *w;
     const size_t head = (sizeof *w + 63) / 64 * 64;
     const size_t bytes = sg__cpu_weight_bytes_for(dev, spec->rows, spec->cols, spec->held, spec->use);
-    const enum sg_status st = sg__host_alloc(&d->mem, head + bytes, "weight", (void **)&w, err);
+    const enum sg_status st =
+        sg__host_alloc(&((struct sg__cpu_dev *)dev)->mem, head + bytes, "weight", (void **)&w, err);
     if (st != SG_OK) return st;
     w->data = (char *)w + head;
     w->panels = wants_panels(spec->use);
     w->base.bytes = bytes;
+    *out = w;
+    return SG_OK;
+}
+
+enum sg_status sg__cpu_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                  struct sg_weight **out, struct sg_err *err) {
+    struct sg__cpu_weight *w;
+    const enum sg_status st = take_weight(dev, spec, &w, err);
+    if (st != SG_OK) return st;
     if (w->panels) {
-        struct sg__pack_job job = {spec, w};
-        sg__pool_run(d->pool, sg__panels(spec->rows), pack_panel, &job);
+        struct sg__pack_job job = {.spec = spec, .w = w};
+        sg__pool_run(((struct sg__cpu_dev *)dev)->pool, sg__panels(spec->rows), pack_panel, &job);
     } else {
         char *at = w->data;
         for (int i = 0; i < spec->n_parts; i++) {
@@ -72,6 +91,35 @@ enum sg_status sg__cpu_weight_new(struct sg_dev *dev, const struct sg_weight_spe
     }
     *out = &w->base;
     return SG_OK;
+}
+
+/* Task: one row of a weight without panels. */
+static void make_row(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    const struct sg__pack_job *j = ctx;
+    const int64_t cols = j->spec->cols;
+    sg__random_weights((uint16_t *)j->w->data + task * cols, j->key, task * cols, cols);
+}
+
+enum sg_status sg__cpu_weight_random(struct sg_dev *dev, const struct sg_weight_spec *spec, uint64_t key,
+                                     struct sg_weight **out, struct sg_err *err) {
+    struct sg__cpu_dev *d = (struct sg__cpu_dev *)dev;
+    struct sg__pack_job job = {.spec = spec, .key = key};
+    const size_t made = (size_t)d->base.info.threads * (size_t)spec->cols * sizeof *job.made;
+    enum sg_status st;
+    SG_TRY(take_weight(dev, spec, &job.w, err));
+    if (job.w->panels) {
+        SG_TRY(sg__host_alloc(&d->mem, made, "random rows", (void **)&job.made, err));
+        sg__pool_run(d->pool, sg__panels(spec->rows), pack_panel, &job);
+    } else {
+        sg__pool_run(d->pool, spec->rows, make_row, &job);
+    }
+    *out = &job.w->base;
+    job.w = NULL;
+out:
+    sg__host_free(&d->mem, job.made);
+    sg__host_free(&d->mem, job.w);
+    return st;
 }
 
 void sg__cpu_weight_free(struct sg_dev *dev, struct sg_weight *w) {

@@ -645,6 +645,7 @@ const struct sg_backend sg__backend_cuda = {
     .reserve = cuda_reserve,
     .weight_bytes_for = sg__cuda_weight_bytes_for,
     .weight_new = sg__cuda_weight_new,
+    .weight_random = sg__cuda_weight_random,
     .weight_free = sg__cuda_weight_free,
     .kv_page_bytes = cuda_kv_page_bytes,
     .kv_new = cuda_kv_new,

@@ -59,6 +59,8 @@ size_t sg__cuda_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t
                                  unsigned use);
 enum sg_status sg__cuda_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
                                    struct sg_weight **out, struct sg_err *err);
+enum sg_status sg__cuda_weight_random(struct sg_dev *dev, const struct sg_weight_spec *spec, uint64_t key,
+                                      struct sg_weight **out, struct sg_err *err);
 void sg__cuda_weight_free(struct sg_dev *dev, struct sg_weight *w);
 
 #endif

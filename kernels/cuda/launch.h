@@ -71,6 +71,8 @@ int sg__launch_dequant(void *out, const void *codes, const float *scale, int64_t
                        void *stream);
 /* x bf16 [n]. */
 int sg__launch_widen(float *out, const void *x, int64_t n, void *stream);
+/* out bf16 [rows][cols] on a boundary of 16 bytes; with scale [rows] e4m3 codes. */
+int sg__launch_random(void *out, float *scale, int64_t rows, int32_t cols, uint64_t key, void *stream);
 int sg__launch_logprob(float *out, const float *logits, const int32_t *target, int32_t n, int32_t vocab,
                        void *stream);
 

@@ -2,8 +2,10 @@
  * rounded to bf16, the type of the products, or where that is float32, kept as such (bf16 stays bf16, widen.cu
  * expands it); or all of them to e4m3, which dequant.cu expands. The processor
  * fills one pinned buffer, converting on the way, while the other is copied; nothing waits for the end of a
- * weight (rt.h, sg__rt_stage), and model/qwen3.c has the pages of the next weight read ahead meanwhile. */
+ * weight (rt.h, sg__rt_stage), and model/qwen3.c has the pages of the next weight read ahead meanwhile.
+ * Random weights are made on the device (random.cu). */
 #include "kernels/cuda/backend_cuda.h"
+#include "kernels/cuda/launch.h"
 
 #include "base/mem.h"
 #include "kernels/fp8.h"
@@ -130,10 +132,27 @@ static enum sg_status send_fp8(struct cuda_dev *d, struct cuda_weight *w, const 
         SG_TRY(send_codes(d->rt, to + row * spec->cols, scale + row, &spec->parts[i], spec->cols, err));
         row += spec->parts[i].rows;
     }
-    w->scale = (float *)(void *)(to + codes_bytes(spec->rows, spec->cols));
     SG_TRY(sg__rt_upload(d->rt, w->scale, scale, (size_t)spec->rows * sizeof *scale, err));
 out:
     free(scale);
+    return st;
+}
+
+/* Room for a weight. */
+static enum sg_status take_weight(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                  struct cuda_weight **out, struct sg_err *err) {
+    enum sg_status st;
+    struct cuda_weight *w = NULL;
+    SG_TRY(SG_NEW(&w, 1, "weight", err));
+    w->base.bytes = sg__cuda_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
+    SG_TRY(sg__rt_alloc(cuda_of(dev)->rt, w->base.bytes, "weight", &w->data, err));
+    w->f32 = sg__cuda_keeps_f32(cuda_of(dev), spec->dtype, spec->use);
+    if (spec->use & SG_USE_FP8)
+        w->scale = (float *)(void *)((char *)w->data + codes_bytes(spec->rows, spec->cols));
+    *out = w;
+    w = NULL;
+out:
+    free(w);
     return st;
 }
 
@@ -142,12 +161,9 @@ enum sg_status sg__cuda_weight_new(struct sg_dev *dev, const struct sg_weight_sp
     enum sg_status st;
     struct cuda_dev *d = cuda_of(dev);
     struct cuda_weight *w = NULL;
-    SG_TRY(SG_NEW(&w, 1, "weight", err));
-    w->base.bytes = sg__cuda_weight_bytes_for(dev, spec->rows, spec->cols, spec->dtype, spec->use);
-    SG_TRY(sg__rt_alloc(d->rt, w->base.bytes, "weight", &w->data, err));
+    SG_TRY(take_weight(dev, spec, &w, err));
     char *to = w->data;
-    w->f32 = sg__cuda_keeps_f32(d, spec->dtype, spec->use);
-    if (spec->use & SG_USE_FP8) SG_TRY(send_fp8(d, w, spec, err));
+    if (w->scale) SG_TRY(send_fp8(d, w, spec, err));
     for (int i = 0; i < spec->n_parts && !w->scale; i++) {
         const size_t n = (size_t)spec->parts[i].rows * (size_t)spec->cols;
         SG_TRY(send_part(d->rt, to, w->f32, spec->parts[i].data, n, spec->dtype, err));
@@ -158,4 +174,20 @@ enum sg_status sg__cuda_weight_new(struct sg_dev *dev, const struct sg_weight_sp
 out:
     if (w) sg__cuda_weight_free(dev, &w->base);
     return st;
+}
+
+enum sg_status sg__cuda_weight_random(struct sg_dev *dev, const struct sg_weight_spec *spec, uint64_t key,
+                                      struct sg_weight **out, struct sg_err *err) {
+    struct sg__rt *rt = cuda_of(dev)->rt;
+    struct cuda_weight *w;
+    const enum sg_status st = take_weight(dev, spec, &w, err);
+    if (st != SG_OK) return st;
+    const int code =
+        sg__launch_random(w->data, w->scale, spec->rows, (int32_t)spec->cols, key, sg__rt_stream(rt));
+    if (code) {
+        sg__cuda_weight_free(dev, &w->base);
+        return sg_fail(err, SG_E_DEVICE, "cuda: random weights: %s", sg__rt_error(code));
+    }
+    *out = &w->base;
+    return SG_OK;
 }

@@ -281,6 +281,12 @@ static enum sg_status guard_weight_new(struct sg_dev *dev, const struct sg_weigh
     return inner->be->weight_new(inner, spec, out, err);
 }
 
+static enum sg_status guard_weight_random(struct sg_dev *dev, const struct sg_weight_spec *spec, uint64_t key,
+                                          struct sg_weight **out, struct sg_err *err) {
+    struct sg_dev *inner = guard(dev)->inner;
+    return inner->be->weight_random(inner, spec, key, out, err);
+}
+
 static void guard_weight_free(struct sg_dev *dev, struct sg_weight *w) {
     guard(dev)->inner->be->weight_free(guard(dev)->inner, w);
 }
@@ -344,6 +350,7 @@ const struct sg_backend sg__backend_guard = {
     .reserve = guard_reserve,
     .weight_bytes_for = guard_weight_bytes_for,
     .weight_new = guard_weight_new,
+    .weight_random = guard_weight_random,
     .weight_free = guard_weight_free,
     .kv_page_bytes = guard_kv_page_bytes,
     .kv_new = guard_kv_new,

@@ -94,16 +94,38 @@ static void round_part(char *to, const struct sg_weight_part *part, int64_t cols
                           part->dtype);
 }
 
-static enum sg_status ref_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
-                                     struct sg_weight **out, struct sg_err *err) {
+/* Room for a weight. */
+static enum sg_status take_weight(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                  struct sg__ref_weight **out, struct sg_err *err) {
     struct sg__ref_weight *w;
     const size_t head = (sizeof *w + 63) / 64 * 64;
     const size_t bytes = ref_weight_bytes_for(dev, spec->rows, spec->cols, spec->held, spec->use);
     const enum sg_status st = ref_alloc(dev, head + bytes, "weight", (void **)&w, err);
     if (st != SG_OK) return st;
-    char *at = (char *)w + head;
-    w->data = at;
+    w->data = (char *)w + head;
     w->base.bytes = bytes;
+    *out = w;
+    return SG_OK;
+}
+
+static enum sg_status ref_weight_random(struct sg_dev *dev, const struct sg_weight_spec *spec, uint64_t key,
+                                        struct sg_weight **out, struct sg_err *err) {
+    struct sg__ref_weight *w;
+    const enum sg_status st = take_weight(dev, spec, &w, err);
+    if (st != SG_OK) return st;
+    sg__random_weights(w->data, key, 0, spec->rows * spec->cols);
+    const struct sg_weight_part all = {w->data, SG_BF16, spec->rows};
+    if (spec->use & SG_USE_FP8) round_part(w->data, &all, spec->cols);
+    *out = &w->base;
+    return SG_OK;
+}
+
+static enum sg_status ref_weight_new(struct sg_dev *dev, const struct sg_weight_spec *spec,
+                                     struct sg_weight **out, struct sg_err *err) {
+    struct sg__ref_weight *w;
+    const enum sg_status st = take_weight(dev, spec, &w, err);
+    if (st != SG_OK) return st;
+    char *at = w->data;
     for (int i = 0; i < spec->n_parts; i++) {
         const size_t part = (size_t)spec->parts[i].rows * (size_t)spec->cols * sg_dtype_bytes(spec->held);
         if (spec->use & SG_USE_FP8)
@@ -181,6 +203,7 @@ const struct sg_backend sg__backend_ref = {
     .reserve = ref_reserve,
     .weight_bytes_for = ref_weight_bytes_for,
     .weight_new = ref_weight_new,
+    .weight_random = ref_weight_random,
     .weight_free = ref_weight_free,
     .kv_page_bytes = ref_kv_page_bytes,
     .kv_new = ref_kv_new,

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,15 +10,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+enum { PIPE_SECONDS = 5 }; /* how long a pipe may stay silent before its first byte */
+
+/* Opens what is there without waiting for it: a named pipe that nobody writes to would hold up open() for
+ * ever. */
+static enum sg_status open_any(const char *path, int *out, struct stat *s, struct sg_err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) { /* what the user can mend is bad input; anything else is the system's */
         int e = errno;
-        bool theirs = e == ENOENT || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG;
+        bool theirs =
+            e == ENOENT || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG || e == ENXIO;
         return sg_fail(err, theirs ? SG_E_INPUT : SG_E_IO, "%s: cannot open: %s", path, strerror(e));
     }
-    struct stat s;
-    if (fstat(fd, &s) != 0 || S_ISDIR(s.st_mode)) {
+    if (fstat(fd, s) != 0 || S_ISDIR(s->st_mode)) {
         close(fd);
         return sg_fail(err, SG_E_INPUT, "%s: is a folder, not a regular file", path);
     }
@@ -25,16 +30,33 @@ enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
     return SG_OK;
 }
 
+enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
+    struct stat s;
+    int fd = -1, n = 1;
+    enum sg_status st = open_any(path, &fd, &s, err);
+    if (st != SG_OK) return st;
+    struct pollfd first = {.fd = fd, .events = POLLIN};
+    if (S_ISFIFO(s.st_mode)) do
+            n = poll(&first, 1, PIPE_SECONDS * 1000);
+        while (n < 0 && errno == EINTR);
+    if (n < 1) {
+        st = sg_fail(err, SG_E_INPUT, "%s: is a pipe that nobody has written to for %d s", path,
+                     (int)PIPE_SECONDS);
+    } else if (!S_ISREG(s.st_mode) && fcntl(fd, F_SETFL, 0) < 0) { /* from here on reading waits */
+        st = sg_fail(err, SG_E_IO, "%s: cannot be read from: %s", path, strerror(errno));
+    }
+    if (st == SG_OK)
+        *out = fd;
+    else
+        close(fd);
+    return st;
+}
+
 static enum sg_status open_regular(const char *path, int *fd_out, size_t *size, struct sg_err *err) {
     int fd = -1;
-    enum sg_status st = sg_file_open(path, &fd, err);
-    if (st != SG_OK) return st;
     struct stat s;
-    if (fstat(fd, &s) != 0) {
-        int e = errno;
-        close(fd);
-        return sg_fail(err, SG_E_IO, "%s: cannot stat: %s", path, strerror(e));
-    }
+    enum sg_status st = open_any(path, &fd, &s, err);
+    if (st != SG_OK) return st;
     if (!S_ISREG(s.st_mode)) {
         close(fd);
         return sg_fail(err, SG_E_INPUT, "%s: is not a regular file", path);

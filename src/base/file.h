@@ -21,7 +21,7 @@ void sg_map_close(struct sg_map *m);
 enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *out, struct sg_err *err);
 
 /* Opens a file or a pipe for reading; *fd is the caller's to close. SG_E_INPUT when it is missing, may not be
- * read, or is a folder. */
+ * read, is a folder, or is a pipe that nobody has written to for five seconds. */
 enum sg_status sg_file_open(const char *path, int *fd, struct sg_err *err);
 
 bool sg_file_exists(const char *path);

@@ -14,6 +14,7 @@ enum sg_status sg_cmd_bench(int argc, char **argv, struct sg_err *err);
 
 static const char usage[] =
     "scope-grid bench --model DIR [options]\n"
+    "scope-grid bench --random SHAPE [options]\n"
     "\n"
     "Runs cells of random prompts with EOS ignored and prints prefill and decode tokens/s, output tokens/s\n"
     "overall, peak memory, the time of each operator against the machine's own limits (measured first, about "
@@ -21,8 +22,10 @@ static const char usage[] =
     "second), and a hash of the tokens: equal hashes mean equal results, whatever the threads and batches.";
 
 struct state {
-    struct sg_session session;
-    int64_t cells, samples, prompt_tokens, new_tokens, seed;
+    struct sg_session session; /* its seed is that of prompts and draws too */
+    const char *random;        /* shape; NULL: a checkpoint */
+    struct sg_config shape;
+    int64_t cells, samples, prompt_tokens, new_tokens;
     bool json;
     struct sg_digest *digests; /* [cells], by cell: the order in which cells end is not part of the hash */
     int64_t drawn, failed;
@@ -36,6 +39,7 @@ struct report {
     int64_t decode_tokens;               /* drawn in steps of answers alone */
     double flops_limit, bytes_limit;     /* of the machine, a second */
     int64_t peak_rss;
+    int64_t memory_free; /* of the device with the model loaded, before cache and workspace; 0: unknown */
     double joules; /* of the device during the run; NaN: not known */
     char hash[SG_DIGEST_HEX];
     struct sg_engine_stats engine;
@@ -83,9 +87,10 @@ static enum sg_status submit_all(struct state *s, struct sg_err *err) {
         snprintf(name, sizeof name, "bench %" PRId64, c);
         for (int64_t i = 0; i < s->prompt_tokens; i++)
             prompt[i] =
-                (int32_t)(sg_random64((uint64_t)s->seed + 1, (uint64_t)(c * s->prompt_tokens + i)) % vocab);
+                (int32_t)(sg_random64((uint64_t)s->session.seed + 1, (uint64_t)(c * s->prompt_tokens + i)) %
+                          vocab);
         for (int64_t k = 0; k < s->samples; k++)
-            keys[k] = sg_sample_key((uint64_t)s->seed, name, "", (int32_t)k);
+            keys[k] = sg_sample_key((uint64_t)s->session.seed, name, "", (int32_t)k);
         SG_TRY(sg_engine_submit(s->session.engine, (uint64_t)c, prompt, (int32_t)s->prompt_tokens, keys, NULL,
                                 (int32_t)s->samples, err));
     }
@@ -163,8 +168,8 @@ static double per_step(const struct sg_engine_stats *e, int64_t ns) {
 static void print_text(const struct state *s, const struct report *r) {
     const struct rates x = rates_of(s, r);
     const double mib = 1.0 / (1 << 20);
-    printf("%s on %s, %d threads\n", s->session.dir, sg_dev_info(s->session.dev)->name,
-           sg_dev_info(s->session.dev)->threads);
+    printf("%s%s on %s, %d threads\n", s->session.dir, s->random ? ", random weights" : "",
+           sg_dev_info(s->session.dev)->name, sg_dev_info(s->session.dev)->threads);
     printf("%" PRId64 " cells x %" PRId64 " samples, %" PRId64 " prompt and %" PRId64
            " new tokens each; steps of up to %" PRId64 " tokens\n\n",
            s->cells, s->samples, s->prompt_tokens, s->new_tokens, s->session.max_batch_tokens);
@@ -220,7 +225,7 @@ static enum sg_status print_json(const struct state *s, const struct report *r, 
     struct sg_buf b = {0};
     SG_TRY(sg_buf_str(&b, "{\"model\": ", err));
     SG_TRY(sg_json_quote(&b, s->session.dir, strlen(s->session.dir), err));
-    SG_TRY(sg_buf_str(&b, ", \"device\": ", err));
+    SG_TRY(sg_buf_printf(&b, err, ", \"random_weights\": %s, \"device\": ", s->random ? "true" : "false"));
     SG_TRY(
         sg_json_quote(&b, sg_dev_info(s->session.dev)->name, strlen(sg_dev_info(s->session.dev)->name), err));
     SG_TRY(sg_buf_printf(&b, err,
@@ -233,9 +238,9 @@ static enum sg_status print_json(const struct state *s, const struct report *r, 
         &b, err,
         ", \"prefill_tokens_per_s\": %.6g, \"decode_tokens_per_s\": %.6g, \"output_tokens_per_s\": %.6g"
         ", \"peak_rss_bytes\": %" PRId64 ", \"weight_bytes\": %" PRId64 ", \"kv_bytes\": %" PRId64
-        ", \"workspace_bytes\": %" PRId64,
+        ", \"workspace_bytes\": %" PRId64 ", \"device_bytes\": %" PRId64 ", \"device_free_bytes\": %" PRId64,
         x.prefill, x.decode, x.output, r->peak_rss, r->memory.weight_bytes, r->memory.kv_bytes,
-        r->memory.workspace_bytes));
+        r->memory.workspace_bytes, sg_dev_info(s->session.dev)->memory_bytes, r->memory_free));
     SG_TRY(sg_buf_printf(
         &b, err,
         ", \"machine_flops_per_s\": %.6g, \"machine_bytes_per_s\": %.6g, \"flops_percent\": %.4g"
@@ -273,12 +278,16 @@ out:
 static enum sg_status options(struct state *s, int argc, char **argv, bool *help, struct sg_err *err) {
     const struct sg_opt opts[] = {
         SG_SESSION_OPTIONS(&s->session),
+        {"random", SG_OPT_STR, &s->random, 0, 0, "SHAPE",
+         "no checkpoint: qwen3-0.6b, -1.7b, -4b, -8b, -14b, -32b or a config.json, weights made on the "
+         "device"},
         {"cells", SG_OPT_I64, &s->cells, 1, 1000000, "C", "prompts (default 4)"},
         {"samples", SG_OPT_I64, &s->samples, 1, 10000, "N", "samples a prompt (default 8)"},
         {"prompt-tokens", SG_OPT_I64, &s->prompt_tokens, 1, 1000000, "P",
          "tokens of each prompt (default 800)"},
         {"new-tokens", SG_OPT_I64, &s->new_tokens, 1, 1000000, "M", "tokens of each sample (default 64)"},
-        {"seed", SG_OPT_I64, &s->seed, 0, 9007199254740992.0, "S", "seed of prompts and draws (default 0)"},
+        {"seed", SG_OPT_I64, &s->session.seed, 0, 9007199254740992.0, "S",
+         "seed of prompts, draws and random weights (default 0)"},
         {"operators", SG_OPT_FLAG, &s->session.apart, 0, 0, NULL,
          "on a GPU: time every operator by itself (steps are then not replayed from records)"},
         {"json", SG_OPT_FLAG, &s->json, 0, 0, NULL, "one JSON object instead of a table"},
@@ -301,6 +310,18 @@ static int64_t cache_mib(const struct state *s) {
     return (int64_t)((most > 0 && need > most ? most : need) / (1 << 20)) + 1;
 }
 
+/* What --random says. */
+static enum sg_status choose_model(struct state *s, struct sg_err *err) {
+    if (s->random && s->session.dir)
+        return sg_fail(err, SG_E_USAGE, "bench: --model and --random exclude each other");
+    if (!s->random && !s->session.dir)
+        return sg_fail(err, SG_E_USAGE, "bench: --model DIR or --random SHAPE is missing");
+    if (!s->random) return SG_OK;
+    s->session.dir = s->random;
+    s->session.random = &s->shape;
+    return sg_config_shape(s->random, &s->shape, err);
+}
+
 static enum sg_status measure(struct state *s, struct report *r, struct sg_err *err) {
     const int32_t context = (int32_t)(s->prompt_tokens + s->new_tokens);
     const struct sg_sampling sampling = {.temperature = 0.6,
@@ -311,9 +332,11 @@ static enum sg_status measure(struct state *s, struct report *r, struct sg_err *
     const struct sg_engine_hooks hooks = {.ctx = s, .on_token = on_token, .on_done = on_done};
     enum sg_status st;
     const double begin = seconds(CLOCK_MONOTONIC);
+    SG_TRY(choose_model(s, err));
     if (!s->session.max_context) s->session.max_context = context;
     SG_TRY(sg_session_model(&s->session, "bench", err));
     r->load_s = seconds(CLOCK_MONOTONIC) - begin;
+    r->memory_free = sg_dev_memory_free(s->session.dev);
     if (s->session.kv_cache_mib == 0) s->session.kv_cache_mib = cache_mib(s);
     const struct sg_engine_options plan = {.max_batch_tokens = (int32_t)s->session.max_batch_tokens,
                                            .kv_cache_bytes = s->session.kv_cache_mib << 20,

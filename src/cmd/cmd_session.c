@@ -31,13 +31,19 @@ enum sg_status sg_session_model(struct sg_session *s, const char *command, struc
                        s->weight_type);
     enum sg_precision precision = SG_PRECISION_AUTO;
     SG_TRY(precision_of(s, command, &precision, err));
-    SG_TRY(sg_config_read(s->dir, &config, err));
+    if (s->random)
+        config = *s->random;
+    else
+        SG_TRY(sg_config_read(s->dir, &config, err));
     if (s->max_context == 0)
         s->max_context = config.max_position < CONTEXT_UNASKED ? config.max_position : CONTEXT_UNASKED;
     const struct sg_dev_options opt = {
         .backend = s->device, .threads = (int)s->threads, .precision = precision};
     SG_TRY(sg_dev_open(&opt, &s->dev, err));
-    const struct sg_model_options model = {.max_context = (int32_t)s->max_context, .fp8_weights = fp8};
+    const struct sg_model_options model = {.max_context = (int32_t)s->max_context,
+                                           .fp8_weights = fp8,
+                                           .random = s->random,
+                                           .seed = (uint64_t)s->seed};
     SG_TRY(sg_model_open(s->dev, s->dir, &model, &s->model, err));
 out:
     return st;

@@ -12,6 +12,10 @@ struct sg_session {
     /* options, with their defaults from SG_SESSION_DEFAULTS */
     const char *dir, *device, *weight_type, *compute_type;
     int64_t threads, kv_cache_mib, max_batch_tokens, max_context;
+    /* bench --random: the model's shape and the seed of its weights; `dir` is then a name. NULL: a
+     * checkpoint. */
+    const struct sg_config *random;
+    int64_t seed;
     bool apart; /* steps are not recorded, so that the device's statistics tell every operator apart */
     /* owned; NULL until opened */
     struct sg_dev *dev;

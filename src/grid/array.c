@@ -42,7 +42,7 @@ struct sg_array {
     const struct sg_plan *plan;
     const struct sg_order *order;
     struct sg_member *member;
-    const struct sg_comm *comm; /* NULL until the loop: not yet to be stopped */
+    const struct sg_comm *comm;
     bool quiet;
     struct sg_hand *hand;
     struct sg_cell_sink sink;
@@ -117,8 +117,7 @@ static enum sg_status wait_for_lock(struct sg_array *a, struct sg_lock **lock, s
         bool done;
         SG_TRY(sg_rundir_read_done(dir, &done, &end, err));
         if (done) break;
-        if (a->comm && sg_comm_stop_asked(a->comm, &name))
-            return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
+        if (sg_comm_stop_asked(a->comm, &name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
         SG_TRY(sg_member_beat(a->member, err));
         SG_TRY(sg_member_check(a->member, err)); /* a stranger's lock: nothing to wait for */
         struct sg_err busy = {0};
@@ -209,10 +208,11 @@ out:
 /* The first member makes the directory's files under the lock; who comes meanwhile waits for run.json. */
 static enum sg_status begin(struct sg_array *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const char *dir = a->plan->job.output.dir;
+    const char *dir = a->plan->job.output.dir, *name;
     const int64_t until = sg__now_ns() + BEGIN_NS;
     struct sg_lock *lock = NULL;
     while (!sg_rundir_is(dir)) {
+        if (sg_comm_stop_asked(a->comm, &name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
         SG_TRY(sg_member_check(a->member, err));
         st = sg_lock_take(dir, &lock, err);
         if (st == SG_OK) {
@@ -230,8 +230,9 @@ out:
     return st;
 }
 
-enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order, bool quiet,
-                             struct sg_array **out, bool *finished, struct sg_err *err) {
+enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order,
+                             const struct sg_comm *c, bool quiet, struct sg_array **out, bool *finished,
+                             struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_array *a = NULL;
     struct sg_run_done end;
@@ -239,6 +240,7 @@ enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *
     SG_TRY(SG_NEW(&a, 1, "array member", err));
     a->plan = plan;
     a->order = order;
+    a->comm = c;
     a->quiet = quiet;
     SG_TRY(sg_array_pieces(plan->n_cells, &a->first, &a->n, err));
     SG_TRY(SG_NEW(&a->pieces, a->n, "pieces of the grid", err));
@@ -434,13 +436,13 @@ static void line(struct sg_array *a, int64_t now) {
             (long long)a->plan->n_cells, (long long)c.cells);
 }
 
-static enum sg_status work(struct sg_array *a, const struct sg_comm *c, struct sg_err *err) {
+static enum sg_status work(struct sg_array *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *name;
     a->last_beat = a->last_line = sg__now_ns();
     while (a->n_done < a->n) {
         const int64_t now = sg__now_ns();
-        if (sg_comm_stop_asked(c, &name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
+        if (sg_comm_stop_asked(a->comm, &name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
         SG_TRY(beat(a, now, err));
         if (!a->quiet) line(a, now);
         SG_TRY(take(a, err));
@@ -457,10 +459,9 @@ out:
     return st;
 }
 
-enum sg_status sg_array_loop(struct sg_array *a, const struct sg_comm *c, struct sg_err *err) {
+enum sg_status sg_array_loop(struct sg_array *a, struct sg_err *err) {
     struct sg_err closing = {0};
-    a->comm = c;
-    enum sg_status st = work(a, c, err), end = sg_hand_finish(a->hand, &closing);
+    enum sg_status st = work(a, err), end = sg_hand_finish(a->hand, &closing);
     if (end == SG_OK) end = settle(a, &closing);
     if (end != SG_OK && (st == SG_OK || st == SG_E_STOPPED)) {
         st = end;
@@ -471,11 +472,9 @@ enum sg_status sg_array_loop(struct sg_array *a, const struct sg_comm *c, struct
 
 /* ---- the end ---------------------------------------------------------------------------------------- */
 
-enum sg_status sg_array_merge(struct sg_array *a, const struct sg_comm *c,
-                              enum sg_status (*merge)(void *ctx, struct sg_err *err), void *ctx,
-                              struct sg_err *err) {
+enum sg_status sg_array_merge(struct sg_array *a, enum sg_status (*merge)(void *ctx, struct sg_err *err),
+                              void *ctx, struct sg_err *err) {
     struct sg_lock *lock = NULL;
-    a->comm = c;
     enum sg_status st = wait_for_lock(a, &lock, err);
     if (st == SG_OK && lock) st = merge(ctx, err);
     sg_lock_drop(lock);

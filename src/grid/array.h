@@ -26,10 +26,12 @@ enum sg_status sg_array_pieces(int64_t n_cells, int64_t **first, int64_t *n, str
 struct sg_array; /* owned by the caller of join */
 
 /* Becomes a member of the array on plan->job.output.dir: begins the run there or checks that it is this one,
- * reads what is finished. SG_E_BUSY when a run that is no member holds it. plan and order are borrowed.
+ * reads what is finished. SG_E_BUSY when a run that is no member holds it; SG_E_STOPPED after a signal to
+ * this process, c's, while it waits for other members. plan, order and c are borrowed.
  * quiet: nothing on stderr. *finished: the run is DONE and there is nothing to do. */
-enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order, bool quiet,
-                             struct sg_array **out, bool *finished, struct sg_err *err);
+enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order,
+                             const struct sg_comm *c, bool quiet, struct sg_array **out, bool *finished,
+                             struct sg_err *err);
 /* Name of this member, for its journal. */
 const char *sg_array_member(const struct sg_array *a);
 /* What the directory held when this member joined. */
@@ -41,11 +43,10 @@ struct sg_cell_sink sg_array_sink(struct sg_array *a, struct sg_hand *hand);
 void sg_array_on_done(struct sg_array *a, void (*note)(void *ctx), void *ctx);
 /* Until every cell of the grid is in a closed segment, whoever computed it. SG_E_STOPPED after a signal;
  * finished cells are safe in any case. */
-enum sg_status sg_array_loop(struct sg_array *a, const struct sg_comm *c, struct sg_err *err);
+enum sg_status sg_array_loop(struct sg_array *a, struct sg_err *err);
 /* Calls merge(ctx) in one member, with the lock held; the others wait for its DONE. SG_OK: DONE is there. */
-enum sg_status sg_array_merge(struct sg_array *a, const struct sg_comm *c,
-                              enum sg_status (*merge)(void *ctx, struct sg_err *err), void *ctx,
-                              struct sg_err *err);
+enum sg_status sg_array_merge(struct sg_array *a, enum sg_status (*merge)(void *ctx, struct sg_err *err),
+                              void *ctx, struct sg_err *err);
 /* Frees a and gives back what it holds. NULL accepted. */
 void sg_array_leave(struct sg_array *a);
 

@@ -49,6 +49,8 @@ struct sg_comm {
     bool beside_root;
     char host[SG_HOST_MAX];
     struct outgoing *out; /* sent and not yet known to be delivered */
+    struct sg_message last;      /* of sg_comm_send_last */
+    MPI_Request *last_to;        /* [size] */
     int64_t messages, bytes;
     int idle; /* calls of sg_comm_idle since the last message */
 };
@@ -103,7 +105,9 @@ static enum sg_status open_mpi(struct sg_comm *c, int32_t pretended, struct sg_e
     c->local_size = local;
     c->local_rank = place;
     c->beside_root = first == 0;
-    return SG_OK;
+    const enum sg_status st = SG_NEW(&c->last_to, size, "ranks", err);
+    for (int i = 0; st == SG_OK && i < size; i++) c->last_to[i] = MPI_REQUEST_NULL;
+    return st;
 }
 
 static enum sg_status new_comm(struct sg_comm **out, struct sg_err *err) {
@@ -180,14 +184,20 @@ static void reap(struct sg_comm *c, bool all) {
     }
 }
 
+static void wait_last(struct sg_comm *c) {
+    for (int32_t i = 0; c->last_to && i < c->size; i++) must(wait_request(&c->last_to[i]), "MPI_Isend");
+}
+
 void sg_comm_close(struct sg_comm *c) {
     if (!c) return;
     if (c->mpi) {
         reap(c, true);
+        wait_last(c);
         if (c->node != MPI_COMM_NULL) MPI_Comm_free(&c->node);
         if (c->world != MPI_COMM_NULL) MPI_Comm_free(&c->world);
         MPI_Finalize();
     }
+    free(c->last_to);
     free(c);
 }
 
@@ -389,6 +399,20 @@ enum sg_status sg_comm_send(struct sg_comm *c, int32_t to, const struct sg_messa
 out:
     free(o);
     return st;
+}
+
+void sg_comm_send_last(struct sg_comm *c, int32_t to, const struct sg_message *m) {
+    SG_ASSERT(c->mpi && to != c->rank && (m->kind == SG_MSG_END || m->kind == SG_MSG_BYE));
+    const size_t n = message_bytes(m);
+    /* The first one of this run. Those of the run before have arrived: it ended with an agreement. */
+    const bool first = c->last_to[to] != MPI_REQUEST_NULL || !c->last.kind;
+    if (first) {
+        wait_last(c);
+        c->last = *m;
+    }
+    must(MPI_Isend(&c->last, (int)n, MPI_BYTE, to, TAG, c->world, &c->last_to[to]), "MPI_Isend");
+    c->messages++;
+    c->bytes += (int64_t)n;
 }
 
 bool sg_comm_poll(struct sg_comm *c, struct sg_message *out, int32_t *from) {

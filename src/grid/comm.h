@@ -113,6 +113,9 @@ struct sg_message {
 
 /* Not collective. Queues a copy and returns at once. */
 enum sg_status sg_comm_send(struct sg_comm *c, int32_t to, const struct sg_message *m, struct sg_err *err);
+/* As send, for END and BYE, the one message to `to` without which it would wait for ever: its place is there
+ * since the open, so that it goes out without memory, too. The same message to every rank. */
+void sg_comm_send_last(struct sg_comm *c, int32_t to, const struct sg_message *m);
 /* Not collective. False when no message waits. */
 bool sg_comm_poll(struct sg_comm *c, struct sg_message *out, int32_t *from);
 /* Sleeps a little: longer the more often it was called since the last message, 2 ms at most. */

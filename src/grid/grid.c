@@ -38,6 +38,7 @@ struct grid {
     struct sg_hand *hand; /* NULL on a root that does not compute */
     struct sg_compute compute;
     struct sg_staging *stage; /* of a maker that reads a model */
+    struct sg_claim claim;    /* on the device, unless opt->claim is there for it */
     /* root only */
     struct sg_rank_facts *facts; /* [size] */
     int32_t *device_first;       /* [size] of sg_device_first */
@@ -45,6 +46,7 @@ struct grid {
     struct sg_lock *lock;
     struct sg_array *array; /* under opt->array, instead of the lock */
     uint8_t *done;          /* [n_cells] by cell: in a segment before this run */
+    struct sg_dispatch dispatch;
     int64_t n_done, n_failed;
     struct sg_progress_rank *ranks; /* [size] */
     struct sg_progress progress;
@@ -130,7 +132,8 @@ static enum sg_status look_at_nodes(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_rank_facts mine = {.host = ""};
     struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
-    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, err));
+    struct sg_claim *claim = g->opt->claim ? g->opt->claim : &g->claim;
+    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, claim, err));
     const int64_t began = sg__now_ns();
     if (g->maker->reads_model) {
         SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
@@ -311,20 +314,13 @@ static enum sg_status beat(void *ctx, struct sg_err *err) {
 }
 
 static enum sg_status lead(struct grid *g, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int32_t size = sg_comm_size(g->comm), computing = size - (g->hand ? 0 : 1);
-    struct sg_dispatch d = {0};
-    SG_TRY(sg_dispatch_init(&d, &g->order, g->done, computing, err));
     struct sg_root r = {.comm = g->comm,
                         .hand = g->hand,
-                        .dispatch = &d,
+                        .dispatch = &g->dispatch,
                         .progress = &g->progress,
                         .beat = beat,
                         .beat_ctx = g->lock};
-    st = sg_root_loop(&r, err);
-out:
-    sg_dispatch_free(&d);
-    return st;
+    return sg_root_loop(&r, err);
 }
 
 /* Everything that takes memory or may be missing on one node, before the first lease. */
@@ -333,6 +329,8 @@ static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     const int64_t began = sg__now_ns();
     enum sg_status st = open_hand(g, err);
     if (st == SG_OK && g->root) st = SG_NEW(&g->ranks, size, "ranks", err);
+    if (st == SG_OK && g->root)
+        st = sg_dispatch_init(&g->dispatch, &g->order, g->done, size - (g->hand ? 0 : 1), err);
     SG_TRY(sg_comm_agree(g->comm, st, err));
     if (!g->root) goto out;
     for (int32_t i = 0; i < size; i++) {
@@ -581,7 +579,7 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_hand_set_compute(g->hand, &g->compute);
     sg_array_on_done(g->array, note_member, g);
-    SG_TRY(sg_array_loop(g->array, g->comm, err));
+    SG_TRY(sg_array_loop(g->array, err));
 out:
     return st;
 }
@@ -596,10 +594,15 @@ static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
     uint8_t *done = NULL;
     int64_t n_done, n_failed;
     while (!sg_since_settled(dir)) {
+        const char *name;
+        if (sg_comm_stop_asked(g->comm, &name)) {
+            st = sg_fail(err, SG_E_STOPPED, "stopped by %s while another member takes over results", name);
+            goto out;
+        }
         SG_TRY(sg_dir_make(dir, err));
         if (!member) SG_TRY(sg_member_join(dir, &member, err));
         st = sg_lock_take(dir, &lock, err);
-        if (st == SG_E_BUSY && !sg_comm_stop_asked(g->comm, NULL)) {
+        if (st == SG_E_BUSY) {
             memset(err, 0, sizeof *err);
             st = SG_OK; /* unless the next look says otherwise */
             nanosleep(&(struct timespec){0, 200 * 1000000}, NULL);
@@ -629,7 +632,7 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
     if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
-    SG_TRY(sg_array_join(&g->plan, &g->order, g->opt->quiet, &g->array, &g->out->already, err));
+    SG_TRY(sg_array_join(&g->plan, &g->order, g->comm, g->opt->quiet, &g->array, &g->out->already, err));
     const char *dir = g->plan.job.output.dir;
     g->out->total = g->plan.n_cells;
     if (!g->out->already) {
@@ -642,7 +645,7 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
                     why.text, (long long)mine.cells, dir);
         }
         if (st != SG_OK) goto out;
-        SG_TRY(sg_array_merge(g->array, g->comm, merge_array, g, err));
+        SG_TRY(sg_array_merge(g->array, merge_array, g, err));
     }
     SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
     if (!exists || !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
@@ -659,6 +662,7 @@ out:
 
 static void close_grid(struct grid *g) {
     g->maker->close(g->maker->ctx);
+    sg_claim_drop(&g->claim);
     sg_hand_free(g->hand);
     sg_order_free(&g->order);
     sg_plan_free(&g->plan);
@@ -667,6 +671,7 @@ static void close_grid(struct grid *g) {
     free(g->device_first);
     sg_buf_free(&g->devices);
     free(g->done);
+    sg_dispatch_free(&g->dispatch);
     free(g->ranks);
     free(g->pattern);
     sg_array_leave(g->array);
@@ -716,7 +721,8 @@ enum sg_status sg_grid_run(struct sg_comm *comm, const struct sg_grid_options *o
     SG_TRY(share_plan(&g, &compute, err));
     if (compute) SG_TRY(prepare(&g, err));
     /* From here on the root alone knows how it went; the others hear it in the last agree. */
-    if (compute) st = g.root ? lead(&g, err) : sg_worker_loop(comm, g.hand, err);
+    if (compute && g.root) st = lead(&g, err);
+    if (compute && !g.root) sg_worker_loop(comm, g.hand);
     if (g.root) st = conclude(&g, st, err);
     st = sg_comm_agree(comm, st, err);
 out:

@@ -7,6 +7,7 @@
 #define SG_GRID_H
 
 #include "base/digest.h"
+#include "grid/claim.h"
 #include "grid/comm.h"
 #include "grid/compute.h"
 
@@ -27,6 +28,7 @@ struct sg_grid_options {
     bool retry_failed;      /* cells that failed are computed again, each alone on its rank */
     int64_t shuffle_leases; /* >= 0: cells in a random order (tests: the digest must not change) */
     double segment_seconds; /* < 0: the rule of hand.h */
+    struct sg_claim *claim;   /* NULL, or the claim (claim.h) on the device, kept from run to run by the caller */
     struct sg_staging **held; /* NULL, or where the weights' copy (stage.h) goes at the end instead of being closed */
 };
 

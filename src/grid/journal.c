@@ -1,20 +1,23 @@
 #include "grid/journal.h"
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "cell/estimate.h"
 #include "store/segment.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CELLS = 1024, HOST = 64, MAX_TOLD = 4 };
-static const char MAGIC[8] = "SGHAND1";
+static const char MAGIC[8] = "SGHAND2";
 
 /* The file, as it lies in memory: read back on the same kind of machine. */
 struct page {
@@ -22,6 +25,7 @@ struct page {
     int32_t signal, rank, n,
         n_more; /* rank -1: a member of an array; n_more: on the device, not in the list */
     char host[HOST];
+    uint64_t id; /* of this journal: file names repeat, with the pid */
     int64_t cells[CELLS];
 };
 struct death {
@@ -32,6 +36,9 @@ struct death {
 struct deaths {
     struct death *list;
     size_t n, cap;
+    uint64_t *counted; /* ids of journals that are in the list and may still be there: a start that was killed
+                          while it counted */
+    size_t n_counted, cap_counted;
 };
 struct sg_journal {
     int fd;
@@ -89,13 +96,24 @@ static char *deaths_path(const char *run_dir) {
     return sg_path_join(run_dir, "hand/deaths", &path, NULL) == SG_OK ? path : NULL;
 }
 
-/* A line a cell: cell, count, by. */
+static void deaths_free(struct deaths *d) {
+    free(d->list);
+    free(d->counted);
+}
+
+/* A line a cell: cell, count, by; and a line "counted ID" a journal. */
 static void read_deaths(const char *run_dir, struct deaths *d) {
     char *path = deaths_path(run_dir), line[256];
     FILE *f = path ? fopen(path, "r") : NULL;
     while (f && fgets(line, sizeof line, f)) {
         long long cell;
         int count, at;
+        uint64_t id;
+        if (sscanf(line, "counted %" SCNx64, &id) == 1) {
+            if (SG_GROW(&d->counted, &d->cap_counted, d->n_counted + 1, "deaths", NULL) != SG_OK) break;
+            d->counted[d->n_counted++] = id;
+            continue;
+        }
         if (sscanf(line, "%lld %d %n", &cell, &count, &at) != 2 || cell < 0 || count < 1) continue;
         if (SG_GROW(&d->list, &d->cap, d->n + 1, "deaths", NULL) != SG_OK) break;
         struct death *x = &d->list[d->n++];
@@ -106,6 +124,21 @@ static void read_deaths(const char *run_dir, struct deaths *d) {
     free(path);
 }
 
+/* Never again the same, and not 0. */
+static uint64_t new_id(const struct page *p) {
+    struct {
+        struct timespec now;
+        int64_t pid, rank;
+        char host[HOST];
+    } seed;
+    memset(&seed, 0, sizeof seed);
+    clock_gettime(CLOCK_REALTIME, &seed.now);
+    seed.pid = (int64_t)getpid();
+    seed.rank = p->rank;
+    memcpy(seed.host, p->host, HOST);
+    return sg_hash64(&seed, sizeof seed) | 1;
+}
+
 struct sg_journal *sg_journal_open(const char *run_dir, int32_t rank, const char *member) {
     struct sg_journal *j = NULL;
     struct sg_buf path = {0};
@@ -113,6 +146,7 @@ struct sg_journal *sg_journal_open(const char *run_dir, int32_t rank, const char
     memcpy(j->page.magic, MAGIC, sizeof MAGIC);
     j->page.rank = member ? -1 : rank;
     if (gethostname(j->page.host, HOST - 1) != 0) snprintf(j->page.host, HOST, "unknown host");
+    j->page.id = new_id(&j->page);
     read_deaths(run_dir, &j->suspects);
     j->fd = -1;
     if (sg_buf_printf(&path, NULL, "%s/hand", run_dir) == SG_OK && sg_dir_make(path.data, NULL) == SG_OK &&
@@ -122,7 +156,7 @@ struct sg_journal *sg_journal_open(const char *run_dir, int32_t rank, const char
         j->fd = open(path.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     j->path = path.data;
     if (j->fd < 0) {
-        free(j->suspects.list);
+        deaths_free(&j->suspects);
         free(j->path);
         free(j);
         return NULL;
@@ -133,7 +167,7 @@ struct sg_journal *sg_journal_open(const char *run_dir, int32_t rank, const char
 
 void sg_journal_reload(struct sg_journal *j, const char *run_dir) {
     if (!j) return;
-    j->suspects.n = 0;
+    j->suspects.n = j->suspects.n_counted = 0;
     read_deaths(run_dir, &j->suspects);
 }
 
@@ -169,7 +203,7 @@ void sg_journal_close(struct sg_journal *j) {
     close(j->fd);
     unlink(j->path);
     free(j->path);
-    free(j->suspects.list);
+    deaths_free(&j->suspects);
     free(j);
 }
 
@@ -177,7 +211,8 @@ void sg_journal_close(struct sg_journal *j) {
 
 struct collecting {
     const struct sg_plan *plan;
-    struct deaths deaths;
+    struct deaths deaths; /* its `counted`: of this start */
+    struct deaths before; /* what an earlier start had counted */
     const struct sg_journal_rules *rules;
     int64_t told;
 };
@@ -240,7 +275,13 @@ static enum sg_status collect_one(struct collecting *c, const char *path, struct
     for (int32_t i = 0; i < p.n; i++)
         if (p.cells[i] < 0 || p.cells[i] >= c->plan->n_cells) return SG_OK;
     if (p.n || p.signal) tell(c, &p);
-    for (int32_t i = 0; p.signal && i < p.n; i++) SG_TRY(add_death(c, &p, p.cells[i], err));
+    if (!p.signal) goto out;
+    struct deaths *d = &c->deaths;
+    SG_TRY(SG_GROW(&d->counted, &d->cap_counted, d->n_counted + 1, "deaths", err));
+    d->counted[d->n_counted++] = p.id;
+    for (size_t i = 0; i < c->before.n_counted; i++)
+        if (c->before.counted[i] == p.id) goto out;
+    for (int32_t i = 0; i < p.n; i++) SG_TRY(add_death(c, &p, p.cells[i], err));
 out:
     return st;
 }
@@ -252,6 +293,8 @@ static enum sg_status write_deaths(const char *run_dir, const struct deaths *d, 
     for (size_t i = 0; i < d->n; i++)
         SG_TRY(sg_buf_printf(&b, err, "%lld %d %s\n", (long long)d->list[i].cell, (int)d->list[i].count,
                              d->list[i].by));
+    for (size_t i = 0; i < d->n_counted; i++)
+        SG_TRY(sg_buf_printf(&b, err, "counted %016" PRIx64 "\n", d->counted[i]));
     if (path) SG_TRY(sg_file_write_atomic(path, b.data ? b.data : "", b.len, err));
 out:
     sg_buf_free(&b);
@@ -317,7 +360,13 @@ enum sg_status sg_journal_collect(const char *run_dir, const struct sg_plan *pla
     DIR *d = NULL;
     SG_TRY(sg_path_join(run_dir, "hand", &dir, err));
     if (!(d = opendir(dir))) goto out;
-    if (!rules->forget) read_deaths(run_dir, &c.deaths);
+    read_deaths(run_dir, &c.before);
+    if (!rules->forget) {
+        c.deaths.list = c.before.list;
+        c.deaths.n = c.before.n;
+        c.deaths.cap = c.before.cap;
+        c.before.list = NULL;
+    }
     for (struct dirent *e; (e = readdir(d));) {
         if (!of_the_dead(e->d_name, rules)) continue;
         SG_TRY(SG_GROW(&dead, &cap, n + 1, "journals", err));
@@ -329,11 +378,13 @@ enum sg_status sg_journal_collect(const char *run_dir, const struct sg_plan *pla
         fprintf(stderr, "scope-grid: and %lld more ranks\n", (long long)(c.told - MAX_TOLD));
     if (rules->forget) c.deaths.n = 0;
     SG_TRY(write_deaths(run_dir, &c.deaths, err));
-    for (size_t i = 0; i < n; i++) (void)unlink(dead[i]); /* counted: they go only now */
     SG_TRY(quarantine(run_dir, &c, done, n_done, n_failed, err));
+    /* Last: who is killed on the way here is followed by one that finds them again. */
+    for (size_t i = 0; i < n; i++) (void)unlink(dead[i]);
 out:
     if (d) closedir(d);
-    free(c.deaths.list);
+    deaths_free(&c.deaths);
+    deaths_free(&c.before);
     for (size_t i = 0; i < n; i++) free(dead[i]);
     free(dead);
     free(dir);

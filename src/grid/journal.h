@@ -4,7 +4,9 @@
  *   RUNDIR/hand/RANK-HOST-PID   one rank's cells on the device (RANK-TOKEN for a member of an array); removed
  *                               when the rank leaves in peace. A rank that crashes (SIGSEGV, SIGBUS, SIGFPE,
  *                               SIGILL, SIGABRT) notes the signal in it
- *   RUNDIR/hand/deaths          cells that were in hand at a crash, and how often
+ *   RUNDIR/hand/deaths          cells that were in hand at a crash, and how often; and the ids of the journals
+ *                               that say so, as long as these may be there: a start that is killed while it
+ *                               counts makes the next one count nothing twice
  *
  * A cell that was in hand when its rank crashed is a suspect: from then on it has its rank's device to
  * itself, so that a second crash has one culprit. At two crashes it is quarantined: recorded as failed, with

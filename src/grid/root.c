@@ -30,11 +30,7 @@ static void end(struct root *s, enum sg_status why, const struct sg_err *err) {
     if (s->ended) return;
     s->ended = true;
     struct sg_message m = {.kind = SG_MSG_END, .status = (int32_t)why};
-    for (int32_t i = 1; i < sg_comm_size(s->r->comm); i++) {
-        struct sg_err e = {0};
-        enum sg_status st = sg_comm_send(s->r->comm, i, &m, &e);
-        SG_ASSERT(st == SG_OK); /* without this message the others would wait for ever */
-    }
+    for (int32_t i = 1; i < sg_comm_size(s->r->comm); i++) sg_comm_send_last(s->r->comm, i, &m);
 }
 
 static void count(struct root *s, int32_t rank, const struct sg_counts *now) {

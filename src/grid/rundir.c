@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,8 +56,11 @@ enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint
     struct sg_json at = {.node = doc, .where = path};
     SG_TRY(sg_json_need_i64(&at, "format", 1, INT32_MAX, &format, err));
     if (format != FORMAT) {
-        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: format %lld, this program writes and reads %d", path,
-                     (long long)format, FORMAT);
+        st = sg_fail(err, SG_E_UNSUPPORTED,
+                     "%s: written by another version of this program (format %lld, this one reads and writes "
+                     "%d): finish the run with that version, or begin again with --fresh or another "
+                     "output.dir",
+                     path, (long long)format, FORMAT);
         goto out;
     }
     SG_TRY(get_digest(&at, "fingerprint", fingerprint, err));
@@ -204,6 +208,25 @@ static enum sg_status mismatch(const char *dir, const struct sg_plan *plan, stru
     return st;
 }
 
+/* A run that another version of this program has begun could be computed to its end, and then nobody could
+ * read its plan. */
+static enum sg_status check_plan_format(const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *path = NULL, head[8];
+    int fd = -1;
+    SG_TRY(sg_path_join(dir, "plan.bin", &path, err));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof head);
+    if (n < 0)
+        st = sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, strerror(errno));
+    else if ((st = sg_plan_format(head, (size_t)n, err)) != SG_OK)
+        sg_err_at(err, "%s", path);
+out:
+    if (fd >= 0) close(fd);
+    free(path);
+    return st;
+}
+
 enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
@@ -212,6 +235,7 @@ enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, stru
         struct sg_digest fingerprint;
         int64_t total;
         SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, err));
+        SG_TRY(check_plan_format(dir, err));
         if (!sg_digest_equal(fingerprint, plan->fingerprint)) st = mismatch(dir, plan, err);
         goto out;
     }

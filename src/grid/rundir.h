@@ -2,7 +2,7 @@
  *
  *   lock           who computes here now (store/lock.h)
  *   job.json       the job as canonical text, defaults and overrides included
- *   run.json       format, fingerprint, number of cells, program version
+ *   run.json       format, fingerprint, number of cells
  *   plan.bin       the packed plan: `merge` needs neither inputs nor model
  *   segments/      finished cells (store/segment.h)
  *   origin.bin     in which night each cell was computed (since.h)

@@ -430,9 +430,13 @@ static enum sg_status take_of_pass(void *ctx, int64_t cell, struct sg_digest fin
     enum sg_status st = SG_OK;
     struct sg_cell c = *all;
     (void)fingerprint;
-    if (t->done[cell] || (all->status != SG_OK && !quarantined)) goto out;
+    if ((t->done[cell] && !t->resumed) || (all->status != SG_OK && !quarantined)) goto out;
     if (!sg_digest_equal(f->of_pass[cell], plan->cell_fingerprint[cell])) goto out;
     if (measured(f->pass, cell) && !measured(plan, cell)) goto out;
+    if (t->done[cell]) { /* by the start that died: it is this run's own, whatever the files have */
+        f->given[cell] = 1;
+        goto out;
+    }
     if (!quarantined && all->n_samples != f->pass->n_samples) {
         st = sg_fail(err, SG_E_CORRUPT, "a cell of a pass has %d samples, expected %lld", all->n_samples,
                      (long long)f->pass->n_samples);

@@ -11,7 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { JOIN_TRIES = 20, LEAVE_TRIES = 100 };
+enum { GONE_TRIES = 20, JOIN_TRIES = 500, LOCK_TRIES = 100 };
+#define GONE ".gone."
 static const char COMPLETE[] = "complete", FIRST_LINE[] = "scope-grid copy 1\n";
 
 /* FOLDER/NAME, NULL without memory. For what may fail silently. */
@@ -47,11 +48,11 @@ static void wipe(const struct sg__folder *f) {
     }
 }
 
-/* The digest in "complete"; false when there is none or a file is missing or of another size. */
-static bool is_whole(const struct sg__folder *f, struct sg_digest *digest) {
+/* The digest in "complete", and the file itself; false when there is none or a file is missing or of another size. */
+static bool is_whole(const struct sg__folder *f, struct sg_digest *digest, struct stat *claim) {
     struct sg_buf text = {0};
     char *path = inside(f, COMPLETE, ""), hex[SG_DIGEST_HEX];
-    bool whole = path && sg_file_read(path, 4096, &text, NULL) == SG_OK &&
+    bool whole = path && lstat(path, claim) == 0 && sg_file_read(path, 4096, &text, NULL) == SG_OK &&
                  text.len == strlen(FIRST_LINE) + SG_DIGEST_HEX &&
                  !memcmp(text.data, FIRST_LINE, strlen(FIRST_LINE));
     if (whole) {
@@ -83,23 +84,47 @@ static enum sg_status check_ours(const char *path, struct sg_err *err) {
                    path);
 }
 
-/* What a killed run has left half copied, of a model that nobody may ever ask for again: gigabytes of a
- * node's memory. A whole copy stays, somebody may mean to keep it. */
-static void tidy(const char *path) {
-    struct sg__folder f = {.path = (char *)(uintptr_t)path};
-    struct sg_digest digest;
-    static const struct sg_model_files none;
-    f.files = &none;
-    if (check_ours(path, NULL) != SG_OK || is_whole(&f, &digest) || sg_members_living(path) > 0) return;
-    if (sg_lock_take(path, &f.lock, NULL) != SG_OK) return;
-    if (!is_whole(&f, &digest) && sg_members_living(path) == 0) {
-        DIR *d = opendir(path);
-        for (const struct dirent *e; d && (e = readdir(d));)
-            if (strncmp(e->d_name, "lock", 4) != 0 && e->d_name[0] != '.') remove_one(&f, e->d_name, "");
-        if (d) closedir(d);
+/* Everything in `from` that is no folder and no lock, to `to`. */
+static void move_files(const struct sg__folder *from, const struct sg__folder *to) {
+    DIR *d = opendir(from->path);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        struct stat s;
+        char *path = inside(from, e->d_name, ""), *there = inside(to, e->d_name, "");
+        if (path && there && strncmp(e->d_name, "lock", 4) != 0 && lstat(path, &s) == 0 &&
+            !S_ISDIR(s.st_mode))
+            rename(path, there);
+        free(path);
+        free(there);
     }
+    if (d) closedir(d);
+}
+
+/* What a killed run has left half copied, of a model that nobody may ever ask for again: gigabytes of a
+ * node's memory. A whole copy stays, somebody may mean to keep it. Unlinking it takes seconds, and whoever
+ * wants the folder would wait for the lock: the files are moved out first. Who is killed meanwhile leaves a
+ * folder that looks like any other and is tidied by the next. */
+static void tidy(const char *path) {
+    static const struct sg_model_files none;
+    struct sg__folder f = {.path = (char *)(uintptr_t)path, .files = &none}, gone = {.files = &none};
+    struct sg_digest digest;
+    struct sg_buf aside = {0};
+    struct stat s;
+    if (check_ours(path, NULL) != SG_OK || is_whole(&f, &digest, &s) || sg_members_living(path) > 0) return;
+    if (sg_buf_printf(&aside, NULL, "%s" GONE "%ld", path, (long)getpid()) != SG_OK) goto out;
+    if (mkdir(aside.data, 0700) != 0) goto out; /* not ours, whoever has made it */
+    gone.path = aside.data;
+    if (sg_lock_take(path, &f.lock, NULL) != SG_OK) goto out;
+    if (!is_whole(&f, &digest, &s) && sg_members_living(path) == 0) move_files(&f, &gone);
     sg_lock_drop(f.lock);
     remove_folders(&f);
+out:
+    if (gone.path) {
+        DIR *d = opendir(gone.path);
+        for (const struct dirent *e; d && (e = readdir(d));) remove_one(&gone, e->d_name, "");
+        if (d) closedir(d);
+        remove_folders(&gone);
+    }
+    sg_buf_free(&aside);
 }
 
 void sg__folder_tidy(const char *base, const char *prefix, const char *but) {
@@ -119,7 +144,8 @@ enum sg_status sg__folder_open(const char *path, const struct sg_model_files *fi
     struct sg__folder f = {.files = files};
     enum sg_status st = SG_OK;
     SG_TRY(sg_path_join(".", path, &f.path, err));
-    /* Another run that leaves may remove the folder between our making it and joining. */
+    /* Another run that leaves may remove the folder between our making it and joining; one that tidies may
+     * have its lock for a moment. */
     for (int i = 0; i < JOIN_TRIES; i++) {
         if (err) memset(err, 0, sizeof *err);
         if (mkdir(path, 0700) != 0 && errno != EEXIST) {
@@ -129,7 +155,7 @@ enum sg_status sg__folder_open(const char *path, const struct sg_model_files *fi
         }
         st = check_ours(path, err);
         if (st == SG_OK) st = sg_member_join(path, &f.member, err);
-        if (st != SG_E_IO && st != SG_E_BUSY) break;
+        if (st != SG_E_BUSY && (st != SG_E_IO || i == GONE_TRIES)) break;
         nanosleep(&(struct timespec){0, 10 * 1000000}, NULL);
     }
     if (st == SG_OK) {
@@ -154,7 +180,7 @@ enum sg_status sg__folder_try(struct sg__folder *f, enum sg__folder_state *state
         if (err) *err = busy;
         return st;
     }
-    if (is_whole(f, digest)) {
+    if (is_whole(f, digest, &f->claim)) {
         *state = SG__FOLDER_HAVE;
         sg_lock_drop(f->lock);
         f->lock = NULL;
@@ -225,8 +251,27 @@ out:
     return st;
 }
 
+/* Waits for the lock while others look; f->lock stays NULL when somebody has it for longer: it copies. */
+static void wait_for_lock(struct sg__folder *f) {
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (sg_lock_take(f->path, &f->lock, NULL) != SG_E_BUSY) return;
+        nanosleep(&(struct timespec){0, 20 * 1000000}, NULL);
+    }
+}
+
+static bool same_file(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 void sg__folder_discredit(struct sg__folder *f) {
-    remove_one(f, COMPLETE, "");
+    struct stat s;
+    char *path = inside(f, COMPLETE, "");
+    wait_for_lock(f);
+    if (f->lock && path && lstat(path, &s) == 0 && same_file(&s, &f->claim)) unlink(path);
+    sg_lock_drop(f->lock);
+    f->lock = NULL;
+    free(path);
 }
 
 /* ---- leaving ---------------------------------------------------------------------------------------- */
@@ -237,19 +282,12 @@ static bool alone(struct sg__folder *f) {
     return sg_member_count(f->member, &n, NULL) == SG_OK && n == 1;
 }
 
-/* Two that leave at one moment must not both take the other for the last; nobody who has the lock for longer
- * than this leaves. */
-static void lock_to_leave(struct sg__folder *f) {
-    for (int i = 0; i < LEAVE_TRIES; i++) {
-        if (sg_lock_take(f->path, &f->lock, NULL) != SG_E_BUSY) return;
-        nanosleep(&(struct timespec){0, 20 * 1000000}, NULL);
-    }
-}
-
 void sg__folder_close(struct sg__folder *f, bool keep) {
     if (!f || !f->path) return;
     const bool unfinished = f->lock != NULL;
-    if (!unfinished) lock_to_leave(f);
+    /* Two that leave at one moment must not both take the other for the last; nobody who has the lock for
+     * longer than this leaves. */
+    if (!unfinished) wait_for_lock(f);
     if (f->lock && ((alone(f) && !keep) || unfinished)) wipe(f);
     sg_member_leave(f->member); /* before the lock goes, so that the next that counts does not count us */
     sg_lock_drop(f->lock);

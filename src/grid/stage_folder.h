@@ -4,6 +4,7 @@
  *   FOLDER/lock, array/...    the lock (lock.h) and the members (members.h) of store: who copies, who uses
  *   FOLDER/NAME.part          while a file is copied, under the lock
  *   FOLDER/NAME, complete     the copy; "complete" appears last, by rename, and holds the digest
+ *   FOLDER.gone.PID           what a killed run had half copied, while it is unlinked (tidy)
  *
  * Everybody is a member first, and only members lock: the one that has the lock and finds no whole copy makes
  * it. The last member that leaves removes everything. A process that was killed is no member any more, and
@@ -15,11 +16,14 @@
 #include "store/lock.h"
 #include "store/members.h"
 
+#include <sys/stat.h>
+
 struct sg__folder { /* zeroed is closed */
     char *path;
     const struct sg_model_files *files; /* borrowed until close */
     struct sg_member *member;
     struct sg_lock *lock; /* while MINE */
+    struct stat claim;    /* HAVE: "complete", as it was found */
 };
 enum sg__folder_state {
     SG__FOLDER_BUSY, /* another process copies or looks: try again */
@@ -38,7 +42,8 @@ enum sg_status sg__folder_try(struct sg__folder *f, enum sg__folder_state *state
                               struct sg_err *err);
 /* MINE: the files are all there: the copy becomes visible, the lock is dropped. */
 enum sg_status sg__folder_commit(struct sg__folder *f, struct sg_digest digest, struct sg_err *err);
-/* HAVE: what is there is not what it claims to be. Removes the claim; try again. */
+/* HAVE: what is there is not what it claims to be. Removes the claim, if it is still the one that was found:
+ * another run may have made a new copy meanwhile, and use it. Then try again. */
 void sg__folder_discredit(struct sg__folder *f);
 /* Bytes that its files take now: does whoever copies get on? */
 int64_t sg__folder_bytes(const struct sg__folder *f);

@@ -51,7 +51,8 @@ static enum sg_status read_axes(struct sg__sweep *s, const struct sg_json *root,
             st = sg_fail(err, SG_E_INPUT, "%s: axes has more than %d keys", root->where, (int)SG__SWEEP_AXES);
             goto out;
         }
-        if (!strncmp(a->string, "output.", 7) && strcmp(a->string, "output.texts") != 0) {
+        if (!strcmp(a->string, "name") ||
+            (!strncmp(a->string, "output.", 7) && strcmp(a->string, "output.texts") != 0)) {
             st = sg_fail(err, SG_E_INPUT, "%s: axes: %s is the sweep's to set", root->where, a->string);
             goto out;
         }
@@ -74,6 +75,17 @@ static enum sg_status read_axes(struct sg__sweep *s, const struct sg_json *root,
     }
 out:
     return st;
+}
+
+/* The first of the axis's values that equals the one at `i`: a value that stands twice is computed once. */
+static int64_t first_equal(const struct sg__axis *axis, int64_t i) {
+    const cJSON *v = cJSON_GetArrayItem(axis->values, (int)i), *other = axis->values->child;
+    int64_t k = 0;
+    for (; k < i; k++, other = other->next) /* numbers to the last bit, which cJSON_Compare does not do */
+        if (cJSON_IsNumber(v) && cJSON_IsNumber(other) ? v->valuedouble == other->valuedouble
+                                                       : cJSON_Compare(other, v, true))
+            break;
+    return k;
 }
 
 /* The value as --set takes it. */
@@ -102,7 +114,7 @@ static enum sg_status make_point(struct sg__sweep *s, int64_t index, struct sg_e
     struct sg__point *p = &s->points[index];
     char *set, number[16];
     for (int64_t a = s->n_axes - 1, rest = index; a >= 0; rest /= s->axes[a].n, a--)
-        p->value[a] = rest % s->axes[a].n;
+        p->value[a] = first_equal(&s->axes[a], rest % s->axes[a].n);
     for (int64_t a = 0; a < s->n_axes; a++) {
         const cJSON *v = cJSON_GetArrayItem(s->axes[a].values, (int)p->value[a]);
         sg_buf_clear(&item);
@@ -155,7 +167,7 @@ static enum sg_status check_points(struct sg__sweep *s, const struct sg_grid_opt
         SG_TRY(overrides(opt, &s->points[i], &set, err));
         st = sg_job_read(s->job, set, opt->n_overrides + s->points[i].n_settings, &job, err);
         if (st != SG_OK) {
-            sg_err_at(err, "point %s", s->points[i].name);
+            sg_err_at(err, "%s: point %s", opt->job_path, s->points[i].name);
             goto out;
         }
         s->points[i].gives = 2 * job.sampling.samples + job.output.texts;
@@ -189,6 +201,12 @@ static enum sg_status read_sweep(const struct sg_grid_options *opt, bool look, s
     SG_TRY(sg_json_get_str(&root, "name", &name, err));
     SG_TRY(sg_json_need_str(&root, "job", &job, err));
     SG_TRY(sg_json_get_str(&root, "dir", &to, err));
+    const char *const given[] = {name, job, to};
+    for (size_t i = 0; i < 3; i++)
+        if (given[i] && !*given[i]) {
+            st = sg_fail(err, SG_E_INPUT, "%s: %s is empty", path, keys[i]);
+            goto out;
+        }
     SG_TRY(read_axes(s, &root, err));
     if (name)
         s->name = strdup(name);
@@ -202,6 +220,12 @@ static enum sg_status read_sweep(const struct sg_grid_options *opt, bool look, s
     SG_TRY(sg_path_join(folder, job, &s->job, err));
     if (!to) SG_TRY(sg_buf_printf(&dir, err, "runs/%s", s->name));
     SG_TRY(sg_path_join(folder, to ? to : dir.data, &joined, err));
+    if (strstr(joined, "{night}")) {
+        st = sg_fail(err, SG_E_INPUT,
+                     "%s: the sweep's folder %s holds {night}, which only a job's output.dir can", path,
+                     joined);
+        goto out;
+    }
     SG_TRY(SG_NEW(&s->points, s->n_points, "points", err));
     SG_TRY(SG_NEW(&s->order, s->n_points, "points", err));
     if (!look) SG_TRY(sg_dir_make(joined, err));
@@ -338,7 +362,7 @@ enum sg_status sg_sweep_each(const struct sg_grid_options *opt,
                                              (size_t)s.n_axes};
         st = each(ctx, &shown, err);
         if (st != SG_OK) {
-            sg_err_at(err, "point %s", p->name);
+            sg_err_at(err, "%s: point %s", opt->job_path, p->name);
             goto out;
         }
     }
@@ -512,10 +536,13 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
     struct sg_err partial = {0};
     struct sg_staging *held = NULL; /* the weights on this node, from one run to the next */
     struct sg_grid_options each = *opt;
+    struct sg_claim claim = {.held = false}; /* on the device, likewise */
     each.held = &held;
+    each.claim = &claim;
     if (root) {
         st = opt->array ? sg_fail(err, SG_E_USAGE, "--array: not for a sweep; run its points one by one")
                         : SG_OK;
+        if (st == SG_OK) st = sg__sweep_check(opt, source, err); /* before its folder is made */
         if (st == SG_OK) st = read_sweep(opt, false, &s, err);
         if (st == SG_OK) st = write_index(&s, err);
         if (st == SG_OK) st = sg_buf_add(&count, &s.n_points, sizeof s.n_points, err);
@@ -542,6 +569,7 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
         fprintf(stderr, "scope-grid: all points are listed in %s/index.json\n", s.dir);
 out:
     sg_staging_close(held);
+    sg_claim_drop(&claim);
     sg_buf_free(&count);
     sweep_free(&s);
     return st;

@@ -3,7 +3,7 @@
 #define SG_GRID_SWEEP_INTERNAL_H
 
 #include "base/json.h"
-#include "grid/grid.h"
+#include "grid/sweep.h"
 #include "job/plan.h"
 
 enum { SG__SWEEP_AXES = 16, SG__POINT_NAME = 100 };
@@ -52,6 +52,11 @@ struct sg__sweep {
     int64_t n_passes;
     struct sg_arena strings;
 };
+
+/* Whether every point could begin: its inputs are there and fit, its device and its models are known. Makes no
+ * folder. The root's alone. */
+enum sg_status sg__sweep_check(const struct sg_grid_options *opt, const struct sg_maker_source *source,
+                               struct sg_err *err);
 
 /* Which points could be one run; their draws are known. What an earlier start wrote of its passes into the
  * index is taken from there. */

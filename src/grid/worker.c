@@ -69,7 +69,7 @@ out:
     return st;
 }
 
-enum sg_status sg_worker_loop(struct sg_comm *c, struct sg_hand *h, struct sg_err *err) {
+void sg_worker_loop(struct sg_comm *c, struct sg_hand *h) {
     struct worker w = {.c = c, .h = h};
     struct sg_err why = {0}, closing = {0};
     enum sg_status st = work(&w, &why), end = sg_hand_finish(h, &closing);
@@ -81,8 +81,7 @@ enum sg_status sg_worker_loop(struct sg_comm *c, struct sg_hand *h, struct sg_er
     struct sg_message bye = {.kind = SG_MSG_BYE, .status = (int32_t)st};
     sg_hand_counts(h, &bye.counts);
     memcpy(bye.u.text, why.text, sizeof why.text);
-    end = sg_comm_send(c, 0, &bye, err);
-    if (end != SG_OK) return end; /* out of memory for one message: the root hears it in agree, if at all */
+    sg_comm_send_last(c, 0, &bye);
     struct sg_message m;
     int32_t from;
     while (!w.ended) {
@@ -92,5 +91,4 @@ enum sg_status sg_worker_loop(struct sg_comm *c, struct sg_hand *h, struct sg_er
         }
         w.ended = m.kind == SG_MSG_END; /* leases sent before the root knew are dropped */
     }
-    return SG_OK;
 }

@@ -8,7 +8,7 @@
 
 /* Until the root says END. Every computing rank but the root calls it while the root is in sg_root_loop. Own
  * failures and signals are told to the root, which ends the run for all; finished cells are made safe in
- * either case. Returns this rank's own status for sg_comm_agree, SG_OK when the root already knows it. */
-enum sg_status sg_worker_loop(struct sg_comm *c, struct sg_hand *h, struct sg_err *err);
+ * either case, and so the rank has nothing of its own to say in the sg_comm_agree that follows. */
+void sg_worker_loop(struct sg_comm *c, struct sg_hand *h);
 
 #endif

@@ -102,6 +102,9 @@ enum sg_status sg_plan_fingerprints_of(const struct sg_plan *p, const struct sg_
 
 /* The whole plan as bytes and back; the bytes are machine-local (same architecture), checked by a digest. */
 enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct sg_err *err);
+/* Whether bytes that begin so are a plan that this program can read: SG_E_UNSUPPORTED for one of another
+ * version, which says what to do; SG_E_CORRUPT for none. */
+enum sg_status sg_plan_format(const void *bytes, size_t n, struct sg_err *err);
 enum sg_status sg_plan_unpack(const void *bytes, size_t n, struct sg_plan *out, struct sg_err *err);
 
 /* The anchors that go into the prompt of one cell: at most max, most similar first; *n is how many there

@@ -268,11 +268,24 @@ out:
     return st;
 }
 
+enum sg_status sg_plan_format(const void *bytes, size_t n, struct sg_err *err) {
+    const char *b = bytes;
+    const size_t digit = sizeof MAGIC - 2; /* the format's place */
+    if (n < sizeof MAGIC || memcmp(b, MAGIC, digit) != 0 || b[digit] < '0' || b[digit] > '9' || b[digit + 1])
+        return damaged("these bytes are no plan", err);
+    if (b[digit] == MAGIC[digit]) return SG_OK;
+    return sg_fail(err, SG_E_UNSUPPORTED,
+                   "written by another version of this program (plan format %c, this one reads and writes "
+                   "%c): finish the run with that version, or begin again with --fresh or another output.dir",
+                   b[digit], MAGIC[digit]);
+}
+
 enum sg_status sg_plan_unpack(const void *bytes, size_t n, struct sg_plan *out, struct sg_err *err) {
     struct sg_digest stored, found;
     const char *b = bytes;
-    if (n < sizeof MAGIC + sizeof stored || memcmp(b, MAGIC, sizeof MAGIC) != 0)
-        return damaged("these bytes are no plan of this version", err);
+    enum sg_status st = sg_plan_format(bytes, n, err);
+    if (st != SG_OK) return st;
+    if (n < sizeof MAGIC + sizeof stored) return damaged("it ends too early", err);
     n -= sizeof stored;
     memcpy(&stored, b + n, sizeof stored);
     found = sg_digest_bytes(b, n);
@@ -280,7 +293,7 @@ enum sg_status sg_plan_unpack(const void *bytes, size_t n, struct sg_plan *out, 
         return damaged("its digest does not fit: it was cut or changed", err);
     struct sg_plan p = {0};
     struct source s = {.at = b + sizeof MAGIC, .left = n - sizeof MAGIC, .strings = &p.strings};
-    enum sg_status st = get_plan(&s, &p, err);
+    st = get_plan(&s, &p, err);
     if (st == SG_OK)
         *out = p;
     else

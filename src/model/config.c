@@ -302,3 +302,49 @@ out:
     free(generation);
     return st;
 }
+
+enum sg_status sg_config_shape(const char *name, struct sg_config *out, struct sg_err *err) {
+#define SHAPE(name_, hidden_, layers_, heads_, intermediate_, tied_, theta_, context_)                       \
+    {name_,                                                                                                  \
+     {.hidden = hidden_,                                                                                     \
+      .layers = layers_,                                                                                     \
+      .q_heads = heads_,                                                                                     \
+      .kv_heads = 8,                                                                                         \
+      .head_dim = 128,                                                                                       \
+      .intermediate = intermediate_,                                                                         \
+      .vocab = 151936,                                                                                       \
+      .max_position = context_,                                                                              \
+      .rms_eps = 1e-6f,                                                                                      \
+      .rope_theta = theta_,                                                                                  \
+      .dtype = SG_BF16,                                                                                      \
+      .rope_dtype = SG_F32,                                                                                  \
+      .causal = true,                                                                                        \
+      .tied = tied_,                                                                                         \
+      .n_eos = 2,                                                                                            \
+      .eos = {151645, 151643}}},
+#define NAME(name_, hidden_, layers_, heads_, intermediate_, tied_, theta_, context_) name_ ", "
+    static const struct {
+        const char *name;
+        struct sg_config config;
+    } shapes[] = {SG_SHAPE_LIST(SHAPE)};
+    static const char names[] = SG_SHAPE_LIST(NAME);
+#undef SHAPE
+#undef NAME
+    struct sg_buf text = {0};
+    enum sg_status st;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (!strcmp(name, shapes[i].name)) {
+            *out = shapes[i].config;
+            return SG_OK;
+        }
+    if (sg_dir_exists(name)) return sg_config_read(name, out, err);
+    if (!sg_file_exists(name))
+        return sg_fail(err, SG_E_INPUT,
+                       "%s: no such shape, directory or config.json; expected %sor one of those", name,
+                       names);
+    SG_TRY(sg_file_read(name, CONFIG_MAX_BYTES, &text, err));
+    SG_TRY(sg_config_parse(text.data, text.len, name, out, err));
+out:
+    sg_buf_free(&text);
+    return st;
+}

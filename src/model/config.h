@@ -25,6 +25,16 @@ struct sg_config {
     int32_t eos[SG_MAX_EOS]; /* ids that end an answer; n_eos = 0 when the checkpoint names none */
 };
 
+/* Dense Qwen3 models as they were published, all with 8 key heads of 128 and a vocabulary of 151,936:
+ * name, hidden, layers, q_heads, intermediate, tied, rope_theta, max_position (4b: as of July 2025) */
+#define SG_SHAPE_LIST(X)                                                                                     \
+    X("qwen3-0.6b", 1024, 28, 16, 3072, true, 1e6, 40960)                                                    \
+    X("qwen3-1.7b", 2048, 28, 16, 6144, true, 1e6, 40960)                                                    \
+    X("qwen3-4b", 2560, 36, 32, 9728, true, 5e6, 262144)                                                     \
+    X("qwen3-8b", 4096, 36, 32, 12288, false, 1e6, 40960)                                                    \
+    X("qwen3-14b", 5120, 40, 40, 17408, false, 1e6, 40960)                                                   \
+    X("qwen3-32b", 5120, 64, 64, 25600, false, 1e6, 40960)
+
 /* Reads DIR/config.json and, when it is there, DIR/generation_config.json. SG_E_INPUT for what is missing or
  * malformed, SG_E_UNSUPPORTED for what is well formed but not this architecture.
  *
@@ -36,6 +46,10 @@ struct sg_config {
  * "_from_model_config": true, or, for a bare Qwen3Model, there is none. There rope_dtype = dtype. The key
  * "rope_frequency_dtype" (float32, bfloat16, float16) in config.json decides otherwise. */
 enum sg_status sg_config_read(const char *dir, struct sg_config *out, struct sg_err *err);
+
+/* The configuration alone, for a model of random weights: `name` is a published shape (SG_SHAPE_LIST), a
+ * directory with a config.json, or the path of such a file. */
+enum sg_status sg_config_shape(const char *name, struct sg_config *out, struct sg_err *err);
 
 /* The same from text: `where` names config.json in errors; generation may be NULL. text[n] must be readable.
  */

@@ -1,6 +1,7 @@
 #include "model/qwen3.h"
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "model/weights.h"
 #include <inttypes.h>
 #include <math.h>
@@ -33,9 +34,11 @@ struct sg_model {
 /* The state of one open or plan. */
 struct loader {
     struct sg_model *m;
-    struct sg_weights files;
-    float *norms; /* host copy of m->norms; NULL when planning */
+    struct sg_weights files; /* empty for a model of random weights */
+    float *norms;            /* host copy of m->norms; NULL when planning */
     size_t n_norms;
+    bool random;
+    uint64_t seed, n_random; /* weights made so far */
 };
 
 struct part_name {
@@ -55,12 +58,13 @@ static void forget(const struct sg_weight_part *p, int64_t cols) {
 static enum sg_status load_weight(struct loader *l, const struct part_name *names, int n, int64_t cols,
                                   unsigned use, struct sg_weight **out, struct sg_weight_part *first,
                                   struct sg_err *err) {
-    struct sg_weight_part parts[3];
+    struct sg_weight_part parts[3] = {{.dtype = SG_BF16}};
     int64_t rows = 0;
-    enum sg_status st;
+    enum sg_status st = SG_OK;
     for (int i = 0; i < n; i++) {
-        SG_TRY(sg_weights_take(&l->files, names[i].name, names[i].rows, cols, &parts[i], err));
         rows += names[i].rows;
+        if (l->random) continue;
+        SG_TRY(sg_weights_take(&l->files, names[i].name, names[i].rows, cols, &parts[i], err));
         if (parts[i].dtype != parts[0].dtype)
             return sg_fail(err, SG_E_UNSUPPORTED, "%s: tensor %s is %s, but %s is %s; expected one dtype",
                            l->m->dir, names[i].name, sg_dtype_name(parts[i].dtype), names[0].name,
@@ -69,7 +73,9 @@ static enum sg_status load_weight(struct loader *l, const struct part_name *name
     l->m->params += rows * cols;
     l->m->bytes += (int64_t)sg_weight_bytes_for(l->m->dev, rows, cols, parts[0].dtype, use);
     if (first) *first = parts[0];
-    if (l->m->loaded) {
+    if (l->m->loaded && l->random) {
+        SG_TRY(sg_weight_random(l->m->dev, rows, cols, use, sg_random64(l->seed, l->n_random++), out, err));
+    } else if (l->m->loaded) {
         SG_TRY(sg_weight_new(l->m->dev, parts, n, cols, use, out, err));
         for (int i = 0; i < n; i++) forget(&parts[i], cols);
     }
@@ -80,13 +86,14 @@ out:
 /* The next norm weights, n of them, as floats. */
 static enum sg_status load_norm(struct loader *l, const char *name, int32_t n, float **out,
                                 struct sg_err *err) {
-    struct sg_weight_part part;
-    const enum sg_status st = sg_weights_take(&l->files, name, 0, n, &part, err);
+    static const float one = 1;
+    struct sg_weight_part part = {&one, SG_F32, 1};
+    const enum sg_status st = l->random ? SG_OK : sg_weights_take(&l->files, name, 0, n, &part, err);
     if (st != SG_OK) return st;
     l->m->params += n;
     if (l->m->loaded) {
         for (int32_t i = 0; i < n; i++)
-            l->norms[l->n_norms + (size_t)i] = sg_dtype_to_f32(part.data, i, part.dtype);
+            l->norms[l->n_norms + (size_t)i] = sg_dtype_to_f32(part.data, l->random ? 0 : i, part.dtype);
         *out = l->m->norms + l->n_norms;
     }
     l->n_norms += (size_t)n;
@@ -127,7 +134,7 @@ out:
 static void read_ahead(const struct loader *l, int32_t i) {
     char begin[32];
     snprintf(begin, sizeof begin, "layers.%" PRId32 ".", i);
-    if (l->m->loaded && i < l->m->c.layers) sg_weights_read_ahead(&l->files, begin);
+    if (l->m->loaded && !l->random && i < l->m->c.layers) sg_weights_read_ahead(&l->files, begin);
 }
 
 /* The embedding goes first: while the largest tensor is both mapped and packed, little else is in memory yet.
@@ -136,7 +143,7 @@ static enum sg_status load_embed(struct loader *l, struct sg_weight_part *part, 
     struct sg_model *m = l->m;
     const struct part_name embed[] = {{"embed_tokens.weight", m->c.vocab}};
     const struct part_name head[] = {{"lm_head.weight", m->c.vocab}};
-    const bool stored_head = sg_safetensors_find(&l->files.files, "lm_head.weight") != NULL;
+    const bool stored_head = !l->random && sg_safetensors_find(&l->files.files, "lm_head.weight") != NULL;
     enum sg_status st;
     m->has_head = m->c.tied || m->c.causal || stored_head;
     SG_TRY(load_weight(l, embed, 1, m->c.hidden, m->c.tied ? SG_USE_EMBED | SG_USE_LINEAR : SG_USE_EMBED,
@@ -201,8 +208,8 @@ static enum sg_status load(struct loader *l, struct sg_err *err) {
         SG_TRY(SG_NEW(&l->norms, count_norms(&m->c), "norm weights", err));
         SG_TRY(sg_dev_alloc(m->dev, norm_bytes, "norm weights", (void **)&m->norms, err));
     }
-    SG_TRY(sg_weights_open(m->dir, &l->files, err));
-    if (m->loaded) sg_weights_read_ahead(&l->files, "embed_tokens.");
+    if (!l->random) SG_TRY(sg_weights_open(m->dir, &l->files, err));
+    if (m->loaded && !l->random) sg_weights_read_ahead(&l->files, "embed_tokens.");
     read_ahead(l, 0);
     SG_TRY(load_embed(l, &embed, err));
     for (int32_t i = 0; i < m->c.layers; i++) {
@@ -210,7 +217,7 @@ static enum sg_status load(struct loader *l, struct sg_err *err) {
         SG_TRY(load_layer(l, i, err));
     }
     SG_TRY(load_norm(l, "norm.weight", m->c.hidden, &m->final_norm, err));
-    SG_TRY(sg_weights_finish(&l->files, m->c.tied ? &embed : NULL, m->c.hidden, err));
+    if (!l->random) SG_TRY(sg_weights_finish(&l->files, m->c.tied ? &embed : NULL, m->c.hidden, err));
     SG_ASSERT(l->n_norms == count_norms(&m->c));
     m->bytes += (int64_t)(norm_bytes + cos_sin_bytes(m));
     if (m->loaded) {
@@ -225,7 +232,7 @@ static enum sg_status open_model(struct sg_dev *dev, const char *dir, const stru
                                  bool loaded, struct sg_model **out, struct sg_err *err) {
     enum sg_status st;
     struct sg_model *m = NULL;
-    struct loader l = {0};
+    struct loader l = {.random = opt->random, .seed = opt->seed};
     const int32_t max_context = opt->max_context;
     SG_TRY(SG_NEW(&m, 1, "model", err));
     m->dev = dev;
@@ -233,7 +240,10 @@ static enum sg_status open_model(struct sg_dev *dev, const char *dir, const stru
     m->fp8 = opt->fp8_weights;
     SG_TRY(SG_NEW(&m->dir, strlen(dir) + 1, "model path", err));
     memcpy(m->dir, dir, strlen(dir));
-    SG_TRY(sg_config_read(dir, &m->c, err));
+    if (opt->random)
+        m->c = *opt->random;
+    else
+        SG_TRY(sg_config_read(dir, &m->c, err));
     const struct sg_dev_info *info = sg_dev_info(dev);
     if (info->max_head_dim && m->c.head_dim > info->max_head_dim) {
         st = sg_fail(err, SG_E_UNSUPPORTED, "%s: head_dim %d: the attention of device %s reaches to %d", dir,

@@ -20,6 +20,10 @@ struct sg_model_options {
     /* The linear maps of the layers are rounded to e4m3 as they are loaded (SG_USE_FP8): other results, half of
      * their memory where a device keeps them so. Embedding, LM head and norms stay as they are stored. */
     bool fp8_weights;
+    /* Not NULL: a model of this shape with random weights (norms 1) that the device makes itself from `seed`,
+     * the same for every device; no file is read, `dir` is a name for messages. For measurements. */
+    const struct sg_config *random;
+    uint64_t seed;
 };
 /* Loads DIR onto the device. Not thread-safe, like the device. */
 enum sg_status sg_model_open(struct sg_dev *dev, const char *dir, const struct sg_model_options *opt,

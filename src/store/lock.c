@@ -75,6 +75,7 @@ static bool parse(const char *text, struct sg__lock_holder *h) {
 /* What stands under a name, read once: what is judged is what the key is of. */
 struct found {
     bool exists, readable;   /* readable: a whole lock file */
+    int error;               /* != 0: an errno; what is there cannot be read, and says nothing about its holder */
     char key[SG_DIGEST_HEX]; /* of the bytes */
     struct sg__lock_holder h;
 };
@@ -84,7 +85,8 @@ static void look(const char *path, struct found *f) {
     memset(f, 0, sizeof *f);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     f->exists = fd >= 0 || errno != ENOENT;
-    const ssize_t n = fd < 0 ? 0 : read(fd, text, LOCK_BYTES);
+    const ssize_t n = fd < 0 ? -1 : read(fd, text, LOCK_BYTES);
+    f->error = n < 0 && f->exists ? errno : 0;
     if (fd >= 0) close(fd);
     text[n > 0 ? n : 0] = 0;
     f->readable = n > 0 && parse(text, &f->h);
@@ -132,6 +134,9 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
                             const struct found *f, struct sg_err *err) {
     const int64_t age = silence(path, fresh);
     if (!f->exists) return SG_OK;
+    if (f->error)
+        return sg_fail(err, SG_E_BUSY, "%s: cannot be read: %s; if no run is active here, remove it", path,
+                       strerror(f->error));
     if (!f->readable) {
         /* A torn file comes from a machine that lost power: nobody writes it in place. Give it the same time.
          */
@@ -270,6 +275,15 @@ static enum sg_status replace(const struct sg_lock *l, const struct found *stale
     return st;
 }
 
+/* lock.KEY and lock.KEY.next, KEY a digest in hex: names that this program gives. */
+static bool is_aside(const char *name, bool *right) {
+    static const char hex[] = "0123456789abcdef";
+    if (strncmp(name, "lock.", 5) != 0 || strspn(name + 5, hex) != SG_DIGEST_HEX - 1) return false;
+    const char *tail = name + 5 + SG_DIGEST_HEX - 1;
+    *right = !strcmp(tail, ".next");
+    return *right || !*tail;
+}
+
 /* What takers that were killed have left. Ours is the lock, so rights to another one are void. */
 static enum sg_status sweep(const struct sg_lock *l, const char *run_dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -277,12 +291,11 @@ static enum sg_status sweep(const struct sg_lock *l, const char *run_dir, struct
     for (const struct dirent *e; d && st == SG_OK && (e = readdir(d));) {
         char *path = NULL;
         struct found f;
-        const size_t n = strlen(e->d_name);
-        if (strncmp(e->d_name, "lock.", 5) != 0) continue;
+        bool right;
+        if (!is_aside(e->d_name, &right)) continue;
         st = sg_path_join(run_dir, e->d_name, &path, err);
         if (st != SG_OK) break;
         look(path, &f);
-        const bool right = !strcmp(e->d_name + n - 5, ".next");
         if (right || (strcmp(path, l->aside) != 0 && judge(path, l->aside, &l->terms, &f, NULL) == SG_OK))
             unlink(path);
         free(path);
@@ -307,7 +320,7 @@ static enum sg_status take(struct sg_lock *l, const struct sg_buf *text, bool *t
         SG_TRY(appear(l, l->path, text, taken, err));
         if (*taken) goto out;
         look(l->path, &f);
-        if (!f.exists) continue;
+        if (!f.exists || f.error == ESTALE) continue; /* replaced while we read it */
         SG_TRY(judge(l->path, l->aside, &l->terms, &f, err));
         SG_TRY(replace(l, &f, text, taken, err));
         if (*taken) goto out;
@@ -324,7 +337,6 @@ enum sg_status sg__lock_take_on(const char *run_dir, const struct sg__lock_terms
     struct sg_lock *l = NULL;
     struct sg_buf text = {0}, aside = {0};
     bool taken = false;
-    SG_TRY(sg_dir_make(run_dir, err));
     SG_TRY(SG_NEW(&l, 1, "lock", err));
     l->terms = *terms;
     l->pid = (int64_t)getpid();

@@ -32,8 +32,9 @@ enum { SG_LOCK_BEAT_SECONDS = 30, SG_LOCK_STALE_SECONDS = 300 };
 
 struct sg_lock; /* owned by the caller of take */
 
-/* SG_E_BUSY names the holder and what to do; SG_E_IO when run_dir cannot be written. Makes run_dir. From here
- * to the drop a thread beats for the lock. */
+/* SG_E_BUSY names the holder and what to do; SG_E_IO when run_dir cannot be written or is not there: it is
+ * the caller's to make, with the rights it is meant to have. From here to the drop a thread beats for the
+ * lock. */
 enum sg_status sg_lock_take(const char *run_dir, struct sg_lock **out, struct sg_err *err);
 /* Beats now, and tells whether the lock is still ours: SG_E_BUSY when it was lost (somebody removed the file
  * or took it over): stop writing. Cheap; ask now and then, and before what others will believe. */

@@ -52,6 +52,24 @@ out:
     return st;
 }
 
+/* run_dir/array and what is in it, not run_dir itself: that is the caller's, with rights of its own. */
+static enum sg_status make_folders(const struct sg_member *m, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *array = NULL;
+    SG_TRY(sg_path_join(m->run_dir, "array", &array, err));
+    const char *const folders[] = {array, m->members, m->leases};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (mkdir(folders[i], 0777) != 0) {
+            const int e = errno; /* the next call has an errno of its own */
+            if (sg_dir_exists(folders[i])) continue;
+            st = sg_fail(err, SG_E_IO, "%s: cannot make folder: %s", folders[i], strerror(e));
+            goto out;
+        }
+out:
+    free(array);
+    return st;
+}
+
 /* Exclusive: SG_OK and *made = false when the name is taken. */
 static enum sg_status create(const char *path, const struct sg_buf *text, bool *made, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -234,8 +252,7 @@ enum sg_status sg__member_join_on(const char *run_dir, const struct sg__lock_ter
     struct sg_buf text = {0};
     SG_TRY(SG_NEW(&m, 1, "member", err));
     SG_TRY(make_paths(m, run_dir, err));
-    SG_TRY(sg_dir_make(m->members, err));
-    SG_TRY(sg_dir_make(m->leases, err));
+    SG_TRY(make_folders(m, err));
     m->self = terms->self;
     m->stale_seconds = terms->stale_seconds;
     m->pid = (int64_t)getpid();

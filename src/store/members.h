@@ -21,7 +21,7 @@
 
 struct sg_member; /* owned by the caller of join */
 
-/* Becomes a member. SG_E_BUSY, naming the holder, when a run that is no member holds the directory's lock:
+/* Becomes a member of run_dir, which is there. SG_E_BUSY, naming the holder, when a run that is no member holds the directory's lock:
  * call sg_member_check after it when the lock may have been taken meanwhile. */
 enum sg_status sg_member_join(const char *run_dir, struct sg_member **out, struct sg_err *err);
 /* Removes this member's file: its pieces are free for others. NULL accepted. */

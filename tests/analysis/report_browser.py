@@ -36,11 +36,28 @@ PROBE = """<script>
 </script>"""
 
 
-def chromium(page, *args, width=1180):
-    with tempfile.TemporaryDirectory() as profile:
-        return subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                               f"--user-data-dir={profile}", f"--window-size={width},1400", "--virtual-time-budget=3000", *args,
-                               "file://" + page], capture_output=True, text=True, timeout=150)
+def chromium(page, done, *args, width=1180):
+    """Chromium's output. On a loaded machine it now and then ends, or hangs, before it has begun: until done(output) it is
+    started again, three times in all. Its helpers may outlive it a little, and write to its folder."""
+    out = ""
+    for _ in range(3):
+        profile = tempfile.mkdtemp()
+        try:
+            out = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                                  "--hide-scrollbars", f"--user-data-dir={profile}", f"--window-size={width},1400",
+                                  "--virtual-time-budget=3000", *args, "file://" + page],
+                                 capture_output=True, text=True, timeout=200).stdout
+        except subprocess.TimeoutExpired:
+            continue
+        finally:
+            shutil.rmtree(profile, ignore_errors=True)
+        if done(out):
+            break
+    return out
+
+
+def probed(dom):
+    return re.search(r'<pre id="probe">(.*?)</pre>', dom, re.S)
 
 
 def check(folder, truth):
@@ -52,8 +69,8 @@ def check(folder, truth):
         f.write(text.replace("<head>", "<head><script>window.probeErrors=[];window.onerror=function(m){probeErrors.push(m)}</script>")
                 .replace("</body>", PROBE + "</body>"))
     for width in (1180, 420):
-        dom = chromium(probe, "--dump-dom", width=width).stdout
-        found = re.search(r'<pre id="probe">(.*?)</pre>', dom, re.S)
+        dom = chromium(probe, probed, "--dump-dom", width=width)
+        found = probed(dom)
         assert found, "the page's script did not run: " + dom[:300]
         out = json.loads(html.unescape(found.group(1)))
         assert out["errors"] == [], out["errors"]
@@ -80,7 +97,7 @@ def main():
             subprocess.run([program, f"{folder}/r.h5", "--bootstrap", "200", "--no-plots"], check=True, capture_output=True)
             check(folder, truth)
         shot = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else f"{tmp}/shot.png"
-        chromium(f"{tmp}/1/report.html", f"--screenshot={shot}")
+        chromium(f"{tmp}/1/report.html", lambda _: os.path.exists(shot), f"--screenshot={shot}")
         assert os.path.getsize(shot) > 30000
 
 

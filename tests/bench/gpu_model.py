@@ -57,6 +57,22 @@ def times(stages, card):
     return serial, overlapped
 
 
+# Calls a layer: two norms, qkv_rope, attention of prompts, three kernels of decode attention, swiglu, four products; and
+# where rows are no whole number of tiles, as in steps with prompts, a copy, a clear, a product and a copy for each.
+CALLS = LAYERS * (2 + 1 + 1 + 3 + 1 + 4 + 4 * 4)
+CALL, GAP = 5e-6, 0.5e-6  # assumed: the host's time a call; what lies more between two kernels without a graph
+PREFILL = 0.55            # of the tensor rate
+
+
+def ended_row(rows, cells, prompt, new, card):
+    """What a step would save, in parts of it, if the row in flight behind every answer's end were passed over on the
+    device: all its products stay (their tiles are launched) and so does the prompt's tile of its group."""
+    stages = step(rows, cells, prompt, new // 2)
+    alone = {name: stages[name] for name in stages if name not in ("linear", "logits", "attention, prompts")}
+    alone["attention, suffixes"] = tuple(2 * x for x in stages["attention, suffixes"])  # at its full length
+    return times(alone, card)[0] / new / times(stages, card)[0]
+
+
 def main():
     cells, samples, prompt, new = 227, 8, 2000, 250
     rows = cells * samples
@@ -77,6 +93,16 @@ def main():
     for card in CARDS:
         s, _ = times(step(rows, cells, prompt, new // 2), card)
         print(f"{card}, prompts included: {rows * new / (new * s + cells * seconds):,.0f} output tokens/s")
+    print(f"\nrows for nothing: 1 of {new} ({100 / new:.1f} %); passed over on the device they would save "
+          + ", ".join(f"{100 * ended_row(rows, cells, prompt, new, c):.2f} % ({c})" for c in CARDS) + " of a step")
+    chunk = 4096
+    mixed = chunk * 2 * LINEAR / (CARDS["H200"][1] * PREFILL)
+    print(f"steps with prompts: {CALLS} calls, {1e3 * CALLS * CALL:.1f} ms of the host beside {1e3 * mixed:.0f} ms for "
+          f"{chunk} prompt rows alone; hidden above {chunk * CALLS * CALL / mixed:.0f} rows; gaps a graph would close "
+          f"{1e3 * CALLS * GAP:.1f} ms, {100 * CALLS * GAP / mixed:.1f} % of such a step")
+    s, _ = times(step(rows, cells, prompt, new // 2), "H200")
+    n_mixed = cells * prompt / chunk
+    print(f"of the whole, H200: {100 * n_mixed * CALLS * GAP / (new * s + n_mixed * mixed):.2f} % of the time")
     print(f"\nKV: {LAYERS * KV_HEADS * HEAD_DIM * 4:,} bytes a token")
     print("\n| saving, H200 | " + " | ".join(f"n = {n}" for n in (1, 2, 4, 8, 16, 32)) + " |\n" + "| --- " * 7 + "|")
     for p in (500, 1000, 2000, 4000):

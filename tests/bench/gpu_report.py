@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The tables of tests/gpu.sh run, for gpu-results.md: gpu_report.py RESULTS reads bench-*.json, gemm.json,
-power-*.txt and card.txt there, prints and writes report.md. Nonzero when a measurement is missing. No packages."""
+"""The tables of tests/gpu.sh run, for gpu-results.md: gpu_report.py RESULTS reads bench-*.json, gemm.json, power-*.txt,
+card.txt, commit and summary.txt there, prints and writes report.md. Nonzero when a measurement is missing. No packages."""
 import json
 import os
 import sys
 
-RUNS = ("shared", "stages", "alone")
+RUNS = ("shared", "stages", "alone", "fp8", "few", "few-apart")  # beside each other, in the order of the report
 
 
 def read(path):
@@ -17,14 +17,18 @@ def read(path):
         return None
 
 
-def mean_power(path):
-    """W, of the samples that nvidia-smi took while a bench ran; None without any"""
+def means(path):
+    """W and MHz, of the samples that nvidia-smi took while a bench ran; None without any"""
+    columns = ([], [])
     try:
         with open(path) as f:
-            watts = [float(line) for line in f if line.strip().replace(".", "", 1).isdigit()]
+            for line in f:
+                for column, text in zip(columns, line.split(",")):
+                    if text.strip().replace(".", "", 1).isdigit():
+                        column.append(float(text))
     except OSError:
-        return None
-    return sum(watts) / len(watts) if watts else None
+        pass
+    return [sum(c) / len(c) if c else None for c in columns]
 
 
 def number(x, digits=1):
@@ -35,7 +39,7 @@ def part(x, whole):
     return 100 * x / whole if whole else None
 
 
-def run_lines(name, r, watts):
+def run_lines(name, r, watts, mhz):
     """one bench: what it came to, and every stage against what was measured on the same card just before"""
     joules = r.get("joules")
     yield f"### {name}: {r['cells']} cells x {r['samples']} samples, {r['prompt_tokens']} + {r['new_tokens']} tokens"
@@ -43,7 +47,7 @@ def run_lines(name, r, watts):
            f"answers alone, {number(r['prefill_tokens_per_s'])} prompt tokens/s; {r['wall_s']:.2f} s, {r['steps']} steps, "
            f"{r['restarts']} restarts; hash {r['hash']}")
     yield (f"energy {number(joules)} J, {number(r.get('joules_per_1000_output_tokens'), 2)} J per 1,000 output tokens; "
-           f"mean power by nvidia-smi {number(watts)} W")
+           f"mean by nvidia-smi {number(watts)} W, {number(mhz, 0)} MHz")
     yield (f"the card's own limits: {r['machine_flops_per_s'] / 1e12:,.1f} Tflop/s in cuBLASLt, "
            f"{r['machine_bytes_per_s'] / 1e9:,.1f} GB/s read")
     yield ""
@@ -77,22 +81,24 @@ def product_lines(gemm):
 def main():
     folder = sys.argv[1]
     missing, lines = [], []
-    card, commit = os.path.join(folder, "card.txt"), os.path.join(folder, "..", "commit")
-    for path in (card, commit):
+    for path in (os.path.join(folder, name) for name in ("commit", "card.txt", "summary.txt")):
         if os.path.exists(path):
             with open(path) as f:
-                lines += [line.rstrip() for line in f] + [""]
+                lines += ["    " + line.rstrip() for line in f] + [""]
     runs = {name: read(os.path.join(folder, f"bench-{name}.json")) for name in RUNS}
     for name, r in runs.items():
         if r:
-            lines += run_lines(name, r, mean_power(os.path.join(folder, f"power-{name}.txt")))
+            lines += run_lines(name, r, *means(os.path.join(folder, f"power-{name}.txt")))
         else:
             missing.append(f"bench-{name}.json")
-    if runs["shared"] and runs["alone"] and runs["alone"]["decode_tokens_per_s"] > 0:
-        for what, key in (("steps of answers alone", "decode_tokens_per_s"), ("overall", "output_tokens_per_s")):
-            ratio = runs["shared"][key] / runs["alone"][key]
-            lines.append(f"shared prompts over prompts for each sample, in the same KV memory, {what}: {ratio:.2f}")
-        lines.append("")
+    for one, other, what in (("shared", "alone", "shared prompts over prompts for each sample, in the same KV memory"),
+                             ("few", "few-apart", "recorded steps over steps operator by operator, few cells"),
+                             ("shared", "fp8", "bf16 weights over fp8 weights")):
+        a, b = runs[one], runs[other]
+        if a and b and b["decode_tokens_per_s"] > 0:
+            for part_of, key in (("steps of answers alone", "decode_tokens_per_s"), ("overall", "output_tokens_per_s")):
+                lines.append(f"{what}, {part_of}: {a[key] / b[key]:.2f}")
+    lines.append("")
     gemm = read(os.path.join(folder, "gemm.json"))
     if gemm:
         lines += product_lines(gemm)

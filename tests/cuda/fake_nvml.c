@@ -51,7 +51,7 @@ static int give(int i, void **out) {
     return OK;
 }
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **out) {
-    if (!strncmp(uuid, "emu-", 4) && uuid[4] >= '0' && uuid[4] < '8' && !uuid[5])
+    if (!strncmp(uuid, "emu-", 4) && uuid[4] >= '0' && uuid[4] < '8' && (!uuid[5] || uuid[5] == '@'))
         return give(uuid[4] - '0', out);
     if (!strcmp(uuid, "GPU-whole")) return give(WHOLE, out);
     if (!strcmp(uuid, "MIG-slice")) return give(SLICE, out);

@@ -12,29 +12,33 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 
 # ---- the folder ----
 fold() { # TO
-  mkdir -p "$1/bin" "$1/lib"
-  cp "$source/gpu.sh" "$source/cuda/golden.txt" "$source/bench/make_random_model.py" "$source/bench/gpu_report.py" "$1/"
+  mkdir -p "$1/bin" "$1/lib" "$1/c"
+  cp "$source/gpu.sh" "$source/cuda/golden.txt" "$source/bench/gpu_report.py" "$1/"
   ln -s "$tests/scope-grid-emu" "$1/bin/scope-grid"
   ln -s "$tests/bench_emu_gemm" "$1/bin/bench_gpu_gemm"
   ln -s "$tests/test_emu_kernels" "$1/bin/test_gpu_kernels"
   local t
-  for t in embed add_rmsnorm attn_decode attn_prefill; do ln -s "$tests/emu_op_$t" "$1/bin/test_op_$t"; done
+  for t in embed random attn_decode attn_prefill; do ln -s "$tests/emu_op_$t" "$1/bin/test_op_$t"; done
   # the engine and the oracles have tests of their own and take longer: here they are names
-  for t in engine fp8 oracle; do printf '#!/bin/sh\nexit 0\n' >"$1/bin/test_gpu_$t"; done
-  chmod +x "$1"/bin/test_gpu_*
+  for t in engine fp8 oracle; do cp "$(type -P true)" "$1/bin/test_gpu_$t"; done
   echo 0000000 >"$1/commit"
 }
 fold "$work/gpu-test"
 cd "$work/gpu-test"
+cat >"$work/config.json" <<'MODEL'
+{"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 64, "num_hidden_layers": 2,
+ "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 128, "vocab_size": 512,
+ "max_position_embeddings": 4096, "rope_theta": 1e6, "torch_dtype": "bfloat16", "tie_word_embeddings": true}
+MODEL
 
-mkdir "$work/card" "$work/none"
+mkdir "$work/card" "$work/none" "$work/old" "$work/empty"
 cat >"$work/card/nvidia-smi" <<'SMI'
 #!/bin/sh
 case "$*" in
-  *name,driver*) echo 'name, driver_version, memory.total [MiB], clocks.max.sm [MHz], clocks.max.memory [MHz]'
-                 echo 'Emulated, 0.0, 16384 MiB, 0 MHz, 0 MHz' ;;
-  *memory.free*) echo "${FREE:-100}" ;;
-  *power.draw*) while :; do echo 321.50; sleep 0.05; done ;;
+  *query-gpu=name,driver*) echo 'name, driver_version, memory.total [MiB], clocks.max.sm [MHz], clocks.max.memory [MHz]'
+                 echo 'Emulated, 580.0, 16384 MiB, 0 MHz, 0 MHz' ;;
+  *compute-apps*) [ -z "$OTHERS" ] || echo 4711 ;;
+  *power.draw*) while :; do echo '321.50, 1980'; sleep 0.05; done ;;
 esac
 SMI
 cat >"$work/card/compute-sanitizer" <<'SANITIZER'
@@ -50,43 +54,46 @@ cat >"$work/none/nvidia-smi" <<'SMI'
 echo "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
 exit 9
 SMI
-chmod +x "$work"/card/* "$work/none/nvidia-smi"
+# a machine whose C library is older than ours; its own programs must not be started with our libraries
+cat >"$work/old/ldd" <<'LDD'
+#!/bin/sh
+echo "$1: /lib/x86_64-linux-gnu/libc.so.6: version \`GLIBC_2.36' not found (required by $1)"
+LDD
+chmod +x "$work"/card/* "$work/none/nvidia-smi" "$work/old/ldd"
 
 # run TOOLS NAME=VALUE...: gpu.sh run with nothing else in the environment; its output in out, its status in code
 run() {
   local tools=$1
   shift
   code=0
-  env -i PATH="$tools:/usr/bin:/bin" TMPDIR="$work" GPU_SECONDS=400 GPU_MODEL_MIB=16 GPU_WEIGHTS_MIB=2 \
-    GPU_KV_BYTES=200000 GPU_PROMPT=40 GPU_NEW=8 GPU_SAMPLES=3 GPU_GEMM=--small \
-    GPU_MODEL="--shape custom --layers 2" "$@" ./gpu.sh run >"$work/out" 2>&1 || code=$?
+  env -i PATH="$tools:/usr/bin:/bin" HOME="$work/empty" GPU_SECONDS=400 GPU_KV_BYTES=512 GPU_PROMPT=40 GPU_NEW=8 \
+    GPU_SAMPLES=2 GPU_GEMM=--small GPU_SHAPE="$work/config.json" "$@" ./gpu.sh run >"$work/out" 2>&1 || code=$?
 }
-
-# ---- no driver, no GPU: one clear line, a status, at once ----
-run "$work/empty"
-refuses() { # TOOLS LINE
-  run "$1"
-  [ $code = 1 ] || fail "ended with $code: $(cat "$work/out")"
-  [ "$(wc -l <"$work/out")" = 1 ] || fail "more than a line: $(cat "$work/out")"
-  grep -q "$2" "$work/out" || fail "unclear: $(cat "$work/out")"
-}
-command -v nvidia-smi >/dev/null || refuses "$work/empty" 'no nvidia-smi on this machine: no NVIDIA driver'
-refuses "$work/none" 'finds no GPU: NVIDIA-SMI has failed'
+same_as() { cmp -s "$1" "$2" || fail "$1 is not what was printed: $(diff "$1" "$2")"; }
 
 # ---- everything passes ----
 run "$work/card" GPU_CELLS=3
 [ $code = 0 ] || fail "ended with $code: $(cat "$work/out" results/tests.txt)"
-for name in conformance 'golden vectors' embed attn_decode engine oracle 'memcheck attn_decode' products 'bench alone'; do
+for name in conformance 'golden vectors' embed random attn_decode engine oracle 'memcheck attn_decode' products \
+  'bench few' 'bench shared' 'bench alone' 'bench fp8' 'racecheck test_gpu_kernels'; do
   grep -q "^ok       $name\$" "$work/out" || fail "'$name' did not run: $(cat "$work/out")"
 done
-[ "$(ls "$work")" = "$(printf '%s\n' card gpu-test none out)" ] || fail "left behind: $(ls "$work")"
+grep '^ok\|^all' "$work/out" >"$work/told"
+grep '^ok\|^all' results/summary.txt >"$work/kept"
+same_as "$work/kept" "$work/told"
+[ ! -e run ] || fail "left behind: run"
 python3 - results <<'CHECK'
 import json, sys
 d = sys.argv[1]
-shared, stages, alone = (json.load(open(f"{d}/bench-{n}.json")) for n in ("shared", "stages", "alone"))
-assert shared["cells"] == 3 and shared["samples"] == 3 and shared["prompt_tokens"] == 40 and shared["new_tokens"] == 8
-assert alone["samples"] == 1 and alone["cells"] > 3, alone["cells"]
-assert stages["operators"]["step"]["calls"] == 0 and stages["hash"] == shared["hash"]
+few, apart, shared, stages, alone, fp8 = (json.load(open(f"{d}/bench-{n}.json"))
+                                          for n in ("few", "few-apart", "shared", "stages", "alone", "fp8"))
+for r in (few, apart, shared, stages, alone, fp8):
+    assert r["random_weights"] and r["device_free_bytes"] > 1 << 30
+assert shared["cells"] == 3 and shared["samples"] == 2 and shared["prompt_tokens"] == 40 and shared["new_tokens"] == 8
+assert alone["samples"] == 1 and alone["cells"] == 3 * 80 // 64, alone["cells"]
+assert few["hash"] == apart["hash"] and few["replays"] > 0 and apart["replays"] == 0
+assert stages["operators"]["step"]["calls"] == 0 and stages["hash"] == shared["hash"] != fp8["hash"]
+assert fp8["weight_bytes"] < shared["weight_bytes"]
 every = {"embed", "norm", "linear", "logits", "qkv_rope", "attn_prefill", "attn_decode", "swiglu", "sample"}
 for stage in every:  # a time, flops or bytes for every operator: no gap in the table
     o = stages["operators"][stage]
@@ -95,45 +102,121 @@ report = open(f"{d}/report.md").read()
 for stage, o in shared["operators"].items():
     assert (f"| {stage} | {o['calls']} |" in report) == (o["calls"] > 0), stage
 assert sum(o["seconds"] for o in shared["operators"].values()) <= shared["wall_s"]
-for words in ("mean power by nvidia-smi 321.5 W", "same KV memory, overall:", "| gate,up |", "Emulated", "between them"):
+for words in ("mean by nvidia-smi 321.5 W, 1,980 MHz", "same KV memory, overall:", "| gate,up |", "Emulated",
+              "between them", "ok       conformance", "0000000", "few cells, overall:", "fp8 weights, overall:"):
     assert words in report, words
 assert len(json.load(open(f"{d}/gemm.json"))["products"]) == 10
 CHECK
 
-# ---- golden vectors that differ; a test that fails; one that never ends, at which the time for tests is over ----
+# ---- an older C library, no nvidia-smi, no sanitizer, no python3, results elsewhere; nobody's file is removed ----
+ldd "$tests/scope-grid-emu" | awk '$2 == "=>" && $3 ~ /^\// { print $3 } $1 ~ /\/ld-linux/ { print $1 }' |
+  grep -E '/(libc|libm|libdl|librt|libpthread|libresolv|libgcc_s|libstdc\+\+|ld-linux[^/]*)\.so' | xargs cp -Lt c
+for tool in bash sh env timeout awk diff tee sed grep sort cat cp mv rm mkdir chmod basename dirname realpath head tail wc \
+  find sleep cut tr; do
+  ln -s "$(type -P "$tool")" "$work/old/" 2>/dev/null || true
+done
+mkdir "$work/elsewhere"
+echo mine >"$work/elsewhere/notes"
+code=0
+env -i PATH="$work/old" HOME="$work/empty" GPU_RESULTS="$work/elsewhere" GPU_SECONDS=400 GPU_KV_BYTES=512 GPU_PROMPT=40 \
+  GPU_NEW=8 GPU_SAMPLES=2 GPU_GEMM=--small GPU_SHAPE="$work/config.json" GPU_CELLS=2 ./gpu.sh run >"$work/out" 2>&1 || code=$?
+[ $code = 0 ] || fail "with an older C library it ended with $code: $(cat "$work/out" "$work/elsewhere/tests.txt")"
+for words in 'note     10 programs need our own C library' 'no nvidia-smi on this machine' 'compute-sanitizer: not installed' \
+  'no python3 here' 'ok       bench fp8'; do
+  grep -q "$words" "$work/out" || fail "no '$words': $(cat "$work/out")"
+done
+[ "$(cat "$work/elsewhere/notes")" = mine ] || fail "a file of somebody else is gone"
+python3 gpu_report.py "$work/elsewhere" >"$work/report" || fail "no report made elsewhere: $(cat "$work/report")"
+
+# ---- golden vectors that differ; a test that fails; one that never ends, at which the time for tests is over; a card
+# that others use and that does not do the large bench ----
 sed -i '/^mma /s/4/5/' golden.txt
-rm bin/test_op_embed
+rm bin/test_op_* bin/scope-grid
 printf '#!/bin/sh\necho broken\nexit 3\n' >bin/test_op_embed
 printf '#!/bin/sh\nsleep 600\n' >bin/test_op_never
-rm bin/test_op_attn_*
-chmod +x bin/test_op_embed bin/test_op_never
-run "$work/card" GPU_CELLS=2 GPU_SECONDS=248
+cat >bin/scope-grid <<CARD
+#!/bin/sh
+echo "\$@" >>"$work/asked"
+case "\$*" in
+  *'--cells 9 '*) echo 'cuda: KV pool: out of memory' >&2; exit 8 ;;
+  *) exec "$tests/scope-grid-emu" "\$@" ;;
+esac
+CARD
+chmod +x bin/test_op_embed bin/test_op_never bin/scope-grid
+run "$work/card" GPU_CELLS=9 GPU_SECONDS=252 OTHERS=1
 [ $code = 1 ] || fail "ended with $code although tests failed"
+grep -q '^note     1 other processes use this card' "$work/out" || fail "others are not told: $(cat "$work/out")"
 grep -q '^FAILED   golden vectors' "$work/out" || fail "other golden vectors passed: $(cat "$work/out")"
-grep -q '^FAILED   embed (3)' "$work/out" || fail "a test that fails is not told: $(cat "$work/out")"
+grep -q '^FAILED   embed (3): broken$' "$work/out" || fail "a test that fails is not told: $(cat "$work/out")"
 grep -Eq '^FAILED   never: not done in [0-9]+ s' "$work/out" || fail "no limit: $(cat "$work/out")"
-grep -q '^FAILED   engine: no time left' "$work/out" || fail "nothing ran out of time: $(cat "$work/out")"
-grep -q '^ok       bench shared' "$work/out" || fail "no bench after a failure: $(cat "$work/out")"
+grep -q '^FAILED   engine, fp8 weights: no time left' "$work/out" || fail "nothing ran out of time: $(cat "$work/out")"
+grep -q '^FAILED   bench shared (8): .*out of memory$' "$work/out" || fail "no reason: $(cat "$work/out")"
+grep -q '^ok       bench shared' "$work/out" || fail "not done with fewer cells: $(cat "$work/out")"
+python3 -c 'import json, sys; sys.exit(json.load(open("results/bench-shared.json"))["cells"] != 3)' || fail "cells"
+[ ! -e results/bench-stages.json ] || fail "a bench that failed left a result"
+grep -q 'missing: bench-stages.json' results/report.md || fail "what is missing is not told"
 
-# ---- cells from the free memory: (12 - 2) MiB * 0.9 / (1,024 * (48 + 3 * 16)) are 95; of 98 MiB no more than 227 ----
-rm bin/test_op_* bin/bench_gpu_gemm bin/test_gpu_kernels bin/scope-grid
+# ---- killed in the middle: what was found is there, and nothing goes on ----
+printf '#!/bin/sh\necho $$ >"%s/hangs"\nexec sleep 600\n' "$work" >bin/bench_hang
+cat >bin/scope-grid <<CARD
+#!/bin/sh
+case "\$*" in
+  *'--cells 8 '*) exec "$tests/scope-grid-emu" "\$@" ;;
+  *) exec bin/bench_hang ;;
+esac
+CARD
+chmod +x bin/bench_hang
+rm bin/test_op_*
+cp bin/test_gpu_oracle bin/test_op_embed
+env -i PATH="$work/card:/usr/bin:/bin" HOME="$work/empty" GPU_KV_BYTES=512 GPU_PROMPT=40 GPU_NEW=8 GPU_SAMPLES=2 \
+  GPU_SHAPE="$work/config.json" GPU_CELLS=2 setsid ./gpu.sh run >"$work/out" 2>&1 &
+script=$!
+for _ in $(seq 600); do
+  [ ! -e "$work/hangs" ] || break
+  sleep 0.1
+done
+[ -e "$work/hangs" ] || fail "it did not come to the second bench: $(cat "$work/out")"
+kill -KILL -- "-$script"
+wait $script 2>/dev/null || true
+for _ in $(seq 100); do
+  kill -0 "$(cat "$work/hangs")" 2>/dev/null || break
+  sleep 0.1
+done
+kill -KILL "$(cat "$work/hangs")" 2>/dev/null || true
+grep -q '^### few: ' results/report.md || fail "what was measured is lost: $(ls results)"
+grep -q '^ok       bench few' results/summary.txt || fail "what was found is lost: $(cat results/summary.txt)"
+
+# ---- cells from the free memory: (100,000,000 * 0.9 - 1,000,000) / (1,024 * (48 + 2 * 16)) are 1,086, no more than 227;
+# of 10,000,000 97; unknown: 64 ----
+cp results/bench-few.json "$work/few.json"
+rm bin/test_op_* bin/bench_* bin/test_gpu_kernels bin/scope-grid
 cp bin/test_gpu_oracle bin/test_gpu_kernels
 cp bin/test_gpu_oracle bin/test_op_embed
 printf '#!/bin/sh\necho "SKIP: no cuBLAS"\nexit 77\n' >bin/test_gpu_engine
 printf '#!/bin/sh\nexit 5\n' >bin/bench_gpu_gemm
-printf '#!/bin/sh\necho "$@" >>cells\nexit 5\n' >bin/scope-grid
+cat >bin/scope-grid <<CARD
+#!/bin/sh
+echo "\$@" >>"$work/cells"
+case "\$*" in
+  *'--cells 8 '*) sed "s/\(device_free_bytes.: \)[0-9]*/\\1\$FREE/; s/\(workspace_bytes.: \)[0-9]*/\\11000000/" "$work/few.json" ;;
+  *) exit 5 ;;
+esac
+CARD
 chmod +x bin/*
-run "$work/card" GPU_KV_BYTES=1024 FREE=100
-run "$work/card" GPU_KV_BYTES=1024 FREE=12
-grep -q -- '--cells 227 ' cells || fail "cells: $(cat cells)"
-grep -q -- '--cells 95 ' cells || fail "cells: $(cat cells)"
-grep -q 'missing: bench-shared.json, bench-stages.json, bench-alone.json, gemm.json' "$work/out" || fail "$(cat "$work/out")"
+for free in 100000000 10000000 0; do run "$work/card" GPU_KV_BYTES=1024 FREE=$free; done
+for cells in 227 97 64; do
+  grep -q -- "--cells $cells " "$work/cells" || fail "not $cells cells: $(cat "$work/cells")"
+done
+grep -q 'missing: bench-shared.json' "$work/out" || fail "$(cat "$work/out")"
 grep -q '^skipped  engine: no cuBLAS' "$work/out" || fail "a reason for skipping is lost: $(cat "$work/out")"
+run "$work/card" GPU_KV_BYTES=1024 FREE=1000
+tail -n 1 "$work/out" | grep -q 'free are too few for one cell' || fail "$(cat "$work/out")"
+
+# ---- no card: one line says why, with or without nvidia-smi ----
 printf '#!/bin/sh\necho "SKIP: no cuBLAS"\nexit 77\n' >bin/test_gpu_kernels
-run "$work/card"
-tail -n 1 "$work/out" | grep -q 'nothing can run on this card' || fail "it went on: $(cat "$work/out")"
-[ $code = 1 ] || fail "nothing ran and it ended with $code"
-cp bin/test_gpu_oracle bin/test_gpu_kernels
-run "$work/card" FREE=N/A
-grep -q "says that 'N/A' MiB are free: set GPU_CELLS" "$work/out" || fail "$(cat "$work/out")"
-echo "tests/gpu.sh runs to its end, tells what fails and keeps its time"
+for tools in card none; do
+  run "$work/$tools"
+  tail -n 1 "$work/out" | grep -q 'nothing can run on this card: no cuBLAS' || fail "it went on: $(cat "$work/out")"
+  [ $code = 1 ] || fail "nothing ran and it ended with $code"
+done
+echo "tests/gpu.sh runs to its end, tells what fails, keeps its time and what it found"

@@ -13,9 +13,13 @@ model=$here/../../jobs/demo/model
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# mpiruns that share a session folder now and then remove it under each other
+mkdir "$work/mpi"
+export OMPI_MCA_orte_tmpdir_base="$work/mpi"
 # Open MPI keeps memory to the end: under ASan, leaks are the unit tests' affair.
 export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
 fail() { echo "FAILED: $*" >&2; exit 1; }
+export EMU_NODE=$$ # devices of our own: other tests on this machine claim theirs
 
 # 1. without a driver: one line, a status of its own, no crash
 if ! [ -e /dev/nvidiactl ]; then
@@ -81,9 +85,9 @@ same shared
 grep -q '3 ranks on 2 x CUDA' "$work/shared.log" || fail "not told: $(cat "$work/shared.log")"
 if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
   got=$(devices bound)
-  [[ $got =~ ^emu-0\ [0-9.]+,\ emu-1\ [0-9.]+$ ]] || fail "devices and energy of bound ranks: $got"
+  [[ $got =~ ^emu-0@$$\ [0-9.]+,\ emu-1@$$\ [0-9.]+$ ]] || fail "devices and energy of bound ranks: $got"
   got=$(devices shared)
-  [ "$got" = "emu-0 nan, emu-1 nan, emu-0 nan" ] || fail "devices of three ranks: $got"
+  [ "$got" = "emu-0@$$ nan, emu-1@$$ nan, emu-0@$$ nan" ] || fail "devices of three ranks: $got"
 fi
 /usr/bin/python3 - "$work" <<'P' || fail "metrics.jsonl"
 import json, sys
@@ -104,12 +108,12 @@ ends() {
   [ "$(wc -l <"$work/refused.log")" = 1 ] || fail "not one line: $(cat "$work/refused.log")"
 }
 EMU_DEVICES=1 ends 2 2 64
-grep -q 'ranks 0 and 1 on .* would share one device, CUDA emulated on the CPU (emu-0): start fewer ranks, give each one its own (srun --gpus-per-task=1), or add --oversubscribe' \
+grep -q "ranks 0 and 1 on .* would share one device, CUDA emulated on the CPU (emu-0@$$): start fewer ranks, give each one its own (srun --gpus-per-task=1), or add --oversubscribe" \
   "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
 EMU_DEVICES=2 ends 2 4 64
 bind=$work/bind
 ONLY_DEVICE=1 EMU_DEVICES=2 ends 2 3 64
-grep -q 'ranks 0, 1 and 1 more on .*(emu-1)' "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
+grep -q 'ranks 0, 1 and 1 more on .*(emu-1@[0-9]*)' "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
 bind=
 EMU_DEVICES=2 ends 3 2 64
 EMU_DEVICES=1 ends 3 2 64 --set engine.oversubscribe=true
@@ -118,7 +122,64 @@ EMU_DEVICES=2 ends 2 4 64 --root-only
 grep -q 'ranks 1 and 3 on ' "$work/refused.log" || fail "not the ranks that compute: $(cat "$work/refused.log")"
 EMU_DEVICES=1 ends 3 3 64 --device cpu # hosts have no such limit
 
-# 4. no device at all: one line, and the status of a device that is not there
+# 4. processes that know nothing of each other: a device is claimed as long as its process lives. The first member of
+# an array is held right behind its claim, so that all others meet it.
+# member NAME OPTION...: one process of the array in $work/array, or with output.dir a run by itself; ID is its process
+member() {
+  local name=$1
+  shift
+  EMU_DEVICES=2 "$emulated" run "$job" --set output.dir="$work/array" --array "$@" >"$work/$name.log" 2>&1 &
+  id=$!
+}
+# said NAME TEXT: waits for a line of it
+said() {
+  for _ in $(seq 300); do
+    grep -q "$2" "$work/$1.log" && return
+    sleep 0.1
+  done
+  fail "$1 does not say '$2': $(cat "$work/$1.log")"
+}
+member one
+one=$id
+said one '1 rank on 1 x CUDA'
+kill -STOP "$one"
+EMU_DEVICES=1 run apart 1 256 && fail "a run by itself on a device that a member of an array has"
+grep -q "device CUDA emulated on the CPU (emu-0@$$) on .* is in use by scope-grid, process $one of user $(id -u): wait for it, give each process a device of its own (sbatch --gpus-per-task=1), or add --oversubscribe to share it" \
+  "$work/apart.log" || fail "unclear: $(cat "$work/apart.log")"
+[ "$(wc -l <"$work/apart.log")" = 1 ] || fail "not one line: $(cat "$work/apart.log")"
+EMU_DEVICES=2 ends 2 2 64 # of its two ranks one would have that device; the model that is missing is not looked at
+grep -q "rank 0 on\|device CUDA emulated on the CPU (emu-0@$$)" "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
+ONLY_DEVICE=0 bind=$work/bind EMU_DEVICES=2 ends 3 2 64 --oversubscribe
+EMU_DEVICES=1 run apart 1 256 --oversubscribe || fail "a run that shares: $(cat "$work/apart.log")"
+same apart
+member two
+two=$id
+said two '1 rank on 1 x CUDA'
+kill -STOP "$two"
+member three
+three=0
+wait "$id" || three=$?
+[ $three = 2 ] || fail "a member too many ended with $three: $(cat "$work/three.log")"
+grep -q "(emu-0@$$) .* process $one of .*, as are all 2 devices here: " "$work/three.log" || fail "unclear: $(cat "$work/three.log")"
+kill -CONT "$one" "$two"
+member four --oversubscribe
+for k in one two four; do
+  wait "${!k:-$id}" || fail "member $k: $(cat "$work/$k.log")"
+done
+same array
+# killed, it leaves nothing behind
+member killed --set output.dir="$work/killed"
+said killed '1 rank on 1 x CUDA'
+kill -KILL "$id"
+wait "$id" 2>/dev/null || true
+EMU_DEVICES=1 run after 1 256 || fail "behind a killed process: $(cat "$work/after.log")"
+same after
+if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
+  got=$(devices array | tr -d ',' | tr ' ' '\n' | grep emu | sort -u | tr '\n' ' ')
+  [ "$got" = "emu-0@$$ emu-1@$$ " ] || fail "devices of the array: $got"
+fi
+
+# 5. no device at all: one line, and the status of a device that is not there
 EMU_DEVICES=0 ends 11 2 64
 grep -q 'cuda: no NVIDIA driver or GPU can be used here' "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
 
@@ -128,16 +189,16 @@ chosen() { "$emulated" plan "$job" --json --set engine.device=auto | sed -n 's/.
 [ "$(EMU_DEVICES=0 chosen)" != "CUDA emulated on the CPU" ] || fail "auto took a device that is not there"
 EMU_DEVICES=1 ends 2 2 64 --device auto
 
-# 5. in float32: one digest for ranks and batches; answers, verdicts and p_correct are the CPU's, to its rounding
+# 6. in float32: one digest for ranks and batches; answers, verdicts and p_correct are the CPU's, to its rounding
 head -n 1 "$here/job/queries.jsonl" >"$work/one.jsonl"
 wide=(--set model.compute_type=float32)
-few=(--set queries="$work/one.jsonl" --set sampling.max_new_tokens=60)
-EMU_DEVICES=1 run f32 1 256 "${wide[@]}" "${few[@]}" || fail "float32: $(cat "$work/f32.log")"
-EMU_DEVICES=2 run f32-two 2 40 "${wide[@]}" "${few[@]}" || fail "float32 on two ranks: $(cat "$work/f32-two.log")"
+one=(--set queries="$work/one.jsonl" --set sampling.max_new_tokens=60)
+EMU_DEVICES=1 run f32 1 256 "${wide[@]}" "${one[@]}" || fail "float32: $(cat "$work/f32.log")"
+EMU_DEVICES=2 run f32-two 2 40 "${wide[@]}" "${one[@]}" || fail "float32 on two ranks: $(cat "$work/f32-two.log")"
 of_f32=$(digest "$work/f32")
 [ "$(digest "$work/f32-two")" = "$of_f32" ] || fail "digest $(digest "$work/f32-two") of two ranks in float32, $of_f32 of one"
-run host 1 256 --device cpu "${few[@]}" || fail "cpu: $(cat "$work/host.log")"
-run host-f32 1 256 --device cpu "${wide[@]}" "${few[@]}" || fail "cpu, float32: $(cat "$work/host-f32.log")"
+run host 1 256 --device cpu "${one[@]}" || fail "cpu: $(cat "$work/host.log")"
+run host-f32 1 256 --device cpu "${wide[@]}" "${one[@]}" || fail "cpu, float32: $(cat "$work/host-f32.log")"
 [ "$(digest "$work/host")" = "$(digest "$work/host-f32")" ] || fail "float32 by name is not what the CPU does by itself"
 if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
   /usr/bin/python3 - "$work" <<'P' || fail "float32 beside the CPU"
@@ -153,7 +214,7 @@ P
 fi
 # a folder of the other kind is refused, results of it are computed anew
 code=0
-EMU_DEVICES=1 run f32 1 256 "${few[@]}" || code=$?
+EMU_DEVICES=1 run f32 1 256 "${one[@]}" || code=$?
 [ $code = 6 ] || fail "bf16 in the folder of a float32 run ended with $code: $(cat "$work/f32.log")"
 EMU_DEVICES=1 run again 1 256 --since "$work/alone/results.h5" --set queries="$work/one.jsonl" "${wide[@]}" || fail "--since: $(cat "$work/again.log")"
 grep -q ' 2 computed' "$work/again.log" || fail "float32 took bf16 results for its own: $(tail -n 1 "$work/again.log")"
@@ -175,7 +236,7 @@ score --compute-type int8 >"$work/log" 2>&1 || code=$?
 of() { "$emulated" plan "$job" --json --set engine.kv_cache_mib=32 "$@" | sed -n 's/.*"kv_pages": \([0-9]*\).*/\1/p'; }
 [ "$(of)" = $((2 * $(of "${wide[@]}"))) ] || fail "$(of) pages in bf16, $(of "${wide[@]}") in float32"
 
-# 6. the KV cache by measuring follows the device's memory
+# 7. the KV cache by measuring follows the device's memory
 pages() { "$emulated" plan "$job" --json --set engine.kv_cache_mib="$1" | sed -n 's/.*"kv_pages": \([0-9]*\).*/\1/p'; }
 few=$(EMU_MEMORY_MIB=64 pages 0) many=$(EMU_MEMORY_MIB=16384 pages null) fixed=$(EMU_MEMORY_MIB=64 pages 32)
 if [ "$few" -lt 100 ] || [ "$few" -ge "$many" ]; then fail "$few pages in 64 MiB, $many in 16 GiB"; fi
@@ -185,7 +246,7 @@ EMU_MEMORY_MIB=16 "$emulated" plan "$job" --set engine.kv_cache_mib=0 >"$work/lo
 [ $code = 8 ] || fail "no room ended with $code: $(cat "$work/log")"
 grep -q 'no room for a KV cache on CUDA emulated' "$work/log" || fail "unclear: $(cat "$work/log")"
 
-# 7. heads that the attention kernels have no room for: `plan` and `run` say so by the model's name
+# 8. heads that the attention kernels have no room for: `plan` and `run` say so by the model's name
 if python3 "$here/../bench/make_random_model.py" "$work/wide" --shape custom --head-dim 136 --vocab 4096 >"$work/log" 2>&1; then
   cp "$model/tokenizer.json" "$work/wide/"
   for command in plan run; do

@@ -41,5 +41,5 @@ for attention in attn_prefill attn_decode; do
     'ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16' 'cp.async.cg.shared.global'
 done
 for rowwise in embed gather_rows add_rmsnorm swiglu dequant l2norm attn_decode; do need $rowwise 'ld.global.v4'; done
-for stores in embed gather_rows add_rmsnorm swiglu dequant attn_prefill; do need $stores 'st.global.v4'; done
+for stores in embed gather_rows add_rmsnorm swiglu dequant random attn_prefill; do need $stores 'st.global.v4'; done
 exit $status

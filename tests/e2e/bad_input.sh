@@ -60,6 +60,12 @@ fresh; edit queries.jsonl 'r[1]["id"] = r[0]["id"]'; refused "duplicate id" 3 'b
 fresh; edit outcomes.jsonl 'r[4]["model_name"] = "nobody/nothing"'; refused "unknown model" 3 'bad/outcomes.jsonl:5: .*nobody/nothing'
 fresh; edit portfolio.json 'del r[1]["output"]'; refused "model without price" 3 'bad/portfolio.json:?.*output'
 fresh; : >"$d/queries.jsonl"; refused "empty grid" 3 'bad/queries.jsonl'
+# a NUL ends a text here: refused in every file, by line
+for f in queries anchors; do
+  fresh; edit $f.jsonl 'r[1]["prompt"] = "a\0b"'; refused "a NUL in $f" 3 "bad/$f.jsonl:2:[0-9]+: .*u0000 is not accepted"
+done
+fresh; edit outcomes.jsonl 'r[2]["id"] = "a\0b"'; refused "a NUL in outcomes" 3 'bad/outcomes.jsonl:3:[0-9]+: .*u0000 is not accepted'
+fresh; edit portfolio.json 'r[0]["name"] = "a\0b"'; refused "a NUL in the portfolio" 3 'bad/portfolio.json:[0-9]+:[0-9]+: .*u0000 is not accepted'
 fresh; printf '{"id": "a", "prompt": "\xff\xfe"}\n' >"$d/queries.jsonl"; refused "invalid UTF-8" 3 'bad/queries.jsonl:1'
 fresh
 "$python" -c "import sys; sys.stdout.write('{\"id\": \"a\", \"prompt\": \"' + 'x' * 100_000_000 + '\"}\n')" >"$d/queries.jsonl"
@@ -96,6 +102,18 @@ out=$("$BIN/scope-grid" run "$d/job.json" --quiet 2>&1); same "exit code: prompt
 has "prompt over the context" "$out" "2 of 6 cells failed, the first: query .*, model .*tokens"
 has "prompt over the context" "$out" "run/results.h5: digest [0-9a-f]{32}, 6 cells, 2 failed"
 has "plan of it" "$("$BIN/scope-grid" plan "$d/job.json")" "2 of 6 prompts leave no room"
+
+# a run that another version has begun: refused with what to do, and --fresh does it
+printf 1 | dd of="$d/run/plan.bin" bs=1 seek=6 conv=notrunc status=none
+for c in "run $d/job.json --quiet" "check $d/run" "merge $d/run"; do
+  out=$("$BIN/scope-grid" $c 2>&1); same "exit code: $c of another version" $? 4
+  one_line "$c of another version" "$out"
+  has "$c of another version" "$out" "run/plan.bin: written by another version .*--fresh or another output.dir"
+done
+sed -i 's/"format": 1/"format": 9/' "$d/run/run.json"
+out=$("$BIN/scope-grid" run "$d/job.json" --quiet 2>&1); same "exit code: another format" $? 4
+has "another format" "$out" "run/run.json: written by another version .*format 9.*--fresh or another output.dir"
+"$BIN/scope-grid" run "$d/job.json" --quiet --fresh >"$work/out" 2>&1; same "exit code: begun again" $? 10
 
 # under mpirun: one message, every rank ends
 fresh; rm "$d/anchors.jsonl"

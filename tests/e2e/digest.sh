@@ -30,11 +30,11 @@ same "digest with embeddings on 2 ranks" "$(digest_of "$(grid 2 "${near[@]}")")"
 for i in 1 2 3; do
   launch 2 "$BIN/scope-grid" run "$job" --quiet --set output.dir="$work/killed" --segment-seconds 0 >"$work/out" 2>&1 &
   pid=$!
-  for _ in $(seq 100); do [ "$(ls "$work/killed/segments" 2>/dev/null | grep -c 'seg$')" -ge $((i * 2)) ] && break; sleep 0.05; done
-  kill -9 $(pgrep -P $pid) 2>/dev/null
-  (trap - EXIT; exec >/dev/null 2>&1; sleep 8; kill -9 "$pid") & guard=$!
-  wait $pid 2>/dev/null
-  kill $guard 2>/dev/null
+  until_closed "$work/killed" $((i * 2)) $pid
+  mapfile -t children < <(pgrep -P $pid)
+  kill -9 "${children[@]}" 2>/dev/null
+  ended $pid
+  gone "${children[@]}"
 done
 out=$(ranks 2 "$BIN/scope-grid" run "$job" --quiet --set output.dir="$work/killed" 2>&1)
 same "exit code after kills" $? 0

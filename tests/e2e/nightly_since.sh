@@ -106,9 +106,9 @@ has "cells that failed last night" "$out" "failed 0 computed 11 taken 501$"
 same "digest after failures" "$(digest_of "$out")" "$(scratch)"
 
 # killed in the middle: the night goes on without the earlier file, and still knows what it took
-slow=(--set output.dir="$work/n12" --night n12 --step-us 20000 --slots 2 --segment-seconds 0.1)
+slow=(--set output.dir="$work/n12" --night n12 --step-us 200000 --slots 2 --segment-seconds 0.1)
 "$BIN/tests/sim_grid" "$job" "${slow[@]}" --since "$work/n1/results.h5" >/dev/null 2>&1 &
-pid=$!; sleep 1; kill -9 $pid; wait $pid 2>/dev/null
+pid=$!; until_running "$work/n12"; kill -9 $pid; wait $pid 2>/dev/null
 mv "$work/n1" "$work/gone"
 out=$(one --set output.dir="$work/n12" --night later --since "$work/n1/results.h5")
 taken=$(grep -Eo 'taken [0-9]+' <<<"$out" | cut -d' ' -f2)
@@ -171,7 +171,10 @@ out=$(night a/b); same "exit code of a night that is no name" $? 2
 head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/two.jsonl"
 nightly() { "$BIN/scope-grid" run "$SRC/jobs/nightly.json" --quiet --set queries="$work/two.jsonl" --set sampling.max_new_tokens=8 \
   --set output.dir="$work/real/{night}" --set output.latest="$work/real/latest" --since "$work/real/latest" "$@" 2>&1; }
-first=$(nightly); has "jobs/nightly.json" "$first" "real/$(date -u +%F)/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 without a verdict, 16 computed"
+days=$(date -u +%F)
+first=$(nightly)
+days="$days|$(date -u +%F)" # it may have been midnight
+has "jobs/nightly.json" "$first" "real/($days)/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 without a verdict, 16 computed"
 second=$(nightly --night next); has "jobs/nightly.json again" "$second" "16 taken over, 0 computed"
 same "digest of the second night" "$(digest_of "$second")" "$(digest_of "$first")"
 finish

@@ -186,4 +186,5 @@ def main():
     print(f"{a.cases} random checkpoints agree on {a.device}; worst logit error {worst:.1e} of the largest logit")
 
 
-main()
+if __name__ == "__main__":
+    main()

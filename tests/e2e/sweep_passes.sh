@@ -69,6 +69,12 @@ out=$(sweep "${since[@]}"); same "exit code of a sweep with half of --since" $? 
 same "cells computed for both points" "$(grep -c "16 out of its pass, 0 computed" <<<"$out")" 2
 same "digests of both" "$(index night 'p["digest"]')" "$(of texts seed-5_texts-true) $(of texts seed-6_texts-true)"
 
+# a point that was killed when it had taken its cells out of the pass: they stay its own, whatever the files have
+rm "$work"/night/seed-*/{DONE,results.h5,origin.bin}
+out=$(sweep "${since[@]}"); same "exit code of a sweep after a kill in a point" $? 0
+same "cells said to be of another night" "$(grep -c "taken over" <<<"$out")" 0
+same "digests of both again" "$(index night 'p["digest"]')" "$(of texts seed-5_texts-true) $(of texts seed-6_texts-true)"
+
 # failed cells: a prompt that is too long fails in the pass and in every point, with the point's own reason
 $py - "$work/queries.jsonl" <<'P'
 import json, sys
@@ -94,12 +100,17 @@ has "a point with failed cells" "$out" "point seed-2 cells 512 computed 6 taken 
 rm -r "$work/sim"
 
 # killed in the pass, twice: what was closed is not computed again
-for round in 1 2; do
-  launch 3 "$BIN/tests/sim_grid" "$work/sweep.json" --step-us 20000 --segment-seconds 0 >/dev/null 2>&1 &
+killed_in_pass() { # RANKS CLOSED: a sweep, killed when that many cells are safe
+  launch $1 "$BIN/tests/sim_grid" "$work/sweep.json" --step-us 200000 --segment-seconds 0 >/dev/null 2>&1 &
   pid=$!
-  for _ in $(seq 300); do [ "$(ls "$work/sim/pass-1/segments" 2>/dev/null | grep -c 'seg$')" -ge $((20 * round)) ] && break; sleep 0.05; done
-  kill -9 $pid $(pgrep -P $pid) 2>/dev/null
+  until_closed "$work/sim/pass-1" $2 $pid
+  mapfile -t children < <(pgrep -P $pid)
+  kill -9 $pid "${children[@]}" 2>/dev/null
   wait $pid 2>/dev/null
+  gone "${children[@]}"
+}
+for round in 1 2; do
+  killed_in_pass 3 $((20 * round))
   [ -e "$work/sim/pass-1/DONE" ] && fail "the pass was done before it was killed"
 done
 closed=$(ls "$work/sim/pass-1/segments" | grep -c 'seg$')
@@ -123,11 +134,7 @@ same "digests after it all" "$(index sim 'p["digest"]' | tr ' ' '\n')" "$(cat "$
 
 # the axes grow while a pass is half done: it begins anew with all of them
 rm -r "$work/sim"
-launch 2 "$BIN/tests/sim_grid" "$work/sweep.json" --step-us 20000 --segment-seconds 0 >/dev/null 2>&1 &
-pid=$!
-for _ in $(seq 300); do [ "$(ls "$work/sim/pass-1/segments" 2>/dev/null | grep -c 'seg$')" -ge 10 ] && break; sleep 0.05; done
-kill -9 $pid $(pgrep -P $pid) 2>/dev/null
-wait $pid 2>/dev/null
+killed_in_pass 2 10
 write '{"sampling.seed": [1, 2, 3, 4]}' sim
 out=$(sim); same "exit code of a sweep that has grown" $? 0
 same "digests of a sweep that has grown" "$(index sim 'p["digest"]' | tr ' ' '\n' | head -3)" "$(cat "$work/want")"

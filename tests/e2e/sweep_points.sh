@@ -74,7 +74,7 @@ refused() { # WHAT AXES CODE WORDS
   rm -rf "$work/out"; write "$2"
   out=$(sweep); same "exit code: $1" $? "$3"
   one_line "$1" "$out"; has "$1" "$out" "$4"
-  [ -z "$(ls "$work"/out/*/run.json 2>/dev/null)" ] || fail "$1: something was computed"
+  [ ! -e "$work/out" ] || fail "$1: something was begun"
   out=$(plan --json); same "exit code of plan: $1" $? "$3"
   one_line "plan: $1" "$out"; has "plan: $1" "$out" "$4"
 }
@@ -86,4 +86,32 @@ refused "no axes" '{}' 3 'axes must be an object'
 refused "output.dir as an axis" '{"output.dir": ["a", "b"]}' 3 "axes: output.dir is the sweep's to set"
 refused "too many points" "{\"sampling.seed\": [$(seq -s, 0 40)], \"sampling.samples\": [$(seq -s, 1 40)]}" 3 'more than 1000 points'
 refused "a file that is not there" '{"queries": ["/nowhere/q.jsonl"]}' 3 'point queries-q.jsonl: /nowhere/q.jsonl: cannot open'
+refused "the name as an axis" '{"name": ["a", "b"]}' 3 "axes: name is the sweep's to set"
+
+# what only the last point would have found, after hours of the others; always with the sweep's file
+last() { refused "$1" "{\"sampling.samples\": [1], $2}" "$3" "sweep.json: point samples-1_$4"; }
+last "a template that is not there" '"prompt.template": [null, "none.txt"]' 3 'template-none.txt: .*none.txt: cannot open'
+last "a model that is not there" '"model.path": ["model", "none"]' 3 'path-none: .*none: no such model directory'
+mkdir "$work/half"; cp "$SRC"/jobs/demo/model/{config,tokenizer}.json "$work/half"
+last "half a model" "\"model.path\": [\"model\", \"$work/half\"]" 3 'path-half: .*half: holds neither model.safetensors nor'
+last "an unknown device" '"engine.device": ["cpu", "gpu9"]' 2 "device-gpu9: device 'gpu9' is unknown"
+$py - "$SRC/jobs/demo/outcomes.jsonl" "$SRC/jobs/demo/anchors.jsonl" "$work/fewer.jsonl" <<'P'
+import json, sys
+gone = {json.loads(l)["id"] for l in list(open(sys.argv[2]))[::3]}
+open(sys.argv[3], "w").writelines(l for l in open(sys.argv[1]) if json.loads(l)["id"] not in gone)
+P
+last "outcomes that longer prompts need" "\"outcomes\": [\"$work/fewer.jsonl\"], \"prompt.anchors\": [0, 8]" 3 'outcomes-fewer.jsonl_anchors-8: .*fewer.jsonl: no outcome of model'
+bad_file() { # WHAT KEY VALUE WORDS
+  echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"$2\": \"$3\", \"axes\": {\"sampling.samples\": [1]}}" >"$work/bad.json"
+  out=$("$BIN/scope-grid" run "$work/bad.json" 2>&1); same "exit code: $1" $? 3
+  one_line "$1" "$out"; has "$1" "$out" "bad.json: $4"
+}
+bad_file "an empty dir" dir "" "dir is empty"
+bad_file "a night in dir" dir "$work/{night}" "the sweep's folder .*/\{night\} holds \{night\}"
+[ ! -e "$work/{night}" ] || fail "a night in dir: a folder was made"
+
+# a value that stands twice makes two points and is computed once
+echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"dir\": \"double\", \"axes\": {\"sampling.temperature\": [0.3, 0.30], \"prompt.anchors\": [4]}}" >"$work/double.json"
+out=$("$BIN/tests/sim_grid" "$work/double.json" 2>&1); same "exit code of a value that stands twice" $? 0
+has "a value that stands twice" "$out" "point temperature-0.3_anchors-4_1 cells 512 computed 0 taken 512$"
 finish

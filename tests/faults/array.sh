@@ -14,26 +14,33 @@ living() { find "$run/array/members" -type f ! -name '*.new' 2>/dev/null | wc -l
 want=$(digest_of "$("$sim" "$job" --set output.dir="$work/whole" 2>&1)")
 
 # three side by side: all end with the digest, all have had a share
-for i in 1 2 3; do "$sim" "$job" --set output.dir="$run" --array --step-us 4000 >"$work/out$i" 2>&1 & done
-wait
-for i in 1 2 3; do
-  same "digest of member $i" "$(digest_of "$(cat "$work/out$i")")" "$want"
-  share=$(grep -Eo 'computed [0-9]+' "$work/out$i" | cut -d' ' -f2)
-  [ "${share:-0}" -gt 100 ] && [ "$share" -lt 240 ] || fail "member $i computed $share of 512 cells"
-done
+fair() {
+  local i share
+  rm -rf "$run"
+  for i in 1 2 3; do "$sim" "$job" --set output.dir="$run" --array --step-us "$1" >"$work/out$i" 2>&1 & done
+  wait
+  for i in 1 2 3; do same "digest of member $i" "$(digest_of "$(cat "$work/out$i")")" "$want"; done
+  for i in 1 2 3; do
+    share=$(grep -Eo 'computed [0-9]+' "$work/out$i" | cut -d' ' -f2)
+    [ "${share:-0}" -gt 100 ] && [ "$share" -lt 240 ] || return 1
+  done
+}
+in_time fair || fail "cells of the three members: $(grep -Eho 'computed [0-9]+' "$work"/out?)"
 same "cells computed twice" "$(cells | uniq -d | wc -l)" 0
 has "a member that comes too late" "$("$sim" "$job" --set output.dir="$run" --array 2>&1)" "computed 0 already"
 
 # kills: at any time two or three are at work
 run="$work/killed"
 : >"$work/before"
-killed=0 lost=0 pids=()
+killed=0 lost=0 had=0 pids=()
 for i in $(seq "$kills"); do
   while [ ${#pids[@]} -lt 3 ]; do
     "$sim" "$job" --set output.dir="$run" "${slow[@]}" >>"$work/out" 2>&1 &
     pids+=($!)
   done
-  sleep "0.$((RANDOM % 400 + 300))"
+  until_closed "$run" $((had + 1)) # one more than at the last kill
+  sleep "0.$((RANDOM % 400 + 100))"
+  had=$(closed "$run")
   if [ $((RANDOM % 4)) = 0 ]; then victims=("${pids[@]}"); else victims=("${pids[RANDOM % 3]}"); fi
   kill -9 "${victims[@]}" 2>/dev/null && killed=$((killed + ${#victims[@]}))
   wait "${victims[@]}" 2>/dev/null
@@ -60,11 +67,39 @@ same "members left behind" "$(living)" 0
 run="$work/stopped"
 "$sim" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
 pid=$!
-sleep 0.8
+until_closed "$run" 1
 kill -USR1 $pid
 wait $pid; same "exit code of a stopped member" $? 75
 has "a stopped member" "$(cat "$work/out")" "stopped by SIGUSR1: the [0-9]+ cells finished here are safe"
 [ "$(cells | wc -l)" -gt 0 ] || fail "a stopped member kept nothing"
+
+# one that waits for a member to take over last night's results is stopped as well
+run="$work/waits" token=0123456789abcdef0123456789abcdef
+mkdir -p "$run/array/members"
+sleep 600 &
+holder=$!
+{
+  echo "scope-grid lock 1"
+  echo "host $(hostname)"
+  echo "machine $(cat /etc/machine-id 2>/dev/null)"
+  echo "boot $(cat /proc/sys/kernel/random/boot_id)"
+  echo "space $(readlink /proc/self/ns/pid)"
+  echo "pid $holder"
+  echo "start $(cut -d' ' -f22 "/proc/$holder/stat")"
+  echo "token $token"
+  echo "since now"
+  echo "end"
+} | tee "$run/lock" >"$run/array/members/$token"
+"$sim" "$job" --set output.dir="$run" "${slow[@]}" --since "$work/whole/results.h5" >"$work/out" 2>&1 &
+pid=$!
+joined() { [ "$(living)" -ge 2 ]; }
+soon joined || fail "it did not join: $(cat "$work/out")"
+sleep 1
+kill -0 $pid || fail "it does not wait for the member that has the lock: $(cat "$work/out")"
+kill -TERM $pid
+wait $pid; same "exit code of a member stopped while it waits" $? 75
+has "a member stopped while it waits" "$(cat "$work/out")" "stopped by SIGTERM while another member takes over"
+kill $holder
 
 # a cell that brings its task down: the others take over; at the second crash it is quarantined and the rest go on;
 # alone, in a plain run, it is computed after all
@@ -94,7 +129,7 @@ has "the retry of the poisonous cell" "$out" "failed 0 computed 1$"
 run="$work/stopped"
 "$sim" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
 pid=$!
-sleep 0.5
+until_running "$run"
 out=$("$sim" "$job" --set output.dir="$run" 2>&1); same "exit code of a plain run beside an array" $? 9
 one_line "a plain run beside an array" "$out"
 has "a plain run beside an array" "$out" "an array run is computing here: 1 member, one is process $pid"
@@ -102,14 +137,16 @@ out=$("$BIN/scope-grid" merge "$run" 2>&1); same "exit code of a merge beside an
 has "status of an array" "$("$BIN/scope-grid" status "$run")" "running, [0-9]+ of 512 cells, 0 failed, 1 member of an array at work"
 kill -9 $pid
 wait $pid 2>/dev/null
-"$sim" "$job" --set output.dir="$run" --step-us 30000 >"$work/plain" 2>&1 & # nobody lives: welcome
+"$sim" "$job" --set output.dir="$run" --step-us 200000 >"$work/plain" 2>&1 & # nobody lives: welcome
 pid=$!
-sleep 0.5
+until_running "$run"
 out=$("$sim" "$job" --set output.dir="$run" --array 2>&1); same "exit code of an array beside a plain run" $? 9
 one_line "an array beside a plain run" "$out"
 has "an array beside a plain run" "$out" "another run holds this directory: process $pid"
-wait $pid; same "exit code of the plain run" $? 0
-same "digest of the plain run after the array" "$(digest_of "$(cat "$work/plain")")" "$want"
+kill -USR1 $pid
+wait $pid; same "exit code of the plain run" $? 75
+out=$("$sim" "$job" --set output.dir="$run" 2>&1); same "exit code of the rest of the plain run" $? 0
+same "digest of the plain run after the array" "$(digest_of "$out")" "$want"
 
 # another job is refused; damage is found; lost segments are computed again although their pieces were done
 out=$("$sim" "$job" --set output.dir="$run" --set sampling.seed=3 --array 2>&1); same "exit code of another job" $? 6

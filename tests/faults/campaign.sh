@@ -6,8 +6,6 @@
 # undisturbed one. With `real` the cells are computed by the engine and the small model instead of the simulated
 # device. Prints the counts.
 . "$(dirname "$0")/../mpi/lib.sh"
-# A zombie has ended: it waits for a parent, which some containers lack.
-alive() { grep -Esq '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
 kills=${1:-8} damages=${2:-40}
 RANDOM=${3:-1}
 kind=${4:-simulated}
@@ -42,13 +40,6 @@ check() {
   lost=$((lost + l)) twice=$((twice + t))
   cp "$work/after" "$work/before"
 }
-gone() { # pids: waits until they are
-  local p
-  for p in "$@"; do
-    for _ in $(seq 80); do alive "$p" || break; sleep 0.1; done
-    alive "$p" && fail "process $p still lives 8 s after the hit"
-  done
-}
 complete() { # the run goes on undisturbed until it is done
   ranks $((RANDOM % most + 1)) "${program[@]}" --set output.dir="$run" >"$work/out" 2>&1
   same "digest of run ${count[runs]}" "$(result "$work/out")" "$want"
@@ -57,6 +48,11 @@ complete() { # the run goes on undisturbed until it is done
   same "unfinished segments of run ${count[runs]}" "$(find "$run/segments" -name '*.open*' | wc -l)" 0
   count[runs]=$((count[runs] + 1))
   count[cells]=$((count[cells] + 512))
+}
+
+at_work() { # all ranks are up and have asked for signals, or the run is over
+  locked() { [ "$run/lock" -nt "$work/launched" ] || ! alive "$pid"; }
+  soon locked
 }
 
 run="$work/run"
@@ -78,21 +74,26 @@ while [ "$total" -lt "$kills" ]; do
     : >"$work/before"
   fi
   n=$((RANDOM % (most - 1) + 2))
+  touch "$work/launched"
   launch $n "${program[@]}" --set output.dir="$run" "${speed[@]}" --shuffle-leases $RANDOM >"$work/out" 2>&1 &
   pid=$!
   sleep "0.$((RANDOM % 600 + 350))"
   [ "$kind" = real ] && sleep 1.5
   mapfile -t children < <(pgrep -P "$pid")
-  [ ${#children[@]} -gt 0 ] || { wait "$pid" 2>/dev/null; continue; }
+  [ ${#children[@]} -gt 0 ] || { ended "$pid"; continue; }
   one=${children[RANDOM % ${#children[@]}]}
   hit=$((RANDOM % 12))
   case $hit in
     0 | 1 | 2 | 3 | 4) what="kill"; kill -9 "$one" 2>/dev/null && total=$((total + 1)) ;;
     5 | 6) what="all"; kill -9 "${children[@]}" 2>/dev/null && total=$((total + 1)) ;;
     7) what=mpirun; kill -9 "$pid" 2>/dev/null && total=$((total + 1)) ;;
-    8) what=term; kill -TERM "$one" 2>/dev/null ;;
+    8)
+      what=term
+      at_work
+      kill -TERM "$one" 2>/dev/null ;;
     9)
       what=stop
+      at_work
       kill -STOP "$one" 2>/dev/null
       sleep "$((RANDOM % 2)).$((RANDOM % 10))"
       kill -CONT "$one" 2>/dev/null
@@ -101,21 +102,19 @@ while [ "$total" -lt "$kills" ]; do
       kill -TERM "$one" 2>/dev/null ;;
     10)
       what="readonly"
-      [ -n "$tmpfs" ] || { kill -TERM "$one"; wait "$pid" 2>/dev/null; continue; }
+      [ -n "$tmpfs" ] || { kill -TERM "$one"; ended "$pid"; continue; }
+      at_work
       # A file that is open for writing forbids it for a moment
-      for _ in $(seq 50); do mount -o remount,ro "$work/disk" 2>/dev/null && break; sleep 0.02; done
+      for _ in $(seq 500); do mount -o remount,ro "$work/disk" 2>/dev/null && break; sleep 0.02; done
       mount | grep -q "$work/disk.*[(,]ro[,)]" || { what=; kill -TERM "$one" 2>/dev/null; } ;;
     11)
       what=full
-      [ -n "$tmpfs" ] || { kill -TERM "$one"; wait "$pid" 2>/dev/null; continue; }
+      [ -n "$tmpfs" ] || { kill -TERM "$one"; ended "$pid"; continue; }
+      at_work
       head -c 80m /dev/zero >"$work/disk/filler" 2>/dev/null ;;
   esac
-  # Open MPI 4.1 can hang, without any rank left, when one dies while the others are still being started
-  (trap - EXIT; exec >/dev/null 2>&1; sleep 30; kill -9 "$pid") & guard=$!
-  wait "$pid" 2>/dev/null
+  ended "$pid"
   code=$?
-  kill "$guard" 2>/dev/null
-  wait "$guard" 2>/dev/null
   gone "${children[@]}"
   case $what in
     readonly)
@@ -127,8 +126,8 @@ while [ "$total" -lt "$kills" ]; do
       [ $code = 7 ] || [ -e "$run/DONE" ] || fail "exit code $code on a full disk: $(cat "$work/out")"
       [ $code != 7 ] || has "a full disk" "$(cat "$work/out")" '(No space left|disk full)' ;;
     term | stop)
-      # 143: it came before the program could ask for it; 137: and mpirun hung
-      [ $code = 75 ] || [ $code = 0 ] || [ $code = 143 ] || [ $code = 137 ] || fail "exit code $code after SIGTERM: $(cat "$work/out")" ;;
+      # 137: and mpirun hung
+      [ $code = 75 ] || [ $code = 0 ] || [ $code = 137 ] || fail "exit code $code after SIGTERM: $(cat "$work/out")" ;;
   esac
   [ -n "$what" ] && count[$what]=$((count[$what] + 1))
   check "hit $total ($what)"
@@ -138,6 +137,7 @@ complete
 
 # damage: every one is found and named, results.h5 is not touched, and the undamaged segments lead to the digest
 if [ "$kind" != real ]; then
+  RANDOM=${3:-1} # how often the loop above went round is a matter of time
   rm -rf "$run"
   "${program[@]}" --set output.dir="$run" --segment-seconds 0 >/dev/null 2>&1
   rm "$run/DONE"

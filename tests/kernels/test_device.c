@@ -78,7 +78,7 @@ static const struct sg_limits lim = {.max_rows = ROWS,
 
 struct world {
     struct sg_dev *dev;
-    struct sg_weight *w, *embed;
+    struct sg_weight *w, *embed, *random;
     struct sg_kv *kv;
     void *mem;
 };
@@ -95,6 +95,7 @@ static enum sg_status build(struct world *w, int threads, struct sg_err *err) {
     SG_TRY(sg_dev_reserve(w->dev, &lim, err));
     SG_TRY(sg_weight_new(w->dev, &part, 1, HIDDEN, SG_USE_LINEAR, &w->w, err));
     SG_TRY(sg_weight_new(w->dev, &part, 1, HIDDEN, SG_USE_EMBED, &w->embed, err));
+    SG_TRY(sg_weight_random(w->dev, VOCAB, HIDDEN, SG_USE_LINEAR, 1, &w->random, err));
     SG_TRY(sg_kv_new(w->dev, LAYERS, PAGES, KV, DIM, &w->kv, err));
     SG_TRY(sg_dev_alloc(w->dev, 1000, "something", &w->mem, err));
 out:
@@ -107,6 +108,7 @@ static void tear_down(struct world *w) {
     sg_kv_free(w->dev, w->kv);
     sg_weight_free(w->dev, w->w);
     sg_weight_free(w->dev, w->embed);
+    sg_weight_free(w->dev, w->random);
     sg_dev_close(w->dev);
 }
 

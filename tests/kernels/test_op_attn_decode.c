@@ -56,8 +56,8 @@ static void run(struct kt_pool *p, const struct batch *b, float scale, const flo
     sg_dev_free(dev, d_q), sg_dev_free(dev, d_out);
 }
 
-/* Sequences of a test: prompts of prompt_len[g], and for each of its rows[g] rows a suffix of growing length.
- */
+/* Sequences of a test: prompts of prompt_len[g], and for each of its rows[g] rows a suffix, suffix_len[row]
+ * or, where that is NULL, one of a few lengths. */
 struct world {
     struct kt_pool pool;
     struct kt_seq prompt[MAX_GROUPS], suffix[MAX_ROWS];
@@ -65,10 +65,11 @@ struct world {
 };
 
 static struct world *world_new(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim,
-                               const int32_t *prompt_len, const int32_t *rows, int32_t groups) {
+                               const int32_t *prompt_len, const int32_t *rows, const int32_t *suffix_len,
+                               int32_t groups) {
     struct world *w = kt_malloc(sizeof *w);
     memset(w, 0, sizeof *w);
-    w->pool = kt_pool_new(dev, 131, kv_heads, dim);
+    w->pool = kt_pool_new(dev, suffix_len ? 211 : 131, kv_heads, dim);
     w->batch.groups = groups;
     w->batch.q_heads = kv_heads * ratio;
     for (int32_t g = 0; g < groups; g++) {
@@ -77,7 +78,8 @@ static struct world *world_new(struct sg_dev *dev, int32_t kv_heads, int32_t rat
         for (int32_t i = 0; i < rows[g]; i++) {
             const int32_t r = w->batch.rows++;
             static const int32_t lens[] = {1, 16, 19, 5, 17, 40};
-            w->suffix[r] = kt_seq_new(&w->pool, r == 3 ? 70 : lens[r % 6], (uint64_t)(200 + r));
+            const int32_t len = suffix_len ? suffix_len[r] : r == 3 ? 70 : lens[r % 6];
+            w->suffix[r] = kt_seq_new(&w->pool, len, (uint64_t)(200 + r));
             w->batch.suffix[r] = &w->suffix[r];
         }
         w->batch.row_begin[g + 1] = w->batch.rows;
@@ -93,9 +95,9 @@ static void world_free(struct world *w) {
 }
 
 static void check(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim, const int32_t *prompt_len,
-                  const int32_t *rows, int32_t groups) {
+                  const int32_t *rows, const int32_t *suffix_len, int32_t groups) {
     if (!kt_has_head_dim(dev, dim)) return;
-    struct world *w = world_new(dev, kv_heads, ratio, dim, prompt_len, rows, groups);
+    struct world *w = world_new(dev, kv_heads, ratio, dim, prompt_len, rows, suffix_len, groups);
     const struct batch *b = &w->batch;
     const int64_t size = (int64_t)b->rows * b->q_heads * dim;
     float *q = kt_malloc((size_t)size * sizeof *q), *out = kt_malloc((size_t)size * sizeof *out);
@@ -124,14 +126,30 @@ static void test_values(void **state) {
     struct sg_dev *dev = kt_open(2);
     kt_reserve(dev, NULL);
     static const int32_t one[] = {1}, prompts[] = {99, 19, 600, 256}, rows[] = {8, 1, 3, 5},
-                         many[] = {19, 8, 3, 1};
-    check(dev, 1, 1, 8, one, one, 1);
-    check(dev, 2, 2, 64, prompts, rows, 4);
-    check(dev, 1, 3, 24, prompts, many, 4);
-    check(dev, 2, 7, 40, prompts, rows, 3);
-    check(dev, 1, 8, 128, prompts, many, 3);
-    check(dev, 2, 1, 256, prompts, rows, 2);
-    check(dev, 1, 4, 16, prompts, many, 4);
+                         many[] = {19, 8, 3, 1}, edges[] = {17, 16, 11};
+    check(dev, 1, 1, 8, one, one, NULL, 1);
+    check(dev, 2, 2, 64, prompts, rows, NULL, 4);
+    check(dev, 1, 3, 24, prompts, many, NULL, 4);
+    check(dev, 2, 7, 40, prompts, rows, NULL, 3);
+    check(dev, 1, 8, 128, prompts, many, NULL, 3);
+    check(dev, 2, 1, 256, prompts, rows, NULL, 2);
+    check(dev, 1, 4, 16, prompts, many, NULL, 4);
+    check(dev, 1, 1, 16, prompts + 1, edges, NULL,
+          1); /* one more than a tile of 16 matrix rows, and than 32 */
+    check(dev, 1, 3, 16, prompts + 1, edges + 2, NULL, 1);
+    sg_dev_close(dev);
+}
+
+/* Answers that are cut along their keys as prompts are: every cut finds its own pages and its own place among
+ * the partial results, of the prompt's too. Lengths at the edges of a split, of SG_SPLIT_TOKENS and of twice
+ * that. */
+static void test_long_suffixes(void **state) {
+    (void)state;
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    static const int32_t prompts[] = {5, 513}, rows[] = {2, 2}, suffix[] = {1090, 512, 1, 513};
+    check(dev, 1, 3, 24, prompts, rows, suffix, 2);
+    check(dev, 2, 5, 128, prompts, rows, suffix, 2);
     sg_dev_close(dev);
 }
 
@@ -143,7 +161,7 @@ static void test_membership(void **state) {
     for (int threads = 1; threads <= 7; threads += 3) {
         struct sg_dev *dev = kt_open(threads);
         kt_reserve(dev, NULL);
-        struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, 3);
+        struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, NULL, 3);
         float q[15 * ROW], all[15 * ROW], part_q[15 * ROW], part[15 * ROW];
         kt_fill(q, 15 * ROW, 121, 1, true);
         kt_round_act(dev, q, 15 * ROW);
@@ -172,15 +190,11 @@ static void test_membership(void **state) {
     }
 }
 
-/* Groups without rows, and launches made for more than there is: nothing changes, and bounds that do not hold
- * are refused. */
-static void test_bounds(void **state) {
-    (void)state;
+/* Groups without rows, and launches made for more than there is: nothing changes. */
+static void check_bounds(struct sg_dev *dev, const int32_t *suffix_len, int32_t longest) {
     static const int32_t prompts[] = {600, 33}, rows[] = {3, 2};
     enum { KV = 2, RATIO = 2, DIM = 24, ROW = KV * RATIO * DIM };
-    struct sg_dev *dev = kt_open(2);
-    kt_reserve(dev, NULL);
-    struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, 2);
+    struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, suffix_len, 2);
     float q[5 * ROW], plain[5 * ROW], out[5 * ROW];
     kt_fill(q, 5 * ROW, 131, 1, true);
     kt_round_act(dev, q, 5 * ROW);
@@ -191,14 +205,23 @@ static void test_bounds(void **state) {
     b.row_begin[2] = b.row_begin[1], b.row_begin[3] = b.row_begin[4] = b.rows;
     run(&w->pool, &b, 0.3f, q, out);
     kt_same_bits("empty groups", out, plain, 5 * ROW);
-    b.bound_rows = 16, b.bound_prompt = 1024, b.bound_suffix = 256;
+    b.bound_rows = 16, b.bound_prompt = 1024, b.bound_suffix = longest + 186;
     run(&w->pool, &b, 0.3f, q, out);
     kt_same_bits("wide bounds", out, plain, 5 * ROW);
     b = w->batch;
-    b.bound_rows = 3, b.bound_prompt = 600, b.bound_suffix = 70;
+    b.bound_rows = 3, b.bound_prompt = 600, b.bound_suffix = longest;
     run(&w->pool, &b, 0.3f, q, out);
     kt_same_bits("tight bounds", out, plain, 5 * ROW);
     world_free(w);
+}
+
+static void test_bounds(void **state) {
+    (void)state;
+    static const int32_t several_splits[] = {1, 1030, 17, 513, 40};
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    check_bounds(dev, NULL, 70);
+    check_bounds(dev, several_splits, 1030);
     sg_dev_close(dev);
 }
 
@@ -215,7 +238,7 @@ static void test_isa_and_threads(void **state) {
         for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
             struct sg_dev *dev = kt_open_as("cpu", *isa, threads[i]);
             kt_reserve(dev, NULL);
-            struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, 1);
+            struct world *w = world_new(dev, KV, RATIO, DIM, prompts, rows, NULL, 1);
             run(&w->pool, &w->batch, 0.3f, q, out);
             if (have) kt_same_bits(*isa, out, first, SIZE);
             memcpy(first, out, sizeof out);
@@ -228,9 +251,8 @@ static void test_isa_and_threads(void **state) {
 int main(int argc, char **argv) {
     kt_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_membership),
-        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_values),          cmocka_unit_test(test_long_suffixes),
+        cmocka_unit_test(test_membership),      cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_isa_and_threads),
     };
     return cmocka_run_group_tests_name("attn_decode", tests, NULL, NULL);

@@ -20,9 +20,10 @@ static void check(struct sg_dev *dev, int32_t n, int32_t vocab) {
     for (int32_t i = 0; i < n; i++) {
         float *row = x + (int64_t)i * vocab;
         target[i] = kt_pick(62, i, vocab);
-        row[kt_pick(63, i, vocab)] = 60;        /* one that rules the sum */
-        row[kt_pick(64, i, vocab)] = -INFINITY; /* one ruled out */
-        if (row[target[i]] == -INFINITY) row[target[i]] = 1;
+        for (int32_t j = 0; j < vocab && i % 3 == 2; j++) row[j] -= 300; /* exp of these is 0 in float */
+        row[kt_pick(63, i, vocab)] = i % 3 == 0 ? 60 : i % 3 == 1 ? 200 : -280; /* one that rules the sum */
+        row[kt_pick(64, i, vocab)] = -INFINITY;                                 /* one ruled out */
+        if (row[target[i]] == -INFINITY) row[target[i]] = i % 3 == 2 ? -290 : 1;
         double top = -INFINITY, sum = 0;
         for (int32_t j = 0; j < vocab; j++) top = fmax(top, row[j]);
         for (int32_t j = 0; j < vocab; j++) sum += exp(row[j] - top);

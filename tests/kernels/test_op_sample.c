@@ -243,6 +243,61 @@ static void test_scattered_top_k(void **state) {
     sg_dev_close(dev);
 }
 
+/* Where the nucleus ends exactly at a token: the next has not less than top_p before it and stays out. Equal
+ * logits, so that every sum is exact on every device. */
+static void test_exact_nucleus(void **state) {
+    (void)state;
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    enum { VOCAB = 64, N = 400 };
+    static const struct {
+        float p;
+        int32_t kept;
+    } c[] = {{0.5f, 8}, {0.0625f, 1}, {0.9375f, 15}, {0.03125f, 1}, {0.53125f, 9}};
+    float x[VOCAB];
+    for (int j = 0; j < VOCAB; j++) x[j] = j % 4 == 3 ? 2.5f : -200; /* 16 that share all */
+    struct keys *k = keys_new(6);
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        int32_t token[N], seen = 0;
+        bool drawn[VOCAB] = {false};
+        const struct draws d = {.n_rows = 1,
+                                .vocab = VOCAB,
+                                .n = N,
+                                .temperature = 0.5f,
+                                .top_p = c[i].p,
+                                .logits = x,
+                                .row = k->row,
+                                .key = k->key,
+                                .pos = k->pos};
+        run(dev, &d, token, NULL, NULL);
+        for (int j = 0; j < N; j++) {
+            assert_true(token[j] % 4 == 3);
+            seen += !drawn[token[j]];
+            drawn[token[j]] = true;
+        }
+        assert_int_equal(seen, c[i].kept);
+        assert_true(drawn[c[i].kept * 4 - 1]); /* the lowest ids are kept */
+    }
+    free(k);
+    sg_dev_close(dev);
+}
+
+/* As many candidates as a device keeps on the chip (1024 on cuda), one more and one less, by vocabulary and
+ * by top_k; all nearly as likely, so that a lost one moves every draw behind it. */
+static void test_list_limit(void **state) {
+    (void)state;
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    float x[1200];
+    for (int j = 0; j < 1200; j++) x[j] = (float)((j * 367) % 1200) * 1e-3f; /* all different, scattered */
+    for (int32_t n = 1023; n <= 1025; n++) {
+        check(dev, x, n, is_slow() ? 100 : DRAWS, 1, 0, 1);
+        check(dev, x, 1200, is_slow() ? 100 : DRAWS, 1, n, 1);
+    }
+    check(dev, x, 1200, is_slow() ? 100 : DRAWS, 1, 1199, 1);
+    sg_dev_close(dev);
+}
+
 static void test_large_vocabulary(void **state) {
     (void)state;
     struct sg_dev *dev = kt_open(2);
@@ -328,7 +383,9 @@ static void test_outputs(void **state) {
     float *x = kt_malloc(ROWS * VOCAB * sizeof *x), p_yes[N], logprob[N];
     kt_fill(x, ROWS * VOCAB, 161, 5, false);
     static const int32_t yes[3] = {4095, 17, 2000}, no[2] = {0, 100};
-    x[2 * VOCAB + 17] = 80; /* one rules all */
+    x[2 * VOCAB + 17] = 80;                                  /* one rules all */
+    x[3 * VOCAB + 17] = 150, x[3 * VOCAB + 100] = 149;       /* exp of these is no float */
+    for (int j = 0; j < VOCAB; j++) x[4 * VOCAB + j] -= 200; /* nor of these */
     struct keys *k = keys_new(3);
     for (int i = 0; i < N; i++) k->row[i] = i * 7 % ROWS;
     int32_t token[N];
@@ -355,7 +412,7 @@ static void test_outputs(void **state) {
         for (int j = 0; j < 2; j++) n += exp((double)row[no[j]]);
         for (int j = 0; j < VOCAB; j++) sum += exp((double)row[j]);
         want_p[i] = y / (y + n), bound_p[i] = 15 * KT_U * want_p[i];
-        want_l[i] = row[token[i]] - log(sum), bound_l[i] = (VOCAB + 8) * KT_U + 250 * KT_U;
+        want_l[i] = row[token[i]] - log(sum), bound_l[i] = (VOCAB + 8) * KT_U + 650 * KT_U;
     }
     kt_close("p_yes", p_yes, want_p, bound_p, N);
     kt_close("logprob", logprob, want_l, bound_l, N);
@@ -480,7 +537,8 @@ int main(int argc, char **argv) {
     kt_init(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_distribution),      cmocka_unit_test(test_ties),
-        cmocka_unit_test(test_scattered_top_k),   cmocka_unit_test(test_large_vocabulary),
+        cmocka_unit_test(test_scattered_top_k),   cmocka_unit_test(test_exact_nucleus),
+        cmocka_unit_test(test_list_limit),        cmocka_unit_test(test_large_vocabulary),
         cmocka_unit_test(test_greedy_and_broken), cmocka_unit_test(test_outputs),
         cmocka_unit_test(test_mixed_settings),    cmocka_unit_test(test_isa_and_threads),
     };

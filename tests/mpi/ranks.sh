@@ -18,11 +18,13 @@ other=$(sim 2 --set sampling.seed=7)
 [ "$(digest_of "$other")" != "$want" ] || fail "another seed gave the same digest: the checks above prove nothing"
 
 # every rank computes, and few messages carry many cells (512 cells, 8 at a time on each rank)
-out=$(sim 3 --step-us 3000 --traffic)
-messages=$(grep -Eo 'sent [0-9]+' <<<"$out" | awk '{n += $2} END {print n}')
-[ "$messages" -gt 6 ] && [ "$messages" -lt 400 ] || fail "512 cells on 3 ranks took $messages messages"
-shares=$("$python" -c "import json; print(*[r['cells'] for r in json.load(open('$work/run/progress.json'))['ranks']])")
-for share in $shares; do
-  [ "$share" -gt 100 ] && [ "$share" -lt 240 ] || fail "cells of the three ranks: $shares"
-done
+fair() {
+  local out share
+  out=$(sim 3 --step-us "$1" --traffic)
+  messages=$(grep -Eo 'sent [0-9]+' <<<"$out" | awk '{n += $2} END {print n}')
+  shares=$("$python" -c "import json; print(*[r['cells'] for r in json.load(open('$work/run/progress.json'))['ranks']])")
+  [ "$messages" -gt 6 ] && [ "$messages" -lt 400 ] || return 1
+  for share in $shares; do [ "$share" -gt 100 ] && [ "$share" -lt 240 ] || return 1; done
+}
+in_time fair || fail "512 cells on 3 ranks took $messages messages, the ranks' cells: $shares"
 finish

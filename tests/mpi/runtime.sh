@@ -17,28 +17,33 @@ assert np.isnan(r["rank_energy"][:]).all() and np.isnan(r.attrs["energy"]) and n
 print(len(cells), cells.sum(), text("device"), text("host"))
 P
 }
-out=$(ranks 3 "$sim" "$job" --set output.dir="$work/ranks" --step-us 2000 --progress 2>&1)
-same "of three ranks" "$(who ranks)" "3 512 simulated device $(hostname)"
+three_ranks() {
+  out=$(ranks 3 "$sim" "$job" --set output.dir="$work/ranks" --fresh --step-us "$1" --progress 2>&1)
+  got=$(who ranks 2>&1)
+  [ "$got" = "3 512 simulated device $(hostname)" ]
+}
+in_time three_ranks || fail "of three ranks: $got"
 has "the first line" "$(head -n 1 <<<"$out")" '^scope-grid: 3 ranks on 3 x simulated device$'
 
-for i in 1 2 3; do
-  "$sim" "$job" --set output.dir="$work/array" --array --step-us 4000 >"$work/out$i" 2>&1 &
-done
-wait
-same "of three members" "$(who array)" "3 512 simulated device $(hostname)"
+three_members() { # who comes when all is done is none of them
+  rm -rf "$work/array"
+  for i in 1 2 3; do
+    "$sim" "$job" --set output.dir="$work/array" --array --step-us "$1" >"$work/out$i" 2>&1 &
+  done
+  wait
+  got=$(who array 2>&1)
+  [ "$got" = "3 512 simulated device $(hostname)" ]
+}
+in_time three_members || fail "of three members: $got"
 # a run that begins anew forgets them
 "$sim" "$job" --set output.dir="$work/array" --fresh >/dev/null 2>&1
 same "after --fresh" "$(who array)" "1 512 simulated device $(hostname)"
 same "notes after --fresh" "$(find "$work/array/array/ranks" -type f | wc -l)" 0
 
-launch 2 "$sim" "$job" --set output.dir="$work/slow" --step-us 200000 >"$work/log" 2>&1 &
+launch 2 "$sim" "$job" --set output.dir="$work/slow" --step-us 200000 --steps 1000 >"$work/log" 2>&1 &
 pid=$!
-until_running "$work/slow"
-for _ in $(seq 100); do
-  status=$("$BIN/scope-grid" status "$work/slow")
-  grep -q 'devices: ' <<<"$status" && break
-  sleep 0.1
-done
+told() { status=$("$BIN/scope-grid" status "$work/slow" 2>&1); grep -q 'devices: ' <<<"$status"; }
+soon told
 has "status" "$status" '^  devices: 2 x simulated device$'
 has "status of a rank" "$status" "^  rank 1 on $(hostname), simulated device: [0-9]+ cells$"
 kill "$pid"

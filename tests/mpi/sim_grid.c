@@ -5,8 +5,9 @@
  * usage: sim_grid JOB|SWEEP [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
  *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic] [--model]
- *        [--nodes N]
- *        [--stats] */
+ *        [--nodes N] [--hold-copies FILE] [--no-memory WHAT] [--stats]
+ * --hold-copies: a copy of the model is not written past its first piece while FILE is there, or until somebody asks
+ * for the end (for kills and faults in the middle of a copy, on a machine of any speed). */
 #include "base/rng.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 struct sim {
     bool model; /* the job's model files are read, by whichever way they come to this rank */
@@ -41,6 +43,32 @@ struct sim {
     int64_t opened, last, cells, opened_kib, last_kib;
     double cpu_opened, cpu_last;
 };
+
+/* Of --hold-copies. The program is linked with --wrap=pwrite, by which copies are written, and nothing else of size. */
+static struct {
+    const char *file; /* NULL: no hold */
+    const struct sg_comm *comm;
+} hold;
+ssize_t __real_pwrite(int fd, const void *bytes, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at) {
+    const struct timespec moment = {0, 5000000};
+    while (hold.file && n >= 1 << 20 && at > 0 && access(hold.file, F_OK) == 0 &&
+           !sg_comm_stop_asked(hold.comm, NULL))
+        nanosleep(&moment, NULL);
+    return __real_pwrite(fd, bytes, n, at);
+}
+
+/* --no-memory WHAT: a rank finds no memory for what is called so from its first cell on. */
+static const char *no_memory;
+static bool short_of_memory;
+
+enum sg_status __real_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err);
+enum sg_status __wrap_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err);
+enum sg_status __wrap_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err) {
+    if (short_of_memory && !strcmp(what, no_memory)) return sg_fail(err, SG_E_NOMEM, "no memory for %s", what);
+    return __real_sg_new(out, n, size, what, err);
+}
 
 static void stamp(int64_t *at, double *cpu, int64_t *kib) {
     struct timespec t;
@@ -86,6 +114,7 @@ static bool sim_has_room(void *ctx, int64_t cell) {
 static enum sg_status sim_submit(void *ctx, int64_t cell, struct sg_err *err) {
     (void)err;
     struct sim *s = ctx;
+    short_of_memory = no_memory != NULL;
     if (cell == s->crash_cell) raise(SIGSEGV);
     for (int64_t i = 0; i < s->slots; i++) {
         if (s->running[i].cell >= 0) continue;
@@ -207,6 +236,7 @@ static void sim_drop(void *ctx) {
     s->keys = NULL;
     s->n_running = 0;
 }
+
 static void say_point(const char *point, const struct sg_grid_summary *s) {
     printf("point %s cells %lld computed %lld taken %lld", point, (long long)s->total, (long long)s->computed,
            (long long)s->taken);
@@ -244,10 +274,12 @@ int main(int argc, char **argv) {
         {.name = "fail-every", .kind = SG_OPT_I64, .target = &s.fail_every, .min = 0, .max = 1e9},
         {.name = "segment-seconds", .kind = SG_OPT_F64, .target = &o.segment_seconds, .min = -1, .max = 1e6},
         {.name = "shuffle-leases", .kind = SG_OPT_I64, .target = &o.shuffle_leases, .min = 0, .max = 1e15},
+        {.name = "no-memory", .kind = SG_OPT_STR, .target = &no_memory},
         {.name = "root-only", .kind = SG_OPT_FLAG, .target = &o.root_only},
         {.name = "array", .kind = SG_OPT_FLAG, .target = &o.array},
         {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o.fresh},
         {.name = "model", .kind = SG_OPT_FLAG, .target = &s.model},
+        {.name = "hold-copies", .kind = SG_OPT_STR, .target = &hold.file},
         {.name = "nodes", .kind = SG_OPT_I64, .target = &nodes, .min = 1, .max = 1e6},
         {.name = "since", .kind = SG_OPT_LIST, .target = &since},
         {.name = "night", .kind = SG_OPT_STR, .target = &o.night},
@@ -262,6 +294,7 @@ int main(int argc, char **argv) {
              : sg_comm_open_pretended((int32_t)nodes, &comm, &err);
     if (st == SG_OK) {
         s.rank = sg_comm_rank(comm);
+        hold.comm = comm;
         if (nodes) own_tmpdir(s.rank % nodes);
         o.overrides = set.items;
         o.n_overrides = set.n;

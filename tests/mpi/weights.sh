@@ -74,7 +74,7 @@ fi
 
 # kept, used again, and removed by the first run that does not keep it
 keep=("${stage[@]}" --set engine.stage_dir="$work/stage" --set engine.stage_keep=true)
-weights() { find "${1:-$work/stage}" -name model.safetensors; }
+weights() { find "$work/stage" -name model.safetensors; }
 out=$(sim 2 1 "${keep[@]}")
 first=$(stat -c '%i %Y %A' "$(weights)")
 has "mode of a copied file" "$first" "-rw-------"
@@ -102,8 +102,8 @@ rm -rf "$work/stage"/*
 for mode in stage broadcast; do
   pids=()
   for i in 1 2 3; do
-    mkdir -p "$work/mpi-$i" # mpiruns that share a session folder now and then remove it under each other
-    (trap - EXIT; export OMPI_MCA_orte_tmpdir_base="$work/mpi-$i"
+    mkdir -p "$work/mpi-$i"
+    (trap - EXIT; export OMPI_MCA_orte_tmpdir_base="$work/mpi-$i" # as in lib.sh
       launch 2 "$BIN/tests/sim_grid" "$job" --model --nodes 2 --set output.dir="$work/at-once-$i" \
       --set engine.weights=$mode >"$work/out-$i" 2>&1) &
     pids+=($!)
@@ -172,74 +172,57 @@ out=$(sim 1 1 "${stage[@]}" --set engine.stage_dir="$work/squat"); same "exit co
 has "a folder open to others" "$out" "is not a folder that you alone may write to"
 rm -rf "$work/stage"/*
 
-# in the middle of a copy: killed, stopped, the source changed. A large model (sparse) whose copy takes long enough.
+# in the middle of a copy: killed, stopped, the source changed. A model of three pieces, held after the first.
 big="$work/big"
 mkdir "$big"
 cp "$SRC/jobs/demo/model/config.json" "$SRC/jobs/demo/model/tokenizer.json" "$big"
 "$python" - "$big/model.safetensors" <<'PY'
 import json, struct, sys
-n = 700 << 20
+n = 80 << 20
 head = json.dumps({"x": {"dtype": "U8", "shape": [n], "data_offsets": [0, n]}}).encode()
 with open(sys.argv[1], "wb") as f:
     f.write(struct.pack("<Q", len(head)) + head)
     f.truncate(8 + len(head) + n)
 PY
-# while_copying kill9 PID N, or any COMMAND: at the first bytes of a copy, kills child N (or all) of PID, or runs it
-while_copying() {
-  "$python" - "$TMPDIR" "$@" <<'PY'
-import glob, os, signal, subprocess, sys, time
-
-def children(parent):
-    for stat in glob.glob("/proc/[0-9]*/stat"):
-        try:
-            fields = open(stat).read().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if fields[1] == parent:
-            yield int(stat.split("/")[2])
-
-def begun(path):  # not what an earlier kill has left
-    try:
-        s = os.stat(path)
-    except OSError:
-        return False
-    return s.st_blocks > 20000 and s.st_mtime > start
-
-start = time.time()
-end = start + 30
-while time.time() < end:
-    if any(begun(f) for f in glob.glob(sys.argv[1] + "/node*/scope-grid-*/model.safetensors.part")):
-        if sys.argv[2] != "kill9":
-            sys.exit(subprocess.call(sys.argv[2:]))
-        ranks = sorted(children(sys.argv[3]))
-        for pid in ranks if sys.argv[4] == "all" else [ranks[int(sys.argv[4])]]:
-            os.kill(pid, signal.SIGKILL)
-        sys.exit()
-sys.exit("no copy was begun in 30 s")
-PY
-}
-middle() { # middle MODE: a run in the background
-  launch 3 "$BIN/tests/sim_grid" "$job" --model --nodes 2 --fresh --set output.dir="$work/run" \
+middle() { # middle MODE: a run in the background, until both nodes have begun their copies
+  touch "$work/hold"
+  launch 3 "$BIN/tests/sim_grid" "$job" --model --nodes 2 --fresh --set output.dir="$work/run" --hold-copies "$work/hold" \
     --set model.path="$big" --set engine.weights="$1" >"$work/out" 2>&1 &
   pid=$!
+  begun() { # not what an earlier kill has left
+    local n
+    for n in 0 1; do
+      [ -n "$(find "$TMPDIR/node$n" -name model.safetensors.part -newer "$work/hold" -size +1000k 2>/dev/null)" ] || return 1
+    done
+  }
+  soon begun || fail "no copies are begun ($1)"
+}
+kill9() { # kill9 N|all: child N of the run, or all
+  local ranks
+  mapfile -t ranks < <(pgrep -P $pid | sort -n)
+  if [ "$1" = all ]; then kill -9 "${ranks[@]}"; else kill -9 "${ranks[$1]}"; fi
+  ended $pid
+  gone "${ranks[@]}"
 }
 for mode in stage broadcast; do
   middle $mode
-  while_copying kill -USR1 $pid || fail "stop ($mode)"
+  kill -USR1 $pid # ends the hold
   wait $pid; same "exit code of a run stopped while it copies ($mode)" $? 75
   one_line "stopped while it copies ($mode)" "$(cat "$work/out")"
   empty "a run stopped while it copies ($mode)"
   middle $mode
-  while_copying touch "$big/model.safetensors" || fail "change ($mode)"
+  touch "$big/model.safetensors"
+  rm "$work/hold"
   wait $pid; same "exit code when the model changes ($mode)" $? 3
   one_line "the model changes ($mode)" "$(cat "$work/out")"
   has "the model changes ($mode)" "$(cat "$work/out")" "$big/model.safetensors: changed while it was read"
   empty "a model that changes ($mode)"
-  if [ "$(id -u)" = 0 ] && mkdir -p "$TMPDIR/node1" && mount -t tmpfs -o size=800m tmpfs "$TMPDIR/node1" 2>/dev/null; then
+  if [ "$(id -u)" = 0 ] && mkdir -p "$TMPDIR/node1" && mount -t tmpfs -o size=100m tmpfs "$TMPDIR/node1" 2>/dev/null; then
     mounted="$TMPDIR/node1" # one node's disk is filled by somebody else meanwhile
     middle $mode
     # (written, not fallocate: that gives back what it took when it cannot have all)
-    while_copying sh -c "head -c 790M /dev/zero >'$TMPDIR/node1/fill'" 2>/dev/null
+    head -c 110M /dev/zero >"$TMPDIR/node1/fill" 2>/dev/null && fail "the disk of node1 is not full ($mode)"
+    rm "$work/hold"
     wait $pid; same "exit code when a disk fills up ($mode)" $? 7
     one_line "a disk that fills up ($mode)" "$(cat "$work/out")"
     has "a disk that fills up ($mode)" "$(cat "$work/out")" \
@@ -249,14 +232,8 @@ for mode in stage broadcast; do
     mounted=
   fi
   for victim in 0 1 all; do # ranks 0 and 1 lead the two nodes
-    # the survivor of the kill before may have ended its copy: then this run would copy nothing there
-    weights "$TMPDIR" | while read -r f; do rm -r "$(dirname "$f")"; done
     middle $mode
-    while_copying kill9 $pid $victim || fail "kill ($mode, $victim)"
-    (trap - EXIT; exec >/dev/null 2>&1; sleep 8; kill -9 "$pid") & guard=$!
-    wait $pid 2>/dev/null
-    kill $guard 2>/dev/null
-    for _ in $(seq 50); do pgrep -f "output.dir=$work/run" >/dev/null || break; sleep 0.1; done
+    kill9 $victim
     left=$(copies | wc -l)
   done
 done
@@ -269,10 +246,7 @@ same "digest of a broadcast after kills" "$(digest_of "$out")" "$big_digest"
 empty "the runs after kills"
 # what kills have left of a model that is not asked for again is cleared away by a run of another
 middle stage
-while_copying kill9 $pid all || fail "kill (orphan)"
-(trap - EXIT; exec >/dev/null 2>&1; sleep 8; kill -9 "$pid") & guard=$!
-wait $pid 2>/dev/null
-kill $guard 2>/dev/null
+kill9 all
 [ -n "$(copies)" ] || fail "a killed run left nothing: the next check proves nothing"
 out=$(sim 2 2 "${stage[@]}"); same "digest beside an orphan" "$(digest_of "$out")" "$want"
 empty "a run beside an orphan"

@@ -199,35 +199,43 @@ same "state of the job on another node" "$(state "$id")" COMPLETED
 whole lost
 same "cells lost with the node" "$(comm -23 kept <(cells lost) | wc -l)" 0
 
-# 9. the time limit itself: a minute, the signal ten seconds before (Slurm looks every half minute and sends it up to
-# a minute early), until DONE
+# 9. the time limit itself, a minute, until DONE: the one job is stopped before it (by the signal ten seconds before,
+# which Slurm sends up to a minute early, or by the script's own clock), the other gets neither, only the SIGTERM at the
+# limit, and is put back within KillWait
 slow 700000
 id=$(submit limit --time=1 --signal=B:USR1@10)
-attempts() { grep -c 'scope-grid.sbatch: attempt' limit.log; }
-more_attempts() { [ "$(attempts)" -gt "$1" ]; }
-cut_short() { over "$id" || { is "$id" PENDING && grep -qs 'queued again' limit.log; }; }
-for _ in 1 2 3 4 5 6 7 8; do
-  until_ "an end or a requeue by the time limit" 100 cut_short
-  cells limit >kept
-  if over "$id"; then
-    [ -e limit/DONE ] && break
-    # Now and then this Slurm sends a requeued job no signal: it is out of time, and is submitted again by hand.
-    id=$(submit limit --time=1 --signal=B:USR1@10)
-    continue
-  fi
-  seen=$(attempts)
-  start_now "$id"
-  until_ "the next allocation" 30 more_attempts "$seen"
-  same "cells lost at the time limit" "$(comm -23 kept <(cells limit) | wc -l)" 0
+cut=$(SCOPE_STOP_BEFORE=-600 submit cut --time=1 --signal=B:CONT@1)
+declare -A kept=([limit]=1 [cut]=1) # both wait in the queue first
+: >kept-limit
+: >kept-cut
+for _ in $(seq 1500); do
+  over "$id" && over "$cut" && break
+  for run in limit cut; do
+    n=$id; [ $run = limit ] || n=$cut
+    # put back, with nothing at work there any more: what is closed stays
+    if is "$n" PENDING && [ -z "${kept[$run]:-}" ]; then
+      cells $run >kept-$run
+      kept[$run]=1
+      sleep 1.2
+      scontrol update JobId="$n" StartTime=now
+    elif is "$n" RUNNING && [ -n "${kept[$run]:-}" ]; then
+      same "cells of $run lost at the time limit" "$(comm -23 kept-$run <(cells $run) | wc -l)" 0
+      kept[$run]=
+    fi
+  done
+  sleep 0.2
 done
-case $(state "$id") in # a run that ends just behind its limit, in the grace that Slurm leaves it, is there all the same
-  COMPLETED | TIMEOUT) ;;
-  *) fail "state of the job with a time limit: $(state "$id")" ;;
-esac
-whole limit
-grep -q 'after USR1: .*queued again' limit.log || fail "the time limit's signal never came: $(cat limit.log)"
-[ "$(attempts)" -ge 3 ] || fail "the time limit did not cut the run at least twice: $(cat limit.log)"
-echo "a time limit of a minute: $(attempts) allocations"
+for run in limit cut; do # one that ends just behind its limit is put back, and finds itself done
+  n=$id; [ $run = limit ] || n=$cut
+  same "state of the job $run" "$(state "$n")" COMPLETED
+  whole $run
+  [ "$(grep -c 'scope-grid.sbatch: attempt' $run.log)" -ge 2 ] || fail "the time limit did not cut $run: $(cat $run.log)"
+  echo "a time limit of a minute, $run: $(grep -c 'scope-grid.sbatch: attempt' $run.log) allocations"
+done
+has "the job that is stopped before its limit" "$(cat limit.log)" 'exit code 75 after USR1: .*queued again'
+lacks "the job that is stopped before its limit" "$(cat limit.log)" 'the time limit is there'
+has "the job that hears of its limit last" "$(cat cut.log)" 'the time limit is there: [0-9]+ cells done so far; queued again \(requeue\)'
+lacks "the job that hears of its limit last" "$(cat cut.log)" 'USR1'
 
 # 10. two nights: the second takes over what did not change, also when its first allocation is cut short
 mkdir night

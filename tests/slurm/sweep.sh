@@ -14,7 +14,7 @@ WRAP
 cat >"$work/bin/scontrol" <<WRAP
 #!/usr/bin/env bash
 case \$1 in
-  show) echo "JobId=1 JobState=RUNNING Command=$script" ;;
+  show) printf 'JobId=1\n   JobState=RUNNING Reason=None\n   Command=%s\n' "$script" ;;
   requeue) kill -9 \$PPID ;; # Slurm ends the script
 esac
 WRAP
@@ -44,12 +44,13 @@ sed 's/"out"/"whole"/' "$work/sweep.json" >"$work/whole.json"
 "$BIN/tests/sim_grid" "$work/whole.json" >/dev/null 2>&1; same "exit code of the undisturbed sweep" $? 0
 
 # stopped twice in its first pass
-speed --step-us 30000 --slots 4 --segment-seconds 0.1
+speed --step-us 100000 --slots 4 --segment-seconds 0.1
 for n in 0 1; do
   had=$(segments)
   (allocate $n) >"$work/log" 2>&1 &
   batch=$!
-  for _ in $(seq 300); do [ "$(segments)" -gt $((had + 2)) ] && break; sleep 0.1; done
+  more() { [ "$(segments)" -gt $((had + 2)) ]; }
+  soon more || fail "no segments in allocation $n: $(cat "$work/log")"
   kill -s USR1 "$batch"
   wait "$batch" 2>/dev/null
   has "allocation $n" "$(cat "$work/log")" 'exit code 75 after USR1: 0 cells more in points, [1-9][0-9]* segments more in all, 0 done; queued again \(requeue\)'

@@ -79,12 +79,9 @@ static void reading_refuses_what_it_cannot_take(void **state) {
     snprintf(want, sizeof want, "%s: is a folder, not a regular file", tmpdir);
     assert_string_equal(err.text, want);
     assert_int_equal(mkfifo(tmp_path("pipe"), 0600), 0);
-    int both_ends = open(tmp_path("pipe"), O_RDWR); /* so that opening to read does not wait for a writer */
-    assert_true(both_ends >= 0);
     assert_int_equal(sg_file_read(tmp_path("pipe"), 10, &b, &err), SG_E_INPUT);
     snprintf(want, sizeof want, "%s: is not a regular file", tmp_path("pipe"));
     assert_string_equal(err.text, want);
-    close(both_ends);
     tmp_put("eleven", "12345678901");
     assert_int_equal(sg_file_read(tmp_path("eleven"), 10, &b, &err), SG_E_INPUT);
     snprintf(want, sizeof want, "%s: is 11 bytes long; at most 10 are accepted here", tmp_path("eleven"));
@@ -94,6 +91,27 @@ static void reading_refuses_what_it_cannot_take(void **state) {
     assert_int_equal(sg_file_read(tmp_path("eleven"), 11, &b, &err), SG_OK);
     assert_string_equal(b.data, "before12345678901");
     sg_buf_free(&b);
+}
+
+/* A data file may be a pipe; one without a writer ends in a message, not in waiting for ever. */
+static void pipes(void **state) {
+    (void)state;
+    struct sg_err err = {0};
+    char want[400], byte = 0;
+    int fd = -1;
+    assert_int_equal(mkfifo(tmp_path("data"), 0600), 0);
+    assert_int_equal(sg_file_open(tmp_path("data"), &fd, &err), SG_E_INPUT);
+    snprintf(want, sizeof want, "%s: is a pipe that nobody has written to for 5 s", tmp_path("data"));
+    assert_string_equal(err.text, want);
+    int both_ends = open(tmp_path("data"), O_RDWR);
+    assert_true(both_ends >= 0);
+    assert_int_equal(write(both_ends, "x", 1), 1);
+    assert_int_equal(sg_file_open(tmp_path("data"), &fd, &err), SG_OK);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, 0); /* a slow writer is waited for */
+    assert_int_equal(read(fd, &byte, 1), 1);
+    assert_int_equal(byte, 'x');
+    close(fd);
+    close(both_ends);
 }
 
 static void maps_show_the_bytes(void **state) {
@@ -158,6 +176,7 @@ int main(void) {
         cmocka_unit_test(a_write_replaces_the_file_and_leaves_nothing_beside_it),
         cmocka_unit_test(a_failed_write_leaves_the_old_file),
         cmocka_unit_test(reading_refuses_what_it_cannot_take),
+        cmocka_unit_test(pipes),
         cmocka_unit_test(maps_show_the_bytes),
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(paths_join_and_split),

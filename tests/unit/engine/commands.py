@@ -91,6 +91,39 @@ def check_bench(model):
     check(p.returncode == 0 and "tokens' hash    " + a["hash"] in p.stdout, "bench: table")
 
 
+def check_random(model):
+    """bench without a checkpoint: the weights are made on the device, so every device draws the same tokens"""
+    shape = ["--cells", "2", "--samples", "2", "--prompt-tokens", "30", "--new-tokens", "7", "--json"]
+    config = os.path.join(model, "config.json")
+
+    def bench(*options):
+        p = run("bench", [], *options, *shape)
+        check(p.returncode == 0, f"bench {options}: exit {p.returncode}, {p.stderr.strip()}")
+        return json.loads(p.stdout)
+
+    with tempfile.TemporaryDirectory() as d:
+        alone = os.path.join(d, "config.json")
+        shutil.copy(config, alone)
+        a = bench("--random", alone, "--device", "cpu")
+        check(a["random_weights"] is True and a["model"] == alone, "random: said so")
+        for more in (["--device", "ref"], ["--device", "guard"], ["--device", "cpu", "--threads", "1"]):
+            check(bench("--random", d, *more)["hash"] == a["hash"], f"random: the same tokens with {more}")
+        check(bench("--random", d, "--seed", "1")["hash"] != a["hash"], "random: another seed, other tokens")
+        fp8 = [bench("--random", d, "--weight-type", "fp8", "--device", device)["hash"] for device in ("cpu", "ref")]
+        check(fp8[0] == fp8[1] != a["hash"], "random: fp8 weights")
+        stored = bench("--model", model)
+        check(stored["random_weights"] is False and stored["hash"] != a["hash"], "random: not the checkpoint")
+        check(stored["weight_bytes"] == a["weight_bytes"], "random: as large as the checkpoint")
+        with open(alone, "w") as f:
+            f.write('{"model_type": "llama"}')
+        bad("random llama", run("bench", [], "--random", alone), alone, "llama", "qwen3")
+        os.remove(alone)
+        bad("random nothing", run("bench", [], "--random", d), "config.json")
+    bad("random shape", run("bench", [], "--random", "qwen3-5b"), "qwen3-5b", "qwen3-4b", "config.json")
+    bad("random and model", run("bench", [], "--random", model, "--model", model), "--random", "exclude")
+    bad("bench nothing", run("bench", []), "--model", "--random")
+
+
 def check_bad_lines(model):
     m = ["--model", model]
     for command in ("score", "generate", "embed"):
@@ -140,6 +173,7 @@ def main():
         check_generate(model)
         check_score_and_embed(model)
         check_bench(model)
+        check_random(model)
         check_bad_lines(model)
         check_text(model, os.path.join(os.path.dirname(MAKE), "..", "..", "jobs", "demo", "model"))
         with open(os.path.join(model, "generation_config.json"), "w") as f:

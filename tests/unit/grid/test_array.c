@@ -6,6 +6,7 @@
 #include "store/members.h"
 #include "support/tmpdir.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -194,12 +197,32 @@ static void runs_of_two_kinds_refuse_each_other(void **state) {
     close(ready[1]);
 }
 
+/* Every member of the run: with `silence`, as if it had been silent for ten times the limit of the test
+ * below. Returns how many are. */
+static int silent_members(bool silence) {
+    char path[1024];
+    const struct utimbuf then = {time(NULL) - 10000, time(NULL) - 10000};
+    int n = 0;
+    snprintf(path, sizeof path, "%s/array/members", tmpdir);
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (const struct dirent *e; (e = readdir(d));) {
+        struct stat s;
+        if (e->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "%s/array/members/%s", tmpdir, e->d_name);
+        if (silence) assert_int_equal(utime(path, &then), 0);
+        n += stat(path, &s) == 0 && time(NULL) - s.st_mtime > 1000;
+    }
+    closedir(d);
+    return n;
+}
+
 /* A member on another host that is long in one stage (weights, a step, a merge) beats all the same. */
 static void a_long_stage_is_no_death(void **state) {
     (void)state;
-    struct sg__lock_terms here = {.beat_ms = 100, .stale_seconds = 1}, there = here;
+    struct sg__lock_terms here = {.beat_ms = 20, .stale_seconds = 1000}, there = here;
     struct sg_member *m, *other;
-    const struct timespec half = {0, 500000000};
+    const struct timespec moment = {0, 10000000};
     int32_t n = 0;
     bool mine = false;
     sg__owner_self(&here.self);
@@ -212,7 +235,9 @@ static void a_long_stage_is_no_death(void **state) {
     assert_int_equal(sg__member_join_on(tmpdir, &here, &m, NULL), SG_OK);
     struct sg_piece look[1];
     for (int i = 0; i < 5; i++) {
-        nanosleep(&half, NULL);
+        silent_members(true);
+        for (int k = 0; k < 6000 && silent_members(false) > 0; k++) nanosleep(&moment, NULL);
+        assert_int_equal(silent_members(false), 0);
         assert_int_equal(sg_member_look(m, look, 1, NULL), SG_OK);
         assert_true(look[0].held);
     }
@@ -220,7 +245,9 @@ static void a_long_stage_is_no_death(void **state) {
     there.beat_ms = 1000000; /* as good as dead */
     assert_int_equal(sg__member_join_on(tmpdir, &there, &other, NULL), SG_OK);
     assert_int_equal(sg_member_claim(other, 0, 2, &mine, NULL), SG_OK);
-    for (int i = 0; i < 5; i++) nanosleep(&half, NULL);
+    assert_int_equal(sg_member_look(m, look, 1, NULL), SG_OK);
+    assert_true(look[0].held);
+    silent_members(true);
     assert_int_equal(sg_member_look(m, look, 1, NULL), SG_OK);
     assert_false(look[0].held);
     assert_int_equal(sg_member_count(m, &n, NULL), SG_OK);
@@ -230,8 +257,77 @@ static void a_long_stage_is_no_death(void **state) {
     sg_member_leave(m);
 }
 
+/* A child that is a member and has the directory's lock until it is killed: it begins the run, or merges. */
+static pid_t busy_member(const char *dir) {
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct sg_member *m = NULL;
+        struct sg_lock *lock = NULL;
+        const bool ok = sg_member_join(dir, &m, NULL) == SG_OK && sg_lock_take(dir, &lock, NULL) == SG_OK;
+        (void)!write(ready[1], ok ? "y" : "n", 1);
+        for (;;) pause();
+    }
+    char c = 0;
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    assert_int_equal(c, 'y');
+    close(ready[0]);
+    close(ready[1]);
+    return pid;
+}
+
+/* While another begins the run, and while another has the lock and a dead one's cells are to be counted. */
+static void a_signal_ends_the_wait_for_others(void **state) {
+    (void)state;
+    struct sg_query query = {.id = (char *)"q"};
+    struct sg_portfolio_model model = {.id = (char *)"m"};
+    struct sg_digest fingerprint = {3, 4};
+    const int64_t weight = 1;
+    struct sg_order order;
+    struct sg_comm *comm = NULL;
+    struct sg_array *a = NULL;
+    bool finished;
+    struct sg_plan plan = {.n_queries = 1,
+                           .n_models = 1,
+                           .n_cells = 1,
+                           .queries = &query,
+                           .models = &model,
+                           .cell_fingerprint = &fingerprint,
+                           .job = {.output = {.dir = tmpdir}, .text = (char *)"{}", .path = (char *)"job"}};
+    assert_int_equal(sg_order_init(&order, 1, 1, &weight, -1, NULL), SG_OK);
+    assert_int_equal(sg_comm_open_alone(&comm, NULL), SG_OK);
+    pid_t child = busy_member(tmpdir);
+    raise(SIGTERM);
+    struct sg_err err = {0};
+    assert_int_equal(sg_array_join(&plan, &order, comm, true, &a, &finished, &err), SG_E_STOPPED);
+    assert_string_equal(err.text, "stopped by SIGTERM");
+
+    const char *const names[] = {"run.json", "hand/00000-0123456789abcdef0123456789abcdef"};
+    char path[300], text[200];
+    snprintf(path, sizeof path, "%s/hand", tmpdir);
+    assert_int_equal(mkdir(path, 0777), 0);
+    for (int i = 0; i < 2; i++) {
+        const char *zeros = "00000000000000000000000000000000";
+        snprintf(path, sizeof path, "%s/%s", tmpdir, names[i]);
+        snprintf(text, sizeof text, "{\"format\": 1, \"fingerprint\": \"%s\", \"total\": 1}\n", zeros);
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        assert_int_equal(fwrite(text, strlen(text), 1, f), 1);
+        assert_int_equal(fclose(f), 0);
+    }
+    memset(&err, 0, sizeof err);
+    assert_int_equal(sg_array_join(&plan, &order, comm, true, &a, &finished, &err), SG_E_STOPPED);
+    assert_string_equal(err.text, "stopped by SIGTERM");
+    end_child(child);
+    sg_order_free(&order);
+    sg_comm_close(comm);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_signal_ends_the_wait_for_others, tmpdir_make, tmpdir_remove),
         cmocka_unit_test(pieces_cover_the_grid_and_shrink),
         cmocka_unit_test_setup_teardown(a_piece_has_one_holder_until_it_dies, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(damaged_or_foreign_names_are_no_leases, tmpdir_make, tmpdir_remove),

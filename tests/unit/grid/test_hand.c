@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "grid/hand.h"
 #include "store/segment.h"
+#include "support/tmpdir.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -96,19 +97,9 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct bench *b = *state;
-    char path[512];
     sg_hand_free(b->hand);
     sg_order_free(&b->order);
-    snprintf(path, sizeof path, "%s/segments", b->dir);
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        snprintf(path, sizeof path, "%s/segments/%s", b->dir, e->d_name);
-        unlink(path);
-    }
-    if (d) closedir(d);
-    snprintf(path, sizeof path, "%s/segments", b->dir);
-    rmdir(path);
-    rmdir(b->dir);
+    tmpdir_remove_tree(b->dir); /* segments and journal */
     free(b);
     return 0;
 }
@@ -136,7 +127,8 @@ static int64_t safe(const struct bench *b, int64_t *failed) {
 static void every_leased_cell_once(void **state) {
     struct bench *b = *state;
     struct sg_err err = {0};
-    begin(b, -1, b->dir);
+    begin(b, 1e6,
+          b->dir); /* by the usual rule a machine that stands still for 5 s would close one meanwhile */
     assert_true(sg_hand_empty(b->hand));
     assert_true(sg_hand_want(b->hand) >= SLOTS); /* a device that has nothing wants cells */
     const struct sg_lease leases[] = {{0, 1, 1}, {1, 6, 1}, {7, 2, 1}, {12, 6, 1}};
@@ -161,7 +153,7 @@ static void every_leased_cell_once(void **state) {
         if (mine) weight += sg_order_weight(&b->order, p, 1);
     }
     assert_int_equal(c.weight, weight);
-    assert_int_equal(segments(b), 0); /* younger than 5 s: still open */
+    assert_int_equal(segments(b), 0); /* still open */
     assert_int_equal(sg_hand_finish(b->hand, &err), SG_OK);
     int64_t failed;
     assert_int_equal(safe(b, &failed), leased);
@@ -194,7 +186,7 @@ static void closes_segments_in_time(void **state) {
     assert_int_equal(sg_hand_take(b->hand, &l, &err), SG_OK);
     while (!sg_hand_empty(b->hand)) assert_int_equal(sg_hand_step(b->hand, &err), SG_OK);
     const struct timespec moment = {0, 10 * 1000000}; /* closed without a further call */
-    for (int i = 0; i < 1000 && sg_hand_safe(b->hand) < 5; i++) nanosleep(&moment, NULL);
+    for (int i = 0; i < 10000 && sg_hand_safe(b->hand) < 5; i++) nanosleep(&moment, NULL);
     assert_int_equal(sg_hand_safe(b->hand), 5);
     assert_int_equal(segments(b), 5);
     assert_int_equal(safe(b, NULL), 5);
@@ -217,7 +209,7 @@ static void a_stop_keeps_what_is_finished(void **state) {
 static void a_killed_rank_leaves_nothing_half(void **state) {
     struct bench *b = *state;
     struct sg_err err = {0};
-    begin(b, -1, b->dir);
+    begin(b, 1e6, b->dir);
     const struct sg_lease l = {0, 3, 1};
     assert_int_equal(sg_hand_take(b->hand, &l, &err), SG_OK);
     for (int i = 0; i < 3; i++) assert_int_equal(sg_hand_step(b->hand, &err), SG_OK);
@@ -234,7 +226,7 @@ static void no_place_to_write(void **state) {
     assert_int_equal(sg_hand_take(b->hand, &l, &err), SG_OK);
     enum sg_status st = SG_OK;
     const struct timespec moment = {0, 10 * 1000000}; /* the writer thread says it: soon, not at once */
-    for (int i = 0; i < 1000 && st == SG_OK; i++) {
+    for (int i = 0; i < 10000 && st == SG_OK; i++) {
         st = sg_hand_step(b->hand, &err);
         nanosleep(&moment, NULL);
     }

@@ -405,11 +405,74 @@ static void test_rope_dtype(void **state) {
     }
 }
 
+/* Random weights: of a config.json alone comes a model as large as its checkpoint would be, the same for one
+ * seed and another for the next. */
+static void test_random_weights(void **state) {
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        struct tiny c = TINY_DEFAULTS;
+        struct sg_model *m = NULL, *stored = NULL, *plan = NULL;
+        struct sg_config shape;
+        char path[128];
+        c.tied = tied;
+        tiny_checkpoint(dir, &c);
+        TINY_OK(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = 100}, &stored, err));
+        tiny_remove(dir);
+        tiny_dir(dir);
+        tiny_config(dir, &c, NULL);
+        snprintf(path, sizeof path, "%s/config.json", dir);
+        TINY_OK(sg_config_shape(tied ? dir : path, &shape, err));
+        const struct sg_model_options opt = {.max_context = 100, .random = &shape, .seed = 3};
+        TINY_OK(sg_model_open(dev, "a name", &opt, &m, err));
+        TINY_OK(sg_model_plan(dev, "a name", &opt, &plan, err));
+        assert_string_equal(sg_model_dir(m), "a name");
+        assert_int_equal(sg_model_params(m), sg_model_params(stored));
+        assert_int_equal(sg_model_device_bytes(m), sg_model_device_bytes(stored));
+        assert_int_equal(sg_model_device_bytes(m), sg_model_device_bytes(plan));
+        assert_true(sg_model_has_head(m) && sg_model_loaded(m) && !sg_model_loaded(plan));
+        sg_model_close(m), sg_model_close(stored), sg_model_close(plan);
+    }
+}
+
+/* The published shapes: a shape that is wrong in one number has another number of parameters. */
+static void test_shapes(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t params;
+    } published[] = {{"qwen3-0.6b", 596049920}, {"qwen3-1.7b", 1720574976}, {"qwen3-4b", 4022468096},
+                     {"qwen3-8b", 8190735360},  {"qwen3-14b", 14768307200}, {"qwen3-32b", 32762123264}};
+    struct sg_config c;
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        struct sg_model *m = NULL;
+        TINY_OK(sg_config_shape(published[i].name, &c, err));
+        TINY_OK(sg_model_plan(dev, published[i].name,
+                              &(struct sg_model_options){.max_context = 64, .random = &c}, &m, err));
+        assert_int_equal(sg_model_params(m), published[i].params);
+        sg_model_close(m);
+    }
+    struct sg_err why = {0};
+    assert_int_equal(sg_config_shape("qwen3-5b", &c, &why), SG_E_INPUT);
+    assert_non_null(
+        strstr(why.text, "qwen3-5b: no such shape, directory or config.json; expected qwen3-0.6b, "));
+    assert_int_equal(sg_config_shape(dir, &c, &why), SG_E_INPUT); /* without a config.json */
+    assert_non_null(strstr(why.text, "config.json"));
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-    const struct CMUnitTest tests[] = {
-        T(test_good_forms),          T(test_context),      T(test_missing_files),  T(test_wrong_tensors),
-        T(test_harmless_tensors),    T(test_broken_files), T(test_shape_overflow), T(test_index),
-        T(test_doubled_over_shards), T(test_digest),       T(test_rope_dtype)};
+    const struct CMUnitTest tests[] = {T(test_good_forms),
+                                       T(test_context),
+                                       T(test_missing_files),
+                                       T(test_wrong_tensors),
+                                       T(test_harmless_tensors),
+                                       T(test_broken_files),
+                                       T(test_shape_overflow),
+                                       T(test_index),
+                                       T(test_doubled_over_shards),
+                                       T(test_digest),
+                                       T(test_rope_dtype),
+                                       T(test_random_weights),
+                                       T(test_shapes)};
     return cmocka_run_group_tests(tests, open_dev, close_dev);
 }

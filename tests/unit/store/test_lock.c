@@ -6,6 +6,7 @@
 #include "store_test.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <utime.h>
@@ -85,12 +86,16 @@ static void even_oneself(void **state) {
     sg_lock_drop(NULL);
 }
 
-static void makes_the_directory(void **state) {
+/* Who makes it gives it its rights; one that is gone is not made anew with others (a folder in /tmp would be
+ * open to a group). */
+static void does_not_make_the_directory(void **state) {
     struct sg_lock *l = NULL;
+    struct sg_member *m = NULL;
     char path[1024];
-    path_to(path, "%s/a/b", (char *)*state);
-    CHECK_OK(sg_lock_take(path, &l, err));
-    sg_lock_drop(l);
+    path_to(path, "%s/a", (char *)*state);
+    CHECK_FAILS(SG_E_IO, "No such file or directory", sg_lock_take(path, &l, err));
+    CHECK_FAILS(SG_E_IO, "No such file or directory", sg_member_join(path, &m, err));
+    assert_int_not_equal(access(path, F_OK), 0);
     path_to(path, "%s/file", (char *)*state);
     write_file(path, "x", 1);
     CHECK_FAILS(SG_E_IO, "file", sg_lock_take(path, &l, err));
@@ -158,9 +163,9 @@ static void other_machines_by_heartbeat(void **state) {
     (void)snprintf(o.host, sizeof o.host, "node99");
     (void)snprintf(o.machine, sizeof o.machine, "ffffffffffffffffffffffffffffffff");
     (void)snprintf(o.boot, sizeof o.boot, "11111111-0000-0000-0000-000000000000");
-    plant(*state, &o, SG_LOCK_STALE_SECONDS - 60);
+    plant(*state, &o, SG_LOCK_STALE_SECONDS - 100);
     CHECK_FAILS(SG_E_BUSY, "on node99", sg_lock_take(*state, &l, err));
-    CHECK_FAILS(SG_E_BUSY, "last sign of life 24", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "last sign of life 2", sg_lock_take(*state, &l, err)); /* 200 to 299 s ago */
     CHECK_FAILS(SG_E_BUSY, "remove this file", sg_lock_take(*state, &l, err));
     plant(*state, &o, SG_LOCK_STALE_SECONDS + 5);
     takes(*state);
@@ -186,6 +191,37 @@ static void files_that_are_no_lock(void **state) {
         assert_int_equal(utime(path, &past), 0);
         takes(*state);
     }
+}
+
+/* No rights, no descriptors, a server that is busy: that says nothing about the holder, however old. */
+static void what_cannot_be_read_is_not_stale(void **state) {
+    struct sg_lock *l = NULL;
+    char path[1024];
+    const struct utimbuf past = {1000000, 1000000};
+    path_to(path, "%s/lock", (char *)*state);
+    assert_int_equal(mkdir(path, 0700), 0); /* opens, and gives an error when it is read: to root, too */
+    assert_int_equal(utime(path, &past), 0);
+    CHECK_FAILS(SG_E_BUSY, "cannot be read", sg_lock_take(*state, &l, err));
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+/* The sweep takes what has a name of the program's own. */
+static void files_of_others_stay(void **state) {
+    char kept[3][1024], left[2][1024];
+    const struct utimbuf past = {1000000, 1000000};
+    path_to(kept[0], "%s/lock.txt", (char *)*state);
+    path_to(kept[1], "%s/lock.next", (char *)*state);
+    path_to(kept[2], "%s/lock.0123456789abcdef0123456789abcdef.old", (char *)*state);
+    path_to(left[0], "%s/lock.0123456789abcdef0123456789abcdef", (char *)*state);
+    path_to(left[1], "%s/lock.0123456789abcdef0123456789abcdef.next", (char *)*state);
+    for (int i = 0; i < 5; i++) {
+        const char *path = i < 3 ? kept[i] : left[i - 3];
+        write_file(path, "x", 1);
+        assert_int_equal(utime(path, &past), 0);
+    }
+    takes(*state);
+    for (int i = 0; i < 3; i++) assert_int_equal(access(kept[i], F_OK), 0);
+    for (int i = 0; i < 2; i++) assert_int_not_equal(access(left[i], F_OK), 0);
 }
 
 static void a_lost_lock_is_noticed(void **state) {
@@ -269,28 +305,46 @@ static void foreign(struct sg__lock_terms *t, const char *host) {
     (void)snprintf(t->self.boot, sizeof t->self.boot, "boot of %s", host);
 }
 
-static void wait_ms(int64_t ms) {
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
+/* As if the lock had been silent for ten times the limit. */
+static void silence_it(const char *dir) {
+    char path[1024];
+    path_to(path, "%s/lock", dir);
+    const struct utimbuf then = {time(NULL) - 10000, time(NULL) - 10000};
+    assert_int_equal(utime(path, &then), 0);
+}
+
+/* Until a beat has made it fresh again, a minute at most. */
+static void await_a_beat(const char *dir) {
+    const struct timespec moment = {0, 10000000};
+    char path[1024];
+    struct stat s = {0};
+    path_to(path, "%s/lock", dir);
+    for (int i = 0; i < 6000 && time(NULL) - s.st_mtime > 1000; i++) {
+        nanosleep(&moment, NULL);
+        assert_int_equal(stat(path, &s), 0);
+    }
+    assert_true(time(NULL) - s.st_mtime < 1000);
 }
 
 /* A holder that does nothing of its own for longer than the limit (it merges, it loads a model) is not robbed
  * by another host; one that no longer runs is. */
 static void long_stages_keep_the_lock(void **state) {
-    struct sg__lock_terms a = {.beat_ms = 100, .stale_seconds = 1}, b = a;
+    struct sg__lock_terms a = {.beat_ms = 20, .stale_seconds = 1000}, b = a;
     struct sg_lock *mine = NULL, *theirs = NULL;
     foreign(&a, "one");
     foreign(&b, "two");
     CHECK_OK(sg__lock_take_on(*state, &a, &mine, err));
     for (int i = 0; i < 5; i++) {
-        wait_ms(500);
+        silence_it(*state);
+        await_a_beat(*state);
         CHECK_FAILS(SG_E_BUSY, "on one,", sg__lock_take_on(*state, &b, &theirs, err));
     }
     CHECK_OK(sg_lock_beat(mine, err));
     sg_lock_drop(mine);
     a.beat_ms = 1000000; /* as good as dead */
     CHECK_OK(sg__lock_take_on(*state, &a, &mine, err));
-    wait_ms(2100);
+    CHECK_FAILS(SG_E_BUSY, "on one,", sg__lock_take_on(*state, &b, &theirs, err));
+    silence_it(*state);
     CHECK_OK(sg__lock_take_on(*state, &b, &theirs, err));
     CHECK_FAILS(SG_E_BUSY, "was taken over by process", sg_lock_beat(mine, err));
     sg_lock_drop(mine);
@@ -341,7 +395,9 @@ int main(void) {
         IN_DIR(second_is_refused),
         IN_DIR(zombies_hold_nothing),
         IN_DIR(even_oneself),
-        IN_DIR(makes_the_directory),
+        IN_DIR(does_not_make_the_directory),
+        IN_DIR(what_cannot_be_read_is_not_stale),
+        IN_DIR(files_of_others_stay),
         IN_DIR(children_do_not_drop_it),
         IN_DIR(reused_pids_and_reboots),
         IN_DIR(other_machines_by_heartbeat),

@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# batch.sh: what the batch scripts decide, Slurm's commands being stand-ins; an allocation is a call of a script. The
+# time limit with and without Slurm's signal, scancel, a controller that does not answer, a site that forbids requeue,
+# folders and files with blanks and quotes, whose options win, and what is refused.
+. "$(dirname "$0")/../mpi/lib.sh"
+site="$work/a \"site\" with blanks"
+mkdir "$work/bin" "$site"
+cp "$SRC"/slurm/*.sbatch "$site"
+cat >"$work/bin/scope-grid" <<WRAP
+#!/usr/bin/env bash
+[ "\$1" = run ] || exec "$BIN/scope-grid" "\$@"
+shift
+echo "options: \$*"
+exec "$BIN/tests/sim_grid" "\$@" \$(cat "$work/speed")
+WRAP
+# Slurm's record of the job is a file; requeue ends the script that asks for it, as Slurm does. fails: so many times
+cat >"$work/bin/scontrol" <<WRAP
+#!/usr/bin/env bash
+echo "\$*" >>"$work/asked"
+case \$1 in
+  show) cat "$work/record" ;;
+  requeue)
+    n=\$(cat "$work/fails")
+    [ "\$n" = 0 ] || { echo \$((n - 1)) >"$work/fails"; echo "scontrol: error" >&2; exit 1; }
+    grep -q Reason=TimeLimit "$work/record" || kill -9 \$PPID ;;
+esac
+WRAP
+cat >"$work/bin/sbatch" <<WRAP
+#!/usr/bin/env bash
+printf '%s\n' "\$@" >"$work/submitted"
+WRAP
+printf '#!/usr/bin/env bash\nexit 1\n' >"$work/bin/srun"
+# mpirun asks Slurm for the nodes of a job with an id
+cat >"$work/bin/mpirun" <<WRAP
+#!/usr/bin/env bash
+for name in \${!SLURM_@}; do unset "\$name"; done
+exec $(command -v mpirun) -q -n 2 --oversubscribe "\$@"
+WRAP
+chmod +x "$work"/bin/*
+speed() { echo "$*" >"$work/speed"; }
+slow() { speed --step-us 60000 --slots 4 --segment-seconds 0.1; }
+# record STATE REASON SECONDS SCRIPT ARGUMENTS: begun now, with so many seconds to the time limit
+record() {
+  printf '%s\n' 'JobId=1 JobName=x' "   JobState=$1 Reason=$2 Dependency=(null)" "   TimeLimit=00:10:00" \
+    "   StartTime=$(date +%FT%T) EndTime=$(date -d "$3 seconds" +%FT%T) Deadline=N/A" "   Command=$site/$4 ${*:5}" \
+    "   StdOut=$work/out of this job" >"$work/record"
+}
+# allocate SCRIPT ARGUMENTS: one allocation, in the foreground
+allocate() {
+  PATH=$work/bin:$PATH SLURM_JOB_ID=1 SLURM_JOB_NODELIST=here SLURM_JOB_NAME=x SLURM_JOB_PARTITION=p SLURM_NTASKS=2 \
+    SLURM_JOB_NUM_NODES=1 SLURM_CPUS_PER_TASK=1 SCOPE_BIN=$work/bin exec bash "$site/$1" "${@:2}" 2>&1
+}
+# working DIR LOG [HAD]: waits until cells of the run are safe, beyond HAD segments
+working() {
+  for _ in $(seq 300); do
+    [ "$(find "$1" -name '*.seg' 2>/dev/null | wc -l)" -gt $((${3:-0} + 2)) ] && return
+    sleep 0.1
+  done
+  fail "no cells in $1: $(cat "$2")"
+  exit 1
+}
+requeues() { grep -c '^requeue 1$' "$work/asked"; }
+begin() { # WHAT: a job of that name in a folder that needs quotes, and nothing asked of Slurm yet
+  run=$work/runs/$1\ \"\\x\"
+  job=$work/$1\ job.json
+  sed -E -e 's,"(path|queries|anchors|outcomes|portfolio)": ",&'"$SRC/jobs/demo/," \
+    -e 's,"dir": "[^"]*","dir": "runs/'"$1"' \\"\\\\x\\"",' "$SRC/jobs/demo/job.json" >"$job"
+  : >"$work/asked"
+  echo 0 >"$work/fails"
+  rm -f "$work/submitted"
+}
+want=$(digest_of "$("$BIN/tests/sim_grid" "$SRC/jobs/demo/job.json" --set output.dir="$work/whole" --step-us 100 2>&1)")
+
+# 1. the time limit itself, SIGTERM being the first that is heard of it: queued again while the ranks still work
+begin limit
+slow
+record RUNNING None 600 scope-grid.sbatch "$job"
+(allocate scope-grid.sbatch "$job") >"$work/log" 2>&1 &
+batch=$!
+working "$run" "$work/log"
+record COMPLETING TimeLimit 0 scope-grid.sbatch "$job"
+kill -s TERM "$batch"
+wait "$batch" 2>/dev/null; same "exit code at the time limit" $? 75
+log=$(cat "$work/log")
+has "the time limit" "$log" 'the time limit is there: [1-9][0-9]* cells done so far; queued again \(requeue\)$'
+has "the time limit" "$log" 'exit code 75 at the time limit: [1-9][0-9]* cells more, [1-9][0-9]* done$'
+same "requeues at the time limit" "$(requeues)" 1
+same "idle attempts" "$(cat "$run/idle-attempts")" 0
+# ... killed before the ranks have ended, it is queued all the same
+slow
+record RUNNING None 600 scope-grid.sbatch "$job"
+had=$(find "$run" -name '*.seg' 2>/dev/null | wc -l)
+(allocate scope-grid.sbatch "$job") >"$work/log" 2>&1 &
+batch=$!
+working "$run" "$work/log" "$had"
+record COMPLETING TimeLimit 0 scope-grid.sbatch "$job"
+kill -s TERM "$batch"
+for _ in $(seq 100); do grep -q 'queued again' "$work/log" && break; sleep 0.05; done
+kill -9 "$batch" 2>/dev/null
+same "requeues of a killed script" "$(requeues)" 2
+for _ in $(seq 300); do [ -e "$run/lock" ] || break; sleep 0.1; done
+
+# 2. the script's own clock: Slurm sends nothing at all
+slow
+record RUNNING None 8 scope-grid.sbatch "$job"
+(SLURM_RESTART_COUNT=2 allocate scope-grid.sbatch "$job") >"$work/log" 2>&1
+has "the clock" "$(cat "$work/log")" 'the time limit is 2 s away$'
+has "the clock" "$(cat "$work/log")" 'exit code 75 after USR1: .*queued again \(requeue\)$'
+same "requeues by the clock" "$(requeues)" 3
+
+# 3. scancel is final, also where the limit is near
+slow
+had=$(find "$run" -name '*.seg' | wc -l)
+record RUNNING None 600 scope-grid.sbatch "$job"
+(SLURM_RESTART_COUNT=3 allocate scope-grid.sbatch "$job") >"$work/log" 2>&1 &
+batch=$!
+working "$run" "$work/log" "$had"
+record COMPLETING None 600 scope-grid.sbatch "$job"
+kill -s TERM "$batch"
+wait "$batch" 2>/dev/null; same "exit code of a cancelled job" $? 75
+has "scancel" "$(cat "$work/log")" 'Slurm has ended this job: .*submit it again to resume$'
+same "requeues after scancel" "$(requeues)" 3
+[ ! -e "$work/submitted" ] || fail "a cancelled job has a successor: $(cat "$work/submitted")"
+
+# 4. to the end, the user's own options winning
+speed --step-us 100
+record RUNNING None 600 scope-grid.sbatch "$job"
+(SCOPE_WEIGHTS=stage allocate scope-grid.sbatch "$job" --set engine.threads=2 --set engine.weights=mmap) >"$work/log" 2>&1
+same "exit code of the end" $? 0
+has "the options" "$(cat "$work/log")" '^options: .* --set engine.threads=1 --set engine.threads=2 --set engine.weights=mmap$'
+has "the options" "$(cat "$work/log")" '^options: .* --set engine.weights=stage .*--set engine.weights=mmap$'
+same "digest" "$(digest_of "$("$BIN/scope-grid" status "$run")")" "$want"
+
+# 5. a controller that is busy is asked again; where requeue is forbidden, a successor takes over
+begin forbidden
+slow
+record RUNNING None 8 scope-grid.sbatch "$job" --set sampling.seed=1
+echo 1 >"$work/fails"
+(allocate scope-grid.sbatch "$job") >"$work/log" 2>&1
+same "requeues of a busy controller" "$(requeues)" 2
+echo 9 >"$work/fails"
+record RUNNING None 8 scope-grid.sbatch "$job"
+(SLURM_RESTART_COUNT=1 allocate scope-grid.sbatch "$job" --set "output.texts=true") >"$work/log" 2>&1
+same "exit code of a job with a successor" $? 0
+has "a site that forbids requeue" "$(cat "$work/log")" 'scontrol requeue failed: submitting a successor instead$'
+same "the successor's script and arguments" "$(tail -n 4 "$work/submitted")" "$site/scope-grid.sbatch
+$job
+--set
+output.texts=true"
+has "the successor" "$(cat "$work/submitted")" '^--dependency=afterany:1$'
+has "the successor" "$(cat "$work/submitted")" "^--output=$work/out of this job$"
+
+# 6. nights
+begin nights
+record RUNNING None 600 nightly.sbatch "$job"
+speed --step-us 100
+out=$(allocate nightly.sbatch "$job"); same "exit code of a job without {night}" $? 2
+has "a job without {night}" "$out" 'output.dir of .*nights job.json is .* every night: put \{night\} into it'
+one_line "a job without {night}" "$out"
+sed -i 's|"dir": "runs/nights|"latest": "runs/latest \\"night\\"", "dir": "runs/{night}|' "$job"
+for night in one two; do
+  out=$(SCOPE_NIGHT=$night allocate nightly.sbatch "$job"); same "exit code of night $night" $? 0
+  has "night $night" "$out" "finished: .*/runs/$night \"..?x\"/results.h5 \(512 cells\), exit code 0"
+done
+has "the second night" "$out" 'computed 0 taken 512'
+out=$(allocate nightly.sbatch "$job" --night mine); same "exit code of a night by its name" $? 0
+has "a night by its name" "$out" 'finished: .*/runs/mine '
+echo '{"job": "nights job.json", "axes": {"sampling.samples": [2, 4]}}' >"$work/sweep.json"
+record RUNNING None 600 nightly.sbatch "$work/sweep.json"
+out=$(allocate nightly.sbatch "$work/sweep.json"); same "exit code of a nightly sweep" $? 2
+has "a nightly sweep" "$out" 'sweep.json is a sweep, which has no nights: use scope-grid.sbatch$'
+one_line "a nightly sweep" "$out"
+
+# 7. a bad job is not tried again
+echo '{"modle": {}}' >"$work/bad.json"
+: >"$work/asked"
+record RUNNING None 600 scope-grid.sbatch "$work/bad.json"
+out=$(allocate scope-grid.sbatch "$work/bad.json"); same "exit code of a bad job" $? 2
+has "a bad job" "$out" 'bad.json: unknown key modle; did you mean "model"'
+same "requeues of a bad job" "$(requeues)" 0
+finish
