@@ -73,6 +73,26 @@ def ended_row(rows, cells, prompt, new, card):
     return times(alone, card)[0] / new / times(stages, card)[0]
 
 
+# float32 (model.compute_type): FMA rate of the data sheets, what cuBLAS and our attention reach of it, assumed
+F32_FLOPS, F32_PRODUCT, F32_ATTENTION = 67e12, 0.75, 0.45
+
+
+def step_f32(rows, cells, prompt, suffix):
+    """Seconds of the same step on an H100 in float32: expanding weights, products, attention, the rest; one after
+    another. Weights: 2 bytes read, 4 written, which the products then read; KV and activations twice the bytes; splits and sampling
+    are float32 anyway, the residual too."""
+    stages, bandwidth = step(rows, cells, prompt, suffix), CARDS["H100"][0] * COPY
+    out = {"expanding": 6 * (LINEAR + HEAD) / bandwidth, "products": 0.0, "attention": 0.0, "rest": 0.0}
+    for name, (f, b) in stages.items():
+        if name in ("linear", "logits"):
+            out["products"] += max(f / (F32_FLOPS * F32_PRODUCT), 2 * b / bandwidth)
+        elif name in ("attention, prompts", "attention, suffixes"):
+            out["attention"] += max(f / (F32_FLOPS * F32_ATTENTION), 2 * b / bandwidth)
+        else:
+            out["rest"] += (b if name in ("sample", "attention, splits") else 2 * b) / bandwidth
+    return out
+
+
 def main():
     cells, samples, prompt, new = 227, 8, 2000, 250
     rows = cells * samples
@@ -120,6 +140,21 @@ def main():
     for n in (1, 8, 32, 227):
         ms = [1e3 * times(step(8 * n, n, prompt, new // 2, fp8=f), c)[0] for c in CARDS for f in (False, True)]
         print(f"| {8 * n} | " + " | ".join(f"{x:.2f}" for x in ms) + " |")
+    print("\n| rows (cells x 8), H100 | bf16 ms | float32 ms | expanding | products | attention | rest | factor |")
+    print("| --- " * 8 + "|")
+    for n in (1, 8, 32, 100):
+        narrow, wide = times(step(8 * n, n, prompt, new // 2), "H100")[0], step_f32(8 * n, n, prompt, new // 2)
+        all = sum(wide.values())
+        print(f"| {8 * n} | {1e3 * narrow:.1f} | {1e3 * all:.1f} | " + " | ".join(f"{1e3 * x:.1f}" for x in wide.values())
+              + f" | {all / narrow:.1f} |")
+    one = (2 * prompt * LINEAR / F32_PRODUCT + (prefill - 2 * prompt * LINEAR) / F32_ATTENTION) / F32_FLOPS
+    print(f"float32: prefill of one prompt {1e3 * one:.0f} ms, in bf16 {1e3 * seconds:.0f} ms")
+    for wide in (False, True):
+        n, s = 50, times(step(400, 50, prompt, new // 2), "H100")[0]
+        if wide:
+            s = sum(step_f32(400, 50, prompt, new // 2).values())
+        took = new * s + n * (one if wide else seconds)
+        print(f"{'float32' if wide else 'bf16'}: 400 cells x 8, 50 at a time: {8 * took / 60:.1f} minutes")
 
 
 if __name__ == "__main__":
