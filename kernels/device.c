@@ -65,9 +65,10 @@ static enum sg_status unknown_backend(const char *name, struct sg_err *err) {
 /* A device that was asked for bf16 and computes in float32, which host backends all do, is none. */
 static enum sg_status check_precision(enum sg_precision want, struct sg_dev **dev, struct sg_err *err) {
     if (want != SG_PRECISION_BF16 || (*dev)->info.act == SG_BF16) return SG_OK;
-    const enum sg_status st = sg_fail(
-        err, SG_E_USAGE, "device %s computes in float32, not in bf16 as the compute type says; expected device cuda",
-        (*dev)->info.backend);
+    const enum sg_status st =
+        sg_fail(err, SG_E_USAGE,
+                "device %s computes in float32, not in bf16 as the compute type says; expected device cuda",
+                (*dev)->info.backend);
     (*dev)->be->close(*dev);
     *dev = NULL;
     return st;

@@ -5,13 +5,14 @@
  * Conventions
  * - Matrices are row-major, rows = tokens of the batch. `n` is the number of rows; n = 0 is a no-op.
  * - "act" pointers are device arrays of the device's activation type (sg_dev_info.act: f32 on ref and
- *   cpu, bf16 on cuda unless it was opened for float32). `float` and `int32_t` pointers in operator arguments are device arrays too.
+ *   cpu, bf16 on cuda unless it was opened for float32). `float` and `int32_t` pointers in operator arguments
+ * are device arrays too.
  * - Device memory comes from sg_dev_alloc; on host backends it can be read directly, but callers use
  *   sg_dev_download, which works everywhere.
  * - Operators run in call order on the device's one stream; they may return before they have finished.
- *   sg_dev_download + sg_dev_sync make results visible, sg_dev_fetch does without stopping the stream. No operator allocates: scratch is taken once by
- *   sg_dev_reserve. Nothing here is thread-safe: one thread drives a device (the device's own threads are
- *   its affair).
+ *   sg_dev_download + sg_dev_sync make results visible, sg_dev_fetch does without stopping the stream. No
+ * operator allocates: scratch is taken once by sg_dev_reserve. Nothing here is thread-safe: one thread drives
+ * a device (the device's own threads are its affair).
  * - Batch invariance: a row's result depends, bit for bit, on that row's inputs alone: never on n, on the
  *   other rows, on the number of threads, or on how a prompt was cut into chunks. The cpu backend gives
  *   the same bits for every instruction set it has (scalar, AVX2, AVX-512).
@@ -146,8 +147,8 @@ enum sg_weight_use {
      * it is loaded. All backends multiply the same rounded weights; one may keep a byte for each. */
     SG_USE_FP8 = 4,
 };
-/* Opaque, device-side, in the backend's own packing. The element type is kept on host backends; cuda, where it
- * multiplies bf16, rounds F32 and F16 to bf16 as they are loaded, and in float32 makes F16 F32. Or fp8. */
+/* Opaque, device-side, in the backend's own packing. The element type is kept on host backends; cuda, where
+ * it multiplies bf16, rounds F32 and F16 to bf16 as they are loaded, and in float32 makes F16 F32. Or fp8. */
 struct sg_weight;
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts, int64_t cols,
                              unsigned use, struct sg_weight **out, struct sg_err *err);

@@ -1,9 +1,9 @@
 /* add_rmsnorm - resid[i] += delta[i] (delta may be NULL), then
  * out[i][j] = resid[i][j] / sqrt(mean_j(resid[i][j]^2) + eps) * weight[j]   (RMSNorm, arXiv:1910.07467)
- * resid f32, delta, out T [n][cols], T = bf16 or float32, weight f32 [cols]. Sums are float32 in an order that
- * depends on cols alone; the only roundings to bf16 are those of delta, before, and of out.
- * 5 n cols flops; moves 12 n cols bytes with delta, 6 without (a residual in bf16 would be 8 and 4), in float32
- * 16 and 8. A block per row: the second sweep finds the row in the cache. */
+ * resid f32, delta, out T [n][cols], T = bf16 or float32, weight f32 [cols]. Sums are float32 in an order
+ * that depends on cols alone; the only roundings to bf16 are those of delta, before, and of out. 5 n cols
+ * flops; moves 12 n cols bytes with delta, 6 without (a residual in bf16 would be 8 and 4), in float32 16
+ * and 8. A block per row: the second sweep finds the row in the cache. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 

@@ -1,15 +1,15 @@
 /* attn_decode - attention of decode rows, one new token each, grouped by the prompt they share
  *   out[r] = softmax_t(scale q[r] . k[t]) v[t],  t over the prompt of r's group and r's own suffix
- * q, out and the pool bf16 or float32; q, out [n_rows][q_heads][head_dim]; pages as in kernels.h; out may be q (the second kernel writes it,
- * the first has then read all of q).
+ * q, out and the pool bf16 or float32; q, out [n_rows][q_heads][head_dim]; pages as in kernels.h; out may be
+ * q (the second kernel writes it, the first has then read all of q).
  *
  * First kernel, on the prompts: all rows of a group times the heads of one KV head (n x GQA) form one matrix
- * against the prompt's keys, so that a prompt is read once for all samples: 512 bytes a (key, KV head; float32:
- * 1,024) and 4 * 128 flops a (row, head, key). The KV axis is cut every SG__SPLIT_KEYS keys; a block is one (group, 32
- * rows, KV head, split). Its four warps take every fourth page, each with copies one page ahead (float32: half a
- * page, values behind keys), a softmax of its own and no barrier with the others; the four are merged in the order of the warps.
- * Same kernel, on the suffixes: the GQA heads of one row against its own pages.
- * Second kernel: merges the splits of a (row, head) by log-sum-exp, prompt first, in order.
+ * against the prompt's keys, so that a prompt is read once for all samples: 512 bytes a (key, KV head;
+ * float32: 1,024) and 4 * 128 flops a (row, head, key). The KV axis is cut every SG__SPLIT_KEYS keys; a block
+ * is one (group, 32 rows, KV head, split). Its four warps take every fourth page, each with copies one page
+ * ahead (float32: half a page, values behind keys), a softmax of its own and no barrier with the others; the
+ * four are merged in the order of the warps. Same kernel, on the suffixes: the GQA heads of one row against
+ * its own pages. Second kernel: merges the splits of a (row, head) by log-sum-exp, prompt first, in order.
  * Cuts and orders are the same for every batch, so rows do not change with it. The partial results cost 528
  * bytes written and read a (row, head, split). */
 #include "kernels/cuda/tile_f32.cuh"
@@ -29,9 +29,7 @@ template <class T> struct decode_params {
 template <class T> struct page_smem {
     T k[SG_PAGE_TOKENS * tile_of<T>::STRIDE], v[SG_PAGE_TOKENS * tile_of<T>::STRIDE];
 };
-template <int ROWS> struct part_smem {
-    float top[ROWS], sum[ROWS], o[ROWS][SG__HEAD_TILE];
-};
+template <int ROWS> struct part_smem { float top[ROWS], sum[ROWS], o[ROWS][SG__HEAD_TILE]; };
 /* A warp's own: pages of keys and values while it runs, then its part of the result. */
 template <class T, int ROWS> struct warp_smem;
 template <int ROWS> struct warp_smem<bf16, ROWS> {
@@ -93,13 +91,11 @@ static __device__ __forceinline__ void attend_pages(warp_smem<bf16, ROWS> *ws, c
     for (int m = 0; m < M; m++) softmax_clear(&acc[m]);
     const int n_pages = (work.n_keys + SG_PAGE_TOKENS - 1) / SG_PAGE_TOKENS, t = (lane & 3) * 2;
     int buf = 0;
-    if (warp < n_pages)
-        copy_page(&ws->page[0], p, work.pages[warp], page_keys(work, warp), lane);
+    if (warp < n_pages) copy_page(&ws->page[0], p, work.pages[warp], page_keys(work, warp), lane);
     cp_async_commit();
     for (int i = warp; i < n_pages; i += WARPS, buf ^= 1) {
         const int next = i + WARPS, valid = page_keys(work, i);
-        if (next < n_pages)
-            copy_page(&ws->page[buf ^ 1], p, work.pages[next], page_keys(work, next), lane);
+        if (next < n_pages) copy_page(&ws->page[buf ^ 1], p, work.pages[next], page_keys(work, next), lane);
         cp_async_commit();
         cp_async_wait(1);
         __syncwarp();
@@ -156,8 +152,7 @@ static __device__ __forceinline__ void attend_pages(warp_smem<float, ROWS> *ws, 
         float s[R][N_F32];
         scores<R, N_F32>(s, q, ws->page.k, p.dim, lane);
         __syncwarp(); /* all lanes have read these keys */
-        if (next < n_pages)
-            copy_half(ws->page.k, p.k, p, work.pages[next], page_keys(work, next), lane);
+        if (next < n_pages) copy_half(ws->page.k, p.k, p, work.pages[next], page_keys(work, next), lane);
         cp_async_commit();
         UNROLL
         for (int r = 0; r < R; r++)
@@ -248,7 +243,8 @@ template <class T> struct suffix_of {
 };
 
 /* grid (rows, kv_heads, splits of the longest suffix) */
-template <class T> static __global__ void __launch_bounds__(THREADS, 2) attn_suffix_kernel(decode_params<T> p) {
+template <class T>
+static __global__ void __launch_bounds__(THREADS, 2) attn_suffix_kernel(decode_params<T> p) {
     DYN_SMEM(raw);
     const int row = (int)blockIdx.x, split = (int)blockIdx.z, key0 = split * SG__SPLIT_KEYS;
     const int keys = p.suffix_len[row] - key0;
@@ -288,8 +284,7 @@ template <class T> static __global__ void __launch_bounds__(THREADS) attn_merge_
     }
 }
 
-template <class T, int ROWS>
-static int launch_prompts(const decode_params<T> &p, dim3 grid, void *stream) {
+template <class T, int ROWS> static int launch_prompts(const decode_params<T> &p, dim3 grid, void *stream) {
     const int bytes = (int)sizeof(decode_smem<T, ROWS>);
     const int e = ALLOW_SMEM((attn_prompt_kernel<T, ROWS>), bytes);
     if (e) return e;

@@ -1,19 +1,21 @@
 /* attn_prefill - causal attention of runs of consecutive positions over paged keys
  *   out[r] = softmax_t(scale q[r] . k[t]) v[t],  t = 0 .. position of r
- * q, out and the pool bf16 or float32; q, out [n][q_heads][head_dim]; segment s: rows [row_begin[s], row_begin[s + 1]) at positions pos0[s],
+ * q, out and the pool bf16 or float32; q, out [n][q_heads][head_dim]; segment s: rows [row_begin[s],
+ * row_begin[s + 1]) at positions pos0[s],
  * ...; keys of token t in page pages[page_begin[s] + t / 16]. out may be q: a block reads its queries before
- * it writes them. 4 * 128 flops a (row, head, visible key), of bf16 on tensor cores with float32 sums, of float32
- * by fused multiply-adds; a block of 64 rows reads each key and value it sees once (512 bytes a key, 1,024 in
- * float32), from the cache when heads share them.
+ * it writes them. 4 * 128 flops a (row, head, visible key), of bf16 on tensor cores with float32 sums, of
+ * float32 by fused multiply-adds; a block of 64 rows reads each key and value it sees once (512 bytes a key,
+ * 1,024 in float32), from the cache when heads share them.
  *
  * A block: 64 rows of one head, four warps of 16 rows. Keys come in steps of 64 from key 0, copied one step
- * ahead; in float32 of 32, the values copied while the scores are made, the next keys while values are summed.
- * A row's sums depend on its own keys alone: steps begin at fixed keys, and what is masked adds
+ * ahead; in float32 of 32, the values copied while the scores are made, the next keys while values are
+ * summed. A row's sums depend on its own keys alone: steps begin at fixed keys, and what is masked adds
  * nothing (softmax_step), so rows do not change with the chunk they are prefilled in. */
 #include "kernels/cuda/tile_f32.cuh"
 
 enum { ROWS = SG__PREFILL_ROWS, THREADS = 128 };
-template <class T> struct step { /* keys taken in at a time: fixed, where a row's sums are cut is part of its result */
+template <class T>
+struct step { /* keys taken in at a time: fixed, where a row's sums are cut is part of its result */
     enum { KEYS = sizeof(T) == sizeof(float) ? SG__PREFILL_KEYS_F32 : SG__PREFILL_KEYS };
 };
 
@@ -194,18 +196,9 @@ static __global__ void __launch_bounds__(THREADS, 2) attn_prefill_kernel(prefill
 template <class T> static int launch(const struct sg__prefill_launch *a, void *stream) {
     const int e = ALLOW_SMEM(attn_prefill_kernel<T>, sizeof(prefill_smem<T>));
     if (e) return e;
-    const prefill_params<T> p = {(const T *)a->q,
-                                 (const T *)a->kv.k,
-                                 (const T *)a->kv.v,
-                                 (T *)a->out,
-                                 a->q_heads,
-                                 a->kv.kv_heads,
-                                 a->kv.head_dim,
-                                 a->scale,
-                                 a->row_begin,
-                                 a->pos0,
-                                 a->page_begin,
-                                 a->pages};
+    const prefill_params<T> p = {
+        (const T *)a->q, (const T *)a->kv.k, (const T *)a->kv.v, (T *)a->out, a->q_heads,    a->kv.kv_heads,
+        a->kv.head_dim,  a->scale,           a->row_begin,       a->pos0,     a->page_begin, a->pages};
     const int64_t tiles = sg__blocks(a->max_rows, ROWS);
     return LAUNCH(attn_prefill_kernel<T>, dim3((unsigned)tiles, (unsigned)a->q_heads, (unsigned)a->n_segs),
                   THREADS, sizeof(prefill_smem<T>), stream, p);

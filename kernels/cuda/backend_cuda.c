@@ -1,7 +1,7 @@
 /* backend_cuda - the table "cuda": bf16 activations and weights, float32 sums, own kernels for everything but
- * the linear layers; or float32 throughout, weights kept in bf16 where the checkpoint has them so. Straight-line
- * code over launch.h and rt.h: on a GPU rt_cuda.c stands behind it, in tests
- * without one the emulation. */
+ * the linear layers; or float32 throughout, weights kept in bf16 where the checkpoint has them so.
+ * Straight-line code over launch.h and rt.h: on a GPU rt_cuda.c stands behind it, in tests without one the
+ * emulation. */
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/launch.h"
 
@@ -192,8 +192,9 @@ static size_t act_width(const struct cuda_dev *d) {
     return d->f32 ? 4 : 2;
 }
 
-/* What float32 products expand at a time: enough for tiles of 128 rows and columns to fill a large GPU from some
- * 500 rows on, small beside the weights. Emulated, so that small models come in several blocks as well. */
+/* What float32 products expand at a time: enough for tiles of 128 rows and columns to fill a large GPU from
+ * some 500 rows on, small beside the weights. Emulated, so that small models come in several blocks as well.
+ */
 static size_t block_bytes(const struct cuda_dev *d) {
     return d->emulated ? (size_t)1 << 14 : (size_t)128 << 20;
 }
@@ -255,7 +256,8 @@ static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *l
 
 static size_t cuda_kv_page_bytes(const struct sg_dev *dev, int32_t layers, int32_t kv_heads,
                                  int32_t head_dim) {
-    return (size_t)layers * 2 * act_width(cuda_of(dev)) * SG_PAGE_TOKENS * (size_t)kv_heads * (size_t)head_dim;
+    return (size_t)layers * 2 * act_width(cuda_of(dev)) * SG_PAGE_TOKENS * (size_t)kv_heads *
+           (size_t)head_dim;
 }
 
 static enum sg_status cuda_kv_new(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads,
@@ -325,8 +327,7 @@ static enum sg_status expand(struct cuda_dev *d, const struct sg_weight *w, cons
     if (bytes > d->expanded_bytes)
         return sg_fail(err, SG_E_INTERNAL, "cuda: an fp8 weight takes %zu bytes of scratch, %zu reserved",
                        bytes, d->expanded_bytes);
-    const int code =
-        sg__launch_dequant(d->expanded, c->data, c->scale, w->rows, (int32_t)w->cols, false,
+    const int code = sg__launch_dequant(d->expanded, c->data, c->scale, w->rows, (int32_t)w->cols, false,
                                         sg__rt_stream(d->rt));
     if (code) return sg_fail(err, SG_E_DEVICE, "cuda: dequant: %s", sg__rt_error(code));
     *data = d->expanded;
@@ -346,11 +347,10 @@ static enum sg_status expand_f32(struct cuda_dev *d, const struct sg_weight *w, 
         return sg_fail(err, SG_E_INTERNAL, "cuda: %zu bytes of a weight to expand, %zu reserved", bytes,
                        d->expanded_bytes);
     *data = d->expanded;
-    const int code =
-        c->scale ? sg__launch_dequant(d->expanded, (const char *)c->data + at, c->scale + first, n,
-                                      (int32_t)w->cols, true, sg__rt_stream(d->rt))
-                 : sg__launch_widen(d->expanded, (const char *)c->data + 2 * at, n * w->cols,
-                                    sg__rt_stream(d->rt));
+    const int code = c->scale ? sg__launch_dequant(d->expanded, (const char *)c->data + at, c->scale + first,
+                                                   n, (int32_t)w->cols, true, sg__rt_stream(d->rt))
+                              : sg__launch_widen(d->expanded, (const char *)c->data + 2 * at, n * w->cols,
+                                                 sg__rt_stream(d->rt));
     if (code) return sg_fail(err, SG_E_DEVICE, "cuda: expanding a weight: %s", sg__rt_error(code));
     return SG_OK;
 }
@@ -368,7 +368,8 @@ static enum sg_status multiply(struct cuda_dev *d, const struct sg_weight *w, co
     SG_TRY(expand(d, w, &data, err));
     for (int i = 0; i < 2; i++)
         if (parts[i].n)
-            SG_TRY(sg__rt_gemm(d->rt, parts[i].y, y_f32, parts[i].x, data, parts[i].n, w->rows, w->cols, err));
+            SG_TRY(
+                sg__rt_gemm(d->rt, parts[i].y, y_f32, parts[i].x, data, parts[i].n, w->rows, w->cols, err));
 out:
     return st;
 }
@@ -519,7 +520,8 @@ static enum sg_status cuda_attn_decode(struct sg_dev *dev, const struct sg_decod
 static enum sg_status cuda_swiglu(struct sg_dev *dev, const void *gate_up, int32_t n, int32_t cols, void *out,
                                   struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
-    SG_LAUNCH("swiglu", SG_STAGE_SWIGLU, sg__launch_swiglu(out, gate_up, n, cols, d->f32, sg__rt_stream(d->rt)));
+    SG_LAUNCH("swiglu", SG_STAGE_SWIGLU,
+              sg__launch_swiglu(out, gate_up, n, cols, d->f32, sg__rt_stream(d->rt)));
 }
 
 static enum sg_status cuda_gather_rows(struct sg_dev *dev, const void *x, int32_t n_x, const int32_t *rows,
@@ -573,8 +575,8 @@ static enum sg_status square_product(struct cuda_dev *d, void *y, const void *x,
                   : sg__rt_gemm(d->rt, y, false, x, w, m, m, m, err);
 }
 
-/* The best of five runs: the matrix product as the linear layers use it (bf16 with float32 sums, or float32), and
- * a kernel that only reads. */
+/* The best of five runs: the matrix product as the linear layers use it (bf16 with float32 sums, or float32),
+ * and a kernel that only reads. */
 static enum sg_status cuda_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
                                    struct sg_err *err) {
     enum sg_status st;

@@ -23,19 +23,19 @@ struct cuda_dev {
     struct sg__nvml *nvml; /* NULL: cannot be told */
     bool emulated;
     /* Scratch of the last reserve, one allocation: the last, partial tile of rows of a product is padded in
-     * x_tail and y_tail; partial holds the splits of decode attention; weights that are kept narrower than they
-     * are multiplied are expanded in `expanded` in front of their product. */
+     * x_tail and y_tail; partial holds the splits of decode attention; weights that are kept narrower than
+     * they are multiplied are expanded in `expanded` in front of their product. */
     void *scratch, *x_tail, *y_tail, *expanded;
     float *partial;
     size_t y_tail_bytes, partial_bytes, expanded_bytes;
-    bool f32; /* activations, KV pool and products in float32 */
+    bool f32;           /* activations, KV pool and products in float32 */
     int32_t max_splits; /* of one row's context: the widest `partial` that rows can need */
 };
 struct cuda_weight {
     struct sg_weight base;
     void *data;   /* bf16 [rows][cols]; with SG_USE_FP8 e4m3 [rows][cols], and behind them on 16 bytes: */
     float *scale; /* [rows], or NULL */
-    bool f32;     /* data is float32: of a checkpoint that is not bf16, on a device that computes in float32 */
+    bool f32; /* data is float32: of a checkpoint that is not bf16, on a device that computes in float32 */
 };
 
 /* Whether weights of type t are kept in float32. */

@@ -1,9 +1,9 @@
 /* dequant - out[r][c] = codes[r][c] * scale[r], e4m3 to bf16 or float32, in front of the product with such a
  * weight
- * codes [rows][cols] e4m3 (kernels/fp8.h), scale [rows] powers of two, out bf16 or float32 [rows][cols]. Exact;
- * NaN of either sign becomes one. rows cols multiplications twice over; reads rows (cols + 4) bytes, writes
- * 2 rows cols (float32: 4). A block makes one row, a thread 16 neighbours at a time: one load, two (four) stores
- * of 16 bytes where rows are aligned to that. */
+ * codes [rows][cols] e4m3 (kernels/fp8.h), scale [rows] powers of two, out bf16 or float32 [rows][cols].
+ * Exact; NaN of either sign becomes one. rows cols multiplications twice over; reads rows (cols + 4) bytes,
+ * writes 2 rows cols (float32: 4). A block makes one row, a thread 16 neighbours at a time: one load, two
+ * (four) stores of 16 bytes where rows are aligned to that. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 

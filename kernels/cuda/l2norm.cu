@@ -1,7 +1,7 @@
 /* l2norm - out[i][:] = x[i][:] / max(|x[i]|_2, 1e-12)
- * x bf16 or float32 [n][cols], out f32 [n][cols]. 5 n cols flops; reads 2 n cols bytes (float32: 4), writes 4 n cols. A block per
- * row; the sum of squares has an order that depends on cols alone, and is taken relative to the largest
- * value. */
+ * x bf16 or float32 [n][cols], out f32 [n][cols]. 5 n cols flops; reads 2 n cols bytes (float32: 4), writes 4
+ * n cols. A block per row; the sum of squares has an order that depends on cols alone, and is taken relative
+ * to the largest value. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 

@@ -1,7 +1,8 @@
 /* launch - the launchers of kernels/cuda, one per operator kernel, and the launch geometry they use. All
  * pointers are device memory; `stream` comes from sg__rt_stream; a launcher returns 0 or an error code of the
- * runtime (sg__rt_error). Activations are bf16, or float32 where a launcher is told so (f32). Arguments were checked by kernels/ops.c and backend_cuda.c. Geometry depends on
- * shapes alone and lives here as host functions that tests call. Private to kernels/cuda. */
+ * runtime (sg__rt_error). Activations are bf16, or float32 where a launcher is told so (f32). Arguments were
+ * checked by kernels/ops.c and backend_cuda.c. Geometry depends on shapes alone and lives here as host
+ * functions that tests call. Private to kernels/cuda. */
 #ifndef SG_KERNELS_CUDA_LAUNCH_H
 #define SG_KERNELS_CUDA_LAUNCH_H
 

@@ -2,10 +2,12 @@
  * values with its weight, RoPE in the half-rotation form, q to q_out, k and v into the paged pool
  *   y[j] = x[j] / sqrt(mean(x^2) + eps) * weight[j]
  *   out[j] = y[j] cos_j - y[j + half] sin_j,  out[j + half] = y[j + half] cos_j + y[j] sin_j,  j < half
- * with half = head_dim / 2. T = bf16 or float32: qkv T [n][(q_heads + 2 kv_heads) head_dim] in the order q, k, v; cos_sin f32
+ * with half = head_dim / 2. T = bf16 or float32: qkv T [n][(q_heads + 2 kv_heads) head_dim] in the order q,
+ * k, v; cos_sin f32
  * [.][head_dim], half cosines then half sines, its row positions[i]; slot[i] = page * SG_PAGE_TOKENS +
  * offset; q_out and the pool T. About 7 flops a value of q and k; moves 4 bytes a value (float32: 8), and the
- * cos_sin rows (cached). 16 lanes hold one head; a lane has 4 neighbours of the first half and their partners in the second. */
+ * cos_sin rows (cached). 16 lanes hold one head; a lane has 4 neighbours of the first half and their partners
+ * in the second. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 

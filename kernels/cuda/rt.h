@@ -74,12 +74,12 @@ enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *err
 enum { SG_RT_GEMM_ROWS = 64 };
 enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
                            int64_t n, int64_t k, struct sg_err *err);
-/* The same in float32 throughout, y_stride values from one row of y to the next: w may be some rows of a larger
- * matrix. For one (n, k, y_stride) every call uses the same algorithm, and none uses TF32. */
+/* The same in float32 throughout, y_stride values from one row of y to the next: w may be some rows of a
+ * larger matrix. For one (n, k, y_stride) every call uses the same algorithm, and none uses TF32. */
 enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, const float *x, const float *w,
                                int64_t m, int64_t n, int64_t k, struct sg_err *err);
-/* The product of bf16 by what the library likes best for this m, split along k or not: benchmarks measure with it
- * what the one algorithm of sg__rt_gemm costs. */
+/* The product of bf16 by what the library likes best for this m, split along k or not: benchmarks measure
+ * with it what the one algorithm of sg__rt_gemm costs. */
 enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
                                int64_t n, int64_t k, struct sg_err *err);
 

@@ -1,13 +1,13 @@
-/* tile - what both attention kernels share: rows in shared memory, and one step of softmax(q k^T) v, of bf16 on
- * tensor cores, of float32 (tile_f32.cuh) by fused multiply-adds. */
+/* tile - what both attention kernels share: rows in shared memory, and one step of softmax(q k^T) v, of bf16
+ * on tensor cores, of float32 (tile_f32.cuh) by fused multiply-adds. */
 #ifndef SG_KERNELS_CUDA_TILE_CUH
 #define SG_KERNELS_CUDA_TILE_CUH
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
-/* Rows of a tile, in elements of type T. A row is padded by 16 bytes: the 8 rows of an ldmatrix, or of 8 lanes
- * that read 16 bytes each, then lie in different banks. A chunk is what 16 bytes hold. */
+/* Rows of a tile, in elements of type T. A row is padded by 16 bytes: the 8 rows of an ldmatrix, or of 8
+ * lanes that read 16 bytes each, then lie in different banks. A chunk is what 16 bytes hold. */
 template <class T> struct tile_of {
     enum {
         CHUNK = 16 / (int)sizeof(T),

@@ -1,7 +1,8 @@
 /* tile_f32 - softmax(q k^T) v of one warp in float32: 4 R rows against keys in shared memory.
- * Lane l, with g = l / 8 and c = l % 8, has rows g + 4 i (i < R): of their scores keys c + 8 j (j < N), of their
- * results values 4 c + 32 d + u (d, u < 4). So a row's eight lanes read 16 bytes of eight neighbouring keys, or of
- * one key's values, without a bank conflict, and each float4 read feeds 4 N, 4 R or 16 multiply-adds. */
+ * Lane l, with g = l / 8 and c = l % 8, has rows g + 4 i (i < R): of their scores keys c + 8 j (j < N), of
+ * their results values 4 c + 32 d + u (d, u < 4). So a row's eight lanes read 16 bytes of eight neighbouring
+ * keys, or of one key's values, without a bank conflict, and each float4 read feeds 4 N, 4 R or 16
+ * multiply-adds. */
 #ifndef SG_KERNELS_CUDA_TILE_F32_CUH
 #define SG_KERNELS_CUDA_TILE_F32_CUH
 
@@ -10,9 +11,7 @@
 enum { F32_STRIDE = tile_of<float>::STRIDE };
 
 /* What a lane knows of its rows. A row's eight lanes agree on `top`; `sum` is each lane's own part. */
-template <int R> struct softmax_f32 {
-    float top[R], sum[R], o[R][16];
-};
+template <int R> struct softmax_f32 { float top[R], sum[R], o[R][16]; };
 template <int R> static __device__ __forceinline__ void softmax_clear(softmax_f32<R> *r) {
     UNROLL
     for (int i = 0; i < R; i++) {
@@ -42,8 +41,8 @@ static __device__ __forceinline__ void scores(float s[R][N], const float *q, con
     }
 }
 
-/* Takes in scores, -inf where masked, and turns them into exp(s - top). A row's state does not change, bit for
- * bit, when all its scores are -inf. */
+/* Takes in scores, -inf where masked, and turns them into exp(s - top). A row's state does not change, bit
+ * for bit, when all its scores are -inf. */
 template <int R, int N>
 static __device__ __forceinline__ void softmax_step(softmax_f32<R> *r, float s[R][N]) {
     UNROLL
@@ -63,7 +62,8 @@ static __device__ __forceinline__ void softmax_step(softmax_f32<R> *r, float s[R
     }
 }
 
-/* Rows of weights in shared memory, 8 N keys and padding: lanes of all four g write and read without conflicts. */
+/* Rows of weights in shared memory, 8 N keys and padding: lanes of all four g write and read without
+ * conflicts. */
 template <int N> struct weights_f32 {
     enum { STRIDE = 8 * N + 8 };
 };

@@ -1,9 +1,9 @@
 /* weights - from a mapped file onto the device, through pinned memory: bf16 as it is, float16 and float32
- * rounded to bf16, the type of the products, or where that is float32, kept as such (bf16 stays bf16, widen.cu
- * expands it); or all of them to e4m3, which dequant.cu expands. The processor
- * fills one pinned buffer, converting on the way, while the other is copied; nothing waits for the end of a
- * weight (rt.h, sg__rt_stage), and model/qwen3.c has the pages of the next weight read ahead meanwhile.
- * Random weights are made on the device (random.cu). */
+ * rounded to bf16, the type of the products, or where that is float32, kept as such (bf16 stays bf16,
+ * widen.cu expands it); or all of them to e4m3, which dequant.cu expands. The processor fills one pinned
+ * buffer, converting on the way, while the other is copied; nothing waits for the end of a weight (rt.h,
+ * sg__rt_stage), and model/qwen3.c has the pages of the next weight read ahead meanwhile. Random weights are
+ * made on the device (random.cu). */
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/launch.h"
 

@@ -1,6 +1,6 @@
 /* widen - out[i] = x[i], bf16 to float32, in front of a product in float32 with a weight that is kept in bf16
- * x bf16 [n], out f32 [n]. Exact. No flops; reads 2 n bytes, writes 4 n. A thread takes 8 neighbours, where n and
- * the arrays allow it by one load and two stores of 16 bytes. */
+ * x bf16 [n], out f32 [n]. Exact. No flops; reads 2 n bytes, writes 4 n. A thread takes 8 neighbours, where n
+ * and the arrays allow it by one load and two stores of 16 bytes. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 

@@ -9,7 +9,7 @@
 enum { CONTEXT_UNASKED = 32768 }; /* a RoPE table and a cache for more are taken only when they are needed */
 
 static enum sg_status precision_of(const struct sg_session *s, const char *command, enum sg_precision *out,
-                                 struct sg_err *err) {
+                                   struct sg_err *err) {
     static const char *const names[] = {
         [SG_PRECISION_AUTO] = "auto", [SG_PRECISION_BF16] = "bf16", [SG_PRECISION_FLOAT32] = "float32"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -113,8 +113,8 @@ static enum sg_status open_device(struct sg_station *s, const struct sg_job *job
     enum sg_status st = SG_OK;
     struct sg_config config;
     static const enum sg_precision precisions[] = {[SG_COMPUTE_TYPE_AUTO] = SG_PRECISION_AUTO,
-                                               [SG_COMPUTE_TYPE_BF16] = SG_PRECISION_BF16,
-                                               [SG_COMPUTE_TYPE_FLOAT32] = SG_PRECISION_FLOAT32};
+                                                   [SG_COMPUTE_TYPE_BF16] = SG_PRECISION_BF16,
+                                                   [SG_COMPUTE_TYPE_FLOAT32] = SG_PRECISION_FLOAT32};
     const struct sg_dev_options dev = {.backend = job->engine.device,
                                        .threads = s->threads,
                                        .device = place->device,
@@ -143,8 +143,8 @@ static enum sg_status open_device(struct sg_station *s, const struct sg_job *job
         snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", fp8 weights %d", FP8_WEIGHTS);
     }
     if (!info->host_memory && info->act == SG_F32) {
-        /* What a GPU does when asked. What a device does by itself has no word: "auto" and that type by name are
-         * one. */
+        /* What a GPU does when asked. What a device does by itself has no word: "auto" and that type by name
+         * are one. */
         const size_t n = strlen(s->facts.numerics);
         snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", float32 compute %d",
                  FLOAT32_COMPUTE);

@@ -1,9 +1,8 @@
 /* The engine on the emulated cuda backend: every sample's tokens and p_yes are the same bits for any
  * max_batch_tokens, a pool so small that groups start over, any order, alone, with streams that run late and
- * copies that land at other moments, with steps recorded, padded or neither, one ahead or not; in float32 too,
- * where they are those of the ref backend to its rounding. A random
- * checkpoint with heads of 128, prompts longer than a split of decode attention among others; no outside
- * data. */
+ * copies that land at other moments, with steps recorded, padded or neither, one ahead or not; in float32
+ * too, where they are those of the ref backend to its rounding. A random checkpoint with heads of 128,
+ * prompts longer than a split of decode attention among others; no outside data. */
 #include "engine/internal.h"
 #include "kernels/backend.h"
 #include "model/qwen3.h"
@@ -95,7 +94,8 @@ static void run_with(struct run *r, const struct setup *s) {
     struct sg_dev *dev = NULL;
     struct sg_model *model = NULL;
     struct sg_engine *e = NULL;
-    const struct sg_dev_options opt = {.backend = s->backend ? s->backend : "cuda", .precision = s->precision};
+    const struct sg_dev_options opt = {.backend = s->backend ? s->backend : "cuda",
+                                       .precision = s->precision};
     const struct sg_engine_hooks hooks = {.ctx = r, .on_done = on_done};
     memset(r, 0, sizeof *r);
 #ifndef SG_ON_GPU
@@ -226,7 +226,13 @@ static void test_float32(void **state) {
     s.precision = SG_PRECISION_AUTO, s.backend = "ref";
     run_with(&ref, &s);
     static const struct setup others[] = {
-        {.batch_tokens = 256, .pages = 44, .stride = 4, .hopeful = true, .seed = 22, .lazy = 1, .precision = SG_PRECISION_FLOAT32},
+        {.batch_tokens = 256,
+         .pages = 44,
+         .stride = 4,
+         .hopeful = true,
+         .seed = 22,
+         .lazy = 1,
+         .precision = SG_PRECISION_FLOAT32},
         {.batch_tokens = 512, .pages = 200, .stride = 3, .seed = 23, .precision = SG_PRECISION_FLOAT32},
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
@@ -246,13 +252,14 @@ static void test_float32(void **state) {
             }
         }
     print_message("p_yes of float32 and ref differ by %.1e at most, of bf16 by %.1e\n", worst, of_bf16);
-    /* p (1 - p) of the difference of logits of about 1, each off by some tens of roundings of 2^-24; bf16 by as many of
-     * 2^-9: the comparison can tell. */
+    /* p (1 - p) of the difference of logits of about 1, each off by some tens of roundings of 2^-24; bf16 by
+     * as many of 2^-9: the comparison can tell. */
     assert_true(worst < 4e-6 && of_bf16 > 1e-3);
     tiny_remove(dir);
 }
 
-/* What a GPU takes and refuses by its precision: twice the pages, f32 and f16 checkpoints kept in four bytes. */
+/* What a GPU takes and refuses by its precision: twice the pages, f32 and f16 checkpoints kept in four bytes.
+ */
 static void test_float32_memory(void **state) {
     (void)state;
     struct sg_dev *narrow = NULL, *wide = NULL, *host = NULL;
@@ -268,7 +275,8 @@ static void test_float32_memory(void **state) {
         const enum sg_dtype type = (enum sg_dtype)t;
         const size_t two = sg_weight_bytes_for(narrow, 100, 64, type, SG_USE_LINEAR);
         assert_int_equal(two, 100 * 64 * 2);
-        assert_int_equal(sg_weight_bytes_for(wide, 100, 64, type, SG_USE_LINEAR), type == SG_BF16 ? two : 2 * two);
+        assert_int_equal(sg_weight_bytes_for(wide, 100, 64, type, SG_USE_LINEAR),
+                         type == SG_BF16 ? two : 2 * two);
         assert_int_equal(sg_weight_bytes_for(wide, 100, 64, type, fp8),
                          sg_weight_bytes_for(narrow, 100, 64, type, fp8));
     }
@@ -357,7 +365,7 @@ int main(void) {
     }
     sg_dev_close(dev);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_invariance), cmocka_unit_test(test_float32),
-                                       cmocka_unit_test(test_float32_memory), cmocka_unit_test(test_checkpoints),
-                                       cmocka_unit_test(test_stats)};
+                                       cmocka_unit_test(test_float32_memory),
+                                       cmocka_unit_test(test_checkpoints), cmocka_unit_test(test_stats)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

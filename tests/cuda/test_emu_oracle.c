@@ -15,11 +15,12 @@
  * that differs must be such a toss, by less than 4 of those deviations (times 2); then the reference's token
  * is taken and the comparison goes on, so that all 192 count.
  *
- * In float32 all 192 must be equal. Its errors come the same way through the same network, of roundings that are
- * 2^16 times smaller: but where bf16 rounds a sum of K products once, its partial sums in float32 having no part in
- * it, float32 rounds all K, and a partial sum of k random terms is sqrt(k / K) of the whole: like one rounding
- * sqrt(K / 2) times as large. K is at most the longest sum of the checkpoint. The reference, float32 as well, has
- * errors of its own, independent of ours: sqrt(2). So sigma is float32_of(K) times that of bf16. */
+ * In float32 all 192 must be equal. Its errors come the same way through the same network, of roundings that
+ * are 2^16 times smaller: but where bf16 rounds a sum of K products once, its partial sums in float32 having
+ * no part in it, float32 rounds all K, and a partial sum of k random terms is sqrt(k / K) of the whole: like
+ * one rounding sqrt(K / 2) times as large. K is at most the longest sum of the checkpoint. The reference,
+ * float32 as well, has errors of its own, independent of ours: sqrt(2). So sigma is float32_of(K) times that
+ * of bf16. */
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/engine.h"
@@ -359,8 +360,10 @@ int main(void) {
         printf("SKIP: %s is not here\n", oracle);
         return 77;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tied), cmocka_unit_test(test_untied_sharded),
-                                       cmocka_unit_test(test_embedding), cmocka_unit_test(test_batch_tokens),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tied),
+                                       cmocka_unit_test(test_untied_sharded),
+                                       cmocka_unit_test(test_embedding),
+                                       cmocka_unit_test(test_batch_tokens),
                                        cmocka_unit_test(test_tied_float32),
                                        cmocka_unit_test(test_untied_sharded_float32),
                                        cmocka_unit_test(test_embedding_float32)};

@@ -171,7 +171,8 @@ static void widen(std::vector<float> &f, const void *p, int64_t n) {
     float *to = f.data();
     for (int64_t i = 0; i < n; i++) to[i] = bf2f(((const bf16 *)p)[i]);
 }
-/* Rows that are zeros to the end are padding of a batch: their results, zeros, take no time. T: of its bits. */
+/* Rows that are zeros to the end are padding of a batch: their results, zeros, take no time. T: of its bits.
+ */
 template <class T> static int64_t rows_in_use(const void *x, int64_t m, int64_t k) {
     const T *bits = (const T *)x;
     int64_t n = m * k;
