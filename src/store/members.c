@@ -142,6 +142,12 @@ bool sg_member_lives(const struct sg_member *m, const char *token) {
            lives(m->members, token, m->path, &m->self, m->stale_seconds, &h);
 }
 
+/* TOKEN.new, which who was killed while joining leaves. */
+static bool is_new(const char *name) {
+    const size_t n = strlen(name);
+    return n == SG_DIGEST_HEX - 1 + 4 && !strcmp(name + n - 4, ".new");
+}
+
 /* Living members, and the first of them that is not `self`. */
 static enum sg_status count_living(const char *folder, const char *fresh, const struct sg__owner *self,
                                    int64_t stale_seconds, int32_t *n, struct sg__lock_holder *first,
@@ -161,8 +167,11 @@ static enum sg_status count_living(const char *folder, const char *fresh, const 
             if (errno) st = sg_fail(err, SG_E_IO, "%s: cannot list: %s", folder, strerror(errno));
             break;
         }
-        if (strlen(e->d_name) != SG_DIGEST_HEX - 1) continue; /* "." and files that do not yet count */
         memset(&h, 0, sizeof h);
+        if (strlen(e->d_name) != SG_DIGEST_HEX - 1) { /* ".", or a file that does not yet count: */
+            if (is_new(e->d_name)) (void)lives(folder, e->d_name, fresh, self, stale_seconds, &h);
+            continue;
+        }
         if (!lives(folder, e->d_name, fresh, self, stale_seconds, &h)) continue;
         if (first && *n == 0) *first = h;
         ++*n;
