@@ -104,7 +104,7 @@ for _ in $(seq 300); do [ -e "$run/lock" ] || break; sleep 0.1; done
 slow
 record RUNNING None 8 scope-grid.sbatch "$job"
 (SLURM_RESTART_COUNT=2 allocate scope-grid.sbatch "$job") >"$work/log" 2>&1
-has "the clock" "$(cat "$work/log")" 'the time limit is 2 s away$'
+has "the clock" "$(cat "$work/log")" 'the time limit is 2 s away, and Slurm has sent no signal$'
 has "the clock" "$(cat "$work/log")" 'exit code 75 after USR1: .*queued again \(requeue\)$'
 same "requeues by the clock" "$(requeues)" 3
 

@@ -202,7 +202,7 @@ same "cells lost with the node" "$(comm -23 kept <(cells lost) | wc -l)" 0
 # 9. the time limit itself, a minute, until DONE: the one job is stopped before it (by the signal ten seconds before,
 # which Slurm sends up to a minute early, or by the script's own clock), the other gets neither, only the SIGTERM at the
 # limit, and is put back within KillWait
-slow 700000
+slow 550000
 id=$(submit limit --time=1 --signal=B:USR1@10)
 cut=$(SCOPE_STOP_BEFORE=-600 submit cut --time=1 --signal=B:CONT@1)
 declare -A kept=([limit]=1 [cut]=1) # both wait in the queue first
