@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FORMAT = 1, SMALL_FILE = 16 << 20 };
@@ -318,6 +320,17 @@ static void tidy_clocks(const char *dir) {
         if (!strncmp(e->d_name, ".clock.", 7)) (void)unlinkat(dirfd(d), e->d_name, 0);
     if (d) closedir(d);
     free(path);
+}
+
+void sg_rundir_tidy_shared(const char *dir, const char *name) {
+    const time_t old = time(NULL) - 60;
+    DIR *d = opendir(dir);
+    struct stat s;
+    for (const struct dirent *e; d && (e = readdir(d));)
+        if (is_unfinished(e->d_name, name) && fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
+            s.st_mtime < old)
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
 }
 
 void sg_rundir_tidy(const char *dir, bool alone) {
