@@ -32,9 +32,9 @@ fast() { echo "--step-us 200" >speed; }
 want=$(digest_of "$("$BIN/tests/sim_grid" "$job" --set output.dir="$work/whole" 2>&1)")
 
 state() { scontrol show job "$1" 2>/dev/null | sed -n 's/.*JobState=\([A-Z]*\).*/\1/p' | head -n 1; }
-# until WHAT SECONDS COMMAND...: polls until the command succeeds
+# until WHAT SECONDS COMMAND...: polls until the command succeeds, five times as long on a machine that needs it
 until_() {
-  local what=$1 tries=$(($2 * 5)); shift 2
+  local what=$1 tries=$(($2 * 25)); shift 2
   while ! "$@"; do
     tries=$((tries - 1))
     [ $tries -gt 0 ] || { fail "$what did not happen"; tail -n 20 ./*.log >&2; squeue >&2; exit 1; }
