@@ -14,9 +14,9 @@ static const char usage[] =
     "usage: scope-grid run JOB [OPTIONS], or mpirun -n RANKS scope-grid run JOB [OPTIONS]\n\n"
     "Computes every cell of the job's grid that is not finished yet and writes results.h5 into the job's "
     "output.dir.\n"
-    "Stopped or killed at any moment, the same command goes on where it was. SIGTERM, SIGINT and SIGUSR1 "
-    "stop it\n"
-    "with the finished cells safe.\n\n"
+    "Stopped or killed at any moment, the same command goes on where it was. SIGTERM, SIGINT, SIGHUP "
+    "and SIGUSR1\n"
+    "stop it with the finished cells safe.\n\n"
     "JOB may be a sweep: {\"job\": JOB, \"axes\": {KEY: [VALUES]}, \"dir\": DIR}. Every combination becomes "
     "a "
     "results\n"
@@ -92,6 +92,9 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
     enum sg_status st = sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->grid.job_path,
                                        1, 1, help, err);
     if (st != SG_OK || *help) return st;
+    for (size_t i = 0; i < o->since.n; i++) /* a script's variable that is not set, not a first night */
+        if (!*o->since.items[i])
+            return sg_fail(err, SG_E_USAGE, "run: --since: the name of the earlier results is empty");
     if (o->device) {
         /* last, so that it wins over an engine.device of --set */
         if (strlen(o->device) > 64)

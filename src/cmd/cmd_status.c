@@ -120,7 +120,8 @@ static void print_text(const char *dir, const struct report *r) {
     }
     putchar('\n');
     const char *last = string(r, "error");
-    if (last) printf("  last error: %s\n", last);
+    /* being told to stop is no error: the run goes on when it is started again */
+    if (last) printf("  %s: %s\n", strcmp(r->state, "stopped") == 0 ? "why" : "last error", last);
     const cJSON *ranks = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, "ranks") : NULL, *k;
     const char *devices = string(r, "devices");
     if (devices && !strcmp(r->state, "running")) {

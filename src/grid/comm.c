@@ -30,6 +30,8 @@ static void catch_signals(void) {
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGUSR1, &sa, NULL);
+    struct sigaction hup; /* the terminal is gone; under nohup it stays ignored */
+    if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN) sigaction(SIGHUP, &sa, NULL);
     sa.sa_handler = SIG_IGN; /* a closed pipe is a write error, not an end */
     sigaction(SIGPIPE, &sa, NULL);
     sigaction(SIGXFSZ, &sa, NULL); /* so is a file at its size limit */
@@ -227,7 +229,8 @@ void sg_comm_traffic(const struct sg_comm *c, int64_t *messages, int64_t *bytes)
 bool sg_comm_stop_asked(const struct sg_comm *c, const char **name) {
     (void)c;
     int sig = stop_signal;
-    if (sig && name) *name = sig == SIGTERM ? "SIGTERM" : sig == SIGINT ? "SIGINT" : "SIGUSR1";
+    if (sig && name)
+        *name = sig == SIGTERM ? "SIGTERM" : sig == SIGINT ? "SIGINT" : sig == SIGHUP ? "SIGHUP" : "SIGUSR1";
     return sig != 0;
 }
 

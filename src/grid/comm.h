@@ -21,9 +21,10 @@ enum { SG_HOST_MAX = 64 };
 
 struct sg_comm; /* owned by the caller of open */
 
-/* Collective. Joins the other ranks, and from then on SIGTERM, SIGINT and SIGUSR1 ask for a stop instead of
- * ending the process (a second SIGINT ends it). SG_E_INTERNAL when MPI cannot start; SG_E_USAGE when a
- * launcher without process management has started several unconnected copies. */
+/* Collective. Joins the other ranks, and from then on SIGTERM, SIGINT, SIGUSR1 and SIGHUP (unless it was
+ * ignored, as under nohup) ask for a stop instead of ending the process (a second SIGINT ends it).
+ * SG_E_INTERNAL when MPI cannot start; SG_E_USAGE when a launcher without process management has started
+ * several unconnected copies. */
 enum sg_status sg_comm_open(struct sg_comm **out, struct sg_err *err);
 /* As open, for one process that knows no others (array.h), whatever launcher has started it: never calls MPI.
  */

@@ -219,6 +219,7 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     SG_TRY(sg_dir_make(dir, err));
     SG_TRY(sg_lock_take(dir, &g->lock, err));
     SG_TRY(sg_members_refuse(dir, err));
+    sg_rundir_tidy(dir, true);
     if (g->opt->fresh) {
         SG_TRY(sg_since_survives(dir, g->opt->since, g->opt->n_since, err));
         SG_TRY(sg_rundir_clear(dir, err));
@@ -552,6 +553,7 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
 
 static enum sg_status merge_array(void *ctx, struct sg_err *err) {
     struct grid *g = ctx;
+    sg_rundir_tidy(g->plan.job.output.dir, false);
     enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g, g->out, err);
     if (st != SG_OK || g->out->computed == g->out->total) return st == SG_OK ? publish(g, err) : st;
     return sg_fail(err, SG_E_INTERNAL,

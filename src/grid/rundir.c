@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FORMAT = 1, SMALL_FILE = 16 << 20 };
@@ -117,12 +119,12 @@ enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *d
     char digest[SG_DIGEST_HEX], fingerprint[SG_DIGEST_HEX];
     sg_digest_hex(done->digest, digest);
     sg_digest_hex(done->fingerprint, fingerprint);
-    enum sg_status st = sg_buf_printf(
-        &b, err,
-        "{\"digest\": \"%s\", \"fingerprint\": \"%s\", \"total\": %lld, \"failed\": %lld, "
-        "\"unparsed\": %lld, \"finished_at\": \"%s\"}\n",
-        digest, fingerprint, (long long)done->total, (long long)done->failed, (long long)done->unparsed,
-        done->finished_at);
+    enum sg_status st =
+        sg_buf_printf(&b, err,
+                      "{\"digest\": \"%s\", \"fingerprint\": \"%s\", \"total\": %lld, \"failed\": %lld, "
+                      "\"unparsed\": %lld, \"finished_at\": \"%s\"}\n",
+                      digest, fingerprint, (long long)done->total, (long long)done->failed,
+                      (long long)done->unparsed, done->finished_at);
     if (st == SG_OK) st = write_file(dir, "DONE", b.data, b.len, err);
     sg_buf_free(&b);
     return st;
@@ -288,6 +290,61 @@ out:
     return st;
 }
 
+/* NAME.tmp.PID, as of sg_file_write_atomic; name NULL: of any name. */
+static bool is_unfinished(const char *file, const char *name) {
+    const char *tail = NULL;
+    for (const char *at = file; (at = strstr(at, ".tmp.")); at++) tail = at;
+    if (!tail || !tail[5] || tail[5 + strspn(tail + 5, "0123456789")]) return false;
+    const size_t n = (size_t)(tail - file);
+    return n > 0 && (!name || (strlen(name) == n && !strncmp(file, name, n)));
+}
+
+/* names: NULL-terminated; NULL: any. */
+static void tidy_folder(const char *dir, const char *folder, const char *const *names) {
+    char *path = NULL;
+    DIR *d = sg_path_join(dir, folder, &path, NULL) == SG_OK ? opendir(path) : NULL;
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        bool ours = !names && is_unfinished(e->d_name, NULL);
+        for (size_t i = 0; names && names[i] && !ours; i++) ours = is_unfinished(e->d_name, names[i]);
+        if (ours) (void)unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d) closedir(d);
+    free(path);
+}
+
+/* What a scan of segments asks the file server's time with. */
+static void tidy_clocks(const char *dir) {
+    char *path = NULL;
+    DIR *d = sg_path_join(dir, "segments", &path, NULL) == SG_OK ? opendir(path) : NULL;
+    for (const struct dirent *e; d && (e = readdir(d));)
+        if (!strncmp(e->d_name, ".clock.", 7)) (void)unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
+    free(path);
+}
+
+void sg_rundir_tidy_shared(const char *dir, const char *name) {
+    const time_t old = time(NULL) - 60;
+    DIR *d = opendir(dir);
+    struct stat s;
+    for (const struct dirent *e; d && (e = readdir(d));)
+        if (is_unfinished(e->d_name, name) && fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
+            s.st_mtime < old)
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
+}
+
+void sg_rundir_tidy(const char *dir, bool alone) {
+    /* others may keep files of theirs beside ours */
+    static const char *const names[] = {"job.json", "run.json",   "plan.bin", "origin.bin",
+                                        "DONE",     "results.h5", NULL};
+    tidy_folder(dir, ".", names);
+    tidy_folder(dir, "hand", NULL);
+    if (!alone) return; /* members write their notes without the lock */
+    tidy_folder(dir, "array/ranks", NULL);
+    tidy_clocks(dir);
+    (void)remove_file(dir, "progress.json.tmp", NULL);
+}
+
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *segments = NULL;
@@ -297,6 +354,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
                                          "origin.bin"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
+    sg_rundir_tidy(dir, true);
     SG_TRY(clear_folder(dir, "hand", err));
     SG_TRY(clear_folder(dir, "array/leases", err));
     SG_TRY(clear_folder(dir, "array/members", err));

@@ -34,6 +34,11 @@ bool sg_rundir_is(const char *dir);
  * very run. SG_E_MISMATCH says which keys of the job differ (or that the files it names, or the model, do)
  * and how to go on. Call with the lock held. */
 enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_err *err);
+/* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no member of
+ * an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
+void sg_rundir_tidy(const char *dir, bool alone);
+/* In a folder that nobody locks: what a killed writer has left of the file `name`, a minute ago or earlier. */
+void sg_rundir_tidy_shared(const char *dir, const char *name);
 /* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
 /* The same and then the folder, where nothing but the run's own files was in it. Takes the lock. */

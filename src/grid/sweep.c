@@ -1,6 +1,7 @@
 #include "grid/sweep.h"
 
 #include "base/file.h"
+#include "grid/rundir.h"
 #include "grid/stage.h"
 #include "grid/sweep_internal.h"
 #include "store/results.h"
@@ -544,6 +545,7 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_grid_options *
                         : SG_OK;
         if (st == SG_OK) st = sg__sweep_check(opt, source, err); /* before its folder is made */
         if (st == SG_OK) st = read_sweep(opt, false, &s, err);
+        if (st == SG_OK) sg_rundir_tidy_shared(s.dir, "index.json");
         if (st == SG_OK) st = write_index(&s, err);
         if (st == SG_OK) st = sg_buf_add(&count, &s.n_points, sizeof s.n_points, err);
     }

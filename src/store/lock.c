@@ -74,8 +74,8 @@ static bool parse(const char *text, struct sg__lock_holder *h) {
 
 /* What stands under a name, read once: what is judged is what the key is of. */
 struct found {
-    bool exists, readable;   /* readable: a whole lock file */
-    int error;               /* != 0: an errno; what is there cannot be read, and says nothing about its holder */
+    bool exists, readable; /* readable: a whole lock file */
+    int error; /* != 0: an errno; what is there cannot be read, and says nothing about its holder */
     char key[SG_DIGEST_HEX]; /* of the bytes */
     struct sg__lock_holder h;
 };
@@ -209,9 +209,11 @@ static enum sg_status appear(const struct sg_lock *l, const char *name, const st
         return sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(e));
     /* No hard links here (FAT, some object stores): created exclusively, then written. */
     const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return errno == EEXIST ? SG_OK
-                               : sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(errno));
+    if (fd < 0) {
+        const int why = errno; /* sshfs says EPERM of a name that is taken */
+        if (why == EEXIST || access(name, F_OK) == 0) return SG_OK;
+        return sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(why));
+    }
     enum sg_status st = sg_fd_write(fd, text->data, text->len, name, err);
     if (fsync(fd) != 0 && st == SG_OK)
         st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", name, strerror(errno));

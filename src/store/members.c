@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { TORN_TRIES = 150 }; /* of 0.2 s: looks at a lock that is not whole yet */
+
 struct sg_member {
     char *run_dir, *members, *leases; /* folders */
     char *path;                       /* this member's file */
@@ -76,8 +78,9 @@ static enum sg_status create(const char *path, const struct sg_buf *text, bool *
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     *made = fd >= 0;
     if (fd < 0) {
-        if (errno == EEXIST) return SG_OK;
-        return sg_fail(err, SG_E_IO, "%s: cannot create: %s", path, strerror(errno));
+        const int e = errno; /* sshfs says EPERM of a name that is taken */
+        if (e == EEXIST || access(path, F_OK) == 0) return SG_OK;
+        return sg_fail(err, SG_E_IO, "%s: cannot create: %s", path, strerror(e));
     }
     if (text) st = sg_fd_write(fd, text->data, text->len, path, err);
     if (close(fd) != 0 && st == SG_OK)
@@ -142,6 +145,12 @@ bool sg_member_lives(const struct sg_member *m, const char *token) {
            lives(m->members, token, m->path, &m->self, m->stale_seconds, &h);
 }
 
+/* TOKEN.new, which who was killed while joining leaves. */
+static bool is_new(const char *name) {
+    const size_t n = strlen(name);
+    return n == SG_DIGEST_HEX - 1 + 4 && !strcmp(name + n - 4, ".new");
+}
+
 /* Living members, and the first of them that is not `self`. */
 static enum sg_status count_living(const char *folder, const char *fresh, const struct sg__owner *self,
                                    int64_t stale_seconds, int32_t *n, struct sg__lock_holder *first,
@@ -161,8 +170,11 @@ static enum sg_status count_living(const char *folder, const char *fresh, const 
             if (errno) st = sg_fail(err, SG_E_IO, "%s: cannot list: %s", folder, strerror(errno));
             break;
         }
-        if (strlen(e->d_name) != SG_DIGEST_HEX - 1) continue; /* "." and files that do not yet count */
         memset(&h, 0, sizeof h);
+        if (strlen(e->d_name) != SG_DIGEST_HEX - 1) { /* ".", or a file that does not yet count: */
+            if (is_new(e->d_name)) (void)lives(folder, e->d_name, fresh, self, stale_seconds, &h);
+            continue;
+        }
         if (!lives(folder, e->d_name, fresh, self, stale_seconds, &h)) continue;
         if (first && *n == 0) *first = h;
         ++*n;
@@ -192,13 +204,25 @@ static bool is_member(const struct sg_member *m, const struct sg__owner *holder)
     return found;
 }
 
+/* Was the lock made less than half a minute ago? */
+static bool is_young(const struct sg_member *m) {
+    struct stat lock, now;
+    return stat(m->lock, &lock) != 0 || stat(m->path, &now) != 0 || now.st_mtime - lock.st_mtime < 30;
+}
+
 enum sg_status sg_member_check(struct sg_member *m, struct sg_err *err) {
     char before[SG_OWNER_TEXT] = "";
-    for (;;) {
+    for (int torn = 0;;) {
         struct sg__lock_holder h;
         struct sg_err busy = {0};
         const enum sg_status st = sg__lock_look(m->lock, m->path, &h, &busy);
         if (st == SG_OK || is_member(m, &h.owner)) return SG_OK;
+        /* Where there are no hard links a lock is made before it is written, and a client that keeps what it
+         * has seen (sshfs: 20 s) may find it empty for so long. */
+        if (!h.token[0] && torn++ < TORN_TRIES && is_young(m)) {
+            nanosleep(&(struct timespec){0, 200 * 1000000}, NULL);
+            continue;
+        }
         /* A member lets go of the lock before it leaves, which it may have done between the two looks. */
         if (!strcmp(h.token, before)) {
             if (err) *err = busy;

@@ -135,6 +135,9 @@ has "a link into nowhere" "$out" "dangling: points at results that are gone"
 out=$(night bad --since "$job"); same "exit code with another file" $? 3
 out=$(night bad --since "$work/n4/results.h5"); has "after these errors" "$out" "computed 0 taken 512$"
 
+out=$("$BIN/scope-grid" run "$job" --since "" 2>&1); same "exit code with --since of an unset variable" $? 2
+same "--since of an unset variable" "$out" "scope-grid: run: --since: the name of the earlier results is empty"
+
 # the account of nights, damaged: named, nothing merged from it
 printf 'X' | dd of="$work/n4/origin.bin" bs=1 seek=40 conv=notrunc 2>/dev/null
 out=$("$BIN/scope-grid" merge "$work/n4" 2>&1); same "exit code with a damaged origin.bin" $? 5

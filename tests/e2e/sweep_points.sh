@@ -29,9 +29,11 @@ for point in "$work"/out/*/; do "$BIN/scope-grid" check "$point" >/dev/null; sam
 # again: nothing to do; without one point: that point only
 has "a sweep that was done" "$(sweep)" "anchors-3_samples-3 was done before"
 rm -r "$work/out/anchors-3_samples-3"
+touch -d '1 hour ago' "$work"/out/{index.json.tmp.12,mine.tmp.12}; touch "$work/out/index.json.tmp.13"
 out=$(ranks 2 "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" 2>&1); same "exit code of a sweep on two ranks" $? 0
 same "lines of a sweep that goes on" "$(grep -c 'was done before' <<<"$out")" 3
 same "digests of a sweep that goes on" "$(index 'p["digest"]')" "$digests"
+same "what a killed writer left long ago is gone" "$(cd "$work/out" && echo *.tmp.*)" "index.json.tmp.13 mine.tmp.12"
 
 has "status of a sweep" "$("$BIN/scope-grid" status "$work/out")" 'out: a sweep, done, 4 of 4 points \(see its index.json\), 64 cells of points, 0 failed$'
 rm "$work/out/anchors-3_samples-3/DONE"

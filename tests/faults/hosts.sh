@@ -14,18 +14,19 @@ declare -A init=()
 host() {
   unshare --uts --pid --fork --mount-proc bash -c 'hostname "$0"; exec sleep 1000' "$1" 2>/dev/null &
   init[$1]=$(real_pid $!)
-  for _ in $(seq 50); do [ "$(nsenter -t "${init[$1]}" --uts hostname)" = "$1" ] && return; sleep 0.1; done
+  up() { [ "$(nsenter -t "${init[$1]}" --uts hostname)" = "$1" ]; }
+  soon up "$1" && return
   fail "host $1 did not come up"
 }
 # on HOST program args...: & it, then $! is nsenter and real_pid $! the program
 on() { local at=${init[$1]}; shift; exec nsenter -t "$at" --uts --pid --mount -- "$@"; }
-real_pid() { for _ in $(seq 50); do pgrep -P "$1" && return; sleep 0.1; done; }
+real_pid() { for _ in $(seq 1200); do pgrep -P "$1" && return; sleep 0.1; done; }
 kill_on() { kill -9 "$(real_pid "$1")"; wait "$1" 2>/dev/null; }
 silent() { touch -d '400 seconds ago' "$@"; }
 of_host() { grep -ls "^host $1\$" "$run"/array/members/* 2>/dev/null; }
 until_cells() { # N
-  for _ in $(seq 200); do [ "$(cells | wc -l)" -ge "$1" ] && return; sleep 0.1; done
-  fail "no $1 cells in $run after 20 s"
+  there() { [ "$(cells | wc -l)" -ge "$1" ]; }
+  soon there "$1" || fail "no $1 cells in $run"
 }
 host nodea
 host nodeb
@@ -39,7 +40,8 @@ until_cells 8
 out=$( (on nodeb "$sim" "$job" --set output.dir="$run") 2>&1); same "exit code of a run on a second host" $? 9
 has "a run on a second host" "$out" 'another run holds this directory: process [0-9]+ on nodea, since [^ ]+, last sign of life [0-9]+ s ago; if it is gone, wait until 300 s have passed or remove this file'
 silent "$run/lock" # its next beat corrects that
-for _ in $(seq 150); do [ "$(stat -c %Y "$run/lock")" -gt $(($(date +%s) - 100)) ] && break; sleep 0.1; done
+fresh() { [ "$(stat -c %Y "$run/lock")" -gt $(($(date +%s) - 100)) ]; }
+soon fresh
 out=$( (on nodeb "$sim" "$job" --set output.dir="$run") 2>&1); same "exit code beside a host that beats" $? 9
 kill_on $a
 cells >"$work/before"

@@ -76,8 +76,15 @@ static void check(struct sg_dev *dev, int32_t rows, int32_t cols, unsigned use) 
 static void test_bits(void **state) {
     (void)state;
     struct sg_dev *dev = kt_open(3);
+    /* little scratch: the emulated device closes all of it to the host and opens it again around every launch
+     */
     struct sg_limits lim = kt_limits();
     lim.fp8_weights = true;
+    lim.max_rows = lim.max_logit_rows = 99;
+    lim.max_decode_rows = lim.max_draws = 8;
+    lim.q_heads = lim.kv_heads = 1;
+    lim.intermediate = 256;
+    lim.vocab = 512;
     kt_reserve(dev, &lim);
     /* rows that end within a counter's eight, that lie on its boundary, one column, several blocks of threads
      */

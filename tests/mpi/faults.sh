@@ -116,6 +116,19 @@ has "a partial merge" "$out" "[0-9]+ of 512 cells are not computed yet; results.
 [ ! -e "$run/DONE" ] || fail "a partial merge wrote DONE"
 same "digest of the completed run" "$(digest_of "$(sim 2)")" "$want"
 
+# what killed writers leave goes at the next start, with or without --fresh; files of others stay
+run="$work/left"
+same "digest before anything is left" "$(digest_of "$(sim 1)")" "$want"
+left=(DONE.tmp.12 plan.bin.tmp.1 progress.json.tmp hand/deaths.tmp.9 array/ranks/x.tmp.1 segments/.clock.1.2
+  array/members/0123456789abcdef0123456789abcdef.new)
+for fresh in "" --fresh; do
+  mkdir -p "$run/hand" "$run/array/members" "$run/array/ranks"
+  (cd "$run" && touch -d '1 hour ago' "${left[@]}" notes.tmp.12 DONE.tmp.x)
+  same "digest beside what is left" "$(digest_of "$(sim 1 $fresh)")" "$want"
+  for f in "${left[@]}"; do [ ! -e "$run/$f" ] || fail "$f is still there ($fresh)"; done
+  [ -e "$run/notes.tmp.12" ] && [ -e "$run/DONE.tmp.x" ] || fail "files of others were removed"
+done
+
 # ranks without memory for one more message: the farewell goes out all the same, nobody waits for ever
 run="$work/nomem"
 for who in "" --root-only; do # all ranks, and all but the root

@@ -38,7 +38,7 @@ exec $(command -v mpirun) -q -n 2 --oversubscribe "\$@"
 WRAP
 chmod +x "$work"/bin/*
 speed() { echo "$*" >"$work/speed"; }
-slow() { speed --step-us 60000 --slots 4 --segment-seconds 0.1; }
+slow() { speed --step-us 250000 --slots 4 --segment-seconds 0.1; }
 # record STATE REASON SECONDS SCRIPT ARGUMENTS: begun now, with so many seconds to the time limit
 record() {
   printf '%s\n' 'JobId=1 JobName=x' "   JobState=$1 Reason=$2 Dependency=(null)" "   TimeLimit=00:10:00" \
@@ -52,10 +52,8 @@ allocate() {
 }
 # working DIR LOG [HAD]: waits until cells of the run are safe, beyond HAD segments
 working() {
-  for _ in $(seq 300); do
-    [ "$(find "$1" -name '*.seg' 2>/dev/null | wc -l)" -gt $((${3:-0} + 2)) ] && return
-    sleep 0.1
-  done
+  more() { [ "$(find "$1" -name '*.seg' 2>/dev/null | wc -l)" -gt $((${3:-0} + 2)) ]; }
+  soon more "$@" && return
   fail "no cells in $1: $(cat "$2")"
   exit 1
 }
@@ -95,22 +93,34 @@ batch=$!
 working "$run" "$work/log" "$had"
 record COMPLETING TimeLimit 0 scope-grid.sbatch "$job"
 kill -s TERM "$batch"
-for _ in $(seq 100); do grep -q 'queued again' "$work/log" && break; sleep 0.05; done
+soon grep -q 'queued again' "$work/log" || fail "it is not queued again: $(cat "$work/log")"
 kill -9 "$batch" 2>/dev/null
 same "requeues of a killed script" "$(requeues)" 2
-for _ in $(seq 300); do [ -e "$run/lock" ] || break; sleep 0.1; done
+unlocked() { [ ! -e "$run/lock" ]; }
+soon unlocked
 
 # 2. the script's own clock: Slurm sends nothing at all
 slow
-record RUNNING None 8 scope-grid.sbatch "$job"
-(SLURM_RESTART_COUNT=2 allocate scope-grid.sbatch "$job") >"$work/log" 2>&1
-has "the clock" "$(cat "$work/log")" 'the time limit is 2 s away$'
+# by_clock RESTARTS ARGUMENTS: an allocation of a few seconds; of more where these did not suffice to start the ranks
+by_clock() {
+  local seconds
+  for seconds in 8 24 60; do
+    had=$(requeues)
+    record RUNNING None $seconds scope-grid.sbatch "$2"
+    (SLURM_RESTART_COUNT=$1 allocate scope-grid.sbatch "${@:2}") >"$work/log" 2>&1
+    code=$?
+    grep -q 'exit code 75 after USR1' "$work/log" && return
+  done
+}
+by_clock 2 "$job"
+has "the clock" "$(cat "$work/log")" 'the time limit is [0-9]+ s away, and Slurm has sent no signal$'
 has "the clock" "$(cat "$work/log")" 'exit code 75 after USR1: .*queued again \(requeue\)$'
-same "requeues by the clock" "$(requeues)" 3
+same "requeues by the clock" "$(requeues)" $((had + 1))
 
 # 3. scancel is final, also where the limit is near
 slow
 had=$(find "$run" -name '*.seg' | wc -l)
+asked=$(requeues)
 record RUNNING None 600 scope-grid.sbatch "$job"
 (SLURM_RESTART_COUNT=3 allocate scope-grid.sbatch "$job") >"$work/log" 2>&1 &
 batch=$!
@@ -119,7 +129,7 @@ record COMPLETING None 600 scope-grid.sbatch "$job"
 kill -s TERM "$batch"
 wait "$batch" 2>/dev/null; same "exit code of a cancelled job" $? 75
 has "scancel" "$(cat "$work/log")" 'Slurm has ended this job: .*submit it again to resume$'
-same "requeues after scancel" "$(requeues)" 3
+same "requeues after scancel" "$(requeues)" "$asked"
 [ ! -e "$work/submitted" ] || fail "a cancelled job has a successor: $(cat "$work/submitted")"
 
 # 4. to the end, the user's own options winning
@@ -134,14 +144,13 @@ same "digest" "$(digest_of "$("$BIN/scope-grid" status "$run")")" "$want"
 # 5. a controller that is busy is asked again; where requeue is forbidden, a successor takes over
 begin forbidden
 slow
-record RUNNING None 8 scope-grid.sbatch "$job" --set sampling.seed=1
 echo 1 >"$work/fails"
-(allocate scope-grid.sbatch "$job") >"$work/log" 2>&1
-same "requeues of a busy controller" "$(requeues)" 2
-echo 9 >"$work/fails"
-record RUNNING None 8 scope-grid.sbatch "$job"
-(SLURM_RESTART_COUNT=1 allocate scope-grid.sbatch "$job" --set "output.texts=true") >"$work/log" 2>&1
-same "exit code of a job with a successor" $? 0
+by_clock 0 "$job"
+same "controllers that were busy" "$(cat "$work/fails")" 0
+[ "$(requeues)" -ge 2 ] || fail "a busy controller was not asked again: $(cat "$work/asked")"
+echo 99 >"$work/fails"
+by_clock 1 "$job" --set "output.texts=true"
+same "exit code of a job with a successor" $code 0
 has "a site that forbids requeue" "$(cat "$work/log")" 'scontrol requeue failed: submitting a successor instead$'
 same "the successor's script and arguments" "$(tail -n 4 "$work/submitted")" "$site/scope-grid.sbatch
 $job

@@ -65,7 +65,7 @@ EOF
   SLURM_TEST_DIR=$dir
   slurmctld -c || return 1
   slurmd -N "$host" || return 1
-  for _ in $(seq 100); do
+  for _ in $(seq 600); do
     sinfo -h -o %T 2>/dev/null | grep -q idle && return 0
     sleep 0.2
   done

@@ -57,18 +57,22 @@ static bool is_set(const char *name) {
     const char *v = getenv(name);
     return v && atoi(v);
 }
+/* The place of an environment variable's value among three names, in the order of control.h; the last when it
+ * is not set. */
+static int choice(const char *name, const char *a, const char *b, const char *c) {
+    const char *v = getenv(name);
+    if (!v || !strcmp(v, c)) return 2;
+    if (!strcmp(v, a)) return 0;
+    if (!strcmp(v, b)) return 1;
+    fail("%s=%s: expected %s, %s or %s", name, v, a, b,
+         c); /* a typing error must not look like a passed test */
+}
 static settings &mutable_config(void) {
     static settings s = [] {
         settings c = {SG_EMU_RANDOM, SG_EMU_MIXED, is_set("EMU_LAZY"), is_set("EMU_HOST_CHECK")};
-        const char *v = getenv("EMU_ORDER");
-        if (v)
-            c.order = !strcmp(v, "forward")    ? SG_EMU_FORWARD
-                      : !strcmp(v, "backward") ? SG_EMU_BACKWARD
-                                               : SG_EMU_RANDOM;
-        v = getenv("EMU_COPIES");
-        if (v)
-            c.copies = !strcmp(v, "early") ? SG_EMU_EARLY : !strcmp(v, "late") ? SG_EMU_LATE : SG_EMU_MIXED;
-        v = getenv("EMU_SEED");
+        c.order = (sg_emu_order)choice("EMU_ORDER", "forward", "backward", "random");
+        c.copies = (sg_emu_copies)choice("EMU_COPIES", "early", "late", "mixed");
+        const char *v = getenv("EMU_SEED");
         if (v) seed(strtoull(v, nullptr, 0));
         return c;
     }();
