@@ -208,7 +208,7 @@ static enum sg_status read_sizes(const struct sg_json *root, struct sg_config *c
         {"num_attention_heads", &c->q_heads, 4096},
         {"num_key_value_heads", &c->kv_heads, 4096},
         {"intermediate_size", &c->intermediate, 1 << 20},
-        {"vocab_size", &c->vocab, 1 << 24},
+        {"vocab_size", &c->vocab, (1 << 24) - 1}, /* 2^24 weights of 2^40 overflow the sampler's sums */
         {"max_position_embeddings", &c->max_position, 1 << 24},
     };
     enum sg_status st;

@@ -225,9 +225,9 @@ for _ in $(seq 1500); do
   done
   sleep 0.2
 done
-for run in limit cut; do # one that ends just behind its limit is put back, and finds itself done
+for run in limit cut; do # a run that ends just behind its limit is there all the same, whatever Slurm calls its job
   n=$id; [ $run = limit ] || n=$cut
-  same "state of the job $run" "$(state "$n")" COMPLETED
+  [[ $(state "$n") =~ ^(COMPLETED|TIMEOUT)$ ]] || fail "state of the job $run: $(state "$n")"
   whole $run
   [ "$(grep -c 'scope-grid.sbatch: attempt' $run.log)" -ge 2 ] || fail "the time limit did not cut $run: $(cat $run.log)"
   echo "a time limit of a minute, $run: $(grep -c 'scope-grid.sbatch: attempt' $run.log) allocations"
