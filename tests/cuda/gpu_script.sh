@@ -74,7 +74,7 @@ same_as() { cmp -s "$1" "$2" || fail "$1 is not what was printed: $(diff "$1" "$
 # ---- everything passes ----
 run "$work/card" GPU_CELLS=3
 [ $code = 0 ] || fail "ended with $code: $(cat "$work/out" results/tests.txt)"
-for name in conformance 'golden vectors' embed random attn_decode engine oracle 'memcheck attn_decode' products \
+for name in conformance 'golden vectors' embed random attn_decode 'attn_prefill float32' engine oracle 'memcheck attn_decode' products \
   'bench few' 'bench shared' 'bench alone' 'bench fp8' 'racecheck test_gpu_kernels'; do
   grep -q "^ok       $name\$" "$work/out" || fail "'$name' did not run: $(cat "$work/out")"
 done
