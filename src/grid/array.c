@@ -236,6 +236,7 @@ enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *
     enum sg_status st = SG_OK;
     struct sg_array *a = NULL;
     struct sg_run_done end;
+    int32_t living;
     *finished = false;
     SG_TRY(SG_NEW(&a, 1, "array member", err));
     a->plan = plan;
@@ -252,7 +253,10 @@ enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *
     SG_TRY(sg_member_join(plan->job.output.dir, &a->member, err));
     SG_TRY(begin(a, err));
     SG_TRY(sg_rundir_read_done(plan->job.output.dir, finished, &end, err));
-    if (!*finished) SG_TRY(first_look(a, err));
+    if (*finished)
+        SG_TRY(sg_member_count(a->member, &living, err)); /* clears the files of those killed behind DONE */
+    else
+        SG_TRY(first_look(a, err));
     *out = a;
     a = NULL;
 out:

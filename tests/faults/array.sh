@@ -11,6 +11,19 @@ run="$work/run"
 slow=(--array --step-us 60000 --slots 4 --segment-seconds 0.05)
 cells() { "$BIN/tests/list_cells" "$run" | sort; }
 living() { find "$run/array/members" -type f ! -name '*.new' 2>/dev/null | wc -l; }
+# owner_lines PID TOKEN: the file of a process as lock and member
+owner_lines() {
+  echo "scope-grid lock 1"
+  echo "host $(hostname)"
+  echo "machine $(cat /etc/machine-id 2>/dev/null)"
+  echo "boot $(cat /proc/sys/kernel/random/boot_id)"
+  echo "space $(readlink /proc/self/ns/pid)"
+  echo "pid $1"
+  echo "start $(cut -d' ' -f22 "/proc/$1/stat")"
+  echo "token $2"
+  echo "since now"
+  echo "end"
+}
 want=$(digest_of "$("$sim" "$job" --set output.dir="$work/whole" 2>&1)")
 
 # three side by side: all end with the digest, all have had a share
@@ -62,6 +75,13 @@ same "cells computed twice" "$(cells | uniq -d | wc -l)" 0
 same "cells in segments" "$(cells | wc -l)" 512
 same "unfinished segments left behind" "$(find "$run/segments" -name '*.open*' | wc -l)" 0
 same "members left behind" "$(living)" 0
+sleep 600 & # one that was killed behind DONE has no survivor to clear its file; the next to look does
+dead=$!
+owner_lines "$dead" 0123456789abcdef0123456789abcdef >"$run/array/members/0123456789abcdef0123456789abcdef"
+kill -9 "$dead"
+wait "$dead" 2>/dev/null
+has "a member behind DONE" "$("$sim" "$job" --set output.dir="$run" --array 2>&1)" "computed 0 already"
+same "members left behind DONE" "$(living)" 0
 
 # a stopped member gives its pieces back, and what it finished is safe
 run="$work/stopped"
@@ -78,18 +98,7 @@ run="$work/waits" token=0123456789abcdef0123456789abcdef
 mkdir -p "$run/array/members"
 sleep 600 &
 holder=$!
-{
-  echo "scope-grid lock 1"
-  echo "host $(hostname)"
-  echo "machine $(cat /etc/machine-id 2>/dev/null)"
-  echo "boot $(cat /proc/sys/kernel/random/boot_id)"
-  echo "space $(readlink /proc/self/ns/pid)"
-  echo "pid $holder"
-  echo "start $(cut -d' ' -f22 "/proc/$holder/stat")"
-  echo "token $token"
-  echo "since now"
-  echo "end"
-} | tee "$run/lock" >"$run/array/members/$token"
+owner_lines "$holder" $token | tee "$run/lock" >"$run/array/members/$token"
 "$sim" "$job" --set output.dir="$run" "${slow[@]}" --since "$work/whole/results.h5" >"$work/out" 2>&1 &
 pid=$!
 joined() { [ "$(living)" -ge 2 ]; }
