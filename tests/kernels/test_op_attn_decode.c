@@ -94,8 +94,10 @@ static void world_free(struct world *w) {
     free(w);
 }
 
-static void check(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim, const int32_t *prompt_len,
-                  const int32_t *rows, const int32_t *suffix_len, int32_t groups) {
+/* sharp: how many times further apart than usual the scores are. */
+static void check_sharp(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim,
+                        const int32_t *prompt_len, const int32_t *rows, const int32_t *suffix_len,
+                        int32_t groups, double sharp) {
     if (!kt_has_head_dim(dev, dim)) return;
     struct world *w = world_new(dev, kv_heads, ratio, dim, prompt_len, rows, suffix_len, groups);
     const struct batch *b = &w->batch;
@@ -105,7 +107,7 @@ static void check(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t d
     kt_fill(q, size, 111, 1.7f, false);
     for (int64_t i = 0; i < size; i += 499) q[i] *= 20;
     kt_round_act(dev, q, size);
-    const float scale = (float)(1 / sqrt(dim));
+    const float scale = (float)(sharp / sqrt(dim));
     run(&w->pool, b, scale, q, out);
     for (int32_t g = 0; g < groups; g++)
         for (int32_t r = b->row_begin[g]; r < b->row_begin[g + 1]; r++)
@@ -119,6 +121,11 @@ static void check(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t d
     kt_close(what, out, want, bound, size);
     free(q), free(out), free(want), free(bound);
     world_free(w);
+}
+
+static void check(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim, const int32_t *prompt_len,
+                  const int32_t *rows, const int32_t *suffix_len, int32_t groups) {
+    check_sharp(dev, kv_heads, ratio, dim, prompt_len, rows, suffix_len, groups, 1);
 }
 
 static void test_values(void **state) {
@@ -150,6 +157,17 @@ static void test_long_suffixes(void **state) {
     static const int32_t prompts[] = {5, 513}, rows[] = {2, 2}, suffix[] = {1090, 512, 1, 513};
     check(dev, 1, 3, 24, prompts, rows, suffix, 2);
     check(dev, 2, 5, 128, prompts, rows, suffix, 2);
+    sg_dev_close(dev);
+}
+
+/* Scores hundreds apart: whoever merges parts without the largest score of all of them overflows. */
+static void test_far_apart(void **state) {
+    (void)state;
+    struct sg_dev *dev = kt_open(2);
+    kt_reserve(dev, NULL);
+    static const int32_t prompts[] = {600, 99}, rows[] = {3, 8};
+    check_sharp(dev, 1, 3, 16, prompts, rows, NULL, 2, 200);
+    check_sharp(dev, 2, 1, 128, prompts, rows, NULL, 2, 200);
     sg_dev_close(dev);
 }
 
@@ -251,9 +269,9 @@ static void test_isa_and_threads(void **state) {
 int main(int argc, char **argv) {
     kt_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),          cmocka_unit_test(test_long_suffixes),
-        cmocka_unit_test(test_membership),      cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_isa_and_threads),
+        cmocka_unit_test(test_values),    cmocka_unit_test(test_long_suffixes),
+        cmocka_unit_test(test_far_apart), cmocka_unit_test(test_membership),
+        cmocka_unit_test(test_bounds),    cmocka_unit_test(test_isa_and_threads),
     };
     return cmocka_run_group_tests_name("attn_decode", tests, NULL, NULL);
 }
