@@ -29,11 +29,27 @@ enum sg_status sg__h5_seal(const char *path, struct sg_err *err) {
     return st;
 }
 
+/* Where the file ends by its own superblock (HDF5 File Format Specification, II.A), 0 where that is not
+ * known: another version of it, or a user block in front. */
+static uint64_t own_end(const unsigned char *b, size_t size) {
+    static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+    if (size < 64 || memcmp(b, signature, sizeof signature) != 0) return 0;
+    const bool old = b[8] < 2; /* versions 0 and 1; 2 and 3 are shorter */
+    if (b[8] > 3 || b[old ? 13 : 9] != 8) return 0;
+    const int base = b[8] == 0 ? 24 : b[8] == 1 ? 28 : 12;
+    return sg__load(b + base, 8) == 0 ? sg__load(b + base + 16, 8) : 0;
+}
+
 enum sg_status sg__h5_check_seal(const void *bytes, size_t size, const char *path, struct sg_err *err) {
     if (size < SG_H5_SEAL_BYTES) return SG_OK;
     const size_t body = size - SG_H5_SEAL_BYTES;
     const unsigned char *seal = (const unsigned char *)bytes + body;
-    if (memcmp(seal, magic, sizeof magic) != 0) return SG_OK;
+    if (memcmp(seal, magic, sizeof magic) != 0) {
+        const uint64_t end = own_end(bytes, size);
+        if (end == 0 || size <= end || size - end > SG_H5_SEAL_BYTES) return SG_OK;
+        return sg_fail(err, SG_E_CORRUPT, "%s: damaged or cut short: the checksum at its end is not whole",
+                       path);
+    }
     const struct sg_digest d = sg_digest_bytes(bytes, body);
     if (sg__load(seal + 32, 8) != sg_hash64(seal, 32) || sg__load(seal + 8, 8) != body ||
         sg__load(seal + 16, 8) != d.hi || sg__load(seal + 24, 8) != d.lo)
