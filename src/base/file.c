@@ -36,9 +36,10 @@ enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
     enum sg_status st = open_any(path, &fd, &s, err);
     if (st != SG_OK) return st;
     struct pollfd first = {.fd = fd, .events = POLLIN};
-    if (S_ISFIFO(s.st_mode)) do
-            n = poll(&first, 1, PIPE_SECONDS * 1000);
+    if (S_ISFIFO(s.st_mode)) {
+        do n = poll(&first, 1, PIPE_SECONDS * 1000);
         while (n < 0 && errno == EINTR);
+    }
     if (n < 1) {
         st = sg_fail(err, SG_E_INPUT, "%s: is a pipe that nobody has written to for %d s", path,
                      (int)PIPE_SECONDS);

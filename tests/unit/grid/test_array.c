@@ -40,18 +40,14 @@ static void pieces_cover_the_grid_and_shrink(void **state) {
     }
 }
 
-/* A child that joins, claims piece 3, and stays until it is killed. Returns once it holds the piece. */
-static pid_t member_in_a_child(const char *dir) {
+/* A child that does what `begin` does and stays until it is killed. Returns once that is done. */
+static pid_t child_that(bool (*begin)(const char *dir), const char *dir) {
     int ready[2];
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        struct sg_member *m;
-        bool mine = false;
-        bool ok =
-            sg_member_join(dir, &m, NULL) == SG_OK && sg_member_claim(m, 3, 1, &mine, NULL) == SG_OK && mine;
-        (void)!write(ready[1], ok ? "y" : "n", 1);
+        (void)!write(ready[1], begin(dir) ? "y" : "n", 1);
         for (;;) pause();
     }
     char c = 0;
@@ -60,6 +56,16 @@ static pid_t member_in_a_child(const char *dir) {
     close(ready[0]);
     close(ready[1]);
     return pid;
+}
+
+static bool join_and_claim(const char *dir) {
+    struct sg_member *m;
+    bool mine = false;
+    return sg_member_join(dir, &m, NULL) == SG_OK && sg_member_claim(m, 3, 1, &mine, NULL) == SG_OK && mine;
+}
+
+static pid_t member_in_a_child(const char *dir) {
+    return child_that(join_and_claim, dir);
 }
 
 static void end_child(pid_t pid) {
@@ -258,25 +264,11 @@ static void a_long_stage_is_no_death(void **state) {
     sg_member_leave(m);
 }
 
-/* A child that is a member and has the directory's lock until it is killed: it begins the run, or merges. */
-static pid_t busy_member(const char *dir) {
-    int ready[2];
-    assert_int_equal(pipe(ready), 0);
-    const pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct sg_member *m = NULL;
-        struct sg_lock *lock = NULL;
-        const bool ok = sg_member_join(dir, &m, NULL) == SG_OK && sg_lock_take(dir, &lock, NULL) == SG_OK;
-        (void)!write(ready[1], ok ? "y" : "n", 1);
-        for (;;) pause();
-    }
-    char c = 0;
-    assert_int_equal(read(ready[0], &c, 1), 1);
-    assert_int_equal(c, 'y');
-    close(ready[0]);
-    close(ready[1]);
-    return pid;
+/* As a member that begins the run, or merges. */
+static bool join_and_lock(const char *dir) {
+    struct sg_member *m = NULL;
+    struct sg_lock *lock = NULL;
+    return sg_member_join(dir, &m, NULL) == SG_OK && sg_lock_take(dir, &lock, NULL) == SG_OK;
 }
 
 /* While another begins the run, and while another has the lock and a dead one's cells are to be counted. */
@@ -299,7 +291,7 @@ static void a_signal_ends_the_wait_for_others(void **state) {
                            .job = {.output = {.dir = tmpdir}, .text = (char *)"{}", .path = (char *)"job"}};
     assert_int_equal(sg_order_init(&order, 1, 1, &weight, -1, NULL), SG_OK);
     assert_int_equal(sg_comm_open_alone(&comm, NULL), SG_OK);
-    pid_t child = busy_member(tmpdir);
+    pid_t child = child_that(join_and_lock, tmpdir);
     raise(SIGTERM);
     struct sg_err err = {0};
     assert_int_equal(sg_array_join(&plan, &order, comm, true, &a, &finished, &err), SG_E_STOPPED);
