@@ -1,4 +1,4 @@
-/* sweep_index - DIR/index.json of `scope-grid run SWEEP.json` (grid/sweep.h) in place of the files it lists.
+/* sweep_index - DIR/index.json of `scope-grid run SWEEP.json` (sweep/sweep.h) in place of the files it lists.
  */
 #ifndef SG_ANALYSIS_SWEEP_INDEX_H
 #define SG_ANALYSIS_SWEEP_INDEX_H

@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* dtype, name in safetensors, bytes per element */
-#define SG_DTYPE_LIST(X) X(SG_F32, "F32", 4) X(SG_F16, "F16", 2) X(SG_BF16, "BF16", 2)
+#define SG_DTYPE_LIST(X)                 X(SG_F32, "F32", 4) X(SG_F16, "F16", 2) X(SG_BF16, "BF16", 2)
 #define SG_DTYPE_ENUM(code, name, bytes) code,
 enum sg_dtype { SG_DTYPE_LIST(SG_DTYPE_ENUM) SG_DTYPE_COUNT };
 #undef SG_DTYPE_ENUM
@@ -93,16 +93,20 @@ const struct sg_dev_info *sg_dev_info(const struct sg_dev *dev);
 const char *sg_backend_name(int i);
 
 /* Device memory, 64-byte aligned, contents undefined (the guard poisons them). */
-enum sg_status sg_dev_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out, struct sg_err *err);
+enum sg_status sg_dev_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out,
+                            struct sg_err *err);
 void sg_dev_free(struct sg_dev *dev, void *p); /* NULL accepted */
 /* Copies ordered with the operators. The host side may be reused as soon as upload returns. Download
  * returns when the bytes are there. */
-enum sg_status sg_dev_upload(struct sg_dev *dev, void *dst, const void *src, size_t bytes, struct sg_err *err);
-enum sg_status sg_dev_download(struct sg_dev *dev, void *dst, const void *src, size_t bytes, struct sg_err *err);
+enum sg_status sg_dev_upload(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
+                             struct sg_err *err);
+enum sg_status sg_dev_download(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
+                               struct sg_err *err);
 enum sg_status sg_dev_sync(struct sg_dev *dev, struct sg_err *err);
 
 /* Host memory that the device writes to by itself (pinned on a GPU); contents undefined. */
-enum sg_status sg_dev_host_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out, struct sg_err *err);
+enum sg_status sg_dev_host_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out,
+                                 struct sg_err *err);
 void sg_dev_host_free(struct sg_dev *dev, void *p); /* NULL accepted; waits for the stream */
 /* A download that nobody waits for: queued behind the operators so far, into dst of sg_dev_host_alloc. The
  * bytes are there, and dst may be read or used again, once sg_dev_fetch_wait(slot) has returned; until then
@@ -124,7 +128,8 @@ struct sg_limits {
     int32_t max_draws;       /* draws of one sg_op_sample call */
     int32_t max_context;     /* tokens of one sequence, prompt and answer */
     int32_t q_heads, kv_heads, head_dim, hidden, intermediate, vocab;
-    bool fp8_weights; /* weights with SG_USE_FP8 will be multiplied, of the shapes that the widths above make */
+    bool
+        fp8_weights; /* weights with SG_USE_FP8 will be multiplied, of the shapes that the widths above make */
 };
 /* Scratch bytes that sg_dev_reserve(lim) will take beyond nothing else: what `plan` states beforehand. */
 size_t sg_dev_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim);
@@ -150,8 +155,8 @@ enum sg_weight_use {
 /* Opaque, device-side, in the backend's own packing. The element type is kept on host backends; cuda, where
  * it multiplies bf16, rounds F32 and F16 to bf16 as they are loaded, and in float32 makes F16 F32. Or fp8. */
 struct sg_weight;
-enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts, int64_t cols,
-                             unsigned use, struct sg_weight **out, struct sg_err *err);
+enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts,
+                             int64_t cols, unsigned use, struct sg_weight **out, struct sg_err *err);
 /* A weight of random numbers, made where it stays: no host copy, no file; for measurements without a
  * checkpoint. Element (r, c) is number r cols + c of the stream `key` (sg_random_weights in base/rng.h), the
  * same bits on every device, and with SG_USE_FP8 rounded as above. */
@@ -162,7 +167,8 @@ int64_t sg_weight_rows(const struct sg_weight *w);
 int64_t sg_weight_cols(const struct sg_weight *w);
 size_t sg_weight_bytes(const struct sg_weight *w); /* device bytes held */
 /* Device bytes sg_weight_new would hold, padding included; for `plan`. */
-size_t sg_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t, unsigned use);
+size_t sg_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
+                           unsigned use);
 
 /* ---- paged KV cache --------------------------------------------------------------------------------- */
 
@@ -170,8 +176,8 @@ size_t sg_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols,
  * the layout inside a page is the backend's own. Pages are named by 0 <= id < pages. */
 struct sg_kv;
 size_t sg_kv_page_bytes(const struct sg_dev *dev, int32_t layers, int32_t kv_heads, int32_t head_dim);
-enum sg_status sg_kv_new(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads, int32_t head_dim,
-                         struct sg_kv **out, struct sg_err *err);
+enum sg_status sg_kv_new(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads,
+                         int32_t head_dim, struct sg_kv **out, struct sg_err *err);
 void sg_kv_free(struct sg_dev *dev, struct sg_kv *kv); /* NULL accepted */
 int32_t sg_kv_pages(const struct sg_kv *kv);
 
@@ -200,29 +206,29 @@ void sg_dev_record_free(struct sg_dev *dev, struct sg_dev_record *r);
 
 /* out[i][:] = W[ids[i]][:]; out f32 [n][cols], the residual stream. W must have SG_USE_EMBED; 0 <= ids[i] <
  * rows. */
-enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n, float *out,
-                           struct sg_err *err);
+enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
+                           float *out, struct sg_err *err);
 
 /* ids[i] = max(token[from[i]], 0) where from[i] >= 0, unchanged elsewhere: feeds a step the tokens that the
  * last one drew, which the host has not seen yet. -1, no token at all, becomes an id that can be looked up
  * (what comes of it is thrown away). ids, from [n], from[i] < n_tokens; token [n_tokens]; no aliasing. */
-enum sg_status sg_op_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens, const int32_t *from,
-                                 int32_t n, int32_t *ids, struct sg_err *err);
+enum sg_status sg_op_feed_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+                                 const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err);
 
 /* resid[i][:] += delta[i][:] (delta NULL: nothing added), then
  * out[i][j] = resid[i][j] / sqrt(mean_j(resid^2) + eps) * weight[j].   (RMSNorm, arXiv:1910.07467)
  * resid f32 [n][cols] on every device: what all layers add up in is not rounded at each of them (in bf16 that
  * alone is a quarter of the final error's variance and more, tests/cuda/bf16_error.py). delta, out act [n][cols]; weight
  * f32 [cols]; out may not alias resid or delta. */
-enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight, int32_t n,
-                                 int32_t cols, float eps, void *out, struct sg_err *err);
+enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
+                                 int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);
 
 /* y[i][:] = W x[i][:]; x act [n][cols], y act [n][rows]; no aliasing. */
 enum sg_status sg_op_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n, void *y,
                             struct sg_err *err);
 /* The same with float32 results: logits [n][rows]. */
-enum sg_status sg_op_logits(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n, float *logits,
-                            struct sg_err *err);
+enum sg_status sg_op_logits(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
+                            float *logits, struct sg_err *err);
 
 /* After the packed q,k,v projection, per row i: RMSNorm of each q and k head over head_dim with its
  * weight, RoPE in the half-rotation form (pairs j and j + head_dim/2) at positions[i], k and v written to
@@ -300,16 +306,17 @@ enum sg_status sg_op_swiglu(struct sg_dev *dev, const void *gate_up, int32_t n, 
 
 /* out[i][:] = x[rows[i]][:], bit by bit; x act [n_x][cols], out act [n][cols]; no aliasing. Rows of float32
  * are gathered as twice the columns where act is bf16. */
-enum sg_status sg_op_gather_rows(struct sg_dev *dev, const void *x, int32_t n_x, const int32_t *rows, int32_t n,
-                                 int32_t cols, void *out, struct sg_err *err);
+enum sg_status sg_op_gather_rows(struct sg_dev *dev, const void *x, int32_t n_x, const int32_t *rows,
+                                 int32_t n, int32_t cols, void *out, struct sg_err *err);
 
 /* out[i][:] = x[i][:] / max(|x[i]|_2, 1e-12); x act [n][cols], out f32 [n][cols]. */
-enum sg_status sg_op_l2norm(struct sg_dev *dev, const void *x, int32_t n, int32_t cols, float *out, struct sg_err *err);
+enum sg_status sg_op_l2norm(struct sg_dev *dev, const void *x, int32_t n, int32_t cols, float *out,
+                            struct sg_err *err);
 
 /* out[i] = log softmax(logits[i])[target[i]] at temperature 1; logits f32 [n][vocab]. NaN when the row
  * holds a NaN. */
-enum sg_status sg_op_logprob(struct sg_dev *dev, const float *logits, const int32_t *target, int32_t n, int32_t vocab,
-                             float *out, struct sg_err *err);
+enum sg_status sg_op_logprob(struct sg_dev *dev, const float *logits, const int32_t *target, int32_t n,
+                             int32_t vocab, float *out, struct sg_err *err);
 
 /* One token per draw i from logits row row[i] (several draws may share a row), with the temperature, top_p
  * and top_k of settings[setting[i]]; which settings the other draws have does not matter. temperature = 0:
@@ -325,9 +332,9 @@ enum sg_status sg_op_logprob(struct sg_dev *dev, const float *logits, const int3
 struct sg_sample_args {
     const float *logits; /* [n_rows][vocab] */
     int32_t n_rows, vocab, n;
-    const int32_t *row;  /* [n] */
-    const uint64_t *key; /* [n] */
-    const uint32_t *pos; /* [n] */
+    const int32_t *row;                           /* [n] */
+    const uint64_t *key;                          /* [n] */
+    const uint32_t *pos;                          /* [n] */
     const int32_t *setting;                       /* [n], 0 <= setting[i] < n_settings */
     const struct sg_draw_settings *settings;      /* device [n_settings] */
     const struct sg_draw_settings *host_settings; /* the host's copy of it, for validation */
@@ -368,7 +375,8 @@ void sg_dev_stats(const struct sg_dev *dev, struct sg_stage_stats *stats);
 void sg_dev_stats_reset(struct sg_dev *dev);
 /* The machine's own limits, measured now on all of the device's threads (about 1 s): float32 FMA rate of
  * the best loop we know, and read bandwidth from memory. For "percent of the limit" in bench. */
-enum sg_status sg_dev_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s, struct sg_err *err);
+enum sg_status sg_dev_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
+                              struct sg_err *err);
 
 /* NaN: cannot be told (host backends, no NVML). May take a millisecond: ask now and then. */
 struct sg_dev_power {

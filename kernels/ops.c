@@ -84,17 +84,17 @@ enum sg_status sg_op_embed(struct sg_dev *dev, const struct sg_weight *w, const 
     SG_RUN(SG_STAGE_EMBED, 0, n * row * width, dev->be->embed(dev, w, ids, n, out, err));
 }
 
-enum sg_status sg_op_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+enum sg_status sg_op_feed_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
                                  const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err) {
-    const enum sg_status st = check_rows(dev, "take_tokens", n, err);
+    const enum sg_status st = check_rows(dev, "feed_tokens", n, err);
     if (st != SG_OK) return st;
-    SG_NEED(n_tokens >= 1 && n_tokens <= dev->lim.max_draws, "take_tokens: %d tokens, %d reserved", n_tokens,
+    SG_NEED(n_tokens >= 1 && n_tokens <= dev->lim.max_draws, "feed_tokens: %d tokens, %d reserved", n_tokens,
             dev->lim.max_draws);
     if (n == 0) return SG_OK;
-    SG_NEED(token && from && ids, "take_tokens: NULL token, from or ids");
+    SG_NEED(token && from && ids, "feed_tokens: NULL token, from or ids");
     SG_NEED(!overlap(ids, 4.0 * n, token, 4.0 * n_tokens) && !overlap(ids, 4.0 * n, from, 4.0 * n),
-            "take_tokens: ids overlaps token or from");
-    SG_RUN(SG_STAGE_OTHER, 0, 12.0 * n, dev->be->take_tokens(dev, token, n_tokens, from, n, ids, err));
+            "feed_tokens: ids overlaps token or from");
+    SG_RUN(SG_STAGE_OTHER, 0, 12.0 * n, dev->be->feed_tokens(dev, token, n_tokens, from, n, ids, err));
 }
 
 enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,

@@ -75,7 +75,8 @@ int main(int argc, char **argv) {
         printf("scope-grid %s\n", SG_VERSION);
     else
         st = unknown(argv[1], &err);
-    if (st == SG_OK && (fflush(stdout) != 0 || ferror(stdout))) st = sg_fail(&err, SG_E_IO, "stdout: cannot write");
+    if (st == SG_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        st = sg_fail(&err, SG_E_IO, "stdout: cannot write");
     /* Of many ranks the root speaks; the others come here with the status and without a text. */
     if (st != SG_OK && err.text[0]) fprintf(stderr, "scope-grid: %s\n", err.text);
     return sg_status_exit_code(st);

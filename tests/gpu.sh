@@ -257,7 +257,7 @@ run() {
   must oracle 60 240 run/test_gpu_oracle
   for t in run/test_op_*; do check "${t#run/test_op_}" 60 240 "$t" cuda || true; done
   for t in run/test_op_*; do # those without activations have no other kernel in float32
-    case $t in *_take_tokens | *_logprob | *_sample) continue ;; esac
+    case $t in *_feed_tokens | *_logprob | *_sample) continue ;; esac
     check "${t#run/test_op_} float32" 60 240 "$t" cuda:float32 || true
   done
   check "engine, fp8 weights" 60 240 run/test_gpu_fp8 cuda || true

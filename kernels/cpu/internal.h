@@ -17,7 +17,7 @@ void sg__cpu_weight_row(const struct sg__cpu_weight *w, int32_t row, float *out)
 /* The operators, ops.c of this folder. */
 enum sg_status sg__cpu_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
                              float *out, struct sg_err *err);
-enum sg_status sg__cpu_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+enum sg_status sg__cpu_feed_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
                                    const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err);
 enum sg_status sg__cpu_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                    int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);

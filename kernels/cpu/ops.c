@@ -41,7 +41,7 @@ enum sg_status sg__cpu_embed(struct sg_dev *dev, const struct sg_weight *w, cons
     return SG_OK;
 }
 
-enum sg_status sg__cpu_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+enum sg_status sg__cpu_feed_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
                                    const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err) {
     (void)dev, (void)err, (void)n_tokens;
     for (int32_t i = 0; i < n; i++)

@@ -301,12 +301,12 @@ static enum sg_status cuda_embed(struct sg_dev *dev, const struct sg_weight *w, 
               sg__launch_embed(out, c->data, c->f32, ids, n, (int32_t)w->cols, sg__rt_stream(d->rt)));
 }
 
-static enum sg_status cuda_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+static enum sg_status cuda_feed_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
                                        const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     (void)n_tokens;
-    SG_LAUNCH("take_tokens", SG_STAGE_OTHER,
-              sg__launch_take_tokens(ids, token, from, n, sg__rt_stream(d->rt)));
+    SG_LAUNCH("feed_tokens", SG_STAGE_OTHER,
+              sg__launch_feed_tokens(ids, token, from, n, sg__rt_stream(d->rt)));
 }
 
 static enum sg_status cuda_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta,
@@ -653,7 +653,7 @@ const struct sg_backend sg__backend_cuda = {
     .kv_new = cuda_kv_new,
     .kv_free = cuda_kv_free,
     .embed = cuda_embed,
-    .take_tokens = cuda_take_tokens,
+    .feed_tokens = cuda_feed_tokens,
     .add_rmsnorm = cuda_add_rmsnorm,
     .linear = cuda_linear,
     .logits = cuda_logits,

@@ -60,7 +60,7 @@ static inline int64_t sg__blocks(int64_t n, int64_t per) {
 
 int sg__launch_embed(float *out, const void *w, bool w_f32, const int32_t *ids, int32_t n, int32_t cols,
                      void *stream);
-int sg__launch_take_tokens(int32_t *ids, const int32_t *token, const int32_t *from, int32_t n, void *stream);
+int sg__launch_feed_tokens(int32_t *ids, const int32_t *token, const int32_t *from, int32_t n, void *stream);
 int sg__launch_gather_rows(void *out, const void *x, const int32_t *rows, int32_t n, int32_t cols,
                            void *stream);
 int sg__launch_add_rmsnorm(void *out, float *resid, const void *delta, const float *weight, int32_t n,

@@ -42,7 +42,7 @@ const char *sg__rt_error(int code);
 
 enum sg_status sg__rt_alloc(struct sg__rt *rt, size_t bytes, const char *what, void **out,
                             struct sg_err *err);
-void sg__rt_free(struct sg__rt *rt, void *p); /* NULL accepted; waits until the device is done with it */
+void sg__rt_free(struct sg__rt *rt, void *p);  /* NULL accepted; waits until the device is done with it */
 int64_t sg__rt_memory_free(struct sg__rt *rt); /* bytes; 0: cannot be told */
 
 /* In stream order. src of upload may be reused when it returns; download waits for its bytes. */
@@ -80,8 +80,8 @@ enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, co
                                int64_t m, int64_t n, int64_t k, struct sg_err *err);
 /* The product of bf16 by what the library likes best for this m, split along k or not: benchmarks measure
  * with it what the one algorithm of sg__rt_gemm costs. */
-enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
-                               int64_t n, int64_t k, struct sg_err *err);
+enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w,
+                               int64_t m, int64_t n, int64_t k, struct sg_err *err);
 
 /* Marks in the stream, numbered from 0 to SG_RT_EVENTS - 1; `between` waits for the second. */
 enum { SG_RT_EVENTS = 8192 };

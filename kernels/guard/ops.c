@@ -28,16 +28,16 @@ enum sg_status sg__guard_embed(struct sg_dev *dev, const struct sg_weight *w, co
     SG_INNER(embed, w, ids, n, out, err);
 }
 
-enum sg_status sg__guard_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+enum sg_status sg__guard_feed_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
                                      const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err) {
-    SG_BEGIN(dev, "take_tokens");
+    SG_BEGIN(dev, "feed_tokens");
     SG_ADD(token, n_tokens, SG__RAW); /* those that are not asked for may be anything */
     SG_ADD(from, n, SG__READ);
     SG_ADD(ids, n, SG__UPDATE);
     SG_CHECK(sg__guard_enter(&c, err));
     for (int32_t i = 0; i < n; i++)
         if (from[i] >= 0) SG_CHECK(sg__guard_values(&c, "from", from + i, 1, n_tokens, err));
-    SG_INNER(take_tokens, token, n_tokens, from, n, ids, err);
+    SG_INNER(feed_tokens, token, n_tokens, from, n, ids, err);
 }
 
 enum sg_status sg__guard_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,

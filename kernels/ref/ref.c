@@ -90,8 +90,8 @@ static size_t ref_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64
 static void round_part(char *to, const struct sg_weight_part *part, int64_t cols) {
     const size_t row = (size_t)cols * sg_dtype_bytes(part->dtype);
     for (int64_t r = 0; r < part->rows; r++)
-        sg__fp8_round_row((uint16_t *)(void *)to + r * cols, 1, (const char *)part->data + (size_t)r * row, cols,
-                          part->dtype);
+        sg__fp8_round_row((uint16_t *)(void *)to + r * cols, 1, (const char *)part->data + (size_t)r * row,
+                          cols, part->dtype);
 }
 
 /* Room for a weight. */
@@ -209,7 +209,7 @@ const struct sg_backend sg__backend_ref = {
     .kv_new = ref_kv_new,
     .kv_free = ref_kv_free,
     .embed = sg__ref_embed,
-    .take_tokens = sg__ref_take_tokens,
+    .feed_tokens = sg__ref_feed_tokens,
     .add_rmsnorm = sg__ref_add_rmsnorm,
     .linear = sg__ref_linear,
     .logits = sg__ref_logits,

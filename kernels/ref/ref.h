@@ -42,7 +42,7 @@ double sg__ref_log_sum_exp(const float *x, int32_t n);
 
 enum sg_status sg__ref_embed(struct sg_dev *dev, const struct sg_weight *w, const int32_t *ids, int32_t n,
                              float *out, struct sg_err *err);
-enum sg_status sg__ref_take_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
+enum sg_status sg__ref_feed_tokens(struct sg_dev *dev, const int32_t *token, int32_t n_tokens,
                                    const int32_t *from, int32_t n, int32_t *ids, struct sg_err *err);
 enum sg_status sg__ref_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                    int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);

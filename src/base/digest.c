@@ -41,8 +41,10 @@ bool sg_digest_from_hex(const char *hex, struct sg_digest *out) {
         char c = hex[i];
         int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
         if (v < 0) return false;
-        if (i < 16) d.hi = d.hi << 4 | (uint64_t)v;
-        else d.lo = d.lo << 4 | (uint64_t)v;
+        if (i < 16)
+            d.hi = d.hi << 4 | (uint64_t)v;
+        else
+            d.lo = d.lo << 4 | (uint64_t)v;
     }
     if (hex[32]) return false;
     *out = d;

@@ -8,14 +8,16 @@
 enum sg_status sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err) {
     size_t bytes;
     if (!sg_mul_size(n, size, &bytes))
-        return sg_fail(err, SG_E_NOMEM, "%s: %zu elements of %zu bytes overflow the address space", what, n, size);
+        return sg_fail(err, SG_E_NOMEM, "%s: %zu elements of %zu bytes overflow the address space", what, n,
+                       size);
     void *p = calloc(bytes ? bytes : 1, 1);
     if (!p) return sg_fail(err, SG_E_NOMEM, "%s: no memory for %zu bytes", what, bytes);
     *out = p;
     return SG_OK;
 }
 
-enum sg_status sg_grow(void **p, size_t *cap, size_t need, size_t size, const char *what, struct sg_err *err) {
+enum sg_status sg_grow(void **p, size_t *cap, size_t need, size_t size, const char *what,
+                       struct sg_err *err) {
     if (need <= *cap) return SG_OK;
     size_t next = *cap ? *cap : 8, bytes;
     while (next < need) {
@@ -26,7 +28,8 @@ enum sg_status sg_grow(void **p, size_t *cap, size_t need, size_t size, const ch
         next *= 2;
     }
     if (!sg_mul_size(next, size, &bytes))
-        return sg_fail(err, SG_E_NOMEM, "%s: %zu elements of %zu bytes overflow the address space", what, next, size);
+        return sg_fail(err, SG_E_NOMEM, "%s: %zu elements of %zu bytes overflow the address space", what,
+                       next, size);
     void *q = realloc(*p, bytes);
     if (!q) return sg_fail(err, SG_E_NOMEM, "%s: no memory for %zu bytes", what, bytes);
     *p = q;

@@ -16,7 +16,8 @@
 SG_HD void sg_philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
     for (int i = 0; i < 10; i++) {
         const uint64_t p0 = (uint64_t)0xD2511F53u * c[0], p1 = (uint64_t)0xCD9E8D57u * c[2];
-        const uint32_t h0 = (uint32_t)(p0 >> 32), l0 = (uint32_t)p0, h1 = (uint32_t)(p1 >> 32), l1 = (uint32_t)p1;
+        const uint32_t h0 = (uint32_t)(p0 >> 32), l0 = (uint32_t)p0, h1 = (uint32_t)(p1 >> 32),
+                       l1 = (uint32_t)p1;
         c[0] = h1 ^ c[1] ^ k0;
         c[1] = l1;
         c[2] = h0 ^ c[3] ^ k1;
@@ -26,7 +27,7 @@ SG_HD void sg_philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
     }
 }
 
-/* Uniform in [0, 1) with 24 random bits, of the stream `key` (see sg_sample_key in engine/seq.h) at
+/* Uniform in [0, 1) with 24 random bits, of the stream `key` (see sg_sample_key in engine/group.h) at
  * position `pos`. 24 bits so that float holds it exactly on every backend. */
 SG_HD float sg_uniform(uint64_t key, uint32_t pos) {
     uint32_t c[4] = {pos, 0, 0, 0};

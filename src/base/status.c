@@ -8,10 +8,12 @@
 const char *sg_status_name(enum sg_status status) {
     switch (status) {
 #define SG_STATUS_NAME(code, name, exit_code)                                                                \
-    case code: return name;
+    case code:                                                                                               \
+        return name;
         SG_STATUS_LIST(SG_STATUS_NAME)
 #undef SG_STATUS_NAME
-    case SG_STATUS_COUNT: break;
+    case SG_STATUS_COUNT:
+        break;
     }
     return "unknown status";
 }
@@ -19,10 +21,12 @@ const char *sg_status_name(enum sg_status status) {
 int sg_status_exit_code(enum sg_status status) {
     switch (status) {
 #define SG_STATUS_EXIT(code, name, exit_code)                                                                \
-    case code: return exit_code;
+    case code:                                                                                               \
+        return exit_code;
         SG_STATUS_LIST(SG_STATUS_EXIT)
 #undef SG_STATUS_EXIT
-    case SG_STATUS_COUNT: break;
+    case SG_STATUS_COUNT:
+        break;
     }
     return 70;
 }

@@ -109,8 +109,7 @@ enum sg_status sg_cmd_options(int argc, char **argv, const char *usage, const st
         enum sg_status st = set_value(o, value, err);
         if (st != SG_OK) return st;
     }
-    if (n_pos < min_pos)
-        return sg_fail(err, SG_E_USAGE, "%s: an argument is missing; see --help", argv[0]);
+    if (n_pos < min_pos) return sg_fail(err, SG_E_USAGE, "%s: an argument is missing; see --help", argv[0]);
     return SG_OK;
 }
 

@@ -40,7 +40,7 @@ struct report {
     double flops_limit, bytes_limit;     /* of the machine, a second */
     int64_t peak_rss;
     int64_t memory_free; /* of the device with the model loaded, before cache and workspace; 0: unknown */
-    double joules; /* of the device during the run; NaN: not known */
+    double joules;       /* of the device during the run; NaN: not known */
     char hash[SG_DIGEST_HEX];
     struct sg_engine_stats engine;
     struct sg_engine_memory memory;

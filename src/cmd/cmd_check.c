@@ -2,7 +2,7 @@
 #include "base/file.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
-#include "grid/rundir.h"
+#include "rundir/rundir.h"
 #include "store/results_cell.h"
 #include "store/segment.h"
 
@@ -136,7 +136,7 @@ static const char *bad_aggregates(const struct sg_results *r, int64_t i, struct 
 static enum sg_status check_cells(struct check *c, const char *path, const struct sg_results *r,
                                   const struct sg_results_texts *texts, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_cell_room room = {0};
+    struct sg_cell_buf buf = {0};
     const int64_t n = r->n_queries * r->n_models;
     for (int64_t m = 0; m < r->n_models; m++)
         if (!amount(r->price_input[m]) || !amount(r->price_output[m]))
@@ -150,7 +150,7 @@ static enum sg_status check_cells(struct check *c, const char *path, const struc
         c->unparsed += r->status[i] == 0 && !r->valid[i];
         if (!wrong && r->status[i] == SG_OK && r->n_samples) {
             struct sg_cell cell;
-            st = sg_results_cell(r, texts, i, r->n_samples, &room, &cell, err);
+            st = sg_results_cell(r, texts, i, r->n_samples, &buf, &cell, err);
             if (st != SG_OK) {
                 sg_err_at(err, "%s", path);
                 SG_TRY(absorb(c, st, err));
@@ -168,7 +168,7 @@ static enum sg_status check_cells(struct check *c, const char *path, const struc
         SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: %lld cells failed, %lld have a reason", path,
                        (long long)c->failed, (long long)r->n_failures));
 out:
-    sg_cell_room_free(&room);
+    sg_cell_buf_free(&buf);
     return st;
 }
 

@@ -1,6 +1,6 @@
 /* scope-grid merge RUNDIR: results.h5 from the finished cells of a run, complete or not. */
 #include "cmd/cmd.h"
-#include "grid/grid.h"
+#include "run/run.h"
 
 #include <stdio.h>
 
@@ -17,8 +17,8 @@ enum sg_status sg_cmd_merge(int argc, char **argv, struct sg_err *err) {
                        "are marked as missing;\nthe exit code then says that it is incomplete.",
                        opts, sizeof opts / sizeof *opts, &dir, 1, 1, &help, err);
     if (st != SG_OK || help) return st;
-    struct sg_grid_summary s;
-    st = sg_grid_merge(dir, &s, err);
+    struct sg_run_summary s;
+    st = sg_run_merge(dir, &s, err);
     if (st != SG_OK && st != SG_E_PARTIAL) return st;
     char hex[SG_DIGEST_HEX];
     sg_digest_hex(s.digest, hex);

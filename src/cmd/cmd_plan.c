@@ -1,10 +1,10 @@
 /* scope-grid plan JOB: what a run of the job, or of every point of a sweep, computes and takes. Reads every
  * input, tokenizes the prompts, loads no weights and writes nothing. */
 #include "cmd/cmd.h"
-#include "grid/nights.h"
-#include "grid/rundir.h"
-#include "grid/station.h"
-#include "grid/sweep.h"
+#include "run/night.h"
+#include "rundir/rundir.h"
+#include "run/runner.h"
+#include "sweep/sweep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +61,7 @@ out:
 struct report {
     const struct sg_plan *plan;
     const struct sg_compute_facts *facts;
-    struct sg_station_estimate e;
+    struct sg_runner_estimate e;
 };
 
 /* Of the whole grid, from the prompts that were looked at. */
@@ -150,12 +150,12 @@ static void print_text(const struct report *r) {
 }
 
 /* The plan of a job; plan->job is its copy. */
-static enum sg_status build(struct sg_station *station, const struct sg_job *job,
+static enum sg_status build(struct sg_runner *station, const struct sg_job *job,
                             struct sg_compute_facts *facts, struct sg_plan *plan, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_compute_maker maker = sg_station_maker(station);
+    const struct sg_compute_maker maker = sg_runner_maker(station);
     const struct sg_compute_place place = {.model_dir = job->model_path};
-    SG_TRY(maker.look(maker.ctx, job, &place, facts, err));
+    SG_TRY(maker.probe(maker.ctx, job, &place, facts, err));
     struct sg_plan_inputs in = {.model_digest = facts->model, .numerics = facts->numerics};
     if (job->prompt.similarity.method == SG_SIM_EMBEDDING) SG_TRY(maker.embed_open(maker.ctx, job, &in, err));
     st = sg_plan_build(job, &in, plan, err);
@@ -176,16 +176,16 @@ struct sweep_report {
 
 static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_station *station = NULL;
+    struct sg_runner *station = NULL;
     struct sg_compute_facts facts = {0};
     struct sg_job job = {0};
     struct sg_plan plan = {0};
     SG_TRY(sg_job_read(p->job, p->overrides, p->n_overrides, &job, err));
-    SG_TRY(sg_station_new(&station, err));
+    SG_TRY(sg_runner_new(&station, err));
     SG_TRY(build(station, &job, &facts, &plan, err));
     *cells = plan.n_cells;
 out:
-    sg_station_free(station);
+    sg_runner_free(station);
     sg_plan_free(&plan);
     sg_job_free(&job);
     return st;
@@ -245,7 +245,7 @@ out:
 static enum sg_status plan_sweep(const struct plan_options *o, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sweep_report r = {.json = o->json};
-    const struct sg_grid_options opt = {
+    const struct sg_run_options opt = {
         .job_path = o->job, .overrides = o->set.items, .n_overrides = o->set.n, .night = o->night};
     SG_TRY(sg_sweep_each(&opt, add_point, &r, err));
     if (o->json) {
@@ -267,7 +267,7 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     struct plan_options o = {0};
     struct sg_job job = {0};
     struct sg_plan plan = {0};
-    struct sg_station *station = NULL;
+    struct sg_runner *station = NULL;
     struct sg_compute_facts facts = {0};
     char night[SG_NIGHT_NAME], *pattern = NULL;
     bool help = false;
@@ -280,16 +280,16 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     SG_TRY(sg_job_read(o.job, o.set.items, o.set.n, &job, err));
     SG_TRY(sg_night_name(o.night, night, err));
     SG_TRY(sg_night_expand(&job, night, &pattern, err));
-    SG_TRY(sg_station_new(&station, err));
+    SG_TRY(sg_runner_new(&station, err));
     SG_TRY(build(station, &job, &facts, &plan, err));
     struct report r = {.plan = &plan, .facts = &facts};
-    SG_TRY(sg_station_estimate(station, &plan, &r.e, err));
+    SG_TRY(sg_runner_estimate(station, &plan, &r.e, err));
     if (o.json)
         st = print_json(&r, err);
     else
         print_text(&r);
 out:
-    sg_station_free(station);
+    sg_runner_free(station);
     sg_plan_free(&plan);
     sg_job_free(&job);
     free(pattern);

@@ -1,8 +1,8 @@
 /* scope-grid run JOB: the main command, on one rank or under mpirun or srun. */
 #include "cmd/cmd.h"
-#include "grid/grid.h"
-#include "grid/station.h"
-#include "grid/sweep.h"
+#include "run/run.h"
+#include "run/runner.h"
+#include "sweep/sweep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ static const char usage[] =
     "file below DIR, listed in DIR/index.json; what they have in common is computed once.";
 
 struct options {
-    struct sg_grid_options grid;
+    struct sg_run_options grid;
     struct sg_opt_list set, since;
     const char *device;
     char device_override[80];
@@ -115,7 +115,7 @@ out:
     return st;
 }
 
-static void print_summary(const struct sg_grid_summary *s) {
+static void print_summary(const struct sg_run_summary *s) {
     char hex[SG_DIGEST_HEX];
     sg_digest_hex(s->digest, hex);
     if (s->already) {
@@ -139,19 +139,19 @@ static void print_summary(const struct sg_grid_summary *s) {
 
 /* One station for all points: a model that several have in common is loaded once. */
 static enum sg_status make_station(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
-    struct sg_station **s = ctx;
+    struct sg_runner **s = ctx;
     if (!*s) {
-        const enum sg_status st = sg_station_new(s, err);
+        const enum sg_status st = sg_runner_new(s, err);
         if (st != SG_OK) return st;
-        sg_station_keep(*s);
+        sg_runner_keep(*s);
     }
-    *out = sg_station_maker(*s);
+    *out = sg_runner_maker(*s);
     return SG_OK;
 }
 static void drop_station(void *ctx) {
     (void)ctx;
 }
-static void say_point(const char *point, const struct sg_grid_summary *s) {
+static void say_point(const char *point, const struct sg_run_summary *s) {
     (void)point; /* the folder names it */
     print_summary(s);
     fflush(stdout);
@@ -183,8 +183,8 @@ static void speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *
 enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     struct options o = {.grid = {.segment_seconds = -1, .shuffle_leases = -1}};
     struct sg_comm *comm = NULL;
-    struct sg_station *station = NULL;
-    struct sg_grid_summary summary = {0};
+    struct sg_runner *station = NULL;
+    struct sg_run_summary summary = {0};
     bool help = false;
     for (int i = 1; i < argc; i++) help = help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
     if (help) { /* no need to join anybody */
@@ -207,17 +207,17 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
         st = sg_sweep_run(comm, &o.grid, &source, say_point, err);
         goto out;
     }
-    st = sg_station_new(&station, err);
+    st = sg_runner_new(&station, err);
     SG_TRY(sg_comm_agree(comm, st, err));
-    const struct sg_compute_maker maker = sg_station_maker(station);
-    st = sg_grid_run(comm, &o.grid, &maker, &summary, err);
+    const struct sg_compute_maker maker = sg_runner_maker(station);
+    st = sg_run(comm, &o.grid, &maker, &summary, err);
     if (root && (st == SG_OK || st == SG_E_PARTIAL)) print_summary(&summary);
 out:
     if (comm) speak(comm, st, err);
     free(summary.run_dir);
     free(o.set.items);
     free(o.since.items);
-    sg_station_free(station);
+    sg_runner_free(station);
     sg_comm_close(comm);
     return st;
 }

@@ -2,9 +2,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cmd/cmd.h"
-#include "grid/rundir.h"
-#include "store/lock.h"
-#include "store/members.h"
+#include "rundir/rundir.h"
+#include "rundir/lock.h"
+#include "rundir/members.h"
 #include "store/segment.h"
 
 #include <stdio.h>
@@ -145,7 +145,7 @@ static void print_text(const char *dir, const struct report *r) {
 
 /* ---- a sweep ---------------------------------------------------------------------------------------- */
 
-/* A folder of a sweep (grid/sweep.h): no run of its own, and an index of points. */
+/* A folder of a sweep (sweep/sweep.h): no run of its own, and an index of points. */
 static enum sg_status read_index(const char *dir, cJSON **doc, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};

@@ -62,7 +62,7 @@ static void *take(struct sg_batcher *b, size_t n, size_t size, const void **devi
 /* ---- the arrays -------------------------------------------------------------------------------------- */
 
 static bool ends_prompt(const struct sg_chunk *c) {
-    return c->pos0 + c->n == c->seq->n_prompt;
+    return c->pos0 + c->n == c->group->n_prompt;
 }
 
 static int32_t slot_of(const int32_t *pages, int32_t position) {
@@ -78,20 +78,20 @@ static void put_rows(struct sg_batcher *b, const struct sg_step *step, int32_t n
     memset(from, -1, (size_t)n * sizeof *from);
     for (int32_t k = 0; k < step->n_chunks; k++) {
         const struct sg_chunk *c = &step->chunks[k];
-        memcpy(ids + row, c->seq->prompt + c->pos0, (size_t)c->n * sizeof *ids);
+        memcpy(ids + row, c->group->prompt + c->pos0, (size_t)c->n * sizeof *ids);
         for (int32_t p = c->pos0; p < c->pos0 + c->n; p++, row++) {
             positions[row] = p;
-            slot[row] = slot_of(c->seq->prompt_pages, p);
+            slot[row] = slot_of(c->group->prompt_pages, p);
         }
     }
     for (int32_t k = 0; k < step->n_decode; k++, row++) {
-        const struct sg_seq *seq = step->decode[k].seq;
-        const struct sg_seq_sample *a = &seq->samples[step->decode[k].sample];
+        const struct sg_group *group = step->decode[k].group;
+        const struct sg_group_sample *a = &group->samples[step->decode[k].sample];
         const bool known = a->n_tokens == a->n_drawn;
         ids[row] = known ? a->tokens[a->n_tokens - 1] : 0;
         if (!known) from[row] = a->draw_at;
         b->feeds |= !known;
-        positions[row] = seq->n_prompt + a->n_drawn - 1;
+        positions[row] = group->n_prompt + a->n_drawn - 1;
         slot[row] = slot_of(a->pages, a->n_drawn - 1);
     }
     for (int32_t k = 0; row < n; k++, row++) {
@@ -118,9 +118,9 @@ static void put_segs(struct sg_batcher *b, const struct sg_step *step, bool last
         if (last && !ends_prompt(c)) continue;
         const int32_t need = sg_pages_for(c->pos0 + c->n);
         row_begin[n] = rows;
-        pos0[n] = last ? c->seq->n_prompt - 1 : c->pos0;
+        pos0[n] = last ? c->group->n_prompt - 1 : c->pos0;
         page_begin[n] = pages_at;
-        memcpy(pages + pages_at, c->seq->prompt_pages, (size_t)need * sizeof *pages);
+        memcpy(pages + pages_at, c->group->prompt_pages, (size_t)need * sizeof *pages);
         rows += last ? 1 : c->n;
         pages_at += need;
         n++;
@@ -144,12 +144,12 @@ static void put_groups(struct sg_batcher *b, const struct sg_step *step, const s
     int32_t *prompt_len = TAKE(b, n_groups, &out->prompt_len);
     int32_t *suffix_len = TAKE(b, n_rows, &out->suffix_len);
     for (int32_t k = 0; k < n; k++) {
-        const struct sg_seq *seq = rows[k].seq;
-        if (k == 0 || rows[k - 1].seq != seq) {
+        const struct sg_group *group = rows[k].group;
+        if (k == 0 || rows[k - 1].group != group) {
             row_begin[g] = k;
-            prompt_len[g++] = seq->n_prompt;
+            prompt_len[g++] = group->n_prompt;
         }
-        suffix_len[k] = seq->samples[rows[k].sample].n_drawn;
+        suffix_len[k] = group->samples[rows[k].sample].n_drawn;
     }
     SG_ASSERT(g == step->n_groups);
     for (int32_t k = n; k < n_rows; k += bucket->group_rows) {
@@ -194,11 +194,11 @@ static void put_pages(struct sg_batcher *b, const struct sg_step *step, const st
     prompt_begin[0] = suffix_begin[0] = 0;
     for (int32_t g = 0; g < out->n_groups; g++) {
         const bool own = g < step->n_groups, empty = row_begin[g] == row_begin[g + 1];
-        add_pages(prompt_begin, g, prompt_pages, own ? rows[row_begin[g]].seq->prompt_pages : &pad,
+        add_pages(prompt_begin, g, prompt_pages, own ? rows[row_begin[g]].group->prompt_pages : &pad,
                   empty ? 0 : sg_pages_for(out->host_prompt_len[g]));
     }
     for (int32_t k = 0; k < out->n_rows; k++)
-        add_pages(suffix_begin, k, suffix_pages, k < n ? rows[k].seq->samples[rows[k].sample].pages : &pad,
+        add_pages(suffix_begin, k, suffix_pages, k < n ? rows[k].group->samples[rows[k].sample].pages : &pad,
                   sg_pages_for(out->host_suffix_len[k]));
     b->hole = at + (size_t)prompt_begin[out->n_groups] * sizeof *prompt_pages;
     out->host_prompt_page_begin = prompt_begin;
@@ -222,12 +222,12 @@ static void put_out_rows(struct sg_batcher *b, const struct sg_step *step) {
 static void list_draws(struct sg_batcher *b, const struct sg_step *step, struct sg_row *draws) {
     int32_t n = 0;
     for (int32_t k = 0; k < step->n_chunks; k++) {
-        struct sg_seq *seq = step->chunks[k].seq;
+        struct sg_group *group = step->chunks[k].group;
         if (!ends_prompt(&step->chunks[k])) continue;
-        for (int32_t i = 0; i < seq->n_samples; i++)
-            if (seq->samples[i].state == SG_SAMPLE_WAITS) {
+        for (int32_t i = 0; i < group->n_samples; i++)
+            if (group->samples[i].state == SG_SAMPLE_WAITS) {
                 SG_ASSERT(n < b->lim.max_draws);
-                draws[n++] = (struct sg_row){.seq = seq, .sample = i};
+                draws[n++] = (struct sg_row){.group = group, .sample = i};
             }
     }
     for (int32_t k = 0; k < step->n_decode; k++) {
@@ -247,8 +247,8 @@ static void put_draws(struct sg_batcher *b, const struct sg_step *step, const st
     int32_t out_row = -1, slice = 0;
     for (int32_t k = 0; k < n; k++) {
         const struct sg_row *d = k < b->n_draws ? &draws[k] : NULL;
-        const struct sg_seq_sample *a = d ? &d->seq->samples[d->sample] : NULL;
-        const bool same = a && a->state == SG_SAMPLE_WAITS && k > 0 && draws[k - 1].seq == d->seq;
+        const struct sg_group_sample *a = d ? &d->group->samples[d->sample] : NULL;
+        const bool same = a && a->state == SG_SAMPLE_WAITS && k > 0 && draws[k - 1].group == d->group;
         if (!same) out_row++;
         while (out_row >= slice * b->lim.logit_rows) b->slice_begin[slice++] = k;
         key[k] = a ? a->key : 0;
@@ -284,10 +284,10 @@ bool sg_bucket_of(const struct sg_step *step, const struct sg_batch_limits *lim,
     if (step->n_chunks || !step->n_decode) return false;
     for (int32_t k = 0; k < step->n_decode; k++) {
         const struct sg_row *r = &step->decode[k];
-        in_group = k > 0 && step->decode[k - 1].seq == r->seq ? in_group + 1 : 1;
+        in_group = k > 0 && step->decode[k - 1].group == r->group ? in_group + 1 : 1;
         if (in_group > most) most = in_group;
-        if (r->seq->n_prompt > prompt) prompt = r->seq->n_prompt;
-        if (r->seq->samples[r->sample].n_drawn > suffix) suffix = r->seq->samples[r->sample].n_drawn;
+        if (r->group->n_prompt > prompt) prompt = r->group->n_prompt;
+        if (r->group->samples[r->sample].n_drawn > suffix) suffix = r->group->samples[r->sample].n_drawn;
     }
     out->rows = least(bucket_rows(step->n_decode), lim->max_decode_rows);
     out->group_rows = power_of_two(most, 1);

@@ -36,7 +36,7 @@ struct sg_batcher {
     size_t hole, after_hole; /* host[hole .. after_hole) is not in use */
     /* of the last build: */
     struct sg_batch batch;
-    int32_t *fed;        /* batch.ids, for sg_op_take_tokens */
+    int32_t *fed;        /* batch.ids, for sg_op_feed_tokens */
     const int32_t *from; /* device [n]: the draw of the step before whose token the row is fed; -1: its id */
     bool feeds;          /* some from is not -1 */
     int32_t n_draws;     /* of samples; behind them those of padded rows, which nobody looks at */

@@ -53,7 +53,7 @@ static enum sg_status take_memory(struct sg_engine *e, const struct sg_engine_op
     SG_TRY(pair(e, 2 * draws, sizeof *e->d_token, "draws", &e->d_token, NULL, err));
     e->d_p_yes = (float *)(void *)(e->d_token + draws);
     for (int i = 0; i < 2; i++) {
-        struct sg__flight *f = &e->flights[i];
+        struct sg__inflight_step *f = &e->inflight[i];
         f->slot = i;
         SG_TRY(SG_NEW(&f->draws, draws, "draws", err));
         SG_TRY(sg_dev_host_alloc(e->dev, 2 * (size_t)draws * sizeof *e->d_token, "draws", &f->landing, err));
@@ -97,9 +97,9 @@ out:
 
 static void free_ended(struct sg_engine *e) {
     while (e->ended.head) {
-        struct sg_seq *s = e->ended.head;
-        sg_seq_list_remove(&e->ended, s);
-        sg_seq_free(s);
+        struct sg_group *s = e->ended.head;
+        sg_group_list_remove(&e->ended, s);
+        sg_group_free(s);
     }
 }
 
@@ -109,12 +109,12 @@ void sg_engine_close(struct sg_engine *e) {
                             e->d_row,  e->d_yes,   e->d_no,     e->d_settings};
     void *const host[] = {e->target, e->logprob, e->results, e->settings};
     for (int i = 0; i < 2; i++) {
-        struct sg__flight *f = &e->flights[i];
+        struct sg__inflight_step *f = &e->inflight[i];
         if (f->up) sg_dev_fetch_wait(e->dev, f->slot, NULL); /* whatever it was for */
         sg_dev_host_free(e->dev, f->landing);
         free(f->draws);
     }
-    sg_records_free(&e->records, e->dev);
+    sg_graph_cache_free(&e->records, e->dev);
     free_ended(e);
     sg_sched_free(&e->sched);
     sg_batcher_free(&e->batcher);
@@ -162,7 +162,7 @@ enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t
                                 const uint64_t *keys, const int32_t *settings, int32_t n_samples,
                                 struct sg_err *err) {
     enum sg_status st;
-    struct sg_seq *seq = NULL;
+    struct sg_group *group = NULL;
     if (n_samples < 1 || n_samples > e->size.sched.max_samples)
         return sg_fail(err, SG_E_INTERNAL, "submit: %d samples, the engine was opened for 1 to %d", n_samples,
                        e->size.sched.max_samples);
@@ -181,14 +181,14 @@ enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t
     SG_TRY(check_ids(e, prompt, n_prompt, err));
     struct sg_err why = {0};
     const enum sg_status fits = can_fit(e, n_prompt, &why);
-    SG_TRY(sg_seq_new(tag, prompt, n_prompt, keys, settings, n_samples,
-                      fits == SG_OK ? e->sampling.max_new_tokens : 0, &seq, err));
-    seq->status = fits;
-    seq->err = why;
+    SG_TRY(sg_group_new(tag, prompt, n_prompt, keys, settings, n_samples,
+                        fits == SG_OK ? e->sampling.max_new_tokens : 0, &group, err));
+    group->status = fits;
+    group->err = why;
     if (fits == SG_OK)
-        sg_sched_submit(&e->sched, seq);
+        sg_sched_submit(&e->sched, group);
     else
-        sg_seq_list_push(&e->ended, seq);
+        sg_group_list_push(&e->ended, group);
 out:
     return st;
 }

@@ -4,7 +4,7 @@
 
 #include "engine/batch.h"
 #include "engine/engine.h"
-#include "engine/record.h"
+#include "engine/graph_cache.h"
 #include "engine/schedule.h"
 #include "model/qwen3.h"
 
@@ -26,10 +26,10 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
 struct sg_draw_settings sg__engine_setting(const struct sg_sampling *s);
 
 /* A step that was launched, until its draws are known. */
-struct sg__flight {
+struct sg__inflight_step {
     bool up;
     int slot;             /* of sg_dev_fetch */
-    struct sg_row *draws; /* [max_draws]; seq NULL: its group has ended meanwhile */
+    struct sg_row *draws; /* [max_draws]; group NULL: its group has ended meanwhile */
     int32_t n_draws;
     void *landing;    /* sg_dev_host_alloc: tokens [max_draws], then p_yes [max_draws] */
     int64_t launched; /* when, ns */
@@ -54,10 +54,10 @@ struct sg_engine {
     int32_t
         *d_token; /* device [max_draws]: the newest step's draws, which the next step is fed; behind them: */
     float *d_p_yes; /* device [max_draws] */
-    struct sg__flight flights[2];
-    int newest;        /* of the flights: launched last */
+    struct sg__inflight_step inflight[2];
+    int newest;        /* of the inflight: launched last */
     int64_t collected; /* when the last flight was, ns */
-    struct sg_records records;
+    struct sg_graph_cache records;
     bool no_records;                                /* one could not be taken */
     struct sg_draw_settings *d_settings, *settings; /* device and host [n_settings] */
     int32_t n_settings;
@@ -68,7 +68,7 @@ struct sg_engine {
     float *d_logprob, *logprob;
     float *d_row; /* embed: device [hidden] */
 
-    struct sg_seq_list ended;      /* groups to report: complete or failed */
+    struct sg_group_list ended;    /* groups to report: complete or failed */
     struct sg_sample_out *results; /* [max_samples] of the group being reported */
     struct sg_engine_stats stats;
 };

@@ -38,11 +38,11 @@ out:
     return st;
 }
 
-static void free_list(struct sg_seq_list *l) {
+static void free_list(struct sg_group_list *l) {
     while (l->head) {
-        struct sg_seq *seq = l->head;
-        sg_seq_list_remove(l, seq);
-        sg_seq_free(seq);
+        struct sg_group *group = l->head;
+        sg_group_list_remove(l, group);
+        sg_group_free(group);
     }
 }
 
@@ -73,39 +73,40 @@ static int32_t usual_pages(const struct sg_sched *s) {
 static int64_t expected_growth(const struct sg_sched *s) {
     const int32_t usual = usual_pages(s);
     int64_t pages = (int64_t)(s->n_open - s->n_live) * usual;
-    for (const struct sg_seq *seq = s->running.head; seq; seq = seq->next)
-        for (int32_t i = 0; i < seq->n_samples && seq->n_live; i++)
-            if (seq->samples[i].state == SG_SAMPLE_LIVE) pages += max32(1, usual - seq->samples[i].n_pages);
+    for (const struct sg_group *group = s->running.head; group; group = group->next)
+        for (int32_t i = 0; i < group->n_samples && group->n_live; i++)
+            if (group->samples[i].state == SG_SAMPLE_LIVE)
+                pages += max32(1, usual - group->samples[i].n_pages);
     return pages;
 }
 
-static void release_suffix(struct sg_sched *s, struct sg_seq_sample *a) {
+static void release_suffix(struct sg_sched *s, struct sg_group_sample *a) {
     for (int32_t i = 0; i < a->n_pages; i++) sg_kv_pool_unref(s->pool, a->pages[i]);
     a->n_pages = 0;
 }
 
-static void release_prompt(struct sg_sched *s, struct sg_seq *seq) {
-    for (int32_t i = 0; i < seq->n_prompt_pages; i++) sg_kv_pool_unref(s->pool, seq->prompt_pages[i]);
-    seq->n_prompt_pages = 0;
+static void release_prompt(struct sg_sched *s, struct sg_group *group) {
+    for (int32_t i = 0; i < group->n_prompt_pages; i++) sg_kv_pool_unref(s->pool, group->prompt_pages[i]);
+    group->n_prompt_pages = 0;
 }
 
 /* ---- going back ------------------------------------------------------------------------------------- */
 
 /* A live sample starts again from its first token once there is room. */
-static void take_back_sample(struct sg_sched *s, struct sg_seq *seq, struct sg_seq_sample *a) {
+static void take_back_sample(struct sg_sched *s, struct sg_group *group, struct sg_group_sample *a) {
     SG_ASSERT(a->n_drawn == a->n_tokens);
     release_suffix(s, a);
     a->n_tokens = a->n_drawn = 1;
     a->state = SG_SAMPLE_READY;
     a->replay = true;
-    seq->n_live--;
+    group->n_live--;
     s->n_live--;
 }
 
 /* A whole group goes back to the head of the queue; finished samples keep their answers. */
-static void send_back(struct sg_sched *s, struct sg_seq *seq) {
-    for (int32_t i = 0; i < seq->n_samples; i++) {
-        struct sg_seq_sample *a = &seq->samples[i];
+static void send_back(struct sg_sched *s, struct sg_group *group) {
+    for (int32_t i = 0; i < group->n_samples; i++) {
+        struct sg_group_sample *a = &group->samples[i];
         if (a->state == SG_SAMPLE_DONE) continue;
         SG_ASSERT(a->n_drawn == a->n_tokens);
         release_suffix(s, a);
@@ -113,35 +114,35 @@ static void send_back(struct sg_sched *s, struct sg_seq *seq) {
         a->state = SG_SAMPLE_WAITS;
         a->replay = false; /* it draws its first token again, and the hook sees that */
     }
-    release_prompt(s, seq);
-    s->n_live -= seq->n_live;
-    s->n_open -= seq->n_samples - seq->n_done;
-    seq->n_live = seq->n_prefilled = 0;
-    sg_seq_list_remove(&s->running, seq);
-    sg_seq_list_push_front(&s->queue, seq);
+    release_prompt(s, group);
+    s->n_live -= group->n_live;
+    s->n_open -= group->n_samples - group->n_done;
+    group->n_live = group->n_prefilled = 0;
+    sg_group_list_remove(&s->running, group);
+    sg_group_list_push_front(&s->queue, group);
     s->restarts++;
 }
 
-/* Frees pages for sample `i` of seq at the cost of the youngest group, or, when that is seq itself, of its
+/* Frees pages for sample `i` of group at the cost of the youngest group, or, when that is group itself, of its
  * last live sample. False when sample i itself had to go. */
-static bool make_room(struct sg_sched *s, struct sg_seq *seq, int32_t i) {
-    struct sg_seq *youngest = s->running.tail;
-    if (youngest != seq) {
+static bool make_room(struct sg_sched *s, struct sg_group *group, int32_t i) {
+    struct sg_group *youngest = s->running.tail;
+    if (youngest != group) {
         send_back(s, youngest);
         return true;
     }
-    for (int32_t k = seq->n_samples - 1; k > i; k--)
-        if (seq->samples[k].state == SG_SAMPLE_LIVE) {
-            take_back_sample(s, seq, &seq->samples[k]);
+    for (int32_t k = group->n_samples - 1; k > i; k--)
+        if (group->samples[k].state == SG_SAMPLE_LIVE) {
+            take_back_sample(s, group, &group->samples[k]);
             return true;
         }
-    if (seq->samples[i].state == SG_SAMPLE_LIVE) take_back_sample(s, seq, &seq->samples[i]);
+    if (group->samples[i].state == SG_SAMPLE_LIVE) take_back_sample(s, group, &group->samples[i]);
     return false;
 }
 
 /* Pages for every token of the sample that has to be in the cache when its last one is fed. */
-static bool hold_pages(struct sg_sched *s, struct sg_seq *seq, int32_t i) {
-    struct sg_seq_sample *a = &seq->samples[i];
+static bool hold_pages(struct sg_sched *s, struct sg_group *group, int32_t i) {
+    struct sg_group_sample *a = &group->samples[i];
     while (a->n_pages < sg_pages_for(a->n_drawn)) {
         const int32_t page = sg_kv_pool_get(s->pool);
         if (page >= 0) {
@@ -152,21 +153,21 @@ static bool hold_pages(struct sg_sched *s, struct sg_seq *seq, int32_t i) {
             s->must_collect = true;
             return false;
         }
-        if (!make_room(s, seq, i)) return false;
+        if (!make_room(s, group, i)) return false;
     }
     return true;
 }
 
 /* Whether a sample has a token to draw that nobody has drawn yet. */
-static bool draws_more(const struct sg_sched *s, const struct sg_seq_sample *a) {
+static bool draws_more(const struct sg_sched *s, const struct sg_group_sample *a) {
     return a->n_drawn < s->lim.max_new_tokens;
 }
 
 /* ---- one step --------------------------------------------------------------------------------------- */
 
-static void add_row(struct sg_step *step, struct sg_seq *seq, int32_t sample) {
-    if (!step->n_decode || step->decode[step->n_decode - 1].seq != seq) step->n_groups++;
-    step->decode[step->n_decode++] = (struct sg_row){.seq = seq, .sample = sample};
+static void add_row(struct sg_step *step, struct sg_group *group, int32_t sample) {
+    if (!step->n_decode || step->decode[step->n_decode - 1].group != group) step->n_groups++;
+    step->decode[step->n_decode++] = (struct sg_row){.group = group, .sample = sample};
     step->n_rows++;
 }
 
@@ -177,29 +178,29 @@ static bool may_start(const struct sg_sched *s) {
     return s->pool->n_free >= expected_growth(s) - waiting + usual_pages(s);
 }
 
-static void add_group_rows(struct sg_sched *s, struct sg_seq *seq) {
-    for (int32_t i = 0; i < seq->n_samples && s->step.n_decode < s->lim.max_decode_rows; i++) {
-        const struct sg_seq_sample *a = &seq->samples[i];
-        if (a->state == SG_SAMPLE_LIVE && draws_more(s, a) && hold_pages(s, seq, i))
-            add_row(&s->step, seq, i);
+static void add_group_rows(struct sg_sched *s, struct sg_group *group) {
+    for (int32_t i = 0; i < group->n_samples && s->step.n_decode < s->lim.max_decode_rows; i++) {
+        const struct sg_group_sample *a = &group->samples[i];
+        if (a->state == SG_SAMPLE_LIVE && draws_more(s, a) && hold_pages(s, group, i))
+            add_row(&s->step, group, i);
         if (s->must_collect) return;
     }
-    for (int32_t i = 0; i < seq->n_samples && s->n_live < s->lim.max_decode_rows; i++) {
-        struct sg_seq_sample *a = &seq->samples[i];
+    for (int32_t i = 0; i < group->n_samples && s->n_live < s->lim.max_decode_rows; i++) {
+        struct sg_group_sample *a = &group->samples[i];
         if (a->state != SG_SAMPLE_READY || !draws_more(s, a) || !may_start(s)) continue;
-        if (!hold_pages(s, seq, i)) return;
+        if (!hold_pages(s, group, i)) return;
         a->state = SG_SAMPLE_LIVE;
-        seq->n_live++;
+        group->n_live++;
         s->n_live++;
-        add_row(&s->step, seq, i);
+        add_row(&s->step, group, i);
     }
 }
 
-static void add_chunk(struct sg_sched *s, struct sg_seq *seq) {
+static void add_chunk(struct sg_sched *s, struct sg_group *group) {
     struct sg_step *step = &s->step;
-    const int32_t n = min32(seq->n_prompt - seq->n_prefilled, s->lim.max_rows - step->n_rows);
+    const int32_t n = min32(group->n_prompt - group->n_prefilled, s->lim.max_rows - step->n_rows);
     if (n <= 0) return;
-    step->chunks[step->n_chunks++] = (struct sg_chunk){.seq = seq, .pos0 = seq->n_prefilled, .n = n};
+    step->chunks[step->n_chunks++] = (struct sg_chunk){.group = group, .pos0 = group->n_prefilled, .n = n};
     step->n_rows += n;
 }
 
@@ -212,15 +213,15 @@ static bool fits(const struct sg_sched *s, int32_t n_prompt, int32_t n_samples) 
 
 /* The head of the queue begins to run, with the pages of its whole prompt. */
 static bool admit(struct sg_sched *s) {
-    struct sg_seq *seq = s->queue.head;
-    if (!seq || !fits(s, seq->n_prompt, seq->n_samples - seq->n_done)) return false;
-    const int32_t need = sg_pages_for(seq->n_prompt);
+    struct sg_group *group = s->queue.head;
+    if (!group || !fits(s, group->n_prompt, group->n_samples - group->n_done)) return false;
+    const int32_t need = sg_pages_for(group->n_prompt);
     if (need > s->pool->n_free) return false; /* somebody outside the schedule holds pages */
-    for (int32_t i = 0; i < need; i++) seq->prompt_pages[i] = sg_kv_pool_get(s->pool);
-    seq->n_prompt_pages = need;
-    sg_seq_list_remove(&s->queue, seq);
-    sg_seq_list_push(&s->running, seq);
-    s->n_open += seq->n_samples - seq->n_done;
+    for (int32_t i = 0; i < need; i++) group->prompt_pages[i] = sg_kv_pool_get(s->pool);
+    group->n_prompt_pages = need;
+    sg_group_list_remove(&s->queue, group);
+    sg_group_list_push(&s->running, group);
+    s->n_open += group->n_samples - group->n_done;
     return true;
 }
 
@@ -232,20 +233,20 @@ enum sg_go sg_sched_next(struct sg_sched *s) {
     struct sg_step *step = &s->step;
     clear_step(step);
     s->must_collect = false;
-    /* make_room takes groups from the tail only: `seq` stays in the list until it has been passed */
-    for (struct sg_seq *seq = s->running.head; seq && !s->must_collect; seq = seq->next)
-        add_group_rows(s, seq);
+    /* make_room takes groups from the tail only: `group` stays in the list until it has been passed */
+    for (struct sg_group *group = s->running.head; group && !s->must_collect; group = group->next)
+        add_group_rows(s, group);
     if (s->must_collect) {
         clear_step(step);
         return SG_GO_COLLECT;
     }
-    for (struct sg_seq *seq = s->running.head; seq; seq = seq->next) add_chunk(s, seq);
+    for (struct sg_group *group = s->running.head; group; group = group->next) add_chunk(s, group);
     while (step->n_rows < s->lim.max_rows && admit(s)) add_chunk(s, s->running.tail);
     return step->n_rows > 0 ? SG_GO_STEP : SG_GO_IDLE;
 }
 
-void sg_sched_submit(struct sg_sched *s, struct sg_seq *seq) {
-    sg_seq_list_push(&s->queue, seq);
+void sg_sched_submit(struct sg_sched *s, struct sg_group *group) {
+    sg_group_list_push(&s->queue, group);
 }
 
 bool sg_sched_has_room(const struct sg_sched *s, int32_t n_prompt, int32_t n_samples) {
@@ -256,12 +257,12 @@ bool sg_sched_has_room(const struct sg_sched *s, int32_t n_prompt, int32_t n_sam
 
 void sg_sched_launched(struct sg_sched *s, const struct sg_row *draws, int32_t n) {
     for (int32_t k = 0; k < s->step.n_chunks; k++) {
-        struct sg_seq *seq = s->step.chunks[k].seq;
-        seq->n_prefilled += s->step.chunks[k].n;
-        SG_ASSERT(seq->n_prefilled <= seq->n_prompt);
+        struct sg_group *group = s->step.chunks[k].group;
+        group->n_prefilled += s->step.chunks[k].n;
+        SG_ASSERT(group->n_prefilled <= group->n_prompt);
     }
     for (int32_t k = 0; k < n; k++) {
-        struct sg_seq_sample *a = &draws[k].seq->samples[draws[k].sample];
+        struct sg_group_sample *a = &draws[k].group->samples[draws[k].sample];
         SG_ASSERT(a->state == SG_SAMPLE_LIVE || a->state == SG_SAMPLE_WAITS);
         SG_ASSERT(draws_more(s, a));
         if (a->state == SG_SAMPLE_WAITS) a->state = SG_SAMPLE_READY;
@@ -276,8 +277,8 @@ void sg_sched_landed(struct sg_sched *s, int32_t n) {
     s->n_flying -= n;
 }
 
-void sg_sched_token(struct sg_sched *s, struct sg_seq *seq, int32_t sample, int32_t token, float p_yes) {
-    struct sg_seq_sample *a = &seq->samples[sample];
+void sg_sched_token(struct sg_sched *s, struct sg_group *group, int32_t sample, int32_t token, float p_yes) {
+    struct sg_group_sample *a = &group->samples[sample];
     SG_ASSERT(a->state != SG_SAMPLE_DONE && a->n_tokens < a->n_drawn);
     (void)s;
     a->tokens[a->n_tokens] = token;
@@ -287,30 +288,31 @@ void sg_sched_token(struct sg_sched *s, struct sg_seq *seq, int32_t sample, int3
 
 /* Pages go back although a row of this sample may be in flight that writes to them: whoever gets them next
  * writes and reads them in a step that is launched later, and a device runs its steps in order. */
-bool sg_sched_finish_sample(struct sg_sched *s, struct sg_seq *seq, int32_t sample, enum sg_finish finish) {
-    struct sg_seq_sample *a = &seq->samples[sample];
+bool sg_sched_finish_sample(struct sg_sched *s, struct sg_group *group, int32_t sample,
+                            enum sg_finish finish) {
+    struct sg_group_sample *a = &group->samples[sample];
     SG_ASSERT(a->state != SG_SAMPLE_DONE);
     release_suffix(s, a);
     if (a->state == SG_SAMPLE_LIVE) {
-        seq->n_live--;
+        group->n_live--;
         s->n_live--;
     }
     a->state = SG_SAMPLE_DONE;
     a->finish = finish;
-    seq->n_done++;
+    group->n_done++;
     s->n_open--;
     s->usual += (a->n_tokens - s->usual) / 64;
-    if (seq->n_done < seq->n_samples) return false;
-    release_prompt(s, seq);
-    sg_seq_list_remove(&s->running, seq);
+    if (group->n_done < group->n_samples) return false;
+    release_prompt(s, group);
+    sg_group_list_remove(&s->running, group);
     return true;
 }
 
-void sg_sched_drop(struct sg_sched *s, struct sg_seq *seq) {
-    for (int32_t i = 0; i < seq->n_samples; i++) release_suffix(s, &seq->samples[i]);
-    release_prompt(s, seq);
-    s->n_live -= seq->n_live;
-    s->n_open -= seq->n_samples - seq->n_done;
-    seq->n_live = 0;
-    sg_seq_list_remove(&s->running, seq);
+void sg_sched_drop(struct sg_sched *s, struct sg_group *group) {
+    for (int32_t i = 0; i < group->n_samples; i++) release_suffix(s, &group->samples[i]);
+    release_prompt(s, group);
+    s->n_live -= group->n_live;
+    s->n_open -= group->n_samples - group->n_done;
+    group->n_live = 0;
+    sg_group_list_remove(&s->running, group);
 }

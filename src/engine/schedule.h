@@ -14,14 +14,14 @@
 #define SG_ENGINE_SCHEDULE_H
 
 #include "engine/kv_pool.h"
-#include "engine/seq.h"
+#include "engine/group.h"
 
 struct sg_chunk { /* prompt tokens [pos0, pos0 + n) of a group */
-    struct sg_seq *seq;
+    struct sg_group *group;
     int32_t pos0, n;
 };
 struct sg_row { /* the last token of a live sample, or a draw for a sample */
-    struct sg_seq *seq;
+    struct sg_group *group;
     int32_t sample;
 };
 struct sg_step {
@@ -39,9 +39,9 @@ struct sg_sched_limits {
 };
 struct sg_sched {
     struct sg_sched_limits lim;
-    struct sg_kv_pool *pool;           /* borrowed */
-    struct sg_seq_list queue, running; /* running: oldest first */
-    int32_t n_open;                    /* samples of running groups that are not done */
+    struct sg_kv_pool *pool;             /* borrowed */
+    struct sg_group_list queue, running; /* running: oldest first */
+    int32_t n_open;                      /* samples of running groups that are not done */
     int32_t n_live;
     int32_t n_flying;  /* draws that were launched and have not landed */
     bool must_collect; /* of this call of next */
@@ -59,7 +59,7 @@ int64_t sg_sched_bytes(const struct sg_sched_limits *lim);
 /* Pages a group of this size takes when it runs alone with one sample: more than the pool has means never. */
 int64_t sg_sched_pages_alone(const struct sg_sched *s, int32_t n_prompt);
 /* Queues a group that sg_sched_pages_alone lets in; the schedule owns it until finish or drop. */
-void sg_sched_submit(struct sg_sched *s, struct sg_seq *seq);
+void sg_sched_submit(struct sg_sched *s, struct sg_group *group);
 bool sg_sched_has_room(const struct sg_sched *s, int32_t n_prompt, int32_t n_samples);
 
 enum sg_go {
@@ -78,10 +78,11 @@ void sg_sched_launched(struct sg_sched *s, const struct sg_row *draws, int32_t n
 void sg_sched_landed(struct sg_sched *s, int32_t n);
 /* The next drawn token of a sample that is not done. The caller judges whether it was the last and then calls
  * finish_sample. */
-void sg_sched_token(struct sg_sched *s, struct sg_seq *seq, int32_t sample, int32_t token, float p_yes);
+void sg_sched_token(struct sg_sched *s, struct sg_group *group, int32_t sample, int32_t token, float p_yes);
 /* True when that was the group's last sample: the group holds no pages any more and belongs to the caller. */
-bool sg_sched_finish_sample(struct sg_sched *s, struct sg_seq *seq, int32_t sample, enum sg_finish finish);
+bool sg_sched_finish_sample(struct sg_sched *s, struct sg_group *group, int32_t sample,
+                            enum sg_finish finish);
 /* A running group fails: it gives back its pages and belongs to the caller. */
-void sg_sched_drop(struct sg_sched *s, struct sg_seq *seq);
+void sg_sched_drop(struct sg_sched *s, struct sg_group *group);
 
 #endif

@@ -3,7 +3,7 @@
  * With steps ahead, a step is scheduled and launched while the one before is still running, and only then are
  * the tokens of the one before waited for. The device finds its next step queued when it is done with one, as
  * long as the host needs less time for a step than the device. Rows whose token the host has not seen yet
- * take it from the draws of the step before, on the device (sg_op_take_tokens). What that may change is what
+ * take it from the draws of the step before, on the device (sg_op_feed_tokens). What that may change is what
  * is computed for nothing: a sample that turns out to have ended (EOS, verdict, NaN) has one row in flight,
  * whose draw is thrown away. Results are the same bits, as a row depends on its own inputs alone. */
 #include "engine/internal.h"
@@ -19,10 +19,10 @@ int64_t sg__engine_now_ns(void) {
 /* Groups that ended, to the owner. A callback may submit: what that adds to the list is reported too. */
 static void report(struct sg_engine *e) {
     while (e->ended.head) {
-        struct sg_seq *s = e->ended.head;
-        sg_seq_list_remove(&e->ended, s);
+        struct sg_group *s = e->ended.head;
+        sg_group_list_remove(&e->ended, s);
         for (int32_t i = 0; i < s->n_samples; i++) {
-            const struct sg_seq_sample *a = &s->samples[i];
+            const struct sg_group_sample *a = &s->samples[i];
             e->results[i] = (struct sg_sample_out){
                 .tokens = a->tokens, .p_yes = a->p_yes, .n_tokens = a->n_tokens, .finish = a->finish};
         }
@@ -33,7 +33,7 @@ static void report(struct sg_engine *e) {
                                           .status = s->status,
                                           .err = s->err};
         if (e->hooks.on_done) e->hooks.on_done(e->hooks.ctx, &r);
-        sg_seq_free(s);
+        sg_group_free(s);
     }
 }
 
@@ -76,7 +76,7 @@ static enum sg_status run_operators(struct sg_engine *e, bool padded, struct sg_
     const void *hidden;
     enum sg_status st;
     if (b->feeds || padded) /* a record is replayed by steps that are fed otherwise */
-        SG_TRY(sg_op_take_tokens(e->dev, e->d_token, b->lim.max_draws, b->from, b->batch.n, b->fed, err));
+        SG_TRY(sg_op_feed_tokens(e->dev, e->d_token, b->lim.max_draws, b->from, b->batch.n, b->fed, err));
     SG_TRY(sg_model_forward(e->model, e->kv, &e->ws, &b->batch, &hidden, err));
     SG_TRY(draw(e, hidden, err));
 out:
@@ -85,7 +85,7 @@ out:
 
 /* Records the step. A device that cannot (told by a driver we have not met) runs it, and all others, operator
  * by operator: slower, not wrong. If it is the device that is lost, the step itself will say so. */
-static enum sg_status take_record(struct sg_engine *e, struct sg_record *r, struct sg_err *err) {
+static enum sg_status take_record(struct sg_engine *e, struct sg_graph *r, struct sg_err *err) {
     struct sg_err why = {0};
     enum sg_status st = sg_dev_record_begin(e->dev, &why);
     if (st == SG_OK) {
@@ -108,9 +108,9 @@ static enum sg_status take_record(struct sg_engine *e, struct sg_record *r, stru
  * second is recorded, and all from then on are replays. */
 static enum sg_status run_bucket(struct sg_engine *e, const struct sg_bucket *bucket, struct sg_err *err) {
     bool fresh = true;
-    struct sg_record *r = NULL;
+    struct sg_graph *r = NULL;
     enum sg_status st = SG_OK;
-    if (e->size.record && !e->no_records) r = sg_records_find(&e->records, e->dev, bucket, &fresh);
+    if (e->size.record && !e->no_records) r = sg_graph_cache_find(&e->records, e->dev, bucket, &fresh);
     if (r && !fresh && !r->run) st = take_record(e, r, err);
     if (st != SG_OK) return st;
     if (!r || !r->run) return run_operators(e, true, err);
@@ -128,7 +128,7 @@ static enum sg_status run_bucket(struct sg_engine *e, const struct sg_bucket *bu
 }
 
 /* Sends the schedule's step to the device, with the fetch of its draws behind it. */
-static enum sg_status launch(struct sg_engine *e, struct sg__flight *f, struct sg_err *err) {
+static enum sg_status launch(struct sg_engine *e, struct sg__inflight_step *f, struct sg_err *err) {
     const struct sg_step *step = &e->sched.step;
     struct sg_batcher *b = &e->batcher;
     struct sg_bucket bucket;
@@ -160,31 +160,31 @@ static bool is_eos(const struct sg_engine *e, int32_t token) {
 }
 
 /* Shows a token to the hook; true when it says that the sample is complete. */
-static bool tell(struct sg_engine *e, const struct sg_seq *seq, int32_t sample, int32_t index) {
-    const struct sg_seq_sample *a = &seq->samples[sample];
+static bool tell(struct sg_engine *e, const struct sg_group *group, int32_t sample, int32_t index) {
+    const struct sg_group_sample *a = &group->samples[sample];
     return e->hooks.on_token &&
-           e->hooks.on_token(e->hooks.ctx, seq->tag, sample, index, a->tokens[index], a->p_yes[index]);
+           e->hooks.on_token(e->hooks.ctx, group->tag, sample, index, a->tokens[index], a->p_yes[index]);
 }
 
-static enum sg_finish judge(struct sg_engine *e, const struct sg_seq *seq, int32_t sample) {
-    const struct sg_seq_sample *a = &seq->samples[sample];
-    const bool stop = tell(e, seq, sample, a->n_tokens - 1);
+static enum sg_finish judge(struct sg_engine *e, const struct sg_group *group, int32_t sample) {
+    const struct sg_group_sample *a = &group->samples[sample];
+    const bool stop = tell(e, group, sample, a->n_tokens - 1);
     if (!e->sampling.ignore_eos && is_eos(e, a->tokens[a->n_tokens - 1])) return SG_FINISH_EOS;
     if (stop) return SG_FINISH_VERDICT;
     return a->n_tokens == e->sampling.max_new_tokens ? SG_FINISH_LENGTH : SG_FINISH_NONE;
 }
 
-static void fail_group(struct sg_engine *e, struct sg_seq *seq, int32_t place) {
-    sg_sched_drop(&e->sched, seq);
-    seq->status =
-        sg_fail(&seq->err, SG_E_INPUT,
+static void fail_group(struct sg_engine *e, struct sg_group *group, int32_t place) {
+    sg_sched_drop(&e->sched, group);
+    group->status =
+        sg_fail(&group->err, SG_E_INPUT,
                 "%s: the logits after %d tokens are not finite: the checkpoint holds NaN or infinite "
                 "weights, or weights that overflow",
-                sg_model_dir(e->model), seq->n_prompt + place);
-    sg_seq_list_push(&e->ended, seq);
+                sg_model_dir(e->model), group->n_prompt + place);
+    sg_group_list_push(&e->ended, group);
 }
 
-static void count_step(struct sg_engine *e, const struct sg__flight *f) {
+static void count_step(struct sg_engine *e, const struct sg__inflight_step *f) {
     struct sg_engine_stats *s = &e->stats;
     const int64_t now = sg__engine_now_ns(), since = f->launched > e->collected ? f->launched : e->collected;
     s->steps++;
@@ -196,38 +196,39 @@ static void count_step(struct sg_engine *e, const struct sg__flight *f) {
 /* The draws in flight of groups that have ended: their groups will be gone when they land. */
 static void forget_ended(struct sg_engine *e) {
     for (int i = 0; i < 2; i++) {
-        struct sg__flight *f = &e->flights[i];
+        struct sg__inflight_step *f = &e->inflight[i];
         for (int32_t k = 0; f->up && k < f->n_draws; k++) {
-            const struct sg_seq *seq = f->draws[k].seq;
-            if (seq && (seq->status != SG_OK || seq->n_done == seq->n_samples)) f->draws[k].seq = NULL;
+            const struct sg_group *group = f->draws[k].group;
+            if (group && (group->status != SG_OK || group->n_done == group->n_samples))
+                f->draws[k].group = NULL;
         }
     }
 }
 
 /* One draw: true when it was for nothing, as its sample or group had ended. */
 static bool take_draw(struct sg_engine *e, const struct sg_row *d, int32_t token, float p_yes) {
-    struct sg_seq *seq = d->seq;
-    if (!seq || seq->status != SG_OK || seq->samples[d->sample].state == SG_SAMPLE_DONE) return true;
-    struct sg_seq_sample *a = &seq->samples[d->sample];
+    struct sg_group *group = d->group;
+    if (!group || group->status != SG_OK || group->samples[d->sample].state == SG_SAMPLE_DONE) return true;
+    struct sg_group_sample *a = &group->samples[d->sample];
     if (token < 0) {
-        fail_group(e, seq, a->n_tokens);
+        fail_group(e, group, a->n_tokens);
         return false;
     }
     if (a->replay) {
         a->replay = false;
-        (void)tell(e, seq, d->sample, 0);
+        (void)tell(e, group, d->sample, 0);
     }
-    sg_sched_token(&e->sched, seq, d->sample, token, p_yes);
-    const enum sg_finish finish = judge(e, seq, d->sample);
+    sg_sched_token(&e->sched, group, d->sample, token, p_yes);
+    const enum sg_finish finish = judge(e, group, d->sample);
     if (finish == SG_FINISH_NONE) return false;
     e->stats.decode_tokens += a->n_tokens;
-    if (sg_sched_finish_sample(&e->sched, seq, d->sample, finish)) sg_seq_list_push(&e->ended, seq);
+    if (sg_sched_finish_sample(&e->sched, group, d->sample, finish)) sg_group_list_push(&e->ended, group);
     return false;
 }
 
 /* Waits for a step and judges its draws. Groups that end are only listed: their memory is still named by
  * later draws of the same step. */
-static enum sg_status collect(struct sg_engine *e, struct sg__flight *f, struct sg_err *err) {
+static enum sg_status collect(struct sg_engine *e, struct sg__inflight_step *f, struct sg_err *err) {
     const int64_t t0 = sg__engine_now_ns();
     const enum sg_status st = sg_dev_fetch_wait(e->dev, f->slot, err);
     if (st != SG_OK) return st;
@@ -244,7 +245,7 @@ static enum sg_status collect(struct sg_engine *e, struct sg__flight *f, struct 
 }
 
 enum sg_status sg__engine_settle(struct sg_engine *e, struct sg_err *err) {
-    struct sg__flight *f = &e->flights[e->newest]; /* the other has landed: one step ahead, no more */
+    struct sg__inflight_step *f = &e->inflight[e->newest]; /* the other has landed: one step ahead, no more */
     return f->up ? collect(e, f, err) : SG_OK;
 }
 
@@ -255,14 +256,14 @@ enum sg_status sg_engine_step(struct sg_engine *e, bool *busy, struct sg_err *er
     const int64_t t0 = sg__engine_now_ns(), apart = e->stats.launch_ns + e->stats.wait_ns;
     report(e); /* groups that failed at submit */
     enum sg_go go = sg_sched_next(&e->sched);
-    if (go != SG_GO_STEP && e->flights[e->newest].up) {
+    if (go != SG_GO_STEP && e->inflight[e->newest].up) {
         SG_TRY(sg__engine_settle(e, err));
         report(e);
         go = sg_sched_next(&e->sched);
     }
     if (go == SG_GO_STEP) {
-        struct sg__flight *last = &e->flights[e->newest];
-        SG_TRY(launch(e, &e->flights[e->newest ^= 1], err));
+        struct sg__inflight_step *last = &e->inflight[e->newest];
+        SG_TRY(launch(e, &e->inflight[e->newest ^= 1], err));
         if (last->up) SG_TRY(collect(e, last, err));
         if (!e->size.ahead) SG_TRY(sg__engine_settle(e, err));
         report(e);

@@ -39,7 +39,7 @@ struct sg_plan_draws {
 struct sg_plan {
     struct sg_job job;
     int64_t n_queries, n_anchors, n_models, n_cells;
-    /* What is drawn for each cell: the job's own sampling; or, for a pass of a sweep (grid/sweep.h), several,
+    /* What is drawn for each cell: the job's own sampling; or, for a pass of a sweep (sweep/sweep.h), several,
      * all from one prefill. A cell's samples lie in this order. */
     int32_t n_draws;
     int64_t n_samples;                  /* of a cell: all draws together */

@@ -509,7 +509,8 @@ enum sg_status sg_model_forward(struct sg_model *m, struct sg_kv *kv, struct sg_
         SG_TRY(project_qkv(m, kv, i, b, h, qkv, q, err));
         if (i + 1 == c->layers && b->out_rows) {
             /* From here on only the rows that come out matter. qkv is free: the chosen rows of q move there. */
-            const int32_t x_width = width * (int32_t)(sizeof(float) / sg_dtype_bytes(sg_dev_info(m->dev)->act));
+            const int32_t x_width =
+                width * (int32_t)(sizeof(float) / sg_dtype_bytes(sg_dev_info(m->dev)->act));
             if (b->n_out == 0) return SG_OK;
             SG_TRY(sg_op_gather_rows(m->dev, q, n, b->out_rows, b->n_out, q_width, qkv, err));
             SG_TRY(sg_op_gather_rows(m->dev, x, n, b->out_rows, b->n_out, x_width, s.x_out, err));

@@ -16,8 +16,9 @@ enum { INDEX_MAX_BYTES = 64 << 20 };
     X("F64", 64)                                                                                             \
     X("F32", 32)                                                                                             \
     X("F16", 16)                                                                                             \
-    X("BF16", 16) X("F8_E4M3", 8) X("F8_E5M2", 8) X("I64", 64) X("I32", 32) X("I16", 16) X("I8", 8)          \
-        X("U64", 64) X("U32", 32) X("U16", 16) X("U8", 8) X("BOOL", 8)
+    X("BF16", 16)                                                                                            \
+    X("F8_E4M3", 8) X("F8_E5M2", 8) X("I64", 64) X("I32", 32) X("I16", 16) X("I8", 8) X("U64", 64)           \
+        X("U32", 32) X("U16", 16) X("U8", 8) X("BOOL", 8)
 
 /* Bytes of one element, 0 for a name that is not the format's. */
 static size_t element_bytes(const char *dtype) {

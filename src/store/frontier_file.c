@@ -1,6 +1,6 @@
 #include "store/frontier_file.h"
 
-#include "store/h5util.h"
+#include "store/h5_read.h"
 
 #include <string.h>
 

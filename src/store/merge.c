@@ -2,7 +2,7 @@
 
 #include "cell/estimate.h"
 #include "store/results_writer.h"
-#include "store/segment_set.h"
+#include "store/segment_reader.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
@@ -39,20 +39,20 @@ static bool same_cell(const struct sg_cell *a, const struct sg_cell *b) {
     return true;
 }
 
-static enum sg_status take(const struct sg__segment_set *set, struct place p, struct sg__cell_room *room,
+static enum sg_status take(const struct sg__segment_reader *set, struct place p, struct sg__cell_buf *buf,
                            struct sg_cell *out, struct sg_err *err) {
     const struct sg__segment_file *f = &set->files[p.file];
     struct sg_digest fp;
-    return sg__segment_take(&f->view, p.record, f->path, room, &fp, out, err);
+    return sg__segment_take(&f->view, p.record, f->path, buf, &fp, out, err);
 }
 
 /* The record of the cell that goes into the results: it must be of the fingerprint that they state. */
-static enum sg_status take_checked(const struct sg__segment_set *set, struct place p,
-                                   const struct sg_results *r, struct sg__cell_room *room, int64_t cell,
+static enum sg_status take_checked(const struct sg__segment_reader *set, struct place p,
+                                   const struct sg_results *r, struct sg__cell_buf *buf, int64_t cell,
                                    struct sg_cell *out, struct sg_err *err) {
     const struct sg__segment_file *f = &set->files[p.file];
     struct sg_digest fp;
-    enum sg_status st = sg__segment_take(&f->view, p.record, f->path, room, &fp, out, err);
+    enum sg_status st = sg__segment_take(&f->view, p.record, f->path, buf, &fp, out, err);
     if (st != SG_OK || !r->origin.fingerprint || sg_digest_equal(fp, r->origin.fingerprint[cell])) return st;
     return sg_fail(err, SG_E_CORRUPT,
                    "%s: cell %" PRId64
@@ -61,8 +61,8 @@ static enum sg_status take_checked(const struct sg__segment_set *set, struct pla
 }
 
 /* Chooses between two copies of one cell. */
-static enum sg_status resolve(const struct sg__segment_set *set, struct place *kept, struct place other,
-                              struct sg__cell_room rooms[2], struct sg_err *err) {
+static enum sg_status resolve(const struct sg__segment_reader *set, struct place *kept, struct place other,
+                              struct sg__cell_buf rooms[2], struct sg_err *err) {
     struct sg_cell a, b;
     const struct sg__segment_file *fa = &set->files[kept->file], *fb = &set->files[other.file];
     const struct sg__segment_entry ea = sg__segment_entry_at(&fa->view, kept->record);
@@ -84,8 +84,8 @@ static enum sg_status resolve(const struct sg__segment_set *set, struct place *k
     return SG_OK;
 }
 
-static enum sg_status find_cells(const struct sg__segment_set *set, struct place *place,
-                                 struct sg__cell_room rooms[2], struct sg_err *err) {
+static enum sg_status find_cells(const struct sg__segment_reader *set, struct place *place,
+                                 struct sg__cell_buf rooms[2], struct sg_err *err) {
     for (int64_t f = 0; f < set->n_files; f++) {
         for (int64_t i = 0; i < set->files[f].view.count; i++) {
             const int64_t cell = sg__segment_entry_at(&set->files[f].view, i).cell;
@@ -166,14 +166,14 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
                         struct sg_merge_stats *stats, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t n_cells = r->n_queries * r->n_models;
-    struct sg__segment_set set = {0};
-    struct sg__cell_room rooms[2] = {{0}};
+    struct sg__segment_reader set = {0};
+    struct sg__cell_buf rooms[2] = {{0}};
     struct sg_results_writer *w = NULL;
     struct sg_merge_stats count = {.n_cells = n_cells};
     struct place *place = NULL;
     char *path = NULL;
     size_t cap[2] = {(size_t)r->n_failures, (size_t)r->n_failures};
-    SG_TRY(sg__segment_set_open(run_dir, fingerprint, n_cells, &set, err));
+    SG_TRY(sg__segment_reader_open(run_dir, fingerprint, n_cells, &set, err));
     SG_TRY(SG_NEW(&place, n_cells, "cell places", err));
     for (int64_t i = 0; i < n_cells; i++) place[i].file = -1;
     SG_TRY(find_cells(&set, place, rooms, err));
@@ -205,7 +205,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
     if (st == SG_OK && stats) *stats = count;
 out:
     sg_results_writer_abandon(w);
-    sg__segment_set_close(&set);
+    sg__segment_reader_close(&set);
     free(rooms[0].samples);
     free(rooms[1].samples);
     free(place);

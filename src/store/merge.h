@@ -12,21 +12,21 @@ struct sg_plan; /* job/plan.h */
 
 struct sg_merge_stats {
     int64_t n_cells, n_done, n_failed; /* done: computed, failed ones included */
-    int64_t n_unparsed; /* computed, not failed, and no sample had a verdict */
+    int64_t n_unparsed;                /* computed, not failed, and no sample had a verdict */
 };
 
 /* What the plan knows of the results: axes, categories, prices, truth, baselines, job text, name,
  * fingerprint and those of the cells (no nights: see sg_results_set_night); every cell missing. The caller
  * may set version, finished_at and runtime before the merge. *out is owned by the caller (sg_results_free).
  */
-enum sg_status sg_results_from_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err);
+enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err);
 
 /* All cells as computed in one night of this name; for a start, and the only one where nothing is taken over.
  */
 enum sg_status sg_results_set_night(struct sg_results *r, const char *night, struct sg_err *err);
 
 /* Reads all closed segments of run_dir, fills the cell and sample columns, failures and digest of *r (made by
- * sg_results_from_plan, or by hand), and writes run_dir/results.h5, texts included when `texts`. Cells that
+ * sg_results_init_plan, or by hand), and writes run_dir/results.h5, texts included when `texts`. Cells that
  * no segment holds stay missing (valid 0, status -1). Texts pass through: memory is that of *r alone. cost is
  * computed anew from r's prices, so that a change of price needs no new run; true_cost is filled where truth
  * has a length but no measured prompt tokens.

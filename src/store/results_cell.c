@@ -4,30 +4,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-void sg_cell_room_free(struct sg_cell_room *room) {
-    if (!room) return;
-    free(room->samples);
-    sg_buf_free(&room->text);
-    memset(room, 0, sizeof *room);
+void sg_cell_buf_free(struct sg_cell_buf *buf) {
+    if (!buf) return;
+    free(buf->samples);
+    sg_buf_free(&buf->text);
+    memset(buf, 0, sizeof *buf);
 }
 
 /* All texts of the cell, end to end; pointers are set when the buffer does not move any more. */
 static enum sg_status read_texts(const struct sg_results *r, const struct sg_results_texts *texts,
-                                 int64_t index, struct sg_cell_room *room, struct sg_err *err) {
+                                 int64_t index, struct sg_cell_buf *buf, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    sg_buf_clear(&room->text);
+    sg_buf_clear(&buf->text);
     for (int64_t s = 0; s < r->n_samples; s++) {
-        const size_t at = room->text.len;
-        SG_TRY(sg_results_texts_get(texts, index, s, &room->text, err));
-        room->samples[s].text_bytes = (int64_t)(room->text.len - at);
-        SG_TRY(sg_buf_add(&room->text, "", 1, err));
+        const size_t at = buf->text.len;
+        SG_TRY(sg_results_texts_get(texts, index, s, &buf->text, err));
+        buf->samples[s].text_bytes = (int64_t)(buf->text.len - at);
+        SG_TRY(sg_buf_add(&buf->text, "", 1, err));
     }
-    const char *text = room->text.data;
+    const char *text = buf->text.data;
     for (int64_t s = 0; s < r->n_samples; s++) {
-        room->samples[s].text = text;
-        text += room->samples[s].text_bytes + 1;
+        buf->samples[s].text = text;
+        text += buf->samples[s].text_bytes + 1;
     }
-    const struct sg_cell whole = {.n_samples = (int32_t)r->n_samples, .samples = room->samples};
+    const struct sg_cell whole = {.n_samples = (int32_t)r->n_samples, .samples = buf->samples};
     if (r->text_digest && !sg_digest_equal(sg_results_text_digest(&whole), r->text_digest[index]))
         st = sg_fail(err, SG_E_CORRUPT, "the texts of query %s, model %s are not those of its digest",
                      r->query[index / r->n_models], r->model[index % r->n_models]);
@@ -36,8 +36,8 @@ out:
 }
 
 enum sg_status sg_results_cell(const struct sg_results *r, const struct sg_results_texts *texts,
-                               int64_t index, int64_t n_samples, struct sg_cell_room *room,
-                               struct sg_cell *out, struct sg_err *err) {
+                               int64_t index, int64_t n_samples, struct sg_cell_buf *buf, struct sg_cell *out,
+                               struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_cell c = {.query = (int32_t)(index / r->n_models),
                         .model = (int32_t)(index % r->n_models),
@@ -45,18 +45,18 @@ enum sg_status sg_results_cell(const struct sg_results *r, const struct sg_resul
                         .status = r->status[index]};
     SG_ASSERT(n_samples >= 0 && n_samples <= r->n_samples);
     if (c.status == SG_OK) {
-        SG_TRY(SG_GROW(&room->samples, &room->cap, r->n_samples, "samples", err));
+        SG_TRY(SG_GROW(&buf->samples, &buf->cap, r->n_samples, "samples", err));
         for (int64_t s = 0; s < r->n_samples; s++) {
             const int64_t k = index * r->n_samples + s;
-            room->samples[s] = (struct sg_cell_sample){.correct = r->sample_correct[k],
-                                                       .finish = r->sample_finish[k],
-                                                       .tokens = r->sample_tokens[k],
-                                                       .length = r->sample_length[k],
-                                                       .p_yes = r->sample_p_yes[k]};
+            buf->samples[s] = (struct sg_cell_sample){.correct = r->sample_correct[k],
+                                                      .finish = r->sample_finish[k],
+                                                      .tokens = r->sample_tokens[k],
+                                                      .length = r->sample_length[k],
+                                                      .p_yes = r->sample_p_yes[k]};
         }
-        if (texts && r->n_samples) SG_TRY(read_texts(r, texts, index, room, err));
+        if (texts && r->n_samples) SG_TRY(read_texts(r, texts, index, buf, err));
         c.n_samples = (int32_t)n_samples;
-        c.samples = room->samples;
+        c.samples = buf->samples;
     }
     *out = c;
 out:

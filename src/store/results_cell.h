@@ -6,20 +6,20 @@
 #include "cell/cell.h"
 #include "store/results.h"
 
-/* Memory of one cell, reused from cell to cell. Zeroed is empty; sg_cell_room_free. */
-struct sg_cell_room {
+/* Memory of one cell, reused from cell to cell. Zeroed is empty; sg_cell_buf_free. */
+struct sg_cell_buf {
     struct sg_cell_sample *samples;
     size_t cap;
     struct sg_buf text;
 };
-void sg_cell_room_free(struct sg_cell_room *room);
+void sg_cell_buf_free(struct sg_cell_buf *buf);
 
 /* Cell `index` of r (loaded with CELLS and SAMPLES) with its first n_samples samples, 0 <= n_samples <=
  * r->n_samples, and their texts (texts NULL: none); all but the aggregates, which sg_cell_estimate makes of
- * them. samples and texts lie in *room until the next call. A failed cell has no samples. SG_E_CORRUPT when
+ * them. samples and texts lie in *buf until the next call. A failed cell has no samples. SG_E_CORRUPT when
  * the cell's texts are not those that went into the results' digest. */
 enum sg_status sg_results_cell(const struct sg_results *r, const struct sg_results_texts *texts,
-                               int64_t index, int64_t n_samples, struct sg_cell_room *room,
-                               struct sg_cell *out, struct sg_err *err);
+                               int64_t index, int64_t n_samples, struct sg_cell_buf *buf, struct sg_cell *out,
+                               struct sg_err *err);
 
 #endif

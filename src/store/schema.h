@@ -38,7 +38,7 @@
 #ifndef SG_STORE_SCHEMA_H
 #define SG_STORE_SCHEMA_H
 
-#include "store/h5util.h"
+#include "store/h5_read.h"
 #include "store/results.h"
 #include <stddef.h>
 #include <string.h>

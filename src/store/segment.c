@@ -1,8 +1,8 @@
 #include "store/segment.h"
 
 #include "base/file.h"
-#include "store/owner.h"
-#include "store/segment_set.h"
+#include "base/process_id.h"
+#include "store/segment_reader.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -55,7 +55,7 @@ static enum sg_status flush(struct sg_segment_writer *w, struct sg_err *err) {
 /* A name that neither another process on any host nor an earlier segment of this one has: the process is in
  * it, and the time since boot tells its segments apart (and orders them). */
 static enum sg_status create(struct sg_segment_writer *w, const char *dir, int32_t rank,
-                             const struct sg__owner *self, struct sg_err *err) {
+                             const struct sg_process_id *self, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf tmp = {0}, path = {0};
     struct timespec t;
@@ -68,7 +68,7 @@ static enum sg_status create(struct sg_segment_writer *w, const char *dir, int32
         SG_TRY(sg_buf_printf(&path, err,
                              "%s/%05" PRId32 "-%016" PRIx64 "-%" PRId64 "-%" PRIu64
                              "-%018" PRId64 SG__SEGMENT_SUFFIX,
-                             dir, rank, sg__owner_pid_domain(self), self->pid, self->start, counter));
+                             dir, rank, sg_process_pid_domain(self), self->pid, self->start, counter));
         SG_TRY(sg_buf_printf(&tmp, err, "%s" SG__SEGMENT_OPEN_SUFFIX, path.data));
         errno = EEXIST;
         if (!sg_file_exists(path.data)) w->fd = open(tmp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -90,13 +90,13 @@ enum sg_status sg_segment_open(const char *run_dir, struct sg_digest fingerprint
                                struct sg_segment_writer **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_segment_writer *w = NULL;
-    struct sg__owner self;
+    struct sg_process_id self;
     char *dir = NULL;
     SG_TRY(SG_NEW(&w, 1, "segment writer", err));
     w->fd = -1;
     SG_TRY(sg_path_join(run_dir, "segments", &dir, err));
     SG_TRY(sg_dir_make(dir, err));
-    sg__owner_self(&self);
+    sg_process_self(&self);
     SG_TRY(sg__segment_put_header(&w->header, fingerprint, rank, self.pid, self.start, self.host, err));
     SG_TRY(create(w, dir, rank, &self, err));
     /* The header goes out at once: a full or read-only disk shows before the first cell is computed. */
@@ -199,9 +199,9 @@ enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprin
                                 uint8_t *done, int64_t *n_done, int64_t *n_failed,
                                 enum sg_segments_clean clean, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg__segment_set set = {0};
+    struct sg__segment_reader set = {0};
     int64_t count = 0, failed = 0;
-    SG_TRY(sg__segment_set_open(run_dir, fingerprint, n_cells, &set, err));
+    SG_TRY(sg__segment_reader_open(run_dir, fingerprint, n_cells, &set, err));
     SG_TRY(sg__segments_clean(run_dir, clean, err));
     memset(done, 0, (size_t)n_cells);
     for (int64_t f = 0; f < set.n_files; f++) {
@@ -217,27 +217,27 @@ enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprin
     *n_done = count;
     if (n_failed) *n_failed = failed;
 out:
-    sg__segment_set_close(&set);
+    sg__segment_reader_close(&set);
     return st;
 }
 
 enum sg_status sg_segments_read(const char *run_dir, struct sg_digest fingerprint, int64_t n_cells,
                                 sg_segment_cell_fn *fn, void *ctx, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg__segment_set set = {0};
-    struct sg__cell_room room = {0};
-    SG_TRY(sg__segment_set_open(run_dir, fingerprint, n_cells, &set, err));
+    struct sg__segment_reader set = {0};
+    struct sg__cell_buf buf = {0};
+    SG_TRY(sg__segment_reader_open(run_dir, fingerprint, n_cells, &set, err));
     for (int64_t f = 0; f < set.n_files; f++) {
         const struct sg__segment_file *file = &set.files[f];
         for (int64_t i = 0; i < file->view.count; i++) {
             struct sg_cell cell;
             struct sg_digest fp;
-            SG_TRY(sg__segment_take(&file->view, i, file->path, &room, &fp, &cell, err));
+            SG_TRY(sg__segment_take(&file->view, i, file->path, &buf, &fp, &cell, err));
             SG_TRY(fn(ctx, sg__segment_entry_at(&file->view, i).cell, fp, &cell, err));
         }
     }
 out:
-    sg__segment_set_close(&set);
-    free(room.samples);
+    sg__segment_reader_close(&set);
+    free(buf.samples);
     return st;
 }

@@ -302,7 +302,7 @@ static bool take_sample(struct sg__cursor *c, struct sg_cell_sample *s) {
 }
 
 enum sg_status sg__segment_take(const struct sg__segment_view *v, int64_t i, const char *where,
-                                struct sg__cell_room *room, struct sg_digest *cell_fingerprint,
+                                struct sg__cell_buf *buf, struct sg_digest *cell_fingerprint,
                                 struct sg_cell *out, struct sg_err *err) {
     const struct sg__segment_entry e = sg__segment_entry_at(v, i);
     struct sg__cursor c = sg__cursor(v->bytes + e.offset, e.bytes);
@@ -337,9 +337,9 @@ enum sg_status sg__segment_take(const struct sg__segment_view *v, int64_t i, con
         (size_t)cell.n_samples > sg__left(&c) / SAMPLE_FIXED)
         goto bad;
     enum sg_status st =
-        SG_GROW(&room->samples, &room->cap, cell.n_samples ? cell.n_samples : 1, "samples", err);
+        SG_GROW(&buf->samples, &buf->cap, cell.n_samples ? cell.n_samples : 1, "samples", err);
     if (st != SG_OK) return st;
-    cell.samples = room->samples;
+    cell.samples = buf->samples;
     for (int32_t s = 0; s < cell.n_samples; s++)
         if (!take_sample(&c, &cell.samples[s])) goto bad;
     if (sg__left(&c)) goto bad;

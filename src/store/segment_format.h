@@ -62,13 +62,13 @@ enum sg_status sg__segment_parse(const void *bytes, size_t size, bool checksums,
 struct sg__segment_entry sg__segment_entry_at(const struct sg__segment_view *v, int64_t i);
 
 /* Room for one cell's samples, reused from cell to cell. Zeroed is empty; free(samples). */
-struct sg__cell_room {
+struct sg__cell_buf {
     struct sg_cell_sample *samples;
     size_t cap;
 };
-/* Record i as a cell: texts and reason point into the segment's bytes, samples into the room. */
+/* Record i as a cell: texts and reason point into the segment's bytes, samples into the buf. */
 enum sg_status sg__segment_take(const struct sg__segment_view *v, int64_t i, const char *where,
-                                struct sg__cell_room *room, struct sg_digest *cell_fingerprint,
+                                struct sg__cell_buf *buf, struct sg_digest *cell_fingerprint,
                                 struct sg_cell *out, struct sg_err *err);
 
 #endif

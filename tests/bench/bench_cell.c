@@ -5,10 +5,10 @@
  *     build/tests/bench_cell [JOB] [TOKENIZER] [CELLS] [SAMPLES] [TOKENS]
  *
  * Defaults: jobs/demo/job.json, its model's tokenizer, 512 cells, 8 samples of 250 tokens. */
-#include "grid/clock.h"
-#include "grid/journal.h"
-#include "grid/pipeline.h"
-#include "grid/scribe.h"
+#include "run/clock.h"
+#include "run/journal.h"
+#include "run/pipeline.h"
+#include "run/segment_thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct bench {
     struct sg_plan plan;
     struct sg_pipeline *pipeline;
     struct sg_engine_hooks hooks;
-    struct sg_scribe *scribe;
+    struct sg_segment_thread *scribe;
     struct sg_token_ids answer;
     struct sg_sample_out *samples;
     uint64_t tag;
@@ -66,7 +66,7 @@ static enum sg_status done(void *ctx, int64_t cell_index, const struct sg_cell *
     struct bench *b = ctx;
     const int64_t from = sg__now_ns();
     const enum sg_status st =
-        sg_scribe_put(b->scribe, cell_index, b->plan.cell_fingerprint[cell_index], cell, err);
+        sg_segment_thread_put(b->scribe, cell_index, b->plan.cell_fingerprint[cell_index], cell, err);
     b->put_ns += sg__now_ns() - from;
     return st;
 }
@@ -131,9 +131,9 @@ int main(int argc, char **argv) {
     SG_TRY(sg_job_read(path, sets, 1, &job, err));
     SG_TRY(sg_plan_build(&job, &in, &b.plan, err));
     SG_TRY(sg_tokenizer_open(model, &tok, err));
-    const struct sg_scribe_options so = {
+    const struct sg_segment_thread_options so = {
         .run_dir = dir, .fingerprint = b.plan.fingerprint, .segment_seconds = -1};
-    SG_TRY(sg_scribe_open(&so, &b.scribe, err));
+    SG_TRY(sg_segment_thread_open(&so, &b.scribe, err));
     const struct sg_pipeline_options po = {.plan = &b.plan, .tok = tok, .sink = {&b, done}};
     SG_TRY(sg_pipeline_new(&po, &b.pipeline, err));
     b.hooks = sg_pipeline_hooks(b.pipeline);
@@ -156,7 +156,7 @@ int main(int argc, char **argv) {
         submit_ns += t2 - t1;
         step_ns += t3 - t2;
     }
-    SG_TRY(sg_scribe_finish(b.scribe, err));
+    SG_TRY(sg_segment_thread_finish(b.scribe, err));
     printf("%lld cells, %.0f prompt tokens and %lld samples of %lld tokens each; us a cell: prompt %.1f, "
            "hooks and verdicts %.1f, record %.1f, journal %.1f\n",
            (long long)cells, (double)b.prompt_tokens / (double)cells, (long long)b.plan.job.sampling.samples,
@@ -166,7 +166,7 @@ int main(int argc, char **argv) {
 out:
     sg_journal_close(journal);
     sg_pipeline_free(b.pipeline);
-    sg_scribe_free(b.scribe);
+    sg_segment_thread_free(b.scribe);
     sg_token_ids_free(&b.answer);
     free(b.samples);
     free(p_yes);

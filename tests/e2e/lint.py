@@ -21,9 +21,12 @@ LAYERS = {
     "src/job": {"src/base", "src/cell"},
     "src/text": {"src/base"},
     "src/store": {"src/base", "src/job", "src/cell", "src/text"},
-    "src/grid": {"src/base", "kernels", "src/model", "src/engine", "src/cell", "src/job", "src/text", "src/store"},
+    "src/rundir": {"src/base", "src/job", "src/store"},
+    "src/run": {"src/base", "kernels", "src/model", "src/engine", "src/cell", "src/job", "src/text", "src/store",
+                "src/rundir"},
+    "src/sweep": {"src/base", "kernels", "src/model", "src/cell", "src/job", "src/store", "src/rundir", "src/run"},
     "src/cmd": {"src/base", "kernels", "src/model", "src/engine", "src/cell", "src/job", "src/text", "src/store",
-                "src/grid"},
+                "src/rundir", "src/run", "src/sweep"},
     "src": {"src/base", "src/cmd"},
     "analysis": {"src/base", "src/cell", "src/job", "src/store"},
 }
@@ -33,7 +36,7 @@ ALSO = {
 }
 # a header of the outside -> the files that may include it
 OUTSIDE = {
-    r"mpi\.h": r"src/grid/(comm|root|worker|progress)\.[ch]",
+    r"mpi\.h": r"src/run/comm\.[ch]",
     r"hdf5(_hl)?\.h": r"src/store/.*",
     r"pcre2\.h|utf8proc\.h": r"src/text/.*",
     r"cuda.*\.h|cublas.*\.h": r"kernels/cuda/.*",

@@ -4,7 +4,7 @@
  * it.) Prints how many of each were refused. */
 #include "base/file.h"
 #include "base/rng.h"
-#include "store/h5seal.h"
+#include "store/h5_checksum.h"
 #include "store/results.h"
 
 #include <stdio.h>
@@ -33,7 +33,7 @@ int main(int argc, char **argv) {
     for (long long i = 0; i < 2 * times; i++) {
         const int flip = i % 2 != 0;
         uint64_t at = sg_random64(seed, (uint64_t)i) % map.size;
-        if (!flip && at == map.size - SG_H5_SEAL_BYTES) at--;
+        if (!flip && at == map.size - SG_H5_CHECKSUM_BYTES) at--;
         memcpy(copy, map.data, map.size);
         if (flip) copy[at] ^= (unsigned char)(1u << (sg_random64(~seed, (uint64_t)i) & 7));
         FILE *f = fopen(path, "wb");

@@ -15,7 +15,7 @@ static void must(enum sg_status st) {
 
 static void read_all(const void *bytes, size_t size) {
     struct sg__segment_view v;
-    struct sg__cell_room room = {0};
+    struct sg__cell_buf room = {0};
     struct sg_buf again = {0};
     struct sg_err err = {0};
     if (sg__segment_parse(bytes, size, false, "fuzz.seg", &v, &err) != SG_OK) {

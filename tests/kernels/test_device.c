@@ -200,7 +200,7 @@ static void call_all(struct world *w) {
 
     const int before = calls;
     KT_OK(sg_op_embed(dev, w->embed, di, ROWS, dy, &err));
-    KT_OK(sg_op_take_tokens(dev, di, ROWS, do1, 2, dt, &err));
+    KT_OK(sg_op_feed_tokens(dev, di, ROWS, do1, 2, dt, &err));
     KT_OK(sg_op_add_rmsnorm(dev, dx, NULL, d1, ROWS, HIDDEN, 1e-6f, dy, &err));
     KT_OK(sg_op_linear(dev, w->w, dx, ROWS, dy, &err));
     KT_OK(sg_op_logits(dev, w->w, dx, 5, dl, &err));

@@ -30,10 +30,10 @@ static void test_fetch(void **state) {
     int32_t *a = pinned(dev, sizeof first), *b = pinned(dev, sizeof first);
     KT_OK(sg_dev_fetch_wait(dev, 1, &err)); /* nothing to wait for */
     for (int round = 0; round < 3; round++) {
-        KT_OK(sg_op_take_tokens(dev, d_token, 2 * N, d_first, N, ids, &err));
+        KT_OK(sg_op_feed_tokens(dev, d_token, 2 * N, d_first, N, ids, &err));
         KT_OK(sg_dev_fetch(dev, 0, a, ids, sizeof(int32_t) * (N / 2), &err));
         KT_OK(sg_dev_fetch(dev, 0, a + N / 2, ids + N / 2, sizeof(int32_t) * (N - N / 2), &err));
-        KT_OK(sg_op_take_tokens(dev, d_token, 2 * N, d_second, N, ids, &err));
+        KT_OK(sg_op_feed_tokens(dev, d_token, 2 * N, d_second, N, ids, &err));
         KT_OK(sg_dev_fetch(dev, 1, b, ids, sizeof first, &err));
         const char *name = sg_dev_info(dev)->name;
         if (strstr(name, "emulated") || strstr(name, "guard")) /* these are never early */
@@ -53,7 +53,7 @@ static void test_fetch(void **state) {
 
 static void run_both(struct sg_dev *dev, const int32_t *token, const int32_t *from, int32_t *ids,
                      const void *x, void *y) {
-    KT_OK(sg_op_take_tokens(dev, token, N, from, N, ids, &err));
+    KT_OK(sg_op_feed_tokens(dev, token, N, from, N, ids, &err));
     KT_OK(sg_op_gather_rows(dev, x, N, ids, N, COLS, y, &err));
 }
 

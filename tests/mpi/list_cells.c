@@ -1,6 +1,6 @@
 /* list_cells RUNDIR: one line a record of the closed segments, its cell's index. A cell that was computed
  * twice stands there twice. */
-#include "grid/rundir.h"
+#include "rundir/rundir.h"
 #include "store/segment.h"
 
 #include <stdio.h>

@@ -11,8 +11,8 @@
 #include "base/rng.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
-#include "grid/grid.h"
-#include "grid/sweep.h"
+#include "run/run.h"
+#include "sweep/sweep.h"
 #include "model/digest.h"
 
 #include <math.h>
@@ -225,7 +225,7 @@ static void sim_close(void *ctx) {
 static enum sg_status sim_make(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
     (void)err;
     *out = (struct sg_compute_maker){
-        .ctx = ctx, .reads_model = ((struct sim *)ctx)->model, .look = sim_look, .open = sim_open, .close = sim_close};
+        .ctx = ctx, .reads_model = ((struct sim *)ctx)->model, .probe = sim_look, .open = sim_open, .close = sim_close};
     return SG_OK;
 }
 static void sim_drop(void *ctx) {
@@ -237,7 +237,7 @@ static void sim_drop(void *ctx) {
     s->n_running = 0;
 }
 
-static void say_point(const char *point, const struct sg_grid_summary *s) {
+static void say_point(const char *point, const struct sg_run_summary *s) {
     printf("point %s cells %lld computed %lld taken %lld", point, (long long)s->total, (long long)s->computed,
            (long long)s->taken);
     if (s->shared) printf(" shared %lld", (long long)s->shared);
@@ -255,9 +255,9 @@ static void own_tmpdir(int64_t node) {
 int main(int argc, char **argv) {
     struct sim s = {
         .crash_cell = -1, .slots = 8, .steps = 3, .no_model_on = -1, .lose_device = -1, .other_model_on = -1};
-    struct sg_grid_options o = {.segment_seconds = -1, .shuffle_leases = -1, .quiet = true};
+    struct sg_run_options o = {.segment_seconds = -1, .shuffle_leases = -1, .quiet = true};
     struct sg_opt_list set = {0}, since = {0};
-    struct sg_grid_summary sum = {0};
+    struct sg_run_summary sum = {0};
     struct sg_comm *comm = NULL;
     struct sg_err err = {0};
     int64_t nodes = 0;
@@ -305,7 +305,7 @@ int main(int argc, char **argv) {
         const struct sg_maker_source source = {&s, sim_make, sim_drop};
         const bool sweep = sg_sweep_is(o.job_path); /* every rank sees the file here */
         if (sweep) st = sg_sweep_run(comm, &o, &source, say_point, &err);
-        if (!sweep && sim_make(&s, &maker, &err) == SG_OK) st = sg_grid_run(comm, &o, &maker, &sum, &err);
+        if (!sweep && sim_make(&s, &maker, &err) == SG_OK) st = sg_run(comm, &o, &maker, &sum, &err);
         if (s.rank == 0 && sum.run_dir && (st == SG_OK || st == SG_E_PARTIAL)) {
             char hex[SG_DIGEST_HEX];
             sg_digest_hex(sum.digest, hex);

@@ -3,7 +3,7 @@
  * the table of records tells buckets apart by each of their fields and drops the one that was used longest
  * ago. */
 #include "base/rng.h"
-#include "engine/record.h"
+#include "engine/graph_cache.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@ enum { GROUPS = 80, SAMPLES = 6, MAX_NEW = 700, CONTEXT = 2000, PAGES = 9000, RO
 
 struct world {
     struct sg_step step;
-    struct sg_seq *seqs[GROUPS];
+    struct sg_group *seqs[GROUPS];
     struct sg_row decode[ROWS];
     int32_t pages;
 };
@@ -33,13 +33,13 @@ static void make_step(struct world *w, uint64_t seed, int32_t n_groups, int32_t 
     for (int32_t g = 0; g < n_groups && w->step.n_decode < ROWS; g++) {
         const int32_t n = 1 + (int32_t)(sg_random64(seed, at++) % (uint64_t)prompt);
         const int32_t rows = 1 + (int32_t)(sg_random64(seed, at++) % (uint64_t)most);
-        assert_int_equal(sg_seq_new((uint64_t)g, tokens, n, keys, NULL, rows, MAX_NEW, &w->seqs[g], &err),
+        assert_int_equal(sg_group_new((uint64_t)g, tokens, n, keys, NULL, rows, MAX_NEW, &w->seqs[g], &err),
                          SG_OK);
-        struct sg_seq *s = w->seqs[g];
+        struct sg_group *s = w->seqs[g];
         for (int32_t i = 0; i < sg_pages_for(n); i++) s->prompt_pages[i] = w->pages++ % PAGES;
         w->step.n_groups++;
         for (int32_t k = 0; k < rows && w->step.n_decode < ROWS; k++) {
-            struct sg_seq_sample *a = &s->samples[k];
+            struct sg_group_sample *a = &s->samples[k];
             a->state = SG_SAMPLE_LIVE;
             a->n_drawn = 1 + (int32_t)(sg_random64(seed, at++) % (uint64_t)answer);
             a->n_tokens = a->n_drawn - k % 2;
@@ -53,7 +53,7 @@ static void make_step(struct world *w, uint64_t seed, int32_t n_groups, int32_t 
 }
 
 static void drop_step(struct world *w) {
-    for (int32_t g = 0; g < GROUPS; g++) sg_seq_free(w->seqs[g]);
+    for (int32_t g = 0; g < GROUPS; g++) sg_group_free(w->seqs[g]);
 }
 
 static const struct sg_batch_limits lim = {.max_rows = 256,
@@ -70,10 +70,10 @@ static void covers(const struct sg_bucket *b, const struct sg_step *step) {
     assert_true(b->groups >= step->n_groups && b->groups <= b->rows);
     for (int32_t k = 0, in_group = 0; k < step->n_decode; k++) {
         const struct sg_row *r = &step->decode[k];
-        in_group = k > 0 && step->decode[k - 1].seq == r->seq ? in_group + 1 : 1;
+        in_group = k > 0 && step->decode[k - 1].group == r->group ? in_group + 1 : 1;
         assert_true(in_group <= b->group_rows);
-        assert_true(r->seq->n_prompt <= b->prompt_len && b->prompt_len <= CONTEXT);
-        assert_true(r->seq->samples[r->sample].n_drawn <= b->suffix_len && b->suffix_len <= CONTEXT);
+        assert_true(r->group->n_prompt <= b->prompt_len && b->prompt_len <= CONTEXT);
+        assert_true(r->group->samples[r->sample].n_drawn <= b->suffix_len && b->suffix_len <= CONTEXT);
     }
 }
 
@@ -167,36 +167,36 @@ static void test_bounds(void **state) {
 
 static void test_table(void **state) {
     (void)state;
-    static struct sg_records t;
+    static struct sg_graph_cache t;
     bool fresh;
     const struct sg_bucket one = {
         .rows = 8, .groups = 4, .group_rows = 2, .prompt_len = 256, .suffix_len = 512};
     struct sg_bucket other[5] = {one, one, one, one, one};
     other[0].rows++, other[1].groups++, other[2].group_rows++, other[3].prompt_len++, other[4].suffix_len++;
-    struct sg_record *r = sg_records_find(&t, NULL, &one, &fresh);
+    struct sg_graph *r = sg_graph_cache_find(&t, NULL, &one, &fresh);
     assert_true(fresh && !r->run);
     for (int i = 0; i < 5; i++) {
-        assert_ptr_not_equal(sg_records_find(&t, NULL, &other[i], &fresh), r);
+        assert_ptr_not_equal(sg_graph_cache_find(&t, NULL, &other[i], &fresh), r);
         assert_true(fresh);
     }
-    assert_ptr_equal(sg_records_find(&t, NULL, &one, &fresh), r);
+    assert_ptr_equal(sg_graph_cache_find(&t, NULL, &one, &fresh), r);
     assert_false(fresh);
     struct sg_bucket many = one;
-    for (int i = 0; i < SG_RECORDS - 1; i++) { /* as many as fit beside the one just used */
+    for (int i = 0; i < SG_GRAPH_CACHE - 1; i++) { /* as many as fit beside the one just used */
         many.rows = 100 + i;
-        sg_records_find(&t, NULL, &many, &fresh);
+        sg_graph_cache_find(&t, NULL, &many, &fresh);
         assert_true(fresh);
     }
-    assert_ptr_equal(sg_records_find(&t, NULL, &one, &fresh), r);
+    assert_ptr_equal(sg_graph_cache_find(&t, NULL, &one, &fresh), r);
     assert_false(fresh);
     many.rows = 100; /* the oldest now: the next that comes takes its place */
     struct sg_bucket last = one;
     last.rows = 1000;
-    sg_records_find(&t, NULL, &last, &fresh);
+    sg_graph_cache_find(&t, NULL, &last, &fresh);
     assert_true(fresh);
-    sg_records_find(&t, NULL, &many, &fresh);
+    sg_graph_cache_find(&t, NULL, &many, &fresh);
     assert_true(fresh);
-    sg_records_free(&t, NULL);
+    sg_graph_cache_free(&t, NULL);
 }
 
 int main(void) {

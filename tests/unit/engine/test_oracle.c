@@ -52,7 +52,8 @@ static void open_fixture(struct fixture *f, const char *name, int32_t max_batch_
         .sampling = {.temperature = 0, .top_p = 1, .max_new_tokens = max_new, .ignore_eos = true}};
     const struct sg_engine_hooks hooks = {.ctx = f, .on_done = on_done};
     if (sg_dev_open(&opt, &f->dev, &err) != SG_OK ||
-        sg_model_open(f->dev, dir, &(struct sg_model_options){.max_context = 1024}, &f->model, &err) != SG_OK ||
+        sg_model_open(f->dev, dir, &(struct sg_model_options){.max_context = 1024}, &f->model, &err) !=
+            SG_OK ||
         sg_engine_open(f->dev, f->model, &eng, &hooks, &f->engine, &err) != SG_OK)
         fail_msg("%s", err.text);
 }

@@ -21,7 +21,7 @@ static int32_t token_at(uint64_t key, int32_t i) {
     return (int32_t)(sg_random64(key, (uint64_t)i) & 0xFFFF);
 }
 
-struct flight { /* a step on its way: the draws of it, seq NULL when the group has ended */
+struct flight { /* a step on its way: the draws of it, group NULL when the group has ended */
     struct sg_row draws[512];
     int32_t n;
     bool up;
@@ -29,7 +29,7 @@ struct flight { /* a step on its way: the draws of it, seq NULL when the group h
 struct world {
     struct sg_sched s;
     struct sg_kv_pool pool;
-    struct flight flights[2];
+    struct flight inflight[2];
     int newest;
     bool ahead;
     int64_t steps, groups_done, restarts, waves, wasted, collects;
@@ -39,17 +39,17 @@ struct world {
 static void check_pages(struct world *w) {
     int32_t *held = calloc((size_t)w->pool.pages, sizeof *held);
     int32_t used = 0, live = 0, open = 0;
-    for (const struct sg_seq *q = w->s.running.head; q; q = q->next) {
+    for (const struct sg_group *q = w->s.running.head; q; q = q->next) {
         for (int32_t i = 0; i < q->n_prompt_pages; i++) held[q->prompt_pages[i]]++;
         for (int32_t k = 0; k < q->n_samples; k++) {
-            const struct sg_seq_sample *a = &q->samples[k];
+            const struct sg_group_sample *a = &q->samples[k];
             for (int32_t i = 0; i < a->n_pages; i++) held[a->pages[i]]++;
             live += a->state == SG_SAMPLE_LIVE;
             open += a->state != SG_SAMPLE_DONE;
             if (a->state != SG_SAMPLE_LIVE) assert_int_equal(a->n_pages, 0);
         }
     }
-    for (const struct sg_seq *q = w->s.queue.head; q; q = q->next) assert_int_equal(q->n_prompt_pages, 0);
+    for (const struct sg_group *q = w->s.queue.head; q; q = q->next) assert_int_equal(q->n_prompt_pages, 0);
     for (int32_t i = 0; i < w->pool.pages; i++) {
         assert_int_equal(held[i], w->pool.refs[i]);
         assert_true(held[i] <= 1); /* nothing is shared between groups yet */
@@ -61,31 +61,31 @@ static void check_pages(struct world *w) {
     free(held);
 }
 
-static void finish(struct world *w, struct sg_seq *seq) {
-    for (int32_t k = 0; k < seq->n_samples; k++) {
-        const struct sg_seq_sample *a = &seq->samples[k];
+static void finish(struct world *w, struct sg_group *group) {
+    for (int32_t k = 0; k < group->n_samples; k++) {
+        const struct sg_group_sample *a = &group->samples[k];
         assert_int_equal(a->n_tokens, answer_length(a->key, w->s.lim.max_new_tokens));
         for (int32_t i = 0; i < a->n_tokens; i++) assert_int_equal(a->tokens[i], token_at(a->key, i));
     }
     w->groups_done++;
-    sg_seq_free(seq);
+    sg_group_free(group);
 }
 
 /* Draws in flight of a group that is freed now. */
-static void forget(struct world *w, const struct sg_seq *seq) {
+static void forget(struct world *w, const struct sg_group *group) {
     for (int i = 0; i < 2; i++)
-        for (int32_t k = 0; w->flights[i].up && k < w->flights[i].n; k++)
-            if (w->flights[i].draws[k].seq == seq) w->flights[i].draws[k].seq = NULL;
+        for (int32_t k = 0; w->inflight[i].up && k < w->inflight[i].n; k++)
+            if (w->inflight[i].draws[k].group == group) w->inflight[i].draws[k].group = NULL;
 }
 
-static void give(struct world *w, struct sg_seq *seq, int32_t k) {
-    struct sg_seq_sample *a = &seq->samples[k];
+static void give(struct world *w, struct sg_group *group, int32_t k) {
+    struct sg_group_sample *a = &group->samples[k];
     assert_true(a->n_drawn - a->n_tokens >= 1 && a->n_drawn - a->n_tokens <= 1 + w->ahead);
-    sg_sched_token(&w->s, seq, k, token_at(a->key, a->n_tokens), 0.5f);
+    sg_sched_token(&w->s, group, k, token_at(a->key, a->n_tokens), 0.5f);
     if (a->n_tokens == answer_length(a->key, w->s.lim.max_new_tokens) &&
-        sg_sched_finish_sample(&w->s, seq, k, SG_FINISH_EOS)) {
-        forget(w, seq);
-        finish(w, seq);
+        sg_sched_finish_sample(&w->s, group, k, SG_FINISH_EOS)) {
+        forget(w, group);
+        finish(w, group);
     }
 }
 
@@ -96,17 +96,17 @@ static void check_step(const struct world *w) {
     assert_true(step->n_chunks <= sg_sched_max_groups(&w->s.lim));
     for (int32_t k = 0; k < step->n_chunks; k++) {
         const struct sg_chunk *c = &step->chunks[k];
-        assert_true(c->n > 0 && c->pos0 == c->seq->n_prefilled && c->pos0 + c->n <= c->seq->n_prompt);
+        assert_true(c->n > 0 && c->pos0 == c->group->n_prefilled && c->pos0 + c->n <= c->group->n_prompt);
         rows += c->n;
     }
     for (int32_t k = 0; k < step->n_decode; k++) {
         const struct sg_row *r = &step->decode[k];
-        const struct sg_seq_sample *a = &r->seq->samples[r->sample];
+        const struct sg_group_sample *a = &r->group->samples[r->sample];
         assert_int_equal(a->state, SG_SAMPLE_LIVE);
-        assert_int_equal(r->seq->n_prefilled, r->seq->n_prompt);
+        assert_int_equal(r->group->n_prefilled, r->group->n_prompt);
         assert_true(a->n_pages >= sg_pages_for(a->n_drawn));
         assert_true(a->n_drawn < w->s.lim.max_new_tokens); /* known beforehand: no row for nothing */
-        groups += k == 0 || step->decode[k - 1].seq != r->seq;
+        groups += k == 0 || step->decode[k - 1].group != r->group;
     }
     assert_int_equal(groups, step->n_groups);
     assert_int_equal(rows, step->n_rows);
@@ -117,14 +117,15 @@ static void check_step(const struct world *w) {
  * draws. */
 static void launch(struct world *w) {
     const struct sg_step *step = &w->s.step;
-    struct flight *f = &w->flights[w->newest ^= 1];
+    struct flight *f = &w->inflight[w->newest ^= 1];
     check_step(w);
     assert_false(f->up);
     f->n = 0;
     for (int32_t k = 0; k < step->n_chunks; k++) {
         const struct sg_chunk *c = &step->chunks[k];
-        for (int32_t i = 0; i < c->seq->n_samples && c->pos0 + c->n == c->seq->n_prompt; i++)
-            if (c->seq->samples[i].state == SG_SAMPLE_WAITS) f->draws[f->n++] = (struct sg_row){c->seq, i};
+        for (int32_t i = 0; i < c->group->n_samples && c->pos0 + c->n == c->group->n_prompt; i++)
+            if (c->group->samples[i].state == SG_SAMPLE_WAITS)
+                f->draws[f->n++] = (struct sg_row){c->group, i};
     }
     for (int32_t k = 0; k < step->n_decode; k++) f->draws[f->n++] = step->decode[k];
     assert_true(f->n <= sg_sched_max_groups(&w->s.lim));
@@ -136,21 +137,21 @@ static void collect(struct world *w, struct flight *f) {
     sg_sched_landed(&w->s, f->n);
     for (int32_t k = 0; k < f->n; k++) {
         const struct sg_row r = f->draws[k];
-        if (!r.seq || r.seq->samples[r.sample].state == SG_SAMPLE_DONE) {
+        if (!r.group || r.group->samples[r.sample].state == SG_SAMPLE_DONE) {
             w->wasted++;
             continue;
         }
-        w->waves += r.seq->samples[r.sample].replay;
-        r.seq->samples[r.sample].replay = false;
-        f->draws[k].seq = NULL;
-        give(w, r.seq, r.sample);
+        w->waves += r.group->samples[r.sample].replay;
+        r.group->samples[r.sample].replay = false;
+        f->draws[k].group = NULL;
+        give(w, r.group, r.sample);
     }
     f->up = false;
 }
 
 /* One call of an engine's step; false when there was nothing to do. */
 static bool run_step(struct world *w) {
-    struct flight *last = &w->flights[w->newest];
+    struct flight *last = &w->inflight[w->newest];
     const int64_t restarts = w->s.restarts;
     enum sg_go go = sg_sched_next(&w->s);
     if (go == SG_GO_COLLECT) assert_true(last->up && w->s.restarts == restarts);
@@ -165,7 +166,7 @@ static bool run_step(struct world *w) {
     if (go != SG_GO_STEP) return false;
     launch(w);
     if (last->up) collect(w, last);
-    if (!w->ahead) collect(w, &w->flights[w->newest]);
+    if (!w->ahead) collect(w, &w->inflight[w->newest]);
     return true;
 }
 
@@ -191,15 +192,15 @@ static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct w
         while (g < n_groups && w.s.queue.n < 3) {
             int32_t prompt[300];
             uint64_t keys[12];
-            struct sg_seq *seq = NULL;
+            struct sg_group *group = NULL;
             const int32_t n = PICK(1, longest), samples = PICK(1, lim.max_samples);
             memset(prompt, 0, sizeof prompt);
             for (int32_t k = 0; k < samples; k++) keys[k] = seed * 1000003 + (uint64_t)(g * 16 + k);
             assert_true(sg_sched_pages_alone(&w.s, n) <= pages);
             assert_int_equal(
-                sg_seq_new((uint64_t)g, prompt, n, keys, NULL, samples, lim.max_new_tokens, &seq, &err),
+                sg_group_new((uint64_t)g, prompt, n, keys, NULL, samples, lim.max_new_tokens, &group, &err),
                 SG_OK);
-            sg_sched_submit(&w.s, seq);
+            sg_sched_submit(&w.s, group);
             g++;
         }
         if (small_pool && seed % 2)
@@ -209,7 +210,7 @@ static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct w
         if (w.steps++ % 16 == 0) check_pages(&w);
         assert_true(w.steps < 200000); /* and it ends */
     }
-    if (w.flights[w.newest].up) collect(&w, &w.flights[w.newest]);
+    if (w.inflight[w.newest].up) collect(&w, &w.inflight[w.newest]);
     assert_int_equal(w.s.n_flying, 0);
     assert_int_equal(sg_sched_next(&w.s), SG_GO_IDLE);
     assert_int_equal(w.groups_done, n_groups);
@@ -256,13 +257,13 @@ static void test_has_room(void **state) {
         .max_rows = 64, .max_decode_rows = 8, .max_samples = 8, .max_new_tokens = 16};
     const int32_t prompt[64] = {0};
     const uint64_t keys[8] = {0};
-    struct sg_seq *seq = NULL;
+    struct sg_group *group = NULL;
     assert_int_equal(sg_kv_pool_init(&pool, 16, &err), SG_OK);
     assert_int_equal(sg_sched_init(&s, &lim, &pool, &err), SG_OK);
     assert_true(
         sg_sched_has_room(&s, 1000, 8)); /* an idle engine always has: the group itself will be judged */
-    assert_int_equal(sg_seq_new(0, prompt, 64, keys, NULL, 4, 16, &seq, &err), SG_OK);
-    sg_sched_submit(&s, seq);
+    assert_int_equal(sg_group_new(0, prompt, 64, keys, NULL, 4, 16, &group, &err), SG_OK);
+    sg_sched_submit(&s, group);
     assert_false(sg_sched_has_room(&s, 1, 1)); /* somebody is ahead */
     assert_int_equal(sg_sched_next(&s), SG_GO_STEP);
     assert_int_equal(pool.n_free, 12);

@@ -81,7 +81,8 @@ static void test_context(void **state) {
     struct sg_model *m = NULL;
     struct sg_err why = {0};
     tiny_checkpoint(dir, &c);
-    assert_int_equal(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = 2049}, &m, &why), SG_E_INPUT);
+    assert_int_equal(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = 2049}, &m, &why),
+                     SG_E_INPUT);
     assert_non_null(strstr(why.text, "a context of 2049 tokens; config.json allows 1 to 2048"));
     TINY_OK(sg_model_open(dev, dir, &(struct sg_model_options){0}, &m, err));
     assert_int_equal(sg_model_max_context(m), 2048);

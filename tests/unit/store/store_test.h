@@ -126,11 +126,11 @@ enum { TEST_MODELS = 3, TEST_SAMPLES = 4 };
 
 /* Cell `index` of a made-up grid, the same every time: four samples, one unparsed, texts with newlines,
  * NULs and none. Every seventh cell has failed. The arrays belong to *room. */
-struct test_room {
+struct test_kv_budget {
     struct sg_cell_sample samples[TEST_SAMPLES];
     char text[TEST_SAMPLES][96];
 };
-static inline struct sg_cell test_cell(int64_t index, struct test_room *room) {
+static inline struct sg_cell test_cell(int64_t index, struct test_kv_budget *room) {
     struct sg_cell c = {.query = (int32_t)(index / TEST_MODELS),
                         .model = (int32_t)(index % TEST_MODELS),
                         .valid = true,

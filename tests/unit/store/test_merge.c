@@ -9,7 +9,7 @@
 
 enum { Q = 7, M = TEST_MODELS, CELLS = Q * M };
 
-/* As sg_results_from_plan would make it. Cell 1: measured prompt tokens; cell 2: truth without them. */
+/* As sg_results_init_plan would make it. Cell 1: measured prompt tokens; cell 2: truth without them. */
 static void prefill(struct sg_results *r) {
     static char *const ids[] = {"a", "b", "c", "d", "e", "f", "g"};
     CHECK_OK(sg_results_alloc(r, Q, M, TEST_SAMPLES, true, err));
@@ -30,7 +30,7 @@ static void put(const char *dir, int32_t rank, int64_t first, int64_t last, int6
     struct sg_segment_writer *w = NULL;
     CHECK_OK(sg_segment_open(dir, TEST_RUN, rank, &w, err));
     for (int64_t i = first; step > 0 ? i <= last : i >= last; i += step) {
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         CHECK_OK(sg_segment_append(w, i, test_cell_fingerprint(i), &c, err));
     }
@@ -39,9 +39,9 @@ static void put(const char *dir, int32_t rank, int64_t first, int64_t last, int6
 
 /* One segment with one cell, changed by `edit`. */
 static void put_edited(const char *dir, int32_t rank, int64_t i,
-                       void (*edit)(struct sg_cell *, struct test_room *)) {
+                       void (*edit)(struct sg_cell *, struct test_kv_budget *)) {
     struct sg_segment_writer *w = NULL;
-    struct test_room room;
+    struct test_kv_budget room;
     struct sg_cell c = test_cell(i, &room);
     edit(&c, &room);
     CHECK_OK(sg_segment_open(dir, TEST_RUN, rank, &w, err));
@@ -93,7 +93,7 @@ static void values_arrive(void **state) {
     CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
     assert_true(sg_digest_equal(b.digest, r.digest));
     for (int64_t i = 0; i < 9; i++) {
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         assert_int_equal(b.valid[i], c.valid);
         assert_int_equal(b.status[i], c.status);
@@ -152,31 +152,31 @@ static void nothing_computed_is_a_file_too(void **state) {
     assert_int_equal(s.n_cells, CELLS);
 }
 
-static void other_p(struct sg_cell *c, struct test_room *room) {
+static void other_p(struct sg_cell *c, struct test_kv_budget *room) {
     (void)room;
     c->p_correct += 1e-16 + 1e-15;
 }
-static void other_text(struct sg_cell *c, struct test_room *room) {
+static void other_text(struct sg_cell *c, struct test_kv_budget *room) {
     (void)c;
     room->text[0][0] = 'B';
 }
-static void no_text(struct sg_cell *c, struct test_room *room) {
+static void no_text(struct sg_cell *c, struct test_kv_budget *room) {
     (void)room;
     c->samples[0].text = NULL;
     c->samples[0].text_bytes = 0;
     c->cost = 5; /* the segment's price is not a result */
 }
-static void failed(struct sg_cell *c, struct test_room *room) {
+static void failed(struct sg_cell *c, struct test_kv_budget *room) {
     (void)room;
     c->status = SG_E_NOMEM;
     c->valid = false;
     c->n_samples = 0;
 }
-static void elsewhere(struct sg_cell *c, struct test_room *room) {
+static void elsewhere(struct sg_cell *c, struct test_kv_budget *room) {
     (void)room;
     c->model = 2;
 }
-static void more_samples(struct sg_cell *c, struct test_room *room) {
+static void more_samples(struct sg_cell *c, struct test_kv_budget *room) {
     static struct sg_cell_sample many[TEST_SAMPLES + 1];
     memcpy(many, room->samples, sizeof room->samples);
     c->samples = many;

@@ -2,7 +2,7 @@
  * and foreign files are told apart in words, and a failed write leaves the old file alone. */
 #include "store/results.h"
 
-#include "store/h5seal.h"
+#include "store/h5_checksum.h"
 #include "store/results_writer.h"
 #include "store/schema.h"
 #include "store_test.h"
@@ -37,7 +37,7 @@ static void fill(struct sg_results *r, int64_t samples, bool truth) {
         r->price_output[m] = 1.5 * (m + 1);
     }
     for (int i = 0; i < CELLS - 1; i++) {
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         r->valid[i] = c.valid;
         r->status[i] = c.status;
@@ -103,7 +103,7 @@ static enum sg_status write_with_texts(const char *path, struct sg_results *r, s
     struct sg_results_writer *w = NULL;
     enum sg_status st = sg_results_writer_open(path, CELLS, S, true, &w, err);
     for (int64_t i = 0; i < CELLS && st == SG_OK; i++) {
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         st = sg_results_writer_cell(w, i == CELLS - 1 ? NULL : &c, err);
     }
@@ -342,7 +342,7 @@ static void truncated_files(void **state) {
     CHECK_OK(sg_results_write(path, &a, err));
     sg_results_free(&a);
     unsigned char *b = read_whole(path, &n);
-    const size_t body = n - SG_H5_SEAL_BYTES;
+    const size_t body = n - SG_H5_CHECKSUM_BYTES;
     for (size_t cut = 8; cut < body; cut += cut < 200 ? 1 : 997) {
         write_file(path, b, cut);
         CHECK_FAILS(SG_E_CORRUPT, "r.h5: damaged or cut short",
@@ -376,7 +376,7 @@ static void flipped_bits(void **state) {
     unsigned char *b = read_whole(path, &n);
     for (uint64_t k = 0; k < 300; k++) {
         const size_t place =
-            k < SG_H5_SEAL_BYTES ? n - 1 - k : 8 + sg_random64(7, k) % (n - 8 - SG_H5_SEAL_BYTES);
+            k < SG_H5_CHECKSUM_BYTES ? n - 1 - k : 8 + sg_random64(7, k) % (n - 8 - SG_H5_CHECKSUM_BYTES);
         b[place] ^= (unsigned char)(1u << (k % 8));
         write_file(path, b, n);
         CHECK_FAILS(SG_E_CORRUPT,
@@ -409,7 +409,7 @@ static void damaged_data(void **state) {
     H5Fclose(f);
     size_t n;
     unsigned char *b = read_whole(path, &n);
-    n -= SG_H5_SEAL_BYTES;
+    n -= SG_H5_CHECKSUM_BYTES;
     for (uint64_t k = 0; k < 50; k++) {
         const size_t place = at + sg_random64(2, k) % size;
         b[place] ^= 0x10;
@@ -437,7 +437,7 @@ static void texts_come_back(void **state) {
     assert_true(sg_digest_equal(a.digest, b.digest));
     CHECK_OK(sg_results_texts_open(path, &t, err));
     for (int64_t i = 0; i < CELLS; i++) {
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         for (int64_t s = 0; s < S; s++) {
             const bool there = i < CELLS - 1 && s < c.n_samples && c.samples[s].text;

@@ -2,9 +2,9 @@
  * unfinished is never taken for data, and a failed write leaves nothing behind. */
 #include "store/segment.h"
 
-#include "store/owner.h"
+#include "base/process_id.h"
 #include "store/segment_format.h"
-#include "store/segment_set.h"
+#include "store/segment_reader.h"
 #include "store_test.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -20,7 +20,7 @@ static enum sg_status write_cells(const char *dir, int32_t rank, const int64_t *
     enum sg_status st = sg_segment_open(dir, TEST_RUN, rank, &w, err);
     if (st != SG_OK) return st;
     for (int i = 0; i < n; i++) {
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(cells[i], &room);
         st = sg_segment_append(w, cells[i], test_cell_fingerprint(cells[i]), &c, err);
         if (st != SG_OK) {
@@ -37,7 +37,7 @@ static bool same_f64(double a, double b) {
 }
 
 static void expect_cell(const struct sg_cell *got, int64_t index) {
-    struct test_room room;
+    struct test_kv_budget room;
     const struct sg_cell c = test_cell(index, &room);
     assert_int_equal(got->query, c.query);
     assert_int_equal(got->model, c.model);
@@ -195,7 +195,7 @@ static void damage_behind_checksums(void **state) {
     CHECK_OK(write_cells(*state, 0, cells, 3, err));
     unsigned char *b = the_segment(*state, path, &n), *d = malloc(n);
     assert_non_null(d);
-    struct sg__cell_room room = {0};
+    struct sg__cell_buf room = {0};
     int accepted = 0;
     for (uint64_t round = 0; round < 20000; round++) {
         memcpy(d, b, n);
@@ -270,7 +270,7 @@ static void killed_writers_leave_no_data(void **state) {
     const pid_t child = fork();
     if (child == 0) {
         struct sg_segment_writer *w = NULL;
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(1, &room);
         struct sg_err e = {0};
         char ok = sg_segment_open(*state, TEST_RUN, 2, &w, &e) == SG_OK &&
@@ -332,7 +332,7 @@ static void more_segments_than_mappings(void **state) {
     int64_t n = 0;
     for (int64_t i = 0; i < FILES; i++) {
         struct sg_segment_writer *w = NULL;
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         CHECK_OK(sg_segment_open(*state, TEST_RUN, (int32_t)i, &w, err));
         CHECK_OK(sg_segment_append(w, i, test_cell_fingerprint(i), &c, err));
@@ -371,7 +371,7 @@ static void fill_until_refused(const char *dir) {
     memset(text, 'a', sizeof text);
     enum sg_status st = sg_segment_open(dir, TEST_RUN, 0, &w, &e);
     for (int64_t i = 0; st == SG_OK && i < 64; i++) {
-        struct test_room room;
+        struct test_kv_budget room;
         struct sg_cell c = test_cell(1, &room);
         c.samples[0].text = text;
         c.samples[0].text_bytes = sizeof text;

@@ -1,6 +1,6 @@
 /* Protects: when any allocation fails, segments, lock, merge and results end with "out of memory", give back
  * all memory and leave no file behind. (HDF5's own allocations are its own affair.) */
-#include "store/lock.h"
+#include "rundir/lock.h"
 #include "store/merge.h"
 #include "store/segment.h"
 
@@ -22,7 +22,7 @@ static enum sg_status segment_once(struct sg_err *err) {
     struct sg_segment_writer *w = NULL;
     enum sg_status st = sg_segment_open(dir, TEST_RUN, 1, &w, err);
     for (int64_t i = 0; i < CELLS && st == SG_OK; i++) {
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         st = sg_segment_append(w, i, test_cell_fingerprint(i), &c, err);
     }
@@ -34,7 +34,7 @@ static enum sg_status segment_once(struct sg_err *err) {
 static enum sg_status close_once(struct sg_err *err) {
     char path[1024], segments[1024];
     struct sg_segment_writer *w = NULL;
-    struct test_room room;
+    struct test_kv_budget room;
     const struct sg_cell c = test_cell(0, &room);
     enum sg_status st = sg_segment_open(dir, TEST_RUN, 1, &w, err);
     if (st != SG_OK) return st;
@@ -130,7 +130,7 @@ static void every_allocation_may_fail(void **state) {
     struct sg_segment_writer *w = NULL;
     CHECK_OK(sg_segment_open(dir, TEST_RUN, 0, &w, err));
     for (int64_t i = 0; i < CELLS; i++) {
-        struct test_room room;
+        struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         CHECK_OK(sg_segment_append(w, i, test_cell_fingerprint(i), &c, err));
     }

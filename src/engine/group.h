@@ -1,0 +1,59 @@
+/* group - one group: a prompt and its n samples, with the KV pages they hold. Plain data; schedule.c moves it
+ * from state to state. All memory is one block, taken at submit. */
+#ifndef SG_ENGINE_GROUP_H
+#define SG_ENGINE_GROUP_H
+
+#include "base/status.h"
+#include "engine/engine.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A sample waits for the prompt's last logits, is ready once its first token is drawn, is live while it has
+ * a row in every step and pages of its own, and is done when its answer is complete. Its newest token may
+ * have been drawn on the device without being known here yet: the step that feeds it takes it from there. */
+enum sg_sample_state { SG_SAMPLE_WAITS, SG_SAMPLE_READY, SG_SAMPLE_LIVE, SG_SAMPLE_DONE };
+
+struct sg_group_sample {
+    uint64_t key;
+    int32_t setting;         /* of the engine's */
+    int32_t *tokens, *pages; /* [max_new_tokens], [pages_for(max_new_tokens)] */
+    float *p_yes;            /* [max_new_tokens] */
+    int32_t n_tokens;        /* known: tokens[0 .. n_tokens) */
+    int32_t n_drawn;         /* in steps that were launched; n_tokens, or more by those not known yet */
+    int32_t draw_at;         /* the last one's place among the draws of its step */
+    int32_t n_pages;
+    enum sg_sample_state state;
+    enum sg_finish finish;
+    bool replay; /* its hook has seen tokens that were taken back: begin again with the first */
+};
+
+struct sg_group {
+    struct sg_group *prev, *next; /* in the queue or among the running */
+    uint64_t tag;
+    int32_t n_prompt, n_prefilled, n_samples;
+    int32_t n_live, n_done;
+    int32_t n_prompt_pages; /* held now: 0 or pages_for(n_prompt) */
+    int32_t *prompt;        /* [n_prompt] */
+    int32_t *prompt_pages;  /* [pages_for(n_prompt)] */
+    struct sg_group_sample *samples;
+    enum sg_status status; /* why it failed */
+    struct sg_err err;
+};
+
+/* Copies prompt, keys and settings (NULL: all 0). With max_new = 0 there are no samples (score and embed).
+ * Freed by sg_group_free. */
+enum sg_status sg_group_new(uint64_t tag, const int32_t *prompt, int32_t n_prompt, const uint64_t *keys,
+                            const int32_t *settings, int32_t n_samples, int32_t max_new,
+                            struct sg_group **out, struct sg_err *err);
+void sg_group_free(struct sg_group *s); /* NULL accepted */
+
+/* Doubly linked list of groups; zeroed is empty. */
+struct sg_group_list {
+    struct sg_group *head, *tail;
+    int32_t n;
+};
+void sg_group_list_push(struct sg_group_list *l, struct sg_group *s);       /* at the tail */
+void sg_group_list_push_front(struct sg_group_list *l, struct sg_group *s); /* at the head */
+void sg_group_list_remove(struct sg_group_list *l, struct sg_group *s);
+
+#endif

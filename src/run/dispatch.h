@@ -1,0 +1,80 @@
+/* dispatch - who computes which cell next. Pure: no clock, no messages, no device; the same calls give the
+ * same leases.
+ *
+ * Cells are taken heavy first, because a heavy cell begun last is what all other ranks wait for. Positions
+ * name that order: position p = rank in order. A lease is a run of positions that nobody has computed, so a
+ * message carries two numbers however many cells it leases.
+ *
+ * Sizes: a rank may hold work in hand (leased, unfinished) up to an equal share of the work not yet leased,
+ * and never more cells than it asks for. So leases are as large as a rank can use while there is plenty, and
+ * shrink toward the end, down to one cell. A rank with nothing in hand always gets something while there is
+ * something. (Guided self-scheduling, Polychronopoulos and Kuck, IEEE Trans. Comput. C-36, 1987, with the
+ * work in hand counted in. A device works on many cells at once, each taking time T whether it is alone or
+ * not, so the tail lasts about T ln(cells in queue): a smaller share would balance better and last longer.) */
+#ifndef SG_RUN_DISPATCH_H
+#define SG_RUN_DISPATCH_H
+
+#include "base/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Positions [first, first + count); attempt counts from 1 and grows when a lease was given back. */
+struct sg_lease {
+    int64_t first, count;
+    int32_t attempt;
+};
+
+/* The order of the cells: queries by weight, each with all its models. Every rank builds the same one from
+ * the plan, so that only positions travel. Owns its arrays; zeroed is empty. */
+struct sg_order {
+    int64_t n_queries, n_models, n_cells;
+    int32_t *query;  /* [n_queries]: the query at rank r */
+    int32_t *turn;   /* [n_queries]: rotation of the models of the query at rank r; NULL: none */
+    int64_t *weight; /* [n_queries]: weight of one cell of query q (by query, not by rank), at least 1 */
+};
+
+/* query_weight[n_queries]: relative work of one cell of each query. shuffle_seed < 0: heavy first, ties by
+ * index; otherwise a random order (tests: results must not depend on it). */
+enum sg_status sg_order_init(struct sg_order *o, int64_t n_queries, int64_t n_models,
+                             const int64_t *query_weight, int64_t shuffle_seed, struct sg_err *err);
+void sg_order_free(struct sg_order *o);
+
+/* The cell at a position, 0 <= p < n_cells, and the weight of a run of positions. */
+int64_t sg_order_cell(const struct sg_order *o, int64_t p);
+int64_t sg_order_weight(const struct sg_order *o, int64_t first, int64_t count);
+
+struct sg_dispatch_rank {
+    int64_t cells, weight; /* in hand: leased to it and not reported finished */
+};
+struct sg_dispatch {
+    const struct sg_order *order; /* borrowed */
+    uint8_t *done;                /* [n_cells] by position: 1 = computed before this run began */
+    int64_t next;                 /* first position never leased */
+    int64_t left, left_weight;    /* cells not leased, done ones not counted */
+    struct sg_lease *back;        /* leases given back, to go out again first */
+    size_t n_back, cap_back;
+    struct sg_dispatch_rank *ranks; /* [n_ranks] */
+    int32_t n_ranks;
+};
+
+/* done[n_cells] by cell index, or NULL when nothing is. n_ranks computing ranks, 0 <= rank < n_ranks. */
+enum sg_status sg_dispatch_init(struct sg_dispatch *d, const struct sg_order *order, const uint8_t *done,
+                                int32_t n_ranks, struct sg_err *err);
+void sg_dispatch_free(struct sg_dispatch *d);
+
+/* A lease of at most `want` cells for `rank`; false, and *out untouched, when it gets nothing now: nothing is
+ * left, it wants none, or it has its share in hand and asks again when that has shrunk. */
+bool sg_dispatch_next(struct sg_dispatch *d, int32_t rank, int64_t want, struct sg_lease *out);
+
+/* `rank` has finished cells of these numbers and weight since it last said so. */
+void sg_dispatch_finished(struct sg_dispatch *d, int32_t rank, int64_t cells, int64_t weight);
+
+/* `rank` gives back a run of positions that it will not compute; it goes out again with attempt + 1. */
+enum sg_status sg_dispatch_give_back(struct sg_dispatch *d, int32_t rank, const struct sg_lease *lease,
+                                     struct sg_err *err);
+
+int64_t sg_dispatch_left(const struct sg_dispatch *d);    /* cells not leased */
+int64_t sg_dispatch_in_hand(const struct sg_dispatch *d); /* cells leased and unfinished, all ranks */
+
+#endif

@@ -1,0 +1,760 @@
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "run/run.h"
+
+#include "base/file.h"
+#include "run/array.h"
+#include "run/clock.h"
+#include "run/device.h"
+#include "run/journal.h"
+#include "run/night.h"
+#include "run/coordinator.h"
+#include "rundir/rundir.h"
+#include "run/reuse.h"
+#include "run/stage.h"
+#include "run/worker.h"
+#include "rundir/lock.h"
+#include "rundir/members.h"
+#include "store/merge.h"
+#include "store/runtime.h"
+#include "store/segment.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct grid {
+    struct sg_comm *comm;
+    const struct sg_run_options *opt;
+    const struct sg_compute_maker *maker;
+    struct sg_run_summary *out;
+    bool root;
+    struct sg_job job; /* every rank, until the plan is there */
+    struct sg_plan plan;
+    struct sg_order order;
+    struct sg_workqueue *queue; /* NULL on a root that does not compute */
+    struct sg_compute compute;
+    struct sg_staging *stage; /* of a maker that reads a model */
+    struct sg_claim claim;    /* on the device, unless opt->claim is there for it */
+    /* root only */
+    struct sg_rank_facts *facts; /* [size] */
+    int32_t *device_first;       /* [size] of sg_device_first */
+    struct sg_buf devices;       /* in words */
+    struct sg_lock *lock;
+    struct sg_array *array; /* under opt->array, instead of the lock */
+    uint8_t *done;          /* [n_cells] by cell: in a segment before this run */
+    struct sg_dispatch dispatch;
+    int64_t n_done, n_failed;
+    struct sg_progress_rank *ranks; /* [size] */
+    struct sg_progress progress;
+    bool begun; /* progress has begun */
+    struct sg_startup start;
+    char started_at[32];
+    int64_t started; /* ns */
+    char night[SG_NIGHT_NAME];
+    char *pattern; /* output.dir with {night}, NULL when it has none */
+};
+
+static void utc_now(char out[32]) {
+    time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* ---- the job and the nodes -------------------------------------------------------------------------- */
+
+static enum sg_status share_job(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    if (g->root) {
+        st = sg_job_read(g->opt->job_path, g->opt->overrides, g->opt->n_overrides, &g->job, err);
+        if (st == SG_OK) st = sg_night_name(g->opt->night, g->night, err);
+        if (st == SG_OK) st = sg_night_expand(&g->job, g->night, &g->pattern, err);
+        if (st == SG_OK) st = sg_latest_check(&g->job, err);
+        if (st == SG_OK) st = sg_buf_str(&text, g->job.text, err);
+    }
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    SG_TRY(sg_comm_bcast(g->comm, &text, err));
+    if (!g->root) st = sg_job_from_text(text.data, text.len, "job from the root", &g->job, err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+out:
+    sg_buf_free(&text);
+    return st;
+}
+
+/* Cores this process may run on, shared among the ranks of its node: when a launcher has bound each rank to
+ * cores of its own, those are all its own. */
+static int32_t fair_threads(const struct sg_comm *c) {
+    cpu_set_t set;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)online;
+    int local = sg_comm_local_size(c);
+    if (allowed < online && allowed * local <= online) return allowed < 1 ? 1 : allowed;
+    return allowed / local < 1 ? 1 : allowed / local;
+}
+
+/* Root: ranks whose node would give other results may not join. */
+static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
+    const struct sg_rank_facts *a = &g->facts[0];
+    for (int32_t i = 1; i < sg_comm_size(g->comm); i++) {
+        const struct sg_rank_facts *b = &g->facts[i];
+        if (!sg_digest_equal(a->facts.model, b->facts.model))
+            return sg_fail(err, SG_E_MISMATCH, "%s: rank %d on %s has other files there than rank 0 on %s",
+                           g->job.model_path, (int)i, b->host, a->host);
+        if (strcmp(a->facts.numerics, b->facts.numerics) != 0)
+            return sg_fail(
+                err, SG_E_MISMATCH,
+                "rank %d on %s computes with %s, rank 0 on %s with %s: results would depend on who computes "
+                "what; set engine.device",
+                (int)i, b->host, b->facts.numerics, a->host, a->facts.numerics);
+    }
+    return SG_OK;
+}
+
+/* Root: who has which device, told before the long stages begin. */
+static enum sg_status name_devices(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int32_t size = sg_comm_size(g->comm);
+    SG_TRY(SG_NEW(&g->device_first, size, "devices", err));
+    SG_TRY(sg_device_first(g->facts, size, g->device_first, err));
+    SG_TRY(sg_device_line(g->facts, g->device_first, size, &g->devices, err));
+    if (!g->opt->quiet)
+        fprintf(stderr, "scope-grid: %d rank%s on %s\n", (int)size, size == 1 ? "" : "s", g->devices.data);
+out:
+    return st;
+}
+
+static enum sg_status probe_nodes(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_rank_facts mine = {.host = ""};
+    struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
+    struct sg_claim *claim = g->opt->claim ? g->opt->claim : &g->claim;
+    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, claim, err));
+    const int64_t began = sg__now_ns();
+    if (g->maker->reads_model) {
+        SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
+        place.model_dir = sg_staging_dir(g->stage);
+        place.model = sg_staging_digest(g->stage);
+    }
+    g->start.weights_s = sg__seconds(sg__now_ns() - began);
+    st = g->maker->probe(g->maker->ctx, &g->job, &place, &mine.facts, err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    snprintf(mine.host, sizeof mine.host, "%s", sg_comm_host(g->comm));
+    if (g->root) st = SG_NEW(&g->facts, sg_comm_size(g->comm), "ranks", err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    sg_comm_gather(g->comm, &mine, sizeof mine, g->facts);
+    if (g->root) st = compare_facts(g, err);
+    if (g->root && st == SG_OK) st = name_devices(g, err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+out:
+    return st;
+}
+
+/* ---- the plan and the run directory ----------------------------------------------------------------- */
+
+static enum sg_status make_plan(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model,
+                                .numerics = g->facts[0].facts.numerics,
+                                .draws = g->opt->draws,
+                                .n_draws = g->opt->n_draws};
+    if (g->job.prompt.similarity.method == SG_SIM_EMBEDDING) {
+        if (!g->maker->embed_open)
+            return sg_fail(err, SG_E_UNSUPPORTED, "prompt.similarity.method: embedding is not here");
+        SG_TRY(g->maker->embed_open(g->maker->ctx, &g->job, &in, err));
+    }
+    SG_TRY(sg_plan_build(&g->job, &in, &g->plan, err));
+out:
+    if (g->maker->embed_close) g->maker->embed_close(g->maker->ctx);
+    return st;
+}
+
+/* Cells from earlier results; done[n_cells] and *n_done are brought up to date. The directory's lock is held.
+ */
+static enum sg_status take_over(struct grid *g, uint8_t *done, int64_t *n_done, struct sg_err *err) {
+    const struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model,
+                                      .numerics = g->facts[0].facts.numerics};
+    const struct sg_reuse_options o = {.night = g->night,
+                                       .since = g->opt->since,
+                                       .n_since = g->opt->n_since,
+                                       .pass = g->opt->pass,
+                                       .inputs = &in,
+                                       .quiet = g->opt->quiet};
+    struct sg_reuse_found found = {0};
+    const enum sg_status st = sg_reuse_begin(g->plan.job.output.dir, &g->plan, &o, done, n_done, &found, err);
+    g->out->taken = found.taken;
+    g->out->shared = found.shared;
+    return st;
+}
+
+static enum sg_status is_good(void *ctx, int64_t cell, struct sg_digest fingerprint, const struct sg_cell *c,
+                              struct sg_err *err) {
+    (void)fingerprint;
+    (void)err;
+    if (c->status == SG_OK) ((uint8_t *)ctx)[cell] = 1;
+    return SG_OK;
+}
+
+/* Failed cells count as not done. */
+static enum sg_status forget_failed(struct grid *g, struct sg_err *err) {
+    const struct sg_plan *p = &g->plan;
+    memset(g->done, 0, (size_t)p->n_cells);
+    enum sg_status st =
+        sg_segments_read(p->job.output.dir, p->fingerprint, p->n_cells, is_good, g->done, err);
+    g->n_done -= g->n_failed;
+    g->n_failed = 0;
+    return st;
+}
+
+/* Root. Takes the directory, sees what of the run is there. */
+static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *dir = g->plan.job.output.dir;
+    bool exists;
+    struct sg_run_done end;
+    SG_TRY(sg_dir_make(dir, err));
+    SG_TRY(sg_lock_take(dir, &g->lock, err));
+    SG_TRY(sg_members_refuse(dir, err));
+    sg_rundir_tidy(dir, true);
+    if (g->opt->fresh) {
+        SG_TRY(sg_reuse_survives(dir, g->opt->since, g->opt->n_since, err));
+        SG_TRY(sg_rundir_clear(dir, err));
+    }
+    SG_TRY(sg_rundir_begin(dir, &g->plan, err));
+    SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
+    if (exists && !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
+        st = sg_fail(err, SG_E_MISMATCH,
+                     "%s/DONE: belongs to another run than run.json beside it; --fresh discards both", dir);
+        goto out;
+    }
+    if (exists && g->opt->retry_failed && end.failed > 0) {
+        SG_TRY(sg_rundir_reopen(dir, err));
+        exists = false;
+    }
+    if (exists) {
+        g->out->already = true;
+        g->out->digest = end.digest;
+        g->out->failed = end.failed;
+        g->out->unparsed = end.unparsed;
+        goto out;
+    }
+    SG_TRY(SG_NEW(&g->done, g->plan.n_cells, "cells done", err));
+    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed,
+                            SG_CLEAN_SILENT, err));
+    SG_TRY(take_over(g, g->done, &g->n_done, err));
+    const struct sg_journal_rules rules = {.forget = g->opt->retry_failed, .quiet = g->opt->quiet};
+    SG_TRY(sg_journal_collect(dir, &g->plan, &rules, g->done, &g->n_done, &g->n_failed, err));
+    if (g->opt->retry_failed && g->n_failed > 0) SG_TRY(forget_failed(g, err));
+out:
+    return st;
+}
+
+/* What the root found, for all: whether there is anything to compute. */
+static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    const int64_t began = sg__now_ns();
+    if (g->root) {
+        st = make_plan(g, err);
+        if (st == SG_OK) st = open_directory(g, err);
+        if (st == SG_OK) *compute = !g->out->already && g->n_done < g->plan.n_cells;
+        if (st == SG_OK && *compute) st = sg_plan_pack(&g->plan, &b, err); /* empty: nothing to do */
+    }
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    SG_TRY(sg_comm_bcast(g->comm, &b, err));
+    if (!g->root) {
+        *compute = b.len > 0;
+        if (*compute) st = sg_plan_unpack(b.data, b.len, &g->plan, err);
+    }
+    g->start.plan_s = sg__seconds(sg__now_ns() - began);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+/* ---- computing -------------------------------------------------------------------------------------- */
+
+static enum sg_status make_order(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t *weight = NULL;
+    SG_TRY(SG_NEW(&weight, g->plan.n_queries, "weights of queries", err));
+    /* The models of a query differ by a few bytes of outcomes: one stands for all. */
+    for (int64_t q = 0; q < g->plan.n_queries; q++)
+        weight[q] = sg_plan_cell_weight(&g->plan, q * g->plan.n_models);
+    SG_TRY(
+        sg_order_init(&g->order, g->plan.n_queries, g->plan.n_models, weight, g->opt->shuffle_leases, err));
+out:
+    free(weight);
+    return st;
+}
+
+static enum sg_status open_hand(struct grid *g, struct sg_err *err) {
+    enum sg_status st = make_order(g, err);
+    if (st != SG_OK || (g->root && g->opt->root_only)) return st;
+    const struct sg_workqueue_options ho = {.plan = &g->plan,
+                                            .order = &g->order,
+                                            .run_dir = g->plan.job.output.dir,
+                                            .rank = sg_comm_rank(g->comm),
+                                            .alone = g->opt->retry_failed,
+                                            .segment_seconds = g->opt->segment_seconds};
+    SG_TRY(sg_workqueue_open(&ho, &g->queue, err));
+    const struct sg_cell_sink sink = sg_workqueue_sink(g->queue);
+    SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
+    sg_workqueue_set_compute(g->queue, &g->compute);
+out:
+    return st;
+}
+
+static enum sg_status beat(void *ctx, struct sg_err *err) {
+    return sg_lock_beat(ctx, err);
+}
+
+static enum sg_status lead(struct grid *g, struct sg_err *err) {
+    struct sg_coordinator r = {.comm = g->comm,
+                               .queue = g->queue,
+                               .dispatch = &g->dispatch,
+                               .progress = &g->progress,
+                               .beat = beat,
+                               .beat_ctx = g->lock};
+    return sg_coordinator_loop(&r, err);
+}
+
+/* Everything that takes memory or may be missing on one node, before the first lease. */
+static enum sg_status prepare(struct grid *g, struct sg_err *err) {
+    const int32_t size = sg_comm_size(g->comm);
+    const int64_t began = sg__now_ns();
+    enum sg_status st = open_hand(g, err);
+    if (st == SG_OK && g->root) st = SG_NEW(&g->ranks, size, "ranks", err);
+    if (st == SG_OK && g->root)
+        st = sg_dispatch_init(&g->dispatch, &g->order, g->done, size - (g->queue ? 0 : 1), err);
+    SG_TRY(sg_comm_agree(g->comm, st, err));
+    if (!g->root) goto out;
+    for (int32_t i = 0; i < size; i++) {
+        memcpy(g->ranks[i].host, g->facts[i].host, SG_HOST_MAX);
+        g->ranks[i].device = g->facts[i].facts.device.name;
+        g->ranks[i].device_of = g->device_first[i];
+        g->ranks[i].computes = i > 0 || g->queue;
+    }
+    sg_progress_begin(&g->progress, g->plan.job.output.dir, g->plan.n_cells, g->n_done, g->n_failed, g->ranks,
+                      size, g->opt->quiet);
+    g->progress.devices = g->devices.data;
+    g->start.load_s = sg__seconds(sg__now_ns() - began);
+    g->progress.start = g->start;
+    g->progress.startup_s = sg__seconds(sg__now_ns() - g->started);
+    g->begun = true;
+out:
+    return st;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------- */
+
+static double known(double rate) {
+    return rate > 0 ? rate : NAN;
+}
+
+/* What is known of a rank. Strings are borrowed. */
+static struct sg_runtime_rank rank_runtime(const struct sg_rank_facts *f, const struct sg_counts *c) {
+    return (struct sg_runtime_rank){.host = (char *)(uintptr_t)f->host,
+                                    .device = (char *)(uintptr_t)f->facts.device.name,
+                                    .device_uuid = (char *)(uintptr_t)f->facts.device.uuid,
+                                    .driver = (char *)(uintptr_t)f->facts.device.driver,
+                                    .device_runtime = (char *)(uintptr_t)f->facts.device.runtime,
+                                    .cells = c->cells,
+                                    .output_tokens = c->output_tokens,
+                                    .busy_seconds = sg__seconds(c->busy_ns),
+                                    .device_memory = f->facts.device.memory_bytes,
+                                    .product_rate = known(f->facts.device.flops_per_s),
+                                    .read_rate = known(f->facts.device.bytes_per_s),
+                                    .joules = c->metered ? c->joules : NAN};
+}
+
+/* g->facts outlives r: strings of ranks are not copied. */
+static enum sg_status runtime(const struct grid *g, struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int32_t size = g->ranks ? sg_comm_size(g->comm) : 0;
+    const struct sg_counts all = sg_progress_totals(&g->progress);
+    struct sg_runtime *t = &r->runtime;
+    SG_TRY(sg_arena_dup(&r->strings, g->started_at, strlen(g->started_at), &t->started_at, err));
+    t->seconds = sg__seconds(sg__now_ns() - g->started);
+    t->cells = all.cells;
+    t->prompt_tokens = all.prompt_tokens;
+    t->output_tokens = all.output_tokens;
+    if (g->array) {
+        SG_TRY(sg_runtime_read_notes(g->plan.job.output.dir, r, err));
+        for (int64_t i = 0; i < t->n_ranks; i++) {
+            t->cells += t->ranks[i].cells;
+            t->output_tokens += t->ranks[i].output_tokens;
+        }
+    } else {
+        SG_TRY(sg_results_alloc_ranks(r, size, err));
+        for (int32_t i = 0; i < size; i++) t->ranks[i] = rank_runtime(&g->facts[i], &g->ranks[i].counts);
+    }
+    SG_TRY(sg_runtime_sum(t, err));
+out:
+    return st;
+}
+
+/* The night of every cell. */
+static enum sg_status set_origin(const char *dir, const struct grid *g, struct sg_results *r,
+                                 struct sg_err *err) {
+    char today[SG_NIGHT_NAME];
+    if (!g) SG_ASSERT(sg_night_name(NULL, today, NULL) == SG_OK);
+    return sg_reuse_origin(dir, g ? g->night : today, r, err);
+}
+
+/* Writes results.h5, and DONE when nothing is missing. */
+static enum sg_status merge(const char *dir, const struct sg_plan *plan, const struct grid *g,
+                            struct sg_run_summary *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_results r = {0};
+    struct sg_merge_stats stats;
+    struct sg_run_done end = {.fingerprint = plan->fingerprint, .total = plan->n_cells};
+    utc_now(end.finished_at);
+    SG_TRY(sg_results_init_plan(plan, &r, err));
+    SG_TRY(sg_arena_dup(&r.strings, SG_VERSION, strlen(SG_VERSION), &r.version, err));
+    SG_TRY(sg_arena_dup(&r.strings, end.finished_at, strlen(end.finished_at), &r.finished_at, err));
+    SG_TRY(set_origin(dir, g, &r, err));
+    if (g) SG_TRY(runtime(g, &r, err));
+    SG_TRY(sg_merge(dir, plan->fingerprint, plan->job.output.texts, &r, &stats, err));
+    if (r.n_failures > 0) {
+        int64_t c = r.failure_cell[0];
+        sg_fail(&out->first_failure, SG_E_PARTIAL, "query %s, model %s: %s",
+                plan->queries[c / plan->n_models].id, plan->models[c % plan->n_models].id,
+                r.failure_reason[0]);
+    }
+    out->digest = end.digest = r.digest;
+    out->total = stats.n_cells;
+    out->failed = end.failed = stats.n_failed;
+    out->unparsed = end.unparsed = stats.n_unparsed;
+    out->computed = stats.n_done;
+    if (g && g->lock) SG_TRY(sg_lock_beat(g->lock, err)); /* it was long: is the directory still ours? */
+    if (stats.n_done == stats.n_cells) SG_TRY(sg_rundir_write_done(dir, &end, err));
+out:
+    sg_results_free(&r);
+    return st;
+}
+
+struct pass_sum {
+    struct sg_run_summary *out;
+    uint8_t *seen; /* [n_cells] */
+};
+
+static enum sg_status sum_cell(void *ctx, int64_t cell, struct sg_digest fingerprint, const struct sg_cell *c,
+                               struct sg_err *err) {
+    struct pass_sum *s = ctx;
+    (void)fingerprint;
+    (void)err;
+    if (s->seen[cell]) return SG_OK;
+    s->seen[cell] = 1;
+    s->out->computed++;
+    s->out->failed += c->status != SG_OK;
+    s->out->pass_prompt_tokens += c->estimator_prompt_tokens;
+    return SG_OK;
+}
+
+/* The end of a pass: its segments are all that its points need. out->taken cells are found elsewhere. */
+static enum sg_status complete_pass(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan *p = &g->plan;
+    struct pass_sum sum = {.out = g->out};
+    struct sg_run_done end = {.fingerprint = p->fingerprint, .total = p->n_cells};
+    g->out->failed = 0;
+    SG_TRY(SG_NEW(&sum.seen, p->n_cells, "cells of a pass", err));
+    SG_TRY(sg_segments_read(p->job.output.dir, p->fingerprint, p->n_cells, sum_cell, &sum, err));
+    if (g->out->already) goto out;
+    if (g->out->computed + g->out->taken != p->n_cells) {
+        st = sg_fail(err, SG_E_INTERNAL,
+                     "%s: %lld of %lld cells are in the segments although all were computed",
+                     p->job.output.dir, (long long)g->out->computed, (long long)p->n_cells);
+        goto out;
+    }
+    end.failed = g->out->failed;
+    utc_now(end.finished_at);
+    SG_TRY(sg_rundir_write_done(p->job.output.dir, &end, err));
+out:
+    free(sum.seen);
+    return st;
+}
+
+/* The run is done: what others read is made to follow. */
+static enum sg_status publish(struct grid *g, struct sg_err *err) {
+    enum sg_status st = sg_latest_update(&g->plan.job, err);
+    return st == SG_OK ? sg_nights_retire(&g->plan.job, g->pattern, &g->out->retired, err) : st;
+}
+
+/* The summary of a run that is done. mine: what this call has computed. */
+static enum sg_status sum_up(const struct grid *g, const struct sg_counts *mine, struct sg_err *err) {
+    struct sg_run_summary *out = g->out;
+    const char *dir = g->plan.job.output.dir;
+    out->computed = mine->cells;
+    out->prompt_tokens = mine->prompt_tokens;
+    out->output_tokens = mine->output_tokens;
+    out->seconds = sg__seconds(sg__now_ns() - g->started);
+    out->run_dir = strdup(dir);
+    if (!out->run_dir) return sg_fail(err, SG_E_NOMEM, "no memory for the summary");
+    if (out->failed == 0) return SG_OK;
+    return sg_fail(err, SG_E_PARTIAL, "%lld of %lld cells failed%s%s; %s/results.h5 marks them",
+                   (long long)out->failed, (long long)out->total,
+                   out->first_failure.text[0] ? ", the first: " : "", out->first_failure.text, dir);
+}
+
+/* Merges and sums up. */
+static enum sg_status complete(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *dir = g->plan.job.output.dir;
+    struct sg_run_summary *out = g->out;
+    out->total = g->plan.n_cells;
+    if (g->plan.n_draws > 1) {
+        SG_TRY(complete_pass(g, err));
+    } else if (!out->already) {
+        if (g->begun) sg_progress_end(&g->progress, "merging", NULL);
+        SG_TRY(merge(dir, &g->plan, g, out, err));
+        if (out->computed != out->total) {
+            st = sg_fail(err, SG_E_INTERNAL,
+                         "%s: %lld of %lld cells are in the segments although all were computed", dir,
+                         (long long)out->computed, (long long)out->total);
+            goto out;
+        }
+    }
+    SG_TRY(publish(g, err));
+    const struct sg_counts all = sg_progress_totals(&g->progress);
+    st = sum_up(g, &all, err);
+out:
+    return st;
+}
+
+/* Root: the run's end, told to people and files. st: how the computing went. */
+static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err *err) {
+    if (st == SG_E_STOPPED) {
+        struct sg_err why = *err;
+        int64_t done = g->n_done + sg_progress_totals(&g->progress).cells;
+        sg_fail(err, SG_E_STOPPED,
+                "%s: %lld of %lld cells are safe in %s; the same command goes on from there", why.text,
+                (long long)done, (long long)g->plan.n_cells, g->plan.job.output.dir);
+    }
+    if (st == SG_OK) st = complete(g, err);
+    if (g->begun) {
+        bool done = st == SG_OK || st == SG_E_PARTIAL;
+        sg_progress_end(&g->progress,
+                        done                 ? "done"
+                        : st == SG_E_STOPPED ? "stopped"
+                                             : "failed",
+                        st == SG_OK ? NULL : err->text);
+    }
+    return st;
+}
+
+/* ---- one of an array -------------------------------------------------------------------------------- */
+
+static enum sg_status merge_array(void *ctx, struct sg_err *err) {
+    struct grid *g = ctx;
+    sg_rundir_tidy(g->plan.job.output.dir, false);
+    enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g, g->out, err);
+    if (st != SG_OK || g->out->computed == g->out->total) return st == SG_OK ? publish(g, err) : st;
+    return sg_fail(err, SG_E_INTERNAL,
+                   "%s: %lld of %lld cells are in the segments although all were computed; start again",
+                   g->plan.job.output.dir, (long long)g->out->computed, (long long)g->out->total);
+}
+
+static void note_member(void *ctx) {
+    const struct grid *g = ctx;
+    struct sg_counts mine;
+    sg_workqueue_counts(g->queue, &mine);
+    const struct sg_runtime_rank rank = rank_runtime(&g->facts[0], &mine);
+    sg_runtime_note(g->plan.job.output.dir, sg_array_member(g->array), &rank);
+}
+
+static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_workqueue_options ho = {.plan = &g->plan,
+                                            .order = &g->order,
+                                            .run_dir = g->plan.job.output.dir,
+                                            .member = sg_array_member(g->array),
+                                            .segment_seconds = g->opt->segment_seconds};
+    SG_TRY(sg_workqueue_open(&ho, &g->queue, err));
+    const struct sg_cell_sink sink = sg_array_sink(g->array, g->queue);
+    SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
+    sg_workqueue_set_compute(g->queue, &g->compute);
+    sg_array_on_done(g->array, note_member, g);
+    SG_TRY(sg_array_loop(g->array, err));
+out:
+    return st;
+}
+
+/* The first member takes over what earlier results have; the others wait for it. All are members meanwhile:
+ * one that joins must not take the holder of the lock for a stranger. */
+static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *dir = g->plan.job.output.dir;
+    struct sg_lock *lock = NULL;
+    struct sg_member *member = NULL;
+    uint8_t *done = NULL;
+    int64_t n_done, n_failed;
+    while (!sg_reuse_settled(dir)) {
+        const char *name;
+        if (sg_comm_stop_asked(g->comm, &name)) {
+            st = sg_fail(err, SG_E_STOPPED, "stopped by %s while another member takes over results", name);
+            goto out;
+        }
+        SG_TRY(sg_dir_make(dir, err));
+        if (!member) SG_TRY(sg_member_join(dir, &member, err));
+        st = sg_lock_take(dir, &lock, err);
+        if (st == SG_E_BUSY) {
+            memset(err, 0, sizeof *err);
+            st = SG_OK; /* unless the next look says otherwise */
+            nanosleep(&(struct timespec){0, 200 * 1000000}, NULL);
+            continue;
+        }
+        if (st != SG_OK) goto out;
+        SG_TRY(sg_rundir_begin(dir, &g->plan, err));
+        SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
+        SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
+                                SG_CLEAN_NONE, err));
+        st = take_over(g, done, &n_done, err);
+        break;
+    }
+out:
+    sg_lock_drop(lock);
+    sg_member_leave(member);
+    free(done);
+    return st;
+}
+
+/* Everything after probe_nodes, as a member of an array. */
+static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_counts mine = {0};
+    struct sg_run_done end;
+    bool exists;
+    SG_TRY(make_plan(g, err));
+    SG_TRY(make_order(g, err));
+    if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
+    SG_TRY(sg_array_join(&g->plan, &g->order, g->comm, g->opt->quiet, &g->array, &g->out->already, err));
+    const char *dir = g->plan.job.output.dir;
+    g->out->total = g->plan.n_cells;
+    if (!g->out->already) {
+        if (sg_array_found(g->array) < g->plan.n_cells) st = compute_in_array(g, err);
+        if (g->queue) sg_workqueue_counts(g->queue, &mine);
+        if (st == SG_E_STOPPED) {
+            struct sg_err why = *err;
+            sg_fail(err, SG_E_STOPPED,
+                    "%s: the %lld cells finished here are safe in %s; the same command goes on from there",
+                    why.text, (long long)mine.cells, dir);
+        }
+        if (st != SG_OK) goto out;
+        SG_TRY(sg_array_merge(g->array, merge_array, g, err));
+    }
+    SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
+    if (!exists || !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
+        st = sg_fail(err, SG_E_MISMATCH, "%s/DONE: is not there or belongs to another run", dir);
+        goto out;
+    }
+    g->out->digest = end.digest;
+    g->out->failed = end.failed;
+    g->out->unparsed = end.unparsed;
+    st = sum_up(g, &mine, err);
+out:
+    return st;
+}
+
+static void close_grid(struct grid *g) {
+    g->maker->close(g->maker->ctx);
+    sg_claim_drop(&g->claim);
+    sg_workqueue_free(g->queue);
+    sg_order_free(&g->order);
+    sg_plan_free(&g->plan);
+    sg_job_free(&g->job);
+    free(g->facts);
+    free(g->device_first);
+    sg_buf_free(&g->devices);
+    free(g->done);
+    sg_dispatch_free(&g->dispatch);
+    free(g->ranks);
+    free(g->pattern);
+    sg_array_leave(g->array);
+    sg_lock_drop(g->lock);
+    if (g->opt->held) { /* the newest is held: the next point of a sweep may want it */
+        struct sg_staging *before = *g->opt->held;
+        if (g->stage) *g->opt->held = g->stage;
+        if (g->stage) sg_staging_close(before);
+    } else {
+        sg_staging_close(g->stage);
+    }
+}
+
+enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
+                      const struct sg_compute_maker *maker, struct sg_run_summary *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct grid g = {.comm = comm, .opt = opt, .maker = maker, .out = out, .root = sg_comm_rank(comm) == 0};
+    bool compute = false;
+    memset(out, 0, sizeof *out);
+    utc_now(g.started_at);
+    g.started = sg__now_ns();
+    if (opt->root_only && sg_comm_size(comm) < 2) {
+        st = sg_fail(err, SG_E_USAGE, "--root-only needs at least two ranks: the root would lease to nobody");
+        goto out;
+    }
+    if (opt->array && (opt->root_only || opt->fresh || opt->retry_failed || opt->shuffle_leases >= 0)) {
+        st = sg_fail(err, SG_E_USAGE,
+                     "--array: not together with --root-only, --fresh, --retry-failed or --shuffle-leases; "
+                     "all members must "
+                     "agree on the run and its order");
+        goto out;
+    }
+    SG_TRY(share_job(&g, err));
+    if (opt->array && g.job.engine.weights == SG_WEIGHTS_BROADCAST) {
+        st = sg_fail(
+            err, SG_E_USAGE,
+            "engine.weights: members of an array do not know each other, so none can broadcast; set it "
+            "to stage, which they share on each node");
+        goto out;
+    }
+    SG_TRY(probe_nodes(&g, err));
+    if (opt->array) {
+        st = run_in_array(&g, err);
+        goto out;
+    }
+    SG_TRY(share_plan(&g, &compute, err));
+    if (compute) SG_TRY(prepare(&g, err));
+    /* From here on the root alone knows how it went; the others hear it in the last agree. */
+    if (compute && g.root) st = lead(&g, err);
+    if (compute && !g.root) sg_worker_loop(comm, g.queue);
+    if (g.root) st = conclude(&g, st, err);
+    st = sg_comm_agree(comm, st, err);
+out:
+    close_grid(&g);
+    return st;
+}
+
+enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_plan plan = {0};
+    struct sg_lock *lock = NULL;
+    memset(out, 0, sizeof *out);
+    SG_TRY(sg_rundir_read_plan(run_dir, &plan, err));
+    if (plan.n_draws > 1) {
+        st =
+            sg_fail(err, SG_E_USAGE,
+                    "%s: a pass of a sweep has no results of its own; its points take them from it", run_dir);
+        goto out;
+    }
+    SG_TRY(sg_lock_take(run_dir, &lock, err));
+    SG_TRY(sg_members_refuse(run_dir, err));
+    SG_TRY(merge(run_dir, &plan, NULL, out, err));
+    if (out->computed < out->total)
+        st = sg_fail(err, SG_E_PARTIAL,
+                     "%s: %lld of %lld cells are not computed yet; results.h5 marks them as missing", run_dir,
+                     (long long)(out->total - out->computed), (long long)out->total);
+    else if (out->failed)
+        st = sg_fail(err, SG_E_PARTIAL, "%s: %lld of %lld cells failed, the first: %s", run_dir,
+                     (long long)out->failed, (long long)out->total, out->first_failure.text);
+out:
+    sg_lock_drop(lock);
+    sg_plan_free(&plan);
+    return st;
+}

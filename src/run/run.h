@@ -1,0 +1,63 @@
+/* run - one run from the job file to results.h5, on all ranks.
+ *
+ * Root reads the job and the inputs once, plans, holds the run directory; every rank looks at its node,
+ * receives the plan, loads its model, takes leases; root merges. Between these steps all ranks agree on one
+ * verdict, so that a missing file on one node ends the run everywhere with one message. */
+#ifndef SG_RUN_RUN_H
+#define SG_RUN_RUN_H
+
+#include "base/digest.h"
+#include "run/claim.h"
+#include "run/comm.h"
+#include "run/compute.h"
+
+struct sg_run_options {
+    const char *job_path;         /* read by the root alone */
+    const char *const *overrides; /* --set items */
+    size_t n_overrides;
+    bool root_only;           /* the root leases and does not compute; needs two ranks */
+    bool array;               /* one process of several that share the directory without MPI (array.h) */
+    bool fresh;               /* discard what the run directory holds of another or an earlier run */
+    bool quiet;               /* no progress on stderr */
+    const char *night;        /* of nights.h; NULL: the date */
+    const char *const *since; /* results of earlier runs to take cells from (since.h) */
+    size_t n_since;
+    const struct sg_plan_draws *draws; /* [n_draws] a pass (sweep.h): segments, and no results of its own */
+    int32_t n_draws;                   /* 0: the job's own sampling */
+    const char *pass;                  /* folder of a finished pass to take cells from, or NULL */
+    bool retry_failed;                 /* cells that failed are computed again, each alone on its rank */
+    int64_t shuffle_leases;            /* >= 0: cells in a random order (tests: the digest must not change) */
+    double segment_seconds;            /* < 0: the rule of hand.h */
+    struct sg_claim
+        *claim; /* NULL, or the claim (claim.h) on the device, kept from run to run by the caller */
+    struct sg_staging *
+        *held; /* NULL, or where the weights' copy (stage.h) goes at the end instead of being closed */
+};
+
+struct sg_run_summary {
+    char *run_dir; /* owned: free */
+    bool already;  /* it was done before: nothing was computed */
+    struct sg_digest digest;
+    int64_t total, failed, computed; /* cells; computed: by this call */
+    int64_t unparsed; /* cells that did not fail and hold no verdict: no estimate of theirs counts */
+    int64_t taken;    /* cells taken over from earlier results; already: not counted */
+    int64_t shared;   /* cells taken from the pass, by this call */
+    int64_t pass_prompt_tokens; /* of a pass: of all its cells, whenever they were computed */
+    int64_t retired;            /* old runs removed (output.keep) */
+    int64_t prompt_tokens, output_tokens;
+    double seconds;
+    struct sg_err first_failure; /* of a failed cell, clear when none failed */
+};
+
+/* Collective. *out is filled on the root when the status is SG_OK or SG_E_PARTIAL (some cells failed; the
+ * results are complete otherwise). SG_E_STOPPED: told to stop; what is finished is safe, start it again.
+ * Every rank returns the same status and error; err may not be NULL. */
+enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
+                      const struct sg_compute_maker *maker, struct sg_run_summary *out, struct sg_err *err);
+
+/* Merges what a run directory's segments hold into results.h5, without inputs or model; also of a run that is
+ * not complete (missing cells are marked so), which then gets no DONE. SG_E_BUSY while the run computes. Not
+ * collective. */
+enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, struct sg_err *err);
+
+#endif

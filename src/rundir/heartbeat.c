@@ -1,0 +1,91 @@
+#include "rundir/heartbeat.h"
+
+#include "base/mem.h"
+#include "base/thread.h"
+#include "rundir/lock_internal.h"
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct sg__heartbeat {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool stop; /* under the mutex */
+    pid_t pid; /* who started it */
+    int64_t beat_ms;
+    char *path;
+    char token[SG_DIGEST_HEX];
+};
+
+/* Failures pass: the next beat tries again, and whether the file is lost is for the holder to ask. */
+static void touch(const struct sg__heartbeat *p) {
+    struct sg__lock_holder h;
+    if (sg__lock_read(p->path, &h) && !strcmp(h.token, p->token)) (void)utimensat(AT_FDCWD, p->path, NULL, 0);
+}
+
+static void *beat(void *arg) {
+    struct sg__heartbeat *p = arg;
+    struct timespec next;
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    pthread_mutex_lock(&p->mutex);
+    while (!p->stop) {
+        const int64_t ns = (int64_t)next.tv_nsec + p->beat_ms * 1000000;
+        next.tv_sec += (time_t)(ns / 1000000000);
+        next.tv_nsec = (long)(ns % 1000000000);
+        while (!p->stop && pthread_cond_timedwait(&p->wake, &p->mutex, &next) == 0) {
+        }
+        if (p->stop) break;
+        pthread_mutex_unlock(&p->mutex);
+        touch(p);
+        clock_gettime(CLOCK_MONOTONIC, &next);
+        pthread_mutex_lock(&p->mutex);
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return NULL;
+}
+
+enum sg_status sg__heartbeat_start(const char *path, const char token[SG_DIGEST_HEX], int64_t beat_ms,
+                                   struct sg__heartbeat **out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__heartbeat *p = NULL;
+    SG_TRY(SG_NEW(&p, 1, "heartbeat", err));
+    SG_TRY(SG_NEW(&p->path, strlen(path) + 1, "heartbeat", err));
+    memcpy(p->path, path, strlen(path));
+    memcpy(p->token, token, sizeof p->token);
+    p->beat_ms = beat_ms;
+    p->pid = getpid();
+    pthread_mutex_init(&p->mutex, NULL);
+    sg_cond_init(&p->wake);
+    st = sg_thread_start(&p->thread, beat, p, "heartbeats", err);
+    if (st != SG_OK) {
+        pthread_cond_destroy(&p->wake);
+        pthread_mutex_destroy(&p->mutex);
+        goto out;
+    }
+    *out = p;
+    return SG_OK;
+out:
+    if (p) free(p->path);
+    free(p);
+    return st;
+}
+
+void sg__heartbeat_stop(struct sg__heartbeat *p) {
+    if (!p) return;
+    if (p->pid == getpid()) {
+        pthread_mutex_lock(&p->mutex);
+        p->stop = true;
+        pthread_cond_signal(&p->wake);
+        pthread_mutex_unlock(&p->mutex);
+        pthread_join(p->thread, NULL);
+        pthread_cond_destroy(&p->wake);
+        pthread_mutex_destroy(&p->mutex);
+    }
+    free(p->path);
+    free(p);
+}

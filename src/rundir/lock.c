@@ -1,0 +1,413 @@
+#include "rundir/lock.h"
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "rundir/lock_internal.h"
+#include "base/process_id.h"
+#include "rundir/heartbeat.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOCK_BYTES = 4096, TRIES = 100, CHAIN = 8, WAIT_MS = 10 };
+
+struct sg_lock {
+    char *path, *aside; /* the lock, and a name of our own beside it */
+    char token[SG_DIGEST_HEX];
+    struct sg__lock_terms terms;
+    struct sg__heartbeat *pulse;
+    int64_t pid; /* of the process itself, whatever the terms say */
+};
+
+/* ---- content ---- */
+
+enum sg_status sg__lock_text(const struct sg_process_id *o, const char *token, struct sg_buf *out,
+                             struct sg_err *err) {
+    char since[32] = "";
+    const time_t now = time(NULL);
+    struct tm t;
+    if (gmtime_r(&now, &t)) (void)strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", &t);
+    return sg_buf_printf(out, err,
+                         "scope-grid lock 1\nhost %s\nmachine %s\nboot %s\nspace %s\npid %" PRId64
+                         "\nstart %" PRIu64 "\ntoken %s\nsince %s\nend\n",
+                         o->host, o->machine, o->boot, o->space, o->pid, o->start, token, since);
+}
+
+/* The value of "key value" on a line of its own; "" when absent. */
+static void field(const char *text, const char *key, char out[SG_PROCESS_TEXT]) {
+    const size_t n = strlen(key);
+    out[0] = 0;
+    for (const char *line = text; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+        if (strncmp(line, key, n) != 0 || line[n] != ' ') continue;
+        size_t len = strcspn(line + n + 1, "\n");
+        if (len >= SG_PROCESS_TEXT) len = SG_PROCESS_TEXT - 1;
+        memcpy(out, line + n + 1, len);
+        out[len] = 0;
+        return;
+    }
+}
+
+static bool parse(const char *text, struct sg__lock_holder *h) {
+    char number[SG_PROCESS_TEXT];
+    memset(h, 0, sizeof *h);
+    if (strncmp(text, "scope-grid lock 1\n", 18) != 0 || !strstr(text, "\nend\n")) return false;
+    field(text, "host", h->owner.host);
+    field(text, "machine", h->owner.machine);
+    field(text, "boot", h->owner.boot);
+    field(text, "space", h->owner.space);
+    field(text, "token", h->token);
+    field(text, "since", h->since);
+    field(text, "pid", number);
+    h->owner.pid = strtoll(number, NULL, 10);
+    field(text, "start", number);
+    h->owner.start = strtoull(number, NULL, 10);
+    return true;
+}
+
+/* What stands under a name, read once: what is judged is what the key is of. */
+struct found {
+    bool exists, readable; /* readable: a whole lock file */
+    int error; /* != 0: an errno; what is there cannot be read, and says nothing about its holder */
+    char key[SG_DIGEST_HEX]; /* of the bytes */
+    struct sg__lock_holder h;
+};
+
+static void look(const char *path, struct found *f) {
+    char text[LOCK_BYTES + 1];
+    memset(f, 0, sizeof *f);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    f->exists = fd >= 0 || errno != ENOENT;
+    const ssize_t n = fd < 0 ? -1 : read(fd, text, LOCK_BYTES);
+    f->error = n < 0 && f->exists ? errno : 0;
+    if (fd >= 0) close(fd);
+    text[n > 0 ? n : 0] = 0;
+    f->readable = n > 0 && parse(text, &f->h);
+    sg_digest_hex(sg_digest_bytes(text, n > 0 ? (size_t)n : 0), f->key);
+}
+
+bool sg__lock_read(const char *path, struct sg__lock_holder *h) {
+    struct found f;
+    look(path, &f);
+    if (f.readable) *h = f.h;
+    return f.readable;
+}
+
+void sg__lock_terms_usual(struct sg__lock_terms *out) {
+    sg_process_self(&out->self);
+    out->beat_ms = SG_LOCK_BEAT_SECONDS * 1000;
+    out->stale_seconds = SG_LOCK_STALE_SECONDS;
+}
+
+/* ---- judging ---- */
+
+/* Seconds since `path` was touched, by the clock that stamps files there: `fresh` was touched just now. */
+static int64_t silence(const char *path, const char *fresh) {
+    struct stat lock, now;
+    if (stat(path, &lock) != 0 || stat(fresh, &now) != 0) return 0;
+    return (int64_t)now.st_mtime - (int64_t)lock.st_mtime;
+}
+
+static enum sg_status busy(const char *path, const struct sg__lock_holder *h, enum sg_process_state life,
+                           int64_t age, int64_t limit, struct sg_err *err) {
+    if (life == SG_LIFE_ALIVE)
+        return sg_fail(err, SG_E_BUSY,
+                       "%s: another run holds this directory: process %" PRId64
+                       " on %s, since %s; wait for it or stop it",
+                       path, h->owner.pid, h->owner.host, h->since);
+    return sg_fail(err, SG_E_BUSY,
+                   "%s: another run holds this directory: process %" PRId64
+                   " on %s, since %s, last sign of life %" PRId64 " s ago; if it is gone, wait until %" PRId64
+                   " s have passed or remove this file",
+                   path, h->owner.pid, h->owner.host, h->since, age, limit);
+}
+
+/* SG_OK when what was found under `path` no longer holds. */
+static enum sg_status judge(const char *path, const char *fresh, const struct sg__lock_terms *t,
+                            const struct found *f, struct sg_err *err) {
+    const int64_t age = silence(path, fresh);
+    if (!f->exists) return SG_OK;
+    if (f->error)
+        return sg_fail(err, SG_E_BUSY, "%s: cannot be read: %s; if no run is active here, remove it", path,
+                       strerror(f->error));
+    if (!f->readable) {
+        /* A torn file comes from a machine that lost power: nobody writes it in place. Give it the same time.
+         */
+        if (age > t->stale_seconds || access(path, F_OK) != 0) return SG_OK;
+        return sg_fail(err, SG_E_BUSY,
+                       "%s: is not a lock file of this program; if no run is active here, remove it", path);
+    }
+    const enum sg_process_state life = sg_process_life(&f->h.owner, &t->self);
+    if (life == SG_LIFE_DEAD || (life == SG_LIFE_UNKNOWN && age > t->stale_seconds)) return SG_OK;
+    return busy(path, &f->h, life, age, t->stale_seconds, err);
+}
+
+enum sg_status sg__lock_look(const char *path, const char *fresh, struct sg__lock_holder *h,
+                             struct sg_err *err) {
+    struct sg__lock_terms usual;
+    struct found f;
+    look(path, &f);
+    *h = f.h;
+    sg__lock_terms_usual(&usual);
+    return judge(path, fresh, &usual, &f, err);
+}
+
+/* ---- taking ---- */
+
+void sg__lock_token(const struct sg_process_id *self, const char *run_dir, char out[SG_DIGEST_HEX]) {
+    struct {
+        unsigned char random[16];
+        struct timespec now;
+        int64_t pid;
+        uint64_t start, dir;
+    } seed;
+    memset(&seed, 0, sizeof seed);
+    const int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    /* Without a random device the process and the time still make it unique. */
+    if (fd >= 0 && read(fd, seed.random, sizeof seed.random) < 0) memset(seed.random, 0, sizeof seed.random);
+    if (fd >= 0) close(fd);
+    clock_gettime(CLOCK_REALTIME, &seed.now);
+    seed.pid = self->pid;
+    seed.start = self->start;
+    seed.dir = sg_hash64(run_dir, strlen(run_dir));
+    sg_digest_hex(sg_digest_bytes(&seed, sizeof seed), out);
+}
+
+static enum sg_status write_aside(const struct sg_lock *l, const struct sg_buf *text, struct sg_err *err) {
+    const int fd = open(l->aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) return sg_fail(err, SG_E_IO, "%s: cannot create: %s", l->aside, strerror(errno));
+    enum sg_status st = sg_fd_write(fd, text->data, text->len, l->aside, err);
+    if (st == SG_OK && fsync(fd) != 0)
+        st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", l->aside, strerror(errno));
+    if (close(fd) != 0 && st == SG_OK)
+        st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", l->aside, strerror(errno));
+    return st;
+}
+
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
+/* Makes `name` appear, whole; *taken = false when there is one already. */
+static enum sg_status appear(const struct sg_lock *l, const char *name, const struct sg_buf *text,
+                             bool *taken, struct sg_err *err) {
+    *taken = link(l->aside, name) == 0;
+    const int e = errno;
+    if (*taken) return SG_OK;
+    /* NFS may lose the answer to a link that was made: one file under both names tells. */
+    *taken = same_file(l->aside, name);
+    if (*taken || e == EEXIST) return SG_OK;
+    if (e != EPERM && e != ENOTSUP && e != ENOSYS && e != EMLINK)
+        return sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(e));
+    /* No hard links here (FAT, some object stores): created exclusively, then written. */
+    const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        const int why = errno; /* sshfs says EPERM of a name that is taken */
+        if (why == EEXIST || access(name, F_OK) == 0) return SG_OK;
+        return sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(why));
+    }
+    enum sg_status st = sg_fd_write(fd, text->data, text->len, name, err);
+    if (fsync(fd) != 0 && st == SG_OK)
+        st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", name, strerror(errno));
+    close(fd);
+    if (st != SG_OK) unlink(name);
+    *taken = st == SG_OK;
+    return st;
+}
+
+/* The right to replace the file `stale` (lock.h): ours as *right, or NULL when somebody's. *right is the
+ * caller's (free). SG_E_BUSY when its holder lives. */
+static enum sg_status take_right(const struct sg_lock *l, const struct found *stale,
+                                 const struct sg_buf *text, char **right, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct found f = *stale;
+    struct sg_buf name = {0};
+    bool taken = false;
+    *right = NULL;
+    for (int i = 0; !taken && i < CHAIN; i++) {
+        sg_buf_clear(&name);
+        SG_TRY(sg_buf_printf(&name, err, "%s.%s.next", l->path, f.key));
+        SG_TRY(appear(l, name.data, text, &taken, err));
+        if (taken) break;
+        look(name.data, &f);
+        if (!f.exists) goto out; /* its holder has let go, or has the lock by now */
+        SG_TRY(judge(name.data, l->aside, &l->terms, &f, err));
+    }
+    if (!taken) {
+        st = sg_fail(err, SG_E_BUSY, "%s: %d processes in a row died taking it; remove %s.*.next", l->path,
+                     CHAIN, l->path);
+        goto out;
+    }
+    *right = name.data;
+    name = (struct sg_buf){0};
+out:
+    sg_buf_free(&name);
+    return st;
+}
+
+/* Puts our file in the place of the stale one. *taken = false when things have changed meanwhile. */
+static enum sg_status replace(const struct sg_lock *l, const struct found *stale, const struct sg_buf *text,
+                              bool *taken, struct sg_err *err) {
+    char *right = NULL;
+    struct found now;
+    enum sg_status st = take_right(l, stale, text, &right, err);
+    *taken = false;
+    if (st != SG_OK || !right) return st;
+    look(l->path, &now);
+    if (!now.exists || strcmp(now.key, stale->key) != 0) {
+        unlink(right);
+    } else if (rename(right, l->path) != 0) {
+        if (errno != ENOENT) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot replace a stale lock: %s", l->path, strerror(errno));
+            unlink(right);
+        }
+    } else {
+        look(l->path, &now);
+        *taken = now.readable && !strcmp(now.h.token, l->token);
+    }
+    free(right);
+    return st;
+}
+
+/* lock.KEY and lock.KEY.next, KEY a digest in hex: names that this program gives. */
+static bool is_aside(const char *name, bool *right) {
+    static const char hex[] = "0123456789abcdef";
+    if (strncmp(name, "lock.", 5) != 0 || strspn(name + 5, hex) != SG_DIGEST_HEX - 1) return false;
+    const char *tail = name + 5 + SG_DIGEST_HEX - 1;
+    *right = !strcmp(tail, ".next");
+    return *right || !*tail;
+}
+
+/* What takers that were killed have left. Ours is the lock, so rights to another one are void. */
+static enum sg_status sweep(const struct sg_lock *l, const char *run_dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    DIR *d = opendir(run_dir);
+    for (const struct dirent *e; d && st == SG_OK && (e = readdir(d));) {
+        char *path = NULL;
+        struct found f;
+        bool right;
+        if (!is_aside(e->d_name, &right)) continue;
+        st = sg_path_join(run_dir, e->d_name, &path, err);
+        if (st != SG_OK) break;
+        look(path, &f);
+        if (right || (strcmp(path, l->aside) != 0 && judge(path, l->aside, &l->terms, &f, NULL) == SG_OK))
+            unlink(path);
+        free(path);
+    }
+    if (d) closedir(d);
+    return st;
+}
+
+static void lock_free(struct sg_lock *l) {
+    if (!l) return;
+    sg__heartbeat_stop(l->pulse);
+    free(l->path);
+    free(l->aside);
+    free(l);
+}
+
+static enum sg_status take(struct sg_lock *l, const struct sg_buf *text, bool *taken, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct timespec wait = {.tv_nsec = WAIT_MS * 1000000L};
+    for (int i = 0; i < TRIES; i++) {
+        struct found f;
+        SG_TRY(appear(l, l->path, text, taken, err));
+        if (*taken) goto out;
+        look(l->path, &f);
+        if (!f.exists || f.error == ESTALE) continue; /* replaced while we read it */
+        SG_TRY(judge(l->path, l->aside, &l->terms, &f, err));
+        SG_TRY(replace(l, &f, text, taken, err));
+        if (*taken) goto out;
+        nanosleep(&wait, NULL);
+    }
+    st = sg_fail(err, SG_E_BUSY, "%s: other processes have been taking it for a second; try again", l->path);
+out:
+    return st;
+}
+
+enum sg_status sg__lock_take_on(const char *run_dir, const struct sg__lock_terms *terms, struct sg_lock **out,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_lock *l = NULL;
+    struct sg_buf text = {0}, aside = {0};
+    bool taken = false;
+    SG_TRY(SG_NEW(&l, 1, "lock", err));
+    l->terms = *terms;
+    l->pid = (int64_t)getpid();
+    sg__lock_token(&terms->self, run_dir, l->token);
+    SG_TRY(sg_path_join(run_dir, "lock", &l->path, err));
+    SG_TRY(sg_buf_printf(&aside, err, "%s.%s", l->path, l->token));
+    SG_TRY(sg__lock_text(&terms->self, l->token, &text, err));
+    l->aside = aside.data;
+    aside = (struct sg_buf){0};
+    SG_TRY(write_aside(l, &text, err));
+    SG_TRY(take(l, &text, &taken, err));
+    SG_TRY(sg__heartbeat_start(l->path, l->token, terms->beat_ms, &l->pulse, err));
+    SG_TRY(sweep(l, run_dir, err));
+out:
+    if (st != SG_OK && taken) unlink(l->path);
+    if (l && l->aside) unlink(l->aside);
+    sg_buf_free(&text);
+    sg_buf_free(&aside);
+    if (st == SG_OK)
+        *out = l;
+    else
+        lock_free(l);
+    return st;
+}
+
+enum sg_status sg_lock_take(const char *run_dir, struct sg_lock **out, struct sg_err *err) {
+    struct sg__lock_terms usual;
+    sg__lock_terms_usual(&usual);
+    return sg__lock_take_on(run_dir, &usual, out, err);
+}
+
+enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
+    struct sg__lock_holder h;
+    if (!sg__lock_read(lock->path, &h)) {
+        const int fd = open(lock->path, O_RDONLY | O_CLOEXEC);
+        const bool gone = fd >= 0 || errno == ENOENT;
+        if (fd >= 0) close(fd);
+        if (!gone) return SG_OK; /* a busy server, no descriptor: nobody can tell; the next beat asks again */
+        if (!sg__lock_read(lock->path, &h))
+            return sg_fail(err, SG_E_BUSY, "%s: this run's lock is gone: somebody removed it", lock->path);
+    }
+    if (strcmp(h.token, lock->token) != 0)
+        return sg_fail(err, SG_E_BUSY, "%s: this run's lock was taken over by process %" PRId64 " on %s",
+                       lock->path, h.owner.pid, h.owner.host);
+    if (utimensat(AT_FDCWD, lock->path, NULL, 0) != 0)
+        return sg_fail(err, SG_E_IO, "%s: cannot touch: %s", lock->path, strerror(errno));
+    return SG_OK;
+}
+
+void sg_lock_drop(struct sg_lock *lock) {
+    if (!lock) return;
+    struct sg__lock_holder h;
+    if (lock->pid == (int64_t)getpid() && sg__lock_read(lock->path, &h) && !strcmp(h.token, lock->token))
+        unlink(lock->path);
+    lock_free(lock);
+}
+
+bool sg_lock_held(const char *run_dir) {
+    char *path = NULL;
+    struct sg__lock_holder h;
+    struct sg_process_id self;
+    struct stat file;
+    bool held = false;
+    if (sg_path_join(run_dir, "lock", &path, NULL) == SG_OK && sg__lock_read(path, &h)) {
+        sg_process_self(&self);
+        const enum sg_process_state life = sg_process_life(&h.owner, &self);
+        held = life == SG_LIFE_ALIVE || (life == SG_LIFE_UNKNOWN && stat(path, &file) == 0 &&
+                                         time(NULL) - file.st_mtime < SG_LOCK_STALE_SECONDS);
+    }
+    free(path);
+    return held;
+}

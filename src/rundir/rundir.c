@@ -1,0 +1,391 @@
+#include "rundir/rundir.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "rundir/lock.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FORMAT = 1, SMALL_FILE = 16 << 20 };
+
+static enum sg_status read_json(const char *dir, const char *name, struct sg_buf *text, cJSON **doc,
+                                char **path, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_path_join(dir, name, path, err));
+    SG_TRY(sg_file_read(*path, SMALL_FILE, text, err));
+    st = sg_json_parse(text->data, text->len, *path, 1, doc, err);
+    if (st == SG_E_INPUT) st = sg_fail(err, SG_E_CORRUPT, "%s", err ? err->text : "");
+out:
+    return st;
+}
+
+static enum sg_status get_digest(const struct sg_json *at, const char *key, struct sg_digest *out,
+                                 struct sg_err *err) {
+    const char *hex;
+    enum sg_status st = sg_json_need_str(at, key, &hex, err);
+    if (st != SG_OK) return st;
+    if (sg_digest_from_hex(hex, out)) return SG_OK;
+    return sg_fail(err, SG_E_CORRUPT, "%s: %s is not a digest", at->where, key);
+}
+
+bool sg_rundir_is(const char *dir) {
+    char *path = NULL;
+    bool is = sg_path_join(dir, "run.json", &path, NULL) == SG_OK && sg_file_exists(path);
+    free(path);
+    return is;
+}
+
+/* ---- run.json, DONE, plan.bin ----------------------------------------------------------------------- */
+
+enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    cJSON *doc = NULL;
+    char *path = NULL;
+    int64_t format = 0;
+    if (!sg_rundir_is(dir))
+        return sg_fail(err, SG_E_INPUT, "%s: no run in this folder (it has no run.json)", dir);
+    SG_TRY(read_json(dir, "run.json", &text, &doc, &path, err));
+    struct sg_json at = {.node = doc, .where = path};
+    SG_TRY(sg_json_need_i64(&at, "format", 1, INT32_MAX, &format, err));
+    if (format != FORMAT) {
+        st = sg_fail(err, SG_E_UNSUPPORTED,
+                     "%s: written by another version of this program (format %lld, this one reads and writes "
+                     "%d): finish the run with that version, or begin again with --fresh or another "
+                     "output.dir",
+                     path, (long long)format, FORMAT);
+        goto out;
+    }
+    SG_TRY(get_digest(&at, "fingerprint", fingerprint, err));
+    SG_TRY(sg_json_need_i64(&at, "total", 0, INT64_MAX >> 11, total, err));
+out:
+    cJSON_Delete(doc);
+    sg_buf_free(&text);
+    free(path);
+    return st;
+}
+
+enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out,
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    cJSON *doc = NULL;
+    char *path = NULL;
+    const char *when = "";
+    struct sg_run_done d = {0};
+    *exists = false;
+    SG_TRY(sg_path_join(dir, "DONE", &path, err));
+    if (!sg_file_exists(path)) goto out;
+    free(path);
+    path = NULL;
+    SG_TRY(read_json(dir, "DONE", &text, &doc, &path, err));
+    struct sg_json at = {.node = doc, .where = path};
+    SG_TRY(get_digest(&at, "digest", &d.digest, err));
+    SG_TRY(get_digest(&at, "fingerprint", &d.fingerprint, err));
+    SG_TRY(sg_json_need_i64(&at, "total", 0, INT64_MAX >> 11, &d.total, err));
+    SG_TRY(sg_json_need_i64(&at, "failed", 0, d.total, &d.failed, err));
+    SG_TRY(sg_json_get_i64(&at, "unparsed", 0, d.total, &d.unparsed, err));
+    SG_TRY(sg_json_get_str(&at, "finished_at", &when, err));
+    snprintf(d.finished_at, sizeof d.finished_at, "%s", when);
+    *out = d;
+    *exists = true;
+out:
+    cJSON_Delete(doc);
+    sg_buf_free(&text);
+    free(path);
+    return st;
+}
+
+static enum sg_status write_file(const char *dir, const char *name, const void *bytes, size_t n,
+                                 struct sg_err *err) {
+    char *path = NULL;
+    enum sg_status st = sg_path_join(dir, name, &path, err);
+    if (st == SG_OK) st = sg_file_write_atomic(path, bytes, n, err);
+    free(path);
+    return st;
+}
+
+enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *done, struct sg_err *err) {
+    struct sg_buf b = {0};
+    char digest[SG_DIGEST_HEX], fingerprint[SG_DIGEST_HEX];
+    sg_digest_hex(done->digest, digest);
+    sg_digest_hex(done->fingerprint, fingerprint);
+    enum sg_status st =
+        sg_buf_printf(&b, err,
+                      "{\"digest\": \"%s\", \"fingerprint\": \"%s\", \"total\": %lld, \"failed\": %lld, "
+                      "\"unparsed\": %lld, \"finished_at\": \"%s\"}\n",
+                      digest, fingerprint, (long long)done->total, (long long)done->failed,
+                      (long long)done->unparsed, done->finished_at);
+    if (st == SG_OK) st = write_file(dir, "DONE", b.data, b.len, err);
+    sg_buf_free(&b);
+    return st;
+}
+
+enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_digest fingerprint;
+    int64_t total;
+    char *path = NULL;
+    struct sg_map map = {0};
+    struct sg_plan p = {0};
+    SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, err));
+    SG_TRY(sg_path_join(dir, "plan.bin", &path, err));
+    SG_TRY(sg_map_open(path, &map, err));
+    st = sg_plan_unpack(map.data, map.size, &p, err);
+    if (st != SG_OK) {
+        sg_err_at(err, "%s", path);
+        goto out;
+    }
+    if (!sg_digest_equal(p.fingerprint, fingerprint) || p.n_cells != total) {
+        st = sg_fail(err, SG_E_MISMATCH, "%s: not the plan that run.json beside it describes", path);
+        goto out;
+    }
+    *out = p;
+    memset(&p, 0, sizeof p);
+out:
+    sg_plan_free(&p);
+    sg_map_close(&map);
+    free(path);
+    return st;
+}
+
+/* ---- begin ------------------------------------------------------------------------------------------ */
+
+/* Keys that change where and how fast, never what. */
+static bool matters(const char *path) {
+    return strncmp(path, "engine", 6) != 0 && strcmp(path, "output.dir") != 0 &&
+           strcmp(path, "output.latest") != 0 && strcmp(path, "output.keep") != 0 &&
+           strcmp(path, "name") != 0;
+}
+
+/* Appends the paths at which a and b differ. */
+static enum sg_status differences(const cJSON *a, const cJSON *b, const char *path, struct sg_buf *out,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    if (cJSON_IsObject(a) && cJSON_IsObject(b)) {
+        for (int side = 0; side < 2; side++) {
+            for (const cJSON *m = (side ? b : a)->child; m; m = m->next) {
+                const cJSON *other = cJSON_GetObjectItemCaseSensitive(side ? a : b, m->string);
+                if (side && other) continue; /* seen from the other side */
+                char sub[200];
+                snprintf(sub, sizeof sub, "%s%s%s", path, *path ? "." : "", m->string);
+                SG_TRY(differences(side ? other : m, side ? m : other, sub, out, err));
+            }
+        }
+    } else if (!(a && b && cJSON_Compare(a, b, true)) && matters(path)) {
+        SG_TRY(sg_buf_printf(out, err, "%s%s", out->len ? ", " : "", path));
+    }
+out:
+    return st;
+}
+
+static enum sg_status mismatch(const char *dir, const struct sg_plan *plan, struct sg_err *err) {
+    struct sg_buf text = {0}, keys = {0};
+    cJSON *old = NULL, *new = NULL;
+    char *path = NULL;
+    const char *job = plan->job.text;
+    bool known = read_json(dir, "job.json", &text, &old, &path, NULL) == SG_OK &&
+                 sg_json_parse(job, strlen(job), "job", 1, &new, NULL) == SG_OK &&
+                 differences(old, new, "", &keys, NULL) == SG_OK;
+    enum sg_status st = sg_fail(
+        err, SG_E_MISMATCH,
+        "%s holds another run (%s%s); use another output.dir, or --fresh to discard that run", dir,
+        known && keys.len ? "its job differs in " : "same job, but ",
+        known && keys.len ? keys.data
+                          : "the files it names, the estimator or this program's numerics have changed");
+    cJSON_Delete(old);
+    cJSON_Delete(new);
+    sg_buf_free(&text);
+    sg_buf_free(&keys);
+    free(path);
+    return st;
+}
+
+/* A run that another version of this program has begun could be computed to its end, and then nobody could
+ * read its plan. */
+static enum sg_status check_plan_format(const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *path = NULL, head[8];
+    int fd = -1;
+    SG_TRY(sg_path_join(dir, "plan.bin", &path, err));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof head);
+    if (n < 0)
+        st = sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, strerror(errno));
+    else if ((st = sg_plan_format(head, (size_t)n, err)) != SG_OK)
+        sg_err_at(err, "%s", path);
+out:
+    if (fd >= 0) close(fd);
+    free(path);
+    return st;
+}
+
+enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    char hex[SG_DIGEST_HEX];
+    if (sg_rundir_is(dir)) {
+        struct sg_digest fingerprint;
+        int64_t total;
+        SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, err));
+        SG_TRY(check_plan_format(dir, err));
+        if (!sg_digest_equal(fingerprint, plan->fingerprint)) st = mismatch(dir, plan, err);
+        goto out;
+    }
+    SG_TRY(write_file(dir, "job.json", plan->job.text, strlen(plan->job.text), err));
+    SG_TRY(sg_plan_pack(plan, &b, err));
+    SG_TRY(write_file(dir, "plan.bin", b.data, b.len, err));
+    /* last: whoever finds run.json finds the others */
+    sg_buf_clear(&b);
+    sg_digest_hex(plan->fingerprint, hex);
+    SG_TRY(sg_buf_printf(&b, err, "{\"format\": %d, \"fingerprint\": \"%s\", \"total\": %lld}\n", FORMAT, hex,
+                         (long long)plan->n_cells));
+    SG_TRY(write_file(dir, "run.json", b.data, b.len, err));
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+/* ---- clear ------------------------------------------------------------------------------------------ */
+
+static enum sg_status remove_file(const char *dir, const char *name, struct sg_err *err) {
+    char *path = NULL;
+    enum sg_status st = sg_path_join(dir, name, &path, err);
+    if (st == SG_OK && unlink(path) != 0 && errno != ENOENT)
+        st = sg_fail(err, SG_E_IO, "%s: cannot remove: %s", path, strerror(errno));
+    free(path);
+    return st;
+}
+
+enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err) {
+    return remove_file(dir, "DONE", err);
+}
+
+static bool ends_in(const char *name, const char *suffix) {
+    size_t n = strlen(name), k = strlen(suffix);
+    return n >= k && !strcmp(name + n - k, suffix);
+}
+
+/* Files of dead members and all leases: nobody else writes there. */
+static enum sg_status clear_folder(const char *dir, const char *name, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *path = NULL;
+    DIR *d = NULL;
+    SG_TRY(sg_path_join(dir, name, &path, err));
+    d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (e->d_name[0] != '.') SG_TRY(remove_file(path, e->d_name, err));
+out:
+    if (d) closedir(d);
+    free(path);
+    return st;
+}
+
+/* NAME.tmp.PID, as of sg_file_write_atomic; name NULL: of any name. */
+static bool is_unfinished(const char *file, const char *name) {
+    const char *tail = NULL;
+    for (const char *at = file; (at = strstr(at, ".tmp.")); at++) tail = at;
+    if (!tail || !tail[5] || tail[5 + strspn(tail + 5, "0123456789")]) return false;
+    const size_t n = (size_t)(tail - file);
+    return n > 0 && (!name || (strlen(name) == n && !strncmp(file, name, n)));
+}
+
+/* names: NULL-terminated; NULL: any. */
+static void tidy_folder(const char *dir, const char *folder, const char *const *names) {
+    char *path = NULL;
+    DIR *d = sg_path_join(dir, folder, &path, NULL) == SG_OK ? opendir(path) : NULL;
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        bool ours = !names && is_unfinished(e->d_name, NULL);
+        for (size_t i = 0; names && names[i] && !ours; i++) ours = is_unfinished(e->d_name, names[i]);
+        if (ours) (void)unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d) closedir(d);
+    free(path);
+}
+
+/* What a scan of segments asks the file server's time with. */
+static void tidy_clocks(const char *dir) {
+    char *path = NULL;
+    DIR *d = sg_path_join(dir, "segments", &path, NULL) == SG_OK ? opendir(path) : NULL;
+    for (const struct dirent *e; d && (e = readdir(d));)
+        if (!strncmp(e->d_name, ".clock.", 7)) (void)unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
+    free(path);
+}
+
+void sg_rundir_tidy_shared(const char *dir, const char *name) {
+    const time_t old = time(NULL) - 60;
+    DIR *d = opendir(dir);
+    struct stat s;
+    for (const struct dirent *e; d && (e = readdir(d));)
+        if (is_unfinished(e->d_name, name) && fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
+            s.st_mtime < old)
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
+}
+
+void sg_rundir_tidy(const char *dir, bool alone) {
+    /* others may keep files of theirs beside ours */
+    static const char *const names[] = {"job.json", "run.json",   "plan.bin", "origin.bin",
+                                        "DONE",     "results.h5", NULL};
+    tidy_folder(dir, ".", names);
+    tidy_folder(dir, "hand", NULL);
+    if (!alone) return; /* members write their notes without the lock */
+    tidy_folder(dir, "array/ranks", NULL);
+    tidy_clocks(dir);
+    (void)remove_file(dir, "progress.json.tmp", NULL);
+}
+
+enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *segments = NULL;
+    DIR *d = NULL;
+    /* DONE first and run.json last: a crash on the way leaves a run that is neither done nor mixed up */
+    static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl",
+                                         "origin.bin"};
+    static const char *const after[] = {"plan.bin", "job.json", "run.json"};
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
+    sg_rundir_tidy(dir, true);
+    SG_TRY(clear_folder(dir, "hand", err));
+    SG_TRY(clear_folder(dir, "array/leases", err));
+    SG_TRY(clear_folder(dir, "array/members", err));
+    SG_TRY(clear_folder(dir, "array/ranks", err));
+    SG_TRY(sg_path_join(dir, "segments", &segments, err));
+    d = opendir(segments);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (ends_in(e->d_name, ".seg") || ends_in(e->d_name, ".open"))
+            SG_TRY(remove_file(segments, e->d_name, err));
+    for (size_t i = 0; i < sizeof after / sizeof *after; i++) SG_TRY(remove_file(dir, after[i], err));
+out:
+    if (d) closedir(d);
+    free(segments);
+    return st;
+}
+
+enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const char *const folders[] = {"segments",      "hand",        "array/leases",
+                                          "array/members", "array/ranks", "array"};
+    struct sg_lock *lock = NULL;
+    SG_TRY(sg_lock_take(dir, &lock, err));
+    SG_TRY(sg_rundir_clear(dir, err));
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *path = NULL;
+        SG_TRY(sg_path_join(dir, folders[i], &path, err));
+        rmdir(path);
+        free(path);
+    }
+out:
+    sg_lock_drop(lock);
+    if (st == SG_OK) rmdir(dir);
+    return st;
+}

@@ -1,0 +1,60 @@
+/* rundir - the folder of one run, and what its files mean.
+ *
+ *   lock           who computes here now (rundir/lock.h)
+ *   job.json       the job as canonical text, defaults and overrides included
+ *   run.json       format, fingerprint, number of cells
+ *   plan.bin       the packed plan: `merge` needs neither inputs nor model
+ *   segments/      finished cells (store/segment.h)
+ *   origin.bin     in which night each cell was computed (since.h)
+ *   progress.json  while it runs: counts, rates, ranks (progress.h)
+ *   hand/          what each rank has on its device now (journal.h)
+ *   array/         members and leases of an array run (rundir/members.h), their notes (store/runtime.h)
+ *   metrics.jsonl  the same over time, for dashboards
+ *   results.h5     the end result
+ *   DONE           written last: digest, fingerprint, counts. With it the run is over. */
+#ifndef SG_RUNDIR_RUNDIR_H
+#define SG_RUNDIR_RUNDIR_H
+
+#include "base/digest.h"
+#include "base/status.h"
+#include "job/plan.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sg_run_done {
+    struct sg_digest digest, fingerprint;
+    int64_t total, failed, unparsed; /* unparsed: not failed, and no sample had a verdict */
+    char finished_at[32];            /* UTC, ISO 8601 */
+};
+
+/* True in *is when `dir` is a folder that a run has begun in (has run.json). */
+bool sg_rundir_is(const char *dir);
+
+/* Makes the folder ready for `plan`: creates what is missing, or checks that what is there belongs to this
+ * very run. SG_E_MISMATCH says which keys of the job differ (or that the files it names, or the model, do)
+ * and how to go on. Call with the lock held. */
+enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_err *err);
+/* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no member of
+ * an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
+void sg_rundir_tidy(const char *dir, bool alone);
+/* In a folder that nobody locks: what a killed writer has left of the file `name`, a minute ago or earlier. */
+void sg_rundir_tidy_shared(const char *dir, const char *name);
+/* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
+enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
+/* The same and then the folder, where nothing but the run's own files was in it. Takes the lock. */
+enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err);
+
+enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out,
+                                   struct sg_err *err);
+enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *done, struct sg_err *err);
+
+/* The run goes on after all: removes DONE. */
+enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err);
+
+/* run.json alone: cheap. */
+enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total,
+                                  struct sg_err *err);
+/* plan.bin, checked against run.json. */
+enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct sg_err *err);
+
+#endif

@@ -1,0 +1,71 @@
+#include "store/merge.h"
+
+#include "cell/estimate.h"
+#include "job/plan.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum sg_status dup(struct sg_results *r, const char *s, char **out, struct sg_err *err) {
+    return sg_arena_dup(&r->strings, s ? s : "", s ? strlen(s) : 0, out, err);
+}
+
+static void set_truth(struct sg_results *r, int64_t cell, const struct sg_outcome *t,
+                      const struct sg_portfolio_model *m) {
+    if (!t->known) return;
+    r->true_correct[cell] = t->correct;
+    r->true_length[cell] = t->completion_tokens;
+    if (t->prompt_tokens < 0) return; /* the merge prices it with the estimator's count */
+    r->prompt_tokens[cell] = t->prompt_tokens;
+    r->prompt_source[cell] = SG_PROMPT_MEASURED;
+    r->true_cost[cell] = sg_call_cost(m->input, m->output, t->prompt_tokens, t->completion_tokens);
+}
+
+enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_results r = {0};
+    char hex[SG_DIGEST_HEX];
+    SG_TRY(sg_results_alloc(&r, plan->n_queries, plan->n_models, plan->job.sampling.samples,
+                            plan->truth != NULL, err));
+    for (int64_t q = 0; q < plan->n_queries; q++) {
+        SG_TRY(dup(&r, plan->queries[q].id, &r.query[q], err));
+        SG_TRY(dup(&r, plan->queries[q].category, &r.category[q], err));
+    }
+    for (int64_t m = 0; m < plan->n_models; m++) {
+        SG_TRY(dup(&r, plan->models[m].id, &r.model[m], err));
+        r.price_input[m] = plan->models[m].input;
+        r.price_output[m] = plan->models[m].output;
+    }
+    for (int64_t c = 0; c < plan->n_cells; c++) {
+        if (plan->truth) set_truth(&r, c, &plan->truth[c], &plan->models[c % plan->n_models]);
+        sg_plan_cell_baselines(plan, c, &r.knn_correct[c], &r.knn_length[c], &r.anchor_correct[c],
+                               &r.anchor_length[c]);
+    }
+    SG_TRY(SG_NEW(&r.origin.fingerprint, plan->n_cells, "cell fingerprints", err));
+    memcpy(r.origin.fingerprint, plan->cell_fingerprint, (size_t)plan->n_cells * sizeof(struct sg_digest));
+    sg_digest_hex(plan->fingerprint, hex);
+    SG_TRY(dup(&r, hex, &r.fingerprint, err));
+    SG_TRY(dup(&r, plan->job.name, &r.name, err));
+    SG_TRY(dup(&r, plan->job.text, &r.job_text, err));
+    *out = r;
+    return SG_OK;
+out:
+    sg_results_free(&r);
+    return st;
+}
+
+enum sg_status sg_results_set_night(struct sg_results *r, const char *night, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_origin *o = &r->origin;
+    free(o->night);
+    free(o->nights);
+    o->night = NULL;
+    o->nights = NULL;
+    o->n_nights = 0;
+    SG_TRY(SG_NEW(&o->night, r->n_queries * r->n_models, "nights of cells", err));
+    SG_TRY(SG_NEW(&o->nights, 1, "nights", err));
+    SG_TRY(dup(r, night, &o->nights[0], err));
+    o->n_nights = 1;
+out:
+    return st;
+}
