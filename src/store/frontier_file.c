@@ -1,6 +1,6 @@
 #include "store/frontier_file.h"
 
-#include "store/h5_read.h"
+#include "store/h5.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "store/h5_read.h"
+#include "store/h5.h"
 
 #include "base/file.h"
 #include "store/h5_checksum.h"

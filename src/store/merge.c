@@ -62,7 +62,7 @@ static enum sg_status take_checked(const struct sg__segment_reader *set, struct 
 
 /* Chooses between two copies of one cell. */
 static enum sg_status resolve(const struct sg__segment_reader *set, struct place *kept, struct place other,
-                              struct sg__cell_buf rooms[2], struct sg_err *err) {
+                              struct sg__cell_buf bufs[2], struct sg_err *err) {
     struct sg_cell a, b;
     const struct sg__segment_file *fa = &set->files[kept->file], *fb = &set->files[other.file];
     const struct sg__segment_entry ea = sg__segment_entry_at(&fa->view, kept->record);
@@ -73,8 +73,8 @@ static enum sg_status resolve(const struct sg__segment_reader *set, struct place
         if (ea.status != SG_OK && eb.status == SG_OK) *kept = other;
         return SG_OK;
     }
-    enum sg_status st = take(set, *kept, &rooms[0], &a, err);
-    if (st == SG_OK) st = take(set, other, &rooms[1], &b, err);
+    enum sg_status st = take(set, *kept, &bufs[0], &a, err);
+    if (st == SG_OK) st = take(set, other, &bufs[1], &b, err);
     if (st != SG_OK) return st;
     if (!same_cell(&a, &b))
         return sg_fail(err, SG_E_CORRUPT,
@@ -85,7 +85,7 @@ static enum sg_status resolve(const struct sg__segment_reader *set, struct place
 }
 
 static enum sg_status find_cells(const struct sg__segment_reader *set, struct place *place,
-                                 struct sg__cell_buf rooms[2], struct sg_err *err) {
+                                 struct sg__cell_buf bufs[2], struct sg_err *err) {
     for (int64_t f = 0; f < set->n_files; f++) {
         for (int64_t i = 0; i < set->files[f].view.count; i++) {
             const int64_t cell = sg__segment_entry_at(&set->files[f].view, i).cell;
@@ -94,7 +94,7 @@ static enum sg_status find_cells(const struct sg__segment_reader *set, struct pl
                 place[cell] = here;
                 continue;
             }
-            enum sg_status st = resolve(set, &place[cell], here, rooms, err);
+            enum sg_status st = resolve(set, &place[cell], here, bufs, err);
             if (st != SG_OK) return st;
         }
     }
@@ -109,7 +109,7 @@ static void set_cell(struct sg_results *r, int64_t i, const struct sg_cell *c) {
     r->votes_unparsed[i] = c->votes_unparsed;
     r->length_mean[i] = c->length_mean;
     r->length_sd[i] = c->length_sd;
-    /* What the outcomes measured stands; the estimator's count fills in where they say nothing. */
+    /* The outcomes' measured prompt tokens count; the estimator's own count serves where there are none. */
     if (r->prompt_source[i] != SG_PROMPT_MEASURED && c->prompt_tokens > 0)
         r->prompt_tokens[i] = c->prompt_tokens;
     r->output_tokens[i] = c->output_tokens;
@@ -167,7 +167,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
     enum sg_status st = SG_OK;
     const int64_t n_cells = r->n_queries * r->n_models;
     struct sg__segment_reader set = {0};
-    struct sg__cell_buf rooms[2] = {{0}};
+    struct sg__cell_buf bufs[2] = {{0}};
     struct sg_results_writer *w = NULL;
     struct sg_merge_stats count = {.n_cells = n_cells};
     struct place *place = NULL;
@@ -176,7 +176,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
     SG_TRY(sg__segment_reader_open(run_dir, fingerprint, n_cells, &set, err));
     SG_TRY(SG_NEW(&place, n_cells, "cell places", err));
     for (int64_t i = 0; i < n_cells; i++) place[i].file = -1;
-    SG_TRY(find_cells(&set, place, rooms, err));
+    SG_TRY(find_cells(&set, place, bufs, err));
 
     remove_unfinished(run_dir);
     SG_TRY(sg_path_join(run_dir, "results.h5", &path, err));
@@ -189,7 +189,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
             SG_TRY(sg_results_writer_cell(w, NULL, err));
             continue;
         }
-        SG_TRY(take_checked(&set, place[i], r, &rooms[0], i, &c, err));
+        SG_TRY(take_checked(&set, place[i], r, &bufs[0], i, &c, err));
         SG_TRY(check_cell(r, i, &c, set.files[place[i].file].path, err));
         set_cell(r, i, &c);
         count.n_done++;
@@ -206,8 +206,8 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
 out:
     sg_results_writer_abandon(w);
     sg__segment_reader_close(&set);
-    free(rooms[0].samples);
-    free(rooms[1].samples);
+    free(bufs[0].samples);
+    free(bufs[1].samples);
     free(place);
     free(path);
     return st;

@@ -37,7 +37,7 @@ struct sg_runtime {
 
 /* Where each cell comes from; no part of the digest, for a cell that was taken over from an earlier night is
  * the same cell. Arrays are owned by the struct sg_results (free), strings by its `strings`. Zeroed: the file
- * does not say. */
+ * has no such group. */
 struct sg_origin {
     struct sg_digest *fingerprint; /* [cells] what the cell's values depend on (job/plan.h) */
     int32_t *night;                /* [cells] in which of `nights` it was computed; -1: in none */

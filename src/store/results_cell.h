@@ -1,5 +1,5 @@
-/* results_cell - one cell of a results file as the cell it was: what a later night takes over and what a
- * check holds against the columns. */
+/* results_cell - one cell of a results file as a struct sg_cell: a later night takes it over, and `check` compares it
+ * with the columns. */
 #ifndef SG_STORE_RESULTS_CELL_H
 #define SG_STORE_RESULTS_CELL_H
 

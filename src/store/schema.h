@@ -23,22 +23,22 @@
  *   cell i64 (failure), reason string (failure); not part of the digest: reasons may name hosts and files
  *
  * Group origin: where each cell comes from; absent when the writer did not know. Not part of the digest.
- *   fingerprint u64 (cell, word)  {hi, lo} of the cell's fingerprint: estimator, prompt, sampling
- * (job/plan.h) night       i32 (cell)        in which of `name` the cell was computed; -1: not computed name
- * string (run)      nights; the last is this file's own attribute check               over this group and the
- * results' digest
+ *   fingerprint u64 (cell, word)  {hi, lo} of the cell's fingerprint: estimator, prompt, sampling (job/plan.h)
+ *   night       i32 (cell)        in which of `name` the cell was computed; -1: not computed
+ *   name        string (run)      nights; the last is this file's own
+ *   attribute check               over this group and the results' digest
  *
  * Group provenance: job (string: the whole job as JSON) and attributes name, version, fingerprint, digest,
  *   finished_at (UTC, ISO 8601), night, taken_over (cells), and since (the results they were taken from).
  * Group runtime: how it was computed; nothing here is part of the digest. Attributes seconds, cells,
  *   prompt_tokens, output_tokens, ranks, started_at, energy (J, NaN unknown); datasets over (rank): host,
  *   device, device_uuid, driver, device_runtime (strings), rank_cells, rank_output_tokens, device_memory (i64),
- *   rank_busy_seconds, product_rate, read_rate, rank_energy (f64). Ranks of a run without MPI are its members,
- *   in the order of their names. */
+ *   rank_busy_seconds, product_rate, read_rate, rank_energy (f64). In array mode each
+ *   task is a rank, in the order of the tasks' names. */
 #ifndef SG_STORE_SCHEMA_H
 #define SG_STORE_SCHEMA_H
 
-#include "store/h5_read.h"
+#include "store/h5.h"
 #include "store/results.h"
 #include <stddef.h>
 #include <string.h>

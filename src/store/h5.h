@@ -1,11 +1,11 @@
-/* h5_read - the little of HDF5 that our files need: datasets with named axes (dimension scales), units and
+/* h5 - the little of HDF5 that our files need: datasets with named axes (dimension scales), units and
  * flags, in the form that netCDF readers understand; whole-file writes that leave the old or the new file;
  * reads that check shapes and fold HDF5's error stack into one line.
  *
  * Types are native C types: int8_t .. double, and strings (variable length UTF-8, never cut). HDF5 prints
  * nothing: its automatic error printing is switched off by the first call. One thread at a time. */
-#ifndef SG_STORE_H5_READ_H
-#define SG_STORE_H5_READ_H
+#ifndef SG_STORE_H5_H
+#define SG_STORE_H5_H
 
 #include "base/mem.h"
 #include "base/status.h"
@@ -40,7 +40,7 @@ struct sg_h5_out {
     struct sg__h5_driver *sink;
 };
 enum sg_status sg_h5_create(const char *path, struct sg_h5_out *out, struct sg_err *err);
-/* Closes, seals (h5seal.h), fsyncs, renames to the final name. Frees the struct whatever happens; on failure
+/* Closes, appends the checksum (h5_checksum.h), fsyncs, renames to the final name. Frees the struct whatever happens; on failure
  * the temporary file is removed and a file already at `path` is untouched. */
 enum sg_status sg_h5_commit(struct sg_h5_out *out, struct sg_err *err);
 void sg_h5_discard(struct sg_h5_out *out); /* removes the temporary file; zeroed accepted */
@@ -110,7 +110,7 @@ struct sg_h5_in {
     char *path;
 };
 /* SG_E_INPUT: no such file, or not HDF5 (says so); SG_E_CORRUPT: HDF5 that is cut short or damaged (reads the
- * whole file once to know, see h5seal.h). */
+ * whole file once to know, see h5_checksum.h). */
 enum sg_status sg_h5_open(const char *path, struct sg_h5_in *in, struct sg_err *err);
 void sg_h5_close(struct sg_h5_in *in); /* zeroed accepted */
 
