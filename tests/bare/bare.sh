@@ -42,9 +42,9 @@ apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By:
 apt-config dump | grep -E '^Acquire::(https?::(Proxy|CaInfo|Verify)|Retries|Check-Valid-Until|Check-Date|ForceIPv)' \
   >"$work/apt.conf" || true
 # keys of those mirrors, and certificates that apt.conf names
-keep=(--essential-hook='cp -n /etc/apt/trusted.gpg.d/* "$1/etc/apt/trusted.gpg.d/"')
+keep=(--customize-hook='cp -n /etc/apt/trusted.gpg.d/* "$1/etc/apt/trusted.gpg.d/"')
 while read -r file; do
-  keep+=("--essential-hook=mkdir -p \"\$1$(dirname "$file")\" && cp \"$file\" \"\$1$file\"")
+  keep+=("--customize-hook=mkdir -p \"\$1$(dirname "$file")\" && cp \"$file\" \"\$1$file\"")
 done < <(sed -n 's/.*CaInfo "\(.*\)";/\1/p' "$work/apt.conf")
 # Neither translations nor fsync: nothing that a program could see.
 mmdebstrap --quiet --variant=minbase --include=ca-certificates,git "${keep[@]}" \
