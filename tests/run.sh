@@ -2,6 +2,7 @@
 # All tests: installs what is missing, builds, runs everything through ctest.
 #   tests/run.sh           Release with gcc, ASan+UBSan, and a clang build with the fuzz entries
 #   tests/run.sh --quick   the Release build alone
+#   tests/run.sh --smoke   the Release build and one test for each thing that the tests need
 #   tests/run.sh --long    also ThreadSanitizer, MemorySanitizer, more seeds, the whole fault campaigns, a real Slurm
 # Every build treats warnings as errors. Exit code 0 only when every test passed or skipped with a reason.
 set -euo pipefail
@@ -11,8 +12,9 @@ mode=normal
 case "${1:-}" in
   "") ;;
   --quick) mode=quick ;;
+  --smoke) mode=smoke ;;
   --long) mode=long ;;
-  *) echo "usage: tests/run.sh [--quick|--long]" >&2; exit 2 ;;
+  *) echo "usage: tests/run.sh [--quick|--smoke|--long]" >&2; exit 2 ;;
 esac
 
 jobs/deps.sh build plots tests
@@ -30,20 +32,24 @@ suite() {
   shift
   local began=$SECONDS
   echo "== $name"
-  cmake -S . -B "$dir" -G Ninja -DSG_WERROR=ON "${args[@]}" | grep -E '^-- (scope-|CUDA|build type)' || true
+  cmake -S . -B "$dir" -G Ninja -DSG_TESTS=ON -DSG_WERROR=ON "${args[@]}" | grep -E '^-- (scope-|CUDA|build type)' || true
   ninja -C "$dir" >"$dir/ninja.log" || { grep -v '^\[' "$dir/ninja.log" >&2; exit 1; }
   echo "   built in $((SECONDS - began)) s"
   (cd "$dir" && ctest --output-on-failure --no-tests=error -j "$cores" "$@")
   echo "   $name: done in $((SECONDS - began)) s"
 }
 
+if [ $mode = smoke ]; then
+  suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -- -L smoke
+  exit 0
+fi
 suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -- -LE long
 [ $mode = quick ] && exit 0
 
 # Programs that are started from outside (mpi, e2e) run in Release only: Open MPI and HDF5 hold memory to the end.
 export UBSAN_OPTIONS=print_stacktrace=1
 suite build-asan "ASan + UBSan, gcc" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
-  -DSG_SANITIZE=address,undefined -- -LE 'long|e2e|lint|slurm|faults|mpi'
+  -DSG_SANITIZE=address,undefined -- -LE 'long|bare|e2e|lint|slurm|faults|mpi'
 suite build-clang "clang, fuzz entries" -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release \
   -DSG_CUDA=OFF -- -L fuzz
 [ $mode = normal ] && exit 0

@@ -1,0 +1,41 @@
+cmake_minimum_required(VERSION 3.22)
+# The part of the installation that looks at what is there (see install.cmake): batch scripts find the programs in
+# bin instead of build/, and the programs' --help becomes man pages.
+file(GLOB scripts ${share}/slurm/*.sbatch ${share}/jobs/*.sh)
+foreach(script ${scripts})
+  file(READ ${script} text)
+  string(REPLACE "/../build" "/${from_scripts}" text "${text}")
+  string(REPLACE "build/ beside this script's folder" "${from_scripts} from this script's folder" text "${text}")
+  if(text MATCHES "(^|[^a-z])build/")
+    message(FATAL_ERROR "${script} names a build tree; installed.cmake does not know how")
+  endif()
+  file(WRITE ${script} "${text}")
+endforeach()
+
+# man_page(NAME WHAT COMMAND ARG...): NAME.1 from what COMMAND ARG... --help prints
+function(man_page name what)
+  execute_process(COMMAND ${ARGN} --help OUTPUT_VARIABLE text RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "${ARGN} --help: ${failed}")
+  endif()
+  string(REPLACE "\\" "\\e" text "${text}")
+  string(REPLACE "-" "\\-" text "${text}")
+  string(REGEX REPLACE "(^|\n)([.'])" "\\1\\\\&\\2" text "${text}")
+  string(REPLACE "-" "\\-" title "${name}")
+  string(REPLACE "-" "\\-" what "${what}")
+  string(TOUPPER "${title}" upper)
+  file(WRITE ${man}/${name}.1 ".TH ${upper} 1 \"\" \"SCOPE Grid ${version}\"\n.SH NAME\n${title} \\- ${what}\n\
+.SH DESCRIPTION\n.nf\n${text}.fi\n")
+  message(STATUS "Installing: ${man}/${name}.1")
+endfunction()
+
+man_page(scope-frontier "cost and accuracy of policies over a portfolio of models" ${bin}/scope-frontier)
+if("scope-grid" IN_LIST programs)
+  man_page(scope-grid "what each model of a portfolio would do on each query" ${bin}/scope-grid)
+  execute_process(COMMAND ${bin}/scope-grid --help OUTPUT_VARIABLE text)
+  string(REGEX MATCHALL "\n  [a-z]+  +[^\n]+" lines "${text}") # a command and what it does
+  foreach(line ${lines})
+    string(REGEX MATCH "([a-z]+) +(.+)" line "${line}")
+    man_page(scope-grid-${CMAKE_MATCH_1} "${CMAKE_MATCH_2}" ${bin}/scope-grid ${CMAKE_MATCH_1})
+  endforeach()
+endif()
