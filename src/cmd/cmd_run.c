@@ -60,7 +60,7 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         {.name = "oversubscribe",
          .kind = SG_OPT_FLAG,
          .target = &o->oversubscribe,
-         .help = "let ranks share a GPU, with another run too (as engine.oversubscribe)"},
+         .help = "let ranks share a GPU (as engine.oversubscribe)"},
         {.name = "root-only",
          .kind = SG_OPT_FLAG,
          .target = &o->grid.root_only,

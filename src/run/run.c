@@ -38,7 +38,6 @@ struct grid {
     struct sg_workqueue *queue; /* NULL on a root that does not compute */
     struct sg_compute compute;
     struct sg_staging *stage; /* of a maker that reads a model */
-    struct sg_claim claim;    /* on the device, unless opt->claim is there for it */
     /* root only */
     struct sg_rank_facts *facts; /* [size] */
     int32_t *device_first;       /* [size] of sg_device_first */
@@ -132,8 +131,7 @@ static enum sg_status probe_nodes(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_rank_facts mine = {.host = ""};
     struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
-    struct sg_claim *claim = g->opt->claim ? g->opt->claim : &g->claim;
-    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, claim, err));
+    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, err));
     const int64_t began = sg__now_ns();
     if (g->maker->reads_model) {
         SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
@@ -664,7 +662,6 @@ out:
 
 static void close_grid(struct grid *g) {
     g->maker->close(g->maker->ctx);
-    sg_claim_drop(&g->claim);
     sg_workqueue_free(g->queue);
     sg_order_free(&g->order);
     sg_plan_free(&g->plan);
