@@ -132,7 +132,6 @@ static void print_summary(const struct sg_run_summary *s) {
     if (s->shared) printf("%lld out of its pass, ", (long long)s->shared);
     printf("%lld computed in %.1f s, %.0f output tokens/s\n", (long long)s->computed, s->seconds,
            s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
-    if (s->retired) printf("%lld older runs removed (output.keep)\n", (long long)s->retired);
 }
 
 /* ---- a sweep ---------------------------------------------------------------------------------------- */

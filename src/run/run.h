@@ -40,7 +40,6 @@ struct sg_run_summary {
     int64_t taken;    /* cells taken over from earlier results; already: not counted */
     int64_t shared;   /* cells taken from the pass, by this call */
     int64_t pass_prompt_tokens; /* of a pass: of all its cells, whenever they were computed */
-    int64_t retired;            /* old runs removed (output.keep) */
     int64_t prompt_tokens, output_tokens;
     double seconds;
     struct sg_err first_failure; /* of a failed cell, clear when none failed */

@@ -140,8 +140,6 @@ static enum sg_status make_point(struct sg__sweep *s, int64_t index, struct sg_e
     SG_TRY(sg_buf_printf(&item, err, "name=%s", p->name)); /* what comparisons show */
     SG_TRY(sg_arena_dup(&s->strings, item.data, item.len, &set, err));
     p->settings[p->n_settings++] = set;
-    p->settings[p->n_settings++] = "output.latest=null";
-    p->settings[p->n_settings++] = "output.keep=0";
 out:
     sg_buf_free(&item);
     return st;
