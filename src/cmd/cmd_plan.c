@@ -104,11 +104,6 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
     SG_TRY(sg_json_quote(&b, r->facts->device.name, strlen(r->facts->device.name), err));
     SG_TRY(sg_buf_str(&b, ", \"run_dir\": ", err));
     SG_TRY(sg_json_quote(&b, p->job.output.dir, strlen(p->job.output.dir), err));
-    SG_TRY(sg_buf_str(&b, ", \"latest\": ", err));
-    if (p->job.output.latest)
-        SG_TRY(sg_json_quote(&b, p->job.output.latest, strlen(p->job.output.latest), err));
-    else
-        SG_TRY(sg_buf_str(&b, "null", err));
     SG_TRY(sg_buf_str(&b, "}\n", err));
     fwrite(b.data, 1, b.len, stdout);
 out:
@@ -235,7 +230,7 @@ static enum sg_status print_sweep_json(const struct sweep_report *r, struct sg_e
     SG_TRY(sg_buf_printf(&b, err, ", \"cells\": %lld, \"points\": [%s], \"run_dir\": ", (long long)r->total,
                          r->points.data));
     SG_TRY(sg_json_quote(&b, r->dir, strlen(r->dir), err));
-    SG_TRY(sg_buf_str(&b, ", \"latest\": null}\n", err));
+    SG_TRY(sg_buf_str(&b, "}\n", err));
     fwrite(b.data, 1, b.len, stdout);
 out:
     sg_buf_free(&b);
@@ -269,7 +264,7 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     struct sg_plan plan = {0};
     struct sg_runner *station = NULL;
     struct sg_compute_facts facts = {0};
-    char night[SG_NIGHT_NAME], *pattern = NULL;
+    char night[SG_NIGHT_NAME];
     bool help = false;
     enum sg_status st = read_options(argc, argv, &o, &help, err);
     if (st != SG_OK || help) goto out;
@@ -279,7 +274,7 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     }
     SG_TRY(sg_job_read(o.job, o.set.items, o.set.n, &job, err));
     SG_TRY(sg_night_name(o.night, night, err));
-    SG_TRY(sg_night_expand(&job, night, &pattern, err));
+    SG_TRY(sg_night_expand(&job, night, err));
     SG_TRY(sg_runner_new(&station, err));
     SG_TRY(build(station, &job, &facts, &plan, err));
     struct report r = {.plan = &plan, .facts = &facts};
@@ -292,7 +287,6 @@ out:
     sg_runner_free(station);
     sg_plan_free(&plan);
     sg_job_free(&job);
-    free(pattern);
     free(o.set.items);
     return st;
 }

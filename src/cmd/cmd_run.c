@@ -60,7 +60,7 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         {.name = "oversubscribe",
          .kind = SG_OPT_FLAG,
          .target = &o->oversubscribe,
-         .help = "let ranks share a GPU, with another run too (as engine.oversubscribe)"},
+         .help = "let ranks share a GPU (as engine.oversubscribe)"},
         {.name = "root-only",
          .kind = SG_OPT_FLAG,
          .target = &o->grid.root_only,
@@ -132,7 +132,6 @@ static void print_summary(const struct sg_run_summary *s) {
     if (s->shared) printf("%lld out of its pass, ", (long long)s->shared);
     printf("%lld computed in %.1f s, %.0f output tokens/s\n", (long long)s->computed, s->seconds,
            s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
-    if (s->retired) printf("%lld older runs removed (output.keep)\n", (long long)s->retired);
 }
 
 /* ---- a sweep ---------------------------------------------------------------------------------------- */

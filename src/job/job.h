@@ -54,8 +54,6 @@ struct sg_job {
     } engine;
     struct {
         char *dir;
-        char *latest; /* NULL: none */
-        int64_t keep; /* 0: all */
         bool texts;
     } output;
     char *text; /* the whole job as canonical JSON, defaults and overrides included: goes to /provenance */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char MAGIC[8] = "sgplan2"; /* the NUL included */
+static const char MAGIC[8] = "sgplan3"; /* the NUL included */
 
 /* Packed outcome: flags, prompt tokens, completion tokens. */
 enum { KNOWN = 1, CORRECT = 2, OUTCOME_BYTES = 9 };

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- choosing --------------------------------------------------------------------------------------- */
 
@@ -67,115 +66,22 @@ static int32_t index_on_node(const struct sg_comm *c, bool root_only) {
     return root_only && sg_comm_beside_root(c) && local > 0 ? local - 1 : local;
 }
 
-/* One rank's choice. */
-struct choice {
-    const struct sg_compute_maker *maker;
-    const struct sg_job *job;
-    const char *host;
-    struct sg_dev_place seen; /* the device */
-    struct sg_claim *claim;
-};
-
-static enum sg_status look(struct choice *c, int32_t index, struct sg_err *err) {
-    return c->maker->find(c->maker->ctx, c->job, index, &c->seen, err);
-}
-
-static enum sg_status taken(const struct choice *c, const struct sg_dev_place *first,
-                            struct sg_claim_holder by, bool all, struct sg_err *err) {
-    char who[64] = "another scope-grid", of[64] = "", several[48] = "";
-    if (by.pid > 0) snprintf(who, sizeof who, "scope-grid, process %lld", (long long)by.pid);
-    if (by.user >= 0) snprintf(of, sizeof of, " of user %lld", (long long)by.user);
-    if (all && first->count > 1)
-        snprintf(several, sizeof several, ", as are all %d devices here", first->count);
-    return sg_fail(
-        err, SG_E_USAGE,
-        "device %s (%s) on %s is in use by %s%s%s: wait for it, give each process a device of its own "
-        "(sbatch --gpus-per-task=1), or add --oversubscribe to share it",
-        first->name, first->uuid, c->host, who, of, several);
-}
-
-/* A process that was killed may still be giving its device back. */
-enum { PATIENCE_MS = 2000, LOOK_MS = 100 };
-
-/* Alone on device `index`, or with any on the first that is free. */
-static enum sg_status claim_alone(struct choice *c, int32_t index, bool any, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_dev_place first = {.count = 0};
-    struct sg_claim_holder by = {.pid = 0};
-    for (int32_t waited = 0; waited <= PATIENCE_MS; waited += LOOK_MS) {
-        if (waited) nanosleep(&(struct timespec){0, LOOK_MS * 1000000L}, NULL);
-        for (int32_t i = 0; i < (any ? c->seen.count : 1); i++) {
-            struct sg_claim_holder who;
-            SG_TRY(look(c, index + i, err));
-            if (sg_claim_alone(c->seen.uuid, c->claim, &who)) goto out;
-            if (i) continue;
-            first = c->seen;
-            by = who;
-        }
-    }
-    st = taken(c, &first, by, any, err);
-out:
-    return st;
-}
-
-/* A seat on device `index`, or with any where the fewest are. */
-static enum sg_status claim_seat(struct choice *c, int32_t index, bool any, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int32_t n = any ? c->seen.count : 1;
-    for (int32_t seat = 0; seat < SG_CLAIM_SEATS; seat++)
-        for (int32_t i = 0; i < n; i++) {
-            SG_TRY(look(c, index + i, err));
-            if (sg_claim_seat(c->seen.uuid, seat, c->claim)) goto out;
-        }
-    st = look(c, index, err);
-out:
-    return st;
-}
-
-/* Of a process by itself: the device that its last run has claimed, where it still sees that. */
-static enum sg_status keep(struct choice *c, bool *kept, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    for (int32_t i = 0; i < c->seen.count && !*kept; i++) {
-        SG_TRY(look(c, i, err));
-        *kept = strcmp(c->seen.uuid, c->claim->uuid) == 0;
-    }
-out:
-    return st;
-}
-
-/* After all ranks of this run know that none is in another's way. c->seen: this rank's device by its place.
- */
-static enum sg_status claim_device(struct choice *c, int32_t index, bool alone, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    bool kept = false;
-    if (c->claim->held && alone)
-        SG_TRY(keep(c, &kept, err));
-    else if (c->claim->held)
-        kept = strcmp(c->seen.uuid, c->claim->uuid) == 0;
-    if (kept) goto out;
-    sg_claim_drop(c->claim);
-    st = c->job->engine.oversubscribe ? claim_seat(c, index, alone, err) : claim_alone(c, index, alone, err);
-out:
-    return st;
-}
-
 enum sg_status sg_device_choose(struct sg_comm *c, const struct sg_compute_maker *maker,
                                 const struct sg_job *job, bool root_only, struct sg_compute_place *place,
-                                struct sg_claim *claim, struct sg_err *err) {
+                                struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int32_t rank = sg_comm_rank(c), size = sg_comm_size(c), index = index_on_node(c, root_only);
-    struct choice mine = {.maker = maker, .job = job, .host = sg_comm_host(c), .claim = claim};
-    const struct sg_dev_place *seen = &mine.seen;
+    const int32_t rank = sg_comm_rank(c), size = sg_comm_size(c);
+    struct sg_dev_place seen = {.count = 0};
     struct wish wish = {.counts = 0}, *all = NULL;
     struct sg_buf sharers = {0};
     place->device = 0;
     place->sharers = sg_comm_local_size(c);
     if (!maker->find) return SG_OK;
-    st = look(&mine, index, err);
+    st = maker->find(maker->ctx, job, index_on_node(c, root_only), &seen, err);
     SG_TRY(sg_comm_agree(c, st, err));
-    wish.counts = seen->count > 0 && !(root_only && rank == 0);
-    memcpy(wish.uuid, seen->uuid, sizeof wish.uuid);
-    memcpy(wish.name, seen->name, sizeof wish.name);
+    wish.counts = seen.count > 0 && !(root_only && rank == 0);
+    memcpy(wish.uuid, seen.uuid, sizeof wish.uuid);
+    memcpy(wish.name, seen.name, sizeof wish.name);
     snprintf(wish.host, sizeof wish.host, "%s", sg_comm_host(c));
     if (rank == 0) {
         st = SG_NEW(&all, size, "devices of ranks", err);
@@ -189,13 +95,8 @@ enum sg_status sg_device_choose(struct sg_comm *c, const struct sg_compute_maker
         st = count_sharers(all, size, job->engine.oversubscribe, (int32_t *)(void *)sharers.data, err);
     SG_TRY(sg_comm_agree(c, st, err));
     SG_TRY(sg_comm_bcast(c, &sharers, err));
-    if (wish.counts)
-        st = claim_device(&mine, index, size == 1, err);
-    else
-        sg_claim_drop(claim);
-    SG_TRY(sg_comm_agree(c, st, err));
-    if (seen->count > 0) {
-        place->device = seen->device;
+    if (seen.count > 0) {
+        place->device = seen.device;
         memcpy(&place->sharers, sharers.data + (size_t)rank * sizeof(int32_t), sizeof(int32_t));
     }
 out:

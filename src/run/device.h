@@ -4,7 +4,6 @@
 #ifndef SG_RUN_DEVICE_H
 #define SG_RUN_DEVICE_H
 
-#include "run/claim.h"
 #include "run/comm.h"
 #include "run/compute.h"
 
@@ -14,19 +13,16 @@ struct sg_rank_facts {
     char host[SG_HOST_MAX];
 };
 
-/* Collective. place->device and place->sharers of every rank, and the claim on that device. Of the devices
- * that it sees one of several ranks takes the one at its place among the computing ranks of its node, counted
- * round: its own one where a launcher has bound a device to each task, the next one where all see all a rank
- * by itself     (a member of an array, too) takes the first that nobody has claimed, or under
- *                        engine.oversubscribe one that the fewest share
+/* Collective. Writes place->device and place->sharers of every rank. Of the devices that a rank sees it takes
+ * the one at its place among the computing ranks of its node, counted round: its own where a launcher has
+ * bound a device to each task, the next one where all see all. A process by itself, such as a task of an
+ * array, takes the first that it sees; other runs on the node are not looked at.
  * SG_E_USAGE, before anything is opened, when the job's engine.oversubscribe is false and two ranks would
- * have one device, or another run on the node has claimed it; one that is just ending is waited for, two
- * seconds. Devices are told apart by their uuid, whatever each process calls them. root_only: the root does
- * not compute and does not count. *claim: zeroed, or what an earlier run of this process holds, whose device
- * it then keeps if it still may. The caller drops it when the device is closed, after errors, too. */
+ * have one device. Devices are told apart by their uuid, whatever each process calls them. root_only: the root
+ * does not compute and does not count. */
 enum sg_status sg_device_choose(struct sg_comm *c, const struct sg_compute_maker *maker,
                                 const struct sg_job *job, bool root_only, struct sg_compute_place *place,
-                                struct sg_claim *claim, struct sg_err *err);
+                                struct sg_err *err);
 
 /* first[i]: the lowest rank that has the device of rank i, i itself on the host. first [n], written. */
 enum sg_status sg_device_first(const struct sg_rank_facts *ranks, int32_t n, int32_t *first,

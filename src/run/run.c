@@ -38,7 +38,6 @@ struct grid {
     struct sg_workqueue *queue; /* NULL on a root that does not compute */
     struct sg_compute compute;
     struct sg_staging *stage; /* of a maker that reads a model */
-    struct sg_claim claim;    /* on the device, unless opt->claim is there for it */
     /* root only */
     struct sg_rank_facts *facts; /* [size] */
     int32_t *device_first;       /* [size] of sg_device_first */
@@ -55,7 +54,6 @@ struct grid {
     char started_at[32];
     int64_t started; /* ns */
     char night[SG_NIGHT_NAME];
-    char *pattern; /* output.dir with {night}, NULL when it has none */
 };
 
 static void utc_now(char out[32]) {
@@ -73,8 +71,7 @@ static enum sg_status share_job(struct grid *g, struct sg_err *err) {
     if (g->root) {
         st = sg_job_read(g->opt->job_path, g->opt->overrides, g->opt->n_overrides, &g->job, err);
         if (st == SG_OK) st = sg_night_name(g->opt->night, g->night, err);
-        if (st == SG_OK) st = sg_night_expand(&g->job, g->night, &g->pattern, err);
-        if (st == SG_OK) st = sg_latest_check(&g->job, err);
+        if (st == SG_OK) st = sg_night_expand(&g->job, g->night, err);
         if (st == SG_OK) st = sg_buf_str(&text, g->job.text, err);
     }
     SG_TRY(sg_comm_agree(g->comm, st, err));
@@ -132,8 +129,7 @@ static enum sg_status probe_nodes(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_rank_facts mine = {.host = ""};
     struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
-    struct sg_claim *claim = g->opt->claim ? g->opt->claim : &g->claim;
-    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, claim, err));
+    SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, err));
     const int64_t began = sg__now_ns();
     if (g->maker->reads_model) {
         SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
@@ -481,12 +477,6 @@ out:
     return st;
 }
 
-/* The run is done: what others read is made to follow. */
-static enum sg_status publish(struct grid *g, struct sg_err *err) {
-    enum sg_status st = sg_latest_update(&g->plan.job, err);
-    return st == SG_OK ? sg_nights_retire(&g->plan.job, g->pattern, &g->out->retired, err) : st;
-}
-
 /* The summary of a run that is done. mine: what this call has computed. */
 static enum sg_status sum_up(const struct grid *g, const struct sg_counts *mine, struct sg_err *err) {
     struct sg_run_summary *out = g->out;
@@ -521,7 +511,6 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
             goto out;
         }
     }
-    SG_TRY(publish(g, err));
     const struct sg_counts all = sg_progress_totals(&g->progress);
     st = sum_up(g, &all, err);
 out:
@@ -555,7 +544,7 @@ static enum sg_status merge_array(void *ctx, struct sg_err *err) {
     struct grid *g = ctx;
     sg_rundir_tidy(g->plan.job.output.dir, false);
     enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g, g->out, err);
-    if (st != SG_OK || g->out->computed == g->out->total) return st == SG_OK ? publish(g, err) : st;
+    if (st != SG_OK || g->out->computed == g->out->total) return st;
     return sg_fail(err, SG_E_INTERNAL,
                    "%s: %lld of %lld cells are in the segments although all were computed; start again",
                    g->plan.job.output.dir, (long long)g->out->computed, (long long)g->out->total);
@@ -664,7 +653,6 @@ out:
 
 static void close_grid(struct grid *g) {
     g->maker->close(g->maker->ctx);
-    sg_claim_drop(&g->claim);
     sg_workqueue_free(g->queue);
     sg_order_free(&g->order);
     sg_plan_free(&g->plan);
@@ -675,7 +663,6 @@ static void close_grid(struct grid *g) {
     free(g->done);
     sg_dispatch_free(&g->dispatch);
     free(g->ranks);
-    free(g->pattern);
     sg_array_leave(g->array);
     sg_lock_drop(g->lock);
     if (g->opt->held) { /* the newest is held: the next point of a sweep may want it */

@@ -7,7 +7,6 @@
 #define SG_RUN_RUN_H
 
 #include "base/digest.h"
-#include "run/claim.h"
 #include "run/comm.h"
 #include "run/compute.h"
 
@@ -28,8 +27,6 @@ struct sg_run_options {
     bool retry_failed;                 /* cells that failed are computed again, each alone on its rank */
     int64_t shuffle_leases;            /* >= 0: cells in a random order (tests: the digest must not change) */
     double segment_seconds;            /* < 0: the rule of hand.h */
-    struct sg_claim
-        *claim; /* NULL, or the claim (claim.h) on the device, kept from run to run by the caller */
     struct sg_staging *
         *held; /* NULL, or where the weights' copy (stage.h) goes at the end instead of being closed */
 };
@@ -43,7 +40,6 @@ struct sg_run_summary {
     int64_t taken;    /* cells taken over from earlier results; already: not counted */
     int64_t shared;   /* cells taken from the pass, by this call */
     int64_t pass_prompt_tokens; /* of a pass: of all its cells, whenever they were computed */
-    int64_t retired;            /* old runs removed (output.keep) */
     int64_t prompt_tokens, output_tokens;
     double seconds;
     struct sg_err first_failure; /* of a failed cell, clear when none failed */

@@ -162,9 +162,7 @@ out:
 
 /* Keys that change where and how fast, never what. */
 static bool matters(const char *path) {
-    return strncmp(path, "engine", 6) != 0 && strcmp(path, "output.dir") != 0 &&
-           strcmp(path, "output.latest") != 0 && strcmp(path, "output.keep") != 0 &&
-           strcmp(path, "name") != 0;
+    return strncmp(path, "engine", 6) != 0 && strcmp(path, "output.dir") != 0 && strcmp(path, "name") != 0;
 }
 
 /* Appends the paths at which a and b differ. */

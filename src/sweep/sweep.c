@@ -140,8 +140,6 @@ static enum sg_status make_point(struct sg__sweep *s, int64_t index, struct sg_e
     SG_TRY(sg_buf_printf(&item, err, "name=%s", p->name)); /* what comparisons show */
     SG_TRY(sg_arena_dup(&s->strings, item.data, item.len, &set, err));
     p->settings[p->n_settings++] = set;
-    p->settings[p->n_settings++] = "output.latest=null";
-    p->settings[p->n_settings++] = "output.keep=0";
 out:
     sg_buf_free(&item);
     return st;
@@ -536,9 +534,7 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *o
     struct sg_err partial = {0};
     struct sg_staging *held = NULL; /* the weights on this node, from one run to the next */
     struct sg_run_options each = *opt;
-    struct sg_claim claim = {.held = false}; /* on the device, likewise */
     each.held = &held;
-    each.claim = &claim;
     if (root) {
         st = opt->array ? sg_fail(err, SG_E_USAGE, "--array: not for a sweep; run its points one by one")
                         : SG_OK;
@@ -570,7 +566,6 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *o
         fprintf(stderr, "scope-grid: all points are listed in %s/index.json\n", s.dir);
 out:
     sg_staging_close(held);
-    sg_claim_drop(&claim);
     sg_buf_free(&count);
     sweep_free(&s);
     return st;

@@ -16,7 +16,7 @@ struct sg__axis {
 struct sg__point {
     char name[SG__POINT_NAME];
     int64_t value[SG__SWEEP_AXES]; /* which of its axis's */
-    const char *settings[SG__SWEEP_AXES + 4];
+    const char *settings[SG__SWEEP_AXES + 2];
     size_t n_settings;
     struct sg_plan_draws draws;
     bool texts;

@@ -19,7 +19,6 @@ export OMPI_MCA_orte_tmpdir_base="$work/mpi"
 # Open MPI keeps memory to the end: under ASan, leaks are the unit tests' affair.
 export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
 fail() { echo "FAILED: $*" >&2; exit 1; }
-export EMU_NODE=$$ # devices of our own: other tests on this machine claim theirs
 
 # 1. without a driver: one line, a status of its own, no crash
 if ! [ -e /dev/nvidiactl ]; then
@@ -85,9 +84,9 @@ same shared
 grep -q '3 ranks on 2 x CUDA' "$work/shared.log" || fail "not told: $(cat "$work/shared.log")"
 if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
   got=$(devices bound)
-  [[ $got =~ ^emu-0@$$\ [0-9.]+,\ emu-1@$$\ [0-9.]+$ ]] || fail "devices and energy of bound ranks: $got"
+  [[ $got =~ ^emu-0\ [0-9.]+,\ emu-1\ [0-9.]+$ ]] || fail "devices and energy of bound ranks: $got"
   got=$(devices shared)
-  [ "$got" = "emu-0@$$ nan, emu-1@$$ nan, emu-0@$$ nan" ] || fail "devices of three ranks: $got"
+  [ "$got" = "emu-0 nan, emu-1 nan, emu-0 nan" ] || fail "devices of three ranks: $got"
 fi
 /usr/bin/python3 - "$work" <<'P' || fail "metrics.jsonl"
 import json, sys
@@ -108,12 +107,12 @@ ends() {
   [ "$(wc -l <"$work/refused.log")" = 1 ] || fail "not one line: $(cat "$work/refused.log")"
 }
 EMU_DEVICES=1 ends 2 2 64
-grep -q "ranks 0 and 1 on .* would share one device, CUDA emulated on the CPU (emu-0@$$): start fewer ranks, give each one its own (srun --gpus-per-task=1), or add --oversubscribe" \
+grep -q "ranks 0 and 1 on .* would share one device, CUDA emulated on the CPU (emu-0): start fewer ranks, give each one its own (srun --gpus-per-task=1), or add --oversubscribe" \
   "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
 EMU_DEVICES=2 ends 2 4 64
 bind=$work/bind
 ONLY_DEVICE=1 EMU_DEVICES=2 ends 2 3 64
-grep -q 'ranks 0, 1 and 1 more on .*(emu-1@[0-9]*)' "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
+grep -q 'ranks 0, 1 and 1 more on .*(emu-1)' "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
 bind=
 EMU_DEVICES=2 ends 3 2 64
 EMU_DEVICES=1 ends 3 2 64 --set engine.oversubscribe=true
@@ -122,66 +121,13 @@ EMU_DEVICES=2 ends 2 4 64 --root-only
 grep -q 'ranks 1 and 3 on ' "$work/refused.log" || fail "not the ranks that compute: $(cat "$work/refused.log")"
 EMU_DEVICES=1 ends 3 3 64 --device cpu # hosts have no such limit
 
-# 4. processes that know nothing of each other: a device is claimed as long as its process lives. The first member of
-# an array is held right behind its claim, so that all others meet it.
-# member NAME OPTION...: one process of the array in $work/array, or with output.dir a run by itself; ID is its process
-member() {
-  local name=$1
-  shift
-  EMU_DEVICES=2 "$emulated" run "$job" --set output.dir="$work/array" --array "$@" >"$work/$name.log" 2>&1 &
-  id=$!
-}
-# said NAME TEXT: waits for a line of it
-said() {
-  for _ in $(seq 300); do
-    grep -q "$2" "$work/$1.log" && return
-    sleep 0.1
-  done
-  fail "$1 does not say '$2': $(cat "$work/$1.log")"
-}
-member one
-one=$id
-said one '1 rank on 1 x CUDA'
-kill -STOP "$one"
-EMU_DEVICES=1 run apart 1 256 && fail "a run by itself on a device that a member of an array has"
-grep -q "device CUDA emulated on the CPU (emu-0@$$) on .* is in use by scope-grid, process $one of user $(id -u): wait for it, give each process a device of its own (sbatch --gpus-per-task=1), or add --oversubscribe to share it" \
-  "$work/apart.log" || fail "unclear: $(cat "$work/apart.log")"
-[ "$(wc -l <"$work/apart.log")" = 1 ] || fail "not one line: $(cat "$work/apart.log")"
-EMU_DEVICES=2 ends 2 2 64 # of its two ranks one would have that device; the model that is missing is not looked at
-grep -q "rank 0 on\|device CUDA emulated on the CPU (emu-0@$$)" "$work/refused.log" || fail "unclear: $(cat "$work/refused.log")"
-ONLY_DEVICE=0 bind=$work/bind EMU_DEVICES=2 ends 3 2 64 --oversubscribe
-EMU_DEVICES=1 run apart 1 256 --oversubscribe || fail "a run that shares: $(cat "$work/apart.log")"
-same apart
-member two
-two=$id
-said two '1 rank on 1 x CUDA'
-kill -STOP "$two"
-member three
-three=0
-wait "$id" || three=$?
-[ $three = 2 ] || fail "a member too many ended with $three: $(cat "$work/three.log")"
-grep -q "(emu-0@$$) .* process $one of .*, as are all 2 devices here: " "$work/three.log" || fail "unclear: $(cat "$work/three.log")"
-kill -CONT "$one" "$two"
-member four --oversubscribe
-for k in one two four; do
-  wait "${!k:-$id}" || fail "member $k: $(cat "$work/$k.log")"
+# 4. processes of an array that know nothing of each other: each takes the device that its launcher shows it
+for k in 0 1; do
+  CUDA_VISIBLE_DEVICES=$k EMU_DEVICES=2 "$emulated" run "$job" --set output.dir="$work/array" --array \
+    >"$work/member$k.log" 2>&1 &
 done
+for k in 0 1; do wait -n || fail "of an array: $(cat "$work"/member?.log)"; done
 same array
-# killed, it leaves nothing behind
-member killed --set output.dir="$work/killed"
-said killed '1 rank on 1 x CUDA'
-kill -KILL "$id"
-wait "$id" 2>/dev/null || true
-EMU_DEVICES=1 run after 1 256 || fail "behind a killed process: $(cat "$work/after.log")"
-same after
-if /usr/bin/python3 -c 'import h5py' 2>/dev/null; then
-  got=$(devices array | tr -d ',' | tr ' ' '\n' | grep emu | sort -u | tr '\n' ' ')
-  # those that computed: a member may find all cells done. That two members had both devices, three was told.
-  case "$got" in
-    "emu-0@$$ " | "emu-1@$$ " | "emu-0@$$ emu-1@$$ ") ;;
-    *) fail "devices of the array: $got" ;;
-  esac
-fi
 
 # 5. no device at all: one line, and the status of a device that is not there
 EMU_DEVICES=0 ends 11 2 64

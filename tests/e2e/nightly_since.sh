@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Nightly re-estimation: what an earlier night has is not computed again, what has changed is, and the results
-# are those of a run that computes everything; each cell says its night; `latest` and retention.
+# are those of a run that computes everything; each cell says its night; what jobs/nightly.sh links and removes.
 . "$(dirname "$0")/../mpi/lib.sh"
 py=/usr/bin/python3
 job="$work/job/job.json"
 mkdir "$work/job"
 cp "$SRC"/jobs/demo/*.json* "$work/job/"
+ln -s "$SRC/jobs/demo/model" "$work/job/" # for plan
 sim() { local n=$1; shift; ranks "$n" "$BIN/tests/sim_grid" "$job" "$@" 2>&1; }
 one() { "$BIN/tests/sim_grid" "$job" "$@" 2>&1; }
 # scratch ARGS: the digest of a run that computes everything
@@ -143,37 +144,78 @@ printf 'X' | dd of="$work/n4/origin.bin" bs=1 seek=40 conv=notrunc 2>/dev/null
 out=$("$BIN/scope-grid" merge "$work/n4" 2>&1); same "exit code with a damaged origin.bin" $? 5
 has "a damaged origin.bin" "$out" "n4/origin.bin: damaged"
 
-# {night}, latest, keep
-series() { local n=$1; shift; one --set output.dir="$work/series/{night}" --set output.latest="$work/series/latest" --set output.keep=2 --night "$n" --since "$work/series/latest" "$@"; }
-series 2026-01-01 >/dev/null
-same "latest" "$(readlink "$work/series/latest")" "2026-01-01/results.h5"
+out=$(night a/b); same "exit code of a night that is no name" $? 2
+
+# jobs/nightly.sh: {night}, the link to the newest night, how many stay
+mkdir "$work/bin"
+cat >"$work/bin/scope-grid" <<WRAP
+#!/usr/bin/env bash
+[ "\$1" = run ] || exec "$BIN/scope-grid" "\$@"
+exec "$BIN/tests/sim_grid" "\${@:2}"
+WRAP
+chmod +x "$work/bin/scope-grid"
+nights="$work/a series of \"nights\""
+series() { SCOPE_BIN=$work/bin SCOPE_KEEP=2 "$SRC/jobs/nightly.sh" "$job" --set output.dir="$nights/{night}" --night "$@" 2>&1; }
+left() { (cd "$nights" && ls -d -- */results.h5 | tr '\n' ' '); }
+out=$(series 2026-01-01); same "exit code of a first night by the script" $? 0
+has "a first night by the script" "$out" "computed 512$"
+same "latest" "$(readlink "$nights/latest")" "2026-01-01/results.h5"
 has "the second night" "$(series 2026-01-02)" "computed 0 taken 512$"
-same "latest" "$(readlink "$work/series/latest")" "2026-01-02/results.h5"
+same "latest" "$(readlink "$nights/latest")" "2026-01-02/results.h5"
 sleep 1 # nights are ordered by when they were finished, to the second
-mkdir "$work/series/notes" && touch "$work/series/2026-01-01/mine"
-series 2026-01-03 >/dev/null
-same "what retention leaves" "$(cd "$work/series" && ls -d */results.h5 | tr '\n' ' ')" "2026-01-02/results.h5 2026-01-03/results.h5 "
-[ -e "$work/series/2026-01-01/mine" ] || fail "retention removed a file that is not the run's"
+touch "$nights/2026-01-01/mine"
+cp -r "$nights/2026-01-01" "$nights/2025-begun" && rm "$nights/2025-begun/DONE" "$nights/2025-begun/mine"
+cp -r "$nights/2026-01-01" "$nights/2025-at-work" && rm "$nights/2025-at-work/mine" && touch "$nights/2025-at-work/lock"
+cp -r "$nights/2026-01-01" "$nights/2025-whole" && rm "$nights/2025-whole/mine"
+has "what retention removes" "$(series 2026-01-03)" "removed $nights/2025-whole$"
+# ... and leaves: a folder with a file that is not the run's, what is not complete, what is at work
+same "what retention leaves" "$(left)" "2025-at-work/results.h5 2025-begun/results.h5 2026-01-01/results.h5 2026-01-02/results.h5 2026-01-03/results.h5 "
 sleep 1
 series 2026-01-04 >/dev/null
-[ ! -e "$work/series/2026-01-02" ] || fail "retention left of an old run: $(ls -A "$work/series/2026-01-02")"
+rm -rf "$nights"/2025-* "$nights/2026-01-01"
+same "what retention leaves" "$(left)" "2026-01-03/results.h5 2026-01-04/results.h5 "
+[ ! -e "$nights/2026-01-02" ] || fail "retention left of an old run: $(ls -A "$nights/2026-01-02")"
 has "an old night again" "$(series 2026-01-03)" "already"
-same "latest after an old night" "$(readlink "$work/series/latest")" "2026-01-04/results.h5"
+same "latest after an old night" "$(readlink "$nights/latest")" "2026-01-04/results.h5"
 out=$(series 2026-01-04 --fresh); same "exit code of --fresh over what --since names" $? 2
 has "--fresh over what --since names" "$out" "--fresh would remove .*/latest"
-series 2026-01-03 --set output.latest="$work/links/a/b/newest" >/dev/null
-same "a link elsewhere" "$(readlink "$work/links/a/b/newest")" "../../../series/2026-01-03/results.h5"
-cmp "$work/links/a/b/newest" "$work/series/2026-01-03/results.h5" || fail "a link elsewhere leads nowhere"
-rm "$work/series/latest" && echo hello >"$work/series/latest"
-out=$(series 2026-01-04); same "exit code with a file in place of the link" $? 3
-has "a file in place of the link" "$out" "output.latest would replace .*/latest, which is no symbolic link"
-out=$(one --set output.dir="$work/x" --set output.keep=2); same "exit code of keep without {night}" $? 3
-out=$(night a/b); same "exit code of a night that is no name" $? 2
+# this night stays and the link's, however old they are
+cp -r "$nights/2026-01-04" "$nights/2026-01-09"
+sed -i 's/"finished_at": "[^"]*"/"finished_at": "2028-01-01T00:00:00Z"/' "$nights/2026-01-09/DONE"
+SCOPE_KEEP=1 "$SRC/jobs/nightly.sh" --publish "$nights/2026-01-03"
+same "this night and the link's" "$(left)" "2026-01-03/results.h5 2026-01-04/results.h5 2026-01-09/results.h5 "
+rm -r "$nights/2026-01-09"
+# a run in array mode is removed whole, too
+for i in 1 2; do one --array --set output.dir="$nights/2026-01-05" --night n5 >/dev/null & done
+wait
+SCOPE_KEEP=2 "$SRC/jobs/nightly.sh" --publish "$nights/2026-01-05"
+sleep 1
+series 2026-01-06 >/dev/null
+sleep 1
+series 2026-01-07 >/dev/null
+same "what retention leaves of an array" "$(left)" "2026-01-06/results.h5 2026-01-07/results.h5 "
+# readers find a whole file at any moment
+reader() { while [ ! -e "$work/stop" ]; do [ -s "$nights/latest" ] || echo "no file at latest"; done; }
+reader >"$work/reader" &
+for i in 6 7 6 7 6 7; do
+  sed -i 's/"finished_at": "[^"]*"/"finished_at": "2027-01-01T00:00:00Z"/' "$nights/2026-01-0$i/DONE"
+  "$SRC/jobs/nightly.sh" --publish "$nights/2026-01-0$i"
+  same "latest, moved" "$(readlink "$nights/latest")" "2026-01-0$i/results.h5"
+done
+touch "$work/stop"
+wait
+same "what a reader of latest saw" "$(cat "$work/reader")" ""
+# refused before anything is computed
+rm "$nights/latest" && echo hello >"$nights/latest"
+out=$(series 2026-01-08); same "exit code with a file in place of the link" $? 2
+same "a file in place of the link" "$out" "nightly.sh: $nights/latest would be replaced and is no symbolic link"
+out=$(SCOPE_BIN=$work/bin "$SRC/jobs/nightly.sh" "$job" --set output.dir="$work/x" 2>&1); same "exit code without {night}" $? 2
+has "without {night}" "$out" "put \{night\} into the last part of output.dir"
 
 # the committed job, out of the box, on the real engine with few cells
 head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/two.jsonl"
-nightly() { "$BIN/scope-grid" run "$SRC/jobs/nightly.json" --quiet --set queries="$work/two.jsonl" --set sampling.max_new_tokens=8 \
-  --set output.dir="$work/real/{night}" --set output.latest="$work/real/latest" --since "$work/real/latest" "$@" 2>&1; }
+nightly() { SCOPE_BIN=$BIN "$SRC/jobs/nightly.sh" "$SRC/jobs/nightly.json" --quiet --set queries="$work/two.jsonl" \
+  --set sampling.max_new_tokens=8 --set output.dir="$work/real/{night}" "$@" 2>&1; }
 days=$(date -u +%F)
 first=$(nightly)
 days="$days|$(date -u +%F)" # it may have been midnight

@@ -4,8 +4,9 @@
 # folders and files with blanks and quotes, whose options win, and what is refused.
 . "$(dirname "$0")/../mpi/lib.sh"
 site="$work/a \"site\" with blanks"
-mkdir "$work/bin" "$site"
+mkdir "$work/bin" "$work/jobs" "$site"
 cp "$SRC"/slurm/*.sbatch "$site"
+cp "$SRC/jobs/nightly.sh" "$work/jobs"
 cat >"$work/bin/scope-grid" <<WRAP
 #!/usr/bin/env bash
 [ "\$1" = run ] || exec "$BIN/scope-grid" "\$@"
@@ -164,14 +165,15 @@ begin nights
 record RUNNING None 600 nightly.sbatch "$job"
 speed --step-us 100
 out=$(allocate nightly.sbatch "$job"); same "exit code of a job without {night}" $? 2
-has "a job without {night}" "$out" 'output.dir of .*nights job.json is .* every night: put \{night\} into it'
+has "a job without {night}" "$out" 'folder is .*nights .* every night: put \{night\} into the last part of output.dir'
 one_line "a job without {night}" "$out"
-sed -i 's|"dir": "runs/nights|"latest": "runs/latest \\"night\\"", "dir": "runs/{night}|' "$job"
+sed -i 's|"dir": "runs/nights|"dir": "runs/{night}|' "$job"
 for night in one two; do
   out=$(SCOPE_NIGHT=$night allocate nightly.sbatch "$job"); same "exit code of night $night" $? 0
   has "night $night" "$out" "finished: .*/runs/$night \"..?x\"/results.h5 \(512 cells\), exit code 0"
 done
 has "the second night" "$out" 'computed 0 taken 512'
+same "latest" "$(readlink "$work/runs/latest")" 'two "\x"/results.h5'
 out=$(allocate nightly.sbatch "$job" --night mine); same "exit code of a night by its name" $? 0
 has "a night by its name" "$out" 'finished: .*/runs/mine '
 echo '{"job": "nights job.json", "axes": {"sampling.samples": [2, 4]}}' >"$work/sweep.json"

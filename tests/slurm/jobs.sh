@@ -240,7 +240,7 @@ lacks "the job that hears of its limit last" "$(cat cut.log)" 'USR1'
 # 10. two nights: the second takes over what did not change, also when its first allocation is cut short
 mkdir night
 cp -r "$SRC/jobs/demo/"*.json* night
-sed 's|"output": .*|"output": { "dir": "runs/{night}", "latest": "runs/latest" }|; s|"path": "model"|"path": "'"$SRC"'/jobs/demo/model"|' \
+sed 's|"output": .*|"output": { "dir": "runs/{night}" }|; s|"path": "model"|"path": "'"$SRC"'/jobs/demo/model"|' \
   "$SRC/jobs/demo/job.json" >night/job.json
 night() { # NAME
   SCOPE_NIGHT=$1 sbatch --parsable --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=10 --output="$work/night-$1.log" \

@@ -4,8 +4,7 @@
  * EMU_COPIES (mixed, early, late: when a cp.async lands), EMU_LAZY=1 (streams run at the next
  * synchronisation, not at the call), EMU_HOST_CHECK=1 (device memory is unreadable to host code). By the
  * environment alone: EMU_DEVICES (1) devices "emu-0", "emu-1", ... of EMU_MEMORY_MIB (16384) each, of which
- * CUDA_VISIBLE_DEVICES hides some as for a real driver; with EMU_NODE=N "emu-0@N", ...: uuids, and so claims on
- * the devices, of its own for every test that runs beside others. */
+ * CUDA_VISIBLE_DEVICES hides some as for a real driver. */
 #ifndef SG_TESTS_CUDA_CONTROL_H
 #define SG_TESTS_CUDA_CONTROL_H
 

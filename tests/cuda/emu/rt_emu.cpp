@@ -235,8 +235,7 @@ static int64_t memory_bytes(void) {
 static void describe(int physical, struct sg__rt_info *info) {
     *info = {};
     snprintf(info->name, sizeof info->name, "CUDA emulated on the CPU");
-    const char *node = getenv("EMU_NODE");
-    snprintf(info->uuid, sizeof info->uuid, "emu-%d%s%.40s", physical, node ? "@" : "", node ? node : "");
+    snprintf(info->uuid, sizeof info->uuid, "emu-%d", physical);
     snprintf(info->driver, sizeof info->driver, "emulated");
     snprintf(info->runtime, sizeof info->runtime, "emulated");
     info->memory_bytes = memory_bytes();

@@ -44,8 +44,6 @@ static void settings(void **state) {
         {"prompt.missing=next", "", false},      /* nothing is missing */
         {"output.texts=false", "", true},
         {"output.dir=elsewhere", "", false},
-        {"output.latest=elsewhere", "", false},
-        {"output.keep=3", "", false},
         {"engine.max_batch_tokens=64", "", false},
         {"engine.kv_cache_mib=7", "", false},
         {"engine.threads=2", "", false},
