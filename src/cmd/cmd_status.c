@@ -56,7 +56,7 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
         r->failed = r->end.failed;
         goto out;
     }
-    SG_TRY(sg_rundir_read_run(dir, &fingerprint, &r->total, err));
+    SG_TRY(sg_rundir_read_run(dir, &fingerprint, &r->total, NULL, err));
     const char *state = string(r, "state");
     bool alive = state && (!strcmp(state, "running") || !strcmp(state, "merging")) && sg_lock_held(dir);
     if (alive) {

@@ -43,6 +43,7 @@ struct sg_array {
     const struct sg_order *order;
     struct sg_member *member;
     const struct sg_comm *comm;
+    char *night; /* of the run */
     bool quiet;
     struct sg_workqueue *queue;
     struct sg_cell_sink sink;
@@ -150,7 +151,8 @@ static bool member_lives(void *ctx, const char *token) {
 static enum sg_status scan_after_deaths(struct sg_array *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_lock *lock = NULL;
-    const struct sg_journal_rules rules = {.quiet = a->quiet, .lives = member_lives, .ctx = a};
+    const struct sg_journal_rules rules = {
+        .night = a->night, .quiet = a->quiet, .lives = member_lives, .ctx = a};
     const char *dir = a->plan->job.output.dir;
     if (sg_journal_deaths(dir, &rules)) SG_TRY(wait_for_lock(a, &lock, err));
     SG_TRY(scan(a, err));
@@ -216,7 +218,7 @@ static enum sg_status begin(struct sg_array *a, struct sg_err *err) {
         SG_TRY(sg_member_check(a->member, err));
         st = sg_lock_take(dir, &lock, err);
         if (st == SG_OK) {
-            st = sg_rundir_begin(dir, a->plan, err);
+            st = sg_rundir_begin(dir, a->plan, a->night, err);
             sg_lock_drop(lock);
             goto out;
         }
@@ -225,14 +227,14 @@ static enum sg_status begin(struct sg_array *a, struct sg_err *err) {
         st = SG_OK;
         nanosleep(&PAUSE, NULL);
     }
-    SG_TRY(sg_rundir_begin(dir, a->plan, err));
+    SG_TRY(sg_rundir_begin(dir, a->plan, a->night, err));
 out:
     return st;
 }
 
 enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order,
-                             const struct sg_comm *c, bool quiet, struct sg_array **out, bool *finished,
-                             struct sg_err *err) {
+                             const struct sg_comm *c, char night[SG_NIGHT_NAME], bool quiet,
+                             struct sg_array **out, bool *finished, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_array *a = NULL;
     struct sg_run_done end;
@@ -242,6 +244,7 @@ enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *
     a->plan = plan;
     a->order = order;
     a->comm = c;
+    a->night = night;
     a->quiet = quiet;
     SG_TRY(sg_array_pieces(plan->n_cells, &a->first, &a->n, err));
     SG_TRY(SG_NEW(&a->pieces, a->n, "pieces of the grid", err));

@@ -19,6 +19,7 @@
 #include "run/dispatch.h"
 #include "run/workqueue.h"
 #include "job/plan.h"
+#include "rundir/rundir.h"
 
 /* First positions of the pieces, n_cells behind the last: first[*n + 1], owned by the caller. */
 enum sg_status sg_array_pieces(int64_t n_cells, int64_t **first, int64_t *n, struct sg_err *err);
@@ -28,10 +29,10 @@ struct sg_array; /* owned by the caller of join */
 /* Becomes a member of the array on plan->job.output.dir: begins the run there or checks that it is this one,
  * reads what is finished. SG_E_BUSY when a run that is no member holds it; SG_E_STOPPED after a signal to
  * this process, c's, while it waits for other members. plan, order and c are borrowed.
- * quiet: nothing on stderr. *finished: the run is DONE and there is nothing to do. */
+ * night: this start's, becomes the run's; borrowed. quiet: nothing on stderr. *finished: the run is DONE and there is nothing to do. */
 enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order,
-                             const struct sg_comm *c, bool quiet, struct sg_array **out, bool *finished,
-                             struct sg_err *err);
+                             const struct sg_comm *c, char night[SG_NIGHT_NAME], bool quiet,
+                             struct sg_array **out, bool *finished, struct sg_err *err);
 /* Name of this member, for its journal. */
 const char *sg_array_member(const struct sg_array *a);
 /* What the directory held when this member joined. */

@@ -320,7 +320,10 @@ static enum sg_status quarantine(const char *run_dir, const struct collecting *c
                                .status = SG_E_DEVICE,
                                .reason = why};
         sg_cell_estimate(&cell, plan->models[cell.model].input, plan->models[cell.model].output);
-        if (!w) SG_TRY(sg_segment_open(run_dir, plan->fingerprint, 0, &w, err));
+        if (!w) {
+            const struct sg_segment_head head = {plan->fingerprint, 0, c->rules->night, NULL};
+            SG_TRY(sg_segment_open(run_dir, &head, &w, err));
+        }
         SG_TRY(sg_segment_append(w, d->cell, plan->cell_fingerprint[d->cell], &cell, err));
         done[d->cell] = 1;
         ++*n_done;

@@ -38,8 +38,9 @@ bool sg_journal_suspect(const struct sg_journal *j, int64_t cell);
 void sg_journal_close(struct sg_journal *j);
 
 struct sg_journal_rules {
-    bool forget; /* deaths counted so far do not matter (--retry-failed) */
-    bool quiet;  /* nothing on stderr */
+    const char *night; /* of the run */
+    bool forget;       /* deaths counted so far do not matter (--retry-failed) */
+    bool quiet;        /* nothing on stderr */
     /* Does the member of this name live? NULL: nobody else is at work, every journal is of a dead one. */
     bool (*lives)(void *ctx, const char *member);
     void *ctx;

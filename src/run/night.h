@@ -5,8 +5,7 @@
 
 #include "base/status.h"
 #include "job/job.h"
-
-enum { SG_NIGHT_NAME = 100 };
+#include "rundir/rundir.h"
 
 /* The night's name into out: `name`, or today's date in UTC when NULL. SG_E_USAGE for what cannot stand in
  * the name of a folder. */

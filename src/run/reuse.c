@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "cell/estimate.h"
 #include "rundir/rundir.h"
-#include "store/bytes.h"
 #include "store/merge.h"
 #include "store/results_cell.h"
 #include "store/segment.h"
@@ -15,170 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FORMAT = 1, SEGMENT_BYTES = 64 << 20 };
-static const char MAGIC[8] = {'S', 'G', 'O', 'R', 'I', 'G', 'I', 'N'};
-
-/* origin.bin in memory. Nights by number; the run's own is number 0 here and the last in results.h5. */
-struct origin {
-    int64_t n_cells;
-    int32_t *night; /* [n_cells] */
-    char **nights;  /* [n_nights] */
-    size_t n_nights, cap_nights;
-    char *since; /* NULL: nothing was looked at yet */
-    int64_t taken;
-    struct sg_arena strings;
-};
-
-static void origin_free(struct origin *o) {
-    free(o->night);
-    free(o->nights);
-    sg_arena_free(&o->strings);
-}
-
-/* The number of the night of this name, made when new. */
-static enum sg_status night_number(struct origin *o, const char *name, int32_t *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    size_t i = 0;
-    while (i < o->n_nights && strcmp(o->nights[i], name) != 0) i++;
-    if (i == o->n_nights) {
-        SG_TRY(SG_GROW(&o->nights, &o->cap_nights, i + 1, "nights", err));
-        SG_TRY(sg_arena_dup(&o->strings, name, strlen(name), &o->nights[i], err));
-        o->n_nights++;
-    }
-    *out = (int32_t)i;
-out:
-    return st;
-}
-
-/* ---- origin.bin --------------------------------------------------------------------------------------
- *
- * magic[8] | i32 format | i32 looked (0, 1) | i64 cells | i64 taken | string since | i64 nights | string name
- * * | runs of equal nights until all cells are named: {i64 cells, i32 night} | u64 hi, lo of what precedes.
- * string: i64 n | n bytes. Little-endian. */
-
-static enum sg_status put_u64(struct sg_buf *b, uint64_t v, int bytes, struct sg_err *err) {
-    unsigned char raw[8];
-    sg__save(raw, v, bytes);
-    return sg_buf_add(b, raw, (size_t)bytes, err);
-}
-
-static enum sg_status put_string(struct sg_buf *b, const char *s, struct sg_err *err) {
-    enum sg_status st = put_u64(b, strlen(s), 8, err);
-    return st == SG_OK ? sg_buf_str(b, s, err) : st;
-}
-
-static enum sg_status write_origin(const char *dir, const struct origin *o, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_buf b = {0};
-    char *path = NULL;
-    SG_TRY(sg_buf_add(&b, MAGIC, sizeof MAGIC, err));
-    SG_TRY(put_u64(&b, FORMAT, 4, err));
-    SG_TRY(put_u64(&b, o->since != NULL, 4, err));
-    SG_TRY(put_u64(&b, (uint64_t)o->n_cells, 8, err));
-    SG_TRY(put_u64(&b, (uint64_t)o->taken, 8, err));
-    SG_TRY(put_string(&b, o->since ? o->since : "", err));
-    SG_TRY(put_u64(&b, o->n_nights, 8, err));
-    for (size_t i = 0; i < o->n_nights; i++) SG_TRY(put_string(&b, o->nights[i], err));
-    for (int64_t i = 0, j; i < o->n_cells; i = j) {
-        for (j = i + 1; j < o->n_cells && o->night[j] == o->night[i];) j++;
-        SG_TRY(put_u64(&b, (uint64_t)(j - i), 8, err));
-        SG_TRY(put_u64(&b, (uint32_t)o->night[i], 4, err));
-    }
-    const struct sg_digest d = sg_digest_bytes(b.data, b.len);
-    SG_TRY(put_u64(&b, d.hi, 8, err));
-    SG_TRY(put_u64(&b, d.lo, 8, err));
-    SG_TRY(sg_path_join(dir, "origin.bin", &path, err));
-    SG_TRY(sg_file_write_atomic(path, b.data, b.len, err));
-out:
-    sg_buf_free(&b);
-    free(path);
-    return st;
-}
-
-static enum sg_status take_string(struct sg__cursor *c, struct sg_arena *strings, char **out,
-                                  struct sg_err *err) {
-    const uint64_t n = sg__take_u64(c);
-    const char *s = n <= sg__left(c) ? sg__take(c, (size_t)n) : NULL;
-    if (!s) c->bad = true;
-    return sg_arena_dup(strings, s ? s : "", s ? (size_t)n : 0, out, err);
-}
-
-static enum sg_status parse_origin(struct sg__cursor *c, int64_t n_cells, struct origin *o,
-                                   struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    char *since;
-    (void)sg__take(c, sizeof MAGIC + 4);
-    const bool looked = sg__take_i32(c) != 0;
-    o->n_cells = sg__take_i64(c);
-    o->taken = sg__take_i64(c);
-    SG_TRY(take_string(c, &o->strings, &since, err));
-    o->since = looked ? since : NULL;
-    const int64_t n = sg__take_i64(c);
-    for (int64_t i = 0; i < n && !c->bad; i++) {
-        SG_TRY(SG_GROW(&o->nights, &o->cap_nights, i + 1, "nights", err));
-        SG_TRY(take_string(c, &o->strings, &o->nights[i], err));
-        o->n_nights++;
-    }
-    if (c->bad || o->n_cells != n_cells || o->taken < 0 || o->taken > n_cells || n < 1) goto bad;
-    SG_TRY(SG_NEW(&o->night, n_cells, "nights of cells", err));
-    for (int64_t i = 0; i < n_cells;) {
-        const int64_t run = sg__take_i64(c);
-        const int32_t night = sg__take_i32(c);
-        if (c->bad || run < 1 || run > n_cells - i || night < 0 || night >= n) goto bad;
-        for (const int64_t end = i + run; i < end; i++) o->night[i] = night;
-    }
-    if (!sg__left(c)) goto out;
-bad:
-    c->bad = true;
-out:
-    return st;
-}
-
-/* *exists = false, and nothing else, where there is none. */
-static enum sg_status read_origin(const char *dir, int64_t n_cells, bool *exists, struct origin *o,
-                                  struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_map map = {0};
-    char *path = NULL;
-    *exists = false;
-    SG_TRY(sg_path_join(dir, "origin.bin", &path, err));
-    if (!sg_file_exists(path)) goto out;
-    SG_TRY(sg_map_open(path, &map, err));
-    const size_t body = map.size < 16 ? 0 : map.size - 16;
-    struct sg__cursor tail = sg__cursor(map.data + body, map.size - body), c = sg__cursor(map.data, body);
-    const struct sg_digest want = {sg__take_u64(&tail), sg__take_u64(&tail)};
-    if (body < sizeof MAGIC + 4 || memcmp(map.data, MAGIC, sizeof MAGIC) != 0 ||
-        !sg_digest_equal(want, sg_digest_bytes(map.data, body))) {
-        st = sg_fail(err, SG_E_CORRUPT, "%s: damaged; it says in which night cells were computed", path);
-        goto out;
-    }
-    if (sg__load(map.data + sizeof MAGIC, 4) != FORMAT) {
-        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: format %d, this program reads and writes %d", path,
-                     (int)sg__load(map.data + sizeof MAGIC, 4), FORMAT);
-        goto out;
-    }
-    SG_TRY(parse_origin(&c, n_cells, o, err));
-    if (c.bad) {
-        st = sg_fail(err, SG_E_CORRUPT, "%s: does not fit the plan of %lld cells beside it", path,
-                     (long long)n_cells);
-        goto out;
-    }
-    *exists = true;
-out:
-    sg_map_close(&map);
-    free(path);
-    return st;
-}
-
-bool sg_reuse_settled(const char *dir) {
-    unsigned char head[sizeof MAGIC + 8] = {0};
-    char *path = NULL;
-    FILE *f = sg_path_join(dir, "origin.bin", &path, NULL) == SG_OK ? fopen(path, "rb") : NULL;
-    const size_t n = f ? fread(head, 1, sizeof head, f) : 0;
-    if (f) fclose(f);
-    free(path);
-    return n == sizeof head && sg__load(head + sizeof MAGIC + 4, 4) == 1;
-}
+enum { SEGMENT_BYTES = 64 << 20 };
 
 enum sg_status sg_reuse_survives(const char *dir, const char *const *since, size_t n_since,
                                  struct sg_err *err) {
@@ -193,34 +29,6 @@ enum sg_status sg_reuse_survives(const char *dir, const char *const *since, size
                 "output.dir",
                 since[i]);
     return SG_OK;
-}
-
-enum sg_status sg_reuse_origin(const char *dir, const char *otherwise, struct sg_results *r,
-                               struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct origin o = {0};
-    struct sg_origin *to = &r->origin;
-    bool exists;
-    const int64_t n_cells = r->n_queries * r->n_models;
-    SG_TRY(read_origin(dir, n_cells, &exists, &o, err));
-    SG_TRY(sg_results_set_night(r, exists ? o.nights[0] : otherwise, err));
-    if (!exists) goto out;
-    free(to->nights);
-    to->nights = NULL;
-    to->n_nights = 0;
-    SG_TRY(SG_NEW(&to->nights, o.n_nights, "nights", err));
-    /* the run's own goes last, the others keep their order */
-    const int32_t last = (int32_t)o.n_nights - 1;
-    for (int32_t i = 0; i <= last; i++)
-        SG_TRY(
-            sg_arena_dup(&r->strings, o.nights[i], strlen(o.nights[i]), &to->nights[i ? i - 1 : last], err));
-    to->n_nights = last + 1;
-    for (int64_t i = 0; i < n_cells; i++) to->night[i] = o.night[i] ? o.night[i] - 1 : last;
-    to->taken_over = o.taken;
-    if (o.since && *o.since) SG_TRY(sg_arena_dup(&r->strings, o.since, strlen(o.since), &to->since, err));
-out:
-    origin_free(&o);
-    return st;
 }
 
 /* ---- one earlier file ------------------------------------------------------------------------------- */
@@ -245,7 +53,6 @@ struct source {
     size_t n_known;
     struct sg_digest *of_plan; /* the plan's cells, drawn with the source's number of samples; NULL: the
                                   plan's own */
-    int64_t taken;
 };
 
 static void source_close(struct source *s) {
@@ -255,9 +62,11 @@ static void source_close(struct source *s) {
     free(s->of_plan);
 }
 
-static enum sg_status source_open(struct source *s, const struct sg_plan *plan, struct sg_err *err) {
+/* parts: of sg_results_read, CELLS and ORIGIN among them. */
+static enum sg_status source_open(struct source *s, const struct sg_plan *plan, unsigned parts,
+                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
-    SG_TRY(sg_results_read(s->path, SG_RESULTS_VERIFY, &s->r, err));
+    SG_TRY(sg_results_read(s->path, parts, &s->r, err));
     const int64_t cells = s->r.n_queries * s->r.n_models;
     if (!s->r.origin.fingerprint) {
         st =
@@ -312,69 +121,61 @@ struct taking {
     const struct sg_plan *plan;
     uint8_t *done;
     int64_t *n_done;
-    bool resumed; /* a start that died while taking over may have left cells: they count as taken */
     int64_t shared;
-    struct origin *o;
-    struct sg_segment_writer *w;
+    struct sg_segment_writer *w; /* NULL: none open */
     struct sg_cell_buf room;
 };
 
-/* Puts a cell into the run's segment of cells taken over. */
-static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c, struct sg_err *err) {
+static enum sg_status close_segment(struct taking *t, struct sg_err *err) {
+    struct sg_segment_writer *w = t->w;
+    t->w = NULL;
+    return w ? sg_segment_close(w, err) : SG_OK;
+}
+
+/* Puts a cell into a segment of this head. */
+static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c,
+                               const struct sg_segment_head *head, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_plan *plan = t->plan;
     c->query = (int32_t)(cell / plan->n_models);
     c->model = (int32_t)(cell % plan->n_models);
     if (measured(plan, cell)) c->prompt_tokens = plan->truth[cell].prompt_tokens;
     sg_cell_estimate(c, plan->models[c->model].input, plan->models[c->model].output);
-    if (!t->w) SG_TRY(sg_segment_open(t->dir, plan->fingerprint, 0, &t->w, err));
+    if (!t->w) SG_TRY(sg_segment_open(t->dir, head, &t->w, err));
     SG_TRY(sg_segment_append(t->w, cell, plan->cell_fingerprint[cell], c, err));
-    t->done[cell] = 1;
+    t->done[cell] = head->since ? SG_CELL_TAKEN_OVER : SG_CELL_COMPUTED;
     ++*t->n_done;
-    if (sg_segment_bytes(t->w) < SEGMENT_BYTES) goto out;
-    struct sg_segment_writer *w = t->w;
-    t->w = NULL;
-    SG_TRY(sg_segment_close(w, err));
+    if (sg_segment_bytes(t->w) >= SEGMENT_BYTES) SG_TRY(close_segment(t, err));
 out:
     return st;
 }
 
-static enum sg_status take_cell(struct taking *t, struct source *s, int64_t cell, int64_t from,
-                                struct sg_err *err) {
+/* from[n_cells]: the source's cells to take, -1: none. Into segments of their nights. */
+static enum sg_status take_cells(struct taking *t, struct source *s, const int64_t *from,
+                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_plan *plan = t->plan;
-    const char *night = s->r.origin.nights[s->r.origin.night[from]];
+    const struct sg_origin *o = &s->r.origin;
+    struct sg_buf since = {0};
     struct sg_cell c;
-    if (!t->done[cell]) {
-        st = sg_results_cell(&s->r, s->texts, from, plan->n_samples, &t->room, &c, err);
-        if (st != SG_OK) {
-            sg_err_at(err, "%s", s->path);
-            goto out;
+    char hex[SG_DIGEST_HEX];
+    sg_digest_hex(s->r.digest, hex);
+    SG_TRY(sg_buf_printf(&since, err, "%s (digest %s)", s->path, hex));
+    for (int32_t night = 0; night < o->n_nights; night++) {
+        const struct sg_segment_head head = {plan->fingerprint, 0, o->nights[night], since.data};
+        for (int64_t cell = 0; cell < plan->n_cells; cell++) {
+            if (from[cell] < 0 || o->night[from[cell]] != night) continue;
+            st = sg_results_cell(&s->r, s->texts, from[cell], plan->n_samples, &t->room, &c, err);
+            if (st != SG_OK) {
+                sg_err_at(err, "%s", s->path);
+                goto out;
+            }
+            SG_TRY(put_cell(t, cell, &c, &head, err));
         }
-        SG_TRY(put_cell(t, cell, &c, err));
-    }
-    SG_TRY(night_number(t->o, night, &t->o->night[cell], err));
-    t->o->taken++;
-    s->taken++;
-out:
-    return st;
-}
-
-/* Cells that an earlier file has given are in `given`. */
-static enum sg_status take_from(struct taking *t, struct source *s, const struct sg_plan_inputs *in,
-                                uint8_t *given, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    bool fits;
-    SG_TRY(source_match(s, t->plan, in, t->plan->draws, &fits, err));
-    if (!fits) goto out;
-    for (int64_t cell = 0; cell < t->plan->n_cells; cell++) {
-        if (given[cell] || (t->done[cell] && !t->resumed)) continue;
-        const int64_t from = find(s, t->plan, cell);
-        if (from < 0) continue;
-        SG_TRY(take_cell(t, s, cell, from, err));
-        given[cell] = 1;
+        SG_TRY(close_segment(t, err));
     }
 out:
+    sg_buf_free(&since);
     return st;
 }
 
@@ -390,24 +191,38 @@ static enum sg_status is_first(const char *path, bool *first, struct sg_err *err
     return SG_OK;
 }
 
-static enum sg_status note_source(const struct source *s, const struct sg_plan *plan, bool quiet,
-                                  struct origin *o, struct sg_err *err) {
-    struct sg_buf all = {0};
+/* What the plan lacks and the file at path has. resumed: an earlier start may have taken it all; then the
+ * file's fingerprints are read first, and the rest only when something is wanted. */
+static enum sg_status take_from(struct taking *t, const char *path, const struct sg_reuse_options *opt,
+                                bool resumed, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    char hex[SG_DIGEST_HEX];
-    sg_digest_hex(s->r.digest, hex);
-    SG_TRY(sg_buf_printf(&all, err, "%s%s%s (digest %s)", o->since, *o->since ? ", " : "", s->path, hex));
-    SG_TRY(sg_arena_dup(&o->strings, all.data, all.len, &o->since, err));
-    if (!quiet) {
-        if (plan->job.output.texts && !s->texts)
-            fprintf(stderr, "scope-grid: %s keeps no texts, this job does: nothing is taken over from it\n",
-                    s->path);
-        else
-            fprintf(stderr, "scope-grid: %lld of %lld cells are taken over from %s\n", (long long)s->taken,
-                    (long long)plan->n_cells, s->path);
+    const struct sg_plan *plan = t->plan;
+    struct source s = {.path = path};
+    int64_t *from = NULL, wanted = 0;
+    bool fits;
+    SG_TRY(SG_NEW(&from, plan->n_cells, "cells of earlier results", err));
+    SG_TRY(source_open(&s, plan, resumed ? SG_RESULTS_CELLS | SG_RESULTS_ORIGIN : SG_RESULTS_VERIFY, err));
+    SG_TRY(source_match(&s, plan, opt->inputs, plan->draws, &fits, err));
+    for (int64_t c = 0; c < plan->n_cells; c++) {
+        from[c] = fits && !t->done[c] ? find(&s, plan, c) : -1;
+        wanted += from[c] >= 0;
     }
+    if (resumed && wanted) {
+        free(from);
+        source_close(&s);
+        return take_from(t, path, opt, false, err);
+    }
+    if (wanted) SG_TRY(take_cells(t, &s, from, err));
+    if (opt->quiet) goto out;
+    if (plan->job.output.texts && !s.texts)
+        fprintf(stderr, "scope-grid: %s keeps no texts, this job does: nothing is taken over from it\n",
+                path);
+    else
+        fprintf(stderr, "scope-grid: %lld of %lld cells are taken over from %s\n", (long long)wanted,
+                (long long)plan->n_cells, path);
 out:
-    sg_buf_free(&all);
+    free(from);
+    source_close(&s);
     return st;
 }
 
@@ -418,7 +233,7 @@ struct from_pass {
     const struct sg_plan *pass;
     struct sg_digest *of_pass; /* [n_cells]: the pass's cells, drawn the plan's way alone */
     int64_t first;             /* of a cell's samples: the plan's */
-    uint8_t *given;            /* [n_cells] */
+    const char *night;         /* of the point's run */
 };
 
 static enum sg_status take_of_pass(void *ctx, int64_t cell, struct sg_digest fingerprint,
@@ -430,13 +245,9 @@ static enum sg_status take_of_pass(void *ctx, int64_t cell, struct sg_digest fin
     enum sg_status st = SG_OK;
     struct sg_cell c = *all;
     (void)fingerprint;
-    if ((t->done[cell] && !t->resumed) || (all->status != SG_OK && !quarantined)) goto out;
+    if (t->done[cell] || (all->status != SG_OK && !quarantined)) goto out;
     if (!sg_digest_equal(f->of_pass[cell], plan->cell_fingerprint[cell])) goto out;
     if (measured(f->pass, cell) && !measured(plan, cell)) goto out;
-    if (t->done[cell]) { /* by the start that died: it is this run's own, whatever the files have */
-        f->given[cell] = 1;
-        goto out;
-    }
     if (!quarantined && all->n_samples != f->pass->n_samples) {
         st = sg_fail(err, SG_E_CORRUPT, "a cell of a pass has %d samples, expected %lld", all->n_samples,
                      (long long)f->pass->n_samples);
@@ -451,20 +262,19 @@ static enum sg_status take_of_pass(void *ctx, int64_t cell, struct sg_digest fin
         t->room.samples[i].text_bytes = 0;
     }
     c.samples = t->room.samples;
-    SG_TRY(put_cell(t, cell, &c, err));
-    f->given[cell] = 1;
+    SG_TRY(put_cell(t, cell, &c, &(struct sg_segment_head){plan->fingerprint, 0, f->night, NULL}, err));
     t->shared++;
 out:
     return st;
 }
 
-/* given[n_cells]: 1 where the pass had the cell. */
-static enum sg_status take_pass(struct taking *t, const char *dir, const struct sg_plan_inputs *in,
-                                uint8_t *given, struct sg_err *err) {
+static enum sg_status take_pass(struct taking *t, const struct sg_reuse_options *opt, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    const char *dir = opt->pass;
+    const struct sg_plan_inputs *in = opt->inputs;
     const struct sg_plan_draws *how = t->plan->draws;
     struct sg_plan pass = {0};
-    struct from_pass f = {.t = t, .pass = &pass, .given = given};
+    struct from_pass f = {.t = t, .pass = &pass, .night = opt->night};
     int32_t d = 0;
     SG_TRY(sg_rundir_read_plan(dir, &pass, err));
     for (; d < pass.n_draws && !sg_plan_same_draws(&pass.draws[d], how); d++)
@@ -475,6 +285,7 @@ static enum sg_status take_pass(struct taking *t, const char *dir, const struct 
     SG_TRY(SG_NEW(&f.of_pass, pass.n_cells, "cell fingerprints", err));
     SG_TRY(sg_plan_fingerprints_of(&pass, in, how, f.of_pass, err));
     SG_TRY(sg_segments_read(dir, pass.fingerprint, pass.n_cells, take_of_pass, &f, err));
+    SG_TRY(close_segment(t, err));
 out:
     if (st != SG_OK) sg_err_at(err, "%s", dir);
     free(f.of_pass);
@@ -496,7 +307,7 @@ static enum sg_status spare(const struct sg_plan *plan, const struct sg_reuse_op
         SG_TRY(is_first(opt->since[i], &first, err));
         if (first) continue;
         s.path = opt->since[i];
-        SG_TRY(source_open(&s, plan, err));
+        SG_TRY(source_open(&s, plan, SG_RESULTS_VERIFY, err));
         for (int32_t d = 0; d < plan->n_draws; d++) {
             SG_TRY(source_match(&s, plan, opt->inputs, &plan->draws[d], &fits, err));
             for (int64_t c = 0; fits && c < plan->n_cells; c++)
@@ -521,73 +332,27 @@ out:
 
 /* ---- all together ------------------------------------------------------------------------------------ */
 
-static enum sg_status take_all(struct taking *t, const struct sg_reuse_options *opt, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    uint8_t *given = NULL;
-    struct source s = {0};
-    SG_TRY(SG_NEW(&given, t->plan->n_cells, "cells", err));
-    SG_TRY(sg_arena_dup(&t->o->strings, "", 0, &t->o->since, err));
-    if (opt->pass) SG_TRY(take_pass(t, opt->pass, opt->inputs, given, err));
-    for (size_t i = 0; i < opt->n_since; i++) {
-        bool first;
-        SG_TRY(is_first(opt->since[i], &first, err));
-        if (first) {
-            if (!opt->quiet)
-                fprintf(stderr, "scope-grid: %s does not exist: a first night, every cell is computed\n",
-                        opt->since[i]);
-            continue;
-        }
-        memset(&s, 0, sizeof s);
-        s.path = opt->since[i];
-        SG_TRY(source_open(&s, t->plan, err));
-        SG_TRY(take_from(t, &s, opt->inputs, given, err));
-        SG_TRY(note_source(&s, t->plan, opt->quiet, t->o, err));
-        source_close(&s);
-        memset(&s, 0, sizeof s);
-    }
-    if (t->w) {
-        struct sg_segment_writer *w = t->w;
-        t->w = NULL;
-        SG_TRY(sg_segment_close(w, err));
-    }
-out:
-    source_close(&s);
-    free(given);
-    return st;
-}
-
 enum sg_status sg_reuse_begin(const char *dir, const struct sg_plan *plan, const struct sg_reuse_options *opt,
                               uint8_t *done, int64_t *n_done, struct sg_reuse_found *found,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct origin o = {0};
-    struct taking t = {.dir = dir, .plan = plan, .done = done, .n_done = n_done, .o = &o};
-    bool exists;
-    if (plan->n_draws > 1) {
-        SG_TRY(spare(plan, opt, done, n_done, &found->taken, err));
-        goto out;
+    struct taking t = {.dir = dir, .plan = plan, .done = done, .n_done = n_done};
+    bool resumed = false, first;
+    if (plan->n_draws > 1) return spare(plan, opt, done, n_done, &found->taken, err);
+    for (int64_t c = 0; c < plan->n_cells; c++) resumed = resumed || done[c] == SG_CELL_TAKEN_OVER;
+    if (opt->pass) SG_TRY(take_pass(&t, opt, err));
+    for (size_t i = 0; i < opt->n_since && !(resumed && *n_done == plan->n_cells); i++) {
+        SG_TRY(is_first(opt->since[i], &first, err));
+        if (!first)
+            SG_TRY(take_from(&t, opt->since[i], opt, resumed, err));
+        else if (!opt->quiet && !resumed)
+            fprintf(stderr, "scope-grid: %s does not exist: a first night, every cell is computed\n",
+                    opt->since[i]);
     }
-    SG_TRY(read_origin(dir, plan->n_cells, &exists, &o, err));
-    if (exists && (o.since || !(opt->n_since || opt->pass))) {
-        found->taken = o.taken;
-        goto out;
-    }
-    if (!exists) {
-        int32_t zero;
-        o.n_cells = plan->n_cells;
-        SG_TRY(SG_NEW(&o.night, plan->n_cells, "nights of cells", err));
-        SG_TRY(night_number(&o, opt->night, &zero, err));
-        t.resumed = true;
-    }
-    if (opt->n_since || opt->pass) SG_TRY(take_all(&t, opt, err));
-    /* Only now: a crash before this line leaves cells that are taken over again, never a cell that says of
-     * another night what this one has computed. */
-    SG_TRY(write_origin(dir, &o, err));
-    found->taken = o.taken;
+    for (int64_t c = 0; c < plan->n_cells; c++) found->taken += done[c] == SG_CELL_TAKEN_OVER;
     found->shared = t.shared;
 out:
     sg_segment_abandon(t.w);
     sg_cell_buf_free(&t.room);
-    origin_free(&o);
     return st;
 }

@@ -16,8 +16,9 @@
  * failed in the pass are left to the point, for it may have been another point's samples that failed; those
  * that were quarantined (journal.h) are failed for all.
  *
- * RUNDIR/origin.bin says in which night each cell was computed; written once, when the run begins or first
- * takes over. Root only, with the directory's lock held, unless it says otherwise. */
+ * Each segment of cells taken over names the night that computed them and the file that they come from
+ * (store/segment.h). So a start that was killed while taking over needs no account of its own: the next one
+ * takes what is not in the segments yet. Root only, with the directory's lock held. */
 #ifndef SG_RUN_REUSE_H
 #define SG_RUN_REUSE_H
 
@@ -25,7 +26,7 @@
 #include "store/results.h"
 
 struct sg_reuse_options {
-    const char *night;                   /* name of this night */
+    const char *night;                   /* of the run */
     const char *const *since;            /* results files, the most wanted first */
     size_t n_since;                      /* 0: take over nothing */
     const char *pass;                    /* run folder of a finished pass, or NULL */
@@ -34,13 +35,12 @@ struct sg_reuse_options {
 };
 
 struct sg_reuse_found {
-    int64_t taken; /* cells taken over from results in this run so far, also by an earlier start, which is not
-                      repeated */
+    int64_t taken;  /* cells taken over from results in this run so far, also by an earlier start */
     int64_t shared; /* cells taken from the pass in this start */
 };
 
-/* Takes over what it can into the run's folder, which has begun. done[n_cells] (cells in closed segments) and
- * *n_done are brought up to date. A file that does not exist is a first night: said on stderr, no error; a
+/* Takes over what it can into the run's folder, which has begun. done[n_cells] and *n_done are what
+ * sg_segments_scan found there, and follow. A file that does not exist is a first night: said on stderr, no error; a
  * link that leads nowhere, a damaged file, or one that does not say what its cells were computed from is one.
  *
  * For the plan of a pass: cells that the files have for each of its points are marked done, and that is all;
@@ -52,13 +52,5 @@ enum sg_status sg_reuse_begin(const char *dir, const struct sg_plan *plan, const
 /* For --fresh: SG_E_USAGE when clearing the run in `dir` would remove one of the files. */
 enum sg_status sg_reuse_survives(const char *dir, const char *const *since, size_t n_since,
                                  struct sg_err *err);
-
-/* Whether an earlier start has already taken over. No lock needed. */
-bool sg_reuse_settled(const char *dir);
-
-/* What origin.bin says into r->origin (its fingerprints are there already); a folder without one gives all
- * cells the night `otherwise`. No lock needed. */
-enum sg_status sg_reuse_origin(const char *dir, const char *otherwise, struct sg_results *r,
-                               struct sg_err *err);
 
 #endif

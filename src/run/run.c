@@ -52,8 +52,8 @@ struct grid {
     bool begun; /* progress has begun */
     struct sg_startup start;
     char started_at[32];
-    int64_t started; /* ns */
-    char night[SG_NIGHT_NAME];
+    int64_t started;           /* ns */
+    char night[SG_NIGHT_NAME]; /* this start's, and once the folder is open the run's */
 };
 
 static void utc_now(char out[32]) {
@@ -220,7 +220,7 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
         SG_TRY(sg_reuse_survives(dir, g->opt->since, g->opt->n_since, err));
         SG_TRY(sg_rundir_clear(dir, err));
     }
-    SG_TRY(sg_rundir_begin(dir, &g->plan, err));
+    SG_TRY(sg_rundir_begin(dir, &g->plan, g->night, err));
     SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
     if (exists && !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
         st = sg_fail(err, SG_E_MISMATCH,
@@ -242,7 +242,8 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed,
                             SG_CLEAN_SILENT, err));
     SG_TRY(take_over(g, g->done, &g->n_done, err));
-    const struct sg_journal_rules rules = {.forget = g->opt->retry_failed, .quiet = g->opt->quiet};
+    const struct sg_journal_rules rules = {
+        .night = g->night, .forget = g->opt->retry_failed, .quiet = g->opt->quiet};
     SG_TRY(sg_journal_collect(dir, &g->plan, &rules, g->done, &g->n_done, &g->n_failed, err));
     if (g->opt->retry_failed && g->n_failed > 0) SG_TRY(forget_failed(g, err));
 out:
@@ -259,12 +260,14 @@ static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *e
         if (st == SG_OK) st = open_directory(g, err);
         if (st == SG_OK) *compute = !g->out->already && g->n_done < g->plan.n_cells;
         if (st == SG_OK && *compute) st = sg_plan_pack(&g->plan, &b, err); /* empty: nothing to do */
+        if (st == SG_OK && *compute) st = sg_buf_add(&b, g->night, sizeof g->night, err);
     }
     SG_TRY(sg_comm_agree(g->comm, st, err));
     SG_TRY(sg_comm_bcast(g->comm, &b, err));
     if (!g->root) {
         *compute = b.len > 0;
-        if (*compute) st = sg_plan_unpack(b.data, b.len, &g->plan, err);
+        if (*compute) st = sg_plan_unpack(b.data, b.len - sizeof g->night, &g->plan, err);
+        if (*compute) memcpy(g->night, b.data + b.len - sizeof g->night, sizeof g->night);
     }
     g->start.plan_s = sg__seconds(sg__now_ns() - began);
     SG_TRY(sg_comm_agree(g->comm, st, err));
@@ -295,6 +298,7 @@ static enum sg_status open_hand(struct grid *g, struct sg_err *err) {
     const struct sg_workqueue_options ho = {.plan = &g->plan,
                                             .order = &g->order,
                                             .run_dir = g->plan.job.output.dir,
+                                            .night = g->night,
                                             .rank = sg_comm_rank(g->comm),
                                             .alone = g->opt->retry_failed,
                                             .segment_seconds = g->opt->segment_seconds};
@@ -395,17 +399,9 @@ out:
     return st;
 }
 
-/* The night of every cell. */
-static enum sg_status set_origin(const char *dir, const struct grid *g, struct sg_results *r,
-                                 struct sg_err *err) {
-    char today[SG_NIGHT_NAME];
-    if (!g) SG_ASSERT(sg_night_name(NULL, today, NULL) == SG_OK);
-    return sg_reuse_origin(dir, g ? g->night : today, r, err);
-}
-
-/* Writes results.h5, and DONE when nothing is missing. */
-static enum sg_status merge(const char *dir, const struct sg_plan *plan, const struct grid *g,
-                            struct sg_run_summary *out, struct sg_err *err) {
+/* Writes results.h5, and DONE when nothing is missing. g NULL: how the run went is not known. */
+static enum sg_status merge(const char *dir, const struct sg_plan *plan, const char *night,
+                            const struct grid *g, struct sg_run_summary *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results r = {0};
     struct sg_merge_stats stats;
@@ -414,7 +410,7 @@ static enum sg_status merge(const char *dir, const struct sg_plan *plan, const s
     SG_TRY(sg_results_init_plan(plan, &r, err));
     SG_TRY(sg_arena_dup(&r.strings, SG_VERSION, strlen(SG_VERSION), &r.version, err));
     SG_TRY(sg_arena_dup(&r.strings, end.finished_at, strlen(end.finished_at), &r.finished_at, err));
-    SG_TRY(set_origin(dir, g, &r, err));
+    SG_TRY(sg_results_set_night(&r, night, err));
     if (g) SG_TRY(runtime(g, &r, err));
     SG_TRY(sg_merge(dir, plan->fingerprint, plan->job.output.texts, &r, &stats, err));
     if (r.n_failures > 0) {
@@ -503,7 +499,7 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
         SG_TRY(complete_pass(g, err));
     } else if (!out->already) {
         if (g->begun) sg_progress_end(&g->progress, "merging", NULL);
-        SG_TRY(merge(dir, &g->plan, g, out, err));
+        SG_TRY(merge(dir, &g->plan, g->night, g, out, err));
         if (out->computed != out->total) {
             st = sg_fail(err, SG_E_INTERNAL,
                          "%s: %lld of %lld cells are in the segments although all were computed", dir,
@@ -543,7 +539,7 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
 static enum sg_status merge_array(void *ctx, struct sg_err *err) {
     struct grid *g = ctx;
     sg_rundir_tidy(g->plan.job.output.dir, false);
-    enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g, g->out, err);
+    enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g->night, g, g->out, err);
     if (st != SG_OK || g->out->computed == g->out->total) return st;
     return sg_fail(err, SG_E_INTERNAL,
                    "%s: %lld of %lld cells are in the segments although all were computed; start again",
@@ -563,6 +559,7 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
     const struct sg_workqueue_options ho = {.plan = &g->plan,
                                             .order = &g->order,
                                             .run_dir = g->plan.job.output.dir,
+                                            .night = g->night,
                                             .member = sg_array_member(g->array),
                                             .segment_seconds = g->opt->segment_seconds};
     SG_TRY(sg_workqueue_open(&ho, &g->queue, err));
@@ -575,8 +572,8 @@ out:
     return st;
 }
 
-/* The first member takes over what earlier results have; the others wait for it. All are members meanwhile:
- * one that joins must not take the holder of the lock for a stranger. */
+/* One member after the other takes over what earlier results have and no segment holds: the first takes all.
+ * All are members meanwhile: one that joins must not take the holder of the lock for a stranger. */
 static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *dir = g->plan.job.output.dir;
@@ -584,7 +581,7 @@ static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
     struct sg_member *member = NULL;
     uint8_t *done = NULL;
     int64_t n_done, n_failed;
-    while (!sg_reuse_settled(dir)) {
+    for (;;) {
         const char *name;
         if (sg_comm_stop_asked(g->comm, &name)) {
             st = sg_fail(err, SG_E_STOPPED, "stopped by %s while another member takes over results", name);
@@ -600,7 +597,7 @@ static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
             continue;
         }
         if (st != SG_OK) goto out;
-        SG_TRY(sg_rundir_begin(dir, &g->plan, err));
+        SG_TRY(sg_rundir_begin(dir, &g->plan, g->night, err));
         SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
         SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
                                 SG_CLEAN_NONE, err));
@@ -623,7 +620,8 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
     if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
-    SG_TRY(sg_array_join(&g->plan, &g->order, g->comm, g->opt->quiet, &g->array, &g->out->already, err));
+    SG_TRY(sg_array_join(&g->plan, &g->order, g->comm, g->night, g->opt->quiet, &g->array, &g->out->already,
+                         err));
     const char *dir = g->plan.job.output.dir;
     g->out->total = g->plan.n_cells;
     if (!g->out->already) {
@@ -722,6 +720,9 @@ enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, str
     enum sg_status st = SG_OK;
     struct sg_plan plan = {0};
     struct sg_lock *lock = NULL;
+    struct sg_digest fingerprint;
+    int64_t total;
+    char night[SG_NIGHT_NAME];
     memset(out, 0, sizeof *out);
     SG_TRY(sg_rundir_read_plan(run_dir, &plan, err));
     if (plan.n_draws > 1) {
@@ -732,7 +733,9 @@ enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, str
     }
     SG_TRY(sg_lock_take(run_dir, &lock, err));
     SG_TRY(sg_members_refuse(run_dir, err));
-    SG_TRY(merge(run_dir, &plan, NULL, out, err));
+    SG_TRY(sg_night_name(NULL, night, err)); /* of a run that began before run.json named its night */
+    SG_TRY(sg_rundir_read_run(run_dir, &fingerprint, &total, night, err));
+    SG_TRY(merge(run_dir, &plan, night, NULL, out, err));
     if (out->computed < out->total)
         st = sg_fail(err, SG_E_PARTIAL,
                      "%s: %lld of %lld cells are not computed yet; results.h5 marks them as missing", run_dir,

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "run/clock.h"
-#include "store/segment.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -75,7 +74,7 @@ static void write_record(struct sg_segment_thread *s, const struct sg_segment_re
     enum sg_status st = SG_OK;
     if (s->status != SG_OK) return; /* only this thread sets it */
     if (!s->segment) {
-        SG_TRY(sg_segment_open(s->opt.run_dir, s->opt.fingerprint, s->opt.rank, &s->segment, &err));
+        SG_TRY(sg_segment_open(s->opt.run_dir, &s->opt.head, &s->segment, &err));
         s->opened = sg__now_ns();
     }
     SG_TRY(sg_segment_put(s->segment, r, &err));

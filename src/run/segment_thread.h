@@ -12,9 +12,8 @@
 #ifndef SG_RUN_SEGMENT_THREAD_H
 #define SG_RUN_SEGMENT_THREAD_H
 
-#include "base/digest.h"
 #include "base/status.h"
-#include "cell/cell.h"
+#include "store/segment.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,8 +21,7 @@ struct sg_segment_thread; /* owned by the caller of open; used by one thread */
 
 struct sg_segment_thread_options {
     const char *run_dir; /* borrowed */
-    struct sg_digest fingerprint;
-    int32_t rank;
+    struct sg_segment_head head;
     double segment_seconds; /* < 0: the rule above; 0: a segment for every cell */
     size_t queue_bytes;     /* of cells that wait to be written; 0: 64 MiB */
 };

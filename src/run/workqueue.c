@@ -48,10 +48,10 @@ enum sg_status sg_workqueue_open(const struct sg_workqueue_options *opt, struct 
     enum sg_status st = SG_NEW(&h, 1, "cells in hand", err);
     if (st != SG_OK) return st;
     h->opt = *opt;
-    const struct sg_segment_thread_options so = {.run_dir = opt->run_dir,
-                                                 .fingerprint = opt->plan->fingerprint,
-                                                 .rank = opt->rank,
-                                                 .segment_seconds = opt->segment_seconds};
+    const struct sg_segment_thread_options so = {
+        .run_dir = opt->run_dir,
+        .head = {opt->plan->fingerprint, opt->rank, opt->night, NULL},
+        .segment_seconds = opt->segment_seconds};
     st = sg_segment_thread_open(&so, &h->scribe, err);
     if (st != SG_OK) {
         sg_workqueue_free(h);

@@ -20,6 +20,7 @@ struct sg_workqueue_options {
     const struct sg_plan *plan;   /* borrowed */
     const struct sg_order *order; /* borrowed */
     const char *run_dir;          /* borrowed */
+    const char *night;            /* of the run; borrowed */
     int32_t rank;
     const char *member;     /* borrowed: name of this member of an array; NULL: of none */
     double segment_seconds; /* as in scribe.h */

@@ -45,12 +45,13 @@ bool sg_rundir_is(const char *dir) {
 
 /* ---- run.json, DONE, plan.bin ----------------------------------------------------------------------- */
 
-enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total,
+enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total, char *night,
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};
     cJSON *doc = NULL;
     char *path = NULL;
+    const char *name = NULL;
     int64_t format = 0;
     if (!sg_rundir_is(dir))
         return sg_fail(err, SG_E_INPUT, "%s: no run in this folder (it has no run.json)", dir);
@@ -67,6 +68,8 @@ enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint
     }
     SG_TRY(get_digest(&at, "fingerprint", fingerprint, err));
     SG_TRY(sg_json_need_i64(&at, "total", 0, INT64_MAX >> 11, total, err));
+    SG_TRY(sg_json_get_str(&at, "night", &name, err));
+    if (night && name) snprintf(night, SG_NIGHT_NAME, "%s", name);
 out:
     cJSON_Delete(doc);
     sg_buf_free(&text);
@@ -137,7 +140,7 @@ enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct 
     char *path = NULL;
     struct sg_map map = {0};
     struct sg_plan p = {0};
-    SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, err));
+    SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, NULL, err));
     SG_TRY(sg_path_join(dir, "plan.bin", &path, err));
     SG_TRY(sg_map_open(path, &map, err));
     st = sg_plan_unpack(map.data, map.size, &p, err);
@@ -227,14 +230,15 @@ out:
     return st;
 }
 
-enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_err *err) {
+enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, char night[SG_NIGHT_NAME],
+                               struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
     char hex[SG_DIGEST_HEX];
     if (sg_rundir_is(dir)) {
         struct sg_digest fingerprint;
         int64_t total;
-        SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, err));
+        SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, night, err));
         SG_TRY(check_plan_format(dir, err));
         if (!sg_digest_equal(fingerprint, plan->fingerprint)) st = mismatch(dir, plan, err);
         goto out;
@@ -245,8 +249,10 @@ enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, stru
     /* last: whoever finds run.json finds the others */
     sg_buf_clear(&b);
     sg_digest_hex(plan->fingerprint, hex);
-    SG_TRY(sg_buf_printf(&b, err, "{\"format\": %d, \"fingerprint\": \"%s\", \"total\": %lld}\n", FORMAT, hex,
-                         (long long)plan->n_cells));
+    SG_TRY(sg_buf_printf(&b, err, "{\"format\": %d, \"fingerprint\": \"%s\", \"total\": %lld, \"night\": ",
+                         FORMAT, hex, (long long)plan->n_cells));
+    SG_TRY(sg_json_quote(&b, night, strlen(night), err));
+    SG_TRY(sg_buf_str(&b, "}\n", err));
     SG_TRY(write_file(dir, "run.json", b.data, b.len, err));
 out:
     sg_buf_free(&b);
@@ -333,8 +339,7 @@ void sg_rundir_tidy_shared(const char *dir, const char *name) {
 
 void sg_rundir_tidy(const char *dir, bool alone) {
     /* others may keep files of theirs beside ours */
-    static const char *const names[] = {"job.json", "run.json",   "plan.bin", "origin.bin",
-                                        "DONE",     "results.h5", NULL};
+    static const char *const names[] = {"job.json", "run.json", "plan.bin", "DONE", "results.h5", NULL};
     tidy_folder(dir, ".", names);
     tidy_folder(dir, "hand", NULL);
     if (!alone) return; /* members write their notes without the lock */
@@ -348,8 +353,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     char *segments = NULL;
     DIR *d = NULL;
     /* DONE first and run.json last: a crash on the way leaves a run that is neither done nor mixed up */
-    static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl",
-                                         "origin.bin"};
+    static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
     sg_rundir_tidy(dir, true);

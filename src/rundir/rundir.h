@@ -2,10 +2,9 @@
  *
  *   lock           who computes here now (rundir/lock.h)
  *   job.json       the job as canonical text, defaults and overrides included
- *   run.json       format, fingerprint, number of cells
+ *   run.json       format, fingerprint, number of cells, name of the night
  *   plan.bin       the packed plan: `merge` needs neither inputs nor model
  *   segments/      finished cells (store/segment.h)
- *   origin.bin     in which night each cell was computed (since.h)
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
  *   hand/          what each rank has on its device now (journal.h)
  *   array/         members and leases of an array run (rundir/members.h), their notes (store/runtime.h)
@@ -21,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { SG_NIGHT_NAME = 100 }; /* bytes of a night's name, its NUL included */
+
 struct sg_run_done {
     struct sg_digest digest, fingerprint;
     int64_t total, failed, unparsed; /* unparsed: not failed, and no sample had a verdict */
@@ -32,8 +33,10 @@ bool sg_rundir_is(const char *dir);
 
 /* Makes the folder ready for `plan`: creates what is missing, or checks that what is there belongs to this
  * very run. SG_E_MISMATCH says which keys of the job differ (or that the files it names, or the model, do)
- * and how to go on. Call with the lock held. */
-enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_err *err);
+ * and how to go on. night: the caller's; becomes the run's, which is that of the start that began it. Call
+ * with the lock held. */
+enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, char night[SG_NIGHT_NAME],
+                               struct sg_err *err);
 /* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no member of
  * an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
 void sg_rundir_tidy(const char *dir, bool alone);
@@ -51,8 +54,8 @@ enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *d
 /* The run goes on after all: removes DONE. */
 enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err);
 
-/* run.json alone: cheap. */
-enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total,
+/* run.json alone: cheap. night[SG_NIGHT_NAME] (may be NULL) keeps what it is where run.json names none. */
+enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total, char *night,
                                   struct sg_err *err);
 /* plan.bin, checked against run.json. */
 enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct sg_err *err);

@@ -142,6 +142,49 @@ out:
     return st;
 }
 
+/* The cell's night, of the segment it lies in. Nights are numbered as they come, the run's own is number 0;
+ * number[n_files] is -1 for a segment whose night has none yet. */
+static enum sg_status set_origin(struct sg_results *r, const struct sg__segment_reader *set, int64_t file,
+                                 int64_t cell, int32_t *number, size_t *cap, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_origin *o = &r->origin;
+    struct sg_buf since = {0};
+    const struct sg__segment_view *v = &set->files[file].view;
+    if (number[file] < 0) {
+        int32_t k = 0;
+        bool listed = !v->since;
+        while (k < o->n_nights && strcmp(o->nights[k], v->night) != 0) k++;
+        if (k == o->n_nights) {
+            SG_TRY(SG_GROW(&o->nights, cap, k + 1, "nights", err));
+            SG_TRY(sg_arena_dup(&r->strings, v->night, strlen(v->night), &o->nights[o->n_nights++], err));
+        }
+        for (int64_t f = 0; f < set->n_files && !listed; f++)
+            listed =
+                number[f] >= 0 && set->files[f].view.since && !strcmp(set->files[f].view.since, v->since);
+        if (!listed) {
+            SG_TRY(sg_buf_printf(&since, err, "%s%s%s", o->since ? o->since : "", o->since ? ", " : "",
+                                 v->since));
+            SG_TRY(sg_arena_dup(&r->strings, since.data, since.len, &o->since, err));
+        }
+        number[file] = k;
+    }
+    o->night[cell] = number[file];
+    o->taken_over += v->since != NULL;
+out:
+    sg_buf_free(&since);
+    return st;
+}
+
+/* The run's own night becomes the last, the others keep their order. */
+static void own_night_last(struct sg_origin *o, int64_t n_cells) {
+    const int32_t last = (int32_t)o->n_nights - 1;
+    char *own = o->nights[0];
+    memmove(o->nights, o->nights + 1, (size_t)last * sizeof *o->nights);
+    o->nights[last] = own;
+    for (int64_t i = 0; i < n_cells; i++)
+        if (o->night[i] >= 0) o->night[i] = o->night[i] ? o->night[i] - 1 : last;
+}
+
 static enum sg_status check_cell(const struct sg_results *r, int64_t i, const struct sg_cell *c,
                                  const char *path, struct sg_err *err) {
     if (c->query == i / r->n_models && c->model == i % r->n_models && c->n_samples <= r->n_samples)
@@ -171,11 +214,14 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
     struct sg_results_writer *w = NULL;
     struct sg_merge_stats count = {.n_cells = n_cells};
     struct place *place = NULL;
+    int32_t *number = NULL; /* [n_files] nights */
     char *path = NULL;
-    size_t cap[2] = {(size_t)r->n_failures, (size_t)r->n_failures};
+    size_t cap[2] = {(size_t)r->n_failures, (size_t)r->n_failures}, nights = (size_t)r->origin.n_nights;
     SG_TRY(sg__segment_reader_open(run_dir, fingerprint, n_cells, &set, err));
     SG_TRY(SG_NEW(&place, n_cells, "cell places", err));
+    SG_TRY(SG_NEW(&number, set.n_files, "nights of segments", err));
     for (int64_t i = 0; i < n_cells; i++) place[i].file = -1;
+    for (int64_t i = 0; i < set.n_files; i++) number[i] = -1;
     SG_TRY(find_cells(&set, place, bufs, err));
 
     remove_unfinished(run_dir);
@@ -192,6 +238,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
         SG_TRY(take_checked(&set, place[i], r, &bufs[0], i, &c, err));
         SG_TRY(check_cell(r, i, &c, set.files[place[i].file].path, err));
         set_cell(r, i, &c);
+        if (r->origin.night) SG_TRY(set_origin(r, &set, place[i].file, i, number, &nights, err));
         count.n_done++;
         count.n_unparsed += c.status == SG_OK && !r->valid[i];
         if (c.status != SG_OK) {
@@ -200,6 +247,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
         }
         SG_TRY(sg_results_writer_cell(w, &c, err));
     }
+    if (r->origin.night) own_night_last(&r->origin, n_cells);
     st = sg_results_writer_close(w, r, err);
     w = NULL;
     if (st == SG_OK && stats) *stats = count;
@@ -209,6 +257,7 @@ out:
     free(bufs[0].samples);
     free(bufs[1].samples);
     free(place);
+    free(number);
     free(path);
     return st;
 }

@@ -21,8 +21,7 @@ struct sg_merge_stats {
  */
 enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err);
 
-/* All cells as computed in one night of this name; for a start, and the only one where nothing is taken over.
- */
+/* The name of the run's own night, before the merge; without it results.h5 names no nights. */
 enum sg_status sg_results_set_night(struct sg_results *r, const char *night, struct sg_err *err);
 
 /* Reads all closed segments of run_dir, fills the cell and sample columns, failures and digest of *r (made by
@@ -32,7 +31,8 @@ enum sg_status sg_results_set_night(struct sg_results *r, const char *night, str
  * has a length but no measured prompt tokens.
  *
  * Where r has fingerprints of cells, every record must have its cell's (SG_E_CORRUPT names the segment).
- * Cells without a record lose their night.
+ * Where r has the name of its own night, each cell gets the night of its segment, and r->origin.taken_over and
+ * .since follow from the segments of cells taken over.
  *
  * A cell in several segments is taken from the first in order of file names that did not fail; copies must
  * agree (SG_E_CORRUPT names both files). Other errors as sg_segments_scan and sg_results_write. On failure an

@@ -86,7 +86,7 @@ out:
     return st;
 }
 
-enum sg_status sg_segment_open(const char *run_dir, struct sg_digest fingerprint, int32_t rank,
+enum sg_status sg_segment_open(const char *run_dir, const struct sg_segment_head *head,
                                struct sg_segment_writer **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_segment_writer *w = NULL;
@@ -97,8 +97,8 @@ enum sg_status sg_segment_open(const char *run_dir, struct sg_digest fingerprint
     SG_TRY(sg_path_join(run_dir, "segments", &dir, err));
     SG_TRY(sg_dir_make(dir, err));
     sg_process_self(&self);
-    SG_TRY(sg__segment_put_header(&w->header, fingerprint, rank, self.pid, self.start, self.host, err));
-    SG_TRY(create(w, dir, rank, &self, err));
+    SG_TRY(sg__segment_put_header(&w->header, head, self.pid, self.start, self.host, err));
+    SG_TRY(create(w, dir, head->rank, &self, err));
     /* The header goes out at once: a full or read-only disk shows before the first cell is computed. */
     SG_TRY(sg_fd_write(w->fd, w->header.data, w->header.len, w->tmp, err));
     w->bytes = (int64_t)w->header.len;
@@ -209,7 +209,7 @@ enum sg_status sg_segments_scan(const char *run_dir, struct sg_digest fingerprin
         for (int64_t i = 0; i < v->count; i++) {
             const struct sg__segment_entry e = sg__segment_entry_at(v, i);
             if (done[e.cell]) continue;
-            done[e.cell] = 1;
+            done[e.cell] = v->since ? SG_CELL_TAKEN_OVER : SG_CELL_COMPUTED;
             count++;
             failed += e.status != SG_OK;
         }

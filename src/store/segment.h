@@ -2,10 +2,10 @@
  * segment is complete, fsynced, renamed to its final name and never changed again. A crash loses at most the
  * open segments. Directory: RUNDIR/segments/.
  *
- * File: header {magic, format version, run fingerprint, writer (rank, attempt, host)}, then records {length,
- * cell, payload, checksum}, then a footer {count, index of cells, whole-file checksum, magic}. Little-endian;
- * every length is bounded before it is used. Files that do not end in a valid footer under a final name are
- * damage, not data. */
+ * File: header {magic, format version, run fingerprint, writer (rank, process, host), night, earlier results},
+ * then records {length, cell, payload, checksum}, then a footer {count, index of cells, whole-file checksum,
+ * magic}. Little-endian; every length is bounded before it is used. Files that do not end in a valid footer
+ * under a final name are damage, not data. */
 #ifndef SG_STORE_SEGMENT_H
 #define SG_STORE_SEGMENT_H
 
@@ -17,8 +17,16 @@
 
 struct sg_segment_writer; /* owned by the caller of open */
 
+/* What all cells of a segment have in common. Strings are copied. */
+struct sg_segment_head {
+    struct sg_digest fingerprint; /* of the run */
+    int32_t rank;                 /* of the writer */
+    const char *night;            /* in which the cells were computed */
+    const char *since; /* the earlier results that they were taken over from; NULL: the run computed them */
+};
+
 /* Opens a new segment under a temporary name that no other writer can have (rank, pid, host, counter). */
-enum sg_status sg_segment_open(const char *run_dir, struct sg_digest fingerprint, int32_t rank,
+enum sg_status sg_segment_open(const char *run_dir, const struct sg_segment_head *head,
                                struct sg_segment_writer **out, struct sg_err *err);
 /* Appends one cell with its own fingerprint; data is copied into the file's buffer. SG_E_IO (disk full,
  * read-only) leaves the segment unusable: abandon it. */
@@ -48,7 +56,11 @@ enum sg_segments_clean {
     SG_CLEAN_SILENT /* also of those on other machines that were silent for minutes: nobody else may be at
                        work */
 };
-/* What segments/ holds. done[n_cells]: 1 where a closed segment has the cell (any status), set by the call.
+/* What a scan says of a cell. */
+enum { SG_CELL_OPEN, SG_CELL_COMPUTED, SG_CELL_TAKEN_OVER };
+
+/* What segments/ holds. done[n_cells], set by the call: whether a closed segment has the cell (any status),
+ * and whether the run computed it or took it over; a cell in two segments as the first of them says.
  * Errors: SG_E_MISMATCH names the first segment of another fingerprint, SG_E_CORRUPT the first damaged one
  * and what is wrong (nothing is skipped silently). `clean` says whose temporary files are removed. failed
  * (may be NULL): cells whose status is not SG_OK. A cell in two segments counts once. */

@@ -8,10 +8,10 @@
 static const unsigned char head_magic[8] = {'S', 'G', 'S', 'E', 'G', '\r', '\n', 0x1a};
 static const unsigned char end_magic[8] = {'S', 'G', 'S', 'E', 'G', 'E', 'N', 'D'};
 enum {
-    CELL_MAGIC = 0x4c4c4543, /* "CELL" */
-    FOOT_MAGIC = 0x54464753, /* "SGFT" */
-    HOST_MAX = 255,
-    HEADER_MIN = 8 + 4 + 4 + 16 + 4 + 8 + 8 + 4 + 8,
+    CELL_MAGIC = 0x4c4c4543,                                 /* "CELL" */
+    FOOT_MAGIC = 0x54464753,                                 /* "SGFT" */
+    HEADER_MIN = 8 + 4 + 4 + 16 + 4 + 8 + 8 + 3 * 8 + 2 + 8, /* host and night empty, no earlier results */
+    HEADER_MAX = 1 << 16,
     FOOTER_FIXED = 4 + 4 + 8 + 16 + 8 + 8,
     CELL_FIXED = 4 + 4 + 1 + 4 + 12 + 32 + 4 + 8 + 4 + 4, /* payload before the reason */
     SAMPLE_FIXED = 1 + 1 + 4 + 8 + 4 + 8                  /* one sample with an empty text that is absent */
@@ -28,36 +28,41 @@ static enum sg_status room_for(struct sg_buf *b, size_t n, const char *what, str
     return SG_GROW(&b->data, &b->cap, need, what, err);
 }
 
-enum sg_status sg__segment_put_header(struct sg_buf *out, struct sg_digest fingerprint, int32_t rank,
-                                      int64_t pid, uint64_t start, const char *host, struct sg_err *err) {
-    size_t n = strlen(host);
-    if (n > HOST_MAX) n = HOST_MAX;
-    const size_t total = HEADER_MIN + n;
-    enum sg_status st = room_for(out, total, "segment header", err);
-    if (st != SG_OK) return st;
-    unsigned char *const begin = (unsigned char *)out->data + out->len;
-    unsigned char *p = sg__put_bytes(begin, head_magic, sizeof head_magic);
-    p = sg__put_uint(p, SG_SEGMENT_VERSION, 4);
-    p = sg__put_uint(p, total, 4);
-    p = sg__put_uint(p, fingerprint.hi, 8);
-    p = sg__put_uint(p, fingerprint.lo, 8);
-    p = sg__put_i32(p, rank);
-    p = sg__put_i64(p, pid);
-    p = sg__put_uint(p, start, 8);
-    p = sg__put_uint(p, n, 4);
-    p = sg__put_bytes(p, host, n);
-    p = sg__put_uint(p, sg_hash64(begin, (size_t)(p - begin)), 8);
-    SG_ASSERT((size_t)(p - begin) == total);
-    out->len += total;
-    return SG_OK;
-}
-
 static unsigned char *put_string(unsigned char *p, const char *s, int64_t n) {
     if (!s) return sg__put_i64(p, -1);
     p = sg__put_i64(p, n);
     p = sg__put_bytes(p, s, (size_t)n);
     *p = 0;
     return p + 1;
+}
+
+enum sg_status sg__segment_put_header(struct sg_buf *out, const struct sg_segment_head *head, int64_t pid,
+                                      uint64_t start, const char *host, struct sg_err *err) {
+    SG_ASSERT(head->night);
+    const size_t hosts = strlen(host), nights = strlen(head->night),
+                 since = head->since ? strlen(head->since) : 0;
+    const size_t total = HEADER_MIN + hosts + nights + (head->since ? since + 1 : 0);
+    if (total > HEADER_MAX)
+        return sg_fail(err, SG_E_INPUT, "segment header: the names in it take %zu bytes, more than %d", total,
+                       (int)HEADER_MAX);
+    enum sg_status st = room_for(out, total, "segment header", err);
+    if (st != SG_OK) return st;
+    unsigned char *const begin = (unsigned char *)out->data + out->len;
+    unsigned char *p = sg__put_bytes(begin, head_magic, sizeof head_magic);
+    p = sg__put_uint(p, SG_SEGMENT_VERSION, 4);
+    p = sg__put_uint(p, total, 4);
+    p = sg__put_uint(p, head->fingerprint.hi, 8);
+    p = sg__put_uint(p, head->fingerprint.lo, 8);
+    p = sg__put_i32(p, head->rank);
+    p = sg__put_i64(p, pid);
+    p = sg__put_uint(p, start, 8);
+    p = put_string(p, host, (int64_t)hosts);
+    p = put_string(p, head->night, (int64_t)nights);
+    p = put_string(p, head->since, (int64_t)since);
+    p = sg__put_uint(p, sg_hash64(begin, (size_t)(p - begin)), 8);
+    SG_ASSERT((size_t)(p - begin) == total);
+    out->len += total;
+    return SG_OK;
 }
 
 static bool payload_size(const struct sg_cell *cell, size_t reason, size_t *out) {
@@ -181,28 +186,50 @@ static enum sg_status damaged(struct sg_err *err, const char *where, const char 
                    where, what);
 }
 
+/* A string or none; false when it is out of bounds or lacks its NUL. */
+static bool take_string(struct sg__cursor *c, const char **s, int64_t *n) {
+    *n = sg__take_i64(c);
+    *s = NULL;
+    if (c->bad || *n < -1) return false;
+    if (*n == -1) {
+        *n = 0;
+        return true;
+    }
+    if ((uint64_t)*n >= sg__left(c)) return false; /* n bytes and a NUL */
+    *s = sg__take(c, (size_t)*n);
+    const char *nul = sg__take(c, 1);
+    return nul && !*nul;
+}
+
 static enum sg_status take_header(const unsigned char *b, size_t size, bool checksums, const char *where,
                                   struct sg__segment_view *out, size_t *header_bytes, struct sg_err *err) {
     struct sg__cursor c = sg__cursor(b, size);
     const unsigned char *magic = sg__take(&c, sizeof head_magic);
+    const char *host;
+    int64_t n;
     if (!magic) return damaged(err, where, "it is shorter than a header");
     if (memcmp(magic, head_magic, sizeof head_magic) != 0)
         return damaged(err, where, "it does not begin as one");
     const uint32_t version = sg__take_u32(&c), total = sg__take_u32(&c);
-    if (total < HEADER_MIN || total > HEADER_MIN + HOST_MAX || total > size)
+    if (c.bad || total < sizeof head_magic + 16 || total > HEADER_MAX || total > size)
         return damaged(err, where, "its header's length is out of bounds");
     if (checksums && sg__load(b + total - 8, 8) != sg_hash64(b, total - 8))
         return damaged(err, where, "its header fails the checksum");
     /* Only a header that passes its checksum may speak of versions: else one flipped bit would. */
     if (version != SG_SEGMENT_VERSION)
-        return sg_fail(err, SG_E_UNSUPPORTED, "%s: segment format version %u, this build reads version %d",
-                       where, (unsigned)version, SG_SEGMENT_VERSION);
+        return sg_fail(
+            err, SG_E_UNSUPPORTED,
+            "%s: segment format version %u, this program reads version %d: finish the run with the "
+            "version that began it, or begin again with --fresh or another output.dir",
+            where, (unsigned)version, SG_SEGMENT_VERSION);
+    c = sg__cursor(b + sizeof head_magic + 8, total - sizeof head_magic - 16);
     out->fingerprint.hi = sg__take_u64(&c);
     out->fingerprint.lo = sg__take_u64(&c);
     out->rank = sg__take_i32(&c);
     (void)sg__take(&c, 16); /* pid and start: for people with a hex dump */
-    const uint32_t host = sg__take_u32(&c);
-    if (c.bad || host != total - HEADER_MIN) return damaged(err, where, "its header's fields do not fill it");
+    if (!take_string(&c, &host, &n) || !take_string(&c, &out->night, &n) || !out->night ||
+        !take_string(&c, &out->since, &n) || sg__left(&c))
+        return damaged(err, where, "its header's fields do not fill it");
     *header_bytes = total;
     return SG_OK;
 }
@@ -275,21 +302,6 @@ enum sg_status sg__segment_parse(const void *bytes, size_t size, bool checksums,
     if (st != SG_OK) return st;
     *out = v;
     return SG_OK;
-}
-
-/* A string or none; false when it is out of bounds or lacks its NUL. */
-static bool take_string(struct sg__cursor *c, const char **s, int64_t *n) {
-    *n = sg__take_i64(c);
-    *s = NULL;
-    if (c->bad || *n < -1) return false;
-    if (*n == -1) {
-        *n = 0;
-        return true;
-    }
-    if ((uint64_t)*n >= sg__left(c)) return false; /* n bytes and a NUL */
-    *s = sg__take(c, (size_t)*n);
-    const char *nul = sg__take(c, 1);
-    return nul && !*nul;
 }
 
 static bool take_sample(struct sg__cursor *c, struct sg_cell_sample *s) {

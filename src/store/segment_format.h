@@ -1,7 +1,8 @@
 /* segment_format - the bytes of a segment: made and taken apart in memory, no files. All little-endian.
  *
  *   header   magic[8] "SGSEG\r\n\x1a" | u32 version | u32 header bytes | u64 hi, lo run fingerprint |
- *            i32 rank | i64 pid | u64 process start | u32 n, host[n] | u64 checksum of what precedes
+ *            i32 rank | i64 pid | u64 process start | string host | string night | string earlier results |
+ *            u64 checksum of what precedes
  *   record*  u32 magic "CELL" | u32 payload bytes | i64 cell | u64 hi, lo cell fingerprint | payload
  *   footer   u32 magic "SGFT" | u32 bytes of an entry | i64 count |
  *            count x {i64 cell, i64 offset, u32 record bytes, i32 status, u64 checksum of the record} |
@@ -20,11 +21,12 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "cell/cell.h"
+#include "store/segment.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SG_SEGMENT_VERSION = 1, SG_SEGMENT_ENTRY_BYTES = 32, SG_SEGMENT_RECORD_HEADER = 32 };
+enum { SG_SEGMENT_VERSION = 2, SG_SEGMENT_ENTRY_BYTES = 32, SG_SEGMENT_RECORD_HEADER = 32 };
 
 struct sg__segment_entry {
     int64_t cell, offset; /* offset of the record in the file */
@@ -39,12 +41,13 @@ struct sg__segment_view {
     size_t size;
     struct sg_digest fingerprint;
     int32_t rank;
+    const char *night, *since; /* of struct sg_segment_head */
     int64_t count;
     const unsigned char *entries; /* [count * SG_SEGMENT_ENTRY_BYTES] */
 };
 
-enum sg_status sg__segment_put_header(struct sg_buf *out, struct sg_digest fingerprint, int32_t rank,
-                                      int64_t pid, uint64_t start, const char *host, struct sg_err *err);
+enum sg_status sg__segment_put_header(struct sg_buf *out, const struct sg_segment_head *head, int64_t pid,
+                                      uint64_t start, const char *host, struct sg_err *err);
 /* Appends one record at the end of `out`; *entry gets everything but the offset. */
 enum sg_status sg__segment_put_record(struct sg_buf *out, int64_t cell_index,
                                       struct sg_digest cell_fingerprint, const struct sg_cell *cell,
@@ -55,7 +58,7 @@ enum sg_status sg__segment_put_footer(struct sg_buf *out, const void *header, si
                                       struct sg_err *err);
 
 /* Checks header, footer, index and (checksums = true) every record's checksum. Allocates nothing. `where`
- * names the file in errors. SG_E_CORRUPT for damage, SG_E_UNSUPPORTED for a later version. checksums = false
+ * names the file in errors. SG_E_CORRUPT for damage, SG_E_UNSUPPORTED for another version. checksums = false
  * is for the fuzzer alone: it looks at the bounds behind the checksums. */
 enum sg_status sg__segment_parse(const void *bytes, size_t size, bool checksums, const char *where,
                                  struct sg__segment_view *out, struct sg_err *err);

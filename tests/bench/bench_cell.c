@@ -132,7 +132,7 @@ int main(int argc, char **argv) {
     SG_TRY(sg_plan_build(&job, &in, &b.plan, err));
     SG_TRY(sg_tokenizer_open(model, &tok, err));
     const struct sg_segment_thread_options so = {
-        .run_dir = dir, .fingerprint = b.plan.fingerprint, .segment_seconds = -1};
+        .run_dir = dir, .head = {b.plan.fingerprint, 0, "bench", NULL}, .segment_seconds = -1};
     SG_TRY(sg_segment_thread_open(&so, &b.scribe, err));
     const struct sg_pipeline_options po = {.plan = &b.plan, .tok = tok, .sink = {&b, done}};
     SG_TRY(sg_pipeline_new(&po, &b.pipeline, err));

@@ -139,10 +139,29 @@ out=$(night bad --since "$work/n4/results.h5"); has "after these errors" "$out" 
 out=$("$BIN/scope-grid" run "$job" --since "" 2>&1); same "exit code with --since of an unset variable" $? 2
 same "--since of an unset variable" "$out" "scope-grid: run: --since: the name of the earlier results is empty"
 
-# the account of nights, damaged: named, nothing merged from it
-printf 'X' | dd of="$work/n4/origin.bin" bs=1 seek=40 conv=notrunc 2>/dev/null
-out=$("$BIN/scope-grid" merge "$work/n4" 2>&1); same "exit code with a damaged origin.bin" $? 5
-has "a damaged origin.bin" "$out" "n4/origin.bin: damaged"
+# begun without earlier results, resumed with them, killed while taking over and resumed: cells keep their nights,
+# whichever start took them; what is in the segments is not taken again
+slow=(--set output.dir="$work/n14" --night n14 --step-us 200000 --slots 2 --segment-seconds 0)
+"$BIN/tests/sim_grid" "$job" "${slow[@]}" >/dev/null 2>&1 &
+pid=$!; until_closed "$work/n14" 1 $pid; kill -9 $pid; wait $pid 2>/dev/null
+own=$(ls "$work"/n14/segments/*.seg | wc -l)
+one --set output.dir="$work/n14" --night n14 --since "$work/n4/results.h5" >/dev/null
+before=$(ls "$work"/n14/segments/*.seg | wc -l)
+rm "$(ls -t "$work"/n14/segments/*.seg | head -1)" "$work"/n14/{DONE,results.h5} # as if killed before the last of n4's nights
+out=$(one --set output.dir="$work/n14" --night later --since "$work/n4/results.h5")
+has "a night that was killed while taking over" "$out" "taken $((512 - own))$"
+same "segments of the night that was killed" "$(ls "$work"/n14/segments/*.seg | wc -l)" "$before"
+same "digest of the night that was killed" "$(digest_of "$out")" "$(scratch)"
+$py - "$work/n14/results.h5" "$work/n4/results.h5" "$own" <<'P' || fail "nights of cells of a night that was killed"
+import sys, h5py
+def nights(path):
+    f = h5py.File(path)
+    names = [n.decode() for n in f["origin/name"][()]]
+    return [names[i] for i in f["origin/night"][()]]
+a, b = nights(sys.argv[1]), nights(sys.argv[2])
+own = sum(x == "n14" for x in a)
+assert own == int(sys.argv[3]) and all(x == "n14" or x == y for x, y in zip(a, b)), (own, set(a), set(b))
+P
 
 out=$(night a/b); same "exit code of a night that is no name" $? 2
 

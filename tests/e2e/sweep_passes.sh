@@ -70,7 +70,7 @@ same "cells computed for both points" "$(grep -c "16 out of its pass, 0 computed
 same "digests of both" "$(index night 'p["digest"]')" "$(of texts seed-5_texts-true) $(of texts seed-6_texts-true)"
 
 # a point that was killed when it had taken its cells out of the pass: they stay its own, whatever the files have
-rm "$work"/night/seed-*/{DONE,results.h5,origin.bin}
+rm "$work"/night/seed-*/{DONE,results.h5}
 out=$(sweep "${since[@]}"); same "exit code of a sweep after a kill in a point" $? 0
 same "cells said to be of another night" "$(grep -c "taken over" <<<"$out")" 0
 same "digests of both again" "$(index night 'p["digest"]')" "$(of texts seed-5_texts-true) $(of texts seed-6_texts-true)"

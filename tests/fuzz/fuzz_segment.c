@@ -43,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned char head[SG_SEGMENT_RECORD_HEADER] = "CELL";
     read_all(data, size);
 
-    must(sg__segment_put_header(&file, (struct sg_digest){1, 2}, 0, 1, 1, "host", &err));
+    must(sg__segment_put_header(&file, &(struct sg_segment_head){{1, 2}, 0, "night", NULL}, 1, 1, "host",
+                                &err));
     const size_t header = file.len;
     e.offset = (int64_t)header;
     e.bytes = (uint32_t)(sizeof head + size);

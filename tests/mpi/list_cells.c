@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
     struct sg_digest fingerprint;
     int64_t total;
     if (argc != 2) return 2;
-    enum sg_status st = sg_rundir_read_run(argv[1], &fingerprint, &total, &err);
+    enum sg_status st = sg_rundir_read_run(argv[1], &fingerprint, &total, NULL, &err);
     if (st == SG_OK) st = sg_segments_read(argv[1], fingerprint, total, print_cell, NULL, &err);
     if (st != SG_OK) fprintf(stderr, "list_cells: %s\n", err.text);
     return sg_status_exit_code(st);

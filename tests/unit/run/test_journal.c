@@ -61,7 +61,7 @@ static void die(int64_t cell, int sig) {
     assert_true(WIFSIGNALED(how) && WTERMSIG(how) == sig);
 }
 
-static const struct sg_journal_rules quiet = {.quiet = true};
+static const struct sg_journal_rules quiet = {.night = "tonight", .quiet = true};
 
 static void collect(struct run *r) {
     assert_int_equal(sg_journal_collect(tmpdir, &r->plan, &quiet, r->done, &r->n_done, &r->n_failed, NULL),
@@ -139,7 +139,7 @@ static void forgotten_though_killed_while_counting(void **state) {
     struct run r;
     char path[600];
     struct sg_buf journal = {0};
-    const struct sg_journal_rules forget = {.quiet = true, .forget = true};
+    const struct sg_journal_rules forget = {.night = "tonight", .quiet = true, .forget = true};
     (void)state;
     begin(&r);
     die(CULPRIT, SIGABRT);

@@ -53,8 +53,7 @@ static struct sg_segment_thread *begin(double segment_seconds, size_t queue_byte
     struct sg_segment_thread *s = NULL;
     struct sg_err err = {0};
     const struct sg_segment_thread_options o = {.run_dir = tmpdir,
-                                                .fingerprint = RUN,
-                                                .rank = 1,
+                                                .head = {RUN, 1, "tonight", NULL},
                                                 .segment_seconds = segment_seconds,
                                                 .queue_bytes = queue_bytes};
     assert_int_equal(sg_segment_thread_open(&o, &s, &err), SG_OK);

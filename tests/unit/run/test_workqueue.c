@@ -69,8 +69,12 @@ static int64_t pending(void *ctx) {
 
 static void begin(struct bench *b, double segment_seconds, const char *dir) {
     struct sg_err err = {0};
-    const struct sg_workqueue_options o = {
-        .plan = &b->plan, .order = &b->order, .run_dir = dir, .rank = 3, .segment_seconds = segment_seconds};
+    const struct sg_workqueue_options o = {.plan = &b->plan,
+                                           .order = &b->order,
+                                           .run_dir = dir,
+                                           .night = "tonight",
+                                           .rank = 3,
+                                           .segment_seconds = segment_seconds};
     assert_int_equal(sg_workqueue_open(&o, &b->queue, &err), SG_OK);
     b->sink = sg_workqueue_sink(b->queue);
     const struct sg_compute c = {

@@ -26,15 +26,20 @@ static void prefill(struct sg_results *r) {
     r->true_cost[1] = sg_call_cost(4, 20, 77, 300);
 }
 
-static void put(const char *dir, int32_t rank, int64_t first, int64_t last, int64_t step) {
+static void put_head(const char *dir, const struct sg_segment_head *head, int64_t first, int64_t last,
+                     int64_t step) {
     struct sg_segment_writer *w = NULL;
-    CHECK_OK(sg_segment_open(dir, TEST_RUN, rank, &w, err));
+    CHECK_OK(sg_segment_open(dir, head, &w, err));
     for (int64_t i = first; step > 0 ? i <= last : i >= last; i += step) {
         struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         CHECK_OK(sg_segment_append(w, i, test_cell_fingerprint(i), &c, err));
     }
     CHECK_OK(sg_segment_close(w, err));
+}
+
+static void put(const char *dir, int32_t rank, int64_t first, int64_t last, int64_t step) {
+    put_head(dir, &(struct sg_segment_head){TEST_RUN, rank, "tonight", NULL}, first, last, step);
 }
 
 /* One segment with one cell, changed by `edit`. */
@@ -44,7 +49,7 @@ static void put_edited(const char *dir, int32_t rank, int64_t i,
     struct test_kv_budget room;
     struct sg_cell c = test_cell(i, &room);
     edit(&c, &room);
-    CHECK_OK(sg_segment_open(dir, TEST_RUN, rank, &w, err));
+    CHECK_OK(sg_segment_open(dir, &(struct sg_segment_head){TEST_RUN, rank, "tonight", NULL}, &w, err));
     CHECK_OK(sg_segment_append(w, i, test_cell_fingerprint(i), &c, err));
     CHECK_OK(sg_segment_close(w, err));
 }
@@ -255,7 +260,7 @@ static void cells_are_of_their_fingerprint(void **state) {
     path_to(path, "%s/results.h5", dir);
     put(dir, 0, 0, CELLS - 2, 1);
     prefill(&r);
-    CHECK_OK(sg_results_set_night(&r, "friday", err));
+    CHECK_OK(sg_results_set_night(&r, "tonight", err));
     CHECK_OK(SG_NEW(&r.origin.fingerprint, CELLS, "fingerprints", err));
     for (int64_t i = 0; i < CELLS; i++) r.origin.fingerprint[i] = test_cell_fingerprint(i);
     CHECK_OK(sg_merge(dir, TEST_RUN, true, &r, NULL, err));
@@ -263,7 +268,7 @@ static void cells_are_of_their_fingerprint(void **state) {
     assert_int_equal(r.origin.night[CELLS - 1], -1);
     CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &back, err));
     assert_int_equal(back.origin.n_nights, 1);
-    assert_string_equal(back.origin.nights[0], "friday");
+    assert_string_equal(back.origin.nights[0], "tonight");
     assert_memory_equal(back.origin.night, r.origin.night, CELLS * sizeof *r.origin.night);
     assert_memory_equal(back.origin.fingerprint, r.origin.fingerprint, CELLS * sizeof *r.origin.fingerprint);
     sg_results_free(&back);
@@ -276,10 +281,38 @@ static void cells_are_of_their_fingerprint(void **state) {
     assert_true(sg_digest_equal(merged(dir, true, NULL), with));
 }
 
+/* Each cell has the night of the segment it lies in, the run's own night is the last, and what was taken over
+ * is counted, with the files it came from. */
+static void nights_are_the_segments(void **state) {
+    struct sg_results r;
+    const struct sg_segment_head heads[] = {
+        {TEST_RUN, 0, "friday", "b.h5 (digest 2)"},
+        {TEST_RUN, 1, "thursday", "b.h5 (digest 2)"},
+        {TEST_RUN, 2, "friday", "a.h5 (digest 1)"},
+        {TEST_RUN, 3, "saturday", NULL}, /* own; its night is not the run's */
+        {TEST_RUN, 4, "tonight", "a.h5 (digest 1)"}};
+    static const int32_t want[] = {0, 0, 1, 0, 2, 3, 3};
+    for (int i = 0; i < 5; i++) put_head(*state, &heads[i], i ? i + 1 : 0, i ? i + 1 : 1, 1);
+    put(*state, 5, 6, 6, 1);
+    put(*state, 6, 0, 0, 1); /* once more: the first segment counts */
+    prefill(&r);
+    CHECK_OK(sg_results_set_night(&r, "tonight", err));
+    CHECK_OK(sg_merge(*state, TEST_RUN, true, &r, NULL, err));
+    static const char *const names[] = {"friday", "thursday", "saturday", "tonight"};
+    assert_int_equal(r.origin.n_nights, 4);
+    for (int i = 0; i < 4; i++) assert_string_equal(r.origin.nights[i], names[i]);
+    for (int i = 0; i < 7; i++) assert_int_equal(r.origin.night[i], want[i]);
+    assert_int_equal(r.origin.night[7], -1);
+    assert_int_equal(r.origin.taken_over, 5);
+    assert_string_equal(r.origin.since, "b.h5 (digest 2), a.h5 (digest 1)");
+    sg_results_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_DIR(any_partition_one_digest),
         IN_DIR(cells_are_of_their_fingerprint),
+        IN_DIR(nights_are_the_segments),
         IN_DIR(values_arrive),
         IN_DIR(leftovers_of_a_killed_merge_go),
         IN_DIR(nothing_computed_is_a_file_too),

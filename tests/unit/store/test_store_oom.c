@@ -20,7 +20,8 @@ static int names(void) {
 
 static enum sg_status segment_once(struct sg_err *err) {
     struct sg_segment_writer *w = NULL;
-    enum sg_status st = sg_segment_open(dir, TEST_RUN, 1, &w, err);
+    enum sg_status st =
+        sg_segment_open(dir, &(struct sg_segment_head){TEST_RUN, 1, "tonight", NULL}, &w, err);
     for (int64_t i = 0; i < CELLS && st == SG_OK; i++) {
         struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
@@ -36,7 +37,8 @@ static enum sg_status close_once(struct sg_err *err) {
     struct sg_segment_writer *w = NULL;
     struct test_kv_budget room;
     const struct sg_cell c = test_cell(0, &room);
-    enum sg_status st = sg_segment_open(dir, TEST_RUN, 1, &w, err);
+    enum sg_status st =
+        sg_segment_open(dir, &(struct sg_segment_head){TEST_RUN, 1, "tonight", NULL}, &w, err);
     if (st != SG_OK) return st;
     st = sg_segment_append(w, 0, test_cell_fingerprint(0), &c, err);
     if (st != SG_OK) {
@@ -128,7 +130,7 @@ static void every_allocation_may_fail(void **state) {
     dir = fresh_dir();
     path_to(out_path, "%s/results.h5", dir);
     struct sg_segment_writer *w = NULL;
-    CHECK_OK(sg_segment_open(dir, TEST_RUN, 0, &w, err));
+    CHECK_OK(sg_segment_open(dir, &(struct sg_segment_head){TEST_RUN, 0, "tonight", NULL}, &w, err));
     for (int64_t i = 0; i < CELLS; i++) {
         struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
