@@ -1,26 +1,27 @@
-/* analysis - everything scope-frontier says about one results file: curves with their bands, single models,
- * policies for what was asked, the quality of the estimates, the value of each model, metrics by name. */
+/* analysis - what scope-frontier knows about one results file: curves with their intervals, single models, policies
+ * for the budgets and targets asked for, the quality of the estimates, the value of each model, metrics of the
+ * literature. analysis_run.h fills it; output/ writes it. */
 #ifndef SG_ANALYSIS_ANALYSIS_H
 #define SG_ANALYSIS_ANALYSIS_H
 
 #include "calibration.h"
 #include "curve.h"
+#include "dataset.h"
 #include "frontier.h"
 #include "portfolio_value.h"
-#include "samples.h"
-#include "view.h"
+#include "sampling_noise.h"
 
 struct sg_analysis_options {
     const double *budgets, *targets, *lambdas; /* mean USD a query; accuracy; accuracy per USD */
     size_t n_budgets, n_targets, n_lambdas;
-    int64_t alphas; /* of the two-stage policy */
-    int64_t reps;   /* bootstrap replicates; 0: no bands */
-    uint64_t seed;  /* of the bootstrap and the cross-fit's halves */
+    int64_t alphas; /* steps of SCOPE's router */
+    int64_t reps;   /* bootstrap replicates; 0: no intervals */
+    uint64_t seed;  /* of the bootstrap and of the cross-fit's halves */
     int32_t threads;
     int32_t n_grid; /* budgets of the common grid */
-    /* [SG_RESAMPLES] computed before (the samples may be gone by now), or NULL */
-    const struct sg_resample *resample;
-    const double *grid; /* NULL: made from the costs; else these [n_grid], rising */
+    /* [SG_SAMPLING_NOISES] computed earlier by a caller that has freed the samples since; NULL: computed here */
+    const struct sg_sampling_noise *noise;
+    const double *grid; /* [n_grid] rising; NULL: made from the costs */
 };
 
 /* One list makes the curves, their names and what they mean. */
@@ -34,19 +35,17 @@ struct sg_analysis_options {
       "scored with the truth on the other half, both ways: the claim")                                       \
     X(KNN, "knn", "as realised, with the estimate of the k nearest anchors")                                 \
     X(ANCHOR, "anchor_mean", "as realised, with each model's mean over the anchors of the category")         \
-    X(TWO_STAGE, "two_stage", "as realised, with SCOPE's own two-stage router over its alphas")              \
+    X(ROUTER, "two_stage", "as realised, with SCOPE's own two-stage router over its alphas")                 \
     X(MIX, "blind_mix", "best mixture of single models that ignores the query, chosen in hindsight")         \
     X(IN_SAMPLE, "in_sample",                                                                                \
       "policies of the predicted frontier, the most accurate within the budget in hindsight: optimistic")    \
     X(ORACLE, "oracle", "exact frontier of the truth: what no router can beat")
-#define SG_CURVE_ENUM(id, name, meaning) SG_CURVE_##id##_,
+#define SG_CURVE_ENUM(id, name, meaning) SG_CURVE_##id,
 enum sg_curve_id { SG_CURVE_LIST(SG_CURVE_ENUM) SG_CURVES };
 #undef SG_CURVE_ENUM
-const char *sg_curve_name(enum sg_curve_id id);
-const char *sg_curve_meaning(enum sg_curve_id id);
+extern const char *const sg_curve_name[SG_CURVES], *const sg_curve_meaning[SG_CURVES];
 
-/* Values at the budgets of the grid; NaN where the budget is below the policy's cheapest, or without bands.
- */
+/* Values at the budgets of the grid. NaN: the budget is below the cheapest policy, or there is no interval. */
 struct sg_curve {
     bool present;
     double *accuracy, *low, *high;       /* [n_grid] */
@@ -60,25 +59,26 @@ struct sg_value {
 };
 
 /* A model used for every query. */
-struct sg_single {
-    int64_t n_estimated, n_scored;                      /* queries behind the values below */
-    struct sg_value predicted_accuracy, predicted_cost; /* over the queries with an estimate */
-    /* true, over the scored queries whose truth is known for the model; 95 %: Wilson's for
-     * the true accuracy, else by the normal law */
+struct sg_single_model {
+    int64_t n_estimated, n_scored; /* queries behind the values below */
+    /* Over the queries with an estimate. */
+    struct sg_value predicted_accuracy, predicted_cost;
+    /* Over the scored queries for which the model's truth is known. 95 % intervals: Wilson's for the true
+     * accuracy, by the normal law for the others. */
     struct sg_value accuracy, cost;
     bool on_hull; /* no mixture of other single models is as good at its cost (true values; else predicted) */
 };
 
-/* What was asked: a budget or a target, and the policy that answers. */
-struct sg_ask {
+/* A budget or a target accuracy, and the policy that meets it. */
+struct sg_asked_policy {
     bool is_target;
-    double asked;
-    bool ours; /* a default of this program, not asked by the user */
+    double asked; /* the budget or the target */
+    bool ours;    /* a default of this program, not asked by the user */
     struct sg_policy policy;
     struct sg_value predicted_accuracy, predicted_cost, accuracy, cost; /* true ones NaN without truth */
-    struct sg_value posterior; /* without truth: accuracy given the votes; else NaN */
-    struct sg_value gain;      /* true accuracy less the best single model's (paired) */
-    struct sg_value saving;    /* 1 - true cost / the best single model's (paired) */
+    struct sg_value posterior; /* accuracy given the votes; NaN with truth */
+    struct sg_value gain;   /* accuracy (true, else given the votes) less the best single model's, paired */
+    struct sg_value saving; /* 1 - cost (true, else predicted) / the best single model's, paired */
     /* the realised curve at this budget; NaN for targets and without truth */
     double fitted_accuracy, fitted_cost;
     double oracle_gap;   /* oracle accuracy at the same true cost, less accuracy */
@@ -91,8 +91,8 @@ struct sg_ask {
 
 struct sg_metric {
     const char *name, *source, *formula; /* static text */
-    const char *curve;                   /* of which curve; NULL: of none alone */
-    char detail[512];                    /* with which bounds or models */
+    const char *curve;                   /* name of the curve measured; "": no single curve */
+    char detail[512];                    /* the bounds or models that the value depends on */
     struct sg_value v;
 };
 
@@ -100,42 +100,41 @@ enum sg_estimator { SG_EST_SCOPE, SG_EST_KNN, SG_EST_ANCHOR, SG_EST_BASE, SG_EST
 extern const char *const sg_estimator_name[SG_ESTIMATORS];
 
 struct sg_analysis {
-    const struct sg_view *v; /* borrowed */
+    const struct sg_dataset *data; /* borrowed */
     struct sg_analysis_options opt;
-    uint8_t *fold;                                        /* [n] */
-    uint8_t *ones;                                        /* [n] all 1 */
-    struct sg_path scope, knn, anchor, two_stage, oracle; /* empty (n = 0) when absent */
-    double *alpha;                                        /* [alphas] */
-    int64_t knn_missing, anchor_missing;                  /* estimated cells without that baseline */
+    uint8_t *fold;                                           /* [n] */
+    uint8_t *ones;                                           /* [n] all 1 */
+    struct sg_path scope, knn, anchor, scope_router, oracle; /* empty (n = 0) when absent */
+    double *alpha;                                           /* [alphas] */
 
     double *grid; /* [n_grid] budgets, mean USD a query, rising */
     struct sg_curve curve[SG_CURVES];
     double *share; /* [n_grid * m] shares of the models under the realised (else the predicted) policy */
-    double *predicted_at_share; /* [n_grid] its accuracy as estimated */
 
-    struct sg_single *single;                           /* [m] */
+    struct sg_single_model *single;                     /* [m] */
     int32_t best_single, cheapest_single, worst_single; /* by true accuracy (then cost), else as predicted */
     struct sg_value random_accuracy, random_cost;       /* one model at random for each query */
     double *best_rep_accuracy, *best_rep_cost;          /* [reps] of the best single model */
 
-    struct sg_ask *ask;
-    size_t n_ask;
-    /* groups: 0 all, then m models, then the categories */
+    struct sg_asked_policy *policies;
+    size_t n_policies;
+    /* groups of pairs (query, model): 0 all, then m models, then the categories */
     int32_t n_groups;
     struct sg_quality *quality[SG_ESTIMATORS];       /* [n_groups]; NULL when absent */
     struct sg_bin *bins[SG_ESTIMATORS];              /* [n_groups * SG_ECE_BINS] */
     struct sg_length_quality *length[SG_ESTIMATORS]; /* [n_groups]; NULL when absent */
     struct sg_value brier_gain[SG_ESTIMATORS]; /* Brier of that estimator less SCOPE's, paired bootstrap */
-    struct sg_resample resample[SG_RESAMPLES];
+    struct sg_sampling_noise noise[SG_SAMPLING_NOISES];
     struct sg_portfolio_value *value_predicted, *value_true; /* [n_value]; the latter NULL without truth */
     size_t n_value;
     struct sg_metric *metric;
     size_t n_metric, cap_metric;
 };
 
-/* Runs all of it. The view outlives the analysis. An impossible budget or target is SG_E_INPUT. */
-enum sg_status sg_analysis_run(const struct sg_view *v, const struct sg_analysis_options *opt,
-                               struct sg_analysis *out, struct sg_err *err);
-void sg_analysis_free(struct sg_analysis *a);
+void sg_analysis_free(struct sg_analysis *a); /* zeroed accepted */
+
+/* Every query once; every scored query once. */
+struct sg_weights sg_analysis_weights(const struct sg_analysis *a);
+struct sg_weights sg_analysis_scored_weights(const struct sg_analysis *a);
 
 #endif

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "order.h"
+#include "sort.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -93,12 +93,11 @@ static void one_replicate(struct worker *k, int64_t r) {
                                   sg_draw_beta(key, &pos, c->posterior->a[v], c->posterior->b[v]);
             value = k->value;
         }
-        if (c->kind == SG_CURVE_CHOICE)
+        if (c->kind == SG_BOOT_CHOICE)
             sg_curve_choice(c->path, &all, SG_PICK_SPEND, SG_FIT_CROSS, c->grid, c->n_grid, accuracy,
                             c->cost + r * c->n_grid, NULL, k->tmp);
         else
-            sg_curve_lp(c->path, c->kind == SG_CURVE_LP ? &all : &scored, value, c->grid, c->n_grid,
-                        accuracy);
+            sg_curve_lp(c->path, c->kind == SG_BOOT_LP ? &all : &scored, value, c->grid, c->n_grid, accuracy);
     }
     for (int32_t i = 0; i < b->n_points; i++) {
         const struct sg_boot_point *p = &b->points[i];

@@ -6,10 +6,10 @@
 
 #include "curve.h"
 
-enum sg_curve_kind {
-    SG_CURVE_LP,        /* sg_curve_lp over all queries */
-    SG_CURVE_LP_SCORED, /* the same over the scored queries alone (the oracle) */
-    SG_CURVE_CHOICE     /* sg_curve_choice by spending, cross-fitted */
+enum sg_boot_kind {
+    SG_BOOT_LP,        /* sg_curve_lp over all queries */
+    SG_BOOT_LP_SCORED, /* the same over the scored queries alone (the oracle) */
+    SG_BOOT_CHOICE     /* sg_curve_choice by spending, cross-fitted */
 };
 
 /* Beta posterior of every vertex of a path, for predicted bands where no truth is known. */
@@ -21,11 +21,11 @@ void sg_beta_free(struct sg_beta *b); /* the arrays; zeroed accepted */
 
 struct sg_boot_curve {
     const struct sg_path *path;
-    enum sg_curve_kind kind;
-    const struct sg_beta *posterior; /* NULL: none; SG_CURVE_LP only */
+    enum sg_boot_kind kind;
+    const struct sg_beta *posterior; /* NULL: none; SG_BOOT_LP only */
     const double *grid;              /* [n_grid] budgets, rising */
     int32_t n_grid;
-    double *accuracy, *cost; /* out: [reps * n_grid], the caller's; cost NULL for SG_CURVE_LP* */
+    double *accuracy, *cost; /* out: [reps * n_grid], the caller's; cost NULL for SG_BOOT_LP* */
 };
 
 /* A fixed policy: per query its value pair; scored queries alone when `scored`. */

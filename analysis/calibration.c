@@ -1,7 +1,7 @@
 #include "calibration.h"
 
 #include "base/mem.h"
-#include "order.h"
+#include "sort.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 #include "compare.h"
-
-#include "analysis_internal.h"
 #include "base/mem.h"
+#include "analysis_run.h"
+#include "literature_metrics.h"
+#include "single_models.h"
 #include "bootstrap.h"
-#include "order.h"
-#include "output.h"
+#include "sort.h"
 #include "sum.h"
 
 #include <math.h>
@@ -13,7 +13,7 @@
 
 const char *const sg_drift_name[SG_DRIFTS] = {"p_correct", "length", "cost"};
 
-/* ids of one view, sorted, to be looked up. */
+/* ids of one dataset, sorted, to be looked up. */
 struct id {
     const char *name;
     int64_t index;
@@ -22,19 +22,19 @@ static int by_id(const void *a, const void *b) {
     return strcmp(((const struct id *)a)->name, ((const struct id *)b)->name);
 }
 
-static enum sg_status ids(const struct sg_view *v, bool models, struct id **out, int64_t *n,
+static enum sg_status ids(const struct sg_dataset *d, bool models, struct id **out, int64_t *n,
                           struct sg_err *err) {
-    *n = models ? v->m : v->n;
+    *n = models ? d->m : d->n;
     enum sg_status st = SG_NEW(out, *n, "ids", err);
     if (st != SG_OK) return st;
     for (int64_t i = 0; i < *n; i++)
-        (*out)[i] = (struct id){models ? sg_view_model(v, (int32_t)i) : sg_view_query(v, i), i};
+        (*out)[i] = (struct id){models ? sg_dataset_model(d, (int32_t)i) : sg_dataset_query(d, i), i};
     qsort(*out, (size_t)*n, sizeof **out, by_id);
     return SG_OK;
 }
 
-/* in[k][i]: index in view k of the i-th common id, in the order of the first view. */
-static enum sg_status common(struct sg_view *views, int32_t n_files, bool models, int64_t **in,
+/* in[k][i]: index in dataset k of the i-th common id, in the order of the first dataset. */
+static enum sg_status common(struct sg_dataset *data, int32_t n_files, bool models, int64_t **in,
                              int64_t *n_common, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct id **sorted = NULL;
@@ -42,12 +42,12 @@ static enum sg_status common(struct sg_view *views, int32_t n_files, bool models
     SG_TRY(SG_NEW(&sorted, n_files, "ids", err));
     SG_TRY(SG_NEW(&n, n_files, "ids", err));
     for (int32_t k = 0; k < n_files; k++) {
-        SG_TRY(ids(&views[k], models, &sorted[k], &n[k], err));
+        SG_TRY(ids(&data[k], models, &sorted[k], &n[k], err));
         SG_TRY(SG_NEW(&in[k], n[0], "common ids", err));
     }
     for (int64_t i = 0; i < n[0]; i++) {
-        const struct id key = {models ? sg_view_model(&views[0], (int32_t)i) : sg_view_query(&views[0], i),
-                               i};
+        const struct id key = {
+            models ? sg_dataset_model(&data[0], (int32_t)i) : sg_dataset_query(&data[0], i), i};
         bool all = true;
         for (int32_t k = 0; k < n_files && all; k++) {
             const struct id *hit = bsearch(&key, sorted[k], (size_t)n[k], sizeof key, by_id);
@@ -64,34 +64,34 @@ out:
     return st;
 }
 
-static bool has_cell(const struct sg_view *v, int64_t q) {
-    for (int32_t k = 0; k < v->m; k++)
-        if (!isnan(v->p[q * v->m + k])) return true;
+static bool has_cell(const struct sg_dataset *d, int64_t q) {
+    for (int32_t k = 0; k < d->m; k++)
+        if (!isnan(d->p[q * d->m + k])) return true;
     return false;
 }
 
-/* Cuts every view down to the common models and queries, in the order of the first; views whose order differs
+/* Cuts every dataset down to the common models and queries, in the order of the first; data whose order differs
  * are permuted through copies of their rows and columns. */
-static enum sg_status align(struct sg_view *views, int32_t n_files, struct sg_err *err) {
+static enum sg_status align(struct sg_dataset *data, int32_t n_files, struct sg_err *err) {
     enum sg_status st = SG_OK;
     int64_t **in = NULL, n, m;
     uint8_t *scored = NULL;
     SG_TRY(SG_NEW(&in, 2 * n_files, "common ids", err));
-    SG_TRY(common(views, n_files, true, in, &m, err));
+    SG_TRY(common(data, n_files, true, in, &m, err));
     if (!m) {
-        st = sg_fail(err, SG_E_INPUT, "%s and the other files have no model in common", views[0].path);
+        st = sg_fail(err, SG_E_INPUT, "%s and the other files have no model in common", data[0].path);
         goto out;
     }
     for (int32_t k = 0; k < n_files; k++)
-        SG_TRY(sg_view_select(&views[k], in[k], (int32_t)m, NULL, views[k].n, err));
-    SG_TRY(common(views, n_files, false, in + n_files, &n, err));
+        SG_TRY(sg_dataset_select(&data[k], in[k], (int32_t)m, NULL, data[k].n, err));
+    SG_TRY(common(data, n_files, false, in + n_files, &n, err));
     int64_t kept = 0;
     SG_TRY(SG_NEW(&scored, n, "common queries", err));
     for (int64_t q = 0; q < n; q++) {
         bool all = true, truth = true;
         for (int32_t k = 0; k < n_files; k++) {
-            all = all && has_cell(&views[k], in[n_files + k][q]);
-            truth = truth && views[k].scored[in[n_files + k][q]];
+            all = all && has_cell(&data[k], in[n_files + k][q]);
+            truth = truth && data[k].scored[in[n_files + k][q]];
         }
         if (!all) continue;
         scored[kept] = truth;
@@ -100,13 +100,13 @@ static enum sg_status align(struct sg_view *views, int32_t n_files, struct sg_er
     }
     if (!kept) {
         st = sg_fail(err, SG_E_INPUT, "%s and the other files have no query in common with a valid cell",
-                     views[0].path);
+                     data[0].path);
         goto out;
     }
     for (int32_t k = 0; k < n_files; k++) {
-        SG_TRY(sg_view_select(&views[k], NULL, views[k].m, in[n_files + k], kept, err));
-        views[k].n_scored = 0;
-        for (int64_t q = 0; q < kept; q++) views[k].n_scored += views[k].scored[q] = scored[q];
+        SG_TRY(sg_dataset_select(&data[k], NULL, data[k].m, in[n_files + k], kept, err));
+        data[k].n_scored = 0;
+        for (int64_t q = 0; q < kept; q++) data[k].n_scored += data[k].scored[q] = scored[q];
     }
 out:
     for (int32_t k = 0; in && k < 2 * n_files; k++) free(in[k]);
@@ -126,7 +126,7 @@ enum sg_status sg_holm(const double *p, int64_t n, double *out, struct sg_err *e
         tests += !isnan(p[i]);
         key[i] = isnan(p[i]) ? INFINITY : p[i];
     }
-    SG_TRY(sg_order_doubles(key, n, false, order, err));
+    SG_TRY(sg_sort_order(key, n, false, order, err));
     for (int64_t i = 0; i < n; i++) {
         const uint32_t k = order[i];
         if (isnan(p[k])) {
@@ -155,15 +155,15 @@ static double t975(double df) {
     return (low + high) / 2;
 }
 
-static double drift_value(const struct sg_view *v, int64_t q, int32_t k, int what) {
-    const int64_t at = q * v->m + k;
-    if (isnan(v->p[at])) return (double)NAN;
-    return what == SG_DRIFT_CORRECT ? v->p[at]
-           : what == SG_DRIFT_COST  ? v->c[at]
-                                    : v->r->length_mean[sg_view_cell(v, q, k)];
+static double drift_value(const struct sg_dataset *d, int64_t q, int32_t k, int what) {
+    const int64_t at = q * d->m + k;
+    if (isnan(d->p[at])) return (double)NAN;
+    return what == SG_DRIFT_CORRECT ? d->p[at]
+           : what == SG_DRIFT_COST  ? d->c[at]
+                                    : d->r->length_mean[sg_dataset_cell(d, q, k)];
 }
 
-static struct sg_drift drift(const struct sg_view *a, const struct sg_view *b, int32_t k, int what) {
+static struct sg_drift drift(const struct sg_dataset *a, const struct sg_dataset *b, int32_t k, int what) {
     struct sg_sum before = {0, 0}, after = {0, 0}, square = {0, 0};
     struct sg_drift d = {.n = 0};
     for (int64_t q = 0; q < a->n; q++) {
@@ -192,7 +192,7 @@ static struct sg_drift drift(const struct sg_view *a, const struct sg_view *b, i
     return d;
 }
 
-static enum sg_status drifts(const struct sg_view *views, struct sg_comparison *c, struct sg_err *err) {
+static enum sg_status drifts(const struct sg_dataset *data, struct sg_comparison *c, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t per = (int64_t)c->n_models * SG_DRIFTS;
     double *p = NULL, *holm = NULL;
@@ -202,7 +202,7 @@ static enum sg_status drifts(const struct sg_view *views, struct sg_comparison *
     for (int32_t f = 1; f < c->n_files; f++) {
         struct sg_drift *d = c->drift + f * per;
         for (int64_t i = 0; i < per; i++) {
-            d[i] = drift(&views[0], &views[f], (int32_t)(i / SG_DRIFTS), (int)(i % SG_DRIFTS));
+            d[i] = drift(&data[0], &data[f], (int32_t)(i / SG_DRIFTS), (int)(i % SG_DRIFTS));
             p[i] = d[i].p_value;
         }
         SG_TRY(sg_holm(p, per, holm, err));
@@ -218,7 +218,7 @@ out:
 }
 
 /* Brier score of file b less that of a, over the pairs that both have. */
-static enum sg_status brier_difference(const struct sg_view *a, const struct sg_view *b,
+static enum sg_status brier_difference(const struct sg_dataset *a, const struct sg_dataset *b,
                                        const struct sg_analysis_options *opt, struct sg_value *out,
                                        struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -251,17 +251,17 @@ static struct sg_value curve_difference(const struct sg_analysis *a, const struc
     return v;
 }
 
-static double tokens_written(const struct sg_view *v) {
+static double tokens_written(const struct sg_dataset *d) {
     double sum = 0, n = 0;
-    for (int64_t i = 0; i < v->n * v->m; i++) {
-        if (isnan(v->p[i])) continue;
-        sum += (double)v->r->output_tokens[sg_view_cell(v, i / v->m, (int32_t)(i % v->m))];
+    for (int64_t i = 0; i < d->n * d->m; i++) {
+        if (isnan(d->p[i])) continue;
+        sum += (double)d->r->output_tokens[sg_dataset_cell(d, i / d->m, (int32_t)(i % d->m))];
         n++;
     }
     return sum / n;
 }
 
-enum sg_status sg_compare(struct sg_view *views, int32_t n_files, const struct sg_analysis_options *opt,
+enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct sg_analysis_options *opt,
                           struct sg_comparison *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     static const double part[SG_COMPARE_BUDGETS] = {0.25, 0.5, 1};
@@ -269,19 +269,19 @@ enum sg_status sg_compare(struct sg_view *views, int32_t n_files, const struct s
     struct sg_analysis a = {0}, b = {0};
     struct sg_analysis_options o = *opt;
     double *scratch = NULL, *aiq = NULL;
-    SG_TRY(align(views, n_files, err));
-    c.n_models = views[0].m;
-    c.n_queries = views[0].n;
-    c.truth = views[0].n_scored > 0;
+    SG_TRY(align(data, n_files, err));
+    c.n_models = data[0].m;
+    c.n_queries = data[0].n;
+    c.truth = data[0].n_scored > 0;
     SG_TRY(SG_NEW(&c.file, n_files, "comparison", err));
     SG_TRY(SG_NEW(&c.model, c.n_models, "comparison", err));
-    for (int32_t k = 0; k < c.n_models; k++) c.model[k] = sg_view_model(&views[0], k);
-    SG_TRY(drifts(views, &c, err));
+    for (int32_t k = 0; k < c.n_models; k++) c.model[k] = sg_dataset_model(&data[0], k);
+    SG_TRY(drifts(data, &c, err));
     SG_TRY(SG_NEW(&scratch, 2 * opt->reps, "comparison", err));
     SG_TRY(SG_NEW(&aiq, 2 * opt->reps, "comparison", err));
-    const enum sg_curve_id id = c.truth ? SG_CURVE_REALISED_ : SG_CURVE_PREDICTED_;
+    const enum sg_curve_id id = c.truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED;
     o.n_budgets = o.n_targets = o.n_lambdas = 0; /* asked of the first file alone */
-    SG_TRY(sg_analysis_run(&views[0], &o, &a, err));
+    SG_TRY(sg_analysis_run(&data[0], &o, &a, err));
     const double best_cost = sg__single_cost(&a, a.best_single);
     int32_t at[SG_COMPARE_BUDGETS];
     for (int i = 0; i < SG_COMPARE_BUDGETS; i++) { /* the grid's budget next above */
@@ -290,22 +290,22 @@ enum sg_status sg_compare(struct sg_view *views, int32_t n_files, const struct s
         c.budget[i] = a.grid[at[i]];
     }
     double first_aiq;
-    SG_TRY(sg__analysis_aiq(&a, id, a.grid[o.n_grid - 1], &first_aiq, aiq, err));
+    SG_TRY(sg__curve_aiq(&a, id, a.grid[o.n_grid - 1], &first_aiq, aiq, err));
     o.grid = a.grid;
     for (int32_t f = 0; f < n_files; f++) {
         struct sg_compared *x = &c.file[f];
-        if (f) SG_TRY(sg_analysis_run(&views[f], &o, &b, err));
+        if (f) SG_TRY(sg_analysis_run(&data[f], &o, &b, err));
         const struct sg_analysis *y = f ? &b : &a;
-        x->path = views[f].path;
-        x->name = views[f].r->name ? views[f].r->name : "";
-        x->sample_tokens = tokens_written(&views[f]);
+        x->path = data[f].path;
+        x->name = data[f].r->name ? data[f].r->name : "";
+        x->sample_tokens = tokens_written(&data[f]);
         if (y->quality[SG_EST_SCOPE]) x->quality = y->quality[SG_EST_SCOPE][0];
-        if (c.truth) SG_TRY(brier_difference(&views[0], &views[f], &o, &x->brier_difference, err));
+        if (c.truth) SG_TRY(brier_difference(&data[0], &data[f], &o, &x->brier_difference, err));
         for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
             x->accuracy[i] = y->curve[id].accuracy[at[i]];
             x->accuracy_difference[i] = curve_difference(&a, y, id, at[i], scratch);
         }
-        SG_TRY(sg__analysis_aiq(y, id, a.grid[o.n_grid - 1], &x->aiq, aiq + o.reps, err));
+        SG_TRY(sg__curve_aiq(y, id, a.grid[o.n_grid - 1], &x->aiq, aiq + o.reps, err));
         x->aiq_difference = (struct sg_value){x->aiq - first_aiq, (double)NAN, (double)NAN};
         for (int64_t r = 0; r < o.reps; r++) aiq[o.reps + r] -= aiq[r];
         if (o.reps)

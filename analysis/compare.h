@@ -44,9 +44,9 @@ struct sg_comparison {
     const char **model;             /* [n_models], borrowed */
 };
 
-/* views[n_files] are cut down to what all have in common (models by id, queries by id with a valid cell in
+/* data[n_files] are cut down to what all have in common (models by id, queries by id with a valid cell in
  * every file). SG_E_INPUT when nothing is. */
-enum sg_status sg_compare(struct sg_view *views, int32_t n_files, const struct sg_analysis_options *opt,
+enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct sg_analysis_options *opt,
                           struct sg_comparison *out, struct sg_err *err);
 void sg_comparison_free(struct sg_comparison *c);
 

@@ -1,7 +1,7 @@
 #include "frontier.h"
 
 #include "base/mem.h"
-#include "order.h"
+#include "sort.h"
 #include "sum.h"
 
 #include <math.h>
@@ -163,7 +163,7 @@ enum sg_status sg_path_frontier(const struct sg_path_input *in, struct sg_path *
             query[s] = (int32_t)q;
         }
     }
-    SG_TRY(sg_order_doubles(slope, n_steps, true, order, err));
+    SG_TRY(sg_sort_order(slope, n_steps, true, order, err));
     SG_TRY(alloc_steps(&o, n_steps, err));
     for (int64_t i = 0; i < n_steps; i++)
         set_step(in, &o, i, query[order[i]], at[order[i]], slope[order[i]], true);

@@ -1,10 +1,10 @@
 /* scope-frontier - what a results file says about cost and accuracy. */
-#include "analysis.h"
+#include "analysis_run.h"
 #include "compare.h"
-#include "output.h"
-#include "plots.h"
-#include "report.h"
-#include "route_reference.h"
+#include "analysis/output/output.h"
+#include "analysis/output/plots.h"
+#include "analysis/output/report.h"
+#include "tests/reference/route_reference.h"
 #include "sweep_index.h"
 
 #include "base/file.h"
@@ -67,12 +67,12 @@ out:
 
 /* A file as the options want to see it. */
 static enum sg_status open_file(const struct args *a, const char *file, unsigned parts, struct sg_results *r,
-                                struct sg_view *v, struct sg_err *err) {
+                                struct sg_dataset *d, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_view_spec spec = {
+    const struct sg_dataset_spec spec = {
         .pool = a->pool, .queries = a->queries.items, .n_queries = a->queries.n, .prices = a->prices};
     SG_TRY(sg_results_read(file, parts, r, err));
-    SG_TRY(sg_view_open(r, file, &spec, v, err));
+    SG_TRY(sg_dataset_open(r, file, &spec, d, err));
 out:
     return st;
 }
@@ -93,13 +93,13 @@ static void drop_samples(struct sg_results *r) {
 
 /* The files side by side, on what they have in common. *x is left empty for a single file. */
 static enum sg_status compare(const struct args *a, const struct sg_analysis_options *opt,
-                              struct sg_comparison *x, struct sg_results *r, struct sg_view *v,
+                              struct sg_comparison *x, struct sg_results *r, struct sg_dataset *d,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
     int32_t n = 0;
     for (; n < MAX_FILES && a->files[n]; n++)
-        SG_TRY(open_file(a, a->files[n], SG_RESULTS_CELLS, &r[n], &v[n], err));
-    SG_TRY(sg_compare(v, n, opt, x, err));
+        SG_TRY(open_file(a, a->files[n], SG_RESULTS_CELLS, &r[n], &d[n], err));
+    SG_TRY(sg_compare(d, n, opt, x, err));
 out:
     return st;
 }
@@ -124,12 +124,12 @@ out:
 static enum sg_status analyse(const struct args *a, const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results r = {0};
-    struct sg_view v = {0};
+    struct sg_dataset d = {0};
     struct sg_analysis x = {0};
     struct sg_results others[MAX_FILES] = {{0}};
-    struct sg_view other_views[MAX_FILES] = {{0}};
+    struct sg_dataset other_datasets[MAX_FILES] = {{0}};
     struct sg_comparison c = {0};
-    struct sg_resample resample[SG_RESAMPLES];
+    struct sg_sampling_noise noise[SG_SAMPLING_NOISES];
     double *budgets = NULL, *targets = NULL, *lambdas = NULL;
     SG_TRY(numbers(&a->budgets, "budget", 0, 1e9, &budgets, err));
     SG_TRY(numbers(&a->targets, "target-accuracy", 0, 1, &targets, err));
@@ -145,22 +145,22 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
                                             .seed = (uint64_t)a->seed,
                                             .threads = (int32_t)a->threads,
                                             .n_grid = 101,
-                                            .resample = resample};
-    SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, &v, err));
-    sg_resample_usual(&v, resample);
+                                            .noise = noise};
+    SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, &d, err));
+    sg_sampling_noise_usual(&d, noise);
     drop_samples(&r);
-    SG_TRY(sg_analysis_run(&v, &opt, &x, err));
-    if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_views, err));
+    SG_TRY(sg_analysis_run(&d, &opt, &x, err));
+    if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_datasets, err));
     SG_TRY(write_all(&x, a->files[1] ? &c : NULL, dir, err));
     if (!a->no_plots) sg_plots_draw(dir, stdout);
 out:
     sg_analysis_free(&x);
     sg_comparison_free(&c);
     for (int32_t i = 0; i < MAX_FILES; i++) {
-        sg_view_free(&other_views[i]);
+        sg_dataset_free(&other_datasets[i]);
         sg_results_free(&others[i]);
     }
-    sg_view_free(&v);
+    sg_dataset_free(&d);
     sg_results_free(&r);
     free(budgets);
     free(targets);

@@ -1,7 +1,7 @@
 #include "metrics.h"
 
 #include "base/mem.h"
-#include "order.h"
+#include "sort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ enum sg_status sg_route_llm(const double *margin, const double *y_weak, const do
     uint32_t *order = NULL;
     double weak = 0, strong = 0;
     SG_TRY(SG_NEW(&order, n, "margins", err));
-    SG_TRY(sg_order_doubles(margin, n, true, order, err));
+    SG_TRY(sg_sort_order(margin, n, true, order, err));
     for (int64_t q = 0; q < n; q++) {
         weak += y_weak[q];
         strong += y_strong[q];

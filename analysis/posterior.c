@@ -11,7 +11,7 @@
  * p_correct, each model's draws are stretched towards 0 or 1 until the model used everywhere is worth its
  * mean p_correct. What remains is what the posterior is for: how lucky the chosen cells are, and how sure
  * that is. */
-#include "analysis_internal.h"
+#include "posterior.h"
 
 #include "base/mem.h"
 #include "bootstrap.h"
@@ -20,25 +20,25 @@
 #include <stdlib.h>
 
 /* Share of yes among the cell's parsed votes, and how many; NaN without. */
-static double share(const struct sg_view *v, int64_t q, int32_t k, double *votes) {
-    const int64_t at = sg_view_cell(v, q, k);
-    const double yes = v->r->votes_yes[at];
-    *votes = yes + v->r->votes_no[at];
-    return !isnan(v->p[q * v->m + k]) && *votes > 0 ? yes / *votes : (double)NAN;
+static double share(const struct sg_dataset *d, int64_t q, int32_t k, double *votes) {
+    const int64_t at = sg_dataset_cell(d, q, k);
+    const double yes = d->r->votes_yes[at];
+    *votes = yes + d->r->votes_no[at];
+    return !isnan(d->p[q * d->m + k]) && *votes > 0 ? yes / *votes : (double)NAN;
 }
 
 /* Mean share of the other models on the query; the query's only cell is told apart by NaN. */
-static double others(const struct sg_view *v, int64_t q, int32_t k, double sum, double n) {
+static double others(const struct sg_dataset *d, int64_t q, int32_t k, double sum, double n) {
     double votes;
-    const double y = share(v, q, k, &votes);
+    const double y = share(d, q, k, &votes);
     return isnan(y) || n < 2 ? (double)NAN : (sum - y) / (n - 1);
 }
 
-static void query_sum(const struct sg_view *v, int64_t q, double *sum, double *n) {
+static void query_sum(const struct sg_dataset *d, int64_t q, double *sum, double *n) {
     *sum = *n = 0;
-    for (int32_t k = 0; k < v->m; k++) {
+    for (int32_t k = 0; k < d->m; k++) {
         double votes;
-        const double y = share(v, q, k, &votes);
+        const double y = share(d, q, k, &votes);
         if (isnan(y)) continue;
         *sum += y;
         (*n)++;
@@ -60,16 +60,16 @@ static double prior_mean(const struct model *f, double b, double x) {
     return fmin(fmax(f->y + b * centred(f, x), 0.01), 0.99);
 }
 
-static double strength(const struct sg_view *v, const struct model *f, double b) {
+static double strength(const struct sg_dataset *d, const struct model *f, double b) {
     double residual = 0, sampling = 0, spread = 0;
-    for (int64_t q = 0; q < v->n; q++) {
+    for (int64_t q = 0; q < d->n; q++) {
         double sum, n;
-        query_sum(v, q, &sum, &n);
-        for (int32_t k = 0; k < v->m; k++) {
+        query_sum(d, q, &sum, &n);
+        for (int32_t k = 0; k < d->m; k++) {
             double votes;
-            const double y = share(v, q, k, &votes);
+            const double y = share(d, q, k, &votes);
             if (isnan(y)) continue;
-            const double mu = prior_mean(&f[k], b, others(v, q, k, sum, n)), var = mu * (1 - mu);
+            const double mu = prior_mean(&f[k], b, others(d, q, k, sum, n)), var = mu * (1 - mu);
             residual += (y - mu) * (y - mu);
             sampling += var / votes;
             spread += var * (1 - 1 / votes);
@@ -80,11 +80,11 @@ static double strength(const struct sg_view *v, const struct model *f, double b)
 }
 
 /* Of cell (q, k): the prior's votes and the cell's own. */
-static void cell_beta(const struct sg_view *v, int64_t q, int32_t k, double mu, double s, double *a,
+static void cell_beta(const struct sg_dataset *d, int64_t q, int32_t k, double mu, double s, double *a,
                       double *b) {
-    const int64_t at = sg_view_cell(v, q, k);
-    *a = s * mu + v->r->votes_yes[at];
-    *b = s * (1 - mu) + v->r->votes_no[at];
+    const int64_t at = sg_dataset_cell(d, q, k);
+    *a = s * mu + d->r->votes_yes[at];
+    *b = s * (1 - mu) + d->r->votes_no[at];
 }
 
 /* The linear map of [0, 1] into itself that takes the model's mean posterior m to its mean p_correct t. */
@@ -93,24 +93,24 @@ static void stretch_of(double m, double t, double *base, double *stretch) {
     *base = t < m ? 0 : 1 - *stretch;
 }
 
-enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
+enum sg_status sg__posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_view *v = a->v;
+    const struct sg_dataset *d = a->data;
     const struct sg_path *path = &a->scope;
     struct sg_beta o = {0};
     struct model *f = NULL;
     double xy = 0, xx = 0;
-    SG_TRY(SG_NEW(&f, v->m, "prior", err));
+    SG_TRY(SG_NEW(&f, d->m, "prior", err));
     SG_TRY(SG_NEW(&o.a, path->n_vertices, "posterior", err));
     SG_TRY(SG_NEW(&o.b, path->n_vertices, "posterior", err));
     SG_TRY(SG_NEW(&o.base, path->n_vertices, "posterior", err));
     SG_TRY(SG_NEW(&o.stretch, path->n_vertices, "posterior", err));
     for (int pass = 0; pass < 2; pass++) /* the means, then the slope */
-        for (int64_t q = 0; q < v->n; q++) {
+        for (int64_t q = 0; q < d->n; q++) {
             double sum, n, votes;
-            query_sum(v, q, &sum, &n);
-            for (int32_t k = 0; k < v->m; k++) {
-                const double y = share(v, q, k, &votes), x = others(v, q, k, sum, n);
+            query_sum(d, q, &sum, &n);
+            for (int32_t k = 0; k < d->m; k++) {
+                const double y = share(d, q, k, &votes), x = others(d, q, k, sum, n);
                 if (isnan(y)) continue;
                 if (pass == 0) {
                     f[k].y += y;
@@ -123,27 +123,27 @@ enum sg_status sg__analysis_posterior(const struct sg_analysis *a, struct sg_bet
                     xx += centred(&f[k], x) * centred(&f[k], x);
                 }
             }
-            if (pass || q + 1 < v->n) continue;
-            for (int32_t k = 0; k < v->m; k++) {
+            if (pass || q + 1 < d->n) continue;
+            for (int32_t k = 0; k < d->m; k++) {
                 f[k].y = f[k].n > 0 ? f[k].y / f[k].n : 0.5;
                 f[k].x = f[k].n_x > 0 ? f[k].x / f[k].n_x : 0.5;
             }
         }
-    const double b = xx > 0 ? xy / xx : 0, s = strength(v, f, b);
-    for (int64_t q = 0; q < v->n; q++) {
+    const double b = xx > 0 ? xy / xx : 0, s = strength(d, f, b);
+    for (int64_t q = 0; q < d->n; q++) {
         double sum, n;
-        query_sum(v, q, &sum, &n);
-        for (int32_t k = 0; k < v->m; k++) {
+        query_sum(d, q, &sum, &n);
+        for (int32_t k = 0; k < d->m; k++) {
             double yes, no;
-            if (isnan(v->p[q * v->m + k])) continue;
-            cell_beta(v, q, k, prior_mean(&f[k], b, others(v, q, k, sum, n)), s, &yes, &no);
+            if (isnan(d->p[q * d->m + k])) continue;
+            cell_beta(d, q, k, prior_mean(&f[k], b, others(d, q, k, sum, n)), s, &yes, &no);
             f[k].cells++;
-            f[k].p += v->p[q * v->m + k];
+            f[k].p += d->p[q * d->m + k];
             f[k].posterior += yes / (yes + no);
         }
         for (uint32_t u = path->first[q]; u < path->first[q + 1]; u++) {
             const int32_t k = path->model[u];
-            cell_beta(v, q, k, prior_mean(&f[k], b, others(v, q, k, sum, n)), s, &o.a[u], &o.b[u]);
+            cell_beta(d, q, k, prior_mean(&f[k], b, others(d, q, k, sum, n)), s, &o.a[u], &o.b[u]);
         }
     }
     for (int64_t u = 0; u < path->n_vertices; u++) {

@@ -1,6 +1,6 @@
 /* quality - how good the estimates of this file are, against the baselines, overall, per model, per category.
  */
-#include "analysis_internal.h"
+#include "quality.h"
 
 #include "base/mem.h"
 #include "bootstrap.h"
@@ -23,12 +23,12 @@ static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
 
 /* Per query, over the pairs that both have: squared error of the other estimator less ours, and how many
  * pairs. */
-static void brier_gain(const struct sg_view *v, const double *other, double *num, double *den) {
-    for (int64_t i = 0; i < v->n * v->m; i++) {
-        const double ours = v->p[i] - v->tp[i], theirs = other[i] - v->tp[i];
+static void brier_gain(const struct sg_dataset *d, const double *other, double *num, double *den) {
+    for (int64_t i = 0; i < d->n * d->m; i++) {
+        const double ours = d->p[i] - d->tp[i], theirs = other[i] - d->tp[i];
         if (isnan(ours) || isnan(theirs)) continue;
-        num[i / v->m] += theirs * theirs - ours * ours;
-        den[i / v->m]++;
+        num[i / d->m] += theirs * theirs - ours * ours;
+        den[i / d->m]++;
     }
 }
 
@@ -39,15 +39,15 @@ struct work {
     int32_t *by_model, *by_category, *samples;
 };
 
-static void fill_lengths(const struct sg_view *v, struct work *w, enum sg_estimator e) {
-    const struct sg_results *r = v->r;
+static void fill_lengths(const struct sg_dataset *d, struct work *w, enum sg_estimator e) {
+    const struct sg_results *r = d->r;
     const double *from = e == SG_EST_SCOPE ? r->length_mean
                          : e == SG_EST_KNN ? r->knn_length
                                            : r->anchor_length;
-    for (int64_t i = 0; i < v->n * v->m; i++) {
-        const int64_t at = sg_view_cell(v, i / v->m, (int32_t)(i % v->m));
-        w->length[i] = isnan(v->p[i]) || isnan(v->tp[i]) || !from ? (double)NAN : from[at];
-        w->true_length[i] = isnan(v->tp[i]) ? (double)NAN : r->true_length[at];
+    for (int64_t i = 0; i < d->n * d->m; i++) {
+        const int64_t at = sg_dataset_cell(d, i / d->m, (int32_t)(i % d->m));
+        w->length[i] = isnan(d->p[i]) || isnan(d->tp[i]) || !from ? (double)NAN : from[at];
+        w->true_length[i] = isnan(d->tp[i]) ? (double)NAN : r->true_length[at];
         w->sd[i] = r->length_sd[at];
         w->samples[i] = r->votes_yes[at] + r->votes_no[at];
     }
@@ -56,24 +56,24 @@ static void fill_lengths(const struct sg_view *v, struct work *w, enum sg_estima
 static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum sg_estimator e,
                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_view *v = a->v;
-    const int64_t cells = v->n * v->m;
-    const struct sg_grouping by[3] = {{NULL, 1}, {w->by_model, v->m}, {w->by_category, v->n_categories}};
-    const double *p = v->p;
+    const struct sg_dataset *d = a->data;
+    const int64_t cells = d->n * d->m;
+    const struct sg_grouping by[3] = {{NULL, 1}, {w->by_model, d->m}, {w->by_category, d->n_categories}};
+    const double *p = d->p;
     if (e != SG_EST_SCOPE) {
         /* pairs without this baseline would make the comparison unfair: then it is left out of the pairs of
          * this estimator alone, and the table gives its number of pairs */
         const int64_t without =
-            sg_view_baseline(v, e == SG_EST_KNN ? SG_BASE_KNN : SG_BASE_ANCHOR, w->p, w->length);
-        if (without == cells - v->n_missing) return SG_OK; /* none at all */
+            sg_dataset_baseline(d, e == SG_EST_KNN ? SG_BASE_KNN : SG_BASE_ANCHOR, w->p, w->length);
+        if (without == cells - d->n_missing) return SG_OK; /* none at all */
         p = w->p;
     }
     SG_TRY(SG_NEW(&a->quality[e], a->n_groups, "quality", err));
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
-    SG_TRY(sg_quality_groups(p, v->tp, cells, by, 3, a->quality[e], a->bins[e], err));
-    if (e != SG_EST_SCOPE) brier_gain(v, p, w->gain + 2 * e * v->n, w->gain + (2 * e + 1) * v->n);
-    fill_lengths(v, w, e);
+    SG_TRY(sg_quality_groups(p, d->tp, cells, by, 3, a->quality[e], a->bins[e], err));
+    if (e != SG_EST_SCOPE) brier_gain(d, p, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
+    fill_lengths(d, w, e);
     struct sg_length_quality *out = a->length[e];
     for (int i = 0; i < 3; out += by[i].n, i++)
         SG_TRY(sg_length_groups(w->length, w->true_length, e == SG_EST_SCOPE ? w->sd : NULL, w->samples,
@@ -82,37 +82,37 @@ out:
     return st;
 }
 
-enum sg_status sg__analysis_quality(struct sg_analysis *a, struct sg_err *err) {
+enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_view *v = a->v;
-    const int64_t cells = v->n * v->m;
+    const struct sg_dataset *d = a->data;
+    const int64_t cells = d->n * d->m;
     struct work w = {0};
-    a->n_groups = 1 + v->m + v->n_categories;
-    if (!v->tp) return SG_OK;
+    a->n_groups = 1 + d->m + d->n_categories;
+    if (!d->tp) return SG_OK;
     SG_TRY(SG_NEW(&w.p, cells, "quality", err));
     SG_TRY(SG_NEW(&w.length, cells, "quality", err));
     SG_TRY(SG_NEW(&w.sd, cells, "quality", err));
     SG_TRY(SG_NEW(&w.true_length, cells, "quality", err));
-    SG_TRY(SG_NEW(&w.gain, 2 * SG_ESTIMATORS * v->n, "quality", err));
+    SG_TRY(SG_NEW(&w.gain, 2 * SG_ESTIMATORS * d->n, "quality", err));
     SG_TRY(SG_NEW(&w.by_model, cells, "quality", err));
     SG_TRY(SG_NEW(&w.by_category, cells, "quality", err));
     SG_TRY(SG_NEW(&w.samples, cells, "quality", err));
-    for (int64_t q = 0; q < v->n; q++)
-        for (int32_t k = 0; k < v->m; k++) {
-            w.by_model[q * v->m + k] = k;
-            w.by_category[q * v->m + k] = v->category[q];
+    for (int64_t q = 0; q < d->n; q++)
+        for (int32_t k = 0; k < d->m; k++) {
+            w.by_model[q * d->m + k] = k;
+            w.by_category[q * d->m + k] = d->category[q];
         }
     for (int e = 0; e < SG_EST_BASE; e++) SG_TRY(one_estimator(a, &w, (enum sg_estimator)e, err));
     SG_TRY(SG_NEW(&a->quality[SG_EST_BASE], a->n_groups, "quality", err));
     for (int32_t g = 0; g < a->n_groups; g++)
         base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);
     const double rate = a->quality[SG_EST_SCOPE][0].base_rate;
-    for (int64_t i = 0; i < cells; i++) w.p[i] = isnan(v->p[i]) ? (double)NAN : rate;
-    brier_gain(v, w.p, w.gain + 2 * SG_EST_BASE * v->n, w.gain + (2 * SG_EST_BASE + 1) * v->n);
+    for (int64_t i = 0; i < cells; i++) w.p[i] = isnan(d->p[i]) ? (double)NAN : rate;
+    brier_gain(d, w.p, w.gain + 2 * SG_EST_BASE * d->n, w.gain + (2 * SG_EST_BASE + 1) * d->n);
     struct sg_boot_ratio ratio[SG_ESTIMATORS];
     for (int e = 0; e < SG_ESTIMATORS; e++)
-        ratio[e] = (struct sg_boot_ratio){.num = w.gain + 2 * e * v->n, .den = w.gain + (2 * e + 1) * v->n};
-    SG_TRY(sg_boot_ratios(ratio, SG_ESTIMATORS, v->n, a->opt.seed, a->opt.reps, a->opt.threads, err));
+        ratio[e] = (struct sg_boot_ratio){.num = w.gain + 2 * e * d->n, .den = w.gain + (2 * e + 1) * d->n};
+    SG_TRY(sg_boot_ratios(ratio, SG_ESTIMATORS, d->n, a->opt.seed, a->opt.reps, a->opt.threads, err));
     for (int e = 0; e < SG_ESTIMATORS; e++)
         a->brier_gain[e] = (struct sg_value){ratio[e].value, ratio[e].low, ratio[e].high};
 out:

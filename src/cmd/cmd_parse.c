@@ -1,6 +1,6 @@
 #include "cmd/cmd.h"
 #include "text/verdict.h"
-#include "text/verdict_reference.h"
+#include "tests/reference/verdict_reference.h"
 
 #include <string.h>
 

@@ -242,13 +242,13 @@ static uint8_t flags_before(const struct sg_tokenizer *tok, const char *s, size_
     while (at && ((unsigned char)s[at] & 0xC0) == 0x80);
     unsigned len;
     *begin = at;
-    return sg__flags(&tok->unicode, sg__utf8_at((const unsigned char *)s + at, &len));
+    return sg__flags(&tok->unicode, sg_utf8_at((const unsigned char *)s + at, &len));
 }
 
 static uint8_t flags_after(const struct sg_tokenizer *tok, const char *s, size_t n, size_t at, size_t *end) {
     if (at >= n) return 0;
     unsigned len;
-    uint8_t f = sg__flags(&tok->unicode, sg__utf8_at((const unsigned char *)s + at, &len));
+    uint8_t f = sg__flags(&tok->unicode, sg_utf8_at((const unsigned char *)s + at, &len));
     *end = at + len;
     return f;
 }

@@ -30,7 +30,7 @@ static inline unsigned class_at(const struct sg__unicode *u, const unsigned char
         *len = 1;
         return u->flags[c] & SG__CLASS_MASK;
     }
-    return sg__flags(u, sg__utf8_at(s + i, len)) & SG__CLASS_MASK;
+    return sg__flags(u, sg_utf8_at(s + i, len)) & SG__CLASS_MASK;
 }
 
 static inline size_t run_of(const struct sg__unicode *u, unsigned class, const unsigned char *s, size_t n,
@@ -119,7 +119,7 @@ static enum sg_status missing_from_pcre(const struct sg__unicode *u, unsigned cl
         uint32_t first = 0, last = 0;
         for (size_t i = v[0]; i < v[1];) {
             unsigned len;
-            uint32_t c = sg__utf8_at((const unsigned char *)all.data + i, &len);
+            uint32_t c = sg_utf8_at((const unsigned char *)all.data + i, &len);
             i += len;
             if (first && c != last + 1) SG_TRY(sg_buf_printf(out, err, "\\x{%x}-\\x{%x}", first, last));
             if (!first || c != last + 1) first = c;

@@ -107,7 +107,7 @@ enum sg_status sg_tokenizer_decode(const struct sg_tokenizer *tok, const int32_t
         if (!t || (skip_special && (t->flags & SG__TOKEN_SPECIAL))) continue;
         SG_TRY(sg_buf_add(&raw, tok->bytes.data + t->bytes, t->bytes_len, err));
     }
-    SG_TRY(sg__utf8_lossy(raw.data ? raw.data : "", raw.len, out, err));
+    SG_TRY(sg_utf8_lossy(raw.data ? raw.data : "", raw.len, out, err));
 out:
     sg_buf_free(&raw);
     return st;

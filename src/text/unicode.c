@@ -161,7 +161,7 @@ size_t sg__nfc_quick(const struct sg__unicode *u, const char *s, size_t n) {
         i = skip_ascii(s, n, i);
         while (i < n && ((unsigned char)s[i] & 0x80)) {
             unsigned len;
-            if (sg__flags(u, sg__utf8_at((const unsigned char *)s + i, &len)) & SG__NFC_UNSAFE) return i;
+            if (sg__flags(u, sg_utf8_at((const unsigned char *)s + i, &len)) & SG__NFC_UNSAFE) return i;
             i += len;
         }
     }
@@ -217,7 +217,7 @@ static enum sg_status rewrite(const struct sg__unicode *u, struct sg__nfc *w, co
     size_t count = 0;
     for (size_t i = 0; i < n;) {
         unsigned len;
-        uint32_t c = sg__utf8_at((const unsigned char *)s + i, &len);
+        uint32_t c = sg_utf8_at((const unsigned char *)s + i, &len);
         i += len;
         int32_t d[64];
         int boundary = 0;
@@ -258,7 +258,7 @@ enum sg_status sg__nfc(const struct sg__unicode *u, struct sg__nfc *w, const cha
             while (from > done && ((unsigned char)s[from] & 0xC0) == 0x80);
         while (to < n) {
             unsigned len;
-            if (!(sg__flags(u, sg__utf8_at((const unsigned char *)s + to, &len)) & SG__NFC_UNSAFE)) break;
+            if (!(sg__flags(u, sg_utf8_at((const unsigned char *)s + to, &len)) & SG__NFC_UNSAFE)) break;
             to += len;
         }
         SG_TRY(sg_buf_add(&w->text, s + done, from - done, err));
@@ -304,7 +304,7 @@ static size_t well_formed(const unsigned char *s, size_t n, size_t *part) {
     return len;
 }
 
-enum sg_status sg__utf8_lossy(const char *text, size_t n, struct sg_buf *out, struct sg_err *err) {
+enum sg_status sg_utf8_lossy(const char *text, size_t n, struct sg_buf *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const unsigned char *s = (const unsigned char *)text;
     size_t start = 0, i = 0;

@@ -31,7 +31,7 @@ static inline uint8_t sg__flags(const struct sg__unicode *u, uint32_t cp) {
 }
 
 /* Decodes the code point at s of valid UTF-8; *len its bytes. */
-static inline uint32_t sg__utf8_at(const unsigned char *s, unsigned *len) {
+static inline uint32_t sg_utf8_at(const unsigned char *s, unsigned *len) {
     uint32_t c = s[0];
     if (c < 0x80) {
         *len = 1;
@@ -76,6 +76,6 @@ void sg__nfc_free(struct sg__nfc *w);
 
 /* Appends bytes as UTF-8, each maximal ill-formed part as one U+FFFD (Unicode 15, 3.9, "substitution of
  * maximal subparts"; what Rust's from_utf8_lossy does). */
-enum sg_status sg__utf8_lossy(const char *s, size_t n, struct sg_buf *out, struct sg_err *err);
+enum sg_status sg_utf8_lossy(const char *s, size_t n, struct sg_buf *out, struct sg_err *err);
 
 #endif

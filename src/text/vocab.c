@@ -66,7 +66,7 @@ static enum sg_status add_bytes(struct sg_buf *b, const struct sg__byte_map *map
     size_t k = 0;
     for (size_t i = 0; i < n;) {
         unsigned len;
-        uint32_t c = sg__utf8_at((const unsigned char *)name + i, &len);
+        uint32_t c = sg_utf8_at((const unsigned char *)name + i, &len);
         int byte = c < sizeof map->byte / sizeof *map->byte ? map->byte[c] : -1;
         if (byte < 0) {
             memcpy(out, name, n);

@@ -1,7 +1,7 @@
 /* Protects: the analysis as a whole on results of a known law. What is asked is what is scored; missing cells
  * are never chosen; the oracle is not beaten; posterior bands; the noise of samples; comparison of files in
  * any order, Holm. */
-#include "analysis/analysis.h"
+#include "analysis/analysis_run.h"
 #include "analysis/compare.h"
 #include "fake.h"
 
@@ -24,18 +24,18 @@ static struct sg_results results(struct fake f) {
     return r;
 }
 
-static struct sg_view view(const struct sg_results *r) {
-    struct sg_view v;
+static struct sg_dataset dataset(const struct sg_results *r) {
+    struct sg_dataset d;
     struct sg_err err = {0};
-    const struct sg_view_spec spec = {.pool = NULL};
-    if (sg_view_open(r, "fake", &spec, &v, &err) != SG_OK) fail_msg("%s", err.text);
-    return v;
+    const struct sg_dataset_spec spec = {.pool = NULL};
+    if (sg_dataset_open(r, "fake", &spec, &d, &err) != SG_OK) fail_msg("%s", err.text);
+    return d;
 }
 
-static struct sg_analysis analysis(const struct sg_view *v, const struct sg_analysis_options *o) {
+static struct sg_analysis analysis(const struct sg_dataset *d, const struct sg_analysis_options *o) {
     struct sg_analysis a;
     struct sg_err err = {0};
-    if (sg_analysis_run(v, o, &a, &err) != SG_OK) fail_msg("%s", err.text);
+    if (sg_analysis_run(d, o, &a, &err) != SG_OK) fail_msg("%s", err.text);
     return a;
 }
 
@@ -44,30 +44,30 @@ static void asked_is_scored(void **state) {
     struct sg_results r = results((struct fake){
         .n = 200, .m = 6, .seed = 5, .truth = true, .noise = 0.5, .missing = 0.1, .categories = 2});
     r.true_correct[7 * 6 + 2] = -1; /* one query cannot be scored */
-    struct sg_view v = view(&r);
+    struct sg_dataset d = dataset(&r);
     const double budgets[] = {0.001, 0.004}, targets[] = {0.6};
     struct sg_analysis_options o = defaults;
     o.budgets = budgets, o.n_budgets = 2, o.targets = targets, o.n_targets = 1;
-    struct sg_analysis a = analysis(&v, &o);
-    assert_int_equal(v.n_scored, v.n - 1);
-    assert_int_equal(a.n_ask, 3);
+    struct sg_analysis a = analysis(&d, &o);
+    assert_int_equal(d.n_scored, d.n - 1);
+    assert_int_equal(a.n_policies, 3);
     for (size_t i = 0; i < 3; i++) {
-        const struct sg_ask *k = &a.ask[i];
+        const struct sg_asked_policy *k = &a.policies[i];
         double p = 0, c = 0, tp = 0, tc = 0, share = 0, regret = 0;
-        for (int64_t q = 0; q < v.n; q++) {
+        for (int64_t q = 0; q < d.n; q++) {
             const double w = q == k->mixed_query ? k->policy.weight : 0;
             const int64_t x = q * 6 + k->model[q], y = w > 0 ? q * 6 + k->mixed_model : x;
-            assert_false(v.p[x] != v.p[x]); /* a missing cell is no candidate */
-            p += ((1 - w) * v.p[x] + w * v.p[y]) / (double)v.n;
-            c += ((1 - w) * v.c[x] + w * v.c[y]) / (double)v.n;
-            if (!v.scored[q]) continue;
-            const double qp = (1 - w) * v.tp[x] + w * v.tp[y], qc = (1 - w) * v.tc[x] + w * v.tc[y];
+            assert_false(d.p[x] != d.p[x]); /* a missing cell is no candidate */
+            p += ((1 - w) * d.p[x] + w * d.p[y]) / (double)d.n;
+            c += ((1 - w) * d.c[x] + w * d.c[y]) / (double)d.n;
+            if (!d.scored[q]) continue;
+            const double qp = (1 - w) * d.tp[x] + w * d.tp[y], qc = (1 - w) * d.tc[x] + w * d.tc[y];
             double best = -1e9;
             for (int j = 0; j < 6; j++)
-                best = fmax(best, v.tp[q * 6 + j] - k->policy.lambda * v.tc[q * 6 + j]);
-            tp += qp / (double)v.n_scored;
-            tc += qc / (double)v.n_scored;
-            regret += (best - qp + k->policy.lambda * qc) / (double)v.n_scored;
+                best = fmax(best, d.tp[q * 6 + j] - k->policy.lambda * d.tc[q * 6 + j]);
+            tp += qp / (double)d.n_scored;
+            tc += qc / (double)d.n_scored;
+            regret += (best - qp + k->policy.lambda * qc) / (double)d.n_scored;
         }
         for (int j = 0; j < 6; j++) share += k->share[j];
         assert_near(share, 1, 1e-12);
@@ -80,20 +80,20 @@ static void asked_is_scored(void **state) {
         assert_true(k->accuracy.low <= tp && tp <= k->accuracy.high);
         assert_true(k->gain.low <= k->gain.value && k->gain.value <= k->gain.high);
     }
-    assert_near(a.ask[0].predicted_cost.value, 0.001, 1e-12);
-    assert_near(a.ask[2].predicted_accuracy.value, 0.6, 1e-12);
+    assert_near(a.policies[0].predicted_cost.value, 0.001, 1e-12);
+    assert_near(a.policies[2].predicted_accuracy.value, 0.6, 1e-12);
     /* nobody beats the oracle at the cost paid; shares are shares */
     for (int32_t g = 0; g < o.n_grid; g++) {
         double sum = 0;
         for (int j = 0; j < 6; j++) sum += a.share[g * 6 + j];
         assert_true(isnan(sum) || fabs(sum - 1) < 1e-9);
-        const int ids[] = {SG_CURVE_MIX_, SG_CURVE_IN_SAMPLE_};
+        const int ids[] = {SG_CURVE_MIX, SG_CURVE_IN_SAMPLE};
         for (int i = 0; i < 2; i++)
             if (!isnan(a.curve[ids[i]].accuracy[g]))
-                assert_true(a.curve[ids[i]].accuracy[g] <= a.curve[SG_CURVE_ORACLE_].accuracy[g] + 1e-12);
+                assert_true(a.curve[ids[i]].accuracy[g] <= a.curve[SG_CURVE_ORACLE].accuracy[g] + 1e-12);
     }
     sg_analysis_free(&a);
-    sg_view_free(&v);
+    sg_dataset_free(&d);
     sg_results_free(&r);
 }
 
@@ -107,9 +107,9 @@ static void holes_in_the_truth(void **state) {
         r.true_correct[q * 3 + 2] = -1;
         r.true_length[q * 3 + 2] = r.true_cost[q * 3 + 2] = (double)NAN;
     }
-    struct sg_view v = view(&r);
-    assert_int_equal(v.n_scored, 90);
-    struct sg_analysis a = analysis(&v, &defaults);
+    struct sg_dataset d = dataset(&r);
+    assert_int_equal(d.n_scored, 90);
+    struct sg_analysis a = analysis(&d, &defaults);
     double p = 0, c = 0;
     for (int64_t q = 0; q < 90; q++)
         if (q % 3) p += r.true_correct[q * 3 + 2] / 60.0, c += r.true_cost[q * 3 + 2] / 60.0;
@@ -117,18 +117,18 @@ static void holes_in_the_truth(void **state) {
     assert_near(a.single[2].accuracy.value, p, 1e-12);
     assert_near(a.single[2].cost.value, c, 1e-15);
     assert_int_equal(a.best_single, 2);
-    for (size_t i = 0; i < a.n_ask; i++) {
-        assert_true(a.ask[i].gain.low <= a.ask[i].gain.high && a.ask[i].accuracy.low >= 0);
-        assert_near(a.ask[i].gain.value, a.ask[i].accuracy.value - p, 1e-12);
+    for (size_t i = 0; i < a.n_policies; i++) {
+        assert_true(a.policies[i].gain.low <= a.policies[i].gain.high && a.policies[i].accuracy.low >= 0);
+        assert_near(a.policies[i].gain.value, a.policies[i].accuracy.value - p, 1e-12);
     }
-    assert_true(a.curve[SG_CURVE_ORACLE_].accuracy[defaults.n_grid - 1] > p);
+    assert_true(a.curve[SG_CURVE_ORACLE].accuracy[defaults.n_grid - 1] > p);
     for (size_t i = 0; i < a.n_value; i++) { /* efficiency holds with holes */
         double sum = 0;
         for (int k = 0; k < 3; k++) sum += a.value_true[i].shapley[k];
         assert_near(sum, a.value_true[i].total, 1e-12);
     }
     sg_analysis_free(&a);
-    sg_view_free(&v);
+    sg_dataset_free(&d);
     sg_results_free(&r);
 }
 
@@ -140,7 +140,7 @@ static void posterior_bands(void **state) {
     for (uint64_t seed = 1; seed <= 12; seed++) {
         struct fake f = {.n = 150, .m = 5, .samples = 16, .seed = 100 * seed, .truth = true};
         struct sg_results r = results(f);
-        struct sg_view known = view(&r);
+        struct sg_dataset known = dataset(&r);
         struct sg_analysis_options o = defaults;
         double *p = calloc((size_t)(f.n * f.m), sizeof *p);
         memcpy(p, known.p,
@@ -149,20 +149,20 @@ static void posterior_bands(void **state) {
             r.p_correct[i] = (double)r.votes_yes[i] / 16;
             r.true_correct[i] = -1;
         }
-        struct sg_view v = view(&r);
-        assert_int_equal(v.n_scored, 0);
-        struct sg_analysis a = analysis(&v, &o);
-        for (size_t i = 0; i < a.n_ask; i++) {
-            const struct sg_ask *k = &a.ask[i];
+        struct sg_dataset d = dataset(&r);
+        assert_int_equal(d.n_scored, 0);
+        struct sg_analysis a = analysis(&d, &o);
+        for (size_t i = 0; i < a.n_policies; i++) {
+            const struct sg_asked_policy *k = &a.policies[i];
             double real = 0;
-            for (int64_t q = 0; q < v.n; q++) real += p[q * f.m + k->model[q]] / (double)v.n;
+            for (int64_t q = 0; q < d.n; q++) real += p[q * f.m + k->model[q]] / (double)d.n;
             held += k->posterior.low <= real && real <= k->posterior.high;
             optimistic += k->predicted_accuracy.value > real;
             all++;
         }
         sg_analysis_free(&a);
-        sg_view_free(&v);
-        sg_view_free(&known);
+        sg_dataset_free(&d);
+        sg_dataset_free(&known);
         sg_results_free(&r);
         free(p);
     }
@@ -178,12 +178,12 @@ static void posterior_bands(void **state) {
  * whose only policy is that model, neither gain nor loss can come out. */
 static void votes_of_another_scale(void **state) {
     struct sg_results r = {0};
-    struct sg_view v = {0};
+    struct sg_dataset d = {0};
     struct sg_analysis a = {0};
     struct sg_err err = {0};
     (void)state;
     const struct fake f = {.n = 400, .m = 1, .seed = 3};
-    const struct sg_view_spec spec = {0};
+    const struct sg_dataset_spec spec = {0};
     const struct sg_analysis_options opt = {.alphas = 2, .reps = 200, .seed = 1, .threads = 1, .n_grid = 11};
     assert_int_equal(fake_results(&f, &r, &err), SG_OK);
     double mean = 0, votes = 0;
@@ -194,13 +194,13 @@ static void votes_of_another_scale(void **state) {
         votes += r.votes_yes[q] / 8.0 / (double)f.n;
     }
     assert_true(mean - votes > 0.05);
-    assert_int_equal(sg_view_open(&r, "fake", &spec, &v, &err), SG_OK);
-    assert_int_equal(sg_analysis_run(&v, &opt, &a, &err), SG_OK);
-    assert_true(a.n_ask > 0);
-    assert_near(a.ask[0].posterior.value, mean, 0.01);
-    assert_near(a.ask[0].gain.value, 0, 0.01);
+    assert_int_equal(sg_dataset_open(&r, "fake", &spec, &d, &err), SG_OK);
+    assert_int_equal(sg_analysis_run(&d, &opt, &a, &err), SG_OK);
+    assert_true(a.n_policies > 0);
+    assert_near(a.policies[0].posterior.value, mean, 0.01);
+    assert_near(a.policies[0].gain.value, 0, 0.01);
     sg_analysis_free(&a);
-    sg_view_free(&v);
+    sg_dataset_free(&d);
     sg_results_free(&r);
 }
 
@@ -214,10 +214,10 @@ static void noise_of_samples(void **state) {
     memcpy(r.sample_correct, votes, sizeof votes);
     memcpy(r.sample_p_yes, p_yes, sizeof p_yes);
     r.true_correct[0] = 1;
-    struct sg_view v = view(&r);
+    struct sg_dataset d = dataset(&r);
     const int32_t k[] = {2, 4, 8};
-    struct sg_resample s[3];
-    sg_resample_variance(&v, k, 3, s);
+    struct sg_sampling_noise s[3];
+    sg_sampling_noise_of(&d, k, 3, s);
     assert_int_equal(s[0].n_cells, 1);
     for (int i = 0; i < 3; i++) {
         assert_near(s[i].variance_votes, 1.0 / 3 / k[i], 1e-12);
@@ -231,7 +231,7 @@ static void noise_of_samples(void **state) {
     for (int i = 0; i < 4; i++)
         for (int j = 0; j < i; j++) brier += pow(((double)p_yes[i] + (double)p_yes[j]) / 2 - 1, 2) / 6;
     assert_near(s[0].brier_p_yes, brier, 1e-7);
-    sg_view_free(&v);
+    sg_dataset_free(&d);
     sg_results_free(&r);
 }
 
@@ -258,9 +258,10 @@ static void reverse(struct sg_results *r) {
         r->x[n * m - 1 - i] = (__typeof__(r->x[0]))t;                                                        \
     }
     FLIP(valid)
-    FLIP(p_correct) FLIP(votes_yes) FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost)
-        FLIP(prompt_tokens) FLIP(prompt_source) FLIP(output_tokens) FLIP(true_correct) FLIP(true_length)
-            FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(p_correct)
+    FLIP(votes_yes) FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost) FLIP(prompt_tokens)
+        FLIP(prompt_source) FLIP(output_tokens) FLIP(true_correct) FLIP(true_length) FLIP(true_cost)
+            FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
 #undef FLIP
                 for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
@@ -283,12 +284,12 @@ static void compared_in_any_order(void **state) {
         .n = 80, .m = 4, .seed = 9, .truth = true, .noise = 0.5, .missing = 0.05, .categories = 2};
     struct sg_results a = results(f), b = results(f);
     reverse(&b);
-    struct sg_view v[2] = {view(&a), view(&b)};
+    struct sg_dataset night[2] = {dataset(&a), dataset(&b)};
     struct sg_comparison c;
     struct sg_err err = {0};
-    if (sg_compare(v, 2, &defaults, &c, &err) != SG_OK) fail_msg("%s", err.text);
+    if (sg_compare(night, 2, &defaults, &c, &err) != SG_OK) fail_msg("%s", err.text);
     assert_int_equal(c.n_models, 4);
-    assert_int_equal(c.n_queries, v[0].n);
+    assert_int_equal(c.n_queries, night[0].n);
     for (int k = 0; k < 4 * SG_DRIFTS; k++) {
         const struct sg_drift *d = &c.drift[4 * SG_DRIFTS + k];
         assert_true(d->n > 60 && d->difference.value == 0 && !d->moved);
@@ -299,7 +300,7 @@ static void compared_in_any_order(void **state) {
         assert_true(c.file[1].accuracy_difference[i].high == 0);
     }
     sg_comparison_free(&c);
-    sg_view_free(&v[0]), sg_view_free(&v[1]);
+    sg_dataset_free(&night[0]), sg_dataset_free(&night[1]);
     sg_results_free(&a), sg_results_free(&b);
 }
 
@@ -315,11 +316,11 @@ static void drift_is_found(void **state) {
             b.length_mean[i] *=
                 exp(0.2 * fake_normal(90 + s, (uint64_t)i)) / exp(0.02) * (i % 4 == 2 ? 1.15 : 1);
         }
-        struct sg_view v[2] = {view(&a), view(&b)};
+        struct sg_dataset night[2] = {dataset(&a), dataset(&b)};
         struct sg_comparison c;
         struct sg_analysis_options o = defaults;
         o.reps = 0;
-        assert_int_equal(sg_compare(v, 2, &o, &c, NULL), SG_OK);
+        assert_int_equal(sg_compare(night, 2, &o, &c, NULL), SG_OK);
         bool alarm = false;
         for (int k = 0; k < 4; k++)
             for (int i = 0; i < SG_DRIFTS; i++) {
@@ -331,7 +332,7 @@ static void drift_is_found(void **state) {
             }
         false_alarms += alarm;
         sg_comparison_free(&c);
-        sg_view_free(&v[0]), sg_view_free(&v[1]);
+        sg_dataset_free(&night[0]), sg_dataset_free(&night[1]);
         sg_results_free(&a), sg_results_free(&b);
     }
     assert_true(false_alarms <= 4); /* 5 % a night: 4 of 20 and more happens in 1.6 % */
@@ -342,25 +343,21 @@ static void nothing_in_common(void **state) {
     struct sg_results a = results((struct fake){.n = 20, .m = 2, .seed = 1, .truth = true});
     struct sg_results b = results((struct fake){.n = 20, .m = 2, .seed = 1, .truth = true});
     for (int k = 0; k < 2; k++) b.model[k][0] = 'X';
-    struct sg_view v[2] = {view(&a), view(&b)};
+    struct sg_dataset d[2] = {dataset(&a), dataset(&b)};
     struct sg_comparison c;
     struct sg_err err = {0};
-    assert_int_equal(sg_compare(v, 2, &defaults, &c, &err), SG_E_INPUT);
+    assert_int_equal(sg_compare(d, 2, &defaults, &c, &err), SG_E_INPUT);
     assert_non_null(strstr(err.text, "no model in common"));
-    sg_view_free(&v[0]), sg_view_free(&v[1]);
+    sg_dataset_free(&d[0]), sg_dataset_free(&d[1]);
     sg_results_free(&a), sg_results_free(&b);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_is_scored),
-        cmocka_unit_test(holes_in_the_truth),
-        cmocka_unit_test(posterior_bands),
-        cmocka_unit_test(votes_of_another_scale),
-        cmocka_unit_test(noise_of_samples),
-        cmocka_unit_test(holm),
-        cmocka_unit_test(compared_in_any_order),
-        cmocka_unit_test(drift_is_found),
+        cmocka_unit_test(asked_is_scored),       cmocka_unit_test(holes_in_the_truth),
+        cmocka_unit_test(posterior_bands),       cmocka_unit_test(votes_of_another_scale),
+        cmocka_unit_test(noise_of_samples),      cmocka_unit_test(holm),
+        cmocka_unit_test(compared_in_any_order), cmocka_unit_test(drift_is_found),
         cmocka_unit_test(nothing_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

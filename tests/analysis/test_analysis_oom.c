@@ -1,7 +1,7 @@
 /* Protects: the whole analysis succeeds or leaves nothing. Every allocation in turn fails (calloc and realloc
  * are wrapped by the linker); each time the answer is "out of memory", and the sanitizer build sees that
  * nothing leaks. */
-#include "analysis/analysis.h"
+#include "analysis/analysis_run.h"
 #include "analysis/compare.h"
 #include "fake.h"
 
@@ -31,7 +31,7 @@ void *__wrap_realloc(void *p, size_t size) {
 
 static enum sg_status whole(const struct sg_results *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_view_spec spec = {.pool = "maker/model-00,maker/model-02,maker/model-01"};
+    const struct sg_dataset_spec spec = {.pool = "maker/model-00,maker/model-02,maker/model-01"};
     const double budget = 0.01, lambda = 3;
     const struct sg_analysis_options opt = {.budgets = &budget,
                                             .n_budgets = 1,
@@ -42,18 +42,18 @@ static enum sg_status whole(const struct sg_results *r, struct sg_err *err) {
                                             .seed = 1,
                                             .threads = 1,
                                             .n_grid = 7};
-    struct sg_view v[2] = {{0}};
+    struct sg_dataset d[2] = {{0}};
     struct sg_analysis a = {0};
     struct sg_comparison c = {0};
-    SG_TRY(sg_view_open(r, "r", &spec, &v[0], err));
-    SG_TRY(sg_view_open(r, "r", &spec, &v[1], err));
-    SG_TRY(sg_analysis_run(&v[0], &opt, &a, err));
-    SG_TRY(sg_compare(v, 2, &opt, &c, err));
+    SG_TRY(sg_dataset_open(r, "r", &spec, &d[0], err));
+    SG_TRY(sg_dataset_open(r, "r", &spec, &d[1], err));
+    SG_TRY(sg_analysis_run(&d[0], &opt, &a, err));
+    SG_TRY(sg_compare(d, 2, &opt, &c, err));
 out:
     sg_comparison_free(&c);
     sg_analysis_free(&a);
-    sg_view_free(&v[0]);
-    sg_view_free(&v[1]);
+    sg_dataset_free(&d[0]);
+    sg_dataset_free(&d[1]);
     return st;
 }
 

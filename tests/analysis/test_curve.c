@@ -190,9 +190,9 @@ static void threads_change_nothing(void **state) {
     for (int t = 0; t < 2; t++) {
         for (int i = 0; i < 3; i++) out[t][i] = array(R * G, sizeof(double));
         struct sg_boot_curve curves[] = {
-            {.path = &d.path, .kind = SG_CURVE_LP, .grid = grid, .n_grid = G, .accuracy = out[t][0]},
+            {.path = &d.path, .kind = SG_BOOT_LP, .grid = grid, .n_grid = G, .accuracy = out[t][0]},
             {.path = &d.path,
-             .kind = SG_CURVE_CHOICE,
+             .kind = SG_BOOT_CHOICE,
              .grid = grid,
              .n_grid = G,
              .accuracy = out[t][1],
@@ -237,9 +237,9 @@ static void coverage(void **state) {
     for (int s = 0; s < SIMS; s++) {
         struct data d = make(1000 + 10 * (uint64_t)s, 150, M, false);
         struct sg_boot_curve curves[] = {
-            {.path = &d.path, .kind = SG_CURVE_LP, .grid = grid, .n_grid = B, .accuracy = rep[0]},
+            {.path = &d.path, .kind = SG_BOOT_LP, .grid = grid, .n_grid = B, .accuracy = rep[0]},
             {.path = &d.path,
-             .kind = SG_CURVE_CHOICE,
+             .kind = SG_BOOT_CHOICE,
              .grid = grid,
              .n_grid = B,
              .accuracy = rep[1],

@@ -1,7 +1,7 @@
 /* Protects: the exact frontier. Every vertex and every budget between vertices against brute force over all
  * integral policies and against the Lagrangian dual, the tie rules, exact budgets, and what is refused. */
 #include "analysis/frontier.h"
-#include "analysis/order.h"
+#include "analysis/sort.h"
 #include "fake.h"
 
 #include <math.h>
@@ -244,7 +244,7 @@ static void sorting(void **state) {
         x[i] = i % 3 == 0 ? -floor(50 * fake_uniform(3, (uint64_t)i)) : fake_normal(4, (uint64_t)i);
     x[7] = -0.0, x[9] = 0.0, x[11] = INFINITY, x[13] = -INFINITY;
     for (int falling = 0; falling < 2; falling++) {
-        assert_int_equal(sg_order_doubles(x, N, falling, order, NULL), SG_OK);
+        assert_int_equal(sg_sort_order(x, N, falling, order, NULL), SG_OK);
         for (int i = 1; i < N; i++) {
             const double a = x[order[i - 1]], b = x[order[i]];
             assert_true(falling ? a >= b : a <= b);
@@ -252,7 +252,7 @@ static void sorting(void **state) {
         }
     }
     memcpy(copy, x, sizeof x);
-    sg_order_doubles(x, N, false, order, NULL);
+    sg_sort_order(x, N, false, order, NULL);
     assert_true(sg_quantile(copy, N, 0.5) == (x[order[2499]] + x[order[2500]]) / 2);
     assert_true(isnan(sg_quantile(copy, 0, 0.5)));
 }

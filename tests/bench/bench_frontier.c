@@ -2,7 +2,7 @@
  * arguments: 1e4, 1e5, 1e6 cells of 100 models (1e7: bench_frontier 100000 100), each with what N M log(N M) makes of
  * the time. Goals at 1e7 cells: all but the bootstrap under 10 s on one core and under 4 GB; 1,000 replicates under
  * 30 s on 2 cores. Times: CPU of this process, and wall. */
-#include "analysis/analysis.h"
+#include "analysis/analysis_run.h"
 #include "analysis/fake.h"
 
 #include <math.h>
@@ -33,16 +33,16 @@ static int check(enum sg_status st, const struct sg_err *err) {
 
 static int one(int64_t n, int64_t m, int64_t reps) {
     struct sg_results r = {0};
-    struct sg_view v = {0};
+    struct sg_dataset d = {0};
     struct sg_analysis a = {0};
     struct sg_err err = {0};
     const struct fake f = {.n = n, .m = m, .seed = 1, .truth = true, .noise = 0.6, .missing = 0.01, .categories = 8};
-    const struct sg_view_spec spec = {0};
+    const struct sg_dataset_spec spec = {0};
     struct sg_analysis_options opt = {.alphas = 101, .seed = 1, .threads = 1, .n_grid = 101};
     if (!check(fake_results(&f, &r, &err), &err)) return 1;
     const struct times t0 = now();
-    if (!check(sg_view_open(&r, "fake", &spec, &v, &err), &err)) return 1;
-    if (!check(sg_analysis_run(&v, &opt, &a, &err), &err)) return 1;
+    if (!check(sg_dataset_open(&r, "fake", &spec, &d, &err), &err)) return 1;
+    if (!check(sg_analysis_run(&d, &opt, &a, &err), &err)) return 1;
     const struct times t1 = now();
     const int64_t steps = a.scope.n_steps;
     sg_analysis_free(&a);
@@ -55,14 +55,14 @@ static int one(int64_t n, int64_t m, int64_t reps) {
         opt.reps = reps;
         opt.threads = 2;
         const struct times t2 = now();
-        if (!check(sg_analysis_run(&v, &opt, &a, &err), &err)) return 1;
+        if (!check(sg_analysis_run(&d, &opt, &a, &err), &err)) return 1;
         const struct times t3 = now();
         sg_analysis_free(&a);
         printf("  %lld replicates %+8.3f s wall on 2 threads (%.3f s CPU)", (long long)reps,
                (t3.wall - t2.wall) - (t1.wall - t0.wall), (t3.cpu - t2.cpu) - (t1.cpu - t0.cpu));
     }
     printf("\n");
-    sg_view_free(&v);
+    sg_dataset_free(&d);
     sg_results_free(&r);
     return 0;
 }

@@ -32,7 +32,9 @@ LAYERS = {
 }
 # single headers beside that
 ALSO = {
-    "analysis": {"cmd/cmd.h"},  # option tables and --help, which need nothing but base
+    # option tables and --help, which need nothing but base; the command route-reference
+    "analysis": {"cmd/cmd.h", "tests/reference/route_reference.h"},
+    "src/cmd": {"tests/reference/verdict_reference.h"},  # the command parse --reference
 }
 # a header of the outside -> the files that may include it
 OUTSIDE = {

@@ -1,7 +1,7 @@
 /* Any bytes as an estimator's answer: the default parser, its tracker fed in pieces of every size (both must
  * agree), and the reference parser. The first byte says how the text is cut into tokens. */
 #include "text/verdict.h"
-#include "text/verdict_reference.h"
+#include "tests/reference/verdict_reference.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #include "support/oom.h"
 #include "text/prompt.h"
 #include "text/verdict.h"
-#include "text/verdict_reference.h"
+#include "tests/reference/verdict_reference.h"
 
 static struct sg_buf seeds[3]; /* small tokenizers, the fuzzer's */
 static int seed;

@@ -121,7 +121,7 @@ static void lossy_utf8(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sg_buf b = {0};
-        CHECK_OK(sg__utf8_lossy(cases[i].from, strlen(cases[i].from), &b, &err));
+        CHECK_OK(sg_utf8_lossy(cases[i].from, strlen(cases[i].from), &b, &err));
         assert_string_equal(b.data, cases[i].to);
         sg_buf_free(&b);
     }

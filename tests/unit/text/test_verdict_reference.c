@@ -3,7 +3,7 @@
 #include "text_test.h"
 
 #include "base/json.h"
-#include "text/verdict_reference.h"
+#include "tests/reference/verdict_reference.h"
 
 static void check(const char *text, const char *length, const char *correct, double confidence) {
     struct sg_reference_verdict v = {0};

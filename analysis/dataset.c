@@ -1,0 +1,557 @@
+#include "dataset.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "id_list.h"
+
+#include <ctype.h>
+#include <float.h>
+#include <fnmatch.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A list of names, from a comma list or a file. */
+struct names {
+    char **item; /* borrowed from arena */
+    size_t n, cap;
+    struct sg_arena arena;
+    const char *where;
+};
+
+static void names_free(struct names *l) {
+    free(l->item);
+    sg_arena_free(&l->arena);
+}
+
+static enum sg_status names_add(struct names *l, const char *s, size_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    while (n && isspace((unsigned char)*s)) s++, n--;
+    while (n && isspace((unsigned char)s[n - 1])) n--;
+    if (!n) return SG_OK;
+    SG_TRY(SG_GROW(&l->item, &l->cap, l->n + 1, "names", err));
+    SG_TRY(sg_arena_dup(&l->arena, s, n, &l->item[l->n], err));
+    l->n++;
+out:
+    return st;
+}
+
+static enum sg_status names_split(struct names *l, const char *s, char at, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (;;) {
+        const char *end = strchr(s, at);
+        SG_TRY(names_add(l, s, end ? (size_t)(end - s) : strlen(s), err));
+        if (!end) break;
+        s = end + 1;
+    }
+out:
+    return st;
+}
+
+static enum sg_status names_file(struct names *l, const char *path, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    cJSON *list = NULL;
+    bool json;
+    l->where = path;
+    SG_TRY(sg_id_list_read(path, &text, &json, err));
+    if (json) {
+        SG_TRY(sg_id_list_json(&text, path, &list, err));
+        for (const cJSON *e = list->child; e; e = e->next)
+            SG_TRY(names_add(l, sg_id_list_id(e), strlen(sg_id_list_id(e)), err));
+    } else {
+        SG_TRY(names_split(l, text.len ? text.data : "", '\n', err));
+    }
+    if (!l->n) st = sg_fail(err, SG_E_INPUT, "%s: names nothing", path);
+out:
+    cJSON_Delete(list);
+    sg_buf_free(&text);
+    return st;
+}
+
+static enum sg_status unknown_name(const char *what, const char *name, char **all, int64_t n,
+                                   const char *where, struct sg_err *err) {
+    const char *near = sg_nearest(name, (const char *const *)all, (size_t)n);
+    return near ? sg_fail(err, SG_E_INPUT, "%s: no %s \"%s\" in the results; did you mean \"%s\"?", where,
+                          what, name, near)
+                : sg_fail(err, SG_E_INPUT,
+                          "%s: no %s \"%s\" in the results; they have %lld, for example \"%s\"", where, what,
+                          name, (long long)n, n ? all[0] : "");
+}
+
+static int64_t find_name(const char *name, char **all, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!strcmp(all[i], name)) return i;
+    return -1;
+}
+
+static enum sg_status choose_pool(struct sg_dataset *d, const char *pool, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = d->r;
+    struct names l = {.where = "--pool"};
+    uint8_t *taken = NULL;
+    SG_TRY(SG_NEW(&taken, r->n_models, "pool", err));
+    SG_TRY(SG_NEW(&d->col, r->n_models, "pool", err));
+    if (!pool)
+        memset(taken, 1, (size_t)r->n_models);
+    else if (sg_file_exists(pool))
+        SG_TRY(names_file(&l, pool, err));
+    else
+        SG_TRY(names_split(&l, pool, ',', err));
+    if (pool && !l.n) {
+        st = sg_fail(err, SG_E_USAGE, "--pool names no model");
+        goto out;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        const int64_t k = find_name(l.item[i], r->model, r->n_models);
+        if (k < 0) {
+            st = unknown_name("model", l.item[i], r->model, r->n_models, l.where, err);
+            goto out;
+        }
+        taken[k] = 1;
+    }
+    for (int64_t k = 0; k < r->n_models; k++)
+        if (taken[k]) d->col[d->m++] = (int32_t)k;
+out:
+    names_free(&l);
+    free(taken);
+    return st;
+}
+
+static bool glob_any(const struct names *l, const char *s, uint8_t *used) {
+    bool hit = false;
+    for (size_t i = 0; i < l->n; i++)
+        if (!strcmp(l->item[i], s) || fnmatch(l->item[i], s, 0) == 0) {
+            used[i] = 1;
+            hit = true;
+        }
+    return hit;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* keep[q] &= id in the file; by binary search, since such files name a good part of 1e5 queries. */
+static enum sg_status filter_file(const struct sg_dataset *d, const char *path, uint8_t *keep,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = d->r;
+    struct names l = {0};
+    uint8_t *used = NULL;
+    SG_TRY(names_file(&l, path, err));
+    qsort(l.item, l.n, sizeof *l.item, by_name);
+    SG_TRY(SG_NEW(&used, l.n, "names", err));
+    for (int64_t q = 0; q < r->n_queries; q++) {
+        char **hit = bsearch(&r->query[q], l.item, l.n, sizeof *l.item, by_name);
+        if (hit)
+            used[hit - l.item] = 1;
+        else
+            keep[q] = 0;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        if (used[i] || (i && !strcmp(l.item[i], l.item[i - 1]))) continue;
+        st = unknown_name("query", l.item[i], r->query, r->n_queries, path, err);
+        goto out;
+    }
+out:
+    free(used);
+    names_free(&l);
+    return st;
+}
+
+static enum sg_status filter(const struct sg_dataset *d, const char *f, uint8_t *keep, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = d->r;
+    struct names l = {.where = "--queries"};
+    uint8_t *used = NULL;
+    if (*f == '@') return filter_file(d, f + 1, keep, err);
+    const char *eq = strchr(f, '=');
+    const bool not = eq && eq > f && eq[-1] == '!';
+    const size_t key = eq ? (size_t)(eq - f) - not : 0;
+    const bool by_id = key == 2 && !strncmp(f, "id", 2), by_category = key == 8 && !strncmp(f, "category", 8);
+    if (!by_id && !by_category)
+        return sg_fail(
+            err, SG_E_USAGE,
+            "--queries %s: expected category=NAME[,NAME], category!=NAME, id=GLOB[,GLOB], id!=GLOB or @FILE",
+            f);
+    SG_TRY(names_split(&l, eq + 1, ',', err));
+    SG_TRY(SG_NEW(&used, l.n, "filter", err));
+    char **of = by_id ? r->query : r->category;
+    for (int64_t q = 0; q < r->n_queries; q++)
+        if (glob_any(&l, of[q], used) == not ) keep[q] = 0;
+    for (size_t i = 0; i < l.n; i++)
+        if (!used[i]) {
+            st = unknown_name(by_id ? "query" : "category", l.item[i], of, r->n_queries, "--queries", err);
+            goto out;
+        }
+    if (!l.n) st = sg_fail(err, SG_E_USAGE, "--queries %s: names nothing", f);
+out:
+    free(used);
+    names_free(&l);
+    return st;
+}
+
+static enum sg_status price_of(const cJSON *e, const char *path, const char *id, double *in, double *out,
+                               struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char where[160];
+    snprintf(where, sizeof where, "%.100s: model \"%.40s\"", path, id);
+    const struct sg_json at = {.node = e, .where = where, .path = ""};
+    *in = *out = -1;
+    SG_TRY(sg_json_get_f64(&at, "input", 0, 1e9, in, err));
+    SG_TRY(sg_json_get_f64(&at, "output", 0, 1e9, out, err));
+    if (*in < 0 || *out < 0)
+        st = sg_fail(err, SG_E_INPUT, "%s has no \"%s\" price (USD per million tokens)", where,
+                     *in < 0 ? "input" : "output");
+out:
+    return st;
+}
+
+static enum sg_status read_prices(struct sg_dataset *d, const char *path, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf text = {0};
+    cJSON *doc = NULL;
+    const char **known = NULL;
+    bool json;
+    size_t cap = 0, n = 0;
+    SG_TRY(sg_id_list_read(path, &text, &json, err));
+    SG_TRY(sg_id_list_json(&text, path, &doc, err));
+    for (int32_t k = 0; k < d->m; k++) d->price_input[k] = (double)NAN;
+    int i = 0;
+    for (const cJSON *e = doc->child; e; e = e->next, i++) {
+        const char *name = sg_id_list_id(e);
+        if (!cJSON_IsObject(e)) {
+            st = sg_fail(err, SG_E_INPUT, "%s: [%d] is not an object with an \"id\"", path, i);
+            goto out;
+        }
+        SG_TRY(SG_GROW(&known, &cap, n + 1, "prices", err));
+        known[n++] = name;
+        for (int32_t k = 0; k < d->m; k++) {
+            if (strcmp(sg_dataset_model(d, k), name) != 0) continue;
+            if (!isnan(d->price_input[k])) {
+                st = sg_fail(err, SG_E_INPUT, "%s: model \"%s\" stands twice", path, name);
+                goto out;
+            }
+            SG_TRY(price_of(e, path, name, &d->price_input[k], &d->price_output[k], err));
+        }
+    }
+    for (int32_t k = 0; k < d->m; k++) {
+        if (!isnan(d->price_input[k])) continue;
+        const char *near = sg_nearest(sg_dataset_model(d, k), known, n);
+        st = sg_fail(err, SG_E_INPUT, "%s: no price for model \"%s\" of the pool%s%s%s", path,
+                     sg_dataset_model(d, k), near ? "; it has \"" : "", near ? near : "", near ? "\"" : "");
+        goto out;
+    }
+    d->own_prices = true;
+out:
+    free((void *)known);
+    cJSON_Delete(doc);
+    sg_buf_free(&text);
+    return st;
+}
+
+static enum sg_status set_prices(struct sg_dataset *d, const char *path, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = d->r;
+    SG_TRY(SG_NEW(&d->price_input, d->m, "prices", err));
+    SG_TRY(SG_NEW(&d->price_output, d->m, "prices", err));
+    for (int32_t k = 0; k < d->m; k++) {
+        d->price_input[k] = r->price_input[d->col[k]];
+        d->price_output[k] = r->price_output[d->col[k]];
+    }
+    if (path) SG_TRY(read_prices(d, path, err));
+    for (int32_t k = 0; k < d->m; k++)
+        if (!(d->price_input[k] >= 0) || !(d->price_output[k] >= 0)) {
+            st = sg_fail(err, SG_E_INPUT,
+                         "%s: no price for model \"%s\" of the pool; give one with --prices FILE", d->path,
+                         sg_dataset_model(d, k));
+            goto out;
+        }
+out:
+    return st;
+}
+
+/* Names that stand twice would make a policy, or a row of a table, mean two things. */
+static enum sg_status need_different(const struct sg_dataset *d, const char *what, char **all, int64_t n,
+                                     struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char **sorted = NULL;
+    SG_TRY(SG_NEW(&sorted, n, "names", err));
+    for (int64_t i = 0; i < n; i++) sorted[i] = all[i];
+    qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    for (int64_t i = 1; i < n; i++)
+        if (!strcmp(sorted[i], sorted[i - 1])) {
+            st = sg_fail(err, SG_E_INPUT, "%s: %s \"%s\" stands twice", d->path, what, sorted[i]);
+            goto out;
+        }
+out:
+    free(sorted);
+    return st;
+}
+
+/* What a cell of the file may hold: numbers that mean what their columns say. */
+static enum sg_status need_sound(const struct sg_dataset *d, int64_t q, int32_t k, struct sg_err *err) {
+    const struct sg_results *r = d->r;
+    const int64_t at = q * r->n_models + d->col[k];
+    const double truth = r->true_correct ? r->true_correct[at] : -1, nothing = (double)NAN;
+    const bool valid = r->valid[at];
+    const struct {
+        const char *name;
+        double value, most; /* NaN: there is none, which is no fault of the file */
+        const char *expected;
+    } of[] = {{"true_correct", truth == -1 ? nothing : truth, 1, "1, 0 or -1"},
+              {"true_length", r->true_length ? r->true_length[at] : nothing, DBL_MAX, "a number of tokens"},
+              {"votes_yes", valid ? r->votes_yes[at] : nothing, DBL_MAX, "a number of samples"},
+              {"votes_no", valid ? r->votes_no[at] : nothing, DBL_MAX, "a number of samples"}};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+        if (!isnan(of[i].value) && !(of[i].value >= 0 && of[i].value <= of[i].most))
+            return sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": %s is %g; expected %s", d->path,
+                           r->query[q], r->model[d->col[k]], of[i].name, of[i].value, of[i].expected);
+    if (!valid) return SG_OK; /* of a valid cell these are never missing */
+    const double p = r->p_correct[at], length = r->length_mean[at];
+    if (!(p >= 0 && p <= 1))
+        return sg_fail(err, SG_E_INPUT,
+                       "%s: query \"%s\", model \"%s\": p_correct is %g; expected a number from 0 to 1",
+                       d->path, r->query[q], r->model[d->col[k]], p);
+    if (!(length >= 0 && length <= DBL_MAX))
+        return sg_fail(err, SG_E_INPUT,
+                       "%s: query \"%s\", model \"%s\": length_mean is %g; expected a number of tokens",
+                       d->path, r->query[q], r->model[d->col[k]], length);
+    return SG_OK;
+}
+
+static double call_cost(const struct sg_dataset *d, int32_t k, double prompt_tokens,
+                        double completion_tokens) {
+    return prompt_tokens / 1e6 * d->price_input[k] + completion_tokens / 1e6 * d->price_output[k];
+}
+
+static enum sg_status fill(struct sg_dataset *d, const uint8_t *keep, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = d->r;
+    int64_t upper = 0;
+    for (int64_t q = 0; q < r->n_queries; q++) upper += keep[q];
+    size_t cells;
+    if (!sg_mul_size((size_t)upper, (size_t)d->m, &cells)) return sg_fail(err, SG_E_NOMEM, "too many cells");
+    SG_TRY(SG_NEW(&d->row, upper, "queries", err));
+    SG_TRY(SG_NEW(&d->scored, upper, "queries", err));
+    SG_TRY(SG_NEW(&d->p, cells, "cells", err));
+    SG_TRY(SG_NEW(&d->c, cells, "cells", err));
+    const bool truth = r->true_correct && r->true_length;
+    if (truth) {
+        SG_TRY(SG_NEW(&d->tp, cells, "cells", err));
+        SG_TRY(SG_NEW(&d->tc, cells, "cells", err));
+    }
+    for (int64_t q = 0; q < r->n_queries; q++) {
+        if (!keep[q]) continue;
+        int32_t valid = 0;
+        bool all_true = truth;
+        for (int32_t k = 0; k < d->m; k++) {
+            const int64_t at = q * r->n_models + d->col[k], to = d->n * d->m + k;
+            const double prompt = r->prompt_tokens[at];
+            SG_TRY(need_sound(d, q, k, err));
+            d->p[to] = d->c[to] = (double)NAN;
+            if (truth) {
+                const bool paid = !d->own_prices && r->true_cost && !isnan(r->true_cost[at]);
+                /* what a call cost is not known where neither its cost nor its prompt was measured */
+                const bool known =
+                    r->true_correct[at] >= 0 && !isnan(r->true_length[at]) && (paid || prompt >= 0);
+                d->tp[to] = known ? (double)r->true_correct[at] : (double)NAN;
+                d->tc[to] = !known ? (double)NAN
+                            : paid ? r->true_cost[at]
+                                   : call_cost(d, k, prompt, r->true_length[at]);
+                if (known && !(d->tc[to] >= 0 && isfinite(d->tc[to]))) {
+                    st =
+                        sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": true cost %g is not a cost",
+                                d->path, r->query[q], r->model[d->col[k]], d->tc[to]);
+                    goto out;
+                }
+            }
+            if (!r->valid[at]) continue;
+            const double p = r->p_correct[at];
+            const double c = d->own_prices ? call_cost(d, k, prompt, r->length_mean[at]) : r->cost[at];
+            if (!(c >= 0 && isfinite(c))) {
+                st = sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": cost %g is not a cost",
+                             d->path, r->query[q], r->model[d->col[k]], c);
+                goto out;
+            }
+            d->p[to] = p;
+            d->c[to] = c;
+            valid++;
+            d->n_counted += r->prompt_source[at] == SG_PROMPT_COUNTED;
+            all_true = all_true && !isnan(d->tp[to]);
+        }
+        if (!valid) {
+            d->n_empty++;
+            continue;
+        }
+        d->n_missing += d->m - valid;
+        d->scored[d->n] = all_true;
+        d->n_scored += all_true;
+        d->row[d->n++] = q;
+    }
+out:
+    return st;
+}
+
+static int by_pointer(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static enum sg_status set_categories(struct sg_dataset *d, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char **all = NULL;
+    SG_TRY(SG_NEW(&all, d->n, "categories", err));
+    SG_TRY(SG_NEW(&d->category, d->n, "categories", err));
+    SG_TRY(SG_NEW(&d->category_name, d->n, "categories", err));
+    for (int64_t q = 0; q < d->n; q++) all[q] = d->r->category[d->row[q]];
+    qsort(all, (size_t)d->n, sizeof *all, by_pointer);
+    for (int64_t q = 0; q < d->n; q++)
+        if (q == 0 || strcmp(all[q], all[q - 1]) != 0) d->category_name[d->n_categories++] = all[q];
+    for (int64_t q = 0; q < d->n; q++) {
+        const char **hit = bsearch(&d->r->category[d->row[q]], d->category_name, (size_t)d->n_categories,
+                                   sizeof *d->category_name, by_pointer);
+        d->category[q] = (int32_t)(hit - d->category_name);
+    }
+out:
+    free(all);
+    return st;
+}
+
+enum sg_status sg_dataset_open(const struct sg_results *r, const char *path,
+                               const struct sg_dataset_spec *spec, struct sg_dataset *out,
+                               struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_dataset d = {.r = r, .path = path, .n_all = r->n_queries};
+    uint8_t *keep = NULL;
+    SG_TRY(need_different(&d, "query", r->query, r->n_queries, err));
+    SG_TRY(need_different(&d, "model", r->model, r->n_models, err));
+    SG_TRY(choose_pool(&d, spec->pool, err));
+    SG_TRY(set_prices(&d, spec->prices, err));
+    SG_TRY(SG_NEW(&keep, r->n_queries, "queries", err));
+    memset(keep, 1, (size_t)r->n_queries);
+    for (size_t i = 0; i < spec->n_queries; i++) SG_TRY(filter(&d, spec->queries[i], keep, err));
+    for (int64_t q = 0; q < r->n_queries; q++) d.n_filtered += !keep[q];
+    SG_TRY(fill(&d, keep, err));
+    if (!d.n) {
+        st = sg_fail(
+            err, SG_E_INPUT,
+            "%s: nothing to analyse: of %lld queries the filters drop %lld, and %lld have no valid cell",
+            path, (long long)d.n_all, (long long)d.n_filtered, (long long)d.n_empty);
+        goto out;
+    }
+    SG_TRY(set_categories(&d, err));
+    *out = d;
+out:
+    free(keep);
+    if (st != SG_OK) sg_dataset_free(&d);
+    return st;
+}
+
+/* *x[n][m] of the chosen rows and columns; replaces the array. */
+static enum sg_status select_cells(const struct sg_dataset *d, double **x, const int64_t *cols, int32_t m,
+                                   const int64_t *rows, int64_t n, struct sg_err *err) {
+    double *to = NULL;
+    if (!*x) return SG_OK;
+    enum sg_status st = SG_NEW(&to, n * m, "cells", err);
+    if (st != SG_OK) return st;
+    for (int64_t q = 0; q < n; q++)
+        for (int32_t k = 0; k < m; k++)
+            to[q * m + k] = (*x)[(rows ? rows[q] : q) * d->m + (cols ? cols[k] : k)];
+    free(*x);
+    *x = to;
+    return SG_OK;
+}
+
+enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int32_t m, const int64_t *rows,
+                                 int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t *row = NULL;
+    int32_t *col = NULL;
+    double *price[2] = {NULL, NULL};
+    uint8_t *scored = NULL;
+    SG_TRY(SG_NEW(&row, n, "queries", err));
+    SG_TRY(SG_NEW(&scored, n, "queries", err));
+    SG_TRY(SG_NEW(&col, m, "models", err));
+    SG_TRY(SG_NEW(&price[0], m, "prices", err));
+    SG_TRY(SG_NEW(&price[1], m, "prices", err));
+    double **cells[] = {&d->p, &d->c, &d->tp, &d->tc};
+    for (int i = 0; i < 4; i++) SG_TRY(select_cells(d, cells[i], cols, m, rows, n, err));
+    for (int64_t q = 0; q < n; q++) row[q] = d->row[rows ? rows[q] : q];
+    for (int32_t k = 0; k < m; k++) {
+        const int64_t from = cols ? cols[k] : k;
+        col[k] = d->col[from];
+        price[0][k] = d->price_input[from];
+        price[1][k] = d->price_output[from];
+    }
+    d->n_missing = d->n_scored = 0;
+    for (int64_t q = 0; q < n; q++) {
+        bool all_true = d->tp != NULL;
+        for (int64_t i = q * m; i < (q + 1) * m; i++) {
+            d->n_missing += isnan(d->p[i]) != 0;
+            all_true = all_true && (isnan(d->p[i]) || !isnan(d->tp[i]));
+        }
+        scored[q] = all_true;
+        d->n_scored += all_true;
+    }
+    free(d->row);
+    free(d->col);
+    free(d->price_input);
+    free(d->price_output);
+    free(d->scored);
+    free(d->category);
+    free((void *)d->category_name);
+    d->row = row;
+    d->col = col;
+    d->price_input = price[0];
+    d->price_output = price[1];
+    d->scored = scored;
+    d->category = NULL;
+    d->category_name = NULL;
+    d->n_categories = 0;
+    d->n = n;
+    d->m = m;
+    return set_categories(d, err);
+out:
+    free(row);
+    free(col);
+    free(price[0]);
+    free(price[1]);
+    free(scored);
+    return st;
+}
+
+void sg_dataset_free(struct sg_dataset *d) {
+    if (!d) return;
+    free(d->row);
+    free(d->col);
+    free(d->price_input);
+    free(d->price_output);
+    free(d->p);
+    free(d->c);
+    free(d->tp);
+    free(d->tc);
+    free(d->scored);
+    free((void *)d->category_name);
+    free(d->category);
+    memset(d, 0, sizeof *d);
+}
+
+int64_t sg_dataset_baseline(const struct sg_dataset *d, enum sg_baseline which, double *p, double *c) {
+    const struct sg_results *r = d->r;
+    const double *from_p = which == SG_BASE_KNN ? r->knn_correct : r->anchor_correct;
+    const double *from_l = which == SG_BASE_KNN ? r->knn_length : r->anchor_length;
+    int64_t without = 0;
+    for (int64_t q = 0; q < d->n; q++)
+        for (int32_t k = 0; k < d->m; k++) {
+            const int64_t at = sg_dataset_cell(d, q, k), to = q * d->m + k;
+            const bool estimated = !isnan(d->p[to]);
+            const bool has =
+                estimated && from_p && from_l && from_p[at] >= 0 && from_p[at] <= 1 && from_l[at] >= 0;
+            p[to] = has ? from_p[at] : (double)NAN;
+            c[to] = has ? call_cost(d, k, r->prompt_tokens[at], from_l[at]) : (double)NAN;
+            without += estimated && !has;
+        }
+    return without;
+}

@@ -1,0 +1,11 @@
+/* intervals - 95 % intervals of curves, policies and differences, from one paired bootstrap. */
+#ifndef SG_ANALYSIS_INTERVALS_H
+#define SG_ANALYSIS_INTERVALS_H
+
+#include "analysis.h"
+
+/* Sets every low and high of a->curve and a->policies, and the replicates. Without truth also the posterior curve and
+ * the policies' posterior values. Nothing is set where opt.reps is 0. */
+enum sg_status sg__intervals(struct sg_analysis *a, struct sg_err *err);
+
+#endif

@@ -1,0 +1,218 @@
+/* asks - the policies for budgets and targets, and the shares of the models along the grid. */
+#include "policies.h"
+
+#include "base/mem.h"
+#include "single_models.h"
+#include "metrics.h"
+#include "sum.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void sg__policy_values(const struct sg_analysis *a, const struct sg_asked_policy *k, double *p, double *c,
+                       double *tp, double *tc) {
+    const struct sg_dataset *d = a->data;
+    for (int64_t q = 0; q < d->n; q++) {
+        const double w = q == k->mixed_query ? k->policy.weight : 0;
+        const int64_t at = q * d->m + k->model[q], other = q * d->m + (w > 0 ? k->mixed_model : k->model[q]);
+        p[q] = (1 - w) * d->p[at] + w * d->p[other];
+        c[q] = (1 - w) * d->c[at] + w * d->c[other];
+        tp[q] = d->scored[q] ? (1 - w) * d->tp[at] + w * d->tp[other] : 0;
+        tc[q] = d->scored[q] ? (1 - w) * d->tc[at] + w * d->tc[other] : 0;
+    }
+}
+
+/* Mean over scored queries of the best true utility less that of the policy, at its own lambda. */
+static double regret(const struct sg_analysis *a, const struct sg_asked_policy *k, const double *tp,
+                     const double *tc) {
+    const struct sg_dataset *d = a->data;
+    const double lambda = k->policy.lambda;
+    struct sg_sum s = {0, 0};
+    for (int64_t q = 0; q < d->n; q++) {
+        if (!d->scored[q]) continue;
+        double best = -INFINITY;
+        for (int32_t j = 0; j < d->m; j++) {
+            const int64_t at = q * d->m + j;
+            if (!isnan(d->tp[at])) best = fmax(best, d->tp[at] - lambda * d->tc[at]);
+        }
+        sg_sum_add(&s, best - (tp[q] - lambda * tc[q]));
+    }
+    return sg_sum_get(&s) / (double)d->n_scored;
+}
+
+static struct sg_value plain(double x) {
+    return (struct sg_value){x, (double)NAN, (double)NAN};
+}
+
+/* Everything about one ask that needs no bootstrap. */
+static enum sg_status answer(struct sg_analysis *a, struct sg_asked_policy *k, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_dataset *d = a->data;
+    const struct sg_path *path = &a->scope;
+    uint32_t *vertex = NULL;
+    double *value = NULL, *tmp = NULL;
+    SG_TRY(SG_NEW(&vertex, d->n, "policy", err));
+    SG_TRY(SG_NEW(&value, 4 * d->n, "policy", err));
+    SG_TRY(SG_NEW(&k->model, d->n, "policy", err));
+    SG_TRY(SG_NEW(&k->share, d->m, "policy", err));
+    sg_path_vertices(path, k->policy.steps, vertex);
+    k->mixed_query = -1;
+    k->mixed_model = -1;
+    for (int64_t q = 0; q < d->n; q++) {
+        k->model[q] = path->model[vertex[q]];
+        k->share[k->model[q]] += 1.0 / (double)d->n;
+    }
+    if (k->policy.weight > 0) {
+        k->mixed_query = path->query[k->policy.steps];
+        k->mixed_model = path->model[path->vertex[k->policy.steps]];
+        k->share[k->model[k->mixed_query]] -= k->policy.weight / (double)d->n;
+        k->share[k->mixed_model] += k->policy.weight / (double)d->n;
+    }
+    k->predicted_accuracy = plain(k->policy.p);
+    k->predicted_cost = plain(k->policy.c);
+    k->accuracy = k->cost = k->posterior = plain((double)NAN);
+    k->oracle_gap = k->regret = (double)NAN;
+    double p = k->policy.p, c = k->policy.c;
+    if (d->n_scored) {
+        struct sg_sum sp = {0, 0}, sc = {0, 0};
+        const struct sg_weights scored = sg_analysis_scored_weights(a);
+        double *tp = value + 2 * d->n, *tc = value + 3 * d->n, oracle;
+        sg__policy_values(a, k, value, value + d->n, tp, tc);
+        for (int64_t q = 0; q < d->n; q++) {
+            sg_sum_add(&sp, tp[q]);
+            sg_sum_add(&sc, tc[q]);
+        }
+        p = sg_sum_get(&sp) / (double)d->n_scored;
+        c = sg_sum_get(&sc) / (double)d->n_scored;
+        k->accuracy = plain(p);
+        k->cost = plain(c);
+        k->regret = regret(a, k, tp, tc);
+        sg_curve_lp(&a->oracle, &scored, NULL, &c, 1, &oracle);
+        k->oracle_gap = oracle - p;
+    }
+    k->fitted_accuracy = k->fitted_cost = (double)NAN;
+    if (d->n_scored && !k->is_target) {
+        const struct sg_weights w = sg_analysis_weights(a);
+        SG_TRY(SG_NEW(&tmp, sg_curve_choice_scratch(1), "policy", err));
+        sg_curve_choice(path, &w, SG_PICK_SPEND, SG_FIT_CROSS, &k->asked, 1, &k->fitted_accuracy,
+                        &k->fitted_cost, NULL, tmp);
+    }
+    k->gain = plain(p - sg__single_accuracy(a, a->best_single));
+    k->saving = plain(1 - c / sg__single_cost(a, a->best_single));
+out:
+    free(vertex);
+    free(value);
+    free(tmp);
+    return st;
+}
+
+static enum sg_status add_ask(struct sg_analysis *a, bool is_target, double asked, bool ours,
+                              struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_asked_policy *k = &a->policies[a->n_policies];
+    for (size_t i = 0; i < a->n_policies; i++)
+        if (a->policies[i].is_target == is_target && a->policies[i].asked == asked)
+            return SG_OK; /* asked twice */
+    *k = (struct sg_asked_policy){.is_target = is_target, .asked = asked, .ours = ours};
+    SG_TRY(is_target ? sg_path_at_target(&a->scope, asked, &k->policy, err)
+                     : sg_path_at_budget(&a->scope, asked, &k->policy, err));
+    a->n_policies++;
+    SG_TRY(answer(a, k, err));
+out:
+    return st;
+}
+
+enum sg_status sg__policies(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const double share[] = {0.1, 0.25, 0.5, 1};
+    const size_t n = a->opt.n_budgets + a->opt.n_targets;
+    SG_TRY(SG_NEW(&a->policies, n ? n : sizeof share / sizeof *share, "asks", err));
+    for (size_t i = 0; i < a->opt.n_budgets; i++) SG_TRY(add_ask(a, false, a->opt.budgets[i], false, err));
+    for (size_t i = 0; i < a->opt.n_targets; i++) SG_TRY(add_ask(a, true, a->opt.targets[i], false, err));
+    if (n) return SG_OK;
+    /* nothing asked: parts of what the best single model is estimated to cost, as far as they are possible */
+    struct sg_sum least = {0, 0};
+    for (int64_t q = 0; q < a->data->n; q++) sg_sum_add(&least, a->scope.start_c[q]);
+    for (size_t i = 0; i < sizeof share / sizeof *share; i++) {
+        const double budget = share[i] * a->single[a->best_single].predicted_cost.value;
+        if (budget * (double)a->data->n >= sg_sum_get(&least)) SG_TRY(add_ask(a, false, budget, true, err));
+    }
+out:
+    return st;
+}
+
+/* One place on the path whose shares are wanted. */
+struct place {
+    int64_t steps;
+    int32_t g;
+    uint8_t fold; /* queries counted: those of this fold; 3: all */
+};
+
+static int by_steps(const void *x, const void *y) {
+    const struct place *a = x, *b = y;
+    return (a->steps > b->steps) - (a->steps < b->steps);
+}
+
+/* share[g][m] += number of queries of the place's fold that use model m there; one walk for all places. */
+static void count_shares(const struct sg_path *path, const uint8_t *fold, struct place *at, int32_t n,
+                         int64_t *count, double *share) {
+    qsort(at, (size_t)n, sizeof *at, by_steps);
+    for (int64_t q = 0; q < path->n; q++) count[fold[q] * path->m + path->model[path->first[q]]]++;
+    int64_t s = 0;
+    for (int32_t i = 0; i < n; i++) {
+        for (; s < at[i].steps; s++) {
+            int64_t *c = &count[fold[path->query[s]] * path->m];
+            c[path->model[path->vertex[s] - 1]]--;
+            c[path->model[path->vertex[s]]]++;
+        }
+        for (int32_t k = 0; k < path->m; k++)
+            for (uint8_t f = 0; f < 3; f++)
+                if (at[i].fold == 3 || at[i].fold == f)
+                    share[(int64_t)at[i].g * path->m + k] += (double)count[f * path->m + k];
+    }
+}
+
+enum sg_status sg__policies_shares(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_dataset *d = a->data;
+    const int32_t n = a->opt.n_grid;
+    const bool truth = d->n_scored > 1 && a->curve[SG_CURVE_REALISED].present;
+    struct place *at = NULL;
+    struct sg_choice *chosen = NULL;
+    double *tmp = NULL;
+    int64_t *count = NULL;
+    int32_t k = 0;
+    SG_TRY(SG_NEW(&a->share, (int64_t)n * d->m, "shares", err));
+    SG_TRY(SG_NEW(&at, 2 * n, "shares", err));
+    SG_TRY(SG_NEW(&chosen, n, "shares", err));
+    SG_TRY(SG_NEW(&tmp, sg_curve_choice_scratch(n) + 2 * (size_t)n, "shares", err));
+    SG_TRY(SG_NEW(&count, 3 * d->m, "shares", err));
+    if (truth) {
+        const struct sg_weights w = sg_analysis_weights(a);
+        sg_curve_choice(&a->scope, &w, SG_PICK_SPEND, SG_FIT_CROSS, a->grid, n, tmp, tmp + n, chosen,
+                        tmp + 2 * n);
+        for (int32_t g = 0; g < n; g++)
+            for (uint8_t f = 0; f < 2 && chosen[g].steps[0] >= 0 && chosen[g].steps[1] >= 0; f++)
+                at[k++] = (struct place){.steps = chosen[g].steps[f], .g = g, .fold = (uint8_t)(1 - f)};
+    } else {
+        for (int32_t g = 0; g < n; g++) {
+            struct sg_policy p;
+            if (sg_path_at_budget(&a->scope, a->grid[g], &p, NULL) == SG_OK)
+                at[k++] = (struct place){.steps = p.steps, .g = g, .fold = 3};
+        }
+    }
+    count_shares(&a->scope, a->fold, at, k, count, a->share);
+    for (int32_t g = 0; g < n; g++) {
+        double sum = 0;
+        for (int32_t j = 0; j < d->m; j++) sum += a->share[(int64_t)g * d->m + j];
+        for (int32_t j = 0; j < d->m; j++)
+            a->share[(int64_t)g * d->m + j] /= sum; /* NaN: no policy that cheap */
+    }
+out:
+    free(at);
+    free(chosen);
+    free(tmp);
+    free(count);
+    return st;
+}

@@ -1,0 +1,23 @@
+/* sort - stable radix sort of doubles by an index array. No NaN. Linear in n: the curves, AUC and the bins
+ * of a reliability diagram all come from one such order. */
+#ifndef SG_ANALYSIS_SORT_H
+#define SG_ANALYSIS_SORT_H
+
+#include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* order[i] (caller's, [n], n < 2^32) = index of the i-th key, rising (or falling); equal keys keep their
+ * index order in both cases; -0 equals 0. */
+enum sg_status sg_sort_order(const double *key, int64_t n, bool falling, uint32_t *order, struct sg_err *err);
+
+/* Sorts key[0..n) rising and carries payload[] along; equal keys keep their order. */
+enum sg_status sg_sort_doubles(double *key, uint32_t *payload, int64_t n, struct sg_err *err);
+
+/* The k-th smallest (from 0) of x[0..n), which is permuted. Quickselect, median of three. */
+double sg_select(double *x, int64_t n, int64_t k);
+
+/* Quantile f in [0, 1] of x[0..n) (permuted), linear between order statistics ("type 7"); NaN when n = 0. */
+double sg_quantile(double *x, int64_t n, double f);
+
+#endif
