@@ -104,6 +104,8 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
     SG_TRY(sg_json_quote(&b, r->facts->device.name, strlen(r->facts->device.name), err));
     SG_TRY(sg_buf_str(&b, ", \"run_dir\": ", err));
     SG_TRY(sg_json_quote(&b, p->job.output.dir, strlen(p->job.output.dir), err));
+    SG_TRY(sg_buf_str(&b, ", \"model_path\": ", err));
+    SG_TRY(sg_json_quote(&b, p->job.model_path, strlen(p->job.model_path), err));
     SG_TRY(sg_buf_str(&b, "}\n", err));
     fwrite(b.data, 1, b.len, stdout);
 out:
@@ -149,7 +151,7 @@ static enum sg_status build(struct sg_runner *station, const struct sg_job *job,
                             struct sg_compute_facts *facts, struct sg_plan *plan, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_compute_maker maker = sg_runner_maker(station);
-    const struct sg_compute_place place = {.model_dir = job->model_path};
+    const struct sg_compute_place place = {.threads = 0};
     SG_TRY(maker.probe(maker.ctx, job, &place, facts, err));
     struct sg_plan_inputs in = {.model_digest = facts->model, .numerics = facts->numerics};
     if (job->prompt.similarity.method == SG_SIM_EMBEDDING) SG_TRY(maker.embed_open(maker.ctx, job, &in, err));
@@ -165,11 +167,14 @@ struct sweep_report {
     int64_t *cells; /* [n_points] */
     int64_t n_points, total;
     char *name, *job, *dir;
+    char *model_path;     /* of the first point */
     struct sg_buf points; /* text or JSON */
     bool json;
 };
 
-static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells, struct sg_err *err) {
+/* *model_path, when it is NULL: the point's, the caller's to free. */
+static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells, char **model_path,
+                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_runner *station = NULL;
     struct sg_compute_facts facts = {0};
@@ -179,6 +184,8 @@ static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells
     SG_TRY(sg_runner_new(&station, err));
     SG_TRY(build(station, &job, &facts, &plan, err));
     *cells = plan.n_cells;
+    if (!*model_path && !(*model_path = strdup(job.model_path)))
+        st = sg_fail(err, SG_E_NOMEM, "no memory for the sweep");
 out:
     sg_runner_free(station);
     sg_plan_free(&plan);
@@ -203,7 +210,7 @@ static enum sg_status add_point(void *ctx, const struct sg_sweep_point *p, struc
     if (p->like < p->index)
         r->cells[p->index] = r->cells[p->like];
     else
-        SG_TRY(count_cells(p, &r->cells[p->index], err));
+        SG_TRY(count_cells(p, &r->cells[p->index], &r->model_path, err));
     const long long cells = (long long)r->cells[p->index];
     r->total += cells;
     r->n_points++;
@@ -230,6 +237,8 @@ static enum sg_status print_sweep_json(const struct sweep_report *r, struct sg_e
     SG_TRY(sg_buf_printf(&b, err, ", \"cells\": %lld, \"points\": [%s], \"run_dir\": ", (long long)r->total,
                          r->points.data));
     SG_TRY(sg_json_quote(&b, r->dir, strlen(r->dir), err));
+    SG_TRY(sg_buf_str(&b, ", \"model_path\": ", err));
+    SG_TRY(sg_json_quote(&b, r->model_path, strlen(r->model_path), err));
     SG_TRY(sg_buf_str(&b, "}\n", err));
     fwrite(b.data, 1, b.len, stdout);
 out:
@@ -254,6 +263,7 @@ out:
     free(r.name);
     free(r.job);
     free(r.dir);
+    free(r.model_path);
     sg_buf_free(&r.points);
     return st;
 }

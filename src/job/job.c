@@ -28,15 +28,13 @@ _Static_assert(sizeof sg__fields / sizeof sg__fields[0] <= SG__MAX_FIELDS, "rais
 const char *const *sg__field_words(enum sg__field_kind kind, size_t *n) {
     static const char *const similarity[] = {"tfidf", "embedding", "file"};
     static const char *const missing[] = {"error", "next"};
-    static const char *const weights[] = {"mmap", "stage", "broadcast"};
     static const char *const weight_type[] = {"checkpoint", "fp8"};
     static const char *const compute_type[] = {"auto", "bf16", "float32"};
-    *n = kind == SG__SIMILARITY || kind == SG__WEIGHTS || kind == SG__COMPUTE_TYPE ? 3
-         : kind == SG__MISSING || kind == SG__WEIGHT_TYPE                          ? 2
-                                                                                   : 0;
+    *n = kind == SG__SIMILARITY || kind == SG__COMPUTE_TYPE ? 3
+         : kind == SG__MISSING || kind == SG__WEIGHT_TYPE   ? 2
+                                                            : 0;
     return kind == SG__SIMILARITY     ? similarity
            : kind == SG__MISSING      ? missing
-           : kind == SG__WEIGHTS      ? weights
            : kind == SG__WEIGHT_TYPE  ? weight_type
            : kind == SG__COMPUTE_TYPE ? compute_type
                                       : NULL;
@@ -284,10 +282,6 @@ static enum sg_status read_field(struct reading *r, size_t i, struct sg_job *job
         SG_TRY(read_word(f, &at, key, &word, err));
         *(enum sg_missing *)p = (enum sg_missing)word;
         break;
-    case SG__WEIGHTS:
-        SG_TRY(read_word(f, &at, key, &word, err));
-        *(enum sg_weights_mode *)p = (enum sg_weights_mode)word;
-        break;
     case SG__WEIGHT_TYPE:
         SG_TRY(read_word(f, &at, key, &word, err));
         *(enum sg_weight_type *)p = (enum sg_weight_type)word;
@@ -373,9 +367,6 @@ static enum sg_status put_field(struct sg_buf *b, const struct sg__field *f, con
                              sg__field_words(f->kind, &n)[*(const enum sg_similarity_method *)p]);
     case SG__MISSING:
         return sg_buf_printf(b, err, "\"%s\"", sg__field_words(f->kind, &n)[*(const enum sg_missing *)p]);
-    case SG__WEIGHTS:
-        return sg_buf_printf(b, err, "\"%s\"",
-                             sg__field_words(f->kind, &n)[*(const enum sg_weights_mode *)p]);
     case SG__WEIGHT_TYPE:
         return sg_buf_printf(b, err, "\"%s\"", sg__field_words(f->kind, &n)[*(const enum sg_weight_type *)p]);
     case SG__COMPUTE_TYPE:

@@ -12,7 +12,6 @@ enum sg_similarity_method { SG_SIM_TFIDF, SG_SIM_EMBEDDING, SG_SIM_FILE };
 enum sg_missing { SG_MISSING_ERROR, SG_MISSING_NEXT };
 enum sg_weight_type { SG_WEIGHT_TYPE_CHECKPOINT, SG_WEIGHT_TYPE_FP8 };
 enum sg_compute_type { SG_COMPUTE_TYPE_AUTO, SG_COMPUTE_TYPE_BF16, SG_COMPUTE_TYPE_FLOAT32 };
-enum sg_weights_mode { SG_WEIGHTS_MMAP, SG_WEIGHTS_STAGE, SG_WEIGHTS_BROADCAST };
 
 /* A whole number that the job does not give and that has no default of its own. */
 enum { SG_JOB_UNSET = -1 };
@@ -48,9 +47,6 @@ struct sg_job {
         int64_t max_batch_tokens, threads; /* threads 0 = cores / ranks on the node */
         int64_t kv_cache_mib;              /* 0 = measured; SG_JOB_UNSET: as the device likes it */
         bool oversubscribe;                /* ranks may share a device */
-        enum sg_weights_mode weights;
-        char *stage_dir; /* NULL: stage.h says where */
-        bool stage_keep;
     } engine;
     struct {
         char *dir;

@@ -17,7 +17,6 @@ enum sg__field_kind {
     SG__BOOLEAN,
     SG__SIMILARITY,   /* enum sg_similarity_method */
     SG__MISSING,      /* enum sg_missing */
-    SG__WEIGHTS,      /* enum sg_weights_mode */
     SG__WEIGHT_TYPE,  /* enum sg_weight_type */
     SG__COMPUTE_TYPE, /* enum sg_compute_type */
 };

@@ -7,14 +7,14 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* Read, hashed and written while it is in the core's cache. Read rather than mapped: as fast from the page
+/* Read and hashed while it is in the core's cache. Read rather than mapped: as fast from the page
  * cache (8 against 7 GB/s a thread), and a network file system gets requests of this size. */
 static const size_t CHUNK = (size_t)2 << 20;
 enum { MAX_THREADS = 64 };
 
 struct work {
     const struct sg_model_pass *pass;
-    struct sg_model_fds from, to;
+    struct sg_model_fds fds;
     struct sg_digest *digest; /* [n], by piece */
     int64_t n;
     atomic_llong next;
@@ -48,9 +48,8 @@ static enum sg_status do_piece(struct work *w, int64_t i, char *buffer, XXH3_sta
         const size_t n = p.bytes - at < CHUNK ? p.bytes - at : CHUNK;
         if (caller && pass->stop && pass->stop(pass->ctx))
             return sg_fail(err, SG_E_STOPPED, "stopped while the weights were read");
-        SG_TRY(sg_model_read(&w->from, p.file, buffer, n, p.at + (int64_t)at, err));
+        SG_TRY(sg_model_read(&w->fds, p.file, buffer, n, p.at + (int64_t)at, err));
         XXH3_128bits_update(state, buffer, n);
-        if (w->to.n) SG_TRY(sg_model_write(&w->to, p.file, buffer, n, p.at + (int64_t)at, err));
     }
     const XXH128_hash_t h = XXH3_128bits_digest(state);
     w->digest[i] = (struct sg_digest){.hi = h.high64, .lo = h.low64};
@@ -87,25 +86,18 @@ static void run_threads(struct work *w, int threads) {
 }
 
 enum sg_status sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err) {
-    enum sg_status st = SG_OK, closed;
+    enum sg_status st = SG_OK;
     struct work w = {.pass = pass, .n = sg_model_pieces(pass->files), .mutex = PTHREAD_MUTEX_INITIALIZER};
-    struct sg_err close_err = {0};
     atomic_init(&w.next, 0);
     atomic_init(&w.ended, false);
     SG_TRY(SG_NEW(&w.digest, w.n, "file pieces", err));
-    SG_TRY(sg_model_fds_open(pass->files, pass->from, false, &w.from, err));
-    if (pass->to) SG_TRY(sg_model_fds_open(pass->files, pass->to, true, &w.to, err));
+    SG_TRY(sg_model_fds_open(pass->files, pass->dir, &w.fds, err));
     run_threads(&w, pass->threads > 0 ? pass->threads : (int)sysconf(_SC_NPROCESSORS_ONLN));
     st = w.st;
     if (st != SG_OK && err) *err = w.err;
     if (st == SG_OK) st = sg_model_digest_join(pass->files, w.digest, out, err);
 out:
-    (void)sg_model_fds_close(&w.from, NULL);
-    closed = sg_model_fds_close(&w.to, &close_err);
-    if (st == SG_OK && closed != SG_OK) {
-        st = closed;
-        if (err) *err = close_err;
-    }
+    sg_model_fds_close(&w.fds);
     free(w.digest);
     return st;
 }
@@ -114,7 +106,7 @@ enum sg_status sg_model_digest(const char *dir, int threads, struct sg_digest *o
     enum sg_status st = SG_OK;
     struct sg_model_files files = {0};
     SG_TRY(sg_model_files_list(dir, &files, err));
-    const struct sg_model_pass pass = {.files = &files, .from = dir, .threads = threads};
+    const struct sg_model_pass pass = {.files = &files, .dir = dir, .threads = threads};
     SG_TRY(sg_model_pass(&pass, out, err));
     SG_TRY(sg_model_files_unchanged(&files, dir, err));
 out:

@@ -12,12 +12,10 @@
  * hash, so the value does not depend on threads (0 = all cores). 8 GB/s a thread from the page cache. */
 enum sg_status sg_model_digest(const char *dir, int threads, struct sg_digest *out, struct sg_err *err);
 
-/* The same for files that are listed already, in one pass that can copy them as well: what is hashed is what
- * was read and is written. */
+/* The same for files that are listed already. */
 struct sg_model_pass {
     const struct sg_model_files *files;
-    const char *from;
-    const char *to;          /* NULL, or the folder where NAME.part are made, with mode 0600 */
+    const char *dir;         /* where they lie */
     int threads;             /* 0 = all cores */
     bool (*stop)(void *ctx); /* NULL, or asked now and then on the caller's thread: SG_E_STOPPED when true */
     void *ctx;

@@ -77,12 +77,6 @@ void sg_model_files_free(struct sg_model_files *f) {
     memset(f, 0, sizeof *f);
 }
 
-int64_t sg_model_files_bytes(const struct sg_model_files *f) {
-    int64_t n = 0;
-    for (int32_t i = 0; i < f->n; i++) n += f->files[i].size;
-    return n;
-}
-
 enum sg_status sg_model_files_identity(const struct sg_model_files *f, struct sg_digest *out,
                                        struct sg_err *err) {
     struct sg_hasher *h = NULL;
@@ -119,51 +113,6 @@ enum sg_status sg_model_files_unchanged(const struct sg_model_files *f, const ch
     }
 out:
     free(path);
-    return st;
-}
-
-/* ---- to another rank -------------------------------------------------------------------------------- */
-
-enum sg_status sg_model_files_pack(const struct sg_model_files *f, struct sg_buf *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    for (int32_t i = 0; i < f->n; i++) {
-        SG_TRY(sg_buf_add(out, &f->files[i].size, sizeof f->files[i].size, err));
-        SG_TRY(sg_buf_add(out, f->files[i].name, strlen(f->files[i].name) + 1, err));
-    }
-out:
-    return st;
-}
-
-enum sg_status sg_model_files_unpack(const void *bytes, size_t n, struct sg_model_files *out,
-                                     struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_model_files f = {0};
-    const char *p = bytes, *end = p + n;
-    size_t cap = 0;
-    char *name;
-    const size_t least = sizeof(int64_t) + 1; /* of one file */
-    SG_TRY(sg_arena_get(&f.arena, (n / least + 1) * sizeof *f.files, (void **)&f.files, err));
-    cap = n / least;
-    while (p < end) {
-        struct sg_model_file *a = &f.files[f.n];
-        const char *nul = (size_t)(end - p) > sizeof a->size
-                              ? memchr(p + sizeof a->size, 0, (size_t)(end - p) - sizeof a->size)
-                              : NULL;
-        if (!nul || (size_t)f.n == cap) {
-            st = sg_fail(err, SG_E_INTERNAL, "the list of the estimator's files is cut");
-            goto out;
-        }
-        memcpy(&a->size, p, sizeof a->size);
-        p += sizeof a->size;
-        SG_TRY(sg_arena_dup(&f.arena, p, (size_t)(nul - p), &name, err));
-        a->name = name;
-        f.n++;
-        p = nul + 1;
-    }
-    *out = f;
-    memset(&f, 0, sizeof f);
-out:
-    sg_model_files_free(&f);
     return st;
 }
 
@@ -210,57 +159,34 @@ enum sg_status sg_model_digest_join(const struct sg_model_files *f, const struct
     return SG_OK;
 }
 
-/* ---- reading and writing ---------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------------------------- */
 
-static enum sg_status open_one(const char *dir, const char *name, bool make, int *fd, char **out,
-                               struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    char *plain = NULL;
-    struct sg_buf path = {0};
-    SG_TRY(sg_path_join(dir, name, &plain, err));
-    SG_TRY(sg_buf_printf(&path, err, "%s%s", plain, make ? ".part" : ""));
-    if (!make) {
-        SG_TRY(sg_file_open(path.data, fd, err));
-    } else if ((*fd = open(path.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
-        st = sg_fail(err, SG_E_IO, "%s: cannot create: %s", path.data, strerror(errno));
-        goto out;
-    }
-    *out = path.data;
-    path = (struct sg_buf){0};
-out:
-    free(plain);
-    sg_buf_free(&path);
-    return st;
-}
-
-enum sg_status sg_model_fds_open(const struct sg_model_files *f, const char *dir, bool make,
-                                 struct sg_model_fds *out, struct sg_err *err) {
+enum sg_status sg_model_fds_open(const struct sg_model_files *f, const char *dir, struct sg_model_fds *out,
+                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_model_fds fds = {0};
     SG_TRY(SG_NEW(&fds.fd, f->n, "files", err));
     SG_TRY(SG_NEW(&fds.path, f->n, "files", err));
-    for (int32_t i = 0; i < f->n; i++) {
-        SG_TRY(open_one(dir, f->files[i].name, make, &fds.fd[i], &fds.path[i], err));
-        fds.n++;
+    for (int32_t i = 0; i < f->n; i++, fds.n++) {
+        SG_TRY(sg_path_join(dir, f->files[i].name, &fds.path[i], err));
+        SG_TRY(sg_file_open(fds.path[i], &fds.fd[i], err));
     }
     *out = fds;
     fds = (struct sg_model_fds){0};
 out:
-    (void)sg_model_fds_close(&fds, NULL);
+    if (st != SG_OK && fds.path && fds.n < f->n) free(fds.path[fds.n]); /* of the file that did not open */
+    sg_model_fds_close(&fds);
     return st;
 }
 
-enum sg_status sg_model_fds_close(struct sg_model_fds *fds, struct sg_err *err) {
-    enum sg_status st = SG_OK;
+void sg_model_fds_close(struct sg_model_fds *fds) {
     for (int32_t i = 0; i < fds->n; i++) {
-        if (close(fds->fd[i]) != 0 && st == SG_OK)
-            st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", fds->path[i], strerror(errno));
+        close(fds->fd[i]);
         free(fds->path[i]);
     }
     free(fds->fd);
     free(fds->path);
     *fds = (struct sg_model_fds){0};
-    return st;
 }
 
 enum sg_status sg_model_read(const struct sg_model_fds *fds, int32_t i, void *out, size_t n, int64_t at,
@@ -274,20 +200,6 @@ enum sg_status sg_model_read(const struct sg_model_fds *fds, int32_t i, void *ou
             return sg_fail(err, SG_E_INPUT,
                            "%s: became shorter while it was read; start again once it is whole",
                            fds->path[i]);
-        p += k;
-        at += k;
-        n -= (size_t)k;
-    }
-    return SG_OK;
-}
-
-enum sg_status sg_model_write(const struct sg_model_fds *fds, int32_t i, const void *bytes, size_t n,
-                              int64_t at, struct sg_err *err) {
-    const char *p = bytes;
-    while (n) {
-        const ssize_t k = pwrite(fds->fd[i], p, n, (off_t)at);
-        if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return sg_fail(err, SG_E_IO, "%s: cannot write: %s", fds->path[i], strerror(errno));
         p += k;
         at += k;
         n -= (size_t)k;

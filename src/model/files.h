@@ -1,5 +1,5 @@
 /* files - the files of a checkpoint directory that results depend on, and how they are cut into pieces that
- * threads hash and copy, and ranks send to each other. */
+ * threads hash. */
 #ifndef SG_MODEL_FILES_H
 #define SG_MODEL_FILES_H
 
@@ -13,7 +13,7 @@
 struct sg_model_file {
     const char *name; /* in the directory, without a slash; owned by the arena */
     int64_t size;     /* bytes */
-    /* what the system says of the file (symbolic links followed) when it was listed; 0 after unpack */
+    /* what the system says of the file (symbolic links followed) when it was listed */
     int64_t device, inode, mtime_ns, ctime_ns;
 };
 struct sg_model_files {
@@ -28,19 +28,12 @@ struct sg_model_files {
 enum sg_status sg_model_files_list(const char *dir, struct sg_model_files *out, struct sg_err *err);
 void sg_model_files_free(struct sg_model_files *f); /* zeroed accepted */
 
-int64_t sg_model_files_bytes(const struct sg_model_files *f);
-
 /* Names, sizes and what the system says: equal on two processes that see one file system means that they see
  * the same unchanged files. */
 enum sg_status sg_model_files_identity(const struct sg_model_files *f, struct sg_digest *out,
                                        struct sg_err *err);
 /* SG_E_INPUT naming the first file that is not what it was when f was listed. */
 enum sg_status sg_model_files_unchanged(const struct sg_model_files *f, const char *dir, struct sg_err *err);
-
-/* Names and sizes as bytes, and back. */
-enum sg_status sg_model_files_pack(const struct sg_model_files *f, struct sg_buf *out, struct sg_err *err);
-enum sg_status sg_model_files_unpack(const void *bytes, size_t n, struct sg_model_files *out,
-                                     struct sg_err *err);
 
 /* ---- pieces ---- */
 
@@ -57,23 +50,19 @@ struct sg_model_piece sg_model_piece_at(const struct sg_model_files *f, int64_t 
 enum sg_status sg_model_digest_join(const struct sg_model_files *f, const struct sg_digest *pieces,
                                     struct sg_digest *out, struct sg_err *err);
 
-/* ---- reading and writing them ---- */
+/* ---- reading them ---- */
 
 struct sg_model_fds { /* zeroed is closed */
     int *fd;          /* [n], by file */
     char **path;      /* [n] */
     int32_t n;
 };
-/* Opens DIR/NAME of every file for reading or, with `make`, makes DIR/NAME.part empty for writing. */
-enum sg_status sg_model_fds_open(const struct sg_model_files *f, const char *dir, bool make,
-                                 struct sg_model_fds *out, struct sg_err *err);
-/* With files that were written: an error that comes with the close. */
-enum sg_status sg_model_fds_close(struct sg_model_fds *fds, struct sg_err *err);
+enum sg_status sg_model_fds_open(const struct sg_model_files *f, const char *dir, struct sg_model_fds *out,
+                                 struct sg_err *err);
+void sg_model_fds_close(struct sg_model_fds *fds);
 
 /* n bytes at `at` of file i, through short reads; SG_E_INPUT when it has become shorter. */
 enum sg_status sg_model_read(const struct sg_model_fds *fds, int32_t i, void *out, size_t n, int64_t at,
                              struct sg_err *err);
-enum sg_status sg_model_write(const struct sg_model_fds *fds, int32_t i, const void *bytes, size_t n,
-                              int64_t at, struct sg_err *err);
 
 #endif

@@ -304,76 +304,12 @@ void sg_comm_gather(struct sg_comm *c, const void *mine, size_t n, void *all) {
     must(wait_request(&r), "MPI_Igather");
 }
 
-int64_t sg_comm_sum(struct sg_comm *c, int64_t mine) {
-    MPI_Request r;
-    int64_t sum = mine;
-    if (!c->mpi || c->size == 1) return sum;
-    must(MPI_Iallreduce(&mine, &sum, 1, MPI_INT64_T, MPI_SUM, c->world, &r), "MPI_Iallreduce");
-    must(wait_request(&r), "MPI_Iallreduce");
-    return sum;
-}
-
 void sg_comm_local_bcast(struct sg_comm *c, void *bytes, size_t n) {
     MPI_Request r;
     SG_ASSERT(n <= INT32_MAX);
     if (!c->mpi || c->local_size == 1) return;
     must(MPI_Ibcast(bytes, (int)n, MPI_BYTE, 0, c->node, &r), "MPI_Ibcast");
     must(wait_request(&r), "MPI_Ibcast");
-}
-
-/* ---- streams ---------------------------------------------------------------------------------------- */
-
-struct sg_comm_stream {
-    MPI_Comm group;
-    struct stream_slot {
-        MPI_Request piece, vote;
-        int32_t bad, any_bad;
-    } slots[];
-};
-
-enum sg_status sg_comm_stream_open(struct sg_comm *c, bool part, int32_t slots, struct sg_comm_stream **out,
-                                   struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_comm_stream *s = NULL;
-    const bool others = sg_comm_sum(c, part && c->rank != 0) > 0, in = others && (part || c->rank == 0);
-    *out = NULL;
-    if (!others) return SG_OK;
-    if (in) st = sg_new((void **)&s, 1, sizeof *s + (size_t)slots * sizeof s->slots[0], "stream", err);
-    SG_TRY(sg_comm_agree(c, st, err));
-    MPI_Comm group;
-    must(MPI_Comm_split(c->world, in ? 0 : MPI_UNDEFINED, c->rank, &group), "MPI_Comm_split");
-    if (!in) goto out;
-    s->group = group;
-    for (int32_t i = 0; i < slots; i++) s->slots[i].piece = s->slots[i].vote = MPI_REQUEST_NULL;
-    *out = s;
-    s = NULL;
-out:
-    free(s);
-    return st;
-}
-
-void sg_comm_stream_start(struct sg_comm_stream *s, int32_t slot, void *bytes, size_t n, bool well) {
-    struct stream_slot *k = &s->slots[slot];
-    SG_ASSERT(n <= INT32_MAX && k->piece == MPI_REQUEST_NULL && k->vote == MPI_REQUEST_NULL);
-    k->bad = !well;
-    must(MPI_Ibcast(bytes, (int)n, MPI_BYTE, 0, s->group, &k->piece), "MPI_Ibcast");
-    must(MPI_Iallreduce(&k->bad, &k->any_bad, 1, MPI_INT32_T, MPI_MAX, s->group, &k->vote), "MPI_Iallreduce");
-}
-
-bool sg_comm_stream_test(struct sg_comm_stream *s, int32_t slot, bool *all_well) {
-    struct stream_slot *k = &s->slots[slot];
-    int piece = 0, vote = 0;
-    must(MPI_Test(&k->piece, &piece, MPI_STATUS_IGNORE), "MPI_Ibcast");
-    must(MPI_Test(&k->vote, &vote, MPI_STATUS_IGNORE), "MPI_Iallreduce");
-    if (!piece || !vote) return false;
-    *all_well = !k->any_bad;
-    return true;
-}
-
-void sg_comm_stream_close(struct sg_comm_stream *s) {
-    if (!s) return;
-    MPI_Comm_free(&s->group);
-    free(s);
 }
 
 /* ---- messages --------------------------------------------------------------------------------------- */

@@ -56,31 +56,8 @@ enum sg_status sg_comm_bcast(struct sg_comm *c, struct sg_buf *b, struct sg_err 
 /* Collective. `n` bytes of every rank to the root: all[size * n] there, by rank; NULL elsewhere. */
 void sg_comm_gather(struct sg_comm *c, const void *mine, size_t n, void *all);
 
-/* Collective. The sum over all ranks, on all. */
-int64_t sg_comm_sum(struct sg_comm *c, int64_t mine);
-
 /* Collective on each node. `n` bytes of the node's leader to its other ranks. */
 void sg_comm_local_bcast(struct sg_comm *c, void *bytes, size_t n);
-
-/* ---- a stream from the root to some ranks ----------------------------------------------------------- */
-
-/* Pieces in order, several under way at once, each in a slot of its own (piece i in slot i % slots), so that
- * ranks in the middle pass one on while the next arrives. With every piece goes a vote: whether all that take
- * part are well. After a bad one no piece is begun but those that others may have begun already: the pieces
- * up to (bad one) + slots - 1 still have to be started and waited for, whatever they hold. */
-struct sg_comm_stream; /* owned by the caller of open */
-
-/* Collective over all ranks. *out is NULL on those that do not take part, and where nobody but the root
- * does; the root's own `part` does not count. */
-enum sg_status sg_comm_stream_open(struct sg_comm *c, bool part, int32_t slots, struct sg_comm_stream **out,
-                                   struct sg_err *err);
-/* Begins the piece of that slot: n bytes, less than 2 GiB, from the root to the others. Not to be touched
- * until its test says true. */
-void sg_comm_stream_start(struct sg_comm_stream *s, int32_t slot, void *bytes, size_t n, bool well);
-/* True when the piece is through on this rank; then *all_well is the vote. Drives all pieces under way. */
-bool sg_comm_stream_test(struct sg_comm_stream *s, int32_t slot, bool *all_well);
-/* Collective over those that take part. NULL accepted. */
-void sg_comm_stream_close(struct sg_comm_stream *s);
 
 /* ---- messages between the root and one other rank -------------------------------------------------- */
 

@@ -44,12 +44,10 @@ struct sg_compute_facts {
     } device;
 };
 
-/* Where a rank computes and finds its files. */
+/* Where a rank computes. */
 struct sg_compute_place {
-    int32_t threads; /* cores that this rank may use when the job says 0 */
-    const char
-        *model_dir; /* the estimator's files: the job's model.path or a copy of it; outlives the maker */
-    const struct sg_digest *model; /* their digest (model/digest.h), NULL when nobody has computed it yet */
+    int32_t threads;               /* cores that this rank may use when the job says 0 */
+    const struct sg_digest *model; /* digest of the estimator's files, NULL when nobody has computed it yet */
     int32_t device;                /* ordinal, where devices are chosen among (device.h) */
     int32_t sharers;               /* ranks of this run on that device, or on this node's memory; 0: one */
 };
@@ -57,8 +55,7 @@ struct sg_compute_place {
 /* Makes a rank's compute in two stages around the plan. Called in this order, each at most once. */
 struct sg_compute_maker {
     void *ctx;
-    /* The estimator's files are read from place.model_dir and nowhere else: the grid may put a copy there and
-     * compute their digest (stage.h). False: there are none, place.model_dir is as the job says. */
+    /* There are files of the estimator at the job's model.path, and probe wants their digest (node_digest.h). */
     bool reads_model;
     /* Stage 0, every rank: device `index` of those that the job's backend could open here, counted round,
      * without opening it. NULL: devices are not chosen among. */

@@ -28,7 +28,7 @@ struct sg_progress {
     int64_t started, last_line, last_file, last_metrics; /* ns */
     double startup_s; /* from the program's start to the first lease: plan, model, directory */
     struct sg_startup {
-        double weights_s, plan_s, load_s; /* parts of it: files to nodes and hashed; plan; model and engine */
+        double weights_s, plan_s, load_s; /* parts of it: files hashed; plan; model and engine */
         double first_cell_s;              /* from the program's start; 0: none finished yet */
     } start;
     struct {

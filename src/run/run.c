@@ -7,10 +7,10 @@
 #include "run/device.h"
 #include "run/journal.h"
 #include "run/night.h"
+#include "run/node_digest.h"
 #include "run/coordinator.h"
 #include "rundir/rundir.h"
 #include "run/reuse.h"
-#include "run/stage.h"
 #include "run/worker.h"
 #include "rundir/lock.h"
 #include "rundir/members.h"
@@ -37,7 +37,6 @@ struct grid {
     struct sg_order order;
     struct sg_workqueue *queue; /* NULL on a root that does not compute */
     struct sg_compute compute;
-    struct sg_staging *stage; /* of a maker that reads a model */
     /* root only */
     struct sg_rank_facts *facts; /* [size] */
     int32_t *device_first;       /* [size] of sg_device_first */
@@ -128,13 +127,13 @@ out:
 static enum sg_status probe_nodes(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_rank_facts mine = {.host = ""};
-    struct sg_compute_place place = {.threads = fair_threads(g->comm), .model_dir = g->job.model_path};
+    struct sg_digest model;
+    struct sg_compute_place place = {.threads = fair_threads(g->comm)};
     SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, err));
     const int64_t began = sg__now_ns();
     if (g->maker->reads_model) {
-        SG_TRY(sg_staging_open(g->comm, &g->job, g->opt->quiet, &g->stage, err));
-        place.model_dir = sg_staging_dir(g->stage);
-        place.model = sg_staging_digest(g->stage);
+        SG_TRY(sg_node_digest(g->comm, &g->job, &model, err));
+        place.model = &model;
     }
     g->start.weights_s = sg__seconds(sg__now_ns() - began);
     st = g->maker->probe(g->maker->ctx, &g->job, &place, &mine.facts, err);
@@ -663,13 +662,6 @@ static void close_grid(struct grid *g) {
     free(g->ranks);
     sg_array_leave(g->array);
     sg_lock_drop(g->lock);
-    if (g->opt->held) { /* the newest is held: the next point of a sweep may want it */
-        struct sg_staging *before = *g->opt->held;
-        if (g->stage) *g->opt->held = g->stage;
-        if (g->stage) sg_staging_close(before);
-    } else {
-        sg_staging_close(g->stage);
-    }
 }
 
 enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
@@ -692,13 +684,6 @@ enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
         goto out;
     }
     SG_TRY(share_job(&g, err));
-    if (opt->array && g.job.engine.weights == SG_WEIGHTS_BROADCAST) {
-        st = sg_fail(
-            err, SG_E_USAGE,
-            "engine.weights: members of an array do not know each other, so none can broadcast; set it "
-            "to stage, which they share on each node");
-        goto out;
-    }
     SG_TRY(probe_nodes(&g, err));
     if (opt->array) {
         st = run_in_array(&g, err);

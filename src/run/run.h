@@ -27,8 +27,6 @@ struct sg_run_options {
     bool retry_failed;                 /* cells that failed are computed again, each alone on its rank */
     int64_t shuffle_leases;            /* >= 0: cells in a random order (tests: the digest must not change) */
     double segment_seconds;            /* < 0: the rule of hand.h */
-    struct sg_staging *
-        *held; /* NULL, or where the weights' copy (stage.h) goes at the end instead of being closed */
 };
 
 struct sg_run_summary {

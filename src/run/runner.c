@@ -84,7 +84,7 @@ static void let_go(struct sg_runner *s) {
     sg_buf_clear(&s->id);
 }
 
-/* What device, tokenizer and model are made of: the job's sections of them, the files and where they are. */
+/* What device, tokenizer and model are made of: the job's sections of them, the place and the files. */
 static enum sg_status identify(const struct sg_job *job, const struct sg_compute_place *place,
                                struct sg_buf *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -99,8 +99,7 @@ static enum sg_status identify(const struct sg_job *job, const struct sg_compute
         text = NULL;
     }
     sg_digest_hex(*place->model, hex);
-    SG_TRY(sg_buf_printf(out, err, "%s %d %d %d %s", place->model_dir, place->threads, place->device,
-                         place->sharers, hex));
+    SG_TRY(sg_buf_printf(out, err, "%d %d %d %s", place->threads, place->device, place->sharers, hex));
     SG_TRY(sg_buf_add(out, "", 1, err));
 out:
     free(text);
@@ -160,7 +159,7 @@ static enum sg_status look(void *ctx, const struct sg_job *job, const struct sg_
     enum sg_status st = SG_OK;
     struct sg_buf id = {0};
     s->threads = job->engine.threads > 0 ? (int32_t)job->engine.threads : place->threads;
-    s->model_dir = place->model_dir;
+    s->model_dir = job->model_path;
     if (place->model) SG_TRY(identify(job, place, &id, err));
     if (id.len && s->id.len && !strcmp(s->id.data, id.data)) {
         struct sg_dev_power before;

@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "rundir/rundir.h"
-#include "run/stage.h"
 #include "sweep/sweep_internal.h"
 #include "store/results.h"
 
@@ -532,9 +531,6 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *o
     const bool root = sg_comm_rank(comm) == 0;
     int64_t n_points = 0, n_partial = 0;
     struct sg_err partial = {0};
-    struct sg_staging *held = NULL; /* the weights on this node, from one run to the next */
-    struct sg_run_options each = *opt;
-    each.held = &held;
     if (root) {
         st = opt->array ? sg_fail(err, SG_E_USAGE, "--array: not for a sweep; run its points one by one")
                         : SG_OK;
@@ -550,8 +546,8 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *o
     for (int64_t i = 0; i < n_points; i++) {
         memset(err, 0, sizeof *err);
         struct sg__point *p = root ? &s.points[s.order[i]] : NULL;
-        SG_TRY(run_pass_before(comm, &each, source, root ? &s : NULL, p, err));
-        st = run_point(comm, &each, source, root ? &s : NULL, p, say, err);
+        SG_TRY(run_pass_before(comm, opt, source, root ? &s : NULL, p, err));
+        st = run_point(comm, opt, source, root ? &s : NULL, p, say, err);
         if (st == SG_E_PARTIAL) {
             if (!n_partial++) partial = *err;
         } else if (st != SG_OK) {
@@ -565,7 +561,6 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *o
     else if (root && !opt->quiet)
         fprintf(stderr, "scope-grid: all points are listed in %s/index.json\n", s.dir);
 out:
-    sg_staging_close(held);
     sg_buf_free(&count);
     sweep_free(&s);
     return st;

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Start-up: from launch to the first cell, per engine.weights, with the checkpoint in the page cache.
+# Start-up: from launch to the first cell, with the checkpoint in the page cache.
 #   startup.sh DIR SHAPE_OPTIONS...     e.g. startup.sh /tmp/sg-4b --shape qwen3-4b
 # makes a random checkpoint in DIR when there is none (not removed here), runs one cell of the demo job without
-# anchors and with one new token, and prints a line per run: mode, ranks, and seconds by metrics.jsonl.
-# RANKS="1 2" says with how many ranks; MODES which ways; NODES (2) how many pretended nodes the last part has, in
-# which a simulated device shows the copies alone.
+# anchors and with one new token, and prints a line per run: ranks, and seconds by metrics.jsonl. RANKS="1 2" says with
+# how many ranks.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 bin=${BIN:-$here/build}
@@ -15,7 +14,7 @@ shift
   cp "$here/jobs/demo/model/tokenizer.json" "$model/"
 }
 work=$(mktemp -d /tmp/sg-startup.XXXXXX)
-trap 'rm -rf "$work"; rm -rf /dev/shm/sg-startup' EXIT
+trap 'rm -rf "$work"' EXIT
 head -n 1 "$here/jobs/demo/queries.jsonl" >"$work/queries.jsonl"
 python3 - "$here/jobs/demo" "$work" <<'PY' # one model of the portfolio
 import json, sys
@@ -30,42 +29,24 @@ one=(--set model.path="$model" --set queries="$work/queries.jsonl" --set portfol
   --set outcomes="$work/outcomes.jsonl"
   --set prompt.anchors=0 --set sampling.samples=1 --set sampling.max_new_tokens=1 --set engine.kv_cache_mib=256
   --set engine.max_batch_tokens=256 --set output.dir="$work/run" --fresh)
-# stage goes to a disk (/tmp), broadcast to memory (/dev/shm): what they do where nothing is set
-where() { case $1 in stage) echo "$work/stage" ;; *) echo /dev/shm/sg-startup ;; esac; }
 report() {
   python3 - "$work/run/metrics.jsonl" "$@" <<'PY'
 import json, sys
 m = json.loads(open(sys.argv[1]).read().splitlines()[-1])
-print("%-10s %-22s weights %6.2f  plan %5.2f  load %6.2f  first lease %6.2f  first cell %6.2f  wall %s  CPU %s" % (
-    sys.argv[2], sys.argv[3], m["weights_s"], m["plan_s"], m["load_s"], m["startup_s"], m["first_cell_s"], sys.argv[4],
-    sys.argv[5]))
+print("%-10s weights %6.2f  plan %5.2f  load %6.2f  first lease %6.2f  first cell %6.2f  wall %s  CPU %s" % (
+    sys.argv[2], m["weights_s"], m["plan_s"], m["load_s"], m["startup_s"], m["first_cell_s"], sys.argv[3], sys.argv[4]))
 PY
 }
-run() { # run MODE LABEL COMMAND...
-  local mode=$1 label=$2
-  shift 2
+for n in ${RANKS:-1 2}; do
+  start=()
+  [ "$n" -gt 1 ] && start=(mpirun -q -n "$n" --oversubscribe --bind-to none)
   cat "$model"/*.safetensors >/dev/null
   TIMEFORMAT='%R user %U sys %S'
-  if ! { time "$@" --set engine.weights="$mode" >"$work/out" 2>&1; } 2>"$work/time"; then
+  if ! { time "${start[@]}" "$bin/scope-grid" run "$here/jobs/demo/job.json" "${one[@]}" >"$work/out" 2>&1; } 2>"$work/time"
+  then
     cat "$work/out"
-    return
+    continue
   fi
   read -r wall rest <"$work/time"
-  report "$mode" "$label" "$wall" "$rest"
-}
-for n in ${RANKS:-1 2}; do
-  for mode in ${MODES:-mmap stage broadcast}; do
-    start=()
-    [ "$n" -gt 1 ] && start=(mpirun -q -n "$n" --oversubscribe --bind-to none)
-    run "$mode" "$n rank(s)" "${start[@]}" "$bin/scope-grid" run "$here/jobs/demo/job.json" "${one[@]}" \
-      --set engine.stage_dir="$(where "$mode")"
-  done
-done
-# a $TMPDIR for each pretended node; no stage_dir, or they would share one
-mkdir -p /dev/shm/sg-startup
-export TMPDIR=/dev/shm/sg-startup
-for mode in ${MODES:-mmap stage broadcast}; do
-  [ "${NODES:-2}" -gt 1 ] || break
-  run "$mode" "${NODES:-2} nodes, simulated" mpirun -q -n "${NODES:-2}" --oversubscribe --bind-to none \
-    "$bin/tests/sim_grid" "$here/jobs/demo/job.json" --model --nodes "${NODES:-2}" "${one[@]}"
+  report "$n rank(s)" "$wall" "$rest"
 done

@@ -5,9 +5,7 @@
  * usage: sim_grid JOB|SWEEP [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
  *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic] [--model]
- *        [--nodes N] [--hold-copies FILE] [--no-memory WHAT] [--stats]
- * --hold-copies: a copy of the model is not written past its first piece while FILE is there, or until somebody asks
- * for the end (for kills and faults in the middle of a copy, on a machine of any speed). */
+ *        [--nodes N] [--other-view-on RANK] [--no-memory WHAT] [--stats] */
 #include "base/rng.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
@@ -25,7 +23,7 @@
 #include <unistd.h>
 
 struct sim {
-    bool model; /* the job's model files are read, by whichever way they come to this rank */
+    bool model; /* the job's model files are read */
     int64_t crash_cell, slots, steps, step_us, no_model_on, lose_device, fail_every, other_model_on;
     int32_t rank;
     const struct sg_plan *plan;
@@ -44,19 +42,25 @@ struct sim {
     double cpu_opened, cpu_last;
 };
 
-/* Of --hold-copies. The program is linked with --wrap=pwrite, by which copies are written, and nothing else of size. */
-static struct {
-    const char *file; /* NULL: no hold */
-    const struct sg_comm *comm;
-} hold;
-ssize_t __real_pwrite(int fd, const void *bytes, size_t n, off_t at);
-ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at);
-ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t at) {
-    const struct timespec moment = {0, 5000000};
-    while (hold.file && n >= 1 << 20 && at > 0 && access(hold.file, F_OK) == 0 &&
-           !sg_comm_stop_asked(hold.comm, NULL))
-        nanosleep(&moment, NULL);
-    return __real_pwrite(fd, bytes, n, at);
+/* --model: says who hashes the model's files for its node. */
+enum sg_status __real_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err);
+enum sg_status __wrap_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err);
+enum sg_status __wrap_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err) {
+    puts("hashed");
+    return __real_sg_model_pass(pass, out, err);
+}
+
+/* --other-view-on RANK: to this rank the model's files look like others. */
+static bool other_view;
+enum sg_status __real_sg_model_files_identity(const struct sg_model_files *f, struct sg_digest *out,
+                                              struct sg_err *err);
+enum sg_status __wrap_sg_model_files_identity(const struct sg_model_files *f, struct sg_digest *out,
+                                              struct sg_err *err);
+enum sg_status __wrap_sg_model_files_identity(const struct sg_model_files *f, struct sg_digest *out,
+                                              struct sg_err *err) {
+    const enum sg_status st = __real_sg_model_files_identity(f, out, err);
+    out->lo += other_view;
+    return st;
 }
 
 /* --no-memory WHAT: a rank finds no memory for what is called so from its first cell on. */
@@ -96,9 +100,9 @@ static enum sg_status sim_look(void *ctx, const struct sg_job *job, const struct
     facts(s, out);
     if (s->model) {
         SG_ASSERT(place->model);
-        enum sg_status st = sg_model_digest(place->model_dir, 1, &out->model, err);
+        enum sg_status st = sg_model_digest(job->model_path, 1, &out->model, err);
         if (st == SG_OK && !sg_digest_equal(out->model, *place->model))
-            st = sg_fail(err, SG_E_CORRUPT, "%s: rank %d sees other files than were hashed", place->model_dir,
+            st = sg_fail(err, SG_E_CORRUPT, "%s: rank %d sees other files than were hashed", job->model_path,
                          (int)s->rank);
         if (st != SG_OK) return st;
     }
@@ -244,14 +248,6 @@ static void say_point(const char *point, const struct sg_run_summary *s) {
     putchar('\n');
 }
 
-/* Pretended nodes have one file system; what they keep for themselves goes to folders of their own. */
-static void own_tmpdir(int64_t node) {
-    char dir[4096];
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof dir, "%s/node%lld", tmp ? tmp : "/tmp", (long long)node);
-    setenv("TMPDIR", dir, 1);
-}
-
 int main(int argc, char **argv) {
     struct sim s = {
         .crash_cell = -1, .slots = 8, .steps = 3, .no_model_on = -1, .lose_device = -1, .other_model_on = -1};
@@ -260,7 +256,7 @@ int main(int argc, char **argv) {
     struct sg_run_summary sum = {0};
     struct sg_comm *comm = NULL;
     struct sg_err err = {0};
-    int64_t nodes = 0;
+    int64_t nodes = 0, other_view_on = -1;
     bool help, traffic = false, loud = false;
     const struct sg_opt opts[] = {
         {.name = "set", .kind = SG_OPT_LIST, .target = &set},
@@ -279,7 +275,7 @@ int main(int argc, char **argv) {
         {.name = "array", .kind = SG_OPT_FLAG, .target = &o.array},
         {.name = "fresh", .kind = SG_OPT_FLAG, .target = &o.fresh},
         {.name = "model", .kind = SG_OPT_FLAG, .target = &s.model},
-        {.name = "hold-copies", .kind = SG_OPT_STR, .target = &hold.file},
+        {.name = "other-view-on", .kind = SG_OPT_I64, .target = &other_view_on, .min = 0, .max = 1e6},
         {.name = "nodes", .kind = SG_OPT_I64, .target = &nodes, .min = 1, .max = 1e6},
         {.name = "since", .kind = SG_OPT_LIST, .target = &since},
         {.name = "night", .kind = SG_OPT_STR, .target = &o.night},
@@ -294,8 +290,7 @@ int main(int argc, char **argv) {
              : sg_comm_open_pretended((int32_t)nodes, &comm, &err);
     if (st == SG_OK) {
         s.rank = sg_comm_rank(comm);
-        hold.comm = comm;
-        if (nodes) own_tmpdir(s.rank % nodes);
+        other_view = s.rank == other_view_on;
         o.overrides = set.items;
         o.n_overrides = set.n;
         o.since = since.items;

@@ -30,7 +30,18 @@ cat >"$work/bin/sbatch" <<WRAP
 #!/usr/bin/env bash
 printf '%s\n' "\$@" >"$work/submitted"
 WRAP
-printf '#!/usr/bin/env bash\nexit 1\n' >"$work/bin/srun"
+# srun knows no PMIx, so ranks are started by mpirun; what is to run once a node runs here
+cat >"$work/bin/srun" <<'WRAP'
+#!/usr/bin/env bash
+[ "$1" != --mpi=list ] || exit 1
+while [[ $1 == -* ]]; do shift; done
+exec "$@"
+WRAP
+cat >"$work/bin/sbcast" <<WRAP
+#!/usr/bin/env bash
+[ ! -e "$work/no sbcast" ] || exit 1
+[ "\$1" = --force ] && cp -L "\$2" "\$3" && echo "\$3" >>"$work/sent"
+WRAP
 # mpirun asks Slurm for the nodes of a job with an id
 cat >"$work/bin/mpirun" <<WRAP
 #!/usr/bin/env bash
@@ -136,11 +147,35 @@ same "requeues after scancel" "$(requeues)" "$asked"
 # 4. to the end, the user's own options winning
 speed --step-us 100
 record RUNNING None 600 scope-grid.sbatch "$job"
-(SCOPE_WEIGHTS=stage allocate scope-grid.sbatch "$job" --set engine.threads=2 --set engine.weights=mmap) >"$work/log" 2>&1
+(allocate scope-grid.sbatch "$job" --set engine.threads=2) >"$work/log" 2>&1
 same "exit code of the end" $? 0
-has "the options" "$(cat "$work/log")" '^options: .* --set engine.threads=1 --set engine.threads=2 --set engine.weights=mmap$'
-has "the options" "$(cat "$work/log")" '^options: .* --set engine.weights=stage .*--set engine.weights=mmap$'
+has "the options" "$(cat "$work/log")" '^options: .* --set engine.threads=1 --set engine.threads=2$'
 same "digest" "$(digest_of "$("$BIN/scope-grid" status "$run")")" "$want"
+# ... with the weights on the node: begun with the model where it lies, gone on with a copy, and without sbcast
+begin weights
+model_want=$(digest_of "$("$BIN/tests/sim_grid" "$job" --model --set output.dir="$work/model" 2>&1)")
+speed --step-us 250000 --slots 4 --segment-seconds 0.1 --model
+by_clock 0 "$job"
+lacks "the weights where they lie" "$(grep '^options:' "$work/log")" 'model.path'
+nodes="$work/a node's disk"
+mkdir "$nodes"
+touch "$work/no sbcast"
+SCOPE_WEIGHTS=node SCOPE_NODE_DIR=$nodes by_clock 1 "$job"
+has "without sbcast" "$(cat "$work/log")" "the weights could not be copied to $nodes/scope-grid-1: they are read where they lie$"
+lacks "without sbcast" "$(grep '^options:' "$work/log")" 'model.path'
+same "what is left without sbcast" "$(ls "$nodes")" ""
+rm "$work/no sbcast"
+speed --step-us 100 --model
+record RUNNING None 600 scope-grid.sbatch "$job"
+(SCOPE_WEIGHTS=node SCOPE_NODE_DIR=$nodes allocate scope-grid.sbatch "$job" --set model.path="$SRC/jobs/demo/model") >"$work/log" 2>&1
+same "exit code with the weights on the node" $? 0
+has "the weights on the node" "$(cat "$work/log")" "^options: .* --set model.path=$nodes/scope-grid-1$"
+has "the weights on the node" "$(cat "$work/log")" "^hashed$"
+has "files on the node" "$(cat "$work/sent")" "^$nodes/scope-grid-1/model.safetensors$"
+same "digest with the weights on the node" "$(digest_of "$("$BIN/scope-grid" status "$run")")" "$model_want"
+same "what is left on the node" "$(ls "$nodes")" ""
+out=$(SCOPE_WEIGHTS=stage allocate scope-grid.sbatch "$job"); same "exit code of other weights" $? 2
+has "other weights" "$out" 'SCOPE_WEIGHTS=stage; expected node or nothing$'
 
 # 5. a controller that is busy is asked again; where requeue is forbidden, a successor takes over
 begin forbidden

@@ -237,13 +237,14 @@ lacks "the job that is stopped before its limit" "$(cat limit.log)" 'the time li
 has "the job that hears of its limit last" "$(cat cut.log)" 'the time limit is there: [0-9]+ cells done so far; queued again \(requeue\)'
 lacks "the job that hears of its limit last" "$(cat cut.log)" 'USR1'
 
-# 10. two nights: the second takes over what did not change, also when its first allocation is cut short
-mkdir night
+# 10. two nights: the second takes over what did not change, also when its first allocation is cut short; the weights
+# are copied to the node before each attempt
+mkdir night night/node
 cp -r "$SRC/jobs/demo/"*.json* night
 sed 's|"output": .*|"output": { "dir": "runs/{night}" }|; s|"path": "model"|"path": "'"$SRC"'/jobs/demo/model"|' \
   "$SRC/jobs/demo/job.json" >night/job.json
 night() { # NAME
-  SCOPE_NIGHT=$1 sbatch --parsable --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=10 --output="$work/night-$1.log" \
+  SCOPE_NIGHT=$1 SCOPE_WEIGHTS=node SCOPE_NODE_DIR=$work/night/node sbatch --parsable --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=10 --output="$work/night-$1.log" \
     "$SRC/slurm/nightly.sbatch" "$work/night/job.json"
 }
 fast
@@ -262,6 +263,8 @@ start_now "$id"
 until_ "the end of the second night" 30 over "$id"
 same "where latest points" "$(readlink -f night/runs/latest)" "$work/night/runs/second/results.h5"
 has "the second night" "$(cat night-second.log)" 'queued again'
+for name in first second; do lacks "weights of the $name night" "$(cat night-$name.log)" 'could not be copied'; done
+same "what is left on the node" "$(ls night/node)" ""
 plain=$(digest_of "$("$BIN/tests/sim_grid" "$work/night/job.json" --set output.dir="$work/night/plain" 2>&1)")
 same "digest of the second night" "$(digest_of "$("$BIN/scope-grid" status night/runs/second)")" "$plain"
 new=$(grep -Eo 'computed [0-9]+' night-second.log | awk '{ n += $2 } END { print n }')

@@ -40,10 +40,7 @@ static void defaults_are_those_of_the_issue(void **state) {
     assert_int_equal(job.prompt.anchors, 5);
     assert_int_equal(job.prompt.anchor_chars, 0);
     assert_int_equal(job.prompt.missing, SG_MISSING_ERROR);
-    assert_int_equal(job.engine.weights, SG_WEIGHTS_MMAP);
     assert_int_equal(job.weight_type, SG_WEIGHT_TYPE_CHECKPOINT);
-    assert_null(job.engine.stage_dir);
-    assert_false(job.engine.stage_keep);
     assert_int_equal(job.prompt.similarity.method, SG_SIM_TFIDF);
     assert_int_equal(job.prompt.similarity.top_k, 10);
     assert_int_equal(job.sampling.samples, 8);
@@ -231,8 +228,6 @@ static void bad_keys_and_values_are_refused_by_name(void **state) {
         {"\"output\": {\"dir\": \"\"}", ": output.dir is 0 bytes long; expected 1 to 4096"},
         {"\"prompt\": {\"missing\": \"skip\"}",
          ": prompt.missing is \"skip\"; expected \"error\" or \"next\""},
-        {"\"engine\": {\"weights\": \"copy\"}",
-         ": engine.weights is \"copy\"; expected \"mmap\" or \"stage\" or \"broadcast\""},
         {"\"prompt\": {\"similarity\": {\"method\": \"bm25\"}}",
          ": prompt.similarity.method is \"bm25\"; expected \"tfidf\" or \"embedding\" or \"file\""},
         {"\"prompt\": {\"similarity\": {\"method\": \"file\"}}",

@@ -1,6 +1,5 @@
-/* Protects: the pieces that a checkpoint's files are hashed, copied and sent in (sizes above 2 GiB included),
- * and the pass that hashes and copies at once: a copy is the same bytes and has the same digest; a file that
- * changes, shrinks or cannot be written is told by name. */
+/* Protects: the pieces that a checkpoint's files are hashed in (sizes above 2 GiB included); a file that changes
+ * or shrinks meanwhile is told by name, and a stop is heard. */
 #include "model/digest.h"
 #include "support/tmpdir.h"
 #include "unit/model/tiny.h"
@@ -28,7 +27,6 @@ static void pieces_tile_files_of_any_size(void **state) {
                                    {.name = "even", .size = 2 * (int64_t)SG_MODEL_PIECE},
                                    {.name = "b", .size = SG_MODEL_PIECE + 1}};
     const struct sg_model_files f = {.files = list, .n = 5};
-    assert_true(sg_model_files_bytes(&f) == 5 * G + 9 + 3 * (int64_t)SG_MODEL_PIECE);
     int64_t at = 0, n = sg_model_pieces(&f);
     int32_t file = 0;
     assert_int_equal(n, 1 + 161 + 2 + 2);
@@ -43,68 +41,6 @@ static void pieces_tile_files_of_any_size(void **state) {
     }
     assert_int_equal(file, 4);
     assert_true(at == list[4].size);
-}
-
-static void a_list_survives_the_way_to_another_rank(void **state) {
-    (void)state;
-    struct sg_model_files f = {0}, g = {0};
-    struct sg_buf b = {0};
-    struct sg_err e = {0};
-    struct tiny c = TINY_DEFAULTS;
-    c.shards = 3;
-    tiny_checkpoint(dir, &c);
-    TINY_OK(sg_model_files_list(dir, &f, err));
-    TINY_OK(sg_model_files_pack(&f, &b, err));
-    TINY_OK(sg_model_files_unpack(b.data, b.len, &g, err));
-    assert_int_equal(g.n, f.n);
-    for (int32_t i = 0; i < f.n; i++) {
-        assert_string_equal(g.files[i].name, f.files[i].name);
-        assert_true(g.files[i].size == f.files[i].size);
-    }
-    for (size_t cut = 1; cut < b.len; cut++) { /* whatever is cut is not read over its end */
-        struct sg_model_files h = {0};
-        char *exact = malloc(cut);
-        memcpy(exact, b.data, cut);
-        if (sg_model_files_unpack(exact, cut, &h, &e) == SG_OK) assert_true(h.n < f.n);
-        sg_model_files_free(&h);
-        free(exact);
-    }
-    sg_buf_free(&b);
-    sg_model_files_free(&f);
-    sg_model_files_free(&g);
-}
-
-static char *copied(const char *name) {
-    static char path[600];
-    snprintf(path, sizeof path, "%s/%s", tmpdir, name);
-    return path;
-}
-
-static void a_pass_copies_what_it_hashes(void **state) {
-    (void)state;
-    struct sg_model_files f = {0};
-    struct sg_err e = {0};
-    struct sg_digest plain, copying, copy;
-    struct tiny c = TINY_DEFAULTS;
-    c.shards = 2;
-    tiny_checkpoint(dir, &c);
-    TINY_OK(sg_model_digest(dir, 1, &plain, err));
-    TINY_OK(sg_model_files_list(dir, &f, err));
-    struct sg_model_pass pass = {.files = &f, .from = dir, .to = tmpdir, .threads = 3};
-    TINY_OK(sg_model_pass(&pass, &copying, err));
-    assert_true(sg_digest_equal(plain, copying));
-    for (int32_t i = 0; i < f.n; i++) {
-        char part[600], name[200];
-        snprintf(name, sizeof name, "%s.part", f.files[i].name);
-        snprintf(part, sizeof part, "%s", copied(name));
-        assert_int_equal(rename(part, copied(f.files[i].name)), 0);
-    }
-    TINY_OK(sg_model_digest(tmpdir, 2, &copy, err));
-    assert_true(sg_digest_equal(plain, copy));
-    pass.to = "/dev/null/x";
-    assert_int_equal(sg_model_pass(&pass, &copying, &e), SG_E_IO);
-    assert_non_null(strstr(e.text, "/dev/null/x/config.json.part: cannot create"));
-    sg_model_files_free(&f);
 }
 
 static bool yes(void *ctx) {
@@ -123,7 +59,7 @@ static void what_happens_to_a_file_meanwhile_is_told(void **state) {
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     TINY_OK(sg_model_files_list(dir, &f, err));
     TINY_OK(sg_model_files_unchanged(&f, dir, err));
-    const struct sg_model_pass stopped = {.files = &f, .from = dir, .threads = 1, .stop = yes};
+    const struct sg_model_pass stopped = {.files = &f, .dir = dir, .threads = 1, .stop = yes};
     assert_int_equal(sg_model_pass(&stopped, &d, &e), SG_E_STOPPED);
     TINY_OK(sg_model_files_identity(&f, &before, err));
     const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
@@ -134,7 +70,7 @@ static void what_happens_to_a_file_meanwhile_is_told(void **state) {
     TINY_OK(sg_model_files_identity(&again, &after, err));
     assert_false(sg_digest_equal(before, after));
     assert_int_equal(truncate(path, f.files[f.n - 1].size - 1), 0);
-    const struct sg_model_pass pass = {.files = &f, .from = dir, .threads = 2};
+    const struct sg_model_pass pass = {.files = &f, .dir = dir, .threads = 2};
     assert_int_equal(sg_model_pass(&pass, &d, &e), SG_E_INPUT);
     assert_non_null(strstr(e.text, "model.safetensors: became shorter"));
     assert_int_equal(unlink(path), 0);
@@ -146,8 +82,6 @@ static void what_happens_to_a_file_meanwhile_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_tile_files_of_any_size),
-        cmocka_unit_test_setup_teardown(a_list_survives_the_way_to_another_rank, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_pass_copies_what_it_hashes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_happens_to_a_file_meanwhile_is_told, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

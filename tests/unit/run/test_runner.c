@@ -53,8 +53,7 @@ static int run(struct sg_runner *s, const char *set, struct seen *seen) {
     const struct sg_compute_maker maker = sg_runner_maker(s);
     memset(seen, 0, sizeof *seen);
     if (sg_job_read("../jobs/demo/job.json", all, set ? 5 : 4, &job, &err) != SG_OK) fail_msg("%s", err.text);
-    const struct sg_compute_place place = {
-        .threads = 1, .model_dir = job.model_path, .model = &files, .sharers = 1};
+    const struct sg_compute_place place = {.threads = 1, .model = &files, .sharers = 1};
     if (maker.probe(maker.ctx, &job, &place, &facts, &err) != SG_OK) fail_msg("%s", err.text);
     assert_true(sg_digest_equal(facts.model, files));
     assert_non_null(strstr(facts.numerics, "cpu numerics"));
