@@ -8,7 +8,7 @@
 #include "sweep_index.h"
 
 #include "base/file.h"
-#include "cmd/cmd.h"
+#include "base/options.h"
 
 #include <errno.h>
 #include <math.h>
@@ -205,8 +205,8 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         {"no-plots", SG_OPT_FLAG, &a.no_plots, 0, 0, NULL,
          "do not draw PNG and PDF (needs Python with matplotlib and h5py)"},
     };
-    SG_TRY(sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, a.files, 1, MAX_FILES, &help,
-                          err));
+    SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, a.files, 1, MAX_FILES, &help,
+                           err));
     if (help) goto out;
     if (a.dir)
         SG_TRY(sg_path_join(".", a.dir, &dir, err));

@@ -16,24 +16,6 @@ static const struct sg_backend *const backends[] = {
 #undef SG_BACKEND
 enum { N_BACKENDS = sizeof backends / sizeof *backends };
 
-const char *sg_dtype_name(enum sg_dtype t) {
-#define SG_NAME(code, name, bytes) name,
-    static const char *const names[] = {SG_DTYPE_LIST(SG_NAME)};
-#undef SG_NAME
-    return (unsigned)t < SG_DTYPE_COUNT ? names[t] : "?";
-}
-
-size_t sg_dtype_bytes(enum sg_dtype t) {
-#define SG_SIZE(code, name, bytes) bytes,
-    static const unsigned char sizes[] = {SG_DTYPE_LIST(SG_SIZE)};
-#undef SG_SIZE
-    return (unsigned)t < SG_DTYPE_COUNT ? sizes[t] : 0;
-}
-
-float sg_dtype_to_f32(const void *data, int64_t i, enum sg_dtype t) {
-    return sg__dtype_to_f32(data, i, t);
-}
-
 const char *sg_stage_name(enum sg_stage s) {
 #define SG_NAME(code, name) name,
     static const char *const names[] = {SG_STAGE_LIST(SG_NAME)};

@@ -33,7 +33,7 @@ static void load(float *to, const void *from, int64_t i, int64_t n, enum sg_dtyp
             to[j] = float_of((uint32_t)h << 16);
         }
     } else {
-        for (int64_t j = 0; j < n; j++) to[j] = sg__dtype_to_f32(from, i + j, t);
+        for (int64_t j = 0; j < n; j++) to[j] = sg_dtype_to_f32(from, i + j, t);
     }
 }
 

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { ALIGN = 64 };
@@ -88,27 +87,8 @@ void sg__host_cpu_name(char *out, size_t size) {
     if (f) fclose(f);
 }
 
-int64_t sg__now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 void sg__fill32(void *p, size_t count, uint32_t word) {
     for (size_t i = 0; i < count; i++) memcpy((char *)p + 4 * i, &word, 4);
-}
-
-/* IEEE binary16 to float: every value is exact, NaN payloads are kept. */
-static float f16_to_f32(uint16_t h) {
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exp = (h >> 10) & 31u, man = h & 1023u;
-    float f;
-    if (exp == 0) { /* zero and subnormals: man * 2^-24 */
-        f = (float)man * 0x1p-24f;
-        return sign ? -f : f;
-    }
-    const uint32_t bits = sign | (exp == 31 ? 0x7F800000u : (exp + 112) << 23) | man << 13;
-    memcpy(&f, &bits, sizeof f);
-    return f;
 }
 
 void sg__random_weights(uint16_t *to, uint64_t key, int64_t first, int64_t n) {
@@ -119,20 +99,4 @@ void sg__random_weights(uint16_t *to, uint64_t key, int64_t first, int64_t n) {
         for (int64_t j = 0; j < some; j++) to[i + j] = (uint16_t)(w[(at + j) / 2] >> (at + j) % 2 * 16);
         i += some;
     }
-}
-
-float sg__dtype_to_f32(const void *data, int64_t i, enum sg_dtype t) {
-    const char *at = (const char *)data + (size_t)i * sg_dtype_bytes(t);
-    uint16_t half;
-    uint32_t bits;
-    float f;
-    if (t == SG_F32) {
-        memcpy(&f, at, sizeof f);
-        return f;
-    }
-    memcpy(&half, at, sizeof half);
-    if (t == SG_F16) return f16_to_f32(half);
-    bits = (uint32_t)half << 16;
-    memcpy(&f, &bits, sizeof f);
-    return f;
 }

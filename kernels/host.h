@@ -25,15 +25,11 @@ int64_t sg__host_memory_bytes(void);
 int64_t sg__host_memory_free(const char *root);
 /* The processor's name as the system tells it, or "host". */
 void sg__host_cpu_name(char *out, size_t size);
-int64_t sg__now_ns(void);
 
 /* Fills count words of four bytes. */
 void sg__fill32(void *p, size_t count, uint32_t word);
 
 /* n random weights of the stream `key` from number `first` on, as bf16 (sg_random_weights). */
 void sg__random_weights(uint16_t *to, uint64_t key, int64_t first, int64_t n);
-
-/* One element of a weight as float: exact for every dtype. `i` counts elements. */
-float sg__dtype_to_f32(const void *data, int64_t i, enum sg_dtype t);
 
 #endif

@@ -1,7 +1,8 @@
 /* ops - every operator once, in front of all backends: checks the arguments, counts time, flops and bytes,
  * dispatches. What cannot be told from the host (values in device memory) is the guard backend's work. */
 #include "kernels/backend.h"
-#include "kernels/host.h"
+
+#include "base/clock.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -61,13 +62,13 @@ static void count(struct sg_dev *dev, enum sg_stage s, int64_t t0, double flops,
     st->calls++;
     st->flops += flops;
     st->bytes += bytes;
-    if (!dev->be->async) st->ns += sg__now_ns() - t0;
+    if (!dev->be->async) st->ns += sg_clock_ns() - t0;
 }
 
 /* Runs `call` and enters it into the statistics of stage `s`; ends the function. */
 #define SG_RUN(s, flops, bytes, call)                                                                        \
     do {                                                                                                     \
-        const int64_t t0_ = sg__now_ns();                                                                    \
+        const int64_t t0_ = sg_clock_ns();                                                                   \
         const enum sg_status st_ = (call);                                                                   \
         if (st_ == SG_OK) count(dev, s, t0_, flops, bytes);                                                  \
         return st_;                                                                                          \

@@ -1,6 +1,7 @@
 /* The cpu backend's device: instruction set, threads, memory, scratch, pool of pages, the table. */
 #include "kernels/cpu/internal.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,9 +231,9 @@ static enum sg_status cpu_measure(struct sg_dev *dev, double *flops_per_s, doubl
     int64_t ns = 0, best = INT64_MAX;
     const int64_t tasks = 4 * (int64_t)threads;
     for (int i = 0; i < 10;) { /* the best of ten, each long enough for the clock: neighbours may disturb */
-        const int64_t t0 = sg__now_ns();
+        const int64_t t0 = sg_clock_ns();
         sg__pool_run(d->pool, tasks, d->isa->measure_fma, &j);
-        ns = sg__now_ns() - t0;
+        ns = sg_clock_ns() - t0;
         if (ns < 20000000) {
             j.fma_rounds *= 2;
             continue;
@@ -243,9 +244,9 @@ static enum sg_status cpu_measure(struct sg_dev *dev, double *flops_per_s, doubl
     *flops_per_s = (double)(flops_per_round * lanes * j.fma_rounds * tasks) / (1e-9 * (double)best);
     best = INT64_MAX;
     for (int i = 0; i < 8; i++) {
-        const int64_t t0 = sg__now_ns();
+        const int64_t t0 = sg_clock_ns();
         sg__pool_run(d->pool, CHUNKS, d->isa->measure_read, &j);
-        ns = sg__now_ns() - t0;
+        ns = sg_clock_ns() - t0;
         best = ns < best ? ns : best;
     }
     *bytes_per_s = (double)CHUNK * CHUNKS * sizeof *data / (1e-9 * (double)best);

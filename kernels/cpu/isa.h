@@ -102,7 +102,7 @@ SG_INLINE struct sg_pair vn_bf16_pair(const void *p) {
 }
 SG_INLINE struct vn vn_f16(const void *p) {
     struct vn r;
-    for (int i = 0; i < 16; i++) r.v.f[i] = sg__dtype_to_f32(p, i, SG_F16);
+    for (int i = 0; i < 16; i++) r.v.f[i] = sg_dtype_to_f32(p, i, SG_F16);
     return r;
 }
 #endif

@@ -130,9 +130,9 @@ void sg__cpu_weight_row(const struct sg__cpu_weight *w, int32_t row, float *out)
     const int64_t cols = w->base.cols;
     const enum sg_dtype t = w->base.dtype;
     if (!w->panels) {
-        for (int64_t k = 0; k < cols; k++) out[k] = sg__dtype_to_f32(w->data, row * cols + k, t);
+        for (int64_t k = 0; k < cols; k++) out[k] = sg_dtype_to_f32(w->data, row * cols + k, t);
         return;
     }
     const int64_t first = row / SG__PANEL * SG__PANEL * cols + lane_of(row % SG__PANEL, t);
-    for (int64_t k = 0; k < cols; k++) out[k] = sg__dtype_to_f32(w->data, first + k * SG__PANEL, t);
+    for (int64_t k = 0; k < cols; k++) out[k] = sg_dtype_to_f32(w->data, first + k * SG__PANEL, t);
 }

@@ -17,6 +17,7 @@
 
 /* A quiet NaN that no arithmetic makes by itself; as an integer far out of any range. */
 static const uint32_t SG__POISON = 0xFFE5A55Au;
+static const unsigned char SG__CANARY = 0xC5;
 enum { SG__GUARD_ZONE = 128, SG__GUARD_RANGES = 12 };
 
 struct sg__guard_block { /* one allocation of the caller's */
@@ -77,6 +78,10 @@ enum sg_status sg__guard_inside(const struct sg__guard_dev *g, const char *op, c
 /* Every x[i] in [0, below). */
 enum sg_status sg__guard_values(const struct sg__guard_call *c, const char *name, const int32_t *x, int64_t n,
                                 int64_t below, struct sg_err *err);
+/* Fills memory with SG__POISON. */
+void sg__guard_poison(void *p, size_t bytes);
+/* The canaries around every allocation, after operator `op`. */
+enum sg_status sg__guard_canaries(const struct sg__guard_dev *g, const char *op, struct sg_err *err);
 uint32_t *sg__guard_stamps(const struct sg__guard_dev *g, const struct sg_kv *kv, int32_t layer);
 
 /* The operators, ops.c of this folder. */

@@ -8,7 +8,7 @@ enum sg_status sg__ref_linear(struct sg_dev *dev, const struct sg_weight *w, con
     const void *data = ((const struct sg__ref_weight *)w)->data;
     for (int64_t r = 0; r < w->rows; r++) {
         for (int64_t k = 0; k < w->cols; k++)
-            row[k] = (double)sg__dtype_to_f32(data, r * w->cols + k, w->dtype);
+            row[k] = (double)sg_dtype_to_f32(data, r * w->cols + k, w->dtype);
         for (int32_t i = 0; i < n; i++) {
             const float *xi = (const float *)x + i * w->cols;
             double sum = 0;

@@ -1,6 +1,7 @@
 /* The reference backend's device: memory, weights, pool, the table. */
 #include "kernels/ref/ref.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "kernels/fp8.h"
 #include <math.h>
@@ -177,12 +178,12 @@ static enum sg_status ref_measure(struct sg_dev *dev, double *flops_per_s, doubl
     if (st != SG_OK) return st;
     for (int i = 0; i < N; i++) x[i] = 1.0f / (float)(i + 1);
     volatile float keep;
-    int64_t t0 = sg__now_ns();
+    int64_t t0 = sg_clock_ns();
     double sum = 0;
     for (int r = 0; r < ROUNDS; r++)
         for (int i = 0; i < N; i++) sum = fma(x[i], x[i], sum);
     keep = (float)sum;
-    const double secs = 1e-9 * (double)(sg__now_ns() - t0 + 1);
+    const double secs = 1e-9 * (double)(sg_clock_ns() - t0 + 1);
     *flops_per_s = 2.0 * N * ROUNDS / secs;
     *bytes_per_s = 4.0 * N * ROUNDS / secs;
     (void)keep;

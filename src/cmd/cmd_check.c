@@ -360,7 +360,7 @@ enum sg_status sg_cmd_check(int argc, char **argv, struct sg_err *err) {
                                    .target = &json,
                                    .help = "print one JSON object: verdict, counts, digest, problems"}};
     enum sg_status st =
-        sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &path, 1, 1, &help, err);
+        sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, &path, 1, 1, &help, err);
     if (st != SG_OK || help) return st;
     c.path = path;
     c.is_run = sg_dir_exists(path);

@@ -60,7 +60,7 @@ enum sg_status sg_cmd_parse(int argc, char **argv, struct sg_err *err) {
         SG_OPT_NO_DEVICE(&device),
     };
     enum sg_status st =
-        sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err);
+        sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err);
     if (st != SG_OK || help) return st;
     return sg_cmd_jsonl(one_line, &reference, err);
 }

@@ -47,7 +47,7 @@ static enum sg_status read_options(int argc, char **argv, struct plan_options *o
         {.name = "json", .kind = SG_OPT_FLAG, .target = &o->json, .help = "print one JSON object"},
     };
     enum sg_status st =
-        sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->job, 1, 1, help, err);
+        sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->job, 1, 1, help, err);
     if (st != SG_OK || *help || !o->device) return st;
     if (strlen(o->device) > 64)
         return sg_fail(err, SG_E_USAGE, "plan: --device %s: no such device", o->device);

@@ -89,8 +89,8 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
          .arg = "SEED",
          .help = "cells in a random order; changes no result (default: heavy first)"},
     };
-    enum sg_status st = sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->grid.job_path,
-                                       1, 1, help, err);
+    enum sg_status st = sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts,
+                                        &o->grid.job_path, 1, 1, help, err);
     if (st != SG_OK || *help) return st;
     for (size_t i = 0; i < o->since.n; i++) /* a script's variable that is not set, not a first night */
         if (!*o->since.items[i])

@@ -28,20 +28,20 @@ struct state {
     struct sg_buf text, out;
 };
 
-static enum sg_status read_ids(struct state *s, struct sg__scan *j, struct sg_err *err) {
+static enum sg_status read_ids(struct state *s, struct sg_scan *j, struct sg_err *err) {
     enum sg_status st = SG_OK;
     bool first = true, more;
-    SG_TRY(sg__scan_open(j, '[', err));
+    SG_TRY(sg_scan_open(j, '[', err));
     for (;;) {
-        SG_TRY(sg__scan_more(j, ']', &first, &more, err));
+        SG_TRY(sg_scan_more(j, ']', &first, &more, err));
         if (!more) break;
         int64_t id;
         const char *piece, *at = j->p;
         size_t len;
-        SG_TRY(sg__scan_int(j, 0, INT32_MAX, &id, err));
+        SG_TRY(sg_scan_int(j, 0, INT32_MAX, &id, err));
         if (!sg_tokenizer_piece(s->tok, (int32_t)id, &piece, &len))
-            return sg__scan_fail(j, at, SG_E_INPUT, err, "id %lld is not in the tokenizer (%d ids)",
-                                 (long long)id, sg_tokenizer_size(s->tok));
+            return sg_scan_fail(j, at, SG_E_INPUT, err, "id %lld is not in the tokenizer (%d ids)",
+                                (long long)id, sg_tokenizer_size(s->tok));
         SG_TRY(SG_GROW(&s->ids.data, &s->ids.cap, s->ids.len + 1, "token ids", err));
         s->ids.data[s->ids.len++] = (int32_t)id;
     }
@@ -50,32 +50,32 @@ out:
 }
 
 /* Reads the line's "text" or "ids". Texts may hold NUL, which the cJSON records of other commands cannot. */
-static enum sg_status read_line(struct state *s, struct sg__scan *j, struct sg_err *err) {
+static enum sg_status read_line(struct state *s, struct sg_scan *j, struct sg_err *err) {
     enum sg_status st = SG_OK;
     bool first = true, more, got = false;
     const char *wanted = s->decode ? "ids" : "text";
-    SG_TRY(sg__scan_open(j, '{', err));
+    SG_TRY(sg_scan_open(j, '{', err));
     for (;;) {
-        struct sg__str k, v;
-        SG_TRY(sg__scan_more(j, '}', &first, &more, err));
+        struct sg_scan_str k, v;
+        SG_TRY(sg_scan_more(j, '}', &first, &more, err));
         if (!more) break;
         const char *at = j->p;
-        SG_TRY(sg__scan_key(j, &k, err));
-        if (!sg__str_is(k, wanted)) {
-            SG_TRY(sg__scan_skip(j, err));
+        SG_TRY(sg_scan_key(j, &k, err));
+        if (!sg_scan_str_is(k, wanted)) {
+            SG_TRY(sg_scan_skip(j, err));
             continue;
         }
-        if (got) return sg__scan_fail(j, at, SG_E_INPUT, err, "\"%s\" stands twice", wanted);
+        if (got) return sg_scan_fail(j, at, SG_E_INPUT, err, "\"%s\" stands twice", wanted);
         got = true;
         if (s->decode) {
             SG_TRY(read_ids(s, j, err));
         } else {
-            SG_TRY(sg__scan_string(j, &v, err));
+            SG_TRY(sg_scan_string(j, &v, err));
             SG_TRY(sg_buf_add(&s->text, v.s, v.n, err));
         }
     }
-    SG_TRY(sg__scan_finish(j, err));
-    if (!got) st = sg__scan_fail(j, j->begin, SG_E_INPUT, err, "\"%s\" is missing", wanted);
+    SG_TRY(sg_scan_finish(j, err));
+    if (!got) st = sg_scan_fail(j, j->begin, SG_E_INPUT, err, "\"%s\" is missing", wanted);
 out:
     return st;
 }
@@ -83,13 +83,13 @@ out:
 static enum sg_status one_line(struct state *s, const char *line, size_t n, int64_t number,
                                struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg__scan j;
+    struct sg_scan j;
     size_t bad;
-    sg__scan_init(&j, line, n, "stdin", number);
+    sg_scan_init(&j, line, n, "stdin", number);
     s->ids.len = 0;
     sg_buf_clear(&s->text);
     sg_buf_clear(&s->out);
-    if (!sg_utf8_valid(line, n, &bad)) return sg__scan_fail(&j, line + bad, SG_E_INPUT, err, "invalid UTF-8");
+    if (!sg_utf8_valid(line, n, &bad)) return sg_scan_fail(&j, line + bad, SG_E_INPUT, err, "invalid UTF-8");
     SG_TRY(read_line(s, &j, err));
     if (s->decode) {
         SG_TRY(sg_tokenizer_decode(s->tok, s->ids.data, s->ids.len, s->skip_special, &s->text, err));
@@ -111,7 +111,7 @@ static enum sg_status one_line(struct state *s, const char *line, size_t n, int6
     if (fwrite(s->out.data, 1, s->out.len, stdout) != s->out.len || fflush(stdout) != 0)
         st = sg_fail(err, SG_E_IO, "stdout: cannot write: %s", strerror(errno));
 out:
-    sg__scan_free(&j);
+    sg_scan_free(&j);
     return st;
 }
 
@@ -145,7 +145,7 @@ enum sg_status sg_cmd_tokenize(int argc, char **argv, struct sg_err *err) {
          .help = "with --decode: leave special tokens out of the text"},
         SG_OPT_NO_DEVICE(&device),
     };
-    SG_TRY(sg_cmd_options(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err));
+    SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err));
     if (help) return SG_OK;
     if (!path) return sg_fail(err, SG_E_USAGE, "tokenize: --tokenizer PATH is missing");
     SG_TRY(sg_tokenizer_open(path, &s.tok, err));

@@ -76,6 +76,5 @@ struct sg_engine {
 /* step.c: waits for the step in flight, if there is one, and judges its tokens. Groups that end are listed.
  */
 enum sg_status sg__engine_settle(struct sg_engine *e, struct sg_err *err);
-int64_t sg__engine_now_ns(void);
 
 #endif

@@ -8,13 +8,7 @@
  * whose draw is thrown away. Results are the same bits, as a row depends on its own inputs alone. */
 #include "engine/internal.h"
 
-#include <time.h>
-
-int64_t sg__engine_now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
+#include "base/clock.h"
 
 /* Groups that ended, to the owner. A callback may submit: what that adds to the list is reported too. */
 static void report(struct sg_engine *e) {
@@ -135,7 +129,7 @@ static enum sg_status launch(struct sg_engine *e, struct sg__inflight_step *f, s
     const bool padded = e->size.pad && sg_bucket_of(step, &b->lim, &bucket);
     enum sg_status st;
     SG_TRY(sg_batcher_build(b, step, padded ? &bucket : NULL, f->draws, err));
-    f->launched = sg__engine_now_ns();
+    f->launched = sg_clock_ns();
     f->n_draws = b->n_draws;
     f->n_decode = step->n_decode;
     f->n_prefill = step->n_rows - step->n_decode;
@@ -146,7 +140,7 @@ static enum sg_status launch(struct sg_engine *e, struct sg__inflight_step *f, s
     SG_TRY(sg_dev_fetch(e->dev, f->slot, f->landing, e->d_token, words * sizeof *e->d_token, err));
     sg_sched_launched(&e->sched, f->draws, f->n_draws);
     f->up = true;
-    e->stats.launch_ns += sg__engine_now_ns() - f->launched;
+    e->stats.launch_ns += sg_clock_ns() - f->launched;
 out:
     return st;
 }
@@ -186,7 +180,7 @@ static void fail_group(struct sg_engine *e, struct sg_group *group, int32_t plac
 
 static void count_step(struct sg_engine *e, const struct sg__inflight_step *f) {
     struct sg_engine_stats *s = &e->stats;
-    const int64_t now = sg__engine_now_ns(), since = f->launched > e->collected ? f->launched : e->collected;
+    const int64_t now = sg_clock_ns(), since = f->launched > e->collected ? f->launched : e->collected;
     s->steps++;
     s->prefill_tokens += f->n_prefill;
     *(!f->n_decode ? &s->prefill_ns : !f->n_prefill ? &s->decode_ns : &s->mixed_ns) += now - since;
@@ -229,10 +223,10 @@ static bool take_draw(struct sg_engine *e, const struct sg_row *d, int32_t token
 /* Waits for a step and judges its draws. Groups that end are only listed: their memory is still named by
  * later draws of the same step. */
 static enum sg_status collect(struct sg_engine *e, struct sg__inflight_step *f, struct sg_err *err) {
-    const int64_t t0 = sg__engine_now_ns();
+    const int64_t t0 = sg_clock_ns();
     const enum sg_status st = sg_dev_fetch_wait(e->dev, f->slot, err);
     if (st != SG_OK) return st;
-    e->stats.wait_ns += sg__engine_now_ns() - t0;
+    e->stats.wait_ns += sg_clock_ns() - t0;
     count_step(e, f);
     f->up = false;
     sg_sched_landed(&e->sched, f->n_draws);
@@ -253,7 +247,7 @@ enum sg_status sg__engine_settle(struct sg_engine *e, struct sg_err *err) {
 
 enum sg_status sg_engine_step(struct sg_engine *e, bool *busy, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int64_t t0 = sg__engine_now_ns(), apart = e->stats.launch_ns + e->stats.wait_ns;
+    const int64_t t0 = sg_clock_ns(), apart = e->stats.launch_ns + e->stats.wait_ns;
     report(e); /* groups that failed at submit */
     enum sg_go go = sg_sched_next(&e->sched);
     if (go != SG_GO_STEP && e->inflight[e->newest].up) {
@@ -268,7 +262,7 @@ enum sg_status sg_engine_step(struct sg_engine *e, bool *busy, struct sg_err *er
         if (!e->size.ahead) SG_TRY(sg__engine_settle(e, err));
         report(e);
     }
-    e->stats.host_ns += sg__engine_now_ns() - t0 - (e->stats.launch_ns + e->stats.wait_ns - apart);
+    e->stats.host_ns += sg_clock_ns() - t0 - (e->stats.launch_ns + e->stats.wait_ns - apart);
     *busy = sg_engine_pending(e) > 0;
 out:
     return st;

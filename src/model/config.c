@@ -92,7 +92,7 @@ out:
 }
 
 /* The dtype that `key` names; *out is left as it is when the key is absent. */
-static enum sg_status get_dtype(const struct sg_json *root, const char *key, enum sg_dtype *out, bool *given,
+static enum sg_status get_dtype(const struct sg_json *root, const char *key, enum sg_dtype *out,
                                 struct sg_err *err) {
     static const char *const names[SG_DTYPE_COUNT] = {
         [SG_F32] = "float32", [SG_F16] = "float16", [SG_BF16] = "bfloat16"};
@@ -102,7 +102,6 @@ static enum sg_status get_dtype(const struct sg_json *root, const char *key, enu
     for (int t = 0; t < SG_DTYPE_COUNT; t++)
         if (!strcmp(names[t], name)) {
             *out = (enum sg_dtype)t;
-            *given = true;
             return SG_OK;
         }
     return sg_fail(err, SG_E_UNSUPPORTED,
@@ -112,14 +111,9 @@ static enum sg_status get_dtype(const struct sg_json *root, const char *key, enu
 
 /* transformers 5 writes "dtype", transformers 4 "torch_dtype". */
 static enum sg_status read_dtype(const struct sg_json *root, struct sg_config *c, struct sg_err *err) {
-    enum sg_status st;
-    bool given = false;
-    c->dtype = c->rope_dtype = SG_F32;
-    SG_TRY(get_dtype(root, "torch_dtype", &c->dtype, &given, err));
-    SG_TRY(get_dtype(root, "dtype", &c->dtype, &given, err));
-    SG_TRY(get_dtype(root, "rope_frequency_dtype", &c->rope_dtype, &c->rope_dtype_given, err));
-out:
-    return st;
+    c->dtype = SG_F32;
+    enum sg_status st = get_dtype(root, "torch_dtype", &c->dtype, err);
+    return st != SG_OK ? st : get_dtype(root, "dtype", &c->dtype, err);
 }
 
 static enum sg_status check_layer_types(const struct sg_json *root, int32_t layers, struct sg_err *err) {
@@ -267,13 +261,7 @@ enum sg_status sg_config_parse_generation(const char *text, size_t n, const char
     enum sg_status st = sg_json_parse(text, n, where, 1, &doc, err);
     if (st != SG_OK) return st;
     const struct sg_json root = {.node = doc, .where = where, .path = ""};
-    struct sg_config c = *config;
-    bool from_memory = false; /* saved by the program that built it: see config.h */
-    SG_TRY(read_eos(&root, c.vocab, c.eos, &c.n_eos, err));
-    SG_TRY(sg_json_get_bool(&root, "_from_model_config", &from_memory, err));
-    if (from_memory && !c.rope_dtype_given) c.rope_dtype = c.dtype;
-    *config = c;
-out:
+    st = read_eos(&root, config->vocab, config->eos, &config->n_eos, err);
     cJSON_Delete(doc);
     return st;
 }
@@ -292,8 +280,6 @@ enum sg_status sg_config_read(const char *dir, struct sg_config *out, struct sg_
         sg_buf_clear(&text);
         SG_TRY(sg_file_read(generation, CONFIG_MAX_BYTES, &text, err));
         SG_TRY(sg_config_parse_generation(text.data, text.len, generation, &c, err));
-    } else if (!c.causal && !c.rope_dtype_given) {
-        c.rope_dtype = c.dtype;
     }
     *out = c;
 out:
@@ -317,7 +303,6 @@ enum sg_status sg_config_shape(const char *name, struct sg_config *out, struct s
       .rms_eps = 1e-6f,                                                                                      \
       .rope_theta = theta_,                                                                                  \
       .dtype = SG_BF16,                                                                                      \
-      .rope_dtype = SG_F32,                                                                                  \
       .causal = true,                                                                                        \
       .tied = tied_,                                                                                         \
       .n_eos = 2,                                                                                            \

@@ -17,10 +17,8 @@ struct sg_config {
     float rms_eps;
     double rope_theta;
     enum sg_dtype dtype; /* "dtype" or "torch_dtype": what the whole model was cast to; SG_F32 when absent */
-    enum sg_dtype rope_dtype; /* precision of the rotary inverse frequencies: see sg_config_read */
-    bool rope_dtype_given;    /* config.json says so itself */
-    bool causal;              /* Qwen3ForCausalLM: has an LM head */
-    bool tied;                /* the LM head is the embedding matrix */
+    bool causal;         /* Qwen3ForCausalLM: has an LM head */
+    bool tied;           /* the LM head is the embedding matrix */
     int32_t n_eos;
     int32_t eos[SG_MAX_EOS]; /* ids that end an answer; n_eos = 0 when the checkpoint names none */
 };
@@ -36,15 +34,7 @@ struct sg_config {
     X("qwen3-32b", 5120, 64, 64, 25600, false, 1e6, 40960)
 
 /* Reads DIR/config.json and, when it is there, DIR/generation_config.json. SG_E_INPUT for what is missing or
- * malformed, SG_E_UNSUPPORTED for what is well formed but not this architecture.
- *
- * rope_dtype: transformers keeps the inverse frequencies of RoPE in float32 when it loads a checkpoint, and
- * so do we for trained models (at 2,000 tokens, frequencies rounded to bfloat16 would turn some pairs by
- * several radians). But they are a buffer of the model: one that was built in memory, cast to its dtype and
- * then evaluated has them rounded, and numbers published from it (data/oracle) only come out that way. Such a
- * checkpoint was never loaded by anybody, and its files say so: generation_config.json has
- * "_from_model_config": true, or, for a bare Qwen3Model, there is none. There rope_dtype = dtype. The key
- * "rope_frequency_dtype" (float32, bfloat16, float16) in config.json decides otherwise. */
+ * malformed, SG_E_UNSUPPORTED for what is well formed but not this architecture. */
 enum sg_status sg_config_read(const char *dir, struct sg_config *out, struct sg_err *err);
 
 /* The configuration alone, for a model of random weights: `name` is a published shape (SG_SHAPE_LIST), a
@@ -55,8 +45,7 @@ enum sg_status sg_config_shape(const char *name, struct sg_config *out, struct s
  */
 enum sg_status sg_config_parse(const char *text, size_t n, const char *where, struct sg_config *out,
                                struct sg_err *err);
-/* What generation_config.json says: it sets rope_dtype as above, unless config.json did, and its
- * eos_token_id replaces the one of config.json, when it is there. */
+/* Reads generation_config.json: its eos_token_id, if present, replaces the one of config.json. */
 enum sg_status sg_config_parse_generation(const char *text, size_t n, const char *where,
                                           struct sg_config *config, struct sg_err *err);
 

@@ -164,19 +164,8 @@ static size_t cos_sin_bytes(const struct sg_model *m) {
     return (size_t)m->max_context * (size_t)m->c.head_dim * sizeof(float);
 }
 
-/* x rounded to the precision of t, to nearest, ties to even. */
-static float round_to(float x, enum sg_dtype t) {
-    int exponent;
-    if (t == SG_F32) return x;
-    (void)frexpf(x, &exponent);
-    int last = exponent - (t == SG_BF16 ? 8 : 11); /* exponent of the last place that is kept */
-    if (t == SG_F16 && last < -24) last = -24;     /* subnormal */
-    return ldexpf(rintf(ldexpf(x, -last)), last);
-}
-
-/* The angles as transformers has them: inverse frequencies and angles in float32 each, then cosine and sine.
- * rope_dtype (config.h) says whether this checkpoint's frequencies were rounded: on data/oracle it is the
- * difference between 3e-2 and 1e-6 of the largest logit at 301 tokens (test_oracle). */
+/* Fills the RoPE table as transformers does for a checkpoint that it loads: inverse frequencies and angles are
+ * float32 whatever the weights' dtype is, then cosine and sine follow. */
 static enum sg_status load_cos_sin(struct sg_model *m, struct sg_err *err) {
     const int32_t dim = m->c.head_dim, half = dim / 2;
     enum sg_status st;
@@ -184,7 +173,7 @@ static enum sg_status load_cos_sin(struct sg_model *m, struct sg_err *err) {
     SG_TRY(SG_NEW(&table, (size_t)m->max_context * (size_t)dim, "RoPE table", err));
     for (int32_t j = 0; j < half; j++) {
         const float power = (float)pow(m->c.rope_theta, (double)((float)(2 * j) / (float)dim));
-        inv_freq[j] = round_to(1.0f / power, m->c.rope_dtype);
+        inv_freq[j] = 1.0f / power;
     }
     for (int32_t p = 0; p < m->max_context; p++)
         for (int32_t j = 0; j < half; j++) {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void sg__scan_init(struct sg__scan *j, const char *text, size_t n, const char *where, int64_t line0) {
+void sg_scan_init(struct sg_scan *j, const char *text, size_t n, const char *where, int64_t line0) {
     memset(j, 0, sizeof *j);
     j->begin = j->p = text;
     j->end = text + n;
@@ -12,12 +12,12 @@ void sg__scan_init(struct sg__scan *j, const char *text, size_t n, const char *w
     j->line0 = line0;
 }
 
-void sg__scan_free(struct sg__scan *j) {
+void sg_scan_free(struct sg_scan *j) {
     sg_buf_free(&j->tmp);
 }
 
-enum sg_status sg__scan_fail(const struct sg__scan *j, const char *at, enum sg_status st, struct sg_err *err,
-                             const char *fmt, ...) {
+enum sg_status sg_scan_fail(const struct sg_scan *j, const char *at, enum sg_status st, struct sg_err *err,
+                            const char *fmt, ...) {
     long long line = j->line0, col = 1;
     for (const char *p = j->begin; p < at; p++) {
         if (*p == '\n') {
@@ -35,29 +35,29 @@ enum sg_status sg__scan_fail(const struct sg__scan *j, const char *at, enum sg_s
     return sg_fail(err, st, "%s:%lld:%lld: %s", j->where, line, col, text);
 }
 
-bool sg__str_is(struct sg__str a, const char *b) {
+bool sg_scan_str_is(struct sg_scan_str a, const char *b) {
     return a.n == strlen(b) && !memcmp(a.s, b, a.n);
 }
 
-char sg__scan_peek(struct sg__scan *j) {
+char sg_scan_peek(struct sg_scan *j) {
     while (j->p < j->end && (*j->p == ' ' || *j->p == '\n' || *j->p == '\t' || *j->p == '\r')) j->p++;
     return j->p < j->end ? *j->p : 0;
 }
 
-static enum sg_status expected(const struct sg__scan *j, const char *what, struct sg_err *err) {
+static enum sg_status expected(const struct sg_scan *j, const char *what, struct sg_err *err) {
     return j->p < j->end
-               ? sg__scan_fail(j, j->p, SG_E_INPUT, err, "expected %s", what)
-               : sg__scan_fail(j, j->p, SG_E_INPUT, err, "the text ends where %s was expected", what);
+               ? sg_scan_fail(j, j->p, SG_E_INPUT, err, "expected %s", what)
+               : sg_scan_fail(j, j->p, SG_E_INPUT, err, "the text ends where %s was expected", what);
 }
 
-enum sg_status sg__scan_open(struct sg__scan *j, char bracket, struct sg_err *err) {
-    if (sg__scan_peek(j) != bracket) return expected(j, bracket == '{' ? "an object" : "an array", err);
+enum sg_status sg_scan_open(struct sg_scan *j, char bracket, struct sg_err *err) {
+    if (sg_scan_peek(j) != bracket) return expected(j, bracket == '{' ? "an object" : "an array", err);
     j->p++;
     return SG_OK;
 }
 
-enum sg_status sg__scan_more(struct sg__scan *j, char closing, bool *first, bool *more, struct sg_err *err) {
-    char c = sg__scan_peek(j);
+enum sg_status sg_scan_more(struct sg_scan *j, char closing, bool *first, bool *more, struct sg_err *err) {
+    char c = sg_scan_peek(j);
     if (c == closing) {
         j->p++;
         *more = false;
@@ -66,18 +66,18 @@ enum sg_status sg__scan_more(struct sg__scan *j, char closing, bool *first, bool
     if (!*first) {
         if (c != ',') return expected(j, closing == '}' ? "',' or '}'" : "',' or ']'", err);
         j->p++;
-        sg__scan_peek(j);
+        sg_scan_peek(j);
     }
     *first = false;
     *more = true;
     return SG_OK;
 }
 
-enum sg_status sg__scan_key(struct sg__scan *j, struct sg__str *key, struct sg_err *err) {
-    if (sg__scan_peek(j) != '"') return expected(j, "a key in quotes", err);
-    enum sg_status st = sg__scan_string(j, key, err);
+enum sg_status sg_scan_key(struct sg_scan *j, struct sg_scan_str *key, struct sg_err *err) {
+    if (sg_scan_peek(j) != '"') return expected(j, "a key in quotes", err);
+    enum sg_status st = sg_scan_string(j, key, err);
     if (st != SG_OK) return st;
-    if (sg__scan_peek(j) != ':') return expected(j, "':'", err);
+    if (sg_scan_peek(j) != ':') return expected(j, "':'", err);
     j->p++;
     return SG_OK;
 }
@@ -98,17 +98,17 @@ static int hex4(const char *p, const char *end) {
 }
 
 /* One \u escape of four hex digits (p behind the u), a surrogate pair as one character. */
-static enum sg_status unicode_escape(struct sg__scan *j, struct sg_err *err) {
+static enum sg_status unicode_escape(struct sg_scan *j, struct sg_err *err) {
     const char *at = j->p - 2;
     int v = hex4(j->p, j->end);
-    if (v < 0) return sg__scan_fail(j, at, SG_E_INPUT, err, "expected four hex digits after \\u");
+    if (v < 0) return sg_scan_fail(j, at, SG_E_INPUT, err, "expected four hex digits after \\u");
     j->p += 4;
     if (v >= 0xD800 && v <= 0xDFFF) {
         int low = v < 0xDC00 && j->end - j->p >= 6 && j->p[0] == '\\' && j->p[1] == 'u'
                       ? hex4(j->p + 2, j->end)
                       : -1;
         if (low < 0xDC00 || low > 0xDFFF)
-            return sg__scan_fail(j, at, SG_E_INPUT, err, "half of a surrogate pair: not a character");
+            return sg_scan_fail(j, at, SG_E_INPUT, err, "half of a surrogate pair: not a character");
         j->p += 6;
         v = 0x10000 + ((v - 0xD800) << 10) + (low - 0xDC00);
     }
@@ -132,12 +132,12 @@ static enum sg_status unicode_escape(struct sg__scan *j, struct sg_err *err) {
     return sg_buf_add(&j->tmp, u, n, err);
 }
 
-enum sg_status sg__scan_string(struct sg__scan *j, struct sg__str *out, struct sg_err *err) {
-    if (sg__scan_peek(j) != '"') return expected(j, "a string", err);
+enum sg_status sg_scan_string(struct sg_scan *j, struct sg_scan_str *out, struct sg_err *err) {
+    if (sg_scan_peek(j) != '"') return expected(j, "a string", err);
     const char *start = ++j->p, *p = start;
     while (p < j->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20) p++;
     if (p < j->end && *p == '"') { /* no escapes: the text itself */
-        *out = (struct sg__str){start, (size_t)(p - start)};
+        *out = (struct sg_scan_str){start, (size_t)(p - start)};
         j->p = p + 1;
         return SG_OK;
     }
@@ -148,7 +148,7 @@ enum sg_status sg__scan_string(struct sg__scan *j, struct sg__str *out, struct s
         j->p = p;
         if (p == j->end) return expected(j, "the end of a string", err);
         if (*p == '"') break;
-        if (*p != '\\') return sg__scan_fail(j, p, SG_E_INPUT, err, "a control character inside a string");
+        if (*p != '\\') return sg_scan_fail(j, p, SG_E_INPUT, err, "a control character inside a string");
         if (j->end - p < 2) return expected(j, "the rest of an escape", err);
         j->p = p + 2;
         static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -158,23 +158,23 @@ enum sg_status sg__scan_string(struct sg__scan *j, struct sg__str *out, struct s
         } else if (p[1] == 'u') {
             SG_TRY(unicode_escape(j, err));
         } else {
-            return sg__scan_fail(j, p, SG_E_INPUT, err, "unknown escape in a string");
+            return sg_scan_fail(j, p, SG_E_INPUT, err, "unknown escape in a string");
         }
         start = p = j->p;
         while (p < j->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20) p++;
     }
     j->p = p + 1;
-    *out = (struct sg__str){j->tmp.data ? j->tmp.data : "", j->tmp.len};
+    *out = (struct sg_scan_str){j->tmp.data ? j->tmp.data : "", j->tmp.len};
 out:
     return st;
 }
 
-static bool digit(const struct sg__scan *j) {
+static bool digit(const struct sg_scan *j) {
     return j->p < j->end && *j->p >= '0' && *j->p <= '9';
 }
 
-enum sg_status sg__scan_int(struct sg__scan *j, int64_t min, int64_t max, int64_t *out, struct sg_err *err) {
-    char c = sg__scan_peek(j);
+enum sg_status sg_scan_int(struct sg_scan *j, int64_t min, int64_t max, int64_t *out, struct sg_err *err) {
+    char c = sg_scan_peek(j);
     const char *at = j->p;
     bool negative = c == '-';
     if (negative) j->p++;
@@ -193,21 +193,21 @@ enum sg_status sg__scan_int(struct sg__scan *j, int64_t min, int64_t max, int64_
     }
     if (negative) v = -v;
     if (over || v < min || v > max)
-        return sg__scan_fail(j, at, SG_E_INPUT, err, "expected a whole number from %lld to %lld",
-                             (long long)min, (long long)max);
+        return sg_scan_fail(j, at, SG_E_INPUT, err, "expected a whole number from %lld to %lld",
+                            (long long)min, (long long)max);
     *out = v;
     return SG_OK;
 }
 
-static bool literal(struct sg__scan *j, const char *word) {
+static bool literal(struct sg_scan *j, const char *word) {
     size_t n = strlen(word);
-    sg__scan_peek(j);
+    sg_scan_peek(j);
     if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n) != 0) return false;
     j->p += n;
     return true;
 }
 
-enum sg_status sg__scan_bool(struct sg__scan *j, bool *out, struct sg_err *err) {
+enum sg_status sg_scan_bool(struct sg_scan *j, bool *out, struct sg_err *err) {
     if (literal(j, "true"))
         *out = true;
     else if (literal(j, "false"))
@@ -217,11 +217,11 @@ enum sg_status sg__scan_bool(struct sg__scan *j, bool *out, struct sg_err *err) 
     return SG_OK;
 }
 
-bool sg__scan_null(struct sg__scan *j) {
+bool sg_scan_null(struct sg_scan *j) {
     return literal(j, "null");
 }
 
-static enum sg_status skip_number(struct sg__scan *j, struct sg_err *err) {
+static enum sg_status skip_number(struct sg_scan *j, struct sg_err *err) {
     if (*j->p == '-') j->p++;
     if (!digit(j)) return expected(j, "a digit", err);
     bool zero = *j->p == '0'; /* which stands alone */
@@ -244,37 +244,37 @@ static enum sg_status skip_number(struct sg__scan *j, struct sg_err *err) {
 /* Skipping keeps the open brackets in a fixed stack: no recursion that a deep file could exhaust. */
 enum { SKIP_DEPTH = 256 };
 
-enum sg_status sg__scan_skip(struct sg__scan *j, struct sg_err *err) {
+enum sg_status sg_scan_skip(struct sg_scan *j, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char closing[SKIP_DEPTH];
     bool first[SKIP_DEPTH];
     int depth = 0;
-    struct sg__str s;
+    struct sg_scan_str s;
     bool b;
     do {
         if (depth) {
             bool more = false;
-            SG_TRY(sg__scan_more(j, closing[depth - 1], &first[depth - 1], &more, err));
+            SG_TRY(sg_scan_more(j, closing[depth - 1], &first[depth - 1], &more, err));
             if (!more) {
                 depth--;
                 continue;
             }
-            if (closing[depth - 1] == '}') SG_TRY(sg__scan_key(j, &s, err));
+            if (closing[depth - 1] == '}') SG_TRY(sg_scan_key(j, &s, err));
         }
-        char c = sg__scan_peek(j);
+        char c = sg_scan_peek(j);
         if (c == '{' || c == '[') {
             if (depth == SKIP_DEPTH)
-                return sg__scan_fail(j, j->p, SG_E_INPUT, err, "nested deeper than %d", SKIP_DEPTH);
+                return sg_scan_fail(j, j->p, SG_E_INPUT, err, "nested deeper than %d", SKIP_DEPTH);
             closing[depth] = c == '{' ? '}' : ']';
             first[depth++] = true;
             j->p++;
         } else if (c == '"') {
-            SG_TRY(sg__scan_string(j, &s, err));
+            SG_TRY(sg_scan_string(j, &s, err));
         } else if (c == '-' || (c >= '0' && c <= '9')) {
             SG_TRY(skip_number(j, err));
         } else if (c == 't' || c == 'f') {
-            SG_TRY(sg__scan_bool(j, &b, err));
-        } else if (!sg__scan_null(j)) {
+            SG_TRY(sg_scan_bool(j, &b, err));
+        } else if (!sg_scan_null(j)) {
             return expected(j, "a value", err);
         }
     } while (depth);
@@ -282,8 +282,8 @@ out:
     return st;
 }
 
-enum sg_status sg__scan_finish(struct sg__scan *j, struct sg_err *err) {
-    if (sg__scan_peek(j) || j->p != j->end)
-        return sg__scan_fail(j, j->p, SG_E_INPUT, err, "text after the end of the JSON value");
+enum sg_status sg_scan_finish(struct sg_scan *j, struct sg_err *err) {
+    if (sg_scan_peek(j) || j->p != j->end)
+        return sg_scan_fail(j, j->p, SG_E_INPUT, err, "text after the end of the JSON value");
     return SG_OK;
 }

@@ -10,7 +10,7 @@
 enum { MAX_DEPTH = 8 };
 
 struct reader {
-    struct sg__scan j;
+    struct sg_scan j;
     struct sg_tokenizer *tok;
     struct sg__byte_map map;
     struct sg__added *added; /* as listed; moved into the sets at the end */
@@ -30,27 +30,27 @@ struct reader {
 };
 
 static enum sg_status unsupported(struct reader *r, const char *at, struct sg_err *err, const char *what,
-                                  struct sg__str v) {
-    return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "%s \"%.*s\" is not supported", what,
-                         (int)(v.n < 100 ? v.n : 100), v.s);
+                                  struct sg_scan_str v) {
+    return sg_scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "%s \"%.*s\" is not supported", what,
+                        (int)(v.n < 100 ? v.n : 100), v.s);
 }
 
 /* One member of an object: its key has been read, its value comes next; `at` is where the key stands. One
  * element of an array. `to` is what the caller of each_* hands on. */
-typedef enum sg_status member_fn(struct reader *r, struct sg__str key, const char *at, void *to,
+typedef enum sg_status member_fn(struct reader *r, struct sg_scan_str key, const char *at, void *to,
                                  struct sg_err *err);
 typedef enum sg_status element_fn(struct reader *r, void *to, struct sg_err *err);
 
 static enum sg_status each_member(struct reader *r, member_fn *fn, void *to, struct sg_err *err) {
     enum sg_status st = SG_OK;
     bool first = true, more;
-    SG_TRY(sg__scan_open(&r->j, '{', err));
+    SG_TRY(sg_scan_open(&r->j, '{', err));
     for (;;) {
-        struct sg__str key;
-        SG_TRY(sg__scan_more(&r->j, '}', &first, &more, err));
+        struct sg_scan_str key;
+        SG_TRY(sg_scan_more(&r->j, '}', &first, &more, err));
         if (!more) break;
         const char *at = r->j.p;
-        SG_TRY(sg__scan_key(&r->j, &key, err));
+        SG_TRY(sg_scan_key(&r->j, &key, err));
         SG_TRY(fn(r, key, at, to, err));
     }
 out:
@@ -60,9 +60,9 @@ out:
 static enum sg_status each_element(struct reader *r, element_fn *fn, void *to, struct sg_err *err) {
     enum sg_status st = SG_OK;
     bool first = true, more;
-    SG_TRY(sg__scan_open(&r->j, '[', err));
+    SG_TRY(sg_scan_open(&r->j, '[', err));
     for (;;) {
-        SG_TRY(sg__scan_more(&r->j, ']', &first, &more, err));
+        SG_TRY(sg_scan_more(&r->j, ']', &first, &more, err));
         if (!more) break;
         SG_TRY(fn(r, to, err));
     }
@@ -72,35 +72,35 @@ out:
 
 /* Where the next value begins. */
 static const char *here(struct reader *r) {
-    sg__scan_peek(&r->j);
+    sg_scan_peek(&r->j);
     return r->j.p;
 }
 
-static struct sg__str str_of(const char *s) {
-    return (struct sg__str){s, strlen(s)};
+static struct sg_scan_str str_of(const char *s) {
+    return (struct sg_scan_str){s, strlen(s)};
 }
 
 /* Key `key` must be null (or absent): anything else changes the encoding. */
 static enum sg_status need_null(struct reader *r, const char *key, struct sg_err *err) {
-    if (sg__scan_null(&r->j)) return SG_OK;
-    return sg__scan_fail(&r->j, r->j.p, SG_E_UNSUPPORTED, err, "%s is not supported; expected null", key);
+    if (sg_scan_null(&r->j)) return SG_OK;
+    return sg_scan_fail(&r->j, r->j.p, SG_E_UNSUPPORTED, err, "%s is not supported; expected null", key);
 }
 
 static enum sg_status need_false(struct reader *r, const char *key, struct sg_err *err) {
     const char *at = here(r);
     bool v;
-    enum sg_status st = sg__scan_bool(&r->j, &v, err);
+    enum sg_status st = sg_scan_bool(&r->j, &v, err);
     if (st == SG_OK && v)
-        st = sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "%s: true is not supported", key);
+        st = sg_scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "%s: true is not supported", key);
     return st;
 }
 
 /* null or "": a prefix or suffix that does nothing. */
 static enum sg_status need_empty(struct reader *r, const char *key, struct sg_err *err) {
-    if (sg__scan_null(&r->j)) return SG_OK;
+    if (sg_scan_null(&r->j)) return SG_OK;
     const char *at = r->j.p;
-    struct sg__str s;
-    enum sg_status st = sg__scan_string(&r->j, &s, err);
+    struct sg_scan_str s;
+    enum sg_status st = sg_scan_string(&r->j, &s, err);
     if (st == SG_OK && s.n) st = unsupported(r, at, err, key, s);
     return st;
 }
@@ -110,14 +110,14 @@ struct type {
     char name[32];
 };
 
-static enum sg_status find_type(struct reader *r, struct sg__str key, const char *at, void *to,
+static enum sg_status find_type(struct reader *r, struct sg_scan_str key, const char *at, void *to,
                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct type *type = to;
-    struct sg__str v;
+    struct sg_scan_str v;
     (void)at;
-    if (type->name[0] || !sg__str_is(key, "type")) return sg__scan_skip(&r->j, err);
-    SG_TRY(sg__scan_string(&r->j, &v, err));
+    if (type->name[0] || !sg_scan_str_is(key, "type")) return sg_scan_skip(&r->j, err);
+    SG_TRY(sg_scan_string(&r->j, &v, err));
     memcpy(type->name, v.s, v.n < sizeof type->name - 1 ? v.n : sizeof type->name - 1);
 out:
     return st;
@@ -135,71 +135,71 @@ static enum sg_status peek_type(struct reader *r, struct type *out, struct sg_er
 /* ---- vocabulary --------------------------------------------------------------------------------------- */
 
 /* Enters a token; `at` is where the file gives it. */
-static enum sg_status add_token(struct reader *r, struct sg__str name, int64_t id, const char *at,
+static enum sg_status add_token(struct reader *r, struct sg_scan_str name, int64_t id, const char *at,
                                 struct sg_err *err) {
     struct sg_err why = {0};
     enum sg_status st = sg__vocab_add(r->tok, &r->map, name.s, name.n, (int32_t)id, &why);
-    return st == SG_OK ? st : sg__scan_fail(&r->j, at, st, err, "%s", why.text);
+    return st == SG_OK ? st : sg_scan_fail(&r->j, at, st, err, "%s", why.text);
 }
 
-static enum sg_status read_vocab_entry(struct reader *r, struct sg__str name, const char *at, void *to,
+static enum sg_status read_vocab_entry(struct reader *r, struct sg_scan_str name, const char *at, void *to,
                                        struct sg_err *err) {
     int64_t id;
     (void)to;
-    enum sg_status st = sg__scan_int(&r->j, 0, SG__MAX_ID, &id, err);
+    enum sg_status st = sg_scan_int(&r->j, 0, SG__MAX_ID, &id, err);
     return st == SG_OK ? add_token(r, name, id, at, err) : st;
 }
 
-static enum sg_status merge_part(struct reader *r, struct sg__str s, const char *at, int32_t *id,
+static enum sg_status merge_part(struct reader *r, struct sg_scan_str s, const char *at, int32_t *id,
                                  struct sg_err *err) {
     *id = sg__tokenizer_find(r->tok, s.s, s.n);
     if (*id >= 0) return SG_OK;
-    return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "a merge names \"%.*s\", which is not in the vocabulary",
-                         (int)(s.n < 100 ? s.n : 100), s.s);
+    return sg_scan_fail(&r->j, at, SG_E_INPUT, err, "a merge names \"%.*s\", which is not in the vocabulary",
+                        (int)(s.n < 100 ? s.n : 100), s.s);
 }
 
 /* One merge: "a b" or ["a", "b"]. joined collects both parts, since an unescaped string does not outlive the
  * next one. */
 static enum sg_status read_merge(struct reader *r, void *to, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg__str s;
+    struct sg_scan_str s;
     struct sg__merge m;
     bool first = true, more;
     size_t n_left;
-    const char c = sg__scan_peek(&r->j), *at = r->j.p;
+    const char c = sg_scan_peek(&r->j), *at = r->j.p;
     (void)to;
     sg_buf_clear(&r->joined);
     if (c == '[') {
-        SG_TRY(sg__scan_open(&r->j, '[', err));
-        SG_TRY(sg__scan_more(&r->j, ']', &first, &more, err));
+        SG_TRY(sg_scan_open(&r->j, '[', err));
+        SG_TRY(sg_scan_more(&r->j, ']', &first, &more, err));
         if (!more) goto bad;
-        SG_TRY(sg__scan_string(&r->j, &s, err));
+        SG_TRY(sg_scan_string(&r->j, &s, err));
         n_left = s.n;
         SG_TRY(sg_buf_add(&r->joined, s.s, s.n, err));
-        SG_TRY(sg__scan_more(&r->j, ']', &first, &more, err));
+        SG_TRY(sg_scan_more(&r->j, ']', &first, &more, err));
         if (!more) goto bad;
-        SG_TRY(sg__scan_string(&r->j, &s, err));
+        SG_TRY(sg_scan_string(&r->j, &s, err));
         SG_TRY(sg_buf_add(&r->joined, s.s, s.n, err));
-        SG_TRY(sg__scan_more(&r->j, ']', &first, &more, err));
+        SG_TRY(sg_scan_more(&r->j, ']', &first, &more, err));
         if (more) goto bad;
     } else {
-        SG_TRY(sg__scan_string(&r->j, &s, err));
+        SG_TRY(sg_scan_string(&r->j, &s, err));
         const char *space = memchr(s.s, ' ', s.n);
         if (!space || memchr(space + 1, ' ', s.n - (size_t)(space + 1 - s.s))) goto bad;
         n_left = (size_t)(space - s.s);
         SG_TRY(sg_buf_add(&r->joined, s.s, n_left, err));
         SG_TRY(sg_buf_add(&r->joined, space + 1, s.n - n_left - 1, err));
     }
-    SG_TRY(merge_part(r, (struct sg__str){r->joined.data, n_left}, at, &m.left, err));
-    SG_TRY(
-        merge_part(r, (struct sg__str){r->joined.data + n_left, r->joined.len - n_left}, at, &m.right, err));
-    SG_TRY(merge_part(r, (struct sg__str){r->joined.data, r->joined.len}, at, &m.result, err));
+    SG_TRY(merge_part(r, (struct sg_scan_str){r->joined.data, n_left}, at, &m.left, err));
+    SG_TRY(merge_part(r, (struct sg_scan_str){r->joined.data + n_left, r->joined.len - n_left}, at, &m.right,
+                      err));
+    SG_TRY(merge_part(r, (struct sg_scan_str){r->joined.data, r->joined.len}, at, &m.result, err));
     SG_TRY(SG_GROW(&r->merges, &r->cap_merges, r->n_merges + 1, "merges", err));
     r->merges[r->n_merges++] = m;
 out:
     return st;
 bad:
-    return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "expected a merge: \"a b\" or [\"a\", \"b\"]");
+    return sg_scan_fail(&r->j, at, SG_E_INPUT, err, "expected a merge: \"a b\" or [\"a\", \"b\"]");
 }
 
 /* What the model's keys said, beside what goes into the reader. */
@@ -208,32 +208,32 @@ struct model {
     bool unknown;       /* it has a way with bytes that have no token */
 };
 
-static enum sg_status read_model_key(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_model_key(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                      struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct model *m = to;
     bool flag;
-    if (sg__str_is(k, "type")) return sg__scan_skip(&r->j, err);
-    if (sg__str_is(k, "dropout")) return need_null(r, "model.dropout", err);
-    if (sg__str_is(k, "continuing_subword_prefix"))
+    if (sg_scan_str_is(k, "type")) return sg_scan_skip(&r->j, err);
+    if (sg_scan_str_is(k, "dropout")) return need_null(r, "model.dropout", err);
+    if (sg_scan_str_is(k, "continuing_subword_prefix"))
         return need_empty(r, "model.continuing_subword_prefix", err);
-    if (sg__str_is(k, "end_of_word_suffix")) return need_empty(r, "model.end_of_word_suffix", err);
-    if (sg__str_is(k, "ignore_merges")) return sg__scan_bool(&r->j, &r->tok->ignore_merges, err);
-    if (sg__str_is(k, "fuse_unk")) return sg__scan_bool(&r->j, &flag, err);
-    if (sg__str_is(k, "unk_token")) { /* matters only where a byte has no token */
-        m->unknown |= sg__scan_peek(&r->j) == '"';
-        return sg__scan_skip(&r->j, err);
+    if (sg_scan_str_is(k, "end_of_word_suffix")) return need_empty(r, "model.end_of_word_suffix", err);
+    if (sg_scan_str_is(k, "ignore_merges")) return sg_scan_bool(&r->j, &r->tok->ignore_merges, err);
+    if (sg_scan_str_is(k, "fuse_unk")) return sg_scan_bool(&r->j, &flag, err);
+    if (sg_scan_str_is(k, "unk_token")) { /* matters only where a byte has no token */
+        m->unknown |= sg_scan_peek(&r->j) == '"';
+        return sg_scan_skip(&r->j, err);
     }
-    if (sg__str_is(k, "byte_fallback")) {
-        SG_TRY(sg__scan_bool(&r->j, &flag, err));
+    if (sg_scan_str_is(k, "byte_fallback")) {
+        SG_TRY(sg_scan_bool(&r->j, &flag, err));
         m->unknown |= flag;
-    } else if (sg__str_is(k, "vocab")) {
+    } else if (sg_scan_str_is(k, "vocab")) {
         SG_TRY(each_member(r, read_vocab_entry, NULL, err));
         r->has_vocab = true;
-    } else if (sg__str_is(k, "merges")) { /* they name tokens: read when those are known */
+    } else if (sg_scan_str_is(k, "merges")) { /* they name tokens: read when those are known */
         m->merges = here(r);
         if (!r->has_vocab) r->merges_at = m->merges;
-        SG_TRY(r->has_vocab ? each_element(r, read_merge, NULL, err) : sg__scan_skip(&r->j, err));
+        SG_TRY(r->has_vocab ? each_element(r, read_merge, NULL, err) : sg_scan_skip(&r->j, err));
     } else {
         st = unsupported(r, at, err, "model key", k);
     }
@@ -251,8 +251,8 @@ static enum sg_status read_model(struct reader *r, struct sg_err *err) {
         return unsupported(r, at, err, "model type", str_of(type.name));
     SG_TRY(each_member(r, read_model_key, &m, err));
     if (!r->has_vocab || !m.merges)
-        return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "model.%s is missing",
-                             r->has_vocab ? "merges" : "vocab");
+        return sg_scan_fail(&r->j, at, SG_E_INPUT, err, "model.%s is missing",
+                            r->has_vocab ? "merges" : "vocab");
     if (r->merges_at) {
         const char *keep = r->j.p;
         r->j.p = r->merges_at;
@@ -263,9 +263,9 @@ static enum sg_status read_model(struct reader *r, struct sg_err *err) {
         char name[4];
         r->tok->bpe.byte_id[b] = sg__tokenizer_find(r->tok, name, sg__utf8_put(r->map.cp[b], name));
         if (m.unknown && r->tok->bpe.byte_id[b] < 0)
-            return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err,
-                                 "byte 0x%02x has no token; unk_token and byte_fallback are not supported",
-                                 (unsigned)b);
+            return sg_scan_fail(&r->j, at, SG_E_UNSUPPORTED, err,
+                                "byte 0x%02x has no token; unk_token and byte_fallback are not supported",
+                                (unsigned)b);
     }
     SG_TRY(sg__bpe_init(&r->tok->bpe, r->merges, r->n_merges, err));
 out:
@@ -285,17 +285,17 @@ struct part {
 
 static element_fn read_sequence_element;
 
-static enum sg_status read_sequence_key(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_sequence_key(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                         struct sg_err *err) {
     const struct part *const *part = to;
     (void)at;
-    return sg__str_is(k, (*part)->list) ? each_element(r, read_sequence_element, to, err)
-                                        : sg__scan_skip(&r->j, err);
+    return sg_scan_str_is(k, (*part)->list) ? each_element(r, read_sequence_element, to, err)
+                                            : sg_scan_skip(&r->j, err);
 }
 
 static enum sg_status read_part(struct reader *r, const struct part *part, struct sg_err *err) {
     struct type type;
-    if (sg__scan_null(&r->j)) return SG_OK;
+    if (sg_scan_null(&r->j)) return SG_OK;
     const char *at = r->j.p;
     enum sg_status st = peek_type(r, &type, err);
     if (st != SG_OK) return st;
@@ -303,7 +303,7 @@ static enum sg_status read_part(struct reader *r, const struct part *part, struc
         if (!strcmp(type.name, part->kind[i].type)) return part->kind[i].read(r, err);
     if (strcmp(type.name, "Sequence") != 0) return unsupported(r, at, err, part->name, str_of(type.name));
     if (r->depth == MAX_DEPTH)
-        return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "Sequences nested too deeply");
+        return sg_scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "Sequences nested too deeply");
     r->depth++;
     st = each_member(r, read_sequence_key, &part, err);
     r->depth--;
@@ -318,27 +318,27 @@ static enum sg_status read_sequence_element(struct reader *r, void *to, struct s
 
 /* A type that changes nothing here: what it says concerns offsets, or the way back from ids to bytes. */
 static enum sg_status read_nothing(struct reader *r, struct sg_err *err) {
-    return sg__scan_skip(&r->j, err);
+    return sg_scan_skip(&r->j, err);
 }
 
 static enum sg_status read_nfc(struct reader *r, struct sg_err *err) {
     r->tok->nfc = true;
-    return sg__scan_skip(&r->j, err);
+    return sg_scan_skip(&r->j, err);
 }
 
 /* ByteLevel turns text into bytes: nothing may split behind it. */
 static enum sg_status before_byte_level(struct reader *r, const char *type, struct sg_err *err) {
     if (!r->byte_level) return SG_OK;
-    return sg__scan_fail(&r->j, r->j.p, SG_E_UNSUPPORTED, err,
-                         "pre_tokenizer \"%s\" after ByteLevel is not supported", type);
+    return sg_scan_fail(&r->j, r->j.p, SG_E_UNSUPPORTED, err,
+                        "pre_tokenizer \"%s\" after ByteLevel is not supported", type);
 }
 
 /* Keeps one step for compile_splits. */
 static enum sg_status add_split(struct reader *r, const char *regex, size_t n, bool literal, bool removed,
                                 const char *at, struct sg_err *err) {
     if (r->n_splits == SG__MAX_SPLITS)
-        return sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "more than %d splits are not supported",
-                             SG__MAX_SPLITS);
+        return sg_scan_fail(&r->j, at, SG_E_UNSUPPORTED, err, "more than %d splits are not supported",
+                            SG__MAX_SPLITS);
     struct split *s = &r->splits[r->n_splits++];
     s->literal = literal;
     s->removed = removed;
@@ -353,10 +353,10 @@ static enum sg_status compile_splits(struct reader *r, struct sg_err *err) {
         struct sg_err why = {0};
         enum sg_status st =
             sg__pre_add(pre, &r->tok->unicode, s->regex.data, s->regex.len, s->literal, false, &why);
-        if (st != SG_OK) return sg__scan_fail(&r->j, s->at, st, err, "pre_tokenizer: %s", why.text);
+        if (st != SG_OK) return sg_scan_fail(&r->j, s->at, st, err, "pre_tokenizer: %s", why.text);
         /* "Removed" and inverted throws away what lies between matches: the same where matches cover all. */
         if (s->removed && !pre->split[pre->n - 1].max_digits)
-            return sg__scan_fail(
+            return sg_scan_fail(
                 &r->j, s->at, SG_E_UNSUPPORTED, err,
                 "pre_tokenizer: split behavior \"Removed\" is not supported with this expression");
     }
@@ -369,34 +369,34 @@ struct split_keys {
     bool invert, literal, removed, got;
 };
 
-static enum sg_status read_pattern(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_pattern(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                    struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct split_keys *s = to;
-    struct sg__str v;
-    s->literal = sg__str_is(k, "String");
-    if (!s->literal && !sg__str_is(k, "Regex")) return unsupported(r, at, err, "split pattern", k);
+    struct sg_scan_str v;
+    s->literal = sg_scan_str_is(k, "String");
+    if (!s->literal && !sg_scan_str_is(k, "Regex")) return unsupported(r, at, err, "split pattern", k);
     if (s->got)
-        return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "expected {\"Regex\": ...} or {\"String\": ...}");
-    SG_TRY(sg__scan_string(&r->j, &v, err));
+        return sg_scan_fail(&r->j, at, SG_E_INPUT, err, "expected {\"Regex\": ...} or {\"String\": ...}");
+    SG_TRY(sg_scan_string(&r->j, &v, err));
     SG_TRY(sg_buf_add(&s->regex, v.s, v.n, err));
     s->got = true;
 out:
     return st;
 }
 
-static enum sg_status read_split_key(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_split_key(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                      struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct split_keys *s = to;
-    struct sg__str v;
-    if (sg__str_is(k, "type")) return sg__scan_skip(&r->j, err);
-    if (sg__str_is(k, "invert")) return sg__scan_bool(&r->j, &s->invert, err);
-    if (sg__str_is(k, "pattern")) return each_member(r, read_pattern, to, err);
-    if (!sg__str_is(k, "behavior")) return unsupported(r, at, err, "split key", k);
-    SG_TRY(sg__scan_string(&r->j, &v, err));
-    s->removed = sg__str_is(v, "Removed");
-    if (!s->removed && !sg__str_is(v, "Isolated")) st = unsupported(r, at, err, "split behavior", v);
+    struct sg_scan_str v;
+    if (sg_scan_str_is(k, "type")) return sg_scan_skip(&r->j, err);
+    if (sg_scan_str_is(k, "invert")) return sg_scan_bool(&r->j, &s->invert, err);
+    if (sg_scan_str_is(k, "pattern")) return each_member(r, read_pattern, to, err);
+    if (!sg_scan_str_is(k, "behavior")) return unsupported(r, at, err, "split key", k);
+    SG_TRY(sg_scan_string(&r->j, &v, err));
+    s->removed = sg_scan_str_is(v, "Removed");
+    if (!s->removed && !sg_scan_str_is(v, "Isolated")) st = unsupported(r, at, err, "split behavior", v);
 out:
     return st;
 }
@@ -408,11 +408,11 @@ static enum sg_status read_split(struct reader *r, struct sg_err *err) {
     SG_TRY(before_byte_level(r, "Split", err));
     SG_TRY(each_member(r, read_split_key, &s, err));
     if (!s.got)
-        st = sg__scan_fail(&r->j, at, SG_E_INPUT, err, "a split without a pattern");
+        st = sg_scan_fail(&r->j, at, SG_E_INPUT, err, "a split without a pattern");
     else if (s.removed != s.invert)
-        st = sg__scan_fail(&r->j, at, SG_E_UNSUPPORTED, err,
-                           "split with behavior \"%s\" and invert %s is not supported",
-                           s.removed ? "Removed" : "Isolated", s.invert ? "true" : "false");
+        st = sg_scan_fail(&r->j, at, SG_E_UNSUPPORTED, err,
+                          "split with behavior \"%s\" and invert %s is not supported",
+                          s.removed ? "Removed" : "Isolated", s.invert ? "true" : "false");
     else
         st = add_split(r, s.regex.data, s.regex.len, s.literal, s.removed, at, err);
 out:
@@ -421,14 +421,14 @@ out:
 }
 
 /* `to`: bool, whether it splits by GPT-2's expression. */
-static enum sg_status read_byte_level_key(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_byte_level_key(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                           struct sg_err *err) {
     bool ignored;
-    if (sg__str_is(k, "type")) return sg__scan_skip(&r->j, err);
-    if (sg__str_is(k, "use_regex")) return sg__scan_bool(&r->j, to, err);
-    if (sg__str_is(k, "add_prefix_space"))
+    if (sg_scan_str_is(k, "type")) return sg_scan_skip(&r->j, err);
+    if (sg_scan_str_is(k, "use_regex")) return sg_scan_bool(&r->j, to, err);
+    if (sg_scan_str_is(k, "add_prefix_space"))
         return need_false(r, "pre_tokenizer ByteLevel add_prefix_space", err);
-    if (sg__str_is(k, "trim_offsets")) return sg__scan_bool(&r->j, &ignored, err); /* offsets only */
+    if (sg_scan_str_is(k, "trim_offsets")) return sg_scan_bool(&r->j, &ignored, err); /* offsets only */
     return unsupported(r, at, err, "ByteLevel key", k);
 }
 
@@ -445,10 +445,10 @@ out:
 }
 
 /* `to`: bool, whether every digit stands alone. */
-static enum sg_status read_digits_key(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_digits_key(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                       struct sg_err *err) {
-    if (sg__str_is(k, "type")) return sg__scan_skip(&r->j, err);
-    if (sg__str_is(k, "individual_digits")) return sg__scan_bool(&r->j, to, err);
+    if (sg_scan_str_is(k, "type")) return sg_scan_skip(&r->j, err);
+    if (sg_scan_str_is(k, "individual_digits")) return sg_scan_bool(&r->j, to, err);
     return unsupported(r, at, err, "Digits key", k);
 }
 
@@ -470,14 +470,14 @@ struct template {
     int kinds; /* of the piece that is open: one */
 };
 
-static enum sg_status read_template_token(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_template_token(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                           struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct template *t = to;
     struct sg_token_ids *ids = t->seen_text ? &r->tok->after : &r->tok->before;
-    struct sg__str v;
-    if (!sg__str_is(k, "id")) return sg__scan_skip(&r->j, err);
-    SG_TRY(sg__scan_string(&r->j, &v, err));
+    struct sg_scan_str v;
+    if (!sg_scan_str_is(k, "id")) return sg_scan_skip(&r->j, err);
+    SG_TRY(sg_scan_string(&r->j, &v, err));
     int32_t id = sg__tokenizer_find(r->tok, v.s, v.n);
     if (id < 0) return unsupported(r, at, err, "a template's token outside the vocabulary,", v);
     SG_TRY(SG_GROW(&ids->data, &ids->cap, ids->len + 1, "template", err));
@@ -486,14 +486,14 @@ out:
     return st;
 }
 
-static enum sg_status read_template_kind(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_template_kind(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                          struct sg_err *err) {
     struct template *t = to;
-    if (t->kinds++) return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "a template piece with two kinds");
-    if (sg__str_is(k, "SpecialToken")) return each_member(r, read_template_token, to, err);
-    if (!sg__str_is(k, "Sequence")) return unsupported(r, at, err, "template piece", k);
+    if (t->kinds++) return sg_scan_fail(&r->j, at, SG_E_INPUT, err, "a template piece with two kinds");
+    if (sg_scan_str_is(k, "SpecialToken")) return each_member(r, read_template_token, to, err);
+    if (!sg_scan_str_is(k, "Sequence")) return unsupported(r, at, err, "template piece", k);
     t->seen_text = true;
-    return sg__scan_skip(&r->j, err);
+    return sg_scan_skip(&r->j, err);
 }
 
 /* One piece: {"Sequence": {...}} or {"SpecialToken": {"id": "<|endoftext|>", ...}}. */
@@ -503,15 +503,15 @@ static enum sg_status read_template_piece(struct reader *r, void *to, struct sg_
     t->kinds = 0;
     enum sg_status st = each_member(r, read_template_kind, to, err);
     if (st == SG_OK && !t->kinds)
-        st = sg__scan_fail(&r->j, at, SG_E_INPUT, err, "an empty piece in a template");
+        st = sg_scan_fail(&r->j, at, SG_E_INPUT, err, "an empty piece in a template");
     return st;
 }
 
-static enum sg_status read_template_key(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_template_key(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                         struct sg_err *err) {
     (void)at; /* beside "single": type, pair, special_tokens */
-    return sg__str_is(k, "single") ? each_element(r, read_template_piece, to, err)
-                                   : sg__scan_skip(&r->j, err);
+    return sg_scan_str_is(k, "single") ? each_element(r, read_template_piece, to, err)
+                                       : sg_scan_skip(&r->j, err);
 }
 
 static enum sg_status read_template(struct reader *r, struct sg_err *err) {
@@ -531,24 +531,24 @@ static const struct part post_processor = {
 
 /* ---- added tokens ------------------------------------------------------------------------------------- */
 
-static enum sg_status read_added_key(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_added_key(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                      struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__added *a = to;
-    struct sg__str v;
+    struct sg_scan_str v;
     int64_t id;
-    bool *flag = sg__str_is(k, "special")       ? &a->special
-                 : sg__str_is(k, "normalized")  ? &a->normalized
-                 : sg__str_is(k, "lstrip")      ? &a->lstrip
-                 : sg__str_is(k, "rstrip")      ? &a->rstrip
-                 : sg__str_is(k, "single_word") ? &a->single_word
-                                                : NULL;
-    if (flag) return sg__scan_bool(&r->j, flag, err);
-    if (sg__str_is(k, "id")) {
-        SG_TRY(sg__scan_int(&r->j, 0, SG__MAX_ID, &id, err));
+    bool *flag = sg_scan_str_is(k, "special")       ? &a->special
+                 : sg_scan_str_is(k, "normalized")  ? &a->normalized
+                 : sg_scan_str_is(k, "lstrip")      ? &a->lstrip
+                 : sg_scan_str_is(k, "rstrip")      ? &a->rstrip
+                 : sg_scan_str_is(k, "single_word") ? &a->single_word
+                                                    : NULL;
+    if (flag) return sg_scan_bool(&r->j, flag, err);
+    if (sg_scan_str_is(k, "id")) {
+        SG_TRY(sg_scan_int(&r->j, 0, SG__MAX_ID, &id, err));
         a->id = (int32_t)id;
-    } else if (sg__str_is(k, "content")) {
-        SG_TRY(sg__scan_string(&r->j, &v, err));
+    } else if (sg_scan_str_is(k, "content")) {
+        SG_TRY(sg_scan_string(&r->j, &v, err));
         free(a->content);
         a->content = NULL;
         SG_TRY(SG_NEW(&a->content, v.n + 1, "added token", err));
@@ -568,7 +568,7 @@ static enum sg_status read_added_token(struct reader *r, void *to, struct sg_err
     (void)to;
     SG_TRY(each_member(r, read_added_key, &a, err));
     if (a.id < 0 || !a.content || !a.len) {
-        st = sg__scan_fail(&r->j, at, SG_E_INPUT, err, "an added token needs an id and a content");
+        st = sg_scan_fail(&r->j, at, SG_E_INPUT, err, "an added token needs an id and a content");
         goto out;
     }
     SG_TRY(SG_GROW(&r->added, &r->cap_added, r->n_added + 1, "added tokens", err));
@@ -619,7 +619,7 @@ static enum sg_status place_added(struct reader *r, struct sg_err *err) {
                         r->j.where, a->content, a->id, known);
             goto out;
         }
-        if (known < 0) SG_TRY(add_token(r, (struct sg__str){a->content, a->len}, a->id, r->j.p, err));
+        if (known < 0) SG_TRY(add_token(r, (struct sg_scan_str){a->content, a->len}, a->id, r->j.p, err));
         tok->tokens[a->id].flags |=
             SG__TOKEN_ADDED | (a->special ? SG__TOKEN_SPECIAL : 0u) | (known < 0 ? SG__TOKEN_OUTSIDE : 0u);
         if (a->normalized && tok->nfc) {
@@ -645,22 +645,22 @@ out:
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
-static enum sg_status read_top_key(struct reader *r, struct sg__str k, const char *at, void *to,
+static enum sg_status read_top_key(struct reader *r, struct sg_scan_str k, const char *at, void *to,
                                    struct sg_err *err) {
     (void)to;
-    if (sg__str_is(k, "version")) return sg__scan_skip(&r->j, err);
-    if (sg__str_is(k, "truncation")) return need_null(r, "truncation", err);
-    if (sg__str_is(k, "padding")) return need_null(r, "padding", err);
-    if (sg__str_is(k, "added_tokens")) return each_element(r, read_added_token, NULL, err);
-    if (sg__str_is(k, "normalizer")) return read_part(r, &normalizer, err);
-    if (sg__str_is(k, "pre_tokenizer")) return read_part(r, &pre_tokenizer, err);
-    if (sg__str_is(k, "decoder")) return read_part(r, &decoder, err);
-    if (sg__str_is(k, "post_processor")) { /* names added tokens: read when they are known */
+    if (sg_scan_str_is(k, "version")) return sg_scan_skip(&r->j, err);
+    if (sg_scan_str_is(k, "truncation")) return need_null(r, "truncation", err);
+    if (sg_scan_str_is(k, "padding")) return need_null(r, "padding", err);
+    if (sg_scan_str_is(k, "added_tokens")) return each_element(r, read_added_token, NULL, err);
+    if (sg_scan_str_is(k, "normalizer")) return read_part(r, &normalizer, err);
+    if (sg_scan_str_is(k, "pre_tokenizer")) return read_part(r, &pre_tokenizer, err);
+    if (sg_scan_str_is(k, "decoder")) return read_part(r, &decoder, err);
+    if (sg_scan_str_is(k, "post_processor")) { /* names added tokens: read when they are known */
         r->post_at = here(r);
-        return sg__scan_skip(&r->j, err);
+        return sg_scan_skip(&r->j, err);
     }
-    if (!sg__str_is(k, "model")) return unsupported(r, at, err, "key", k);
-    if (r->model_at) return sg__scan_fail(&r->j, at, SG_E_INPUT, err, "\"model\" stands twice");
+    if (!sg_scan_str_is(k, "model")) return unsupported(r, at, err, "key", k);
+    if (r->model_at) return sg_scan_fail(&r->j, at, SG_E_INPUT, err, "\"model\" stands twice");
     r->model_at = at;
     return read_model(r, err);
 }
@@ -668,7 +668,7 @@ static enum sg_status read_top_key(struct reader *r, struct sg__str k, const cha
 static enum sg_status read_top(struct reader *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(each_member(r, read_top_key, NULL, err));
-    SG_TRY(sg__scan_finish(&r->j, err));
+    SG_TRY(sg_scan_finish(&r->j, err));
     if (!r->model_at) return sg_fail(err, SG_E_INPUT, "%s: model is missing", r->j.where);
     if (!r->byte_level)
         return sg_fail(err, SG_E_UNSUPPORTED, "%s: a pre_tokenizer without ByteLevel is not supported",
@@ -682,11 +682,11 @@ enum sg_status sg__tokenizer_read(struct sg_tokenizer *tok, const char *text, si
     enum sg_status st = SG_OK;
     struct reader r = {.tok = tok};
     size_t bad;
-    sg__scan_init(&r.j, text, n, where, 1);
+    sg_scan_init(&r.j, text, n, where, 1);
     sg__byte_map_init(&r.map);
     if (n > UINT32_MAX / 2) return sg_fail(err, SG_E_UNSUPPORTED, "%s: larger than 2 GiB", where);
     if (!sg_utf8_valid(text, n, &bad))
-        return sg__scan_fail(&r.j, text + bad, SG_E_INPUT, err, "invalid UTF-8");
+        return sg_scan_fail(&r.j, text + bad, SG_E_INPUT, err, "invalid UTF-8");
     tok->digest = sg_digest_bytes(text, n);
     SG_TRY(read_top(&r, err));
     SG_TRY(sg__unicode_init(&tok->unicode, err));
@@ -702,6 +702,6 @@ out:
     for (int i = 0; i < r.n_splits; i++) sg_buf_free(&r.splits[i].regex);
     free(r.merges);
     sg_buf_free(&r.joined);
-    sg__scan_free(&r.j);
+    sg_scan_free(&r.j);
     return st;
 }

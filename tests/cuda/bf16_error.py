@@ -95,8 +95,6 @@ class Model:
         self.dim = config["head_dim"]
         theta = config.get("rope_theta") or config["rope_parameters"]["rope_theta"]
         self.freq = 1 / np.float32(theta) ** (np.arange(0, self.dim, 2, dtype=np.float32) / np.float32(self.dim))
-        if config.get("rope_frequency_dtype") == "bfloat16":
-            self.freq = to_bf16(self.freq).astype(np.float32)
 
     def weight(self, layer, name):
         return self.t[f"layers.{layer}.{name}.weight"]
@@ -189,13 +187,7 @@ def predict(m, ids):
 # ---- data/oracle and the table of the test ---------------------------------------------------------------
 
 def open_checkpoint(directory):
-    config = read_json(os.path.join(directory, "config.json"))
-    generation = os.path.join(directory, "generation_config.json")
-    causal = config["architectures"][0].endswith("ForCausalLM")
-    saved = read_json(generation).get("_from_model_config", False) if os.path.exists(generation) else not causal
-    if saved:  # see src/model/config.h
-        config["rope_frequency_dtype"] = "bfloat16"
-    return config, read_tensors(directory)
+    return read_json(os.path.join(directory, "config.json")), read_tensors(directory)
 
 
 def oracle_rows(oracle):
@@ -238,7 +230,6 @@ def write_checkpoint(directory, m):
     os.makedirs(directory, exist_ok=True)
     c = {k: v for k, v in m.c.items() if k != "layer_types"} | {"num_hidden_layers": m.layers}
     c |= {"architectures": ["Qwen3ForCausalLM"], "eos_token_id": 0}
-    c.setdefault("rope_frequency_dtype", "float32")
     with open(os.path.join(directory, "config.json"), "w") as f:
         json.dump(c, f)
     header, parts, at = {}, [], 0

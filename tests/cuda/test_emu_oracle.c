@@ -10,10 +10,10 @@
  * roundings each time) times 2 for what the model leaves out, that errors of neighbouring rows are alike. The
  * rms over a row, which a kernel with one rounding too many shows in, may be twice the predicted.
  *
- * Greedy tokens: transformers' choice is sometimes a toss: of the 192 steps here the two best are closer than
- * one standard deviation of their difference in 5, and so two steps should differ by chance alone. A step
- * that differs must be such a toss, by less than 4 of those deviations (times 2); then the reference's token
- * is taken and the comparison goes on, so that all 192 count.
+ * Greedy tokens: of the 192 steps here none has its two best logits closer than one standard deviation of
+ * their difference (the closest: 1.1), and by chance 0.4 steps should differ. A step that differs must be such
+ * a toss, by less than 4 of those deviations (times 2); then the reference's token is taken and the comparison
+ * goes on, so that all 192 count.
  *
  * In float32 all 192 must be equal. Its errors come the same way through the same network, of roundings that
  * are 2^16 times smaller: but where bf16 rounds a sum of K products once, its partial sums in float32 having
@@ -75,11 +75,11 @@ static const struct prediction {
     double last, most;
 } predicted[] = {
     {"tied-gqa4", 1, 0.00561, 0.00379},       {"tied-gqa4", 7, 0.00649, 0.00489},
-    {"tied-gqa4", 64, 0.00645, 0.00518},      {"tied-gqa4", 301, 0.00606, 0.00581},
+    {"tied-gqa4", 64, 0.00645, 0.00519},      {"tied-gqa4", 301, 0.00606, 0.00581},
     {"untied-sharded", 1, 0.00475, 0.00306},  {"untied-sharded", 7, 0.00417, 0.00315},
-    {"untied-sharded", 64, 0.00453, 0.00315}, {"untied-sharded", 301, 0.00426, 0.00371},
+    {"untied-sharded", 64, 0.00452, 0.00315}, {"untied-sharded", 301, 0.00425, 0.00371},
     {"embedding", 1, 0.00476, 0.00329},       {"embedding", 7, 0.00546, 0.00487},
-    {"embedding", 64, 0.00725, 0.00724},      {"embedding", 301, 0.00852, 0.00826},
+    {"embedding", 64, 0.00725, 0.00724},      {"embedding", 301, 0.00851, 0.0082},
 };
 enum { SAFETY = 2 }; /* errors of keys that are alike */
 
@@ -255,8 +255,8 @@ static void check_model(const char *name, enum sg_precision precision) {
     cJSON_Delete(expected);
     print_message("%s: %.0f %% of the bound used, rms %.2f of the predicted, %d of %d greedy steps equal\n",
                   name, 100 * most_used, most_rms, steps - torn, steps);
-    /* Two by chance over all cases (Poisson): more than 8 once in 4,000. */
-    assert_true(torn <= 8);
+    /* 0.4 by chance over all cases, with errors twice as large about 1 (Poisson): more than 4 once in 270. */
+    assert_true(torn <= 4);
     most_used = most_rms = 0;
     steps = torn = 0;
 }

@@ -87,6 +87,9 @@ class Model:
             cfg["rope_parameters"] = {"rope_theta": c["theta"], "rope_type": "default"}
         else:
             cfg |= {"rope_theta": c["theta"], "rope_scaling": None}
+        # neither key may change the arithmetic: rotary frequencies are float32
+        cfg["torch_dtype"] = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}[c["dtype"]]
+        json.dump({"_from_model_config": True}, open(f"{d}/generation_config.json", "w"))
         json.dump(cfg, open(f"{d}/config.json", "w"))
 
     def hidden(self, ids):

@@ -8,7 +8,7 @@
  *        [--nodes N] [--other-view-on RANK] [--no-memory WHAT] [--stats] */
 #include "base/rng.h"
 #include "cell/estimate.h"
-#include "cmd/cmd.h"
+#include "base/options.h"
 #include "run/run.h"
 #include "sweep/sweep.h"
 #include "model/digest.h"
@@ -70,7 +70,8 @@ static bool short_of_memory;
 enum sg_status __real_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err);
 enum sg_status __wrap_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err);
 enum sg_status __wrap_sg_new(void **out, size_t n, size_t size, const char *what, struct sg_err *err) {
-    if (short_of_memory && !strcmp(what, no_memory)) return sg_fail(err, SG_E_NOMEM, "no memory for %s", what);
+    if (short_of_memory && !strcmp(what, no_memory))
+        return sg_fail(err, SG_E_NOMEM, "no memory for %s", what);
     return __real_sg_new(out, n, size, what, err);
 }
 
@@ -208,11 +209,8 @@ static enum sg_status sim_open(void *ctx, const struct sg_plan *plan, const stru
     }
     for (int64_t i = 0; i < s->slots; i++) s->running[i].cell = -1;
     if (s->stats) stamp(&s->opened, &s->cpu_opened, &s->opened_kib);
-    *out = (struct sg_compute){.ctx = s,
-                               .has_room = sim_has_room,
-                               .submit = sim_submit,
-                               .step = sim_step,
-                               .pending = sim_pending};
+    *out = (struct sg_compute){
+        .ctx = s, .has_room = sim_has_room, .submit = sim_submit, .step = sim_step, .pending = sim_pending};
 out:
     return st;
 }
@@ -228,8 +226,11 @@ static void sim_close(void *ctx) {
 /* For a sweep: every point opens the same device again. */
 static enum sg_status sim_make(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
     (void)err;
-    *out = (struct sg_compute_maker){
-        .ctx = ctx, .reads_model = ((struct sim *)ctx)->model, .probe = sim_look, .open = sim_open, .close = sim_close};
+    *out = (struct sg_compute_maker){.ctx = ctx,
+                                     .reads_model = ((struct sim *)ctx)->model,
+                                     .probe = sim_look,
+                                     .open = sim_open,
+                                     .close = sim_close};
     return SG_OK;
 }
 static void sim_drop(void *ctx) {
@@ -285,9 +286,9 @@ int main(int argc, char **argv) {
         {.name = "progress", .kind = SG_OPT_FLAG, .target = &loud},
     };
     enum sg_status st =
-        sg_cmd_options(argc, argv, "", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1, &help, &err);
-    if (st == SG_OK) st = o.array ? sg_comm_open_alone(&comm, &err)
-             : sg_comm_open_pretended((int32_t)nodes, &comm, &err);
+        sg_options_read(argc, argv, "", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1, &help, &err);
+    if (st == SG_OK)
+        st = o.array ? sg_comm_open_alone(&comm, &err) : sg_comm_open_pretended((int32_t)nodes, &comm, &err);
     if (st == SG_OK) {
         s.rank = sg_comm_rank(comm);
         other_view = s.rank == other_view_on;

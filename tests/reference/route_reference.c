@@ -2,8 +2,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "cmd/cmd.h"
 #include "analysis/scope_router.h"
+#include "base/options.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -373,7 +373,7 @@ enum sg_status sg_route_reference_main(int argc, char **argv, struct sg_err *err
         {"alphas", SG_OPT_I64, &alphas, 2, 10001, "N", "values of alpha from 0 to 1; default 101"},
         {"output", SG_OPT_STR, &path, 0, 0, "FILE", "the curve, also -o; default curve.json"},
     };
-    SG_TRY(sg_cmd_options(
+    SG_TRY(sg_options_read(
         argc, argv,
         "Usage: scope-frontier route-reference --selection F --similarity F --anchors F --portfolio F\n"
         "       [--alphas 101] [-o curve.json]\n\n"

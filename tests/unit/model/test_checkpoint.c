@@ -370,42 +370,6 @@ static void test_digest(void **state) {
     assert_false(sg_digest_equal(d, b));
 }
 
-/* Which precision the rotary frequencies have (see config.h): float32, unless the files say that the model
- * was evaluated as it was built, or config.json decides. */
-static void test_rope_dtype(void **state) {
-    (void)state;
-    static const struct {
-        bool causal;
-        const char *config, *generation;
-        enum sg_dtype expected;
-    } cases[] = {
-        {true, ", \"dtype\": \"bfloat16\"", NULL, SG_F32},
-        {true, ", \"dtype\": \"bfloat16\"", "{\"eos_token_id\": 3}", SG_F32},
-        {true, ", \"dtype\": \"bfloat16\"", "{\"_from_model_config\": true}", SG_BF16},
-        {true, ", \"torch_dtype\": \"float16\"", "{\"_from_model_config\": true}", SG_F16},
-        {true, ", \"dtype\": \"bfloat16\", \"rope_frequency_dtype\": \"float32\"",
-         "{\"_from_model_config\": true}", SG_F32},
-        {false, ", \"dtype\": \"bfloat16\"", NULL, SG_BF16},
-        {false, ", \"dtype\": \"bfloat16\"", "{}", SG_F32},
-        {true, "", "{\"_from_model_config\": true}", SG_F32},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct tiny c = TINY_DEFAULTS;
-        struct sg_config got;
-        char path[128];
-        c.prefix = cases[i].causal;
-        tiny_config(dir, &c, cases[i].config);
-        snprintf(path, sizeof path, "%s/generation_config.json", dir);
-        unlink(path);
-        if (cases[i].generation)
-            tiny_write(dir, "generation_config.json", cases[i].generation, strlen(cases[i].generation));
-        TINY_OK(sg_config_read(dir, &got, err));
-        if (got.rope_dtype != cases[i].expected)
-            fail_msg("case %zu: %s, expected %s", i, sg_dtype_name(got.rope_dtype),
-                     sg_dtype_name(cases[i].expected));
-    }
-}
-
 /* Random weights: of a config.json alone comes a model as large as its checkpoint would be, the same for one
  * seed and another for the next. */
 static void test_random_weights(void **state) {
@@ -462,18 +426,9 @@ static void test_shapes(void **state) {
 
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-    const struct CMUnitTest tests[] = {T(test_good_forms),
-                                       T(test_context),
-                                       T(test_missing_files),
-                                       T(test_wrong_tensors),
-                                       T(test_harmless_tensors),
-                                       T(test_broken_files),
-                                       T(test_shape_overflow),
-                                       T(test_index),
-                                       T(test_doubled_over_shards),
-                                       T(test_digest),
-                                       T(test_rope_dtype),
-                                       T(test_random_weights),
-                                       T(test_shapes)};
+    const struct CMUnitTest tests[] = {
+        T(test_good_forms),          T(test_context),      T(test_missing_files),  T(test_wrong_tensors),
+        T(test_harmless_tensors),    T(test_broken_files), T(test_shape_overflow), T(test_index),
+        T(test_doubled_over_shards), T(test_digest),       T(test_random_weights), T(test_shapes)};
     return cmocka_run_group_tests(tests, open_dev, close_dev);
 }

@@ -3,12 +3,12 @@
 
 static enum sg_status skip_all(const char *s, char *why, size_t size) {
     struct sg_err err = {0};
-    struct sg__scan j;
-    sg__scan_init(&j, s, strlen(s), "x.json", 1);
-    enum sg_status st = sg__scan_skip(&j, &err);
-    if (st == SG_OK) st = sg__scan_finish(&j, &err);
+    struct sg_scan j;
+    sg_scan_init(&j, s, strlen(s), "x.json", 1);
+    enum sg_status st = sg_scan_skip(&j, &err);
+    if (st == SG_OK) st = sg_scan_finish(&j, &err);
     snprintf(why, size, "%.299s", err.text);
-    sg__scan_free(&j);
+    sg_scan_free(&j);
     return st;
 }
 
@@ -63,21 +63,21 @@ static void values_are_skipped_or_refused(void **state) {
 static void strings_are_unescaped(void **state) {
     (void)state;
     const char *s = "[\"plain\", \"a\\u0000b\\t\\/\\ud83d\\ude00\\u20ac\\u00e9\"]";
-    struct sg__scan j;
-    struct sg__str v;
+    struct sg_scan j;
+    struct sg_scan_str v;
     bool first = true, more;
-    sg__scan_init(&j, s, strlen(s), "x", 1);
-    CHECK_OK(sg__scan_open(&j, '[', &err));
-    CHECK_OK(sg__scan_more(&j, ']', &first, &more, &err));
-    CHECK_OK(sg__scan_string(&j, &v, &err));
-    assert_true(sg__str_is(v, "plain"));
+    sg_scan_init(&j, s, strlen(s), "x", 1);
+    CHECK_OK(sg_scan_open(&j, '[', &err));
+    CHECK_OK(sg_scan_more(&j, ']', &first, &more, &err));
+    CHECK_OK(sg_scan_string(&j, &v, &err));
+    assert_true(sg_scan_str_is(v, "plain"));
     assert_true(v.s > s && v.s < s + strlen(s)); /* not copied */
-    CHECK_OK(sg__scan_more(&j, ']', &first, &more, &err));
-    CHECK_OK(sg__scan_string(&j, &v, &err));
+    CHECK_OK(sg_scan_more(&j, ']', &first, &more, &err));
+    CHECK_OK(sg_scan_string(&j, &v, &err));
     const char want[] = "a\0b\t/\xF0\x9F\x98\x80\xE2\x82\xAC\xC3\xA9";
     assert_int_equal(v.n, sizeof want - 1);
     assert_memory_equal(v.s, want, v.n);
-    sg__scan_free(&j);
+    sg_scan_free(&j);
 }
 
 static void whole_numbers_have_ranges(void **state) {
@@ -95,11 +95,11 @@ static void whole_numbers_have_ranges(void **state) {
                  {"x", false},
                  {"\"5\"", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct sg__scan j;
+        struct sg_scan j;
         struct sg_err err = {0};
         int64_t v = 77;
-        sg__scan_init(&j, cases[i].text, strlen(cases[i].text), "x", 1);
-        assert_int_equal(sg__scan_int(&j, -5, 5, &v, &err) == SG_OK, cases[i].good);
+        sg_scan_init(&j, cases[i].text, strlen(cases[i].text), "x", 1);
+        assert_int_equal(sg_scan_int(&j, -5, 5, &v, &err) == SG_OK, cases[i].good);
         assert_int_equal(v, cases[i].good ? strtol(cases[i].text, NULL, 10) : 77);
     }
 }

@@ -45,15 +45,15 @@ struct record {
     struct sg_token_ids ids, plain;
 };
 
-static inline void read_id_list(struct sg__scan *j, struct sg_token_ids *ids, struct sg_err *err) {
+static inline void read_id_list(struct sg_scan *j, struct sg_token_ids *ids, struct sg_err *err) {
     bool first = true, more;
     ids->len = 0;
-    assert_int_equal(sg__scan_open(j, '[', err), SG_OK);
+    assert_int_equal(sg_scan_open(j, '[', err), SG_OK);
     for (;;) {
         int64_t id;
-        assert_int_equal(sg__scan_more(j, ']', &first, &more, err), SG_OK);
+        assert_int_equal(sg_scan_more(j, ']', &first, &more, err), SG_OK);
         if (!more) return;
-        assert_int_equal(sg__scan_int(j, 0, INT32_MAX, &id, err), SG_OK);
+        assert_int_equal(sg_scan_int(j, 0, INT32_MAX, &id, err), SG_OK);
         assert_int_equal(SG_GROW(&ids->data, &ids->cap, ids->len + 1, "ids", err), SG_OK);
         ids->data[ids->len++] = (int32_t)id;
     }
@@ -61,32 +61,32 @@ static inline void read_id_list(struct sg__scan *j, struct sg_token_ids *ids, st
 
 static inline void read_record(const char *line, size_t n, struct record *r) {
     struct sg_err err = {0};
-    struct sg__scan j;
+    struct sg_scan j;
     bool first = true, more;
-    sg__scan_init(&j, line, n, "fixture", 1);
+    sg_scan_init(&j, line, n, "fixture", 1);
     sg_buf_clear(&r->text);
     sg_buf_clear(&r->decoded);
     sg_buf_clear(&r->name);
     sg_buf_clear(&r->tokenizer);
-    assert_int_equal(sg__scan_open(&j, '{', &err), SG_OK);
+    assert_int_equal(sg_scan_open(&j, '{', &err), SG_OK);
     for (;;) {
-        struct sg__str k, v;
-        assert_int_equal(sg__scan_more(&j, '}', &first, &more, &err), SG_OK);
+        struct sg_scan_str k, v;
+        assert_int_equal(sg_scan_more(&j, '}', &first, &more, &err), SG_OK);
         if (!more) break;
-        assert_int_equal(sg__scan_key(&j, &k, &err), SG_OK);
-        struct sg_buf *b = sg__str_is(k, "text")        ? &r->text
-                           : sg__str_is(k, "decoded")   ? &r->decoded
-                           : sg__str_is(k, "name")      ? &r->name
-                           : sg__str_is(k, "tokenizer") ? &r->tokenizer
-                                                        : NULL;
-        if (b && !sg__scan_null(&j)) {
-            assert_int_equal(sg__scan_string(&j, &v, &err), SG_OK);
+        assert_int_equal(sg_scan_key(&j, &k, &err), SG_OK);
+        struct sg_buf *b = sg_scan_str_is(k, "text")        ? &r->text
+                           : sg_scan_str_is(k, "decoded")   ? &r->decoded
+                           : sg_scan_str_is(k, "name")      ? &r->name
+                           : sg_scan_str_is(k, "tokenizer") ? &r->tokenizer
+                                                            : NULL;
+        if (b && !sg_scan_null(&j)) {
+            assert_int_equal(sg_scan_string(&j, &v, &err), SG_OK);
             assert_int_equal(sg_buf_add(b, v.s, v.n, &err), SG_OK);
         } else if (!b) {
-            read_id_list(&j, sg__str_is(k, "ids") ? &r->ids : &r->plain, &err);
+            read_id_list(&j, sg_scan_str_is(k, "ids") ? &r->ids : &r->plain, &err);
         }
     }
-    sg__scan_free(&j);
+    sg_scan_free(&j);
 }
 
 static inline void free_record(struct record *r) {
