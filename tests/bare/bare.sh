@@ -100,7 +100,7 @@ for file in bin/scope-grid bin/scope-frontier bin/scope-effect share/scope-grid/
   share/scope-grid/slurm/scope-grid.sbatch share/man/man1/scope-frontier.1 share/man/man1/scope-grid-run.1; do
   [ -s "$installed/$file" ] || fail "$file was not installed"
 done
-grep -rnE "$home|[^a-z]build/|/build\b" "$installed/share/scope-grid/slurm" "$installed/share/scope-grid/jobs/"*.sh --include='*.s*' &&
+grep -rnE "$home|[^a-z]build/|/build\b" "$installed/share/scope-grid" --include='*.sbatch' --include='*.sh' &&
   fail "an installed script names a build tree"
 as_root='export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PATH=/opt/scope/bin:$PATH'
 mv "$root$home" "$root$home.away"
