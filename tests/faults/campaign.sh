@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# campaign.sh KILLS DAMAGES SEED [real]: runs on 2 to 6 ranks that are hit at random moments: kill
-# -9 of a rank, of all ranks or of mpirun, SIGTERM to a rank, SIGSTOP of a rank for up to two seconds, a directory
-# that turns read-only, a disk that fills up; then damaged, foreign and lost segments and damaged results files.
+# campaign.sh KILLS DAMAGES SEED [real]: runs on 2 to 6 ranks that are hit at random moments of their start and, more
+# often, while they compute: kill -9 of a rank, of all ranks or of mpirun, SIGTERM to a rank, SIGSTOP of a rank for up to
+# two seconds, a directory that turns read-only, a disk that fills up; then damaged, foreign and lost segments and damaged results files.
 # After every hit: nothing that was closed is lost, nothing stands twice. Every run that ends has the digest of an
 # undisturbed one. With `real` the cells are computed by the engine and the small model instead of the simulated
 # device. Prints the counts.
@@ -28,7 +28,7 @@ want=$(result "$work/out")
 cells() { "$BIN/tests/list_cells" "$run" | sort; }
 
 # check WHAT: against what was there before
-lost=0 twice=0
+lost=0 twice=0 grown=0
 check() {
   [ -e "$run/run.json" ] || return 0
   if ! cells >"$work/after" 2>"$work/why"; then fail "after $1: $(cat "$work/why")"; return 1; fi
@@ -37,11 +37,17 @@ check() {
   t=$(uniq -d "$work/after" | wc -l)
   [ "$l" = 0 ] || fail "$1 lost $l cells"
   [ "$t" = 0 ] || fail "$1: $t cells stand twice"
+  grown=$((grown + $(comm -13 "$work/before" "$work/after" | wc -l)))
   lost=$((lost + l)) twice=$((twice + t))
   cp "$work/after" "$work/before"
 }
 complete() { # the run goes on undisturbed until it is done
-  ranks $((RANDOM % most + 1)) "${program[@]}" --set output.dir="$run" >"$work/out" 2>&1
+  local n=$((RANDOM % most + 1))
+  for _ in $(seq 120); do # ranks whose mpirun was killed while it started them may hold the folder a little longer
+    ranks $n "${program[@]}" --set output.dir="$run" >"$work/out" 2>&1
+    [ $? = 9 ] || break
+    sleep 0.5
+  done
   same "digest of run ${count[runs]}" "$(result "$work/out")" "$want"
   check "the end"
   same "cells of run ${count[runs]}" "$(wc -l <"$work/after")" 512
@@ -74,11 +80,16 @@ while [ "$total" -lt "$kills" ]; do
     : >"$work/before"
   fi
   n=$((RANDOM % (most - 1) + 2))
+  had=$(closed "$run")
   touch "$work/launched"
   launch $n "${program[@]}" --set output.dir="$run" "${speed[@]}" --shuffle-leases $RANDOM >"$work/out" 2>&1 &
   pid=$!
-  sleep "0.$((RANDOM % 600 + 350))"
-  [ "$kind" = real ] && sleep 1.5
+  case $((RANDOM % 5)) in
+    0) ;;
+    1) at_work ;;
+    *) until_closed "$run" $((had + 1)) "$pid" ;;
+  esac
+  sleep "0.$((RANDOM % 700 + 100))"
   mapfile -t children < <(pgrep -P "$pid")
   [ ${#children[@]} -gt 0 ] || { ended "$pid"; continue; }
   one=${children[RANDOM % ${#children[@]}]}
@@ -133,6 +144,7 @@ while [ "$total" -lt "$kills" ]; do
   check "hit $total ($what)"
   [ "$failures" -lt 5 ] || break
 done
+[ "$grown" -gt 50 ] || fail "only $grown cells survived the hits: the campaign shows little"
 complete
 
 # damage: every one is found and named, results.h5 is not touched, and the undamaged segments lead to the digest
@@ -175,5 +187,5 @@ if [ "$kind" != real ]; then
 fi
 echo "$kind: $total kills -9 (${count[kill]} of one rank, ${count[all]} of all, ${count[mpirun]} of mpirun)," \
   "${count[term]} SIGTERM, ${count[stop]} SIGSTOP, ${count[readonly]} read-only, ${count[full]} full disks;" \
-  "${count[runs]} runs completed, $lost closed cells lost, $twice computed twice"
+  "${count[runs]} runs completed, $lost closed cells lost, $twice computed twice, $grown closed between hits"
 finish
