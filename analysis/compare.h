@@ -5,7 +5,6 @@
 #define SG_ANALYSIS_COMPARE_H
 
 #include "analysis.h"
-#include <stdio.h>
 
 enum { SG_COMPARE_BUDGETS = 3 };
 
@@ -49,10 +48,6 @@ struct sg_comparison {
 enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct sg_analysis_options *opt,
                           struct sg_comparison *out, struct sg_err *err);
 void sg_comparison_free(struct sg_comparison *c);
-
-/* compare.csv and drift.csv in dir; the tables on `to`. */
-enum sg_status sg_comparison_csv(const struct sg_comparison *c, const char *dir, struct sg_err *err);
-void sg_comparison_table(const struct sg_comparison *c, FILE *to);
 
 /* Holm's adjusted p-values of p[0..n) (NaN left out) into out. */
 enum sg_status sg_holm(const double *p, int64_t n, double *out, struct sg_err *err);

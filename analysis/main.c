@@ -3,7 +3,6 @@
 #include "compare.h"
 #include "analysis/output/output.h"
 #include "analysis/output/plots.h"
-#include "analysis/output/report.h"
 #include "tests/reference/route_reference.h"
 #include "sweep_index.h"
 
@@ -104,23 +103,6 @@ out:
     return st;
 }
 
-/* All but the plots: everything is computed before the first byte is written. */
-static enum sg_status write_all(const struct sg_analysis *x, const struct sg_comparison *c, const char *dir,
-                                struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    SG_TRY(sg_dir_make(dir, err));
-    SG_TRY(sg_output_csv(x, dir, err));
-    SG_TRY(sg_output_h5(x, dir, err));
-    if (c) SG_TRY(sg_comparison_csv(c, dir, err));
-    SG_TRY(sg_report_write(x, c, dir, err));
-    sg_output_table(x, stdout);
-    if (c) sg_comparison_table(c, stdout);
-    printf("\nWritten to %s: report.html, frontier.h5, CSV files\n", dir);
-    fflush(stdout);
-out:
-    return st;
-}
-
 static enum sg_status analyse(const struct args *a, const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results r = {0};
@@ -151,7 +133,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     drop_samples(&r);
     SG_TRY(sg_analysis_run(&d, &opt, &x, err));
     if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_datasets, err));
-    SG_TRY(write_all(&x, a->files[1] ? &c : NULL, dir, err));
+    SG_TRY(sg_output(&x, a->files[1] ? &c : NULL, dir, stdout, err));
     if (!a->no_plots) sg_plots_draw(dir, stdout);
 out:
     sg_analysis_free(&x);

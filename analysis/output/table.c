@@ -1,10 +1,11 @@
+#include "writers.h"
+
 #include "analysis/text_width.h"
-#include "output.h"
 
 #include <math.h>
 #include <string.h>
 
-char *sg_output_number(double x, int digits, char *buf, size_t n) {
+char *sg__print_number(double x, int digits, char *buf, size_t n) {
     if (isfinite(x))
         snprintf(buf, n, "%.*f", digits, x);
     else
@@ -12,11 +13,11 @@ char *sg_output_number(double x, int digits, char *buf, size_t n) {
     return buf;
 }
 
-char *sg_output_percent(double x, char *buf, size_t n) {
-    return sg_output_number(100 * x, 1, buf, n);
+char *sg__print_percent(double x, char *buf, size_t n) {
+    return sg__print_number(100 * x, 1, buf, n);
 }
 
-char *sg_output_usd(double x, char *buf, size_t n) {
+char *sg__print_usd(double x, char *buf, size_t n) {
     if (isnan(x))
         snprintf(buf, n, "n/a");
     else if (x == 0)
@@ -104,7 +105,7 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
         last = g;
         const struct sg_curve *re = &a->curve[SG_CURVE_REALISED], *pr = &a->curve[SG_CURVE_PREDICTED];
         const struct sg_curve *orc = &a->curve[SG_CURVE_ORACLE];
-        sg_output_usd(a->grid[g], c1, sizeof c1);
+        sg__print_usd(a->grid[g], c1, sizeof c1);
         band(pr->accuracy[g], pr->low[g], pr->high[g], b2, sizeof b2);
         if (!truth) {
             const struct sg_curve *po = &a->curve[SG_CURVE_POSTERIOR];
@@ -120,7 +121,7 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
             band(o->present ? o->accuracy[g] : (double)NAN, (double)NAN, (double)NAN, p[i], sizeof p[i]);
         }
         fprintf(to, "  %12s  %-20s %-20s %12s  %-20s %8s %9s %9s\n", c1, b1, b2,
-                isnan(re->cost[g]) ? "-" : sg_output_usd(re->cost[g], c2, sizeof c2), b3, p[0], p[1], p[2]);
+                isnan(re->cost[g]) ? "-" : sg__print_usd(re->cost[g], c2, sizeof c2), b3, p[0], p[1], p[2]);
     }
     if (!truth && bands)
         fprintf(
@@ -135,38 +136,57 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
                 "as realised.\n");
 }
 
-static void singles(const struct sg_analysis *a, FILE *to) {
+/* A shown column's cell: "71.4 [66.1, 76.5]", "0.0002641", "29%"; "-" where there is none. */
+static const char *shown(const struct sg__column *c, const void *cell, char *buf, size_t n) {
+    const double x = sg__cell_number(c, cell, 0);
+    if (!isfinite(x)) return "-";
+    if (c->style == SG__USD) return sg__print_usd(x, buf, n);
+    if (c->kind == SG__VALUE)
+        return band(x, sg__cell_number(c, cell, 1), sg__cell_number(c, cell, 2), buf, n);
+    if (c->style == SG__PERCENT)
+        snprintf(buf, n, "%.*f%%", c->digits, 100 * x);
+    else
+        snprintf(buf, n, "%.*f", c->digits, x);
+    return buf;
+}
+
+/* The headings of a table's columns, or the cells of row i. */
+static void cells(const struct sg__tables *t, const struct sg__table *table, int64_t i, FILE *to) {
+    const bool truth = t->a->data->n_scored > 0;
+    char buf[64];
+    for (const struct sg__column *c = NULL; (c = sg__column_shown(table, c, truth));)
+        if (c->print)
+            fprintf(to, c->print,
+                    i < 0 ? c->heading : shown(c, sg__table_cell(table, c, i), buf, sizeof buf));
+}
+
+static void singles(const struct sg__tables *t, FILE *to) {
+    const struct sg_analysis *a = t->a;
     const struct sg_dataset *d = a->data;
-    const bool truth = d->n_scored > 0;
-    char b1[64], b2[64], c1[32], c2[32], name[NAME_BYTES];
+    const struct sg__table *table = sg__tables_find(t, "models");
+    char b[64], c[32], name[NAME_BYTES];
     int wide = 10;
     for (int32_t k = 0; k < d->m && wide < NAME_MAX_COLUMNS; k++) {
         const int w = sg_text_width(sg_dataset_model(d, k));
         wide = w > NAME_MAX_COLUMNS ? NAME_MAX_COLUMNS : w > wide ? w : wide;
     }
-    fprintf(to, "\nSingle models (* on the hull of single models)\n  %-*s   %-20s %12s   %-20s %12s\n", wide,
-            "model", truth ? "accuracy" : "", truth ? "cost" : "", "predicted", "pred. cost");
+    fprintf(to, "\nSingle models (* on the hull of single models)\n  %-*s", wide, "model");
+    cells(t, table, -1, to);
     for (int32_t k = 0; k < d->m; k++) {
-        const struct sg_single_model *s = &a->single[k];
-        const struct sg_value *x = &s->accuracy, *p = &s->predicted_accuracy;
-        fprintf(to, "%s %s   %-20s %12s   %-20s %12s%s\n", s->on_hull ? "*" : " ",
-                sg_text_fit(sg_dataset_model(d, k), wide, name, sizeof name),
-                truth ? band(x->value, x->low, x->high, b1, sizeof b1) : "",
-                truth ? sg_output_usd(s->cost.value, c1, sizeof c1) : "",
-                band(p->value, p->low, p->high, b2, sizeof b2),
-                sg_output_usd(s->predicted_cost.value, c2, sizeof c2),
-                k == a->best_single       ? "  best"
-                : k == a->cheapest_single ? "  cheapest"
-                                          : "");
+        fprintf(to, "\n%s %s", a->single[k].on_hull ? "*" : " ",
+                sg_text_fit(sg_dataset_model(d, k), wide, name, sizeof name));
+        cells(t, table, k, to);
+        fprintf(to, "%s", k == a->best_single ? "  best" : k == a->cheapest_single ? "  cheapest" : "");
     }
-    band(a->random_accuracy.value, a->random_accuracy.low, a->random_accuracy.high, b1, sizeof b1);
-    if (truth)
-        fprintf(to, "  %-*s   %-20s %12s\n", wide, "(random)", truth ? b1 : "",
-                truth ? sg_output_usd(a->random_cost.value, c1, sizeof c1) : "");
+    fprintf(to, "\n");
+    const struct sg_value *r = &a->random_accuracy;
+    if (d->n_scored)
+        fprintf(to, "  %-*s   %-20s %12s\n", wide, "(random)", band(r->value, r->low, r->high, b, sizeof b),
+                sg__print_usd(a->random_cost.value, c, sizeof c));
 }
 
-/* What the realised curve has for this budget, and "model 61 %, other 22 %": the models with most queries, at
- * most four. */
+/* What the realised curve has for this budget, and the models with most queries, at most four: "model 61 %, other
+ * 22 %". */
 static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k, FILE *to) {
     double last = INFINITY, rest = 1;
     int32_t last_model = -1;
@@ -174,7 +194,7 @@ static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k,
     fprintf(to, "      ");
     if (isfinite(k->fitted_accuracy))
         fprintf(to, "fitted to true costs: %.1f %% for USD %s; ", 100 * k->fitted_accuracy,
-                sg_output_usd(k->fitted_cost, cost, sizeof cost));
+                sg__print_usd(k->fitted_cost, cost, sizeof cost));
     for (int i = 0; i < 4; i++) {
         int32_t best = -1;
         for (int32_t j = 0; j < a->data->m; j++) {
@@ -195,86 +215,70 @@ static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k,
     fprintf(to, "\n");
 }
 
-static void asks(const struct sg_analysis *a, FILE *to) {
-    const struct sg_dataset *d = a->data;
-    const bool truth = d->n_scored > 0;
-    char b1[64], b2[64], b3[64], c1[32], c2[32], c3[32], best[NAME_BYTES];
+static void policies(const struct sg__tables *t, FILE *to) {
+    const struct sg_analysis *a = t->a;
+    const struct sg__table *table = sg__tables_find(t, "policies");
+    char name[48], number[32], best[NAME_BYTES];
     if (!a->n_policies) return;
-    fprintf(to, "\nPolicies against the best single model, %s%s\n",
-            sg_text_cut(sg_dataset_model(d, a->best_single), NAME_MAX_COLUMNS, best, sizeof best),
-            truth ? "" : " (as estimated)");
-    fprintf(to, "  %-19s %-20s %12s  %-20s %12s  %-20s %-20s\n",
-            a->policies[0].ours ? "budget (our choice)" : "asked", "predicted", "pred. cost",
-            truth ? "realised" : "given the votes", truth ? "truly paid" : "", "gain, points",
-            "cost saved, %");
+    fprintf(to, "\nPolicies against the best single model, %s%s\n  %-19s",
+            sg_text_cut(sg_dataset_model(a->data, a->best_single), NAME_MAX_COLUMNS, best, sizeof best),
+            a->data->n_scored ? "" : " (as estimated)",
+            a->policies[0].ours ? "budget (our choice)" : "asked");
+    cells(t, table, -1, to);
+    fprintf(to, "\n");
     for (size_t i = 0; i < a->n_policies; i++) {
         const struct sg_asked_policy *k = &a->policies[i];
-        const struct sg_value *real = truth ? &k->accuracy : &k->posterior;
-        char name[48];
         snprintf(name, sizeof name, "%s %s", k->is_target ? "accuracy" : "USD",
-                 k->is_target ? sg_output_percent(k->asked, c3, sizeof c3)
-                              : sg_output_usd(k->asked, c3, sizeof c3));
-        fprintf(to, "  %-19s %-20s %12s  ", name,
-                band(k->predicted_accuracy.value, k->predicted_accuracy.low, k->predicted_accuracy.high, b1,
-                     sizeof b1),
-                sg_output_usd(k->predicted_cost.value, c1, sizeof c1));
-        fprintf(to, "%-20s %12s  %-20s %-20s\n", band(real->value, real->low, real->high, b1, sizeof b1),
-                truth ? sg_output_usd(k->cost.value, c2, sizeof c2) : "",
-                band(k->gain.value, k->gain.low, k->gain.high, b2, sizeof b2),
-                band(k->saving.value, k->saving.low, k->saving.high, b3, sizeof b3));
+                 k->is_target ? sg__print_percent(k->asked, number, sizeof number)
+                              : sg__print_usd(k->asked, number, sizeof number));
+        fprintf(to, "  %-19s", name);
+        cells(t, table, (int64_t)i, to);
+        fprintf(to, "\n");
         shares(a, k, to);
     }
 }
 
-static void quality(const struct sg_analysis *a, FILE *to) {
+static void quality(const struct sg__tables *t, FILE *to) {
+    const struct sg__table *table = sg__tables_find(t, "quality");
+    const struct sg_quality *scope = t->a->quality[SG_EST_SCOPE];
+    const struct sg_length_quality *length = t->a->length[SG_EST_SCOPE];
     char b[64];
-    if (!a->quality[SG_EST_SCOPE] || !a->quality[SG_EST_SCOPE][0].n) return;
-    fprintf(to, "\nQuality of the estimates over %s\n  %-12s %8s %8s %8s %8s %9s %9s  %s\n",
-            count(a->quality[SG_EST_SCOPE][0].n, "cell", "cells", b, sizeof b), "estimator", "Brier",
-            "log loss", "AUC", "ECE", "len. MAE", "len. med.",
-            "its Brier less SCOPE's x 100 (positive: SCOPE is better)");
+    if (!scope || !scope->n) return;
+    fprintf(to, "\nQuality of the estimates over %s\n  %-12s", count(scope->n, "cell", "cells", b, sizeof b),
+            "estimator");
+    cells(t, table, -1, to);
     for (int e = 0; e < SG_ESTIMATORS; e++) {
-        if (!a->quality[e]) continue;
-        const struct sg_quality *q = &a->quality[e][0];
-        const struct sg_length_quality *l = a->length[e] ? &a->length[e][0] : NULL;
-        const struct sg_value *d = &a->brier_gain[e];
-        const double score[] = {q->brier, q->log_loss, q->auc, q->ece};
-        fprintf(to, "  %-12s ", sg_estimator_name[e]);
-        for (int i = 0; i < 4; i++) fprintf(to, "%8s ", sg_output_number(score[i], 4, b, sizeof b));
-        if (l && l->n)
-            fprintf(to, "%9.1f %8.0f%%", l->mae, 100 * l->median_relative);
-        else
-            fprintf(to, "%9s %9s", "-", "-");
-        fprintf(to, "  %s\n", e == SG_EST_SCOPE ? "" : band(d->value, d->low, d->high, b, sizeof b));
+        const int64_t row = (int64_t)e * t->a->n_groups;
+        if (!sg__table_told(table, row)) continue;
+        fprintf(to, "\n  %-12s", sg_estimator_name[e]);
+        cells(t, table, row, to);
     }
-    const struct sg_length_quality *l = a->length[SG_EST_SCOPE];
-    if (l && l->n_coverage)
+    fprintf(to, "\n");
+    if (length && length->n_coverage)
         fprintf(to, "  90 %% intervals of length from the samples hold the truth in %.1f %% of %s\n",
-                100 * l->coverage, count(l->n_coverage, "cell", "cells", b, sizeof b));
+                100 * length->coverage, count(length->n_coverage, "cell", "cells", b, sizeof b));
 }
 
-static void samples(const struct sg_analysis *a, FILE *to) {
+static void noise(const struct sg__tables *t, FILE *to) {
+    const struct sg__table *table = sg__tables_find(t, "noise");
+    const struct sg_sampling_noise *k = t->a->noise;
     char b[40];
-    if (!a->noise[0].n_cells) return;
-    fprintf(to, "\nNoise of k samples a cell over %s (variance of the mean)\n  %2s %12s %12s %8s %14s %14s\n",
-            count(a->noise[0].n_cells, "cell", "cells", b, sizeof b), "k", "votes", "p_yes", "ratio",
-            "Brier votes", "Brier p_yes");
+    if (!k->n_cells) return;
+    fprintf(to, "\nNoise of k samples a cell over %s (variance of the mean)\n  %2s",
+            count(k->n_cells, "cell", "cells", b, sizeof b), "k");
+    cells(t, table, -1, to);
     for (int i = 0; i < SG_SAMPLING_NOISES; i++) {
-        const struct sg_sampling_noise *s = &a->noise[i];
-        fprintf(to, "  %2d %12.6f %12.6f %8s ", s->k, s->variance_votes, s->variance_p_yes,
-                sg_output_number(s->variance_votes / s->variance_p_yes, 2, b, sizeof b));
-        if (s->n_brier)
-            fprintf(to, "%14.4f %14.4f\n", s->brier_votes, s->brier_p_yes);
-        else
-            fprintf(to, "%14s %14s\n", "-", "-");
+        fprintf(to, "\n  %2d", k[i].k);
+        cells(t, table, i, to);
     }
+    fprintf(to, "\n");
 }
 
-void sg_output_table(const struct sg_analysis *a, FILE *to) {
-    head(a, to);
-    frontier(a, to);
-    singles(a, to);
-    asks(a, to);
-    quality(a, to);
-    samples(a, to);
+void sg__write_table(const struct sg__tables *t, FILE *to) {
+    head(t->a, to);
+    frontier(t->a, to);
+    singles(t, to);
+    policies(t, to);
+    quality(t, to);
+    noise(t, to);
 }

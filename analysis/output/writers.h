@@ -1,0 +1,25 @@
+/* writers - the four writers of the tables. */
+#ifndef SG_ANALYSIS_OUTPUT_WRITERS_H
+#define SG_ANALYSIS_OUTPUT_WRITERS_H
+
+#include "tables.h"
+#include <stdio.h>
+
+/* Every table's CSV file in `dir`; an empty one is removed. */
+enum sg_status sg__write_csv(const struct sg__tables *t, const char *dir, struct sg_err *err);
+/* dir/frontier.h5; xarray.open_dataset(..., engine="h5netcdf") reads it. */
+enum sg_status sg__write_h5(const struct sg__tables *t, const char *dir, struct sg_err *err);
+/* dir/report.html: the page of this folder with the tables in it as JSON; its script draws them. It loads nothing. */
+enum sg_status sg__write_report(const struct sg__tables *t, const char *dir, struct sg_err *err);
+/* The summary on the terminal. */
+void sg__write_table(const struct sg__tables *t, FILE *to);
+void sg__write_comparison(const struct sg_comparison *c, FILE *to);
+
+/* For the terminal; each returns buf. With `digits` decimals; "n/a" where x is not finite. */
+char *sg__print_number(double x, int digits, char *buf, size_t n);
+/* "12.3" for the share 0.123; "n/a" where x is not finite. */
+char *sg__print_percent(double x, char *buf, size_t n);
+/* USD with four significant digits, never in exponent form; "n/a" for NaN. */
+char *sg__print_usd(double x, char *buf, size_t n);
+
+#endif
