@@ -37,6 +37,8 @@ OUTSIDE = {
     r"pcre2\.h|utf8proc\.h": r"src/text/.*",
     r"cuda.*\.h|cublas.*\.h": r"kernels/cuda/.*",
 }
+# commands that run a reference implementation beside the program's own, for cross-checks
+REFERENCE = r"(src/cmd/cmd_\w+\.c|analysis/main\.c) tests/reference/\w+\.h"
 
 
 def layer(path):
@@ -64,8 +66,10 @@ def check_includes(path, found):
         for pattern, allowed in OUTSIDE.items():
             if re.fullmatch(pattern, os.path.basename(name)) and not re.fullmatch(allowed, path):
                 yield f"{path}:{number}: {name} belongs into {allowed} alone"
+        if there and there.startswith("tests/") and not re.fullmatch(REFERENCE, f"{path} {there}"):
+            yield f"{path}:{number}: the program includes a test ({name})"
         other = layer(there) if there else here  # None: generated, or of the system
-        if other != here and other not in LAYERS[here]:
+        if other and other != here and other not in LAYERS[here]:
             yield f"{path}:{number}: {here} includes {other} ({name}); includes run one way"
 
 

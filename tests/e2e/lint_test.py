@@ -13,6 +13,8 @@ CLEAN = {
     "kernels/backend.h": "int sg__backend_open(void);\n",
     "kernels/cpu/cpu.c": '#include "kernels/backend.h"\nint sg__backend_open(void) {\n    return 0;\n}\n',
     "src/run/comm.c": "#include <mpi.h>\n",
+    "tests/reference/verdict.h": "int verdict(void);\n",
+    "src/cmd/cmd_parse.c": '#include "tests/reference/verdict.h"\n',
 }
 # what is wrong, files beside those of CLEAN or in their place, the complaint
 FAULTS = [
@@ -24,6 +26,8 @@ FAULTS = [
     ("analysis includes a command's header",
      {"src/cmd/cmd.h": "int sg_cmd(void);\n", "analysis/a.c": '#include "cmd/cmd.h"\n'},
      r"analysis/a\.c:1: analysis includes src/cmd"),
+    ("the program includes a test's header",
+     {"tests/unit/t.h": "", "src/job/job.c": '#include "tests/unit/t.h"\n'}, r"job\.c:1: the program includes a test"),
     ("MPI outside of comm", {"src/run/worker.c": "\n#include <mpi.h>\n"}, r"src/run/worker\.c:2: mpi\.h belongs"),
     ("HDF5 outside of store", {"src/run/worker.c": "#include <hdf5.h>\n"}, r"worker\.c:1: hdf5\.h belongs"),
     ("PCRE2 outside of text", {"src/job/job.c": "#include <pcre2.h>\n"}, r"job\.c:1: pcre2\.h belongs"),
