@@ -1,15 +1,15 @@
-"""lint.py SOURCE [CC]: rules of the tree that no compiler checks.
+"""lint.py SOURCE [CC]: rules of the tree that no compiler checks. lint_test.py plants a fault against each.
 
-- includes run one way (see LAYERS), mpi.h and hdf5.h stay where they belong
-- no source file is longer than 850 lines
+- includes run one way between folders (LAYERS); a library's headers are included where OUTSIDE says
+- sg__ names are a folder's own: used in it and its subfolders, and declared in a header of it
+- no circle: of includes between files, of includes between folders, of calls between source files
+- no source file is longer than MAX_LINES
 - every header compiles alone (when CC is given)
 """
-import os, re, subprocess, sys, tempfile
+import collections, os, re, subprocess, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 
-source = os.path.abspath(sys.argv[1])
-cc = sys.argv[2] if len(sys.argv) > 2 else None
-MAX_LINES = 850
+MAX_LINES = 800
 
 # folder -> folders whose headers it may include, beside its own
 LAYERS = {
@@ -30,12 +30,6 @@ LAYERS = {
     "src": {"src/base", "src/cmd"},
     "analysis": {"src/base", "src/cell", "src/job", "src/store"},
 }
-# single headers beside that
-ALSO = {
-    # option tables and --help, which need nothing but base; the command route-reference
-    "analysis": {"cmd/cmd.h", "tests/reference/route_reference.h"},
-    "src/cmd": {"tests/reference/verdict_reference.h"},  # the command parse --reference
-}
 # a header of the outside -> the files that may include it
 OUTSIDE = {
     r"mpi\.h": r"src/run/comm\.[ch]",
@@ -43,46 +37,95 @@ OUTSIDE = {
     r"pcre2\.h|utf8proc\.h": r"src/text/.*",
     r"cuda.*\.h|cublas.*\.h": r"kernels/cuda/.*",
 }
-errors = []
+# commands that run a reference implementation beside the program's own, for cross-checks
+REFERENCE = r"(src/cmd/cmd_\w+\.c|analysis/main\.c) tests/reference/\w+\.h"
 
 
 def layer(path):
-    best = ""
-    for name in LAYERS:
-        if path.startswith(name + "/") and len(name) > len(best):
-            best = name
-    return best
+    return max((name for name in LAYERS if path.startswith(name + "/")), key=len, default="")
 
 
-def files():
-    for top in ("src", "kernels", "analysis", "tests"):
-        for folder, _, names in os.walk(os.path.join(source, top)):
-            for name in sorted(names):
-                yield os.path.relpath(os.path.join(folder, name), source)
+def without_comments(text):
+    text = re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), text, flags=re.S)
+    return re.sub(r"//.*", "", text)
 
 
-def check_includes(path, text):
-    here = layer(path)
-    for number, line in enumerate(text.split("\n"), 1):
+def includes(source, path, code):
+    """(line, name, path of it in the tree or None) of every #include"""
+    for number, line in enumerate(code.split("\n"), 1):
         m = re.match(r'\s*#\s*include\s+([<"])([^>"]+)[>"]', line)
-        if not m:
-            continue
-        name = m.group(2)
+        if m:
+            places = [os.path.join("src", m[2]), m[2], os.path.join(os.path.dirname(path), m[2])]
+            there = (p for p in places if m[1] == '"' and os.path.exists(os.path.join(source, p)))
+            yield number, m[2], next(map(os.path.normpath, there), None)
+
+
+def check_includes(path, found):
+    here = layer(path)
+    for number, name, there in found if here else ():
         for pattern, allowed in OUTSIDE.items():
-            if re.fullmatch(pattern, os.path.basename(name)) and not re.fullmatch(allowed, path) and here:
-                errors.append(f"{path}:{number}: {name} belongs into {allowed} alone")
-        if not here or m.group(1) == "<":
-            continue
-        places = [os.path.join("src", name), name, os.path.join(os.path.dirname(path), name)]
-        there = next((p for p in places if os.path.exists(os.path.join(source, p))), None)
-        if there is None:
-            continue  # generated, or of the system
-        other = layer(os.path.normpath(there))
-        if other != here and other not in LAYERS[here] and name not in ALSO.get(here, ()):
-            errors.append(f"{path}:{number}: {here} includes {other} ({name}); includes run one way")
+            if re.fullmatch(pattern, os.path.basename(name)) and not re.fullmatch(allowed, path):
+                yield f"{path}:{number}: {name} belongs into {allowed} alone"
+        if there and there.startswith("tests/") and not re.fullmatch(REFERENCE, f"{path} {there}"):
+            yield f"{path}:{number}: the program includes a test ({name})"
+        other = layer(there) if there else here  # None: generated, or of the system
+        if other and other != here and other not in LAYERS[here]:
+            yield f"{path}:{number}: {here} includes {other} ({name}); includes run one way"
 
 
-def compiles_alone(path):
+def check_names(codes):
+    used, declared = collections.defaultdict(dict), set()
+    for path, code in codes.items():
+        folder = os.path.dirname(path)
+        for name in set(re.findall(r"\b(?:sg|SG)__\w+", code)):
+            used[name].setdefault(folder, path)
+            if path.endswith((".h", ".cuh", ".inc")):
+                declared.add((name, folder))
+    for name, places in sorted(used.items()):
+        top = os.path.commonpath(places)
+        if len(places) > 1 and (name, top) not in declared:
+            yield f"{name} is used in {', '.join(sorted(places.values()))}: an sg__ name is one folder's own"
+
+
+def circles(edges, what):
+    """Every strongly connected component of more than one node (Tarjan)."""
+    index, low, stack, out = {}, {}, [], []
+
+    def visit(x):
+        index[x] = low[x] = len(index)
+        stack.append(x)
+        for y in edges.get(x, ()):
+            if y not in index:
+                visit(y)
+            if y in stack:
+                low[x] = min(low[x], low[y])
+        if low[x] == index[x]:
+            at = stack.index(x)
+            if len(stack) - at > 1:
+                out.append(f"circle of {what}: {', '.join(sorted(stack[at:]))}")
+            del stack[at:]
+
+    for x in sorted(edges):
+        if x not in index:
+            visit(x)
+    return out
+
+
+def calls(codes):
+    """file -> files that define the sg_ functions it names"""
+    home, edges = {}, collections.defaultdict(set)
+    sources = {p: re.sub(r'"(\\.|[^"\\])*"', '""', c) for p, c in codes.items() if p.endswith(".c")}
+    for path, code in sources.items():
+        for name in re.findall(r"^(?!static\b)[a-z][\w *]*?\b(sg_\w+)\([^;{]*\)\s*\{", code, flags=re.M):
+            home[name] = path
+    for path, code in sources.items():
+        for kind, name in re.findall(r"((?:struct|enum|union)\s+)?\b(sg_\w+)(?=\s*[(,;)])", code):
+            if not kind and home.get(name, path) != path:
+                edges[path].add(home[name])
+    return edges
+
+
+def compiles_alone(source, cc, path):
     with tempfile.NamedTemporaryFile("w", suffix=".c") as f:
         f.write(f'#include "{path}"\nextern int sg_lint_unused;\n')
         f.flush()
@@ -96,22 +139,49 @@ def compiles_alone(path):
     return None
 
 
-headers, seen = [], 0
-for path in files():
-    if not re.search(r"\.(c|h|inc|cu|cuh|cpp|py|sh)$", path):
-        continue
-    seen += 1
-    text = open(os.path.join(source, path), encoding="utf-8").read()
-    lines = text.count("\n")
-    if lines > MAX_LINES:
-        errors.append(f"{path}: {lines} lines, {MAX_LINES} at most")
-    check_includes(path, text)
-    if path.endswith(".h") and not path.startswith(("kernels/cuda/", "tests/")):
-        headers.append(path)
-if cc:
-    with ThreadPoolExecutor(2) as pool:
-        errors += [e for e in pool.map(compiles_alone, headers) if e]
-if seen < 50 or (cc and len(headers) < 20):
-    errors.append(f"only {seen} files and {len(headers)} headers were looked at: is this the source tree?")
-print("\n".join(errors) or f"{seen} files, {len(headers)} headers{' compiled' if cc else ''}: nothing to complain of")
-sys.exit(1 if errors else 0)
+def check(source, cc=None):
+    """(complaints, files looked at, headers looked at)"""
+    errors, headers, seen, codes = [], [], 0, {}
+    by_file, by_folder = collections.defaultdict(set), collections.defaultdict(set)
+    for top in ("src", "kernels", "analysis", "tests"):
+        for folder, _, names in os.walk(os.path.join(source, top)):
+            for name in sorted(names):
+                path = os.path.relpath(os.path.join(folder, name), source)
+                if not re.search(r"\.(c|h|inc|cu|cuh|cpp|py|sh)$", path):
+                    continue
+                seen += 1
+                with open(os.path.join(source, path), encoding="utf-8") as f:
+                    text = f.read()
+                if text.count("\n") > MAX_LINES:
+                    errors.append(f"{path}: {text.count(chr(10))} lines, {MAX_LINES} at most")
+                if layer(path) and not path.endswith((".py", ".sh")):
+                    codes[path] = without_comments(text)
+                if path.endswith(".h") and not path.startswith(("kernels/cuda/", "tests/")):
+                    headers.append(path)
+    for path, code in codes.items():
+        found = list(includes(source, path, code))
+        errors += check_includes(path, found)
+        by_file[path] = {there for _, _, there in found if there}
+        if os.path.basename(path) != "main.c":  # a program stands above its folder
+            mine = os.path.dirname(path)
+            by_folder[mine] |= {os.path.dirname(there) for there in by_file[path]} - {mine}
+    errors += check_names(codes)
+    errors += circles(by_file, "includes between files") + circles(by_folder, "includes between folders")
+    errors += circles(calls(codes), "calls between files")
+    if cc:
+        with ThreadPoolExecutor(2) as pool:
+            errors += filter(None, pool.map(lambda path: compiles_alone(source, cc, path), headers))
+    return errors, seen, len(headers)
+
+
+def main():
+    cc = sys.argv[2] if len(sys.argv) > 2 else None
+    errors, seen, headers = check(os.path.abspath(sys.argv[1]), cc)
+    if seen < 50 or headers < 20:
+        errors.append(f"only {seen} files and {headers} headers were looked at: is this the source tree?")
+    print("\n".join(errors) or f"{seen} files, {headers} headers{' compiled' if cc else ''}: nothing to complain of")
+    sys.exit(1 if errors else 0)
+
+
+if __name__ == "__main__":
+    main()
