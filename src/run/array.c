@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "run/clock.h"
-#include "run/journal.h"
 #include "rundir/rundir.h"
 #include "rundir/lock.h"
 #include "rundir/members.h"
@@ -46,7 +45,6 @@ struct sg_array {
     char *night; /* of the run */
     bool quiet;
     struct sg_workqueue *queue;
-    struct sg_cell_sink sink;
     uint8_t *done; /* [n_cells]: in a closed segment when we last scanned, or finished by us */
     int64_t found, failed;
     int32_t *rank_of; /* [n_queries]: rank of a query in the order */
@@ -142,25 +140,10 @@ out:
     return st;
 }
 
-static bool member_lives(void *ctx, const char *token) {
-    return sg_member_lives(((struct sg_array *)ctx)->member, token);
-}
-
-/* Sees what is finished, once the deaths of members are counted and the cells that they died of twice are
- * quarantined: nobody may compute a dead member's cells before that. */
+/* Also which cells were in flight when others crashed: their cells may be among those that are missing. */
 static enum sg_status scan_after_deaths(struct sg_array *a, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_lock *lock = NULL;
-    const struct sg_journal_rules rules = {
-        .night = a->night, .quiet = a->quiet, .lives = member_lives, .ctx = a};
-    const char *dir = a->plan->job.output.dir;
-    if (sg_journal_deaths(dir, &rules)) SG_TRY(wait_for_lock(a, &lock, err));
-    SG_TRY(scan(a, err));
-    if (lock) SG_TRY(sg_journal_collect(dir, a->plan, &rules, a->done, &a->found, &a->failed, err));
-    if (a->queue) sg_workqueue_heed(a->queue); /* another may have counted them */
-out:
-    sg_lock_drop(lock);
-    return st;
+    if (a->queue) sg_workqueue_read_crashes(a->queue, !a->quiet);
+    return scan(a, err);
 }
 
 static bool all_cells(const struct sg_array *a, int64_t k) {
@@ -292,7 +275,7 @@ int64_t sg_array_found(const struct sg_array *a) {
 static enum sg_status queue_piece(struct sg_array *a, int64_t k, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct piece *piece = &a->pieces[k];
-    struct sg_lease l = {.attempt = piece->attempt};
+    struct sg_lease l = {0};
     piece->left = 0;
     for (int64_t p = a->first[k]; p <= a->first[k + 1]; p++) {
         const bool open = p < a->first[k + 1] && !a->done[sg_order_cell(a->order, p)];
@@ -379,26 +362,20 @@ out:
 
 /* ---- finishing pieces ------------------------------------------------------------------------------- */
 
-static enum sg_status cell_done(void *ctx, int64_t cell_index, const struct sg_cell *cell,
-                                struct sg_err *err) {
+void sg_array_cell_done(void *ctx, int64_t cell_index) {
     struct sg_array *a = ctx;
-    enum sg_status st = a->sink.done(a->sink.ctx, cell_index, cell, err);
-    if (st != SG_OK) return st;
     struct piece *p = &a->pieces[piece_of(a, position_of(a, cell_index))];
     SG_ASSERT(p->state == OURS && p->left > 0);
     a->in_hand--;
     a->finished++;
-    if (--p->left > 0) return SG_OK;
+    if (--p->left > 0) return;
     p->state = CLOSING;
     p->safe_at = a->finished;
     a->closing++;
-    return SG_OK;
 }
 
-struct sg_cell_sink sg_array_sink(struct sg_array *a, struct sg_workqueue *queue) {
+void sg_array_set_queue(struct sg_array *a, struct sg_workqueue *queue) {
     a->queue = queue;
-    a->sink = sg_workqueue_sink(queue);
-    return (struct sg_cell_sink){a, cell_done};
 }
 
 void sg_array_on_done(struct sg_array *a, void (*note)(void *ctx), void *ctx) {

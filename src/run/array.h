@@ -9,7 +9,7 @@
  * all.
  *
  * A cell that was in hand when its member crashed is counted by whoever takes that member's pieces over, and
- * treated as in a run with MPI (journal.h): alone on the device the next time, quarantined at the second
+ * treated as in a run with MPI (inflight.h): alone on the device the next time, quarantined at the second
  * crash. */
 #ifndef SG_RUN_ARRAY_H
 #define SG_RUN_ARRAY_H
@@ -37,8 +37,9 @@ enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *
 const char *sg_array_member(const struct sg_array *a);
 /* What the directory held when this member joined. */
 int64_t sg_array_found(const struct sg_array *a);
-/* Cells finished by this member reach `hand` through the array, which keeps count of its pieces. */
-struct sg_cell_sink sg_array_sink(struct sg_array *a, struct sg_workqueue *queue);
+/* The queue to compute with, whose on_cell is sg_array_cell_done with a: so the array keeps count. */
+void sg_array_set_queue(struct sg_array *a, struct sg_workqueue *queue);
+void sg_array_cell_done(void *a, int64_t cell_index);
 /* note(ctx) is called before pieces are marked done: what this member tells of itself is then on disk before
  * the run can be complete. */
 void sg_array_on_done(struct sg_array *a, void (*note)(void *ctx), void *ctx);

@@ -98,16 +98,15 @@ out:
 void sg_dispatch_free(struct sg_dispatch *d) {
     if (!d) return;
     free(d->done);
-    free(d->back);
     free(d->ranks);
     memset(d, 0, sizeof *d);
 }
 
-/* Cuts the run of undone positions that begins at `first` (end exclusive) to at most `want` cells and at most
- * `room` weight, but never below one cell. */
-static int64_t cut(const struct sg_dispatch *d, int64_t first, int64_t end, int64_t want, int64_t room) {
+/* Cells of the run of undone positions that begins at d->next: at most `want` and at most `room` weight, but
+ * never less than one. */
+static int64_t cut(const struct sg_dispatch *d, int64_t want, int64_t room) {
     int64_t n = 0, weight = 0;
-    for (int64_t p = first; p < end && n < want && !d->done[p]; p++) {
+    for (int64_t p = d->next; p < d->order->n_cells && n < want && !d->done[p]; p++) {
         weight += d->order->weight[d->order->query[p / d->order->n_models]];
         if (n > 0 && weight > room) break;
         n++;
@@ -122,18 +121,9 @@ bool sg_dispatch_next(struct sg_dispatch *d, int32_t rank, int64_t want, struct 
     int64_t share = d->left_weight / d->n_ranks, room = share - r->weight;
     if (r->cells > 0 && room <= 0) return false;
 
-    struct sg_lease l;
-    if (d->n_back > 0) {
-        struct sg_lease *b = &d->back[d->n_back - 1];
-        l = (struct sg_lease){b->first, cut(d, b->first, b->first + b->count, want, room), b->attempt};
-        b->first += l.count;
-        b->count -= l.count;
-        if (b->count == 0) d->n_back--;
-    } else {
-        while (d->done[d->next]) d->next++; /* left > 0: there is one */
-        l = (struct sg_lease){d->next, cut(d, d->next, d->order->n_cells, want, room), 1};
-        d->next += l.count;
-    }
+    while (d->done[d->next]) d->next++; /* left > 0: there is one */
+    const struct sg_lease l = {d->next, cut(d, want, room)};
+    d->next += l.count;
     int64_t weight = sg_order_weight(d->order, l.first, l.count);
     d->left -= l.count;
     d->left_weight -= weight;
@@ -149,19 +139,6 @@ void sg_dispatch_finished(struct sg_dispatch *d, int32_t rank, int64_t cells, in
     SG_ASSERT(cells >= 0 && cells <= r->cells && weight >= 0 && weight <= r->weight);
     r->cells -= cells;
     r->weight -= weight;
-}
-
-enum sg_status sg_dispatch_give_back(struct sg_dispatch *d, int32_t rank, const struct sg_lease *lease,
-                                     struct sg_err *err) {
-    if (lease->count == 0) return SG_OK;
-    enum sg_status st = SG_GROW(&d->back, &d->cap_back, d->n_back + 1, "leases", err);
-    if (st != SG_OK) return st;
-    int64_t weight = sg_order_weight(d->order, lease->first, lease->count);
-    sg_dispatch_finished(d, rank, lease->count, weight);
-    d->left += lease->count;
-    d->left_weight += weight;
-    d->back[d->n_back++] = (struct sg_lease){lease->first, lease->count, lease->attempt + 1};
-    return SG_OK;
 }
 
 int64_t sg_dispatch_left(const struct sg_dispatch *d) {

@@ -19,10 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Positions [first, first + count); attempt counts from 1 and grows when a lease was given back. */
+/* Positions [first, first + count). */
 struct sg_lease {
     int64_t first, count;
-    int32_t attempt;
 };
 
 /* The order of the cells: queries by weight, each with all its models. Every rank builds the same one from
@@ -48,12 +47,10 @@ struct sg_dispatch_rank {
     int64_t cells, weight; /* in hand: leased to it and not reported finished */
 };
 struct sg_dispatch {
-    const struct sg_order *order; /* borrowed */
-    uint8_t *done;                /* [n_cells] by position: 1 = computed before this run began */
-    int64_t next;                 /* first position never leased */
-    int64_t left, left_weight;    /* cells not leased, done ones not counted */
-    struct sg_lease *back;        /* leases given back, to go out again first */
-    size_t n_back, cap_back;
+    const struct sg_order *order;   /* borrowed */
+    uint8_t *done;                  /* [n_cells] by position: 1 = computed before this run began */
+    int64_t next;                   /* first position never leased */
+    int64_t left, left_weight;      /* cells not leased, done ones not counted */
     struct sg_dispatch_rank *ranks; /* [n_ranks] */
     int32_t n_ranks;
 };
@@ -69,10 +66,6 @@ bool sg_dispatch_next(struct sg_dispatch *d, int32_t rank, int64_t want, struct 
 
 /* `rank` has finished cells of these numbers and weight since it last said so. */
 void sg_dispatch_finished(struct sg_dispatch *d, int32_t rank, int64_t cells, int64_t weight);
-
-/* `rank` gives back a run of positions that it will not compute; it goes out again with attempt + 1. */
-enum sg_status sg_dispatch_give_back(struct sg_dispatch *d, int32_t rank, const struct sg_lease *lease,
-                                     struct sg_err *err);
 
 int64_t sg_dispatch_left(const struct sg_dispatch *d);    /* cells not leased */
 int64_t sg_dispatch_in_hand(const struct sg_dispatch *d); /* cells leased and unfinished, all ranks */

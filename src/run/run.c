@@ -5,7 +5,7 @@
 #include "run/array.h"
 #include "run/clock.h"
 #include "run/device.h"
-#include "run/journal.h"
+#include "run/inflight.h"
 #include "run/night.h"
 #include "run/node_digest.h"
 #include "run/coordinator.h"
@@ -241,9 +241,7 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed,
                             SG_CLEAN_SILENT, err));
     SG_TRY(take_over(g, g->done, &g->n_done, err));
-    const struct sg_journal_rules rules = {
-        .night = g->night, .forget = g->opt->retry_failed, .quiet = g->opt->quiet};
-    SG_TRY(sg_journal_collect(dir, &g->plan, &rules, g->done, &g->n_done, &g->n_failed, err));
+    sg_inflight_tidy(dir, g->opt->quiet ? NULL : &g->plan, g->opt->retry_failed);
     if (g->opt->retry_failed && g->n_failed > 0) SG_TRY(forget_failed(g, err));
 out:
     return st;
@@ -291,7 +289,7 @@ out:
     return st;
 }
 
-static enum sg_status open_hand(struct grid *g, struct sg_err *err) {
+static enum sg_status open_queue(struct grid *g, struct sg_err *err) {
     enum sg_status st = make_order(g, err);
     if (st != SG_OK || (g->root && g->opt->root_only)) return st;
     const struct sg_workqueue_options ho = {.plan = &g->plan,
@@ -300,8 +298,10 @@ static enum sg_status open_hand(struct grid *g, struct sg_err *err) {
                                             .night = g->night,
                                             .rank = sg_comm_rank(g->comm),
                                             .alone = g->opt->retry_failed,
+                                            .quiet = g->opt->quiet,
                                             .segment_seconds = g->opt->segment_seconds};
     SG_TRY(sg_workqueue_open(&ho, &g->queue, err));
+    sg_workqueue_read_crashes(g->queue, false); /* the root has told */
     const struct sg_cell_sink sink = sg_workqueue_sink(g->queue);
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_workqueue_set_compute(g->queue, &g->compute);
@@ -327,7 +327,7 @@ static enum sg_status lead(struct grid *g, struct sg_err *err) {
 static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     const int32_t size = sg_comm_size(g->comm);
     const int64_t began = sg__now_ns();
-    enum sg_status st = open_hand(g, err);
+    enum sg_status st = open_queue(g, err);
     if (st == SG_OK && g->root) st = SG_NEW(&g->ranks, size, "ranks", err);
     if (st == SG_OK && g->root)
         st = sg_dispatch_init(&g->dispatch, &g->order, g->done, size - (g->queue ? 0 : 1), err);
@@ -559,10 +559,14 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
                                             .order = &g->order,
                                             .run_dir = g->plan.job.output.dir,
                                             .night = g->night,
-                                            .member = sg_array_member(g->array),
-                                            .segment_seconds = g->opt->segment_seconds};
+                                            .segment_seconds = g->opt->segment_seconds,
+                                            .quiet = g->opt->quiet,
+                                            .on_cell = sg_array_cell_done,
+                                            .ctx = g->array};
     SG_TRY(sg_workqueue_open(&ho, &g->queue, err));
-    const struct sg_cell_sink sink = sg_array_sink(g->array, g->queue);
+    sg_workqueue_read_crashes(g->queue, !g->opt->quiet);
+    sg_array_set_queue(g->array, g->queue);
+    const struct sg_cell_sink sink = sg_workqueue_sink(g->queue);
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_workqueue_set_compute(g->queue, &g->compute);
     sg_array_on_done(g->array, note_member, g);

@@ -1,11 +1,13 @@
 #include "run/workqueue.h"
 
 #include "base/mem.h"
+#include "cell/estimate.h"
 #include "run/clock.h"
-#include "run/journal.h"
+#include "run/inflight.h"
 #include "run/segment_thread.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,26 +22,53 @@ struct sg_workqueue {
     int64_t waiting;  /* cells leased and not submitted */
     int64_t capacity; /* cells the device was seen to hold at once */
     struct sg_counts counts;
-    int64_t metered;            /* ns: the last look at the device's meter */
-    struct sg_journal *journal; /* NULL: cannot be written */
-    bool suspect_in;            /* a suspect has the device to itself */
-    struct sg_segment_thread *scribe;
+    int64_t metered;              /* ns: when the device's meter was read last */
+    struct sg_inflight *inflight; /* NULL: cannot be written */
+    bool suspect_in;              /* a cell that was in flight at a crash has the device to itself */
+    struct sg_segment_thread *writer;
 };
 
-static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_cell *cell,
-                                struct sg_err *err) {
-    struct sg_workqueue *h = ctx;
+/* A cell that is finished, however, and the caller's to hear of. */
+static enum sg_status put_cell(struct sg_workqueue *h, int64_t cell_index, const struct sg_cell *cell,
+                               struct sg_err *err) {
     const struct sg_plan *p = h->opt.plan;
     enum sg_status st = SG_OK;
-    sg_journal_end(h->journal, cell_index);
-    SG_TRY(sg_segment_thread_put(h->scribe, cell_index, p->cell_fingerprint[cell_index], cell, err));
+    SG_TRY(sg_segment_thread_put(h->writer, cell_index, p->cell_fingerprint[cell_index], cell, err));
     h->counts.cells++;
     h->counts.weight += h->opt.order->weight[cell_index / p->n_models];
     h->counts.failed += cell->status != SG_OK;
     h->counts.prompt_tokens += cell->estimator_prompt_tokens;
     h->counts.output_tokens += cell->output_tokens;
+    if (h->opt.on_cell) h->opt.on_cell(h->opt.ctx, cell_index);
 out:
     return st;
+}
+
+static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_cell *cell,
+                                struct sg_err *err) {
+    struct sg_workqueue *h = ctx;
+    sg_inflight_end(h->inflight, cell_index);
+    return put_cell(h, cell_index, cell, err);
+}
+
+/* A cell that was in flight at so many crashes that it is not tried again. */
+static enum sg_status give_up(struct sg_workqueue *h, int64_t cell_index, int32_t crashes, const char *by,
+                              struct sg_err *err) {
+    const struct sg_plan *p = h->opt.plan;
+    char why[256];
+    snprintf(why, sizeof why,
+             "quarantined: in flight at %d crashes, the last of %s; run --retry-failed tries it alone",
+             (int)crashes, by);
+    struct sg_cell cell = {.query = (int32_t)(cell_index / p->n_models),
+                           .model = (int32_t)(cell_index % p->n_models),
+                           .prompt_tokens = -1,
+                           .status = SG_E_DEVICE,
+                           .reason = why};
+    sg_cell_estimate(&cell, p->models[cell.model].input, p->models[cell.model].output);
+    if (!h->opt.quiet)
+        fprintf(stderr, "scope-grid: query %s, model %s is %s\n", p->queries[cell.query].id,
+                p->models[cell.model].id, why);
+    return put_cell(h, cell_index, &cell, err);
 }
 
 enum sg_status sg_workqueue_open(const struct sg_workqueue_options *opt, struct sg_workqueue **out,
@@ -52,12 +81,12 @@ enum sg_status sg_workqueue_open(const struct sg_workqueue_options *opt, struct 
         .run_dir = opt->run_dir,
         .head = {opt->plan->fingerprint, opt->rank, opt->night, NULL},
         .segment_seconds = opt->segment_seconds};
-    st = sg_segment_thread_open(&so, &h->scribe, err);
+    st = sg_segment_thread_open(&so, &h->writer, err);
     if (st != SG_OK) {
         sg_workqueue_free(h);
         return st;
     }
-    h->journal = sg_journal_open(opt->run_dir, opt->rank, opt->member);
+    h->inflight = sg_inflight_open(opt->run_dir, opt->rank);
     *out = h;
     return SG_OK;
 }
@@ -70,8 +99,8 @@ void sg_workqueue_set_compute(struct sg_workqueue *h, const struct sg_compute *c
     h->compute = *compute;
 }
 
-void sg_workqueue_heed(struct sg_workqueue *h) {
-    sg_journal_reload(h->journal, h->opt.run_dir);
+void sg_workqueue_read_crashes(struct sg_workqueue *h, bool tell) {
+    sg_inflight_read(h->inflight, tell ? h->opt.plan : NULL);
 }
 
 enum sg_status sg_workqueue_take(struct sg_workqueue *h, const struct sg_lease *lease, struct sg_err *err) {
@@ -116,7 +145,7 @@ static void look_at_meter(struct sg_workqueue *h, bool at_once) {
 }
 
 enum sg_status sg_workqueue_tend(struct sg_workqueue *h, struct sg_err *err) {
-    return sg_segment_thread_check(h->scribe, err);
+    return sg_segment_thread_check(h->writer, err);
 }
 
 enum sg_status sg_workqueue_step(struct sg_workqueue *h, struct sg_err *err) {
@@ -126,16 +155,21 @@ enum sg_status sg_workqueue_step(struct sg_workqueue *h, struct sg_err *err) {
     while (h->waiting > 0) {
         struct sg_lease *l = &h->queue[h->head];
         int64_t cell = sg_order_cell(h->opt.order, l->first + h->begun);
-        const bool suspect = sg_journal_suspect(h->journal, cell);
-        if ((h->opt.alone || suspect || h->suspect_in) && c->pending(c->ctx) > 0) break;
-        h->suspect_in = suspect;
-        if (!c->has_room(c->ctx, cell)) {
-            int64_t pending = c->pending(c->ctx);
-            if (pending > h->capacity) h->capacity = pending;
-            break;
+        const char *by = NULL;
+        const int32_t crashes = sg_inflight_crashes(h->inflight, cell, &by);
+        if (crashes >= SG_INFLIGHT_CRASHES) {
+            SG_TRY(give_up(h, cell, crashes, by, err));
+        } else {
+            if ((h->opt.alone || crashes > 0 || h->suspect_in) && c->pending(c->ctx) > 0) break;
+            h->suspect_in = crashes > 0;
+            if (!c->has_room(c->ctx, cell)) {
+                int64_t pending = c->pending(c->ctx);
+                if (pending > h->capacity) h->capacity = pending;
+                break;
+            }
+            sg_inflight_begin(h->inflight, cell);
+            SG_TRY(c->submit(c->ctx, cell, err));
         }
-        sg_journal_begin(h->journal, cell);
-        SG_TRY(c->submit(c->ctx, cell, err));
         h->waiting--;
         if (++h->begun == l->count) {
             h->head = (h->head + 1) % h->cap;
@@ -156,7 +190,7 @@ out:
 }
 
 int64_t sg_workqueue_safe(const struct sg_workqueue *h) {
-    return sg_segment_thread_safe(h->scribe);
+    return sg_segment_thread_safe(h->writer);
 }
 
 void sg_workqueue_counts(const struct sg_workqueue *h, struct sg_counts *out) {
@@ -165,13 +199,13 @@ void sg_workqueue_counts(const struct sg_workqueue *h, struct sg_counts *out) {
 
 enum sg_status sg_workqueue_finish(struct sg_workqueue *h, struct sg_err *err) {
     look_at_meter(h, true);
-    return sg_segment_thread_finish(h->scribe, err);
+    return sg_segment_thread_finish(h->writer, err);
 }
 
 void sg_workqueue_free(struct sg_workqueue *h) {
     if (!h) return;
-    sg_segment_thread_free(h->scribe);
-    sg_journal_close(h->journal);
+    sg_segment_thread_free(h->writer);
+    sg_inflight_close(h->inflight);
     free(h->queue);
     free(h);
 }

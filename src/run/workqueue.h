@@ -1,10 +1,10 @@
-/* workqueue - the cells that one rank has in hand: leased positions waiting, cells on the device, finished cells
- * going to the rank's own segments by way of a writer thread (scribe.h). The same for the root and the
- * others; knows no messages.
+/* workqueue - the cells of one rank between lease and segment: leased positions that wait, cells on the device,
+ * finished cells on their way to the rank's own segments through a writer thread (segment_thread.h). The
+ * coordinator, the workers and the tasks of an array use it alike; it knows no messages.
  *
- * What stays on the thread that drives the device: prompts, tokens, verdicts, the journal. A cell of 700
+ * The thread that drives the device also makes prompts, tokens, verdicts and the in-flight note. A cell of 700
  * prompt tokens and 8 answers of 240 takes them 0.12 ms (tests/bench/bench_cell.c: prompt 12 us, answers 100
- * us, record 13 us, journal 2 us, on one idle core of an EPYC 9004): some 50 ns a token, against tens of
+ * us, record 13 us, note 2 us, on one idle core of an EPYC 9004): some 50 ns a token, against tens of
  * microseconds that a fast GPU takes for one, and the engine keeps the device a step ahead meanwhile. Only
  * writing had no bound. */
 #ifndef SG_RUN_WORKQUEUE_H
@@ -22,22 +22,25 @@ struct sg_workqueue_options {
     const char *run_dir;          /* borrowed */
     const char *night;            /* of the run; borrowed */
     int32_t rank;
-    const char *member;     /* borrowed: name of this member of an array; NULL: of none */
-    double segment_seconds; /* as in scribe.h */
+    double segment_seconds; /* as in segment_thread.h */
     bool alone;             /* one cell on the device at a time: cells that failed are tried again */
+    bool quiet;             /* nothing on stderr of cells that are given up */
+    void (*on_cell)(void *ctx, int64_t cell); /* NULL, or called when a cell has gone to its segment */
+    void *ctx;
 };
 
 enum sg_status sg_workqueue_open(const struct sg_workqueue_options *opt, struct sg_workqueue **out,
                                  struct sg_err *err);
-/* Where the compute must send its cells: the hand itself. */
+/* Where the compute must send its cells. */
 struct sg_cell_sink sg_workqueue_sink(struct sg_workqueue *h);
 /* The compute to use from now on; its struct is copied. */
 void sg_workqueue_set_compute(struct sg_workqueue *h, const struct sg_compute *compute);
 
-/* Others may have found cells that bring ranks down: those get the device to themselves from now on. */
-void sg_workqueue_heed(struct sg_workqueue *h);
+/* Reads which cells were in flight when other ranks crashed (inflight.h), and tells of new crashes on stderr. A
+ * cell with one crash has the device to itself, one with two is recorded as failed when its turn comes. */
+void sg_workqueue_read_crashes(struct sg_workqueue *h, bool tell);
 
-/* Puts a lease behind the others in hand. */
+/* Puts a lease behind the others. */
 enum sg_status sg_workqueue_take(struct sg_workqueue *h, const struct sg_lease *lease, struct sg_err *err);
 /* How many more cells it would take now, so that the device never waits for a lease: 0 while enough wait. */
 int64_t sg_workqueue_want(const struct sg_workqueue *h);

@@ -341,7 +341,6 @@ void sg_rundir_tidy(const char *dir, bool alone) {
     /* others may keep files of theirs beside ours */
     static const char *const names[] = {"job.json", "run.json", "plan.bin", "DONE", "results.h5", NULL};
     tidy_folder(dir, ".", names);
-    tidy_folder(dir, "hand", NULL);
     if (!alone) return; /* members write their notes without the lock */
     tidy_folder(dir, "array/ranks", NULL);
     tidy_clocks(dir);
@@ -357,7 +356,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
     sg_rundir_tidy(dir, true);
-    SG_TRY(clear_folder(dir, "hand", err));
+    SG_TRY(clear_folder(dir, "inflight", err));
     SG_TRY(clear_folder(dir, "array/leases", err));
     SG_TRY(clear_folder(dir, "array/members", err));
     SG_TRY(clear_folder(dir, "array/ranks", err));
@@ -375,7 +374,7 @@ out:
 
 enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    static const char *const folders[] = {"segments",      "hand",        "array/leases",
+    static const char *const folders[] = {"segments",      "inflight",    "array/leases",
                                           "array/members", "array/ranks", "array"};
     struct sg_lock *lock = NULL;
     SG_TRY(sg_lock_take(dir, &lock, err));

@@ -6,7 +6,7 @@
  *   plan.bin       the packed plan: `merge` needs neither inputs nor model
  *   segments/      finished cells (store/segment.h)
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
- *   hand/          what each rank has on its device now (journal.h)
+ *   inflight/      what each rank has on its device now (run/inflight.h)
  *   array/         members and leases of an array run (rundir/members.h), their notes (store/runtime.h)
  *   metrics.jsonl  the same over time, for dashboards
  *   results.h5     the end result

@@ -1,12 +1,12 @@
 /* What a cell costs the thread that drives the device, beside the device's own steps: its prompt's text and
- * tokens, the hooks that see its answers' tokens, its verdicts and estimate, the journal, its record for the
+ * tokens, the hooks that see its answers' tokens, its verdicts and estimate, the in-flight note, its record for the
  * writer thread. The engine is a script: all samples write the same answer of TOKENS tokens or a few less.
  *
  *     build/tests/bench_cell [JOB] [TOKENIZER] [CELLS] [SAMPLES] [TOKENS]
  *
  * Defaults: jobs/demo/job.json, its model's tokenizer, 512 cells, 8 samples of 250 tokens. */
 #include "run/clock.h"
-#include "run/journal.h"
+#include "run/inflight.h"
 #include "run/pipeline.h"
 #include "run/segment_thread.h"
 
@@ -116,9 +116,9 @@ int main(int argc, char **argv) {
     struct bench b = {0};
     struct sg_job job = {0};
     struct sg_tokenizer *tok = NULL;
-    struct sg_journal *journal = NULL;
+    struct sg_inflight *note = NULL;
     float *p_yes = NULL;
-    int64_t submit_ns = 0, step_ns = 0, journal_ns = 0;
+    int64_t submit_ns = 0, step_ns = 0, note_ns = 0;
     const char *path = argc > 1 ? argv[1] : "jobs/demo/job.json";
     const char *model = argc > 2 ? argv[2] : "jobs/demo/model";
     int64_t cells = argc > 3 ? atoll(argv[3]) : 512;
@@ -141,30 +141,30 @@ int main(int argc, char **argv) {
     sg_pipeline_set_engine(b.pipeline, &engine);
     const struct sg_compute c = sg_pipeline_compute(b.pipeline);
     SG_TRY(script(&b, tok, tokens, &p_yes, err));
-    journal = sg_journal_open(dir, 0, NULL);
+    note = sg_inflight_open(dir, 0);
     if (cells > b.plan.n_cells) cells = b.plan.n_cells;
     for (int64_t i = 0; i < cells; i++) {
         const int64_t t0 = sg__now_ns();
-        sg_journal_begin(journal, i);
+        sg_inflight_begin(note, i);
         const int64_t t1 = sg__now_ns();
         SG_TRY(c.submit(c.ctx, i, err));
         const int64_t t2 = sg__now_ns();
         SG_TRY(c.step(c.ctx, err));
         const int64_t t3 = sg__now_ns();
-        sg_journal_end(journal, i);
-        journal_ns += t1 - t0 + sg__now_ns() - t3;
+        sg_inflight_end(note, i);
+        note_ns += t1 - t0 + sg__now_ns() - t3;
         submit_ns += t2 - t1;
         step_ns += t3 - t2;
     }
     SG_TRY(sg_segment_thread_finish(b.scribe, err));
     printf("%lld cells, %.0f prompt tokens and %lld samples of %lld tokens each; us a cell: prompt %.1f, "
-           "hooks and verdicts %.1f, record %.1f, journal %.1f\n",
+           "hooks and verdicts %.1f, record %.1f, note %.1f\n",
            (long long)cells, (double)b.prompt_tokens / (double)cells, (long long)b.plan.job.sampling.samples,
            (long long)b.answer.len, 1e-3 * (double)submit_ns / (double)cells,
            1e-3 * (double)(step_ns - b.put_ns) / (double)cells, 1e-3 * (double)b.put_ns / (double)cells,
-           1e-3 * (double)journal_ns / (double)cells);
+           1e-3 * (double)note_ns / (double)cells);
 out:
-    sg_journal_close(journal);
+    sg_inflight_close(note);
     sg_pipeline_free(b.pipeline);
     sg_segment_thread_free(b.scribe);
     sg_token_ids_free(&b.answer);

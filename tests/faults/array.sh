@@ -125,8 +125,8 @@ for p in "${pids[@]}"; do
 done
 same "tasks that a poisonous cell brought down" "$crashed" 2
 same "tasks that ended with all other cells" "$partial" 2
-has "the others of a poisonous cell" "$(cat "$work"/poison?)" "an array's member on [^ ]+ crashed by SIGSEGV with [0-9]+ cells in hand"
-has "a poisonous cell" "$(cat "$work"/poison?)" "is quarantined: in hand at 2 crashes, the last of an array's member on [^ ]+: SIGSEGV"
+has "the others of a poisonous cell" "$(cat "$work"/poison?)" "rank 0 on [^ ]+ crashed by SIGSEGV with [0-9]+ cells in flight"
+has "a poisonous cell" "$(cat "$work"/poison?)" "is quarantined: in flight at 2 crashes, the last of rank 0 on [^ ]+: SIGSEGV"
 same "cells in segments beside the poisonous one" "$(cells | sort -u | wc -l)" 512
 same "cells computed twice beside the poisonous one" "$(cells | uniq -d | wc -l)" 0
 has "status of a quarantine" "$("$BIN/scope-grid" status "$run")" "512 of 512 cells, 1 failed"

@@ -1,5 +1,5 @@
 /* Protects: every cell is leased exactly once whatever the ranks' speeds, heavy cells go first, leases shrink
- * toward the end, the tail stays short, leases given back come out again. */
+ * toward the end, the tail stays short. */
 #include "base/rng.h"
 #include "run/dispatch.h"
 
@@ -27,7 +27,7 @@ struct sim_rank {
 };
 
 static double simulate(uint64_t seed, int64_t n_queries, int64_t n_models, int32_t n_ranks, int slots,
-                       bool give_back, int64_t shuffle, int64_t *max_lease_late) {
+                       int64_t shuffle, int64_t *max_lease_late) {
     struct sg_order o;
     struct sg_dispatch d;
     struct sg_err err = {0};
@@ -49,7 +49,6 @@ static double simulate(uint64_t seed, int64_t n_queries, int64_t n_models, int32
         for (int k = 0; k < slots; k++) r[i].ends[k] = -1;
     }
     int64_t n_done = 0, todo = sg_dispatch_left(&d), late = 0;
-    uint64_t step = 0;
     while (n_done < todo) {
         for (int i = 0; i < n_ranks; i++) {
             /* begin what is in hand */
@@ -58,12 +57,8 @@ static double simulate(uint64_t seed, int64_t n_queries, int64_t n_models, int32
                 if (r[i].at == r[i].n) {
                     struct sg_lease l;
                     if (!sg_dispatch_next(&d, i, slots, &l)) break;
-                    assert_true(l.count >= 1 && l.count <= slots && l.attempt >= 1);
+                    assert_true(l.count >= 1 && l.count <= slots);
                     if (sg_dispatch_left(&d) < n_ranks && l.count > late) late = l.count;
-                    if (give_back && l.attempt == 1 && unit(seed + 3, step++) < 0.1) {
-                        assert_int_equal(sg_dispatch_give_back(&d, i, &l, &err), SG_OK);
-                        continue;
-                    }
                     if (r[i].n == r[i].cap) {
                         r[i].cap = r[i].cap ? 2 * r[i].cap : 16;
                         r[i].queue = realloc(r[i].queue, r[i].cap * sizeof *r[i].queue);
@@ -117,7 +112,7 @@ static void every_cell_once(void **state) {
         int slots = 1 + (int)(sg_random64(seed, 1) % 9);
         int64_t queries = 1 + (int64_t)(sg_random64(seed, 2) % 60),
                 models = 1 + (int64_t)(sg_random64(seed, 3) % 9);
-        simulate(seed, queries, models, ranks, slots, seed % 2, seed % 3 ? -1 : (int64_t)seed, NULL);
+        simulate(seed, queries, models, ranks, slots, seed % 3 ? -1 : (int64_t)seed, NULL);
     }
 }
 
@@ -125,7 +120,7 @@ static void tail_is_short(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 10; seed++) {
         int64_t late;
-        double r = simulate(seed, 400, 10, 8, 16, false, -1, &late);
+        double r = simulate(seed, 400, 10, 8, 16, -1, &late);
         if (r > 1.06) print_error("seed %d: makespan %.3f of the ideal\n", (int)seed, r);
         assert_true(r >= 1.0 && r <= 1.06);
         assert_true(late <= 2); /* with fewer cells left than ranks, nobody takes a heap */
@@ -183,16 +178,7 @@ static void shares(void **state) {
     assert_true(sg_dispatch_next(&d, 0, 1000, &l));
     assert_int_equal(l.first, 28);
     assert_int_equal(l.count, 13); /* 72 left, share 18, 5 in hand */
-    struct sg_lease part = {30, 4, 1};
-    assert_int_equal(sg_dispatch_give_back(&d, 0, &part, NULL), SG_OK);
-    assert_int_equal(sg_dispatch_left(&d), 72 - 13 + 4);
-    assert_true(sg_dispatch_next(&d, 2, 3, &l)); /* given back goes out first, counted as another attempt */
-    assert_int_equal(l.first, 30);
-    assert_int_equal(l.count, 3);
-    assert_int_equal(l.attempt, 2);
-    assert_true(sg_dispatch_next(&d, 3, 3, &l));
-    assert_int_equal(l.first, 33);
-    assert_int_equal(l.count, 1);
+    assert_int_equal(sg_dispatch_left(&d), 72 - 13);
     sg_dispatch_free(&d);
     sg_order_free(&o);
 }

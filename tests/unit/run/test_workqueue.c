@@ -21,7 +21,7 @@
 enum { SLOTS = 4, QUERIES = 6, MODELS = 3, CELLS = QUERIES * MODELS };
 
 struct bench {
-    struct sg_plan plan; /* only what the hand reads */
+    struct sg_plan plan; /* only what the queue reads */
     struct sg_order order;
     struct sg_digest fingerprints[CELLS];
     struct sg_workqueue *queue;
@@ -103,7 +103,7 @@ static int teardown(void **state) {
     struct bench *b = *state;
     sg_workqueue_free(b->queue);
     sg_order_free(&b->order);
-    tmpdir_remove_tree(b->dir); /* segments and journal */
+    tmpdir_remove_tree(b->dir); /* segments and in-flight note */
     free(b);
     return 0;
 }
@@ -135,7 +135,7 @@ static void every_leased_cell_once(void **state) {
           b->dir); /* by the usual rule a machine that stands still for 5 s would close one meanwhile */
     assert_true(sg_workqueue_empty(b->queue));
     assert_true(sg_workqueue_want(b->queue) >= SLOTS); /* a device that has nothing wants cells */
-    const struct sg_lease leases[] = {{0, 1, 1}, {1, 6, 1}, {7, 2, 1}, {12, 6, 1}};
+    const struct sg_lease leases[] = {{0, 1}, {1, 6}, {7, 2}, {12, 6}};
     int64_t leased = 0;
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(sg_workqueue_take(b->queue, &leases[i], &err), SG_OK);
@@ -169,7 +169,7 @@ static void wants_ahead_of_need(void **state) {
     struct bench *b = *state;
     struct sg_err err = {0};
     begin(b, -1, b->dir);
-    const struct sg_lease l = {0, CELLS, 1};
+    const struct sg_lease l = {0, CELLS};
     assert_int_equal(sg_workqueue_take(b->queue, &l, &err), SG_OK);
     assert_int_equal(sg_workqueue_want(b->queue), 0); /* enough waits */
     bool asked = false;
@@ -186,7 +186,7 @@ static void closes_segments_in_time(void **state) {
     struct bench *b = *state;
     struct sg_err err = {0};
     begin(b, 0, b->dir);
-    const struct sg_lease l = {0, 5, 1};
+    const struct sg_lease l = {0, 5};
     assert_int_equal(sg_workqueue_take(b->queue, &l, &err), SG_OK);
     while (!sg_workqueue_empty(b->queue)) assert_int_equal(sg_workqueue_step(b->queue, &err), SG_OK);
     const struct timespec moment = {0, 10 * 1000000}; /* closed without a further call */
@@ -201,7 +201,7 @@ static void a_stop_keeps_what_is_finished(void **state) {
     struct sg_err err = {0};
     struct sg_counts c;
     begin(b, -1, b->dir);
-    const struct sg_lease l = {0, CELLS, 1};
+    const struct sg_lease l = {0, CELLS};
     assert_int_equal(sg_workqueue_take(b->queue, &l, &err), SG_OK);
     for (int i = 0; i < 7; i++) assert_int_equal(sg_workqueue_step(b->queue, &err), SG_OK);
     sg_workqueue_counts(b->queue, &c);
@@ -214,7 +214,7 @@ static void a_killed_rank_leaves_nothing_half(void **state) {
     struct bench *b = *state;
     struct sg_err err = {0};
     begin(b, 1e6, b->dir);
-    const struct sg_lease l = {0, 3, 1};
+    const struct sg_lease l = {0, 3};
     assert_int_equal(sg_workqueue_take(b->queue, &l, &err), SG_OK);
     for (int i = 0; i < 3; i++) assert_int_equal(sg_workqueue_step(b->queue, &err), SG_OK);
     sg_workqueue_free(b->queue); /* without finish: the open segment is given up */
@@ -226,7 +226,7 @@ static void no_place_to_write(void **state) {
     struct bench *b = *state;
     struct sg_err err = {0};
     begin(b, 0, "/dev/null/nowhere");
-    const struct sg_lease l = {0, 3, 1};
+    const struct sg_lease l = {0, 3};
     assert_int_equal(sg_workqueue_take(b->queue, &l, &err), SG_OK);
     enum sg_status st = SG_OK;
     const struct timespec moment = {0, 10 * 1000000}; /* the writer thread says it: soon, not at once */
