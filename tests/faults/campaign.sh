@@ -37,7 +37,7 @@ check() {
   t=$(uniq -d "$work/after" | wc -l)
   [ "$l" = 0 ] || fail "$1 lost $l cells"
   [ "$t" = 0 ] || fail "$1: $t cells stand twice"
-  grown=$((grown + $(comm -13 "$work/before" "$work/after" | wc -l)))
+  [ "$1" = "the end" ] || grown=$((grown + $(comm -13 "$work/before" "$work/after" | wc -l)))
   lost=$((lost + l)) twice=$((twice + t))
   cp "$work/after" "$work/before"
 }
