@@ -37,7 +37,7 @@ link_of() { # RUN_DIR NIGHT
 # When the run of that folder was finished; nothing for one that is not complete.
 finished() { sed -n 's/.*"finished_at": *"\([^"]*\)".*/\1/p' "$1/DONE" 2>/dev/null; }
 
-# Is that folder nothing but a complete run that nobody works on?
+# Is that folder nothing but a complete run that nobody works on? (origin.bin, hand and array: of earlier versions.)
 is_old_run() {
   [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/run.json" ] && [ -n "$(finished "$1")" ] && [ ! -e "$1/lock" ] &&
     [ -z "$(cd "$1" && find . -mindepth 1 -maxdepth 1 ! -name DONE ! -name results.h5 ! -name run.json \
