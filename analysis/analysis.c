@@ -66,5 +66,6 @@ void sg_analysis_free(struct sg_analysis *a) {
     free(a->value_predicted);
     free(a->value_true);
     free(a->metric);
+    sg_arena_free(&a->strings);
     memset(a, 0, sizeof *a);
 }

@@ -1,6 +1,6 @@
-/* analysis - what scope-frontier knows about one results file: curves with their intervals, single models, policies
- * for the budgets and targets asked for, the quality of the estimates, the value of each model, metrics of the
- * literature. analysis_run.h fills it; output/ writes it. */
+/* analysis - what scope-frontier knows about one results file: curves with their intervals, single models,
+ * policies for the budgets and targets asked for, the quality of the estimates, the value of each model,
+ * metrics of the literature. analysis_run.h fills it; output/ writes it. */
 #ifndef SG_ANALYSIS_ANALYSIS_H
 #define SG_ANALYSIS_ANALYSIS_H
 
@@ -11,6 +11,8 @@
 #include "portfolio_value.h"
 #include "sampling_noise.h"
 
+#include "base/mem.h"
+
 struct sg_analysis_options {
     const double *budgets, *targets, *lambdas; /* mean USD a query; accuracy; accuracy per USD */
     size_t n_budgets, n_targets, n_lambdas;
@@ -19,7 +21,8 @@ struct sg_analysis_options {
     uint64_t seed;  /* of the bootstrap and of the cross-fit's halves */
     int32_t threads;
     int32_t n_grid; /* budgets of the common grid */
-    /* [SG_SAMPLING_NOISES] computed earlier by a caller that has freed the samples since; NULL: computed here */
+    /* [SG_SAMPLING_NOISES] computed earlier by a caller that has freed the samples since; NULL: computed
+     * here */
     const struct sg_sampling_noise *noise;
     const double *grid; /* [n_grid] rising; NULL: made from the costs */
 };
@@ -45,7 +48,8 @@ enum sg_curve_id { SG_CURVE_LIST(SG_CURVE_ENUM) SG_CURVES };
 #undef SG_CURVE_ENUM
 extern const char *const sg_curve_name[SG_CURVES], *const sg_curve_meaning[SG_CURVES];
 
-/* Values at the budgets of the grid. NaN: the budget is below the cheapest policy, or there is no interval. */
+/* Values at the budgets of the grid. NaN: the budget is below the cheapest policy, or there is no
+ * interval. */
 struct sg_curve {
     bool present;
     double *accuracy, *low, *high;       /* [n_grid] */
@@ -60,17 +64,22 @@ struct sg_value {
 
 /* A model used for every query. */
 struct sg_single_model {
-    int64_t n_estimated, n_scored; /* queries behind the values below */
+    const char *model;                /* borrowed */
+    double price_input, price_output; /* USD per million tokens */
+    int64_t n_estimated, n_scored;    /* queries behind the values below */
     /* Over the queries with an estimate. */
     struct sg_value predicted_accuracy, predicted_cost;
     /* Over the scored queries for which the model's truth is known. 95 % intervals: Wilson's for the true
      * accuracy, by the normal law for the others. */
     struct sg_value accuracy, cost;
     bool on_hull; /* no mixture of other single models is as good at its cost (true values; else predicted) */
+    double brier, auc; /* of its estimates; NaN without truth */
+    double value;      /* Shapley value at the dearest lambda, by the truth, else as estimated */
 };
 
 /* A budget or a target accuracy, and the policy that meets it. */
 struct sg_asked_policy {
+    const char *name; /* "budget=0.001", "target=0.7" */
     bool is_target;
     double asked; /* the budget or the target */
     bool ours;    /* a default of this program, not asked by the user */
@@ -81,19 +90,20 @@ struct sg_asked_policy {
     struct sg_value saving; /* 1 - cost (true, else predicted) / the best single model's, paired */
     /* the realised curve at this budget; NaN for targets and without truth */
     double fitted_accuracy, fitted_cost;
-    double oracle_gap;   /* oracle accuracy at the same true cost, less accuracy */
-    double regret;       /* mean over scored queries of max_m (p - lambda c) true minus that of the choice */
-    double *share;       /* [m] share of queries a model gets; the mixed query counts by its weights */
-    int32_t *model;      /* [n] choice; of the mixed query the one left */
-    int64_t mixed_query; /* -1: none */
-    int32_t mixed_model; /* the second one of the pair, with weight policy.weight */
+    double oracle_gap; /* oracle accuracy at the same true cost, less accuracy */
+    double regret;     /* mean over scored queries of max_m (p - lambda c) true minus that of the choice */
+    double *share;     /* [m] share of queries a model gets; the mixed query counts by its weights */
+    int32_t *model;    /* [n] choice; of the mixed query the one left */
+    /* the one query that is answered by a pair of models, and the pair: the second has weight
+     * policy.weight; -1: none */
+    int32_t mixed_query, mixed_from, mixed_to;
 };
 
 struct sg_metric {
     const char *name, *source, *formula; /* static text */
     const char *curve;                   /* name of the curve measured; "": no single curve */
-    char detail[512];                    /* the bounds or models that the value depends on */
-    struct sg_value v;
+    const char *detail;                  /* the bounds or models that the value depends on */
+    struct sg_value value;
 };
 
 enum sg_estimator { SG_EST_SCOPE, SG_EST_KNN, SG_EST_ANCHOR, SG_EST_BASE, SG_ESTIMATORS };
@@ -111,9 +121,8 @@ struct sg_analysis {
     struct sg_curve curve[SG_CURVES];
     double *share; /* [n_grid * m] shares of the models under the realised (else the predicted) policy */
 
-    struct sg_single_model *single;                     /* [m] */
+    struct sg_single_model *single; /* [m + 1]; the last: one model at random for each query */
     int32_t best_single, cheapest_single, worst_single; /* by true accuracy (then cost), else as predicted */
-    struct sg_value random_accuracy, random_cost;       /* one model at random for each query */
     double *best_rep_accuracy, *best_rep_cost;          /* [reps] of the best single model */
 
     struct sg_asked_policy *policies;
@@ -129,6 +138,7 @@ struct sg_analysis {
     size_t n_value;
     struct sg_metric *metric;
     size_t n_metric, cap_metric;
+    struct sg_arena strings; /* names and details */
 };
 
 void sg_analysis_free(struct sg_analysis *a); /* zeroed accepted */

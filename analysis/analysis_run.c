@@ -251,6 +251,9 @@ static enum sg_status portfolio_values(struct sg_analysis *a, struct sg_err *err
             SG_TRY(
                 sg_portfolio_value(d->tp, d->tc, d->scored, d->n, d->m, lambda[i], &a->value_true[i], err));
     }
+    /* the dearest lambda: what a model is worth when money counts */
+    const struct sg_portfolio_value *last = &(d->n_scored ? a->value_true : a->value_predicted)[n - 1];
+    for (int32_t k = 0; k < d->m; k++) a->single[k].value = last->shapley[k];
 out:
     return st;
 }

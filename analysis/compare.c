@@ -70,8 +70,8 @@ static bool has_cell(const struct sg_dataset *d, int64_t q) {
     return false;
 }
 
-/* Cuts every dataset down to the common models and queries, in the order of the first; data whose order differs
- * are permuted through copies of their rows and columns. */
+/* Cuts every dataset down to the common models and queries, in the order of the first; data whose order
+ * differs are permuted through copies of their rows and columns. */
 static enum sg_status align(struct sg_dataset *data, int32_t n_files, struct sg_err *err) {
     enum sg_status st = SG_OK;
     int64_t **in = NULL, n, m;

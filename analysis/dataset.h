@@ -1,5 +1,5 @@
-/* dataset - what of a results file is analysed: chosen queries and models, at chosen prices, as dense matrices.
- * A missing estimate is NaN and never a candidate; it is neither wrong nor free. */
+/* dataset - what of a results file is analysed: chosen queries and models, at chosen prices, as dense
+ * matrices. A missing estimate is NaN and never a candidate; it is neither wrong nor free. */
 #ifndef SG_ANALYSIS_DATASET_H
 #define SG_ANALYSIS_DATASET_H
 
@@ -45,8 +45,8 @@ enum sg_status sg_dataset_open(const struct sg_results *r, const char *path,
                                struct sg_err *err);
 void sg_dataset_free(struct sg_dataset *d);
 
-/* Cuts the dataset down to the models cols[0..m) and the queries rows[0..n) of it, in that order; NULL keeps all
- * as they are. Counts of what was left out before are not touched. */
+/* Cuts the dataset down to the models cols[0..m) and the queries rows[0..n) of it, in that order; NULL
+ * keeps all as they are. Counts of what was left out before are not touched. */
 enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int32_t m, const int64_t *rows,
                                  int64_t n, struct sg_err *err);
 

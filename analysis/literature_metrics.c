@@ -1,4 +1,3 @@
-/* named - the metrics of the literature for the curves of one analysis, each with its source and bounds. */
 #include "literature_metrics.h"
 
 #include "base/mem.h"
@@ -13,18 +12,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Adds m with the detail that fmt makes. */
 static enum sg_status add(struct sg_analysis *a, struct sg_metric m, struct sg_err *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 static enum sg_status add(struct sg_analysis *a, struct sg_metric m, struct sg_err *err, const char *fmt,
                           ...) {
+    enum sg_status st = SG_OK;
+    char text[512], *detail;
     va_list ap;
-    enum sg_status st = SG_GROW(&a->metric, &a->cap_metric, a->n_metric + 1, "metrics", err);
-    if (st != SG_OK) return st;
     va_start(ap, fmt);
-    vsnprintf(m.detail, sizeof m.detail, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    SG_TRY(sg_arena_dup(&a->strings, text, strlen(text), &detail, err));
+    m.detail = detail;
+    SG_TRY(SG_GROW(&a->metric, &a->cap_metric, a->n_metric + 1, "metrics", err));
     a->metric[a->n_metric++] = m;
-    return SG_OK;
+out:
+    return st;
 }
 
 /* A model's name for a metric's detail: 56 columns of up to 4 bytes. */
@@ -137,7 +141,7 @@ static enum sg_status curve_metrics(struct sg_analysis *a, enum sg_curve_id id, 
                               .source = of_a_curve[i].source,
                               .formula = of_a_curve[i].formula,
                               .curve = sg_curve_name[id]};
-        SG_TRY(value_of(a, &a->curve[id], b, of_a_curve[i].fn, &m.v, err));
+        SG_TRY(value_of(a, &a->curve[id], b, of_a_curve[i].fn, &m.value, err));
         switch (of_a_curve[i].beside) {
         case BESIDE_ENDS:
             SG_TRY(add(a, m, err, "c_min = cheapest policy of the curve, c_max = %.6g USD", b->cost_high));
@@ -198,14 +202,14 @@ static enum sg_status two_models(struct sg_analysis *a, struct sg_err *err) {
     if (!n) goto out;
     SG_TRY(sg_route_llm(margin, y_weak, y_strong, n, &apgr, level, cpt, 2, err));
     struct sg_metric m = {
-        .source = "RouteLLM arXiv:2406.18665", .curve = "", .v = {apgr, (double)NAN, (double)NAN}};
+        .source = "RouteLLM arXiv:2406.18665", .curve = "", .value = {apgr, (double)NAN, (double)NAN}};
     m.name = "APGR";
     m.formula = "mean over 10 strong shares of (r - weak) / (strong - weak); 0.5 at random";
     SG_TRY(add(a, m, err, "strong %s, weak %s", name_of(a, strong, n1), name_of(a, weak, n2)));
     for (int i = 0; i < 2; i++) {
         m.name = i ? "CPT(80%)" : "CPT(50%)";
         m.formula = "least share of strong calls whose PGR reaches the level";
-        m.v.value = cpt[i];
+        m.value.value = cpt[i];
         SG_TRY(add(a, m, err, "strong %s, weak %s", name_of(a, strong, n1), name_of(a, weak, n2)));
     }
 out:
@@ -227,21 +231,21 @@ static enum sg_status pool_gap(struct sg_analysis *a, struct basis *b, struct sg
     m.name = "PGR (SCOPE)";
     m.source = "SCOPE arXiv:2601.22323";
     m.formula = "(best accuracy of the curve - worst model) / (oracle - worst model)";
-    m.v =
+    m.value =
         (struct sg_value){sg_pgr(r.value, worst, top), sg_pgr(r.low, worst, top), sg_pgr(r.high, worst, top)};
     SG_TRY(add(a, m, err, "worst %s, oracle %.4f", name_of(a, a->worst_single, n1), top));
     const double weak = sg__single_accuracy(a, a->cheapest_single);
     m.name = "PGR (RouteLLM)";
     m.source = "RouteLLM arXiv:2406.18665";
     m.formula = "(best accuracy of the curve - weak) / (strong - weak)";
-    m.v = (struct sg_value){sg_pgr(r.value, weak, strong), sg_pgr(r.low, weak, strong),
-                            sg_pgr(r.high, weak, strong)};
+    m.value = (struct sg_value){sg_pgr(r.value, weak, strong), sg_pgr(r.low, weak, strong),
+                                sg_pgr(r.high, weak, strong)};
     SG_TRY(add(a, m, err, "strong %s, weak %s", name_of(a, a->best_single, n1),
                name_of(a, a->cheapest_single, n2)));
     m.name = "Gap@Oracle";
     m.source = "LLMRouterBench arXiv:2601.07206";
     m.formula = "oracle accuracy - best accuracy of the curve";
-    m.v = (struct sg_value){top - r.value, top - r.high, top - r.low};
+    m.value = (struct sg_value){top - r.value, top - r.high, top - r.low};
     SG_TRY(add(a, m, err, "oracle %.4f without a budget", top));
 out:
     return st;
@@ -278,7 +282,7 @@ static enum sg_status regrets(struct sg_analysis *a, struct sg_err *err) {
         const double n = (double)d->n_scored, mean = sum / n;
         const double half =
             n > 1 ? 1.959963984540054 * sqrt(fmax(0, square - sum * mean) / (n - 1) / n) : (double)NAN;
-        m.v = (struct sg_value){mean, mean - half, mean + half};
+        m.value = (struct sg_value){mean, mean - half, mean + half};
         SG_TRY(add(a, m, err, "lambda = %.6g per USD", lambda));
     }
 out:

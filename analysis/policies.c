@@ -1,4 +1,3 @@
-/* asks - the policies for budgets and targets, and the shares of the models along the grid. */
 #include "policies.h"
 
 #include "base/mem.h"
@@ -7,6 +6,7 @@
 #include "sum.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ void sg__policy_values(const struct sg_analysis *a, const struct sg_asked_policy
     const struct sg_dataset *d = a->data;
     for (int64_t q = 0; q < d->n; q++) {
         const double w = q == k->mixed_query ? k->policy.weight : 0;
-        const int64_t at = q * d->m + k->model[q], other = q * d->m + (w > 0 ? k->mixed_model : k->model[q]);
+        const int64_t at = q * d->m + k->model[q], other = q * d->m + (w > 0 ? k->mixed_to : k->model[q]);
         p[q] = (1 - w) * d->p[at] + w * d->p[other];
         c[q] = (1 - w) * d->c[at] + w * d->c[other];
         tp[q] = d->scored[q] ? (1 - w) * d->tp[at] + w * d->tp[other] : 0;
@@ -45,80 +45,89 @@ static struct sg_value plain(double x) {
     return (struct sg_value){x, (double)NAN, (double)NAN};
 }
 
-/* Everything about one ask that needs no bootstrap. */
-static enum sg_status answer(struct sg_analysis *a, struct sg_asked_policy *k, struct sg_err *err) {
+/* Which model answers which query, and the shares. */
+static enum sg_status choose(const struct sg_analysis *a, struct sg_asked_policy *k, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_dataset *d = a->data;
     const struct sg_path *path = &a->scope;
+    const double each = 1.0 / (double)path->n;
     uint32_t *vertex = NULL;
-    double *value = NULL, *tmp = NULL;
-    SG_TRY(SG_NEW(&vertex, d->n, "policy", err));
-    SG_TRY(SG_NEW(&value, 4 * d->n, "policy", err));
-    SG_TRY(SG_NEW(&k->model, d->n, "policy", err));
-    SG_TRY(SG_NEW(&k->share, d->m, "policy", err));
+    SG_TRY(SG_NEW(&vertex, path->n, "policy", err));
+    SG_TRY(SG_NEW(&k->model, path->n, "policy", err));
+    SG_TRY(SG_NEW(&k->share, path->m, "policy", err));
     sg_path_vertices(path, k->policy.steps, vertex);
-    k->mixed_query = -1;
-    k->mixed_model = -1;
-    for (int64_t q = 0; q < d->n; q++) {
+    for (int64_t q = 0; q < path->n; q++) {
         k->model[q] = path->model[vertex[q]];
-        k->share[k->model[q]] += 1.0 / (double)d->n;
+        k->share[k->model[q]] += each;
     }
+    k->mixed_query = k->mixed_from = k->mixed_to = -1;
     if (k->policy.weight > 0) {
         k->mixed_query = path->query[k->policy.steps];
-        k->mixed_model = path->model[path->vertex[k->policy.steps]];
-        k->share[k->model[k->mixed_query]] -= k->policy.weight / (double)d->n;
-        k->share[k->mixed_model] += k->policy.weight / (double)d->n;
+        k->mixed_from = k->model[k->mixed_query];
+        k->mixed_to = path->model[path->vertex[k->policy.steps]];
+        k->share[k->mixed_from] -= k->policy.weight / (double)path->n;
+        k->share[k->mixed_to] += k->policy.weight / (double)path->n;
     }
-    k->predicted_accuracy = plain(k->policy.p);
-    k->predicted_cost = plain(k->policy.c);
-    k->accuracy = k->cost = k->posterior = plain((double)NAN);
-    k->oracle_gap = k->regret = (double)NAN;
-    double p = k->policy.p, c = k->policy.c;
-    if (d->n_scored) {
-        struct sg_sum sp = {0, 0}, sc = {0, 0};
-        const struct sg_weights scored = sg_analysis_scored_weights(a);
-        double *tp = value + 2 * d->n, *tc = value + 3 * d->n, oracle;
-        sg__policy_values(a, k, value, value + d->n, tp, tc);
-        for (int64_t q = 0; q < d->n; q++) {
-            sg_sum_add(&sp, tp[q]);
-            sg_sum_add(&sc, tc[q]);
-        }
-        p = sg_sum_get(&sp) / (double)d->n_scored;
-        c = sg_sum_get(&sc) / (double)d->n_scored;
-        k->accuracy = plain(p);
-        k->cost = plain(c);
-        k->regret = regret(a, k, tp, tc);
-        sg_curve_lp(&a->oracle, &scored, NULL, &c, 1, &oracle);
-        k->oracle_gap = oracle - p;
-    }
-    k->fitted_accuracy = k->fitted_cost = (double)NAN;
-    if (d->n_scored && !k->is_target) {
-        const struct sg_weights w = sg_analysis_weights(a);
-        SG_TRY(SG_NEW(&tmp, sg_curve_choice_scratch(1), "policy", err));
-        sg_curve_choice(path, &w, SG_PICK_SPEND, SG_FIT_CROSS, &k->asked, 1, &k->fitted_accuracy,
-                        &k->fitted_cost, NULL, tmp);
-    }
-    k->gain = plain(p - sg__single_accuracy(a, a->best_single));
-    k->saving = plain(1 - c / sg__single_cost(a, a->best_single));
 out:
     free(vertex);
+    return st;
+}
+
+/* What the truth says of a policy; needs scored queries. */
+static enum sg_status score(const struct sg_analysis *a, struct sg_asked_policy *k, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t n = a->data->n;
+    const struct sg_weights all = sg_analysis_weights(a), scored = sg_analysis_scored_weights(a);
+    struct sg_sum p = {0, 0}, c = {0, 0};
+    double *value = NULL, *tmp = NULL, oracle;
+    SG_TRY(SG_NEW(&value, 4 * n, "policy", err));
+    SG_TRY(SG_NEW(&tmp, sg_curve_choice_scratch(1), "policy", err));
+    double *tp = value + 2 * n, *tc = value + 3 * n;
+    sg__policy_values(a, k, value, value + n, tp, tc);
+    for (int64_t q = 0; q < n; q++) {
+        sg_sum_add(&p, tp[q]);
+        sg_sum_add(&c, tc[q]);
+    }
+    k->accuracy = plain(sg_sum_get(&p) / (double)a->data->n_scored);
+    k->cost = plain(sg_sum_get(&c) / (double)a->data->n_scored);
+    k->regret = regret(a, k, tp, tc);
+    sg_curve_lp(&a->oracle, &scored, NULL, &k->cost.value, 1, &oracle);
+    k->oracle_gap = oracle - k->accuracy.value;
+    if (!k->is_target)
+        sg_curve_choice(&a->scope, &all, SG_PICK_SPEND, SG_FIT_CROSS, &k->asked, 1, &k->fitted_accuracy,
+                        &k->fitted_cost, NULL, tmp);
+out:
     free(value);
     free(tmp);
     return st;
 }
 
-static enum sg_status add_ask(struct sg_analysis *a, bool is_target, double asked, bool ours,
-                              struct sg_err *err) {
+/* Adds the policy for a budget or a target, without intervals. One that is there already is not added
+ * again. */
+static enum sg_status add(struct sg_analysis *a, bool is_target, double asked, bool ours,
+                          struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_asked_policy *k = &a->policies[a->n_policies];
+    const double none = (double)NAN;
+    const bool truth = a->data->n_scored > 0;
+    char text[48], *name;
     for (size_t i = 0; i < a->n_policies; i++)
-        if (a->policies[i].is_target == is_target && a->policies[i].asked == asked)
-            return SG_OK; /* asked twice */
+        if (a->policies[i].is_target == is_target && a->policies[i].asked == asked) return SG_OK;
+    struct sg_asked_policy *k = &a->policies[a->n_policies];
     *k = (struct sg_asked_policy){.is_target = is_target, .asked = asked, .ours = ours};
     SG_TRY(is_target ? sg_path_at_target(&a->scope, asked, &k->policy, err)
                      : sg_path_at_budget(&a->scope, asked, &k->policy, err));
     a->n_policies++;
-    SG_TRY(answer(a, k, err));
+    snprintf(text, sizeof text, "%s=%.9g", is_target ? "target" : "budget", asked);
+    SG_TRY(sg_arena_dup(&a->strings, text, strlen(text), &name, err));
+    k->name = name;
+    k->predicted_accuracy = plain(k->policy.p);
+    k->predicted_cost = plain(k->policy.c);
+    k->accuracy = k->cost = k->posterior = plain(none);
+    k->oracle_gap = k->regret = k->fitted_accuracy = k->fitted_cost = none;
+    SG_TRY(choose(a, k, err));
+    if (truth) SG_TRY(score(a, k, err));
+    k->gain =
+        plain((truth ? k->accuracy : k->predicted_accuracy).value - sg__single_accuracy(a, a->best_single));
+    k->saving = plain(1 - (truth ? k->cost : k->predicted_cost).value / sg__single_cost(a, a->best_single));
 out:
     return st;
 }
@@ -127,16 +136,17 @@ enum sg_status sg__policies(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     static const double share[] = {0.1, 0.25, 0.5, 1};
     const size_t n = a->opt.n_budgets + a->opt.n_targets;
-    SG_TRY(SG_NEW(&a->policies, n ? n : sizeof share / sizeof *share, "asks", err));
-    for (size_t i = 0; i < a->opt.n_budgets; i++) SG_TRY(add_ask(a, false, a->opt.budgets[i], false, err));
-    for (size_t i = 0; i < a->opt.n_targets; i++) SG_TRY(add_ask(a, true, a->opt.targets[i], false, err));
+    SG_TRY(SG_NEW(&a->policies, n ? n : sizeof share / sizeof *share, "policies", err));
+    for (size_t i = 0; i < a->opt.n_budgets; i++) SG_TRY(add(a, false, a->opt.budgets[i], false, err));
+    for (size_t i = 0; i < a->opt.n_targets; i++) SG_TRY(add(a, true, a->opt.targets[i], false, err));
     if (n) return SG_OK;
-    /* nothing asked: parts of what the best single model is estimated to cost, as far as they are possible */
+    /* Nothing is asked: parts of what the best single model is estimated to cost, as far as they are
+     * possible. */
     struct sg_sum least = {0, 0};
     for (int64_t q = 0; q < a->data->n; q++) sg_sum_add(&least, a->scope.start_c[q]);
     for (size_t i = 0; i < sizeof share / sizeof *share; i++) {
         const double budget = share[i] * a->single[a->best_single].predicted_cost.value;
-        if (budget * (double)a->data->n >= sg_sum_get(&least)) SG_TRY(add_ask(a, false, budget, true, err));
+        if (budget * (double)a->data->n >= sg_sum_get(&least)) SG_TRY(add(a, false, budget, true, err));
     }
 out:
     return st;

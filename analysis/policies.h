@@ -1,18 +1,20 @@
-/* policies - the policies for the budgets and targets asked for, and the shares of the models along the grid. */
+/* policies - the policies for the budgets and targets asked for, and the shares of the models along the
+ * grid. */
 #ifndef SG_ANALYSIS_POLICIES_H
 #define SG_ANALYSIS_POLICIES_H
 
 #include "analysis.h"
 
-/* Sets a->policies: one for every budget and target of the options; without any, those for parts of what the best
- * single model is estimated to cost. Intervals are left NaN. An impossible budget or target is SG_E_INPUT. */
+/* Sets a->policies: one for every budget and target of the options; without any, those for parts of what
+ * the best single model is estimated to cost. Intervals are left NaN. An impossible budget or target is
+ * SG_E_INPUT. */
 enum sg_status sg__policies(struct sg_analysis *a, struct sg_err *err);
 
 /* Sets a->share. Needs the curves. */
 enum sg_status sg__policies_shares(struct sg_analysis *a, struct sg_err *err);
 
-/* Per-query values [n] of a policy, the caller's: estimated accuracy p and cost c, true ones tp and tc (0 where the
- * query is not scored). */
+/* Per-query values [n] of a policy, the caller's: estimated accuracy p and cost c, true ones tp and tc (0
+ * where the query is not scored). */
 void sg__policy_values(const struct sg_analysis *a, const struct sg_asked_policy *k, double *p, double *c,
                        double *tp, double *tc);
 

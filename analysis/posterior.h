@@ -5,7 +5,8 @@
 #include "analysis.h"
 #include "bootstrap.h"
 
-/* Beta posterior of p at every vertex of the predicted frontier, from the votes; *out is the caller's (sg_beta_free). */
+/* Beta posterior of p at every vertex of the predicted frontier, from the votes; *out is the caller's
+ * (sg_beta_free). */
 enum sg_status sg__posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err);
 
 #endif

@@ -1,5 +1,3 @@
-/* quality - how good the estimates of this file are, against the baselines, overall, per model, per category.
- */
 #include "quality.h"
 
 #include "base/mem.h"
@@ -115,6 +113,10 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(sg_boot_ratios(ratio, SG_ESTIMATORS, d->n, a->opt.seed, a->opt.reps, a->opt.threads, err));
     for (int e = 0; e < SG_ESTIMATORS; e++)
         a->brier_gain[e] = (struct sg_value){ratio[e].value, ratio[e].low, ratio[e].high};
+    for (int32_t k = 0; k < d->m; k++) {
+        a->single[k].brier = a->quality[SG_EST_SCOPE][1 + k].brier;
+        a->single[k].auc = a->quality[SG_EST_SCOPE][1 + k].auc;
+    }
 out:
     free(w.p);
     free(w.length);

@@ -1,10 +1,12 @@
-/* quality - how good the estimates of this file are, against the baselines: overall, per model, per category. */
+/* quality - how good the estimates of this file are, against the baselines: overall, per model, per
+ * category. */
 #ifndef SG_ANALYSIS_QUALITY_H
 #define SG_ANALYSIS_QUALITY_H
 
 #include "analysis.h"
 
-/* Sets a->quality, a->bins, a->length, a->brier_gain, a->n_groups. Without truth only the last. */
+/* Sets a->quality, a->bins, a->length, a->brier_gain, a->n_groups, and brier and auc of a->single. Without
+ * truth only the last. */
 enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err);
 
 #endif

@@ -41,6 +41,7 @@ void sg_sampling_noise_of(const struct sg_dataset *d, const int32_t *k, int32_t 
         out[i] = (struct sg_sampling_noise){.k = k[i],
                                             .variance_votes = (double)NAN,
                                             .variance_p_yes = (double)NAN,
+                                            .ratio = (double)NAN,
                                             .brier_votes = 0,
                                             .brier_p_yes = 0};
     for (int64_t at = 0; r->sample_correct && r->sample_p_yes && at < d->n * d->m; at++) {
@@ -65,6 +66,7 @@ void sg_sampling_noise_of(const struct sg_dataset *d, const int32_t *k, int32_t 
         if (!cells) continue;
         out[i].variance_votes = sg_sum_get(&within[0]) / (double)cells / k[i];
         out[i].variance_p_yes = sg_sum_get(&within[1]) / (double)cells / k[i];
+        out[i].ratio = out[i].variance_votes / out[i].variance_p_yes;
     }
 }
 

@@ -1,5 +1,5 @@
-/* sampling_noise - what more samples a cell buy: the noise of the share of yes votes against that of the mean p_yes.
- */
+/* sampling_noise - what more samples a cell buy: the noise of the share of yes votes against that of the
+ * mean p_yes. / */
 #ifndef SG_ANALYSIS_SAMPLING_NOISE_H
 #define SG_ANALYSIS_SAMPLING_NOISE_H
 
@@ -13,8 +13,8 @@
 struct sg_sampling_noise {
     int32_t k;
     int64_t n_cells;
-    double variance_votes, variance_p_yes;
-    int64_t n_brier; /* 0 without truth */
+    double variance_votes, variance_p_yes, ratio; /* ratio: of the two */
+    int64_t n_brier;                              /* 0 without truth */
     double brier_votes, brier_p_yes;
 };
 

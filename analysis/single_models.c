@@ -1,5 +1,3 @@
-/* singles - each model used for every query, one model at random for each query, and which models stand for
- * best, cheapest and worst. With truth: over the scored queries where the model's own truth is known. */
 #include "single_models.h"
 
 #include "base/mem.h"
@@ -89,7 +87,7 @@ enum sg_status sg__single_models(struct sg_analysis *a, struct sg_err *err) {
         struct moment p, c, tp, tc;
     } *s = NULL;
     struct moment random_p = {0}, random_c = {0};
-    SG_TRY(SG_NEW(&a->single, d->m, "single models", err));
+    SG_TRY(SG_NEW(&a->single, d->m + 1, "single models", err));
     SG_TRY(SG_NEW(&s, d->m, "single models", err));
     for (int64_t q = 0; q < d->n; q++) {
         double row_p = 0, row_c = 0, row = 0;
@@ -113,15 +111,30 @@ enum sg_status sg__single_models(struct sg_analysis *a, struct sg_err *err) {
         add(&random_p, row_p / row);
         add(&random_c, row_c / row);
     }
+    const double none = (double)NAN;
     for (int32_t k = 0; k < d->m; k++)
-        a->single[k] = (struct sg_single_model){.n_estimated = s[k].p.n,
+        a->single[k] = (struct sg_single_model){.model = sg_dataset_model(d, k),
+                                                .price_input = d->price_input[k],
+                                                .price_output = d->price_output[k],
+                                                .n_estimated = s[k].p.n,
                                                 .n_scored = s[k].tp.n,
                                                 .predicted_accuracy = mean_of(&s[k].p, 1),
                                                 .predicted_cost = mean_of(&s[k].c, INFINITY),
                                                 .accuracy = share_of(&s[k].tp),
-                                                .cost = mean_of(&s[k].tc, INFINITY)};
-    a->random_accuracy = mean_of(&random_p, 1);
-    a->random_cost = mean_of(&random_c, INFINITY);
+                                                .cost = mean_of(&s[k].tc, INFINITY),
+                                                .brier = none,
+                                                .auc = none};
+    const struct moment nothing = {0};
+    a->single[d->m] =
+        (struct sg_single_model){.model = "(random)",
+                                 .price_input = none,
+                                 .price_output = none,
+                                 .n_estimated = truth ? d->n_scored : d->n,
+                                 .n_scored = d->n_scored,
+                                 .predicted_accuracy = mean_of(truth ? &nothing : &random_p, 1),
+                                 .predicted_cost = mean_of(truth ? &nothing : &random_c, INFINITY),
+                                 .accuracy = mean_of(truth ? &random_p : &nothing, 1),
+                                 .cost = mean_of(truth ? &random_c : &nothing, INFINITY)};
     name_them(a);
     SG_TRY(mark_hull(a, err));
 out:

@@ -1,12 +1,12 @@
-/* single_models - each model used for every query, one model at random for each query, and which model is the best, the
- * cheapest and the worst. */
+/* single_models - each model used for every query, one model at random for each query, and which model is
+ * the best, the cheapest and the worst. */
 #ifndef SG_ANALYSIS_SINGLE_MODELS_H
 #define SG_ANALYSIS_SINGLE_MODELS_H
 
 #include "analysis.h"
 
-/* Sets a->single, a->random_*, a->best_single, a->cheapest_single, a->worst_single. With truth: over the scored queries
- * for which the model's own truth is known. */
+/* Sets a->single (all but brier, auc, value), a->best_single, a->cheapest_single, a->worst_single. With
+ * truth: over the scored queries for which the model's own truth is known. */
 enum sg_status sg__single_models(struct sg_analysis *a, struct sg_err *err);
 
 /* Of model k used for every query: true values where truth is known, else as estimated. */

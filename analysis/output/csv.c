@@ -23,9 +23,10 @@ out:
     return st;
 }
 
-static enum sg_status field(struct sg_buf *b, const struct sg__column *c, const void *cell, int part,
-                            struct sg_err *err) {
-    if (c->kind == SG__TEXT) return text(b, *(const char *const *)cell, err);
+static enum sg_status field(const struct sg__tables *all, struct sg_buf *b, const struct sg__column *c,
+                            const void *cell, int part, struct sg_err *err) {
+    const char *s = sg__cell_text(all, c, cell);
+    if (s) return text(b, s, err);
     const double x = sg__cell_number(c, cell, part);
     if (!isfinite(x) || (x == 0 && c->in & SG__BLANK0)) return SG_OK;
     if (c->kind == SG__I64) return sg_buf_printf(b, err, "%lld", (long long)*(const int64_t *)cell);
@@ -33,7 +34,8 @@ static enum sg_status field(struct sg_buf *b, const struct sg__column *c, const 
 }
 
 /* A row of the file, or, of `row` -1, its headings. */
-static enum sg_status line(struct sg_buf *b, const struct sg__table *t, int64_t row, struct sg_err *err) {
+static enum sg_status line(const struct sg__tables *all, struct sg_buf *b, const struct sg__table *t,
+                           int64_t row, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char name[NAME_BYTES];
     const char *comma = "";
@@ -43,23 +45,24 @@ static enum sg_status line(struct sg_buf *b, const struct sg__table *t, int64_t 
             if (row < 0)
                 SG_TRY(sg_buf_str(b, sg__column_name(c, part, true, name, sizeof name), err));
             else
-                SG_TRY(field(b, c, sg__table_cell(t, c, row), part, err));
+                SG_TRY(field(all, b, c, sg__table_cell(t, c, row), part, err));
         }
     SG_TRY(sg_buf_str(b, "\n", err));
 out:
     return st;
 }
 
-static enum sg_status file(const struct sg__table *t, const char *dir, struct sg_buf *b, struct sg_err *err) {
+static enum sg_status file(const struct sg__tables *all, const struct sg__table *t, const char *dir,
+                           struct sg_buf *b, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *path = NULL;
     int64_t written = 0;
     sg_buf_clear(b);
-    SG_TRY(line(b, t, -1, err));
+    SG_TRY(line(all, b, t, -1, err));
     for (int64_t i = 0; i < t->n_csv; i++) {
         const int64_t row = t->order ? t->order[i] : i;
         if (t->is->keep && !t->is->keep((const char *)t->rows + (size_t)row * t->is->stride)) continue;
-        SG_TRY(line(b, t, row, err));
+        SG_TRY(line(all, b, t, row, err));
         written++;
     }
     SG_TRY(sg_path_join(dir, t->is->csv, &path, err));
@@ -76,7 +79,7 @@ enum sg_status sg__write_csv(const struct sg__tables *t, const char *dir, struct
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
     for (size_t i = 0; i < t->n; i++)
-        if (t->table[i].is->csv) SG_TRY(file(&t->table[i], dir, &b, err));
+        if (t->table[i].is->csv) SG_TRY(file(t, &t->table[i], dir, &b, err));
 out:
     sg_buf_free(&b);
     return st;

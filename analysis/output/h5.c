@@ -37,15 +37,17 @@ static bool has_axis(const struct build *b, const char *name) {
     return false;
 }
 
-/* A part of a column as one array of n elements. Counts become doubles: they stand beside values that may be NaN. */
+/* A part of a column as one array of n elements. Counts become doubles: they stand beside values that may
+ * be NaN. */
 static enum sg_status column_data(struct build *b, const struct sg__table *t, const struct sg__column *c,
                                   int part, int64_t n, const void **out, enum sg_frontier_type *type,
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     void *p = NULL;
-    const bool whole = c->kind == SG__I32 || c->kind == SG__BOOL;
+    const bool whole =
+        c->kind == SG__I32 || c->kind == SG__BOOL || c->kind == SG__MODEL || c->kind == SG__QUERY;
     *type = c->kind == SG__TEXT ? SG_FRONTIER_STRING : whole ? SG_FRONTIER_I32 : SG_FRONTIER_F64;
-    if (!t->is->stride && (c->kind == SG__I32 || c->kind == SG__F64)) {
+    if (!t->is->stride && (c->kind == SG__F64 || (whole && c->kind != SG__BOOL))) {
         *out = sg__table_cell(t, c, 0);
         return SG_OK;
     }
@@ -118,7 +120,9 @@ static enum sg_status variables(struct build *b, const struct sg__table *t, stru
             SG_TRY(add_axis(b, (struct sg_frontier_axis){.name = t->is->axes[i], .n = t->n[i]}, err));
     for (const struct sg__column *c = t->is->columns; t->is->axes[0] && c < t->is->columns + t->is->n_columns;
          c++) {
-        const int parts = c->in & SG__H5_INTERVAL ? 3 : c->in & SG__H5 ? 1 : 0;
+        const int parts = !(c->in & (SG__H5 | SG__H5_VALUE))       ? 0
+                          : c->kind == SG__VALUE && c->in & SG__H5 ? 3
+                                                                   : 1;
         for (int part = 0; part < parts; part++) SG_TRY(add_column(b, t, c, part, err));
     }
 out:

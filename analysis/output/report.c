@@ -11,8 +11,8 @@
 
 extern const unsigned char sg__report_page[]; /* made from report.html by the build */
 
-/* The data of the page being built. A refused allocation sets `failed`; the functions below go on, so that they read
- * like the data. */
+/* The data of the page being built. A refused allocation sets `failed`; the functions below go on, so that
+ * they read like the data. */
 struct out {
     cJSON *data;
     bool failed;
@@ -74,13 +74,16 @@ static void facts(struct out *o, const struct sg_analysis *a) {
     put_whole(o, "best", a->best_single);
     put_whole(o, "cheapest", a->cheapest_single);
     put(o, o->data, "value_lambda", number(a->value_predicted[a->n_value - 1].lambda));
-    put_value(o, o->data, "random_accuracy", &a->random_accuracy);
-    put_value(o, o->data, "random_cost", &a->random_cost);
+    const struct sg_single_model *random = &a->single[d->m];
+    put_value(o, o->data, "random_accuracy", d->n_scored ? &random->accuracy : &random->predicted_accuracy);
+    put_value(o, o->data, "random_cost", d->n_scored ? &random->cost : &random->predicted_cost);
 }
 
-static void put_cell(struct out *o, cJSON *to, const struct sg__column *c, const void *cell) {
-    if (c->kind == SG__TEXT)
-        put(o, to, c->name, cJSON_CreateString(*(const char *const *)cell));
+static void put_cell(struct out *o, cJSON *to, const struct sg__tables *t, const struct sg__column *c,
+                     const void *cell) {
+    const char *text = sg__cell_text(t, c, cell);
+    if (text)
+        put(o, to, c->name, cJSON_CreateString(text));
     else if (c->kind == SG__VALUE)
         put_value(o, to, c->name, cell);
     else
@@ -88,17 +91,17 @@ static void put_cell(struct out *o, cJSON *to, const struct sg__column *c, const
 }
 
 /* The rows of a table as objects, and its columns that people are shown. */
-static void rows(struct out *o, cJSON *shown, const struct sg__table *t, bool truth) {
+static void rows(struct out *o, cJSON *shown, const struct sg__tables *all, const struct sg__table *t) {
     static const char *const style[] = {"percent", "points", "usd", "number"};
     cJSON *list = put(o, o->data, t->is->json, cJSON_CreateArray());
     for (int64_t i = 0; i < sg__table_rows(t); i++) {
         if (!sg__table_told(t, i)) continue;
         cJSON *row = put(o, list, NULL, cJSON_CreateObject());
         for (const struct sg__column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++)
-            if (c->in & SG__JSON) put_cell(o, row, c, sg__table_cell(t, c, i));
+            if (c->in & SG__JSON) put_cell(o, row, all, c, sg__table_cell(t, c, i));
     }
     list = put(o, shown, t->is->json, cJSON_CreateArray());
-    for (const struct sg__column *c = NULL; (c = sg__column_shown(t, c, truth));) {
+    for (const struct sg__column *c = NULL; (c = sg__column_shown(t, c, all->a->data->n_scored > 0));) {
         cJSON *column = put(o, list, NULL, cJSON_CreateObject());
         put(o, column, "key", cJSON_CreateString(c->name));
         put(o, column, "heading", cJSON_CreateString(c->heading));
@@ -170,7 +173,8 @@ out:
     return st;
 }
 
-/* The data as text. '<' could end the script element: it stands in strings alone, where \u003c is the same. */
+/* The data as text. '<' could end the script element: it stands in strings alone, where \u003c is the
+ * same. */
 static enum sg_status add_data(struct sg_buf *page, const char *json, struct sg_err *err) {
     enum sg_status st = SG_OK;
     for (const char *at; (at = strchr(json, '<')); json = at + 1) {
@@ -196,9 +200,12 @@ enum sg_status sg__write_report(const struct sg__tables *t, const char *dir, str
     cJSON *shown = put(&o, o.data, "shown", cJSON_CreateObject());
     for (size_t i = 0; i < t->n; i++)
         if (t->table[i].is->json && strcmp(t->table[i].is->json, "curves") != 0)
-            rows(&o, shown, &t->table[i], t->a->data->n_scored > 0);
-    if (t->c) put_whole(&o, "common_queries", t->c->n_queries);
-    if (t->c) put_whole(&o, "common_models", t->c->n_models);
+            rows(&o, shown, t, &t->table[i]);
+    if (t->c) {
+        cJSON *common = put(&o, o.data, "compare", cJSON_CreateObject());
+        put(&o, common, "n", cJSON_CreateNumber((double)t->c->n_queries));
+        put(&o, common, "m", cJSON_CreateNumber(t->c->n_models));
+    }
     json = o.failed ? NULL : cJSON_PrintUnformatted(o.data);
     if (!json) {
         st = sg_fail(err, SG_E_NOMEM, "report.html: out of memory");

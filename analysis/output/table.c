@@ -179,14 +179,15 @@ static void singles(const struct sg__tables *t, FILE *to) {
         fprintf(to, "%s", k == a->best_single ? "  best" : k == a->cheapest_single ? "  cheapest" : "");
     }
     fprintf(to, "\n");
-    const struct sg_value *r = &a->random_accuracy;
+    const struct sg_single_model *r = &a->single[d->m];
     if (d->n_scored)
-        fprintf(to, "  %-*s   %-20s %12s\n", wide, "(random)", band(r->value, r->low, r->high, b, sizeof b),
-                sg__print_usd(a->random_cost.value, c, sizeof c));
+        fprintf(to, "  %-*s   %-20s %12s\n", wide, r->model,
+                band(r->accuracy.value, r->accuracy.low, r->accuracy.high, b, sizeof b),
+                sg__print_usd(r->cost.value, c, sizeof c));
 }
 
-/* What the realised curve has for this budget, and the models with most queries, at most four: "model 61 %, other
- * 22 %". */
+/* What the realised curve has for this budget, and the models with most queries, at most four: "model 61 %,
+ * other 22 %". */
 static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k, FILE *to) {
     double last = INFINITY, rest = 1;
     int32_t last_model = -1;

@@ -69,6 +69,15 @@ bool sg__table_told(const struct sg__table *t, int64_t i) {
     return !t->is->told || t->is->told((const char *)t->rows + (size_t)i * t->is->stride);
 }
 
+const char *sg__cell_text(const struct sg__tables *t, const struct sg__column *c, const void *cell) {
+    if (c->kind == SG__TEXT) return *(const char *const *)cell;
+    if (c->kind != SG__MODEL && c->kind != SG__QUERY) return NULL;
+    const int32_t i = *(const int32_t *)cell;
+    return i < 0                  ? ""
+           : c->kind == SG__MODEL ? sg_dataset_model(t->a->data, i)
+                                  : sg_dataset_query(t->a->data, i);
+}
+
 double sg__cell_number(const struct sg__column *c, const void *cell, int part) {
     switch (c->kind) {
     case SG__F64:
@@ -76,6 +85,8 @@ double sg__cell_number(const struct sg__column *c, const void *cell, int part) {
     case SG__I64:
         return (double)*(const int64_t *)cell;
     case SG__I32:
+    case SG__MODEL:
+    case SG__QUERY:
         return *(const int32_t *)cell;
     case SG__BOOL:
         return *(const bool *)cell;

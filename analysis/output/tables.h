@@ -1,7 +1,7 @@
-/* tables - everything that scope-frontier writes, as lists of columns. One list of a table drives its CSV file (csv.c),
- * its datasets in frontier.h5 (h5.c), its data in report.html (report.c) and its lines on the terminal (table.c). A
- * metric is added by one member of the table's row and one line in its list: tables_frontier.c, tables_models.c,
- * tables_quality.c, tables_compare.c. */
+/* tables - everything that scope-frontier writes, as lists of columns. One list of a table drives its CSV
+ * file (csv.c), its datasets in frontier.h5 (h5.c), its data in report.html (report.c) and its lines on the
+ * terminal (table.c). A metric is added by one member of the table's row and one line in its list:
+ * tables_frontier.c, tables_models.c, tables_quality.c, tables_compare.c. */
 #ifndef SG_ANALYSIS_OUTPUT_TABLES_H
 #define SG_ANALYSIS_OUTPUT_TABLES_H
 
@@ -17,21 +17,24 @@ enum sg__kind {
     SG__I32,
     SG__BOOL,
     SG__VALUE, /* struct sg_value: a value and its 95 % interval, three columns */
+    SG__MODEL, /* int32_t, index of a model; -1: none. A number in frontier.h5, else its name */
+    SG__QUERY, /* the same of a query */
 };
 
 /* Where a column goes. */
 enum {
     SG__CSV = 1,
-    SG__H5 = 2,          /* of SG__VALUE the value alone */
-    SG__H5_INTERVAL = 4, /* of SG__VALUE the ends of the interval */
-    SG__JSON = 8,
-    SG__AXIS = 16,  /* frontier.h5: the coordinate of the table's first axis, named as that axis */
-    SG__BARE = 32,  /* frontier.h5: the dataset's name has no prefix */
-    SG__BLANK0 = 64 /* CSV: empty where it is 0 */
+    SG__H5 = 2,
+    SG__JSON = 4,
+    SG__ALL = SG__CSV | SG__H5 | SG__JSON,
+    SG__H5_VALUE = 8, /* frontier.h5: of SG__VALUE the value without its interval */
+    SG__AXIS = 16,    /* frontier.h5: the coordinate of the table's axis, named as that axis */
+    SG__BARE = 32,    /* frontier.h5: the dataset's name has no prefix */
+    SG__BLANK0 = 64   /* CSV: empty where it is 0 */
 };
 
 /* How people see a column: on the terminal and in the tables of report.html. */
-enum sg__style { SG__PERCENT, SG__POINTS /* of accuracy, with a sign */, SG__USD, SG__NUMBER, SG__WORD };
+enum sg__style { SG__PERCENT, SG__POINTS /* of accuracy, with a sign */, SG__USD, SG__NUMBER };
 enum sg__when { SG__ALWAYS, SG__TRUTH, SG__NO_TRUTH };
 
 struct sg__column {
@@ -39,20 +42,22 @@ struct sg__column {
     size_t offset; /* in the row; of a table of arrays: of the array's pointer */
     unsigned in;
     const char *name; /* key in the report's data; dataset of frontier.h5, behind the table's prefix */
-    const char *csv;  /* heading in the CSV file; NULL: name */
-    const char *stem; /* of SG__VALUE: STEM_low, STEM_high; NULL: name; "": low, high */
-    const char *units, *long_name; /* attributes in frontier.h5 */
+    const char *units, *long_name; /* attributes in frontier.h5; NULL: none */
+    const char *csv;               /* heading in the CSV file; NULL: name */
+    const char *stem;              /* of SG__VALUE: STEM_low, STEM_high; NULL: name; "": low, high */
     /* for people; heading NULL: not shown */
     const char *heading;
-    const char *
-        print; /* terminal: printf format of heading and cells, with the gap before them; NULL: report alone */
+    const char *print; /* terminal: printf format with the gap before it; NULL: in the report alone */
     enum sg__style style;
     int digits; /* decimals */
     int place;  /* order of what is shown: by rising place, of equals in the order of the list */
     enum sg__when when;
 };
-#define SG__COLUMN(kind_, row, member, in_, ...)                                                             \
-    { .kind = SG__##kind_, .offset = offsetof(row, member), .in = (in_), __VA_ARGS__ }
+/* ...: name, units, long_name, then members by name. */
+#define SG__COLUMN(kind_, offset_, in_, ...)                                                                 \
+    { .kind = SG__##kind_, .offset = (offset_), .in = (in_), .name = __VA_ARGS__ }
+#define SG__SHOW(heading_, print_, style_, digits_)                                                          \
+    .heading = (heading_), .print = (print_), .style = SG__##style_, .digits = (digits_)
 
 /* What is the same for every analysis: where a table is written, and its columns. */
 struct sg__layout {
@@ -117,7 +122,9 @@ const void *sg__table_cell(const struct sg__table *t, const struct sg__column *c
 /* Whether row i is told to people. */
 bool sg__table_told(const struct sg__table *t, int64_t i);
 
-/* A number of any kind but SG__TEXT as double; of SG__VALUE its part: 0 value, 1 low, 2 high. */
+/* The text of a cell of SG__TEXT, SG__MODEL or SG__QUERY; NULL: the cell is a number. */
+const char *sg__cell_text(const struct sg__tables *t, const struct sg__column *c, const void *cell);
+/* A cell of any kind but SG__TEXT as double; of SG__VALUE its part: 0 value, 1 low, 2 high. */
 double sg__cell_number(const struct sg__column *c, const void *cell, int part);
 /* Name of a column's part: buf, of n bytes. csv: as the CSV file has it. */
 const char *sg__column_name(const struct sg__column *c, int part, bool csv, char *buf, size_t n);

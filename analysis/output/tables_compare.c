@@ -11,49 +11,55 @@ struct file {
         struct sg_value difference;
     } at[SG_COMPARE_BUDGETS];
 };
-#define AT_BUDGET(i, n)                                                                                                \
-    SG__COLUMN(F64, struct file, at[i].budget, SG__CSV | SG__JSON, .name = "budget_" n, .csv = "budget_" n "_usd"),    \
-    SG__COLUMN(F64, struct file, at[i].accuracy, SG__CSV | SG__JSON, .name = "accuracy_" n),                           \
-    SG__COLUMN(VALUE, struct file, at[i].difference, SG__CSV | SG__JSON, .name = "accuracy_" n "_difference",          \
+#define AT(member) offsetof(struct file, member)
+#define AT_BUDGET(i, n)                                                                                      \
+    SG__COLUMN(F64, AT(at[i].budget), SG__CSV | SG__JSON, "budget_" n, .csv = "budget_" n "_usd"),           \
+    SG__COLUMN(F64, AT(at[i].accuracy), SG__CSV | SG__JSON, "accuracy_" n),                                  \
+    SG__COLUMN(VALUE, AT(at[i].difference), SG__CSV | SG__JSON, "accuracy_" n "_difference",                \
                .stem = "accuracy_" n)
 static const struct sg__column file_columns[] = {
-    SG__COLUMN(TEXT, struct file, x.path, SG__CSV | SG__JSON, .name = "file"),
-    SG__COLUMN(TEXT, struct file, x.name, SG__CSV, .name = "name"),
-    SG__COLUMN(F64, struct file, x.sample_tokens, SG__CSV | SG__JSON, .name = "tokens_per_cell"),
-    SG__COLUMN(I64, struct file, x.quality.n, SG__CSV, .name = "n"),
-    SG__COLUMN(F64, struct file, x.quality.brier, SG__CSV | SG__JSON, .name = "brier"),
-    SG__COLUMN(F64, struct file, x.quality.auc, SG__CSV | SG__JSON, .name = "auc"),
-    SG__COLUMN(F64, struct file, x.quality.log_loss, SG__CSV, .name = "log_loss"),
-    SG__COLUMN(F64, struct file, x.quality.ece, SG__CSV, .name = "ece"),
-    SG__COLUMN(VALUE, struct file, x.brier_difference, SG__CSV | SG__JSON, .name = "brier_difference", .stem = "brier"),
-    SG__COLUMN(F64, struct file, x.aiq, SG__CSV, .name = "aiq"),
-    SG__COLUMN(VALUE, struct file, x.aiq_difference, SG__CSV, .name = "aiq_difference", .stem = "aiq"),
+    SG__COLUMN(TEXT, AT(x.path), SG__CSV | SG__JSON, "file"),
+    SG__COLUMN(TEXT, AT(x.name), SG__CSV, "name"),
+    SG__COLUMN(F64, AT(x.sample_tokens), SG__CSV | SG__JSON, "tokens_per_cell"),
+    SG__COLUMN(I64, AT(x.quality.n), SG__CSV, "n"),
+    SG__COLUMN(F64, AT(x.quality.brier), SG__CSV | SG__JSON, "brier"),
+    SG__COLUMN(F64, AT(x.quality.auc), SG__CSV | SG__JSON, "auc"),
+    SG__COLUMN(F64, AT(x.quality.log_loss), SG__CSV, "log_loss"),
+    SG__COLUMN(F64, AT(x.quality.ece), SG__CSV, "ece"),
+    SG__COLUMN(VALUE, AT(x.brier_difference), SG__CSV | SG__JSON, "brier_difference", .stem = "brier"),
+    SG__COLUMN(F64, AT(x.aiq), SG__CSV, "aiq"),
+    SG__COLUMN(VALUE, AT(x.aiq_difference), SG__CSV, "aiq_difference", .stem = "aiq"),
     AT_BUDGET(0, "1"), AT_BUDGET(1, "2"), AT_BUDGET(2, "3"),
 };
+#undef AT
 _Static_assert(SG_COMPARE_BUDGETS == 3, "a column of compare.csv for every budget");
-static const struct sg__layout file_layout = {.csv = "compare.csv", .json = "compared", SG__COLUMNS(file_columns),
+static const struct sg__layout file_layout = {.csv = "compare.csv", .json = "compared",
+    SG__COLUMNS(file_columns),
     .stride = sizeof(struct file)};
 
 struct drift {
     const char *file, *model, *quantity;
     struct sg_drift d;
 };
+#define AT(member) offsetof(struct drift, member)
 static const struct sg__column drift_columns[] = {
-    SG__COLUMN(TEXT, struct drift, file, SG__CSV | SG__JSON, .name = "file"),
-    SG__COLUMN(TEXT, struct drift, model, SG__CSV | SG__JSON, .name = "model"),
-    SG__COLUMN(TEXT, struct drift, quantity, SG__CSV | SG__JSON, .name = "quantity"),
-    SG__COLUMN(I64, struct drift, d.n, SG__CSV, .name = "n"),
-    SG__COLUMN(F64, struct drift, d.before, SG__CSV | SG__JSON, .name = "before"),
-    SG__COLUMN(F64, struct drift, d.after, SG__CSV | SG__JSON, .name = "after"),
-    SG__COLUMN(VALUE, struct drift, d.difference, SG__CSV, .name = "difference", .stem = ""),
-    SG__COLUMN(F64, struct drift, d.p_value, SG__CSV, .name = "p_value"),
-    SG__COLUMN(F64, struct drift, d.holm, SG__CSV | SG__JSON, .name = "p_holm"),
-    SG__COLUMN(BOOL, struct drift, d.moved, SG__CSV, .name = "moved"),
+    SG__COLUMN(TEXT, AT(file), SG__CSV | SG__JSON, "file"),
+    SG__COLUMN(TEXT, AT(model), SG__CSV | SG__JSON, "model"),
+    SG__COLUMN(TEXT, AT(quantity), SG__CSV | SG__JSON, "quantity"),
+    SG__COLUMN(I64, AT(d.n), SG__CSV, "n"),
+    SG__COLUMN(F64, AT(d.before), SG__CSV | SG__JSON, "before"),
+    SG__COLUMN(F64, AT(d.after), SG__CSV | SG__JSON, "after"),
+    SG__COLUMN(VALUE, AT(d.difference), SG__CSV, "difference", .stem = ""),
+    SG__COLUMN(F64, AT(d.p_value), SG__CSV, "p_value"),
+    SG__COLUMN(F64, AT(d.holm), SG__CSV | SG__JSON, "p_holm"),
+    SG__COLUMN(BOOL, AT(d.moved), SG__CSV, "moved"),
 };
+#undef AT
 static bool moved(const void *row) {
     return ((const struct drift *)row)->d.moved;
 }
-static const struct sg__layout drift_layout = {.csv = "drift.csv", .json = "drift", SG__COLUMNS(drift_columns),
+static const struct sg__layout drift_layout = {.csv = "drift.csv", .json = "drift",
+    SG__COLUMNS(drift_columns),
     .stride = sizeof(struct drift), .told = moved};
 /* clang-format on */
 

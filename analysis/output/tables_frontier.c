@@ -1,61 +1,64 @@
-/* tables_frontier - curves over the budgets, shares of the models, SCOPE's router, the steps and vertices of the
- * predicted frontier, metrics of the literature. */
+/* tables_frontier - curves over the budgets, shares of the models, SCOPE's router, the steps and vertices
+ * of the predicted frontier, metrics of the literature. */
 #include "tables.h"
 
 #include <math.h>
 
 /* clang-format off */
-struct curve {
-    const char *name, *meaning;
+struct curves { /* arrays over the curves */
+    const char *const *name, *const *meaning;
 };
 static const struct sg__column curve_columns[] = {
-    SG__COLUMN(TEXT, struct curve, name, SG__AXIS, .name = "curve", .long_name = "family of policies"),
-    SG__COLUMN(TEXT, struct curve, meaning, SG__H5, .name = "curve_meaning", .long_name = "what the curve is"),
+    SG__COLUMN(TEXT, offsetof(struct curves, name), SG__AXIS, "curve", NULL, "family of policies"),
+    SG__COLUMN(TEXT, offsetof(struct curves, meaning), SG__H5, "curve_meaning", NULL, "what the curve is"),
 };
-static const struct sg__layout curve_layout = {.axes = {"curve"}, SG__COLUMNS(curve_columns), .stride = sizeof(struct curve)};
+static const struct sg__layout curve_layout = {.axes = {"curve"}, SG__COLUMNS(curve_columns)};
+static const struct sg__column budget_columns[] = {
+    SG__COLUMN(F64, 0, SG__AXIS, "budget", "USD", "mean cost a query that may be spent")};
+static const struct sg__layout budget_layout = {.axes = {"budget"}, SG__COLUMNS(budget_columns),
+    .stride = sizeof(double)};
 
 struct point { /* of a curve, at a budget */
     double budget;
     const char *curve;
     double accuracy, low, high, cost, cost_low, cost_high;
 };
+#define AT(member) offsetof(struct point, member)
 static const struct sg__column point_columns[] = {
-    SG__COLUMN(F64, struct point, budget, SG__CSV, .name = "budget", .csv = "budget_usd"),
-    SG__COLUMN(TEXT, struct point, curve, SG__CSV, .name = "curve"),
-    SG__COLUMN(F64, struct point, accuracy, SG__CSV | SG__H5 | SG__JSON, .name = "accuracy", .units = "1",
-               .long_name = "mean accuracy within the budget"),
-    SG__COLUMN(F64, struct point, low, SG__CSV | SG__H5 | SG__JSON, .name = "accuracy_low", .units = "1",
-               .long_name = "lower end of the 95 % bootstrap interval of accuracy"),
-    SG__COLUMN(F64, struct point, high, SG__CSV | SG__H5 | SG__JSON, .name = "accuracy_high", .units = "1",
-               .long_name = "upper end of the 95 % bootstrap interval of accuracy"),
-    SG__COLUMN(F64, struct point, cost, SG__CSV | SG__H5 | SG__JSON, .name = "cost", .csv = "cost_usd", .units = "USD",
-               .long_name = "mean cost truly paid (the budget itself for frontiers)"),
-    SG__COLUMN(F64, struct point, cost_low, SG__CSV | SG__H5 | SG__JSON, .name = "cost_low", .units = "USD",
-               .long_name = "lower end of the 95 % bootstrap interval of cost"),
-    SG__COLUMN(F64, struct point, cost_high, SG__CSV | SG__H5 | SG__JSON, .name = "cost_high", .units = "USD",
-               .long_name = "upper end of the 95 % bootstrap interval of cost"),
+    SG__COLUMN(F64, AT(budget), SG__CSV, "budget", .csv = "budget_usd"),
+    SG__COLUMN(TEXT, AT(curve), SG__CSV, "curve"),
+    SG__COLUMN(F64, AT(accuracy), SG__ALL, "accuracy", "1", "mean accuracy within the budget"),
+    SG__COLUMN(F64, AT(low), SG__ALL, "accuracy_low", "1",
+               "lower end of the 95 % bootstrap interval of accuracy"),
+    SG__COLUMN(F64, AT(high), SG__ALL, "accuracy_high", "1",
+               "upper end of the 95 % bootstrap interval of accuracy"),
+    SG__COLUMN(F64, AT(cost), SG__ALL, "cost", "USD",
+               "mean cost truly paid (the budget itself for frontiers)", "cost_usd"),
+    SG__COLUMN(F64, AT(cost_low), SG__ALL, "cost_low", "USD",
+               "lower end of the 95 % bootstrap interval of cost"),
+    SG__COLUMN(F64, AT(cost_high), SG__ALL, "cost_high", "USD",
+               "upper end of the 95 % bootstrap interval of cost"),
 };
+#undef AT
 static bool has_accuracy(const void *row) {
     return !isnan(((const struct point *)row)->accuracy);
 }
-static const struct sg__layout point_layout = {.csv = "frontier.csv", .json = "curves", .axes = {"curve", "budget"},
+static const struct sg__layout point_layout = {.csv = "frontier.csv", .json = "curves", .axes = {"curve",
+    "budget"},
     SG__COLUMNS(point_columns), .stride = sizeof(struct point), .keep = has_accuracy};
 
 struct share {
-    double budget;
-    const char *model;
-    double share;
+    double budget, share;
+    int32_t model;
 };
-static const struct sg__column budget_columns[] = {
-    {.kind = SG__F64, .in = SG__AXIS, .name = "budget", .units = "USD", .long_name = "mean cost a query that may be spent"},
-};
-static const struct sg__layout budget_layout = {.axes = {"budget"}, SG__COLUMNS(budget_columns), .stride = sizeof(double)};
+#define AT(member) offsetof(struct share, member)
 static const struct sg__column share_columns[] = {
-    SG__COLUMN(F64, struct share, budget, SG__CSV, .name = "budget", .csv = "budget_usd"),
-    SG__COLUMN(TEXT, struct share, model, SG__CSV, .name = "model"),
-    SG__COLUMN(F64, struct share, share, SG__CSV | SG__H5, .name = "share", .units = "1",
-               .long_name = "share of queries a model gets under the realised (without truth: the predicted) policies"),
+    SG__COLUMN(F64, AT(budget), SG__CSV, "budget", .csv = "budget_usd"),
+    SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
+    SG__COLUMN(F64, AT(share), SG__CSV | SG__H5, "share", "1",
+               "share of queries a model gets under the realised (without truth: the predicted) policies"),
 };
+#undef AT
 static bool has_share(const void *row) {
     return ((const struct share *)row)->share > 0;
 }
@@ -65,92 +68,86 @@ static const struct sg__layout share_layout = {.csv = "shares.csv", .axes = {"bu
 struct router { /* SCOPE's, at one alpha */
     double alpha, accuracy, cost, predicted_accuracy, predicted_cost;
 };
+#define AT(member) offsetof(struct router, member)
 static const struct sg__column router_columns[] = {
-    SG__COLUMN(F64, struct router, alpha, SG__CSV, .name = "alpha"),
-    SG__COLUMN(F64, struct router, accuracy, SG__CSV, .name = "accuracy"),
-    SG__COLUMN(F64, struct router, cost, SG__CSV, .name = "cost_usd"),
-    SG__COLUMN(F64, struct router, predicted_accuracy, SG__CSV, .name = "predicted_accuracy"),
-    SG__COLUMN(F64, struct router, predicted_cost, SG__CSV, .name = "predicted_cost_usd"),
+    SG__COLUMN(F64, AT(alpha), SG__CSV, "alpha"),
+    SG__COLUMN(F64, AT(accuracy), SG__CSV, "accuracy"),
+    SG__COLUMN(F64, AT(cost), SG__CSV, "cost_usd"),
+    SG__COLUMN(F64, AT(predicted_accuracy), SG__CSV, "predicted_accuracy"),
+    SG__COLUMN(F64, AT(predicted_cost), SG__CSV, "predicted_cost_usd"),
 };
-static const struct sg__layout router_layout = {
-    .csv = "two_stage.csv", SG__COLUMNS(router_columns), .stride = sizeof(struct router)};
+#undef AT
+static const struct sg__layout router_layout = {.csv = "two_stage.csv", SG__COLUMNS(router_columns),
+    .stride = sizeof(struct router)};
 
 struct walk { /* arrays: the predicted frontier from its cheapest policy on */
-    const int32_t *start, *step_query, *step_model;
-    const double *lambda, *accuracy_change, *cost_change;
-    const double *predicted_cost, *predicted_accuracy, *cost, *accuracy; /* of the vertices; true ones NULL without truth */
+    int32_t *start, *step_model;
+    double *predicted_cost, *predicted_accuracy, *cost,
+        *accuracy; /* of the vertices; true ones NULL without truth */
 };
+#define AT(member) offsetof(struct walk, member)
 static const struct sg__column start_columns[] = {
-    SG__COLUMN(I32, struct walk, start, SG__H5, .name = "frontier_start",
-               .long_name = "index of the model a query has at the cheapest end of the frontier"),
-};
+    SG__COLUMN(I32, AT(start), SG__H5, "frontier_start", NULL,
+               "index of the model a query has at the cheapest end of the frontier")};
 static const struct sg__layout start_layout = {.axes = {"query"}, SG__COLUMNS(start_columns)};
-static const struct sg__column step_columns[] = {
-    SG__COLUMN(I32, struct walk, step_query, SG__H5, .name = "query",
-               .long_name = "query that changes its model at this step of the predicted frontier"),
-    SG__COLUMN(I32, struct walk, step_model, SG__H5, .name = "model", .long_name = "index of its new model"),
-    SG__COLUMN(F64, struct walk, lambda, SG__H5, .name = "lambda", .units = "1/USD",
-               .long_name = "slope of the step: estimated accuracy per USD, falling"),
-    SG__COLUMN(F64, struct walk, accuracy_change, SG__H5, .name = "accuracy_change", .units = "1",
-               .long_name = "change of the sum over queries of estimated accuracy"),
-    SG__COLUMN(F64, struct walk, cost_change, SG__H5, .name = "cost_change", .units = "USD",
-               .long_name = "change of the sum over queries of estimated cost"),
-};
-static const struct sg__layout step_layout = {.prefix = "step_", .axes = {"step"}, SG__COLUMNS(step_columns)};
+static const struct sg__column step_model_columns[] = {
+    SG__COLUMN(I32, AT(step_model), SG__H5, "step_model", NULL, "index of its new model")};
+static const struct sg__layout step_model_layout = {.axes = {"step"}, SG__COLUMNS(step_model_columns)};
 #define BY_ESTIMATES "policies of the predicted frontier, by the estimates"
 #define BY_TRUTH     "policies of the predicted frontier, by the truth (scored queries)"
 static const struct sg__column vertex_columns[] = {
-    SG__COLUMN(F64, struct walk, predicted_cost, SG__H5, .name = "predicted_cost", .units = "USD", .long_name = BY_ESTIMATES),
-    SG__COLUMN(F64, struct walk, predicted_accuracy, SG__H5, .name = "predicted_accuracy", .units = "1",
-               .long_name = BY_ESTIMATES),
-    SG__COLUMN(F64, struct walk, cost, SG__H5, .name = "cost", .units = "USD", .long_name = BY_TRUTH),
-    SG__COLUMN(F64, struct walk, accuracy, SG__H5, .name = "accuracy", .units = "1", .long_name = BY_TRUTH),
+    SG__COLUMN(F64, AT(predicted_cost), SG__H5, "predicted_cost", "USD", BY_ESTIMATES),
+    SG__COLUMN(F64, AT(predicted_accuracy), SG__H5, "predicted_accuracy", "1", BY_ESTIMATES),
+    SG__COLUMN(F64, AT(cost), SG__H5, "cost", "USD", BY_TRUTH),
+    SG__COLUMN(F64, AT(accuracy), SG__H5, "accuracy", "1", BY_TRUTH),
 };
-static const struct sg__layout vertex_layout = {.prefix = "vertex_", .axes = {"vertex"}, SG__COLUMNS(vertex_columns)};
+#undef AT
+static const struct sg__layout vertex_layout = {.prefix = "vertex_", .axes = {"vertex"},
+    SG__COLUMNS(vertex_columns)};
+#define AT(member) offsetof(struct sg_path, member)
+static const struct sg__column step_columns[] = {
+    SG__COLUMN(I32, AT(query), SG__H5, "query", NULL,
+               "query that changes its model at this step of the predicted frontier"),
+    SG__COLUMN(F64, AT(key), SG__H5, "lambda", "1/USD",
+               "slope of the step: estimated accuracy per USD, falling"),
+    SG__COLUMN(F64, AT(dp), SG__H5, "accuracy_change", "1",
+               "change of the sum over queries of estimated accuracy"),
+    SG__COLUMN(F64, AT(dc), SG__H5, "cost_change", "USD", "change of the sum over queries of estimated cost"),
+};
+#undef AT
+static const struct sg__layout step_layout = {.prefix = "step_", .axes = {"step"}, SG__COLUMNS(step_columns)};
 
-struct metric {
-    const char *name, *curve, *detail, *formula, *source;
-    struct sg_value value;
-};
+#define AT(member) offsetof(struct sg_metric, member)
 static const struct sg__column metric_columns[] = {
-    SG__COLUMN(TEXT, struct metric, name, SG__CSV | SG__AXIS | SG__JSON, .name = "name", .csv = "metric",
-               .long_name = "metric of the literature"),
-    SG__COLUMN(TEXT, struct metric, curve, SG__CSV | SG__H5 | SG__JSON, .name = "curve",
-               .long_name = "curve it is of, empty: none"),
-    SG__COLUMN(VALUE, struct metric, value, SG__CSV | SG__H5_INTERVAL | SG__JSON, .name = "value", .stem = "", .units = "1",
-               .long_name = "value of the metric"),
-    SG__COLUMN(TEXT, struct metric, detail, SG__CSV | SG__H5 | SG__JSON, .name = "detail",
-               .long_name = "models and bounds used"),
-    SG__COLUMN(TEXT, struct metric, formula, SG__CSV | SG__JSON, .name = "formula"),
-    SG__COLUMN(TEXT, struct metric, source, SG__CSV | SG__H5 | SG__JSON, .name = "source",
-               .long_name = "where it is defined"),
+    SG__COLUMN(TEXT, AT(name), SG__CSV | SG__AXIS | SG__JSON, "name", NULL, "metric of the literature",
+               "metric"),
+    SG__COLUMN(TEXT, AT(curve), SG__ALL, "curve", NULL, "curve it is of, empty: none"),
+    SG__COLUMN(VALUE, AT(value), SG__ALL, "value", "1", "value of the metric", .stem = ""),
+    SG__COLUMN(TEXT, AT(detail), SG__ALL, "detail", NULL, "models and bounds used"),
+    SG__COLUMN(TEXT, AT(formula), SG__CSV | SG__JSON, "formula"),
+    SG__COLUMN(TEXT, AT(source), SG__ALL, "source", NULL, "where it is defined"),
 };
-static const struct sg__layout metric_layout = {.csv = "metrics.csv", .json = "metrics", .prefix = "metric_", .axes = {"metric"},
-    SG__COLUMNS(metric_columns), .stride = sizeof(struct metric)};
+#undef AT
+static const struct sg__layout metric_layout = {.csv = "metrics.csv", .json = "metrics", .prefix = "metric_",
+    .axes = {"metric"}, SG__COLUMNS(metric_columns), .stride = sizeof(struct sg_metric)};
 /* clang-format on */
 
-static enum sg_status curves(struct sg__tables *t, struct sg_err *err) {
+static enum sg_status points(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_analysis *a = t->a;
     const int64_t n = a->opt.n_grid;
-    struct curve *curve;
-    struct point *point;
-    SG_TRY(SG__ROWS(t, &curve, SG_CURVES, err));
-    SG_TRY(SG__ROWS(t, &point, SG_CURVES * n, err));
-    for (int i = 0; i < SG_CURVES; i++) {
-        const struct sg_curve *c = &a->curve[i];
-        curve[i] = (struct curve){sg_curve_name[i], sg_curve_meaning[i]};
-        for (int64_t g = 0; g < n; g++) {
-            struct point *p = &point[i * n + g];
-            const double none = (double)NAN;
-            *p = (struct point){a->grid[g], sg_curve_name[i], none, none, none, none, none, none};
-            if (c->present)
-                *p = (struct point){a->grid[g], sg_curve_name[i], c->accuracy[g], c->low[g],
-                                    c->high[g], c->cost[g],       c->cost_low[g], c->cost_high[g]};
-        }
+    struct point *row;
+    SG_TRY(SG__ROWS(t, &row, SG_CURVES * n, err));
+    for (int64_t i = 0; i < SG_CURVES * n; i++) {
+        const struct sg_curve *c = &a->curve[i / n];
+        const int64_t g = i % n;
+        const double none = (double)NAN;
+        row[i] = (struct point){a->grid[g], sg_curve_name[i / n], none, none, none, none, none, none};
+        if (!c->present) continue;
+        row[i] = (struct point){a->grid[g], sg_curve_name[i / n], c->accuracy[g], c->low[g],
+                                c->high[g], c->cost[g],           c->cost_low[g], c->cost_high[g]};
     }
-    SG_TRY(sg__tables_add(t, &curve_layout, curve, 0, SG__SIZES(SG_CURVES), err));
-    SG_TRY(sg__tables_add(t, &point_layout, point, SG_CURVES * n, SG__SIZES(SG_CURVES, n), err));
+    SG_TRY(sg__tables_add(t, &point_layout, row, SG_CURVES * n, SG__SIZES(SG_CURVES, n), err));
 out:
     return st;
 }
@@ -159,17 +156,16 @@ static enum sg_status shares(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_analysis *a = t->a;
     const int64_t n = a->opt.n_grid, m = a->data->m;
-    struct share *share;
-    SG_TRY(SG__ROWS(t, &share, n * m, err));
+    struct share *row;
+    SG_TRY(SG__ROWS(t, &row, n * m, err));
     for (int64_t i = 0; i < n * m; i++)
-        share[i] = (struct share){a->grid[i / m], sg_dataset_model(a->data, (int32_t)(i % m)), a->share[i]};
-    SG_TRY(sg__tables_add(t, &budget_layout, a->grid, 0, SG__SIZES(n), err));
-    SG_TRY(sg__tables_add(t, &share_layout, share, n * m, SG__SIZES(n, m), err));
+        row[i] = (struct share){a->grid[i / m], a->share[i], (int32_t)(i % m)};
+    SG_TRY(sg__tables_add(t, &share_layout, row, n * m, SG__SIZES(n, m), err));
 out:
     return st;
 }
 
-/* Every stop of a path by the estimates (truth false) or by the truth; the arrays are the tables'. */
+/* Every stop of a path, by the estimates or by the truth; the arrays are the tables'. */
 static enum sg_status stops(struct sg__tables *t, const struct sg_path *path, bool truth, double **cost,
                             double **accuracy, int64_t **steps, int64_t *n, struct sg_err *err) {
     const struct sg_weights w = sg_analysis_weights(t->a);
@@ -205,56 +201,33 @@ static enum sg_status walk(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_path *p = &t->a->scope;
     struct walk *w;
-    int32_t *start, *model;
-    double *x, *y;
     int64_t *steps, n;
     SG_TRY(SG__ROWS(t, &w, 1, err));
-    SG_TRY(SG__ROWS(t, &start, p->n, err));
-    SG_TRY(SG__ROWS(t, &model, p->n_steps, err));
-    for (int64_t q = 0; q < p->n; q++) start[q] = p->model[p->first[q]];
-    for (int64_t s = 0; s < p->n_steps; s++) model[s] = p->model[p->vertex[s]];
-    *w = (struct walk){.start = start,
-                       .step_query = p->query,
-                       .step_model = model,
-                       .lambda = p->key,
-                       .accuracy_change = p->dp,
-                       .cost_change = p->dc};
-    SG_TRY(stops(t, p, false, &x, &y, &steps, &n, err));
-    w->predicted_cost = x;
-    w->predicted_accuracy = y;
-    if (t->a->data->n_scored) {
-        SG_TRY(stops(t, p, true, &x, &y, &steps, &n, err));
-        w->cost = x;
-        w->accuracy = y;
-    }
+    SG_TRY(SG__ROWS(t, &w->start, p->n, err));
+    SG_TRY(SG__ROWS(t, &w->step_model, p->n_steps, err));
+    for (int64_t q = 0; q < p->n; q++) w->start[q] = p->model[p->first[q]];
+    for (int64_t s = 0; s < p->n_steps; s++) w->step_model[s] = p->model[p->vertex[s]];
+    SG_TRY(stops(t, p, false, &w->predicted_cost, &w->predicted_accuracy, &steps, &n, err));
+    if (t->a->data->n_scored) SG_TRY(stops(t, p, true, &w->cost, &w->accuracy, &steps, &n, err));
     SG_TRY(sg__tables_add(t, &start_layout, w, 0, SG__SIZES(p->n), err));
-    SG_TRY(sg__tables_add(t, &step_layout, w, 0, SG__SIZES(p->n_steps), err));
+    SG_TRY(sg__tables_add(t, &step_layout, p, 0, SG__SIZES(p->n_steps), err));
+    SG_TRY(sg__tables_add(t, &step_model_layout, w, 0, SG__SIZES(p->n_steps), err));
     SG_TRY(sg__tables_add(t, &vertex_layout, w, 0, SG__SIZES(n), err));
-out:
-    return st;
-}
-
-static enum sg_status metrics(struct sg__tables *t, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int64_t n = (int64_t)t->a->n_metric;
-    struct metric *row;
-    SG_TRY(SG__ROWS(t, &row, n, err));
-    for (int64_t i = 0; i < n; i++) {
-        const struct sg_metric *m = &t->a->metric[i];
-        row[i] = (struct metric){m->name, m->curve, m->detail, m->formula, m->source, m->v};
-    }
-    SG_TRY(sg__tables_add(t, &metric_layout, row, n, SG__SIZES(n), err));
 out:
     return st;
 }
 
 enum sg_status sg__tables_frontier(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    SG_TRY(curves(t, err));
+    static const struct curves curves = {sg_curve_name, sg_curve_meaning};
+    const int64_t n = t->a->opt.n_grid, n_metric = (int64_t)t->a->n_metric;
+    SG_TRY(sg__tables_add(t, &curve_layout, &curves, 0, SG__SIZES(SG_CURVES), err));
+    SG_TRY(sg__tables_add(t, &budget_layout, t->a->grid, 0, SG__SIZES(n), err));
+    SG_TRY(points(t, err));
     SG_TRY(shares(t, err));
     SG_TRY(router(t, err));
     SG_TRY(walk(t, err));
-    SG_TRY(metrics(t, err));
+    SG_TRY(sg__tables_add(t, &metric_layout, t->a->metric, n_metric, SG__SIZES(n_metric), err));
 out:
     return st;
 }

@@ -9,7 +9,8 @@
 enum sg_status sg__write_csv(const struct sg__tables *t, const char *dir, struct sg_err *err);
 /* dir/frontier.h5; xarray.open_dataset(..., engine="h5netcdf") reads it. */
 enum sg_status sg__write_h5(const struct sg__tables *t, const char *dir, struct sg_err *err);
-/* dir/report.html: the page of this folder with the tables in it as JSON; its script draws them. It loads nothing. */
+/* dir/report.html: the page of this folder with the tables in it as JSON; its script draws them. It loads
+ * nothing. */
 enum sg_status sg__write_report(const struct sg__tables *t, const char *dir, struct sg_err *err);
 /* The summary on the terminal. */
 void sg__write_table(const struct sg__tables *t, FILE *to);

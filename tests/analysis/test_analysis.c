@@ -56,7 +56,7 @@ static void asked_is_scored(void **state) {
         double p = 0, c = 0, tp = 0, tc = 0, share = 0, regret = 0;
         for (int64_t q = 0; q < d.n; q++) {
             const double w = q == k->mixed_query ? k->policy.weight : 0;
-            const int64_t x = q * 6 + k->model[q], y = w > 0 ? q * 6 + k->mixed_model : x;
+            const int64_t x = q * 6 + k->model[q], y = w > 0 ? q * 6 + k->mixed_to : x;
             assert_false(d.p[x] != d.p[x]); /* a missing cell is no candidate */
             p += ((1 - w) * d.p[x] + w * d.p[y]) / (double)d.n;
             c += ((1 - w) * d.c[x] + w * d.c[y]) / (double)d.n;
