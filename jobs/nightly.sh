@@ -37,9 +37,14 @@ link_of() { # RUN_DIR NIGHT
 # When the run of that folder was finished; nothing for one that is not complete.
 finished() { sed -n 's/.*"finished_at": *"\([^"]*\)".*/\1/p' "$1/DONE" 2>/dev/null; }
 
-# Is that folder nothing but a complete run that nobody works on? (origin.bin, hand and array: of earlier versions.)
-is_old_run() {
-  [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/run.json" ] && [ -n "$(finished "$1")" ] && [ ! -e "$1/lock" ] &&
+# The job's name as the run folder records it.
+name_of() { sed -n 's/^  "name": //p' "$1/job.json" 2>/dev/null; }
+
+# Is that folder nothing but a complete run of the job NAME that nobody works on? (origin.bin, hand and array: of
+# earlier versions.)
+is_old_run() { # DIR NAME
+  [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/run.json" ] && [ "$(name_of "$1")" = "$2" ] &&
+    [ -n "$(finished "$1")" ] && [ ! -e "$1/lock" ] &&
     [ -z "$(cd "$1" && find . -mindepth 1 -maxdepth 1 ! -name DONE ! -name results.h5 ! -name run.json \
       ! -name job.json ! -name plan.bin ! -name origin.bin ! -name progress.json ! -name metrics.jsonl \
       ! -name segments ! -name hand ! -name inflight ! -name array ! -name shards ! -name 'idle-attempts*' \
@@ -48,7 +53,8 @@ is_old_run() {
 
 # The oldest complete nights beyond SCOPE_KEEP go: never this one nor the one that the link names.
 retire() { # RUN_DIR LATEST
-  local parent dir newest gone n=0
+  local parent dir newest gone name n=0
+  name=$(name_of "$1")
   parent=$(dirname "$1")
   rm -rf "$parent"/.retired.* # of one that was killed on the way
   newest=$(readlink -f "$2")
@@ -60,7 +66,7 @@ retire() { # RUN_DIR LATEST
     mv -T "$dir" "$gone" && rm -rf "$gone" && echo "nightly.sh: removed $dir"
   done < <(for dir in "$parent"/*/; do
     dir=${dir%/}
-    is_old_run "$dir" && printf '%s %s\n' "$(finished "$dir")" "$dir"
+    is_old_run "$dir" "$name" && printf '%s %s\n' "$(finished "$dir")" "$dir"
   done | LC_ALL=C sort -r | cut -d' ' -f2-)
 }
 

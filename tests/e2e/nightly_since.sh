@@ -241,4 +241,9 @@ days="$days|$(date -u +%F)" # it may have been midnight
 has "jobs/nightly.json" "$first" "real/($days)/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 without a verdict, 16 computed"
 second=$(nightly --night next); has "jobs/nightly.json again" "$second" "16 taken over, 0 computed"
 same "digest of the second night" "$(digest_of "$second")" "$(digest_of "$first")"
+# a run of another job that stands beside the nights is none of them
+nightly --night another --set name=another >/dev/null
+SCOPE_KEEP=1 nightly --night last >/dev/null
+same "a run of another job" "$(ls "$work/real/another/results.h5")" "$work/real/another/results.h5"
+same "the first night" "$(cd "$work/real" && ls -d 2*)" ""
 finish
