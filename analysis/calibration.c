@@ -165,11 +165,11 @@ double sg_t_two_sided(double t, double df) {
     return beta_regularised(df / 2, 0.5, df / (df + t * t));
 }
 
-double sg_t_quantile95(int64_t df) {
-    double low = 0, high = 7; /* t(0.95, 1) = 6.314 is the largest */
+double sg_t_quantile(double outside, double df) {
+    double low = 0, high = 13; /* t(0.975, 1) = 12.7 is the largest asked for */
     for (int i = 0; i < 60; i++) {
         const double mid = (low + high) / 2;
-        if (sg_t_two_sided(mid, (double)df) > 0.1)
+        if (sg_t_two_sided(mid, df) > outside)
             low = mid;
         else
             high = mid;
@@ -207,7 +207,7 @@ enum sg_status sg_length_groups(const double *estimate, const double *truth, con
         if (sd && k && k[i] >= 2 && !isnan(sd[i])) {
             const int32_t df = k[i] - 1, slot = df < T_KNOWN ? df : 0; /* 0: the last of the large ones */
             if (t95[slot] == 0 || (!slot && df != large)) {
-                t95[slot] = sg_t_quantile95(df);
+                t95[slot] = sg_t_quantile(0.1, df);
                 large = slot ? large : df;
             }
             const double t = t95[slot];

@@ -55,9 +55,9 @@ enum sg_status sg_length_groups(const double *estimate, const double *truth, con
                                 const int32_t *k, int64_t n, struct sg_grouping by,
                                 struct sg_length_quality *out, struct sg_err *err);
 
-/* Student's t: the quantile 0.95 (two-sided 90 %) for df >= 1 degrees of freedom, and the two-sided p-value.
- */
-double sg_t_quantile95(int64_t df);
+/* Student's t with df >= 1 degrees of freedom: the t beyond which, on both sides together, lies the share `outside`, at
+ * least 0.05; and that share of a t, the two-sided p-value. */
+double sg_t_quantile(double outside, double df);
 double sg_t_two_sided(double t, double df);
 
 #endif

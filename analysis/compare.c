@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "analysis_run.h"
 #include "literature_metrics.h"
+#include "quality.h"
 #include "single_models.h"
 #include "bootstrap.h"
 #include "sort.h"
@@ -142,19 +143,6 @@ out:
     return st;
 }
 
-/* The t quantile for 95 % two-sided, by bisection. */
-static double t975(double df) {
-    double low = 0, high = 13;
-    for (int i = 0; i < 60; i++) {
-        const double mid = (low + high) / 2;
-        if (sg_t_two_sided(mid, df) > 0.05)
-            low = mid;
-        else
-            high = mid;
-    }
-    return (low + high) / 2;
-}
-
 static double drift_value(const struct sg_dataset *d, int64_t q, int32_t k, int what) {
     const int64_t at = q * d->m + k;
     if (isnan(d->p[at])) return (double)NAN;
@@ -185,7 +173,7 @@ static struct sg_drift drift(const struct sg_dataset *a, const struct sg_dataset
         const double e = y - x - d.difference.value;
         sg_sum_add(&square, e * e);
     }
-    const double se = sqrt(sg_sum_get(&square) / (n - 1) / n), t = t975(n - 1);
+    const double se = sqrt(sg_sum_get(&square) / (n - 1) / n), t = sg_t_quantile(0.05, n - 1);
     d.difference.low = d.difference.value - t * se;
     d.difference.high = d.difference.value + t * se;
     d.p_value = se > 0 ? sg_t_two_sided(d.difference.value / se, n - 1) : d.difference.value == 0 ? 1 : 0;
@@ -224,14 +212,8 @@ static enum sg_status brier_difference(const struct sg_dataset *a, const struct 
     enum sg_status st = SG_OK;
     double *d = NULL;
     SG_TRY(SG_NEW(&d, 2 * a->n, "errors", err));
-    double *pairs = d + a->n;
-    for (int64_t i = 0; i < a->n * a->m; i++) {
-        const double x = a->p[i] - a->tp[i], y = b->p[i] - b->tp[i];
-        if (isnan(x) || isnan(y)) continue;
-        d[i / a->m] += y * y - x * x;
-        pairs[i / a->m]++;
-    }
-    struct sg_boot_ratio ratio = {.num = d, .den = pairs};
+    sg__brier_sums(a, b->p, b->tp, d, d + a->n);
+    struct sg_boot_ratio ratio = {.num = d, .den = d + a->n};
     SG_TRY(sg_boot_ratios(&ratio, 1, a->n, opt->seed, opt->reps, opt->threads, err));
     *out = (struct sg_value){ratio.value, ratio.low, ratio.high};
 out:
@@ -261,14 +243,72 @@ static double tokens_written(const struct sg_dataset *d) {
     return sum / n;
 }
 
+/* What the comparison of every file needs of the first: its analysis, the curve compared, where on the grid. */
+struct basis {
+    struct sg_analysis first;
+    struct sg_analysis_options opt; /* of all: the grid is the first file's */
+    enum sg_curve_id id;
+    int32_t at[SG_COMPARE_BUDGETS];
+    double aiq, *rep,
+        *scratch; /* rep: [2 * reps] replicates of AIQ: the first file's, another's; scratch the same */
+};
+
+static enum sg_status open_basis(const struct sg_dataset *data, const struct sg_analysis_options *opt,
+                                 struct sg_comparison *c, struct basis *b, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const double part[SG_COMPARE_BUDGETS] = {0.25, 0.5, 1};
+    b->opt = *opt;
+    b->opt.n_budgets = b->opt.n_targets = b->opt.n_lambdas = 0; /* asked of the first file alone */
+    b->id = c->truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED;
+    SG_TRY(SG_NEW(&b->scratch, 2 * opt->reps, "comparison", err));
+    SG_TRY(SG_NEW(&b->rep, 2 * opt->reps, "comparison", err));
+    SG_TRY(sg_analysis_run(data, &b->opt, &b->first, err));
+    const struct sg_analysis *a = &b->first;
+    const double best_cost = sg__single_cost(a, a->best_single);
+    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) { /* the grid's budget next above */
+        while (b->at[i] < opt->n_grid - 1 && a->grid[b->at[i]] < part[i] * best_cost * (1 - 1e-12))
+            b->at[i]++;
+        c->budget[i] = a->grid[b->at[i]];
+    }
+    b->opt.grid = a->grid;
+    SG_TRY(sg__curve_aiq(a, b->id, a->grid[opt->n_grid - 1], &b->aiq, b->rep, err));
+out:
+    return st;
+}
+
+static enum sg_status compare_file(const struct sg_dataset *first, const struct sg_dataset *d,
+                                   struct basis *b, struct sg_compared *x, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t reps = b->opt.reps;
+    const double none = (double)NAN;
+    struct sg_analysis own = {0};
+    if (d != first) SG_TRY(sg_analysis_run(d, &b->opt, &own, err));
+    const struct sg_analysis *a = d != first ? &own : &b->first;
+    x->path = d->path;
+    x->name = d->r->name ? d->r->name : "";
+    x->sample_tokens = tokens_written(d);
+    if (a->quality[SG_EST_SCOPE]) x->quality = a->quality[SG_EST_SCOPE][0];
+    if (first->n_scored) SG_TRY(brier_difference(first, d, &b->opt, &x->brier_difference, err));
+    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
+        x->accuracy[i] = a->curve[b->id].accuracy[b->at[i]];
+        x->accuracy_difference[i] = curve_difference(&b->first, a, b->id, b->at[i], b->scratch);
+    }
+    SG_TRY(sg__curve_aiq(a, b->id, b->first.grid[b->opt.n_grid - 1], &x->aiq, b->rep + reps, err));
+    x->aiq_difference = (struct sg_value){x->aiq - b->aiq, none, none};
+    for (int64_t r = 0; r < reps; r++) b->rep[reps + r] -= b->rep[r];
+    if (reps)
+        sg_boot_interval(b->rep + reps, reps, 1, 0, &x->aiq_difference.low, &x->aiq_difference.high,
+                         b->scratch);
+out:
+    sg_analysis_free(&own);
+    return st;
+}
+
 enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct sg_analysis_options *opt,
                           struct sg_comparison *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    static const double part[SG_COMPARE_BUDGETS] = {0.25, 0.5, 1};
     struct sg_comparison c = {.n_files = n_files};
-    struct sg_analysis a = {0}, b = {0};
-    struct sg_analysis_options o = *opt;
-    double *scratch = NULL, *aiq = NULL;
+    struct basis b = {.aiq = 0};
     SG_TRY(align(data, n_files, err));
     c.n_models = data[0].m;
     c.n_queries = data[0].n;
@@ -277,48 +317,13 @@ enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct
     SG_TRY(SG_NEW(&c.model, c.n_models, "comparison", err));
     for (int32_t k = 0; k < c.n_models; k++) c.model[k] = sg_dataset_model(&data[0], k);
     SG_TRY(drifts(data, &c, err));
-    SG_TRY(SG_NEW(&scratch, 2 * opt->reps, "comparison", err));
-    SG_TRY(SG_NEW(&aiq, 2 * opt->reps, "comparison", err));
-    const enum sg_curve_id id = c.truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED;
-    o.n_budgets = o.n_targets = o.n_lambdas = 0; /* asked of the first file alone */
-    SG_TRY(sg_analysis_run(&data[0], &o, &a, err));
-    const double best_cost = sg__single_cost(&a, a.best_single);
-    int32_t at[SG_COMPARE_BUDGETS];
-    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) { /* the grid's budget next above */
-        at[i] = 0;
-        while (at[i] < o.n_grid - 1 && a.grid[at[i]] < part[i] * best_cost * (1 - 1e-12)) at[i]++;
-        c.budget[i] = a.grid[at[i]];
-    }
-    double first_aiq;
-    SG_TRY(sg__curve_aiq(&a, id, a.grid[o.n_grid - 1], &first_aiq, aiq, err));
-    o.grid = a.grid;
-    for (int32_t f = 0; f < n_files; f++) {
-        struct sg_compared *x = &c.file[f];
-        if (f) SG_TRY(sg_analysis_run(&data[f], &o, &b, err));
-        const struct sg_analysis *y = f ? &b : &a;
-        x->path = data[f].path;
-        x->name = data[f].r->name ? data[f].r->name : "";
-        x->sample_tokens = tokens_written(&data[f]);
-        if (y->quality[SG_EST_SCOPE]) x->quality = y->quality[SG_EST_SCOPE][0];
-        if (c.truth) SG_TRY(brier_difference(&data[0], &data[f], &o, &x->brier_difference, err));
-        for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
-            x->accuracy[i] = y->curve[id].accuracy[at[i]];
-            x->accuracy_difference[i] = curve_difference(&a, y, id, at[i], scratch);
-        }
-        SG_TRY(sg__curve_aiq(y, id, a.grid[o.n_grid - 1], &x->aiq, aiq + o.reps, err));
-        x->aiq_difference = (struct sg_value){x->aiq - first_aiq, (double)NAN, (double)NAN};
-        for (int64_t r = 0; r < o.reps; r++) aiq[o.reps + r] -= aiq[r];
-        if (o.reps)
-            sg_boot_interval(aiq + o.reps, o.reps, 1, 0, &x->aiq_difference.low, &x->aiq_difference.high,
-                             scratch);
-        sg_analysis_free(&b);
-    }
+    SG_TRY(open_basis(&data[0], opt, &c, &b, err));
+    for (int32_t f = 0; f < n_files; f++) SG_TRY(compare_file(&data[0], &data[f], &b, &c.file[f], err));
     *out = c;
 out:
-    sg_analysis_free(&a);
-    sg_analysis_free(&b);
-    free(scratch);
-    free(aiq);
+    sg_analysis_free(&b.first);
+    free(b.scratch);
+    free(b.rep);
     if (st != SG_OK) sg_comparison_free(&c);
     return st;
 }

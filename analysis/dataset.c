@@ -130,7 +130,7 @@ static bool glob_any(const struct names *l, const char *s, uint8_t *used) {
 }
 
 static int by_name(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* keep[q] &= id in the file; by binary search, since such files name a good part of 1e5 queries. */
@@ -295,30 +295,24 @@ out:
 static enum sg_status need_sound(const struct sg_dataset *d, int64_t q, int32_t k, struct sg_err *err) {
     const struct sg_results *r = d->r;
     const int64_t at = q * r->n_models + d->col[k];
-    const double truth = r->true_correct ? r->true_correct[at] : -1, nothing = (double)NAN;
-    const bool valid = r->valid[at];
+    const double nothing = (double)NAN;
+    const bool valid = r->valid[at], known = r->true_correct && r->true_correct[at] != -1;
     const struct {
         const char *name;
-        double value, most; /* NaN: there is none, which is no fault of the file */
+        double value, most;
         const char *expected;
-    } of[] = {{"true_correct", truth == -1 ? nothing : truth, 1, "1, 0 or -1"},
-              {"true_length", r->true_length ? r->true_length[at] : nothing, DBL_MAX, "a number of tokens"},
-              {"votes_yes", valid ? r->votes_yes[at] : nothing, DBL_MAX, "a number of samples"},
-              {"votes_no", valid ? r->votes_no[at] : nothing, DBL_MAX, "a number of samples"}};
+        bool needed; /* else NaN: there is none, which is no fault of the file */
+    } of[] = {
+        {"true_correct", known ? r->true_correct[at] : nothing, 1, "1, 0 or -1", false},
+        {"true_length", r->true_length ? r->true_length[at] : nothing, DBL_MAX, "a number of tokens", false},
+        {"votes_yes", valid ? r->votes_yes[at] : nothing, DBL_MAX, "a number of samples", false},
+        {"votes_no", valid ? r->votes_no[at] : nothing, DBL_MAX, "a number of samples", false},
+        {"p_correct", valid ? r->p_correct[at] : nothing, 1, "a number from 0 to 1", valid},
+        {"length_mean", valid ? r->length_mean[at] : nothing, DBL_MAX, "a number of tokens", valid}};
     for (size_t i = 0; i < sizeof of / sizeof *of; i++)
-        if (!isnan(of[i].value) && !(of[i].value >= 0 && of[i].value <= of[i].most))
+        if ((of[i].needed || !isnan(of[i].value)) && !(of[i].value >= 0 && of[i].value <= of[i].most))
             return sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": %s is %g; expected %s", d->path,
                            r->query[q], r->model[d->col[k]], of[i].name, of[i].value, of[i].expected);
-    if (!valid) return SG_OK; /* of a valid cell these are never missing */
-    const double p = r->p_correct[at], length = r->length_mean[at];
-    if (!(p >= 0 && p <= 1))
-        return sg_fail(err, SG_E_INPUT,
-                       "%s: query \"%s\", model \"%s\": p_correct is %g; expected a number from 0 to 1",
-                       d->path, r->query[q], r->model[d->col[k]], p);
-    if (!(length >= 0 && length <= DBL_MAX))
-        return sg_fail(err, SG_E_INPUT,
-                       "%s: query \"%s\", model \"%s\": length_mean is %g; expected a number of tokens",
-                       d->path, r->query[q], r->model[d->col[k]], length);
     return SG_OK;
 }
 
@@ -327,59 +321,67 @@ static double call_cost(const struct sg_dataset *d, int32_t k, double prompt_tok
     return prompt_tokens / 1e6 * d->price_input[k] + completion_tokens / 1e6 * d->price_output[k];
 }
 
+static enum sg_status need_cost(const struct sg_dataset *d, int64_t q, int32_t k, const char *what, double c,
+                                struct sg_err *err) {
+    if (c >= 0 && isfinite(c)) return SG_OK;
+    return sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": %s %g is not a cost", d->path,
+                   d->r->query[q], d->r->model[d->col[k]], what, c);
+}
+
+/* True accuracy and cost of query q of the file with model k of the pool into tp[to] and tc[to]. */
+static enum sg_status set_truth(struct sg_dataset *d, int64_t q, int32_t k, int64_t to, struct sg_err *err) {
+    const struct sg_results *r = d->r;
+    const int64_t at = q * r->n_models + d->col[k];
+    const double prompt = r->prompt_tokens[at];
+    const bool paid = !d->own_prices && r->true_cost && !isnan(r->true_cost[at]);
+    /* what a call cost is not known where neither its cost nor its prompt was measured */
+    const bool known = r->true_correct[at] >= 0 && !isnan(r->true_length[at]) && (paid || prompt >= 0);
+    d->tp[to] = d->tc[to] = (double)NAN;
+    if (!known) return SG_OK;
+    d->tp[to] = r->true_correct[at];
+    d->tc[to] = paid ? r->true_cost[at] : call_cost(d, k, prompt, r->true_length[at]);
+    return need_cost(d, q, k, "true cost", d->tc[to], err);
+}
+
+/* The same of the estimate, into p[to] and c[to]. */
+static enum sg_status set_estimate(struct sg_dataset *d, int64_t q, int32_t k, int64_t to,
+                                   struct sg_err *err) {
+    const struct sg_results *r = d->r;
+    const int64_t at = q * r->n_models + d->col[k];
+    d->p[to] = d->c[to] = (double)NAN;
+    if (!r->valid[at]) return SG_OK;
+    d->p[to] = r->p_correct[at];
+    d->c[to] = d->own_prices ? call_cost(d, k, r->prompt_tokens[at], r->length_mean[at]) : r->cost[at];
+    d->n_counted += r->prompt_source[at] == SG_PROMPT_COUNTED;
+    return need_cost(d, q, k, "cost", d->c[to], err);
+}
+
+/* The matrices of the queries to keep that have a valid cell; of the others the counts. */
 static enum sg_status fill(struct sg_dataset *d, const uint8_t *keep, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_results *r = d->r;
+    const bool truth = r->true_correct && r->true_length;
     int64_t upper = 0;
-    for (int64_t q = 0; q < r->n_queries; q++) upper += keep[q];
     size_t cells;
+    for (int64_t q = 0; q < r->n_queries; q++) upper += keep[q];
     if (!sg_mul_size((size_t)upper, (size_t)d->m, &cells)) return sg_fail(err, SG_E_NOMEM, "too many cells");
     SG_TRY(SG_NEW(&d->row, upper, "queries", err));
     SG_TRY(SG_NEW(&d->scored, upper, "queries", err));
     SG_TRY(SG_NEW(&d->p, cells, "cells", err));
     SG_TRY(SG_NEW(&d->c, cells, "cells", err));
-    const bool truth = r->true_correct && r->true_length;
-    if (truth) {
-        SG_TRY(SG_NEW(&d->tp, cells, "cells", err));
-        SG_TRY(SG_NEW(&d->tc, cells, "cells", err));
-    }
+    if (truth) SG_TRY(SG_NEW(&d->tp, cells, "cells", err));
+    if (truth) SG_TRY(SG_NEW(&d->tc, cells, "cells", err));
     for (int64_t q = 0; q < r->n_queries; q++) {
         if (!keep[q]) continue;
         int32_t valid = 0;
         bool all_true = truth;
         for (int32_t k = 0; k < d->m; k++) {
-            const int64_t at = q * r->n_models + d->col[k], to = d->n * d->m + k;
-            const double prompt = r->prompt_tokens[at];
+            const int64_t to = d->n * d->m + k;
             SG_TRY(need_sound(d, q, k, err));
-            d->p[to] = d->c[to] = (double)NAN;
-            if (truth) {
-                const bool paid = !d->own_prices && r->true_cost && !isnan(r->true_cost[at]);
-                /* what a call cost is not known where neither its cost nor its prompt was measured */
-                const bool known =
-                    r->true_correct[at] >= 0 && !isnan(r->true_length[at]) && (paid || prompt >= 0);
-                d->tp[to] = known ? (double)r->true_correct[at] : (double)NAN;
-                d->tc[to] = !known ? (double)NAN
-                            : paid ? r->true_cost[at]
-                                   : call_cost(d, k, prompt, r->true_length[at]);
-                if (known && !(d->tc[to] >= 0 && isfinite(d->tc[to]))) {
-                    st =
-                        sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": true cost %g is not a cost",
-                                d->path, r->query[q], r->model[d->col[k]], d->tc[to]);
-                    goto out;
-                }
-            }
-            if (!r->valid[at]) continue;
-            const double p = r->p_correct[at];
-            const double c = d->own_prices ? call_cost(d, k, prompt, r->length_mean[at]) : r->cost[at];
-            if (!(c >= 0 && isfinite(c))) {
-                st = sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": cost %g is not a cost",
-                             d->path, r->query[q], r->model[d->col[k]], c);
-                goto out;
-            }
-            d->p[to] = p;
-            d->c[to] = c;
+            if (truth) SG_TRY(set_truth(d, q, k, to, err));
+            SG_TRY(set_estimate(d, q, k, to, err));
+            if (isnan(d->p[to])) continue;
             valid++;
-            d->n_counted += r->prompt_source[at] == SG_PROMPT_COUNTED;
             all_true = all_true && !isnan(d->tp[to]);
         }
         if (!valid) {
@@ -395,10 +397,6 @@ out:
     return st;
 }
 
-static int by_pointer(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static enum sg_status set_categories(struct sg_dataset *d, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char **all = NULL;
@@ -406,12 +404,12 @@ static enum sg_status set_categories(struct sg_dataset *d, struct sg_err *err) {
     SG_TRY(SG_NEW(&d->category, d->n, "categories", err));
     SG_TRY(SG_NEW(&d->category_name, d->n, "categories", err));
     for (int64_t q = 0; q < d->n; q++) all[q] = d->r->category[d->row[q]];
-    qsort(all, (size_t)d->n, sizeof *all, by_pointer);
+    qsort(all, (size_t)d->n, sizeof *all, by_name);
     for (int64_t q = 0; q < d->n; q++)
         if (q == 0 || strcmp(all[q], all[q - 1]) != 0) d->category_name[d->n_categories++] = all[q];
     for (int64_t q = 0; q < d->n; q++) {
         const char **hit = bsearch(&d->r->category[d->row[q]], d->category_name, (size_t)d->n_categories,
-                                   sizeof *d->category_name, by_pointer);
+                                   sizeof *d->category_name, by_name);
         d->category[q] = (int32_t)(hit - d->category_name);
     }
 out:

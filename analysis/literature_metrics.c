@@ -1,6 +1,7 @@
 #include "literature_metrics.h"
 
 #include "base/mem.h"
+#include "policies.h"
 #include "single_models.h"
 #include "bootstrap.h"
 #include "metrics.h"
@@ -271,11 +272,8 @@ static enum sg_status regrets(struct sg_analysis *a, struct sg_err *err) {
         sg_path_vertices(&a->scope, policy.steps, vertex);
         for (int64_t q = 0; q < d->n; q++) {
             if (!d->scored[q]) continue;
-            const int64_t at = q * d->m, chosen = at + a->scope.model[vertex[q]];
-            double best = -INFINITY;
-            for (int64_t k = at; k < at + d->m; k++)
-                if (!isnan(d->tp[k])) best = fmax(best, d->tp[k] - lambda * d->tc[k]);
-            const double r = best - (d->tp[chosen] - lambda * d->tc[chosen]);
+            const int64_t chosen = q * d->m + a->scope.model[vertex[q]];
+            const double r = sg__best_utility(d, q, lambda) - (d->tp[chosen] - lambda * d->tc[chosen]);
             sum += r;
             square += r * r;
         }

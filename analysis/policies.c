@@ -23,22 +23,22 @@ void sg__policy_values(const struct sg_analysis *a, const struct sg_asked_policy
     }
 }
 
+double sg__best_utility(const struct sg_dataset *d, int64_t q, double lambda) {
+    double best = -INFINITY;
+    for (int64_t at = q * d->m; at < (q + 1) * d->m; at++)
+        if (!isnan(d->tp[at])) best = fmax(best, d->tp[at] - lambda * d->tc[at]);
+    return best;
+}
+
 /* Mean over scored queries of the best true utility less that of the policy, at its own lambda. */
 static double regret(const struct sg_analysis *a, const struct sg_asked_policy *k, const double *tp,
                      const double *tc) {
-    const struct sg_dataset *d = a->data;
     const double lambda = k->policy.lambda;
     struct sg_sum s = {0, 0};
-    for (int64_t q = 0; q < d->n; q++) {
-        if (!d->scored[q]) continue;
-        double best = -INFINITY;
-        for (int32_t j = 0; j < d->m; j++) {
-            const int64_t at = q * d->m + j;
-            if (!isnan(d->tp[at])) best = fmax(best, d->tp[at] - lambda * d->tc[at]);
-        }
-        sg_sum_add(&s, best - (tp[q] - lambda * tc[q]));
-    }
-    return sg_sum_get(&s) / (double)d->n_scored;
+    for (int64_t q = 0; q < a->data->n; q++)
+        if (a->data->scored[q])
+            sg_sum_add(&s, sg__best_utility(a->data, q, lambda) - (tp[q] - lambda * tc[q]));
+    return sg_sum_get(&s) / (double)a->data->n_scored;
 }
 
 static struct sg_value plain(double x) {

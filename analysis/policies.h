@@ -18,4 +18,7 @@ enum sg_status sg__policies_shares(struct sg_analysis *a, struct sg_err *err);
 void sg__policy_values(const struct sg_analysis *a, const struct sg_asked_policy *k, double *p, double *c,
                        double *tp, double *tc);
 
+/* max over the models of p - lambda c, by the truth. */
+double sg__best_utility(const struct sg_dataset *d, int64_t q, double lambda);
+
 #endif

@@ -93,43 +93,47 @@ static void stretch_of(double m, double t, double *base, double *stretch) {
     *base = t < m ? 0 : 1 - *stretch;
 }
 
-enum sg_status sg__posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_dataset *d = a->data;
-    const struct sg_path *path = &a->scope;
-    struct sg_beta o = {0};
-    struct model *f = NULL;
+/* Per model the mean shares (pass 0), then b, the slope of the centred shares (pass 1). f: [m], zeroed. */
+static double fit(const struct sg_dataset *d, struct model *f) {
     double xy = 0, xx = 0;
-    SG_TRY(SG_NEW(&f, d->m, "prior", err));
-    SG_TRY(SG_NEW(&o.a, path->n_vertices, "posterior", err));
-    SG_TRY(SG_NEW(&o.b, path->n_vertices, "posterior", err));
-    SG_TRY(SG_NEW(&o.base, path->n_vertices, "posterior", err));
-    SG_TRY(SG_NEW(&o.stretch, path->n_vertices, "posterior", err));
-    for (int pass = 0; pass < 2; pass++) /* the means, then the slope */
+    for (int pass = 0; pass < 2; pass++) {
         for (int64_t q = 0; q < d->n; q++) {
             double sum, n, votes;
             query_sum(d, q, &sum, &n);
             for (int32_t k = 0; k < d->m; k++) {
                 const double y = share(d, q, k, &votes), x = others(d, q, k, sum, n);
                 if (isnan(y)) continue;
-                if (pass == 0) {
-                    f[k].y += y;
-                    f[k].n++;
-                    if (isnan(x)) continue;
-                    f[k].x += x;
-                    f[k].n_x++;
-                } else {
+                if (pass == 1) {
                     xy += (y - f[k].y) * centred(&f[k], x);
                     xx += centred(&f[k], x) * centred(&f[k], x);
+                    continue;
                 }
-            }
-            if (pass || q + 1 < d->n) continue;
-            for (int32_t k = 0; k < d->m; k++) {
-                f[k].y = f[k].n > 0 ? f[k].y / f[k].n : 0.5;
-                f[k].x = f[k].n_x > 0 ? f[k].x / f[k].n_x : 0.5;
+                f[k].y += y;
+                f[k].n++;
+                f[k].x += isnan(x) ? 0 : x;
+                f[k].n_x += !isnan(x);
             }
         }
-    const double b = xx > 0 ? xy / xx : 0, s = strength(d, f, b);
+        for (int32_t k = 0; k < d->m && pass == 0; k++) {
+            f[k].y = f[k].n > 0 ? f[k].y / f[k].n : 0.5;
+            f[k].x = f[k].n_x > 0 ? f[k].x / f[k].n_x : 0.5;
+        }
+    }
+    return xx > 0 ? xy / xx : 0;
+}
+
+enum sg_status sg__posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_dataset *d = a->data;
+    const struct sg_path *path = &a->scope;
+    struct sg_beta o = {0};
+    struct model *f = NULL;
+    SG_TRY(SG_NEW(&f, d->m, "prior", err));
+    SG_TRY(SG_NEW(&o.a, path->n_vertices, "posterior", err));
+    SG_TRY(SG_NEW(&o.b, path->n_vertices, "posterior", err));
+    SG_TRY(SG_NEW(&o.base, path->n_vertices, "posterior", err));
+    SG_TRY(SG_NEW(&o.stretch, path->n_vertices, "posterior", err));
+    const double b = fit(d, f), s = strength(d, f, b);
     for (int64_t q = 0; q < d->n; q++) {
         double sum, n;
         query_sum(d, q, &sum, &n);

@@ -19,11 +19,9 @@ static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
     if (isnan(of->auc)) out->auc = (double)NAN;
 }
 
-/* Per query, over the pairs that both have: squared error of the other estimator less ours, and how many
- * pairs. */
-static void brier_gain(const struct sg_dataset *d, const double *other, double *num, double *den) {
+void sg__brier_sums(const struct sg_dataset *d, const double *p, const double *tp, double *num, double *den) {
     for (int64_t i = 0; i < d->n * d->m; i++) {
-        const double ours = d->p[i] - d->tp[i], theirs = other[i] - d->tp[i];
+        const double ours = d->p[i] - d->tp[i], theirs = p[i] - tp[i];
         if (isnan(ours) || isnan(theirs)) continue;
         num[i / d->m] += theirs * theirs - ours * ours;
         den[i / d->m]++;
@@ -70,7 +68,7 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
     SG_TRY(sg_quality_groups(p, d->tp, cells, by, 3, a->quality[e], a->bins[e], err));
-    if (e != SG_EST_SCOPE) brier_gain(d, p, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
+    if (e != SG_EST_SCOPE) sg__brier_sums(d, p, d->tp, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
     fill_lengths(d, w, e);
     struct sg_length_quality *out = a->length[e];
     for (int i = 0; i < 3; out += by[i].n, i++)
@@ -106,7 +104,7 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
         base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);
     const double rate = a->quality[SG_EST_SCOPE][0].base_rate;
     for (int64_t i = 0; i < cells; i++) w.p[i] = isnan(d->p[i]) ? (double)NAN : rate;
-    brier_gain(d, w.p, w.gain + 2 * SG_EST_BASE * d->n, w.gain + (2 * SG_EST_BASE + 1) * d->n);
+    sg__brier_sums(d, w.p, d->tp, w.gain + 2 * SG_EST_BASE * d->n, w.gain + (2 * SG_EST_BASE + 1) * d->n);
     struct sg_boot_ratio ratio[SG_ESTIMATORS];
     for (int e = 0; e < SG_ESTIMATORS; e++)
         ratio[e] = (struct sg_boot_ratio){.num = w.gain + 2 * e * d->n, .den = w.gain + (2 * e + 1) * d->n};

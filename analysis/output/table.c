@@ -86,42 +86,58 @@ static void head(const struct sg_analysis *a, FILE *to) {
 /* Rows of the frontier table: evenly over the grid. Most columns of a model's name. */
 enum { ROWS = 9, NAME_MAX_COLUMNS = 44, NAME_BYTES = 4 * NAME_MAX_COLUMNS + 1 };
 
+/* The columns of the frontier table: of a curve its accuracy, with its interval or without, or the cost truly paid. */
+enum what { BAND, ACCURACY, COST };
+static const struct {
+    enum sg_curve_id id;
+    enum what what;
+    const char *heading, *print;
+    bool truth; /* shown with truth, or without */
+} frontier_columns[] = {{SG_CURVE_REALISED, BAND, "realised", "  %-20s", true},
+                        {SG_CURVE_PREDICTED, BAND, "predicted", " %-20s", true},
+                        {SG_CURVE_REALISED, COST, "truly paid", " %12s", true},
+                        {SG_CURVE_ORACLE, BAND, "oracle", "  %-20s", true},
+                        {SG_CURVE_KNN, ACCURACY, "k-near.", " %8s", true},
+                        {SG_CURVE_ANCHOR, ACCURACY, "anch.mean", " %9s", true},
+                        {SG_CURVE_ROUTER, ACCURACY, "two-stage", " %9s", true},
+                        {SG_CURVE_PREDICTED, BAND, "predicted", "  %-20s", false},
+                        {SG_CURVE_POSTERIOR, BAND, "given the votes", " %s", false}};
+
+/* The headings, or the cells at budget g. */
+static void frontier_line(const struct sg_analysis *a, int32_t g, FILE *to) {
+    const double none = (double)NAN;
+    char b[64];
+    fprintf(to, "  %12s", g < 0 ? "budget" : sg__print_usd(a->grid[g], b, sizeof b));
+    for (size_t i = 0; i < sizeof frontier_columns / sizeof *frontier_columns; i++) {
+        const struct sg_curve *c = &a->curve[frontier_columns[i].id];
+        const enum what what = frontier_columns[i].what;
+        const char *text = frontier_columns[i].heading;
+        if (frontier_columns[i].truth != (a->data->n_scored > 0)) continue;
+        if (frontier_columns[i].id == SG_CURVE_POSTERIOR && !c->present) continue;
+        if (g >= 0 && what == COST)
+            text = isnan(c->cost[g]) ? "-" : sg__print_usd(c->cost[g], b, sizeof b);
+        else if (g >= 0 && what == BAND)
+            text = band(c->accuracy[g], c->low[g], c->high[g], b, sizeof b);
+        else if (g >= 0)
+            text = band(c->present ? c->accuracy[g] : none, none, none, b, sizeof b);
+        fprintf(to, frontier_columns[i].print, text);
+    }
+    fprintf(to, "\n");
+}
+
 static void frontier(const struct sg_analysis *a, FILE *to) {
     const bool truth = a->data->n_scored > 0, bands = a->opt.reps > 0;
     const int32_t n = a->opt.n_grid;
-    char c1[32], c2[32], b1[64], b2[64], b3[64], p[3][16];
-    fprintf(to, "\nFrontier (accuracy in %%%s; mean cost in USD a query)\n", bands ? ", 95 % interval" : "");
-    if (truth)
-        fprintf(to, "  %12s  %-20s %-20s %12s  %-20s %8s %9s %9s\n", "budget", "realised", "predicted",
-                "truly paid", "oracle", "k-near.", "anch.mean", "two-stage");
-    else
-        fprintf(to, "  %12s  %-20s %s\n", "budget", "predicted", bands ? "given the votes" : "");
-    const struct sg_curve *main_curve = &a->curve[truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED];
+    const struct sg_curve *c = &a->curve[truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED];
     int32_t first = 0, last = 0; /* budgets below what anything costs say nothing */
-    while (first < n - 1 && isnan(main_curve->accuracy[first])) first++;
+    while (first < n - 1 && isnan(c->accuracy[first])) first++;
+    fprintf(to, "\nFrontier (accuracy in %%%s; mean cost in USD a query)\n", bands ? ", 95 % interval" : "");
+    frontier_line(a, -1, to);
     for (int r = 0; r < ROWS; r++) {
         const int32_t g = first + (int32_t)((int64_t)r * (n - 1 - first) / (ROWS - 1));
         if (r && a->grid[g] == a->grid[last]) continue; /* all costs the same */
         last = g;
-        const struct sg_curve *re = &a->curve[SG_CURVE_REALISED], *pr = &a->curve[SG_CURVE_PREDICTED];
-        const struct sg_curve *orc = &a->curve[SG_CURVE_ORACLE];
-        sg__print_usd(a->grid[g], c1, sizeof c1);
-        band(pr->accuracy[g], pr->low[g], pr->high[g], b2, sizeof b2);
-        if (!truth) {
-            const struct sg_curve *po = &a->curve[SG_CURVE_POSTERIOR];
-            fprintf(to, "  %12s  %-20s %s\n", c1, b2,
-                    po->present ? band(po->accuracy[g], po->low[g], po->high[g], b1, sizeof b1) : "");
-            continue;
-        }
-        band(re->accuracy[g], re->low[g], re->high[g], b1, sizeof b1);
-        band(orc->accuracy[g], orc->low[g], orc->high[g], b3, sizeof b3);
-        const enum sg_curve_id other[3] = {SG_CURVE_KNN, SG_CURVE_ANCHOR, SG_CURVE_ROUTER};
-        for (int i = 0; i < 3; i++) {
-            const struct sg_curve *o = &a->curve[other[i]];
-            band(o->present ? o->accuracy[g] : (double)NAN, (double)NAN, (double)NAN, p[i], sizeof p[i]);
-        }
-        fprintf(to, "  %12s  %-20s %-20s %12s  %-20s %8s %9s %9s\n", c1, b1, b2,
-                isnan(re->cost[g]) ? "-" : sg__print_usd(re->cost[g], c2, sizeof c2), b3, p[0], p[1], p[2]);
+        frontier_line(a, g, to);
     }
     if (!truth && bands)
         fprintf(
@@ -129,11 +145,10 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
             "  given the votes: what the chosen policies are worth by the Beta posterior of their cells; it\n"
             "  lies below the predicted accuracy by the luck of the cells chosen. Gains below are by it.\n");
     if (truth)
-        fprintf(to,
-                "  realised: fitted to the budget on one half of the queries, scored on the other (2-fold); "
-                "predicted is\n"
-                "  optimistic about itself; oracle knows the answers. k-nearest, anchor mean, two-stage: "
-                "as realised.\n");
+        fprintf(to, "  realised: fitted to the budget on one half of the queries, scored on the other "
+                    "(2-fold); predicted is\n"
+                    "  optimistic about itself; oracle knows the answers. k-nearest, anchor mean, two-stage: "
+                    "as realised.\n");
 }
 
 /* A shown column's cell: "71.4 [66.1, 76.5]", "0.0002641", "29%"; "-" where there is none. */
