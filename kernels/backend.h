@@ -134,7 +134,7 @@ struct sg_backend {
      * written. */
     void (*poison_scratch)(struct sg_dev *dev, uint32_t word);
     /* Optional (NULL: device.c's own numbers are all there is): adds the device's times to stats[].ns. */
-    void (*stats)(const struct sg_dev *dev, struct sg_stage_stats *stats);
+    void (*stats)(struct sg_dev *dev, struct sg_stage_stats *stats);
     void (*stats_reset)(struct sg_dev *dev);
     /* Optional (NULL: nothing is known). */
     void (*power)(struct sg_dev *dev, struct sg_dev_power *out);

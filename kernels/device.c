@@ -421,7 +421,7 @@ void sg_dev_record_free(struct sg_dev *dev, struct sg_dev_record *r) {
 
 /* ---- measurement -------------------------------------------------------------------------------- */
 
-void sg_dev_stats(const struct sg_dev *dev, struct sg_stage_stats *stats) {
+void sg_dev_stats(struct sg_dev *dev, struct sg_stage_stats *stats) {
     memcpy(stats, dev->stats, sizeof dev->stats);
     if (dev->be->stats) dev->be->stats(dev, stats);
 }

@@ -371,7 +371,7 @@ struct sg_stage_stats {
     double flops, bytes;
 };
 /* Totals since open or the last reset; stats[SG_STAGE_COUNT]. */
-void sg_dev_stats(const struct sg_dev *dev, struct sg_stage_stats *stats);
+void sg_dev_stats(struct sg_dev *dev, struct sg_stage_stats *stats);
 void sg_dev_stats_reset(struct sg_dev *dev);
 /* The machine's own limits, measured now on all of the device's threads (about 1 s): float32 FMA rate of
  * the best loop we know, and read bandwidth from memory. For "percent of the limit" in bench. */

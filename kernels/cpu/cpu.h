@@ -93,8 +93,9 @@ static inline int32_t sg__tile_begin(struct sg__tiling t, int32_t tile) {
 struct sg__linear_job {
     const struct sg__cpu_weight *w;
     const float *x; /* [n][cols] */
-    float *x_pack;  /* tile t at sg__tile_begin(t) * cols: [cols][height]; x itself when n = 1 */
-    float *y;       /* [n][rows] */
+    float *x_pack;  /* linear_pack writes, tile t at sg__tile_begin(t) * cols: [cols][height]; n > 1 only */
+    const float *packed; /* linear reads: x_pack, or x itself when n = 1 */
+    float *y;            /* [n][rows] */
     struct sg__tiling tiling;
     int64_t group;      /* panels per task */
     int32_t row_splits; /* tasks over the row tiles, per panel group */

@@ -116,7 +116,7 @@ void SG_ISA_NAME(linear)(void *ctx, int64_t task, int thread) {
     const int32_t t1 = (int32_t)(j->tiling.tiles * (part + 1) / j->row_splits);
     for (int32_t t = t0; t < t1; t++) {
         const int32_t begin = sg__tile_begin(j->tiling, t), height = sg__tile_begin(j->tiling, t + 1) - begin;
-        const float *x = j->x_pack + begin * cols;
+        const float *x = j->packed + begin * cols;
         float *y = j->y + begin * rows;
         switch (j->w->base.dtype) {
         case SG_BF16:

@@ -77,7 +77,8 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
         j.row_splits = (int32_t)(want < j.tiling.tiles ? want : j.tiling.tiles);
     }
     const int64_t work = n * w->base.rows * cols;
-    j.x_pack = n == 1 ? (float *)(uintptr_t)x : d->x_pack;
+    j.x_pack = d->x_pack;
+    j.packed = n == 1 ? x : d->x_pack;
     if (n > 1) run(d, n * cols, j.tiling.tiles, d->isa->linear_pack, &j);
     run(d, work, groups * j.row_splits, d->isa->linear, &j);
 }

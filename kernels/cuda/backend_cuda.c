@@ -102,7 +102,7 @@ static enum sg_status cuda_upload(struct sg_dev *dev, void *dst, const void *src
         return sg__cuda_end(d, err);                                                                         \
     } while (0)
 
-static void cuda_stats(const struct sg_dev *dev, struct sg_stage_stats *stats) {
+static void cuda_stats(struct sg_dev *dev, struct sg_stage_stats *stats) {
     struct cuda_dev *d = cuda_of(dev);
     sg__cuda_read_times(d, d->times->made, NULL); /* a lost device shows at the next call that can tell it */
     for (int s = 0; s < SG_STAGE_COUNT; s++) stats[s].ns += d->times->ns[s];
@@ -225,7 +225,7 @@ static struct scratch_sizes scratch_sizes(const struct cuda_dev *d, const struct
 }
 
 static size_t cuda_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim) {
-    return scratch_sizes(cuda_of(dev), lim).all;
+    return scratch_sizes(cuda_seen(dev), lim).all;
 }
 
 static enum sg_status check_head_dim(int32_t head_dim, struct sg_err *err) {
@@ -256,7 +256,7 @@ static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *l
 
 static size_t cuda_kv_page_bytes(const struct sg_dev *dev, int32_t layers, int32_t kv_heads,
                                  int32_t head_dim) {
-    return (size_t)layers * 2 * act_width(cuda_of(dev)) * SG_PAGE_TOKENS * (size_t)kv_heads *
+    return (size_t)layers * 2 * act_width(cuda_seen(dev)) * SG_PAGE_TOKENS * (size_t)kv_heads *
            (size_t)head_dim;
 }
 
@@ -288,7 +288,7 @@ static void cuda_kv_free(struct sg_dev *dev, struct sg_kv *kv) {
 static struct sg__kv_layer layer_of(const struct sg_kv *pool, int32_t layer) {
     const struct cuda_kv *kv = (const struct cuda_kv *)pool;
     char *k = kv->data + (size_t)layer * 2 * kv->half;
-    return (struct sg__kv_layer){k, k + kv->half, pool->kv_heads, pool->head_dim, cuda_of(pool->dev)->f32};
+    return (struct sg__kv_layer){k, k + kv->half, pool->kv_heads, pool->head_dim, cuda_seen(pool->dev)->f32};
 }
 
 /* ---- operators -------------------------------------------------------------------------------------- */

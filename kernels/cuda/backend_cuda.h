@@ -43,8 +43,11 @@ static inline bool sg__cuda_keeps_f32(const struct cuda_dev *d, enum sg_dtype t,
     return d->f32 && t != SG_BF16 && !(use & SG_USE_FP8);
 }
 
-static inline struct cuda_dev *cuda_of(const struct sg_dev *dev) {
-    return (struct cuda_dev *)(uintptr_t)dev;
+static inline struct cuda_dev *cuda_of(struct sg_dev *dev) {
+    return (struct cuda_dev *)dev;
+}
+static inline const struct cuda_dev *cuda_seen(const struct sg_dev *dev) {
+    return (const struct cuda_dev *)dev;
 }
 
 /* ---- timing.c ---- */

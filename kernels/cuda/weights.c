@@ -67,7 +67,7 @@ static size_t codes_bytes(int64_t rows, int64_t cols) {
 size_t sg__cuda_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
                                  unsigned use) {
     if (use & SG_USE_FP8) return codes_bytes(rows, cols) + (size_t)rows * sizeof(float);
-    return (size_t)rows * (size_t)cols * (sg__cuda_keeps_f32(cuda_of(dev), t, use) ? 4 : 2);
+    return (size_t)rows * (size_t)cols * (sg__cuda_keeps_f32(cuda_seen(dev), t, use) ? 4 : 2);
 }
 
 void sg__cuda_weight_free(struct sg_dev *dev, struct sg_weight *w) {

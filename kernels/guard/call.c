@@ -53,6 +53,11 @@ void sg__guard_add(struct sg__guard_call *c, const char *name, const void *p, si
     c->ranges[c->n++] = (struct sg__guard_range){.name = name, .p = p, .bytes = count * size, .use = use};
 }
 
+void sg__guard_out(struct sg__guard_call *c, const char *name, void *p, size_t count, size_t size) {
+    sg__guard_add(c, name, p, count, size, SG__WRITE);
+    if (p) c->ranges[c->n - 1].out = p;
+}
+
 static bool writes(const struct sg__guard_range *r) {
     return r->use == SG__WRITE || r->use == SG__UPDATE;
 }
@@ -79,8 +84,7 @@ enum sg_status sg__guard_enter(struct sg__guard_call *c, struct sg_err *err) {
         if (!writes(r)) r->hash = sg_hash64(r->p, r->bytes);
     }
     for (int i = 0; i < c->n; i++)
-        if (c->ranges[i].use == SG__WRITE)
-            sg__guard_poison((void *)(uintptr_t)c->ranges[i].p, c->ranges[i].bytes);
+        if (c->ranges[i].out) sg__guard_poison(c->ranges[i].out, c->ranges[i].bytes);
     if (c->g->inner->be->poison_scratch) c->g->inner->be->poison_scratch(c->g->inner, SG__POISON);
     return SG_OK;
 }

@@ -55,6 +55,7 @@ enum sg__guard_use {
 struct sg__guard_range {
     const char *name;
     const void *p;
+    void *out; /* p with SG__WRITE, else NULL */
     size_t bytes;
     enum sg__guard_use use;
     uint64_t hash;
@@ -69,6 +70,8 @@ struct sg__guard_call {
 /* A pointer with its extent, to be checked by enter; NULL is left out (optional arguments). */
 void sg__guard_add(struct sg__guard_call *c, const char *name, const void *p, size_t count, size_t size,
                    enum sg__guard_use use);
+/* The same for what the operator writes whole: SG__WRITE. */
+void sg__guard_out(struct sg__guard_call *c, const char *name, void *p, size_t count, size_t size);
 enum sg_status sg__guard_enter(struct sg__guard_call *c, struct sg_err *err);
 /* st: what the wrapped operator returned. */
 enum sg_status sg__guard_leave(struct sg__guard_call *c, enum sg_status st, struct sg_err *err);

@@ -6,6 +6,7 @@
 #define SG_BEGIN(dev, name) struct sg__guard_call c = {.g = (struct sg__guard_dev *)(dev), .op = (name)}
 #define SG_ADD(arg, count, use)                                                                              \
     sg__guard_add(&c, #arg, arg, (size_t)(count), sizeof(float), use) /* every type here has four bytes */
+#define SG_OUT(arg, count) sg__guard_out(&c, #arg, arg, (size_t)(count), sizeof(float))
 #define SG_CHECK(call)                                                                                       \
     do {                                                                                                     \
         const enum sg_status st_ = (call);                                                                   \
@@ -22,7 +23,7 @@ enum sg_status sg__guard_embed(struct sg_dev *dev, const struct sg_weight *w, co
                                float *out, struct sg_err *err) {
     SG_BEGIN(dev, "embed");
     SG_ADD(ids, n, SG__READ);
-    SG_ADD(out, n * w->cols, SG__WRITE);
+    SG_OUT(out, n * w->cols);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_CHECK(sg__guard_values(&c, "ids", ids, n, w->rows, err));
     SG_INNER(embed, w, ids, n, out, err);
@@ -47,7 +48,7 @@ enum sg_status sg__guard_add_rmsnorm(struct sg_dev *dev, float *resid, const voi
     SG_ADD(resid, size, delta ? SG__UPDATE : SG__READ);
     SG_ADD(delta, size, SG__READ);
     SG_ADD(weight, cols, SG__READ);
-    SG_ADD(out, size, SG__WRITE);
+    SG_OUT(out, size);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_INNER(add_rmsnorm, resid, delta, weight, n, cols, eps, out, err);
 }
@@ -56,7 +57,7 @@ enum sg_status sg__guard_linear(struct sg_dev *dev, const struct sg_weight *w, c
                                 void *y, struct sg_err *err) {
     SG_BEGIN(dev, "linear");
     SG_ADD(x, n * w->cols, SG__READ);
-    SG_ADD(y, n * w->rows, SG__WRITE);
+    SG_OUT(y, n * w->rows);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_INNER(linear, w, x, n, y, err);
 }
@@ -65,7 +66,7 @@ enum sg_status sg__guard_logits(struct sg_dev *dev, const struct sg_weight *w, c
                                 float *logits, struct sg_err *err) {
     SG_BEGIN(dev, "logits");
     SG_ADD(x, n * w->cols, SG__READ);
-    SG_ADD(logits, n * w->rows, SG__WRITE);
+    SG_OUT(logits, n * w->rows);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_INNER(logits, w, x, n, logits, err);
 }
@@ -74,7 +75,7 @@ enum sg_status sg__guard_qkv_rope(struct sg_dev *dev, const struct sg_qkv_args *
     SG_BEGIN(dev, "qkv_rope");
     const int64_t n = a->n, dim = a->head_dim;
     sg__guard_add(&c, "qkv", a->qkv, (size_t)(n * (a->q_heads + 2 * a->kv_heads) * dim), 4, SG__READ);
-    sg__guard_add(&c, "q_out", a->q_out, (size_t)(n * a->q_heads * dim), 4, SG__WRITE);
+    sg__guard_out(&c, "q_out", a->q_out, (size_t)(n * a->q_heads * dim), 4);
     sg__guard_add(&c, "q_norm", a->q_norm, (size_t)dim, 4, SG__READ);
     sg__guard_add(&c, "k_norm", a->k_norm, (size_t)dim, 4, a->k_norm == a->q_norm ? SG__RAW : SG__READ);
     sg__guard_add(&c, "cos_sin", a->cos_sin, (size_t)(a->max_context * dim), 4, SG__READ);
@@ -119,13 +120,13 @@ static enum sg_status check_run(const struct sg__guard_call *c, const struct sg_
 }
 
 /* q and out: one range when they are the same memory. */
-static void add_q_out(struct sg__guard_call *c, const void *q, const void *out, size_t size) {
+static void add_q_out(struct sg__guard_call *c, const void *q, void *out, size_t size) {
     if (q == out) {
         sg__guard_add(c, "q = out", q, size, 4, SG__UPDATE);
         return;
     }
     sg__guard_add(c, "q", q, size, 4, SG__READ);
-    sg__guard_add(c, "out", out, size, 4, SG__WRITE);
+    sg__guard_out(c, "out", out, size, 4);
 }
 
 enum sg_status sg__guard_attn_prefill(struct sg_dev *dev, const struct sg_prefill_args *a,
@@ -183,7 +184,7 @@ enum sg_status sg__guard_swiglu(struct sg_dev *dev, const void *gate_up, int32_t
                                 struct sg_err *err) {
     SG_BEGIN(dev, "swiglu");
     SG_ADD(gate_up, 2 * (int64_t)n * cols, SG__READ);
-    SG_ADD(out, (int64_t)n * cols, SG__WRITE);
+    SG_OUT(out, (int64_t)n * cols);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_INNER(swiglu, gate_up, n, cols, out, err);
 }
@@ -193,7 +194,7 @@ enum sg_status sg__guard_gather_rows(struct sg_dev *dev, const void *x, int32_t 
     SG_BEGIN(dev, "gather_rows");
     SG_ADD(x, (int64_t)n_x * cols, SG__RAW); /* rows that are not asked for may be anything */
     SG_ADD(rows, n, SG__READ);
-    SG_ADD(out, (int64_t)n * cols, SG__WRITE);
+    SG_OUT(out, (int64_t)n * cols);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_CHECK(sg__guard_values(&c, "rows", rows, n, n_x, err));
     SG_INNER(gather_rows, x, n_x, rows, n, cols, out, err);
@@ -203,7 +204,7 @@ enum sg_status sg__guard_l2norm(struct sg_dev *dev, const void *x, int32_t n, in
                                 struct sg_err *err) {
     SG_BEGIN(dev, "l2norm");
     SG_ADD(x, (int64_t)n * cols, SG__READ);
-    SG_ADD(out, (int64_t)n * cols, SG__WRITE);
+    SG_OUT(out, (int64_t)n * cols);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_INNER(l2norm, x, n, cols, out, err);
 }
@@ -213,7 +214,7 @@ enum sg_status sg__guard_logprob(struct sg_dev *dev, const float *logits, const 
     SG_BEGIN(dev, "logprob");
     SG_ADD(logits, (int64_t)n * vocab, SG__READ);
     SG_ADD(target, n, SG__READ);
-    SG_ADD(out, n, SG__WRITE);
+    SG_OUT(out, n);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_CHECK(sg__guard_values(&c, "target", target, n, vocab, err));
     SG_INNER(logprob, logits, target, n, vocab, out, err);
@@ -231,9 +232,9 @@ enum sg_status sg__guard_sample(struct sg_dev *dev, const struct sg_sample_args 
     sg__guard_add(&c, "settings", a->settings, (size_t)a->n_settings, sizeof *a->settings, SG__READ);
     sg__guard_add(&c, "yes_ids", a->n_yes ? a->yes_ids : NULL, (size_t)a->n_yes, 4, SG__READ);
     sg__guard_add(&c, "no_ids", a->n_no ? a->no_ids : NULL, (size_t)a->n_no, 4, SG__READ);
-    sg__guard_add(&c, "token", a->token, n, 4, SG__WRITE);
-    sg__guard_add(&c, "p_yes", a->p_yes, n, 4, SG__WRITE);
-    sg__guard_add(&c, "logprob", a->logprob, n, 4, SG__WRITE);
+    sg__guard_out(&c, "token", a->token, n, 4);
+    sg__guard_out(&c, "p_yes", a->p_yes, n, 4);
+    sg__guard_out(&c, "logprob", a->logprob, n, 4);
     SG_CHECK(sg__guard_enter(&c, err));
     SG_CHECK(sg__guard_values(&c, "row", a->row, a->n, a->n_rows, err));
     SG_CHECK(sg__guard_values(&c, "setting", a->setting, a->n, a->n_settings, err));

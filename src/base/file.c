@@ -82,16 +82,15 @@ enum sg_status sg_map_open(const char *path, struct sg_map *out, struct sg_err *
         }
     }
     close(fd);
-    out->data = p;
+    out->data = out->mapping = p;
     out->size = size;
     return SG_OK;
 }
 
 void sg_map_close(struct sg_map *m) {
     if (!m) return;
-    if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
-    m->data = NULL;
-    m->size = 0;
+    if (m->mapping) munmap(m->mapping, m->size);
+    *m = (struct sg_map){0};
 }
 
 enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *out, struct sg_err *err) {

@@ -12,6 +12,7 @@
 struct sg_map {
     const unsigned char *data;
     size_t size;
+    void *mapping; /* what sg_map_close gives back: the pages of data */
 };
 enum sg_status sg_map_open(const char *path, struct sg_map *out, struct sg_err *err);
 void sg_map_close(struct sg_map *m);

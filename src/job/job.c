@@ -65,11 +65,12 @@ struct reading {
     struct sg_buf where;             /* scratch: "--set a.b=c" */
 };
 
-/* The object that holds field f: walks (or, with `make`, builds) the sections of its path. at->node is NULL
- * when a section is absent; *key is the last component. */
-static enum sg_status find_parent(struct reading *r, const struct sg__field *f, bool make, struct sg_json *at,
-                                  const char **key, struct sg_err *err) {
+/* The object that holds field f. Walks the sections of its path: at->node is NULL when one is absent; with
+ * `made` it builds them instead and returns the object to write to. *key is the last component. */
+static enum sg_status find_parent(struct reading *r, const struct sg__field *f, cJSON **made,
+                                  struct sg_json *at, const char **key, struct sg_err *err) {
     struct sg_json here = {.node = r->doc, .where = r->path, .path = ""};
+    cJSON *node = r->doc;
     const char *rest = f->path, *dot;
     while ((dot = strchr(rest, '.'))) {
         char name[64];
@@ -81,16 +82,17 @@ static enum sg_status find_parent(struct reading *r, const struct sg__field *f, 
         struct sg_json next;
         enum sg_status st = sg_json_member(&here, name, false, &next, err);
         if (st != SG_OK) return st;
-        if (!next.node && make) {
-            cJSON *parent = (cJSON *)(uintptr_t)here.node;
-            cJSON_DeleteItemFromObjectCaseSensitive(parent, name); /* an explicit null */
-            next.node = cJSON_AddObjectToObject(parent, name);
+        if (!next.node && made) {
+            cJSON_DeleteItemFromObjectCaseSensitive(node, name); /* an explicit null */
+            next.node = cJSON_AddObjectToObject(node, name);
             if (!next.node) return sg_fail(err, SG_E_NOMEM, "%s: no memory", r->path);
         }
+        node = cJSON_GetObjectItemCaseSensitive(node, name);
         here = next;
     }
     *key = rest;
     *at = here;
+    if (made) *made = node;
     return SG_OK;
 }
 
@@ -98,15 +100,15 @@ static enum sg_status find_parent(struct reading *r, const struct sg__field *f, 
 static enum sg_status put_value(struct reading *r, const struct sg__field *f, cJSON *value,
                                 struct sg_err *err) {
     struct sg_json at;
+    cJSON *parent;
     const char *key;
     enum sg_status st = SG_OK;
     if (!value) return sg_fail(err, SG_E_NOMEM, "%s: no memory", r->path);
-    SG_TRY(find_parent(r, f, true, &at, &key, err));
+    SG_TRY(find_parent(r, f, &parent, &at, &key, err));
     if (!cJSON_IsObject(at.node)) {
         st = sg_fail(err, SG_E_INPUT, "%s: %s must be an object", r->path, at.path[0] ? at.path : "the job");
         goto out;
     }
-    cJSON *parent = (cJSON *)(uintptr_t)at.node;
     cJSON_DeleteItemFromObjectCaseSensitive(parent, key);
     if (!cJSON_AddItemToObject(parent, key, value)) {
         st = sg_fail(err, SG_E_NOMEM, "%s: no memory", r->path);
@@ -188,7 +190,7 @@ static enum sg_status check_keys(const struct sg_json *at, const char *prefix, s
 static enum sg_status fill_default(struct reading *r, const struct sg__field *f, struct sg_err *err) {
     struct sg_json at, m = {0};
     const char *key;
-    enum sg_status st = find_parent(r, f, false, &at, &key, err);
+    enum sg_status st = find_parent(r, f, NULL, &at, &key, err);
     if (st == SG_OK && at.node) st = sg_json_member(&at, key, false, &m, err);
     if (st != SG_OK || m.node) return st;
     if (f->flags & SG__REQUIRED) return sg_fail(err, SG_E_INPUT, "%s: %s is missing", r->path, f->path);
@@ -246,7 +248,7 @@ static enum sg_status read_field(struct reading *r, size_t i, struct sg_job *job
     int64_t seed = 0;
     enum sg_status st = SG_OK;
     if (f->kind == SG__INTEGER && !f->def) *(int64_t *)p = SG_JOB_UNSET;
-    SG_TRY(find_parent(r, f, false, &at, &key, err));
+    SG_TRY(find_parent(r, f, NULL, &at, &key, err));
     if (!at.node) goto out;
     if (r->set[i]) { /* errors then name the command line, not the file */
         sg_buf_clear(&r->where);

@@ -185,10 +185,11 @@ out:
     return st;
 }
 
-static enum sg_status read_text_file(const char *path, struct sg_arena *strings, char **out,
+static enum sg_status read_text_file(const char *path, struct sg_arena *strings, const char **out,
                                      struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
+    char *text;
     size_t bad;
     SG_TRY(sg_file_read(path, MAX_TEMPLATE_BYTES, &b, err));
     if (!sg_utf8_valid(b.data, b.len, &bad) || memchr(b.data, 0, b.len)) {
@@ -198,7 +199,8 @@ static enum sg_status read_text_file(const char *path, struct sg_arena *strings,
         st = sg_fail(err, SG_E_INPUT, "%s:%lld: invalid UTF-8, or a NUL byte", path, (long long)line);
         goto out;
     }
-    SG_TRY(sg_arena_dup(strings, b.data, b.len, out, err));
+    SG_TRY(sg_arena_dup(strings, b.data, b.len, &text, err));
+    *out = text;
 out:
     sg_buf_free(&b);
     return st;

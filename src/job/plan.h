@@ -51,8 +51,8 @@ struct sg_plan {
     struct sg_outcome *truth;           /* [n_cells], or NULL when no query has an outcome */
     int32_t top_k;                      /* anchors ranked per query */
     struct sg_cell_anchor *ranked; /* [n_queries * top_k], most similar first; anchor = -1 past the end */
-    char *template_text, *example_text; /* NULL: built in */
-    struct sg_digest fingerprint;       /* of the run: refuses a mix */
+    const char *template_text, *example_text; /* NULL: built in */
+    struct sg_digest fingerprint;             /* of the run: refuses a mix */
     struct sg_digest *cell_fingerprint; /* [n_cells]: what this cell's values depend on, prices excluded */
     int64_t unused_outcomes;            /* records on questions that are neither query nor anchor */
     void *memory;                       /* owns all arrays (see plan_memory.h) */

@@ -217,7 +217,7 @@ static enum sg_status get_draws(struct source *s, struct sg_plan *p, struct sg_e
 
 static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const char *path = NULL, *text = NULL, *template_text = NULL, *example_text = NULL;
+    const char *path = NULL, *text = NULL;
     int64_t n_text = 0, top_k = 0, n_draws = 0, with_truth = 0;
     SG_TRY(get_text(s, true, &path, NULL, err));
     SG_TRY(get_text(s, true, &text, &n_text, err));
@@ -244,10 +244,8 @@ static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_er
     }
     SG_TRY(sg__plan_alloc(p, err));
     SG_TRY(get_draws(s, p, err));
-    SG_TRY(get_text(s, false, &template_text, NULL, err));
-    SG_TRY(get_text(s, false, &example_text, NULL, err));
-    p->template_text = (char *)(uintptr_t)template_text;
-    p->example_text = (char *)(uintptr_t)example_text;
+    SG_TRY(get_text(s, false, &p->template_text, NULL, err));
+    SG_TRY(get_text(s, false, &p->example_text, NULL, err));
     SG_TRY(get_questions(s, p->queries, p->n_queries, err));
     SG_TRY(get_questions(s, p->anchors, p->n_anchors, err));
     SG_TRY(get_models(s, p->models, p->n_models, err));

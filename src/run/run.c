@@ -358,11 +358,11 @@ static double known(double rate) {
 
 /* What is known of a rank. Strings are borrowed. */
 static struct sg_runtime_rank rank_runtime(const struct sg_rank_facts *f, const struct sg_counts *c) {
-    return (struct sg_runtime_rank){.host = (char *)(uintptr_t)f->host,
-                                    .device = (char *)(uintptr_t)f->facts.device.name,
-                                    .device_uuid = (char *)(uintptr_t)f->facts.device.uuid,
-                                    .driver = (char *)(uintptr_t)f->facts.device.driver,
-                                    .device_runtime = (char *)(uintptr_t)f->facts.device.runtime,
+    return (struct sg_runtime_rank){.host = f->host,
+                                    .device = f->facts.device.name,
+                                    .device_uuid = f->facts.device.uuid,
+                                    .driver = f->facts.device.driver,
+                                    .device_runtime = f->facts.device.runtime,
                                     .cells = c->cells,
                                     .output_tokens = c->output_tokens,
                                     .busy_seconds = sg__seconds(c->busy_ns),

@@ -16,7 +16,7 @@ enum sg_prompt_source { SG_PROMPT_MEASURED = 0, SG_PROMPT_COUNTED = 1 };
 
 /* One rank of a run. Strings belong to the struct sg_results; NULL is written as "". */
 struct sg_runtime_rank {
-    char *host, *device, *device_uuid, *driver, *device_runtime;
+    const char *host, *device, *device_uuid, *driver, *device_runtime;
     int64_t cells, output_tokens;
     double busy_seconds;
     int64_t device_memory;          /* bytes; 0 unknown */
