@@ -9,7 +9,7 @@ if(SG_GRID)
   list(APPEND programs scope-grid)
 endif()
 install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(PROGRAMS analysis/plot.py DESTINATION ${CMAKE_INSTALL_BINDIR} RENAME scope-frontier-plot.py)
+install(PROGRAMS ${CMAKE_BINARY_DIR}/scope-frontier-plot.py DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(PROGRAMS analysis/effect.py DESTINATION ${CMAKE_INSTALL_BINDIR} RENAME scope-effect)
 install(DIRECTORY jobs slurm DESTINATION ${share} USE_SOURCE_PERMISSIONS
   PATTERN demo.sh EXCLUDE PATTERN deps.sh EXCLUDE PATTERN fp8.sh EXCLUDE # for a source tree
