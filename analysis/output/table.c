@@ -86,7 +86,8 @@ static void head(const struct sg_analysis *a, FILE *to) {
 /* Rows of the frontier table: evenly over the grid. Most columns of a model's name. */
 enum { ROWS = 9, NAME_MAX_COLUMNS = 44, NAME_BYTES = 4 * NAME_MAX_COLUMNS + 1 };
 
-/* The columns of the frontier table: of a curve its accuracy, with its interval or without, or the cost truly paid. */
+/* The columns of the frontier table: of a curve its accuracy, with its interval or without, or the cost
+ * truly paid. */
 enum what { BAND, ACCURACY, COST };
 static const struct {
     enum sg_curve_id id;

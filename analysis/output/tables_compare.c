@@ -34,8 +34,7 @@ static const struct sg__column file_columns[] = {
 #undef AT
 _Static_assert(SG_COMPARE_BUDGETS == 3, "a column of compare.csv for every budget");
 static const struct sg__layout file_layout = {.csv = "compare.csv", .json = "compared",
-    SG__COLUMNS(file_columns),
-    .stride = sizeof(struct file)};
+    SG__COLUMNS(file_columns), .stride = sizeof(struct file)};
 
 struct drift {
     const char *file, *model, *quantity;
@@ -59,8 +58,7 @@ static bool moved(const void *row) {
     return ((const struct drift *)row)->d.moved;
 }
 static const struct sg__layout drift_layout = {.csv = "drift.csv", .json = "drift",
-    SG__COLUMNS(drift_columns),
-    .stride = sizeof(struct drift), .told = moved};
+    SG__COLUMNS(drift_columns), .stride = sizeof(struct drift), .told = moved};
 /* clang-format on */
 
 enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {

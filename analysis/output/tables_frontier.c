@@ -43,9 +43,9 @@ static const struct sg__column point_columns[] = {
 static bool has_accuracy(const void *row) {
     return !isnan(((const struct point *)row)->accuracy);
 }
-static const struct sg__layout point_layout = {.csv = "frontier.csv", .json = "curves", .axes = {"curve",
-    "budget"},
-    SG__COLUMNS(point_columns), .stride = sizeof(struct point), .keep = has_accuracy};
+static const struct sg__layout point_layout = {.csv = "frontier.csv", .json = "curves",
+    .axes = {"curve", "budget"}, SG__COLUMNS(point_columns), .stride = sizeof(struct point),
+    .keep = has_accuracy};
 
 struct share {
     double budget, share;
