@@ -17,7 +17,7 @@ struct file {
     SG__COLUMN(F64, AT(at[i].accuracy), SG__CSV | SG__JSON, "accuracy_" n),                                  \
     SG__COLUMN(VALUE, AT(at[i].difference), SG__CSV | SG__JSON, "accuracy_" n "_difference",                \
                .stem = "accuracy_" n)
-static const struct sg__column file_columns[] = {
+static const struct sg__table_column file_columns[] = {
     SG__COLUMN(TEXT, AT(x.path), SG__CSV | SG__JSON, "file"),
     SG__COLUMN(TEXT, AT(x.name), SG__CSV, "name"),
     SG__COLUMN(F64, AT(x.sample_tokens), SG__CSV | SG__JSON, "tokens_per_cell"),
@@ -41,7 +41,7 @@ struct drift {
     struct sg_drift d;
 };
 #define AT(member) offsetof(struct drift, member)
-static const struct sg__column drift_columns[] = {
+static const struct sg__table_column drift_columns[] = {
     SG__COLUMN(TEXT, AT(file), SG__CSV | SG__JSON, "file"),
     SG__COLUMN(TEXT, AT(model), SG__CSV | SG__JSON, "model"),
     SG__COLUMN(TEXT, AT(quantity), SG__CSV | SG__JSON, "quantity"),

@@ -5,7 +5,7 @@
 
 /* clang-format off */
 #define AT(member) offsetof(struct sg_single_model, member)
-static const struct sg__column model_columns[] = {
+static const struct sg__table_column model_columns[] = {
     SG__COLUMN(TEXT, AT(model), SG__CSV | SG__AXIS | SG__JSON, "id", NULL, "model of the pool",
                .csv = "model"),
     SG__COLUMN(F64, AT(price_input), SG__ALL | SG__BARE, "price_input", "USD per million tokens",
@@ -46,7 +46,7 @@ struct worth { /* of a model to the pool, at one price of money */
     double shapley, leave_one_out, alone, greedy_value, total;
 };
 #define AT(member) offsetof(struct worth, member)
-static const struct sg__column worth_columns[] = {
+static const struct sg__table_column worth_columns[] = {
     SG__COLUMN(F64, AT(lambda), SG__CSV, "lambda"),
     SG__COLUMN(TEXT, AT(values), SG__CSV, "values"),
     SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
@@ -67,7 +67,7 @@ static const struct sg__layout worth_h5_layout[2] = {
         .stride = sizeof(struct worth)},
     {.suffix = "_true", .axes = {"lambda", "model"}, SG__COLUMNS(worth_columns),
         .stride = sizeof(struct worth)}};
-static const struct sg__column lambda_columns[] = {
+static const struct sg__table_column lambda_columns[] = {
     SG__COLUMN(F64, 0, SG__AXIS, "lambda", "1/USD", "price of money, accuracy per USD")};
 static const struct sg__layout lambda_layout = {.axes = {"lambda"}, SG__COLUMNS(lambda_columns),
     .stride = sizeof(double)};

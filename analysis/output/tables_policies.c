@@ -6,7 +6,7 @@
 
 /* clang-format off */
 #define AT(member) offsetof(struct sg_asked_policy, member)
-static const struct sg__column asked_columns[] = {
+static const struct sg__table_column asked_columns[] = {
     SG__COLUMN(TEXT, AT(name), SG__CSV | SG__AXIS, "ask", NULL,
                "budget (mean USD a query) or target accuracy asked for"),
     SG__COLUMN(BOOL, AT(is_target), SG__JSON, "is_target"),
@@ -55,7 +55,7 @@ struct answer { /* who answers a query with which weight; or the share of all qu
     double weight;
 };
 #define AT(member) offsetof(struct answer, member)
-static const struct sg__column answer_columns[] = {
+static const struct sg__table_column answer_columns[] = {
     SG__COLUMN(TEXT, AT(ask), SG__CSV, "ask"),
     SG__COLUMN(QUERY, AT(query), SG__CSV, "query"),
     SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
@@ -63,7 +63,7 @@ static const struct sg__column answer_columns[] = {
 };
 static const struct sg__layout answer_layout = {.csv = "policies.csv", SG__COLUMNS(answer_columns),
     .stride = sizeof(struct answer)};
-static const struct sg__column share_columns[] = {
+static const struct sg__table_column share_columns[] = {
     SG__COLUMN(TEXT, AT(ask), SG__CSV, "ask"),
     SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
     SG__COLUMN(F64, AT(weight), SG__CSV | SG__H5, "share", "1", "share of queries a model gets"),
@@ -72,11 +72,11 @@ static const struct sg__column share_columns[] = {
 static const struct sg__layout share_layout = {.csv = "ask_shares.csv", .prefix = "ask_",
     .axes = {"ask", "model"}, SG__COLUMNS(share_columns), .stride = sizeof(struct answer)};
 
-static const struct sg__column choice_columns[] = {
+static const struct sg__table_column choice_columns[] = {
     SG__COLUMN(MODEL, 0, SG__H5, "policy", NULL, "index of the model that answers the query")};
 static const struct sg__layout choice_layout = {.axes = {"ask", "query"}, SG__COLUMNS(choice_columns),
     .stride = sizeof(int32_t)};
-static const struct sg__column query_columns[] = {SG__COLUMN(TEXT, 0, SG__AXIS, "query", NULL,
+static const struct sg__table_column query_columns[] = {SG__COLUMN(TEXT, 0, SG__AXIS, "query", NULL,
            "query analysed")};
 static const struct sg__layout query_layout = {.axes = {"query"}, SG__COLUMNS(query_columns),
     .stride = sizeof(char *)};

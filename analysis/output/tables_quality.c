@@ -13,7 +13,7 @@ struct quality { /* of an estimator, on a group */
     struct sg_value gain; /* over SCOPE, on all pairs */
 };
 #define AT(member) offsetof(struct quality, member)
-static const struct sg__column quality_columns[] = {
+static const struct sg__table_column quality_columns[] = {
     SG__COLUMN(TEXT, AT(estimator), SG__CSV | SG__JSON, "estimator"),
     SG__COLUMN(TEXT, AT(group_kind), SG__CSV, "group_kind"),
     SG__COLUMN(TEXT, AT(group), SG__CSV, "group"),
@@ -50,11 +50,11 @@ static const struct sg__layout quality_layout = {.csv = "quality.csv", .json = "
     .axes = {"estimator", "group"}, SG__COLUMNS(quality_columns), .stride = sizeof(struct quality),
     .keep = has_pairs, .told = of_all};
 
-static const struct sg__column estimator_columns[] = {
+static const struct sg__table_column estimator_columns[] = {
     SG__COLUMN(TEXT, 0, SG__AXIS, "estimator", NULL, "source of the estimate")};
 static const struct sg__layout estimator_layout = {.axes = {"estimator"}, SG__COLUMNS(estimator_columns),
     .stride = sizeof(char *)};
-static const struct sg__column group_columns[] = {
+static const struct sg__table_column group_columns[] = {
     SG__COLUMN(TEXT, 0, SG__AXIS, "group", NULL, "all pairs, those of one model, of one category")};
 static const struct sg__layout group_layout = {.axes = {"group"}, SG__COLUMNS(group_columns),
     .stride = sizeof(char *)};
@@ -66,7 +66,7 @@ struct bin { /* of a reliability diagram */
 };
 #define AT(member) offsetof(struct bin, member)
 #define DIAGRAM    "reliability diagram, bins of equal mass"
-static const struct sg__column bin_columns[] = {
+static const struct sg__table_column bin_columns[] = {
     SG__COLUMN(TEXT, AT(estimator), SG__CSV | SG__JSON, "estimator"),
     SG__COLUMN(TEXT, AT(group_kind), SG__CSV, "group_kind"),
     SG__COLUMN(TEXT, AT(group), SG__CSV, "group"),
@@ -87,7 +87,7 @@ static const struct sg__layout bin_layout = {.csv = "reliability.csv", .json = "
     .keep = holds_pairs, .told = holds_pairs_of_all};
 
 #define AT(member) offsetof(struct sg_sampling_noise, member)
-static const struct sg__column noise_columns[] = {
+static const struct sg__table_column noise_columns[] = {
     SG__COLUMN(I32, AT(k), SG__CSV | SG__JSON, "samples"),
     SG__COLUMN(I64, AT(n_cells), SG__CSV, "n_cells"),
     SG__COLUMN(F64, AT(variance_votes), SG__CSV | SG__JSON, "variance_votes",
