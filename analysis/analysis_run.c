@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Halves of the cross-fit: scored queries in the order of a keyed hash of their ids, dealt out in turn; so a
- * query keeps its half when others come and go, nearly, and the halves differ by one at most. */
+/* The halves of the cross-fit. The scored queries, in the order of a keyed hash of their ids, go to the
+ * halves by turns: the halves differ by one query at most, and few queries change their half when others
+ * come or go. */
 static enum sg_status deal_folds(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_dataset *d = a->data;
@@ -98,7 +99,8 @@ static enum sg_status build_paths(struct sg_analysis *a, struct sg_err *err) {
     if (d->n_scored) {
         for (int64_t i = 0; i < cells; i++) {
             const bool scored = d->scored[i / d->m];
-            p[i] = scored ? d->tp[i] : 0; /* unscored: any one choice; they have no weight in this path */
+            /* a query without truth needs some choice; it has no weight in this path */
+            p[i] = scored ? d->tp[i] : 0;
             c[i] = scored ? d->tc[i] : 0;
         }
         SG_TRY(sg_path_frontier(&in, &a->oracle, err));
@@ -129,12 +131,14 @@ static void widen(const struct sg_path *path, const struct sg_weights *w, bool t
     *low = fmin(*low, sg_sum_get(&c) / total);
     for (int64_t s = 0; s < path->n_steps; s++)
         if (!truth || w->fold[path->query[s]] < 2) sg_sum_add(&c, truth ? path->dtc[s] : path->dc[s]);
-    *low = fmin(*low, sg_sum_get(&c) / total); /* a family over alpha may begin dear */
+    /* the first policy of a family over alpha may be the dearest */
+    *low = fmin(*low, sg_sum_get(&c) / total);
     *high = fmax(*high, sg_sum_get(&c) / total);
 }
 
-/* The common grid: even in the logarithm (costs span orders of magnitude), in the cost itself when something
- * is free. Its ends are the cheapest and the dearest mean cost of any curve or of the best single model. */
+/* The common grid: even in the logarithm (costs span orders of magnitude), in the cost itself where a
+ * model is free. Its ends are the cheapest and the dearest mean cost of any curve or of the best single
+ * model. */
 static enum sg_status make_grid(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_weights w = sg_analysis_weights(a);
@@ -236,7 +240,7 @@ static enum sg_status portfolio_values(struct sg_analysis *a, struct sg_err *err
     double ours[2] = {0, 0};
     const double *lambda = a->opt.lambdas;
     size_t n = a->opt.n_lambdas;
-    if (!n) { /* by default: money no object, and the price of money in the middle of the frontier */
+    if (!n) { /* by default lambda 0, and the slope in the middle of the frontier */
         const struct sg_path *s = &a->scope;
         ours[1] = s->n_steps ? s->key[s->n_steps / 2] : 0;
         lambda = ours;
@@ -251,7 +255,7 @@ static enum sg_status portfolio_values(struct sg_analysis *a, struct sg_err *err
             SG_TRY(
                 sg_portfolio_value(d->tp, d->tc, d->scored, d->n, d->m, lambda[i], &a->value_true[i], err));
     }
-    /* the dearest lambda: what a model is worth when money counts */
+    /* the last lambda is the largest: what a model is worth where cost counts */
     const struct sg_portfolio_value *last = &(d->n_scored ? a->value_true : a->value_predicted)[n - 1];
     for (int32_t k = 0; k < d->m; k++) a->single[k].value = last->shapley[k];
 out:

@@ -147,7 +147,7 @@ enum sg_status sg_bootstrap(const struct sg_boot *b, struct sg_err *err) {
         SG_TRY(SG_NEW(&k->value, most_vertices, "posterior draws", err));
         SG_TRY(SG_NEW(&k->tmp, sg_curve_choice_scratch(most_budgets), "bootstrap scratch", err));
     }
-    /* a thread that cannot be started is no error: the others take its replicates */
+    /* Threads that cannot be started are no error: those that run compute all replicates. */
     for (int32_t t = 1; t < threads; t++)
         workers[t].started = pthread_create(&workers[t].thread, NULL, work, &workers[t]) == 0;
     work(&workers[0]);

@@ -12,7 +12,7 @@ enum sg_boot_kind {
     SG_BOOT_CHOICE     /* sg_curve_choice by spending, cross-fitted */
 };
 
-/* Beta posterior of every vertex of a path, for predicted bands where no truth is known. */
+/* Beta posterior of every vertex of a path, for intervals of the predicted curve where no truth is known. */
 struct sg_beta {
     double *a, *b;          /* [n_vertices] */
     double *base, *stretch; /* [n_vertices] a vertex is worth base + stretch x draw, in [0, 1] */

@@ -71,8 +71,8 @@ static bool has_cell(const struct sg_dataset *d, int64_t q) {
     return false;
 }
 
-/* Cuts every dataset down to the common models and queries, in the order of the first; data whose order
- * differs are permuted through copies of their rows and columns. */
+/* Cuts every dataset down to the common models and queries, in the order of the first; the rows and
+ * columns of the others are copied into that order. */
 static enum sg_status align(struct sg_dataset *data, int32_t n_files, struct sg_err *err) {
     enum sg_status st = SG_OK;
     int64_t **in = NULL, n, m;
@@ -243,7 +243,8 @@ static double tokens_written(const struct sg_dataset *d) {
     return sum / n;
 }
 
-/* What the comparison of every file needs of the first: its analysis, the curve compared, where on the grid. */
+/* What every file is compared with: the analysis of the first, at which budgets of its grid, by which
+ * curve. */
 struct basis {
     struct sg_analysis first;
     struct sg_analysis_options opt; /* of all: the grid is the first file's */

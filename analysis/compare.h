@@ -1,6 +1,6 @@
-/* compare - several results files on what they have in common, each against the first: the same grid with
- * other settings (a sweep: is it worth it?), or a portfolio on another night (drift: which models moved
- * beyond noise?). */
+/* compare - several results files on what they have in common, each against the first. The files hold the
+ * same grid with other settings (what does a setting of a sweep change?) or one portfolio on several
+ * nights (drift: whose estimates changed by more than noise?). */
 #ifndef SG_ANALYSIS_COMPARE_H
 #define SG_ANALYSIS_COMPARE_H
 

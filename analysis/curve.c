@@ -57,7 +57,8 @@ size_t sg_curve_choice_scratch(int32_t n_grid) {
     return 2 * (slots * (sizeof(struct best) / sizeof(double)) + slots);
 }
 
-/* Index of the first budget >= cost, from the last one found: costs move little from step to step. */
+/* Index of the first budget >= cost. j: the last index found, which is near, since a step changes the cost
+ * little. */
 static inline int32_t locate(const double *budget, int32_t n, double cost, int32_t j) {
     while (j < n && budget[j] < cost) j++;
     while (j > 0 && budget[j - 1] >= cost) j--;
@@ -80,7 +81,7 @@ static void open_side(struct side *s, double total, const double *grid, int32_t 
         best[g] = (struct best){.p = -INFINITY, .c = -INFINITY, .steps = -1};
 }
 
-/* What fits a budget fits every larger one. */
+/* A policy that fits a budget fits every larger one. */
 static void settle(struct side *s, int32_t n_grid, enum sg_pick pick) {
     for (int32_t g = 1; g < n_grid; g++)
         if (pick == SG_PICK_BEST ? s->best[g - 1].p >= s->best[g].p : s->best[g].steps < 0)

@@ -22,16 +22,15 @@ void sg_curve_lp(const struct sg_path *path, const struct sg_weights *w, const d
                  const double *grid, int32_t n_grid, double *accuracy);
 
 enum sg_fit {
-    SG_FIT_CROSS,   /* chosen on one half, scored on the other, both ways: the claim */
-    SG_FIT_INSAMPLE /* chosen and scored on the same queries: optimistic, kept to show by how much */
+    SG_FIT_CROSS,   /* chosen on one half, scored on the other, both ways: unbiased */
+    SG_FIT_INSAMPLE /* chosen and scored on the same queries: biased upwards, to show by how much */
 };
 
 /* Which member of the family answers a budget: among those whose true mean cost fits it, on the choosing
  * side, */
 enum sg_pick {
-    SG_PICK_SPEND, /* the one that spends most: accuracy is not looked at (of equals the last in walking
-                      order) */
-    SG_PICK_BEST   /* the one of best true accuracy (of equals the first): needs the cross-fit to be honest */
+    SG_PICK_SPEND, /* the one that spends most, whatever its accuracy (of equals the last in walking order) */
+    SG_PICK_BEST /* the one of best true accuracy (of equals the first): unbiased only under the cross-fit */
 };
 
 /* Where on the path a budget's policy lies. */

@@ -133,7 +133,7 @@ static int by_name(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* keep[q] &= id in the file; by binary search, since such files name a good part of 1e5 queries. */
+/* keep[q] &= id in the file. By binary search: such a file may name most of 1e5 queries. */
 static enum sg_status filter_file(const struct sg_dataset *d, const char *path, uint8_t *keep,
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -273,7 +273,7 @@ out:
     return st;
 }
 
-/* Names that stand twice would make a policy, or a row of a table, mean two things. */
+/* Refuses a file in which an id stands twice: a policy that names it would be ambiguous. */
 static enum sg_status need_different(const struct sg_dataset *d, const char *what, char **all, int64_t n,
                                      struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -291,7 +291,7 @@ out:
     return st;
 }
 
-/* What a cell of the file may hold: numbers that mean what their columns say. */
+/* Refuses a cell whose numbers lie outside the ranges of their columns. */
 static enum sg_status need_sound(const struct sg_dataset *d, int64_t q, int32_t k, struct sg_err *err) {
     const struct sg_results *r = d->r;
     const int64_t at = q * r->n_models + d->col[k];
@@ -301,7 +301,7 @@ static enum sg_status need_sound(const struct sg_dataset *d, int64_t q, int32_t 
         const char *name;
         double value, most;
         const char *expected;
-        bool needed; /* else NaN: there is none, which is no fault of the file */
+        bool needed; /* NaN is a fault too; else it means that there is none */
     } of[] = {
         {"true_correct", known ? r->true_correct[at] : nothing, 1, "1, 0 or -1", false},
         {"true_length", r->true_length ? r->true_length[at] : nothing, DBL_MAX, "a number of tokens", false},

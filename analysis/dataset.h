@@ -1,5 +1,6 @@
-/* dataset - what of a results file is analysed: chosen queries and models, at chosen prices, as dense
- * matrices. A missing estimate is NaN and never a candidate; it is neither wrong nor free. */
+/* dataset - the part of a results file that is analysed: chosen queries and models, at chosen prices, as
+ * dense matrices. A missing estimate is NaN. It is no candidate for its query and counts neither as wrong
+ * nor as free. */
 #ifndef SG_ANALYSIS_DATASET_H
 #define SG_ANALYSIS_DATASET_H
 
@@ -26,7 +27,7 @@ struct sg_dataset {
     double *tp, *tc; /* truth; NaN where unknown; NULL when the file has none */
     uint8_t *scored; /* [n] 1: the truth of every estimated cell of the pool is known */
     int64_t n_scored;
-    /* what was left out, to be told */
+    /* what was left out, for the report */
     int64_t n_all;      /* queries in the file */
     int64_t n_filtered; /* queries the filters dropped */
     int64_t n_empty;    /* queries without a single valid cell in the pool */

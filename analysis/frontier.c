@@ -157,7 +157,7 @@ enum sg_status sg_path_frontier(const struct sg_path_input *in, struct sg_path *
         for (uint32_t v = o.first[q] + 1; v < o.first[q + 1]; v++, s++) {
             const int64_t a = q * in->m + o.model[v - 1], b = q * in->m + o.model[v];
             const double k = (in->p[b] - in->p[a]) / (in->c[b] - in->c[a]);
-            /* rounding must not put a query's later step before its earlier one */
+            /* slopes of a query fall; rounding must not change the order of its steps */
             slope[s] = last = k < last ? k : last;
             at[s] = v;
             query[s] = (int32_t)q;
@@ -313,7 +313,7 @@ enum sg_status sg_path_at_target(const struct sg_path *path, double target, stru
         p = next;
         sg_sum_add(&c, path->dc[s]);
     }
-    /* the last digit of a sum must not refuse the very best the pool can do */
+    /* rounding of the sum must not refuse the best accuracy of the pool */
     if (sg_sum_get(&p) / n < target - 1e-12)
         return sg_fail(err, SG_E_INPUT,
                        "target accuracy %.9g is out of reach: the best this pool is estimated to do is %.9g",

@@ -1,6 +1,3 @@
-/* bands - intervals of everything from one paired bootstrap: curves at the budgets of the grid, what was
- * asked, the best single model and the differences to it. Without truth also what the policies are worth
- * given the votes. */
 #include "intervals.h"
 
 #include "base/mem.h"
@@ -11,12 +8,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What one bootstrap works on. Replicates of ask i: rep[4 i + {0: predicted p, 1: c, 2: true p, 3: true
- * c}][reps]. */
+/* What one bootstrap works on. Replicates of policy i: rep[4 i + j][reps], j = 0: predicted p, 1:
+ * predicted c, 2: true p, 3: true c. */
 struct work {
     struct sg_boot_curve curves[SG_CURVES + 1];
     enum sg_curve_id id[SG_CURVES];
-    int32_t n_bands, n_curves, n_points;
+    int32_t n_intervals, n_curves, n_points;
     struct sg_boot_point *points;
     struct sg_beta beta;
     double *rep, *values, *asked, *asked_rep;
@@ -50,11 +47,11 @@ static void add_curves(struct sg_analysis *a, struct work *w) {
                                    .accuracy = c->rep,
                                    .cost = c->rep_cost};
     }
-    w->n_bands = w->n_curves;
+    w->n_intervals = w->n_curves;
 }
 
 /* The asked policies as fixed points; without truth their budgets also as a grid for the posterior. */
-static void add_asks(struct sg_analysis *a, struct work *w) {
+static void add_policies(struct sg_analysis *a, struct work *w) {
     const int64_t n = a->data->n, reps = a->opt.reps;
     const bool truth = a->data->n_scored > 0;
     for (size_t i = 0; i < a->n_policies; i++) {
@@ -115,10 +112,10 @@ static double mean(const double *x, int64_t reps, int64_t stride, int64_t at) {
     return sum / n;
 }
 
-static void curve_bands(struct sg_analysis *a, struct work *w) {
+static void curve_intervals(struct sg_analysis *a, struct work *w) {
     const int64_t reps = a->opt.reps;
     const int32_t n = a->opt.n_grid;
-    for (int32_t i = 0; i < w->n_bands; i++) {
+    for (int32_t i = 0; i < w->n_intervals; i++) {
         struct sg_curve *c = &a->curve[w->id[i]];
         for (int32_t g = 0; g < n; g++) {
             double low, high;
@@ -137,7 +134,7 @@ static void set_interval(struct sg_value *v, const double *rep, int64_t reps, do
     sg_boot_interval(rep, reps, 1, 0, &v->low, &v->high, scratch);
 }
 
-static void ask_bands(struct sg_analysis *a, size_t i, struct work *w) {
+static void policy_intervals(struct sg_analysis *a, size_t i, struct work *w) {
     const int64_t reps = a->opt.reps;
     const bool truth = a->data->n_scored > 0;
     struct sg_asked_policy *k = &a->policies[i];
@@ -168,21 +165,21 @@ static void ask_bands(struct sg_analysis *a, size_t i, struct work *w) {
 
 enum sg_status sg__intervals(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int64_t reps = a->opt.reps, n_asks = (int64_t)a->n_policies;
+    const int64_t reps = a->opt.reps, n_policies = (int64_t)a->n_policies;
     struct work w = {.n_curves = 0};
     if (!reps) return SG_OK;
     SG_TRY(SG_NEW(&w.scratch, reps, "intervals", err));
     SG_TRY(SG_NEW(&w.diff, reps, "intervals", err));
     SG_TRY(SG_NEW(&a->best_rep_accuracy, reps, "replicates", err));
     SG_TRY(SG_NEW(&a->best_rep_cost, reps, "replicates", err));
-    SG_TRY(SG_NEW(&w.rep, reps * 4 * n_asks, "replicates", err));
-    SG_TRY(SG_NEW(&w.points, 2 * n_asks + 1, "points", err));
-    SG_TRY(SG_NEW(&w.values, a->data->n * (4 * n_asks + 2), "policies", err));
-    SG_TRY(SG_NEW(&w.asked, n_asks, "budgets", err));
-    SG_TRY(SG_NEW(&w.asked_rep, reps * n_asks, "replicates", err));
+    SG_TRY(SG_NEW(&w.rep, reps * 4 * n_policies, "replicates", err));
+    SG_TRY(SG_NEW(&w.points, 2 * n_policies + 1, "points", err));
+    SG_TRY(SG_NEW(&w.values, a->data->n * (4 * n_policies + 2), "policies", err));
+    SG_TRY(SG_NEW(&w.asked, n_policies, "budgets", err));
+    SG_TRY(SG_NEW(&w.asked_rep, reps * n_policies, "replicates", err));
     if (!a->data->n_scored) SG_TRY(sg__posterior(a, &w.beta, err));
     add_curves(a, &w);
-    add_asks(a, &w);
+    add_policies(a, &w);
     add_best_single(a, &w);
     const struct sg_boot boot = {.n = a->data->n,
                                  .fold = a->fold,
@@ -194,8 +191,8 @@ enum sg_status sg__intervals(struct sg_analysis *a, struct sg_err *err) {
                                  .curves = w.curves,
                                  .points = w.points};
     SG_TRY(sg_bootstrap(&boot, err));
-    curve_bands(a, &w);
-    for (size_t i = 0; i < a->n_policies; i++) ask_bands(a, i, &w);
+    curve_intervals(a, &w);
+    for (size_t i = 0; i < a->n_policies; i++) policy_intervals(a, i, &w);
 out:
     free(w.points);
     sg_beta_free(&w.beta);

@@ -1,4 +1,5 @@
-/* intervals - 95 % intervals of curves, policies and differences, from one paired bootstrap. */
+/* intervals - 95 % intervals of curves, policies and differences, from one paired bootstrap:
+ * all are drawn with the same resamples of the queries. */
 #ifndef SG_ANALYSIS_INTERVALS_H
 #define SG_ANALYSIS_INTERVALS_H
 

@@ -110,7 +110,7 @@ out:
     return st;
 }
 
-/* What is told beside the number: the bounds or the model that it depends on. */
+/* What the detail of a metric names: the bounds or the model that its value depends on. */
 enum beside { BESIDE_ENDS, BESIDE_MAX, BESIDE_BEST, BESIDE_BOUNDS };
 
 static const struct {

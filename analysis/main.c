@@ -64,7 +64,7 @@ out:
     return st;
 }
 
-/* A file as the options want to see it. */
+/* Reads a file and applies --pool, --queries and --prices. */
 static enum sg_status open_file(const struct args *a, const char *file, unsigned parts, struct sg_results *r,
                                 struct sg_dataset *d, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -76,7 +76,7 @@ out:
     return st;
 }
 
-/* The samples are half of a results file in memory and no part but their noise is told: they go first. */
+/* Frees the samples, half of a results file in memory: after their noise nothing needs them. */
 static void drop_samples(struct sg_results *r) {
     free(r->sample_correct);
     free(r->sample_length);

@@ -152,7 +152,7 @@ out:
     return st;
 }
 
-/* One place on the path whose shares are wanted. */
+/* A number of steps of the path, and the budget whose shares it gives. */
 struct place {
     int64_t steps;
     int32_t g;

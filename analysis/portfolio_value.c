@@ -45,7 +45,7 @@ static void one_query(struct option *o, int32_t n, struct sg_sum *shapley, struc
 }
 
 /* Gain of model k over what the queries already have. Four plain sums over short runs, which the compiler
- * keeps in registers without a branch (which query gains is a coin toss), and a compensated sum of the runs.
+ * keeps in registers without a branch that it could not predict, and a compensated sum of the runs.
  */
 static double gain(const double *u, const double *have, int64_t n, int32_t k) {
     enum { RUN = 512 };
@@ -123,7 +123,8 @@ enum sg_status sg_portfolio_value(const double *p, const double *c, const uint8_
         double *to = block + row % BLOCK;
         for (int32_t k = 0; k < m; k++) {
             const double x = p[q * m + k] - lambda * c[q * m + k];
-            if (x > 0) opt[k_opt++] = (struct option){x, k}; /* NaN, or worse than no call: no option */
+            /* a NaN, and what is worth less than no call, is no option */
+            if (x > 0) opt[k_opt++] = (struct option){x, k};
             to[k * BLOCK] = x > 0 ? x : 0;
         }
         row++;

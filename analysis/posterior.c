@@ -1,16 +1,18 @@
 /* posterior - what the votes alone say of each cell's p, where no truth is known.
  *
- * Cells are Beta(s mu + yes, s (1 - mu) + no). The prior mean mu of a cell knows its model and its query: a
- * hard query is hard for all, and a prior of the model alone would believe the luckiest model there. With y
- * the share of yes votes and x the other models' mean share on the query, centred per model, mu = mean_m y +
- * b x,   b by least squares over all cells, mu kept inside [0.01, 0.99]; and s from the residuals by moments:
- * E (y - mu)^2 = mu (1 - mu) (1/k + (1 - 1/k) / (s + 1)), s in [0.5, 200].
+ * A cell's p is Beta(s mu + yes, s (1 - mu) + no), where yes and no are its votes. The prior mean mu
+ * depends on the model and on the query: queries differ in difficulty for all models alike, and a prior of
+ * the model alone would trust the model with the luckiest votes on each query. With y the share of yes
+ * among a cell's k votes, and x the mean share of the other models on its query less the mean of x over
+ * the model's cells:
+ *     mu = mean of y over the model's cells + b x    b by least squares over all cells; kept in [0.01, 0.99]
+ *     E (y - mu)^2 = mu (1 - mu) (1/k + (1 - 1/k) / (s + 1))     gives s by moments; kept in [0.5, 200]
  *
- * Votes are drawn at the sampling temperature, below 1 as a rule, and p_correct is read at temperature 1:
- * their means over a grid differ. So that policies and single models are told on one scale, that of
- * p_correct, each model's draws are stretched towards 0 or 1 until the model used everywhere is worth its
- * mean p_correct. What remains is what the posterior is for: how lucky the chosen cells are, and how sure
- * that is. */
+ * Votes are drawn at the sampling temperature, below 1 as a rule, while p_correct is read at temperature
+ * 1: their means over a grid differ. Each model's draws are therefore mapped linearly towards 0 or 1, so
+ * that the model used for every query has its mean p_correct: policies and single models are then on one
+ * scale. The posterior says how much of a policy's predicted accuracy is the luck of the cells chosen, and
+ * how certain that is. */
 #include "posterior.h"
 
 #include "base/mem.h"
@@ -27,7 +29,7 @@ static double share(const struct sg_dataset *d, int64_t q, int32_t k, double *vo
     return !isnan(d->p[q * d->m + k]) && *votes > 0 ? yes / *votes : (double)NAN;
 }
 
-/* Mean share of the other models on the query; the query's only cell is told apart by NaN. */
+/* Mean share of the other models on the query; NaN where the query has no other cell. */
 static double others(const struct sg_dataset *d, int64_t q, int32_t k, double sum, double n) {
     double votes;
     const double y = share(d, q, k, &votes);

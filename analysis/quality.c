@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The constant that knows each group's own rate: what an estimate has to beat to say anything. In hindsight,
- * so slightly better than any honest constant. */
+/* Scores of a constant estimate, the group's own rate of right answers. An estimate that does not beat it
+ * says nothing about single answers. The rate is taken in hindsight, which makes the constant slightly too
+ * good. */
 static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
     const double r = of->base_rate;
     *out = (struct sg_quality){
@@ -57,8 +58,8 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     const struct sg_grouping by[3] = {{NULL, 1}, {w->by_model, d->m}, {w->by_category, d->n_categories}};
     const double *p = d->p;
     if (e != SG_EST_SCOPE) {
-        /* pairs without this baseline would make the comparison unfair: then it is left out of the pairs of
-         * this estimator alone, and the table gives its number of pairs */
+        /* a pair without this baseline is left out of this estimator's pairs alone; the table gives their
+         * number */
         const int64_t without =
             sg_dataset_baseline(d, e == SG_EST_KNN ? SG_BASE_KNN : SG_BASE_ANCHOR, w->p, w->length);
         if (without == cells - d->n_missing) return SG_OK; /* none at all */

@@ -22,7 +22,7 @@ struct sg_sampling_noise {
 void sg_sampling_noise_of(const struct sg_dataset *d, const int32_t *k, int32_t n_k,
                           struct sg_sampling_noise *out);
 
-/* The same for the k = 2, 4, 8 that an analysis tells. */
+/* The same for k = 2, 4, 8, which an analysis reports. */
 enum { SG_SAMPLING_NOISES = 3 };
 void sg_sampling_noise_usual(const struct sg_dataset *d, struct sg_sampling_noise out[SG_SAMPLING_NOISES]);
 

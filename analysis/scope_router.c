@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* One candidate's terms: what of its score does not depend on alpha, and the two powers that do. */
+/* The terms of one candidate's score: those that do not depend on alpha, and the two powers that do. */
 struct candidate {
     double has_anchor, a, y; /* 1 or 0; A; y */
     double anchor_power,
@@ -48,10 +48,10 @@ static int32_t gather(const struct sg_scope_router *in, int64_t q, double cost_l
 }
 
 /* Every score rises with A, y and both powers. So for alpha > 0 a candidate is never chosen if another one
- * reaches it in all four and either stands before it, or exceeds it in A or y by more than rounding can
- * swallow (powers near 0 can vanish in the sum, and then the first listed wins the tie). Works in place:
- * survivors move down in order, and a beaten candidate may be overwritten since whoever beat it beats all
- * that it would beat. */
+ * is at least as good in all four and either is listed before it or exceeds it in A or y by more than
+ * rounding. (Powers near 0 can vanish in the sum; then the first listed wins the tie.) Works in place: the
+ * candidates kept move down in order. A beaten candidate may be overwritten, since the one that beats it
+ * beats all that it would beat. */
 static int32_t prune(struct candidate *c, int32_t n) {
     int32_t kept = 0;
     for (int32_t i = 0; i < n; i++) {

@@ -1,11 +1,17 @@
 /* scope_router - SCOPE's own router (spec: two-stage routing of the reference), as a family of policies over
  * alpha.
  *
- * Per query, over the models with anchor data: A = (a - min)/(max - min), C = (log(c + 1e-9) - min)/(max -
- * min), 0.5 where the range is <= 1e-9. Over all cells: Cp = (predicted cost - min)/(max - min), 0.5 if the
- * range is 0. gamma = 2 (1 + 2 (1 - alpha)), w1 = 0.3 (0.5 + 0.5 alpha) s1 = alpha A + (1 - alpha) (1 -
- * C)^gamma        (0 without anchor data) s2 = alpha y + (1 - alpha) (1 - Cp)^gamma score = w1 s1 + (1 - w1)
- * s2; the first listed model wins ties. */
+ * Per query, over the models with anchor data, a and c their similarity-weighted accuracy and cost there:
+ *     A     = (a - min) / (max - min)                 0.5 where the range is <= 1e-9
+ *     C     = (log(c + 1e-9) - min) / (max - min)     0.5 where the range is <= 1e-9
+ * Over all cells:
+ *     Cp    = (predicted cost - min) / (max - min)    0.5 where the range is 0
+ * With y the predicted answer (1 correct, 0 not):
+ *     gamma = 2 (1 + 2 (1 - alpha))
+ *     w1    = 0.3 (0.5 + 0.5 alpha)
+ *     s1    = alpha A + (1 - alpha) (1 - C)^gamma     0 without anchor data
+ *     s2    = alpha y + (1 - alpha) (1 - Cp)^gamma
+ *     score = w1 s1 + (1 - w1) s2                     the first listed model wins ties */
 #ifndef SG_ANALYSIS_SCOPE_ROUTER_H
 #define SG_ANALYSIS_SCOPE_ROUTER_H
 

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A mean in the making: n, sum, sum of squares. */
+/* The sums behind a mean and its standard error. */
 struct moment {
     int64_t n;
     struct sg_sum sum, square;
@@ -21,8 +21,8 @@ static void add(struct moment *m, double x) {
 
 static const double Z95 = 1.959963984540054;
 
-/* The mean of values in [0, most] with its 95 % interval by the normal law: nothing was chosen here. NaN when
- * n is 0. */
+/* The mean of values in [0, most] with its 95 % interval by the normal law, since the model was not chosen
+ * by these values. NaN when n is 0. */
 static struct sg_value mean_of(const struct moment *m, double most) {
     const double n = (double)m->n, sum = sg_sum_get(&m->sum), mean = sum / n;
     const double var = n > 1 ? fmax(0, (sg_sum_get(&m->square) - sum * mean) / (n - 1)) : (double)NAN;

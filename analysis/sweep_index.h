@@ -1,5 +1,4 @@
-/* sweep_index - DIR/index.json of `scope-grid run SWEEP.json` (sweep/sweep.h) in place of the files it lists.
- */
+/* sweep_index - reads DIR/index.json, which `scope-grid run SWEEP.json` writes (sweep/sweep.h). */
 #ifndef SG_ANALYSIS_SWEEP_INDEX_H
 #define SG_ANALYSIS_SWEEP_INDEX_H
 

@@ -1,5 +1,5 @@
-/* text_width - names of models for people: cut to a width, without bytes that would upset a terminal. Files
- * that programs read hold the whole names. */
+/* text_width - names of models on a terminal: cut to a width in columns, control characters replaced. The
+ * files that programs read hold the whole names. */
 #ifndef SG_ANALYSIS_TEXT_WIDTH_H
 #define SG_ANALYSIS_TEXT_WIDTH_H
 

@@ -23,7 +23,7 @@ out:
     return st;
 }
 
-static enum sg_status field(const struct sg__tables *all, struct sg_buf *b, const struct sg__column *c,
+static enum sg_status field(const struct sg__tables *all, struct sg_buf *b, const struct sg__table_column *c,
                             const void *cell, int part, struct sg_err *err) {
     const char *s = sg__cell_text(all, c, cell);
     if (s) return text(b, s, err);
@@ -39,11 +39,11 @@ static enum sg_status line(const struct sg__tables *all, struct sg_buf *b, const
     enum sg_status st = SG_OK;
     char name[NAME_BYTES];
     const char *comma = "";
-    for (const struct sg__column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++)
+    for (const struct sg__table_column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++)
         for (int part = 0; c->in & SG__CSV && part < (c->kind == SG__VALUE ? 3 : 1); part++, comma = ",") {
             SG_TRY(sg_buf_str(b, comma, err));
             if (row < 0)
-                SG_TRY(sg_buf_str(b, sg__column_name(c, part, true, name, sizeof name), err));
+                SG_TRY(sg_buf_str(b, sg__table_column_name(c, part, true, name, sizeof name), err));
             else
                 SG_TRY(field(all, b, c, sg__table_cell(t, c, row), part, err));
         }

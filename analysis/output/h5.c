@@ -39,9 +39,9 @@ static bool has_axis(const struct build *b, const char *name) {
 
 /* A part of a column as one array of n elements. Counts become doubles: they stand beside values that may
  * be NaN. */
-static enum sg_status column_data(struct build *b, const struct sg__table *t, const struct sg__column *c,
-                                  int part, int64_t n, const void **out, enum sg_frontier_type *type,
-                                  struct sg_err *err) {
+static enum sg_status column_data(struct build *b, const struct sg__table *t,
+                                  const struct sg__table_column *c, int part, int64_t n, const void **out,
+                                  enum sg_frontier_type *type, struct sg_err *err) {
     enum sg_status st = SG_OK;
     void *p = NULL;
     const bool whole =
@@ -72,7 +72,7 @@ out:
     return st;
 }
 
-static enum sg_status add_column(struct build *b, const struct sg__table *t, const struct sg__column *c,
+static enum sg_status add_column(struct build *b, const struct sg__table *t, const struct sg__table_column *c,
                                  int part, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char name[NAME_BYTES], *full;
@@ -84,7 +84,7 @@ static enum sg_status add_column(struct build *b, const struct sg__table *t, con
     SG_TRY(array(b, 3 * NAME_BYTES, 1, (void **)&full, err));
     snprintf(full, (size_t)3 * NAME_BYTES, "%s%s%s",
              t->is->prefix && !(c->in & SG__BARE) ? t->is->prefix : "",
-             sg__column_name(c, part, false, name, sizeof name), t->is->suffix ? t->is->suffix : "");
+             sg__table_column_name(c, part, false, name, sizeof name), t->is->suffix ? t->is->suffix : "");
     v.name = full;
     SG_TRY(column_data(b, t, c, part, sg__table_rows(t), &v.data, &v.type, err));
     SG_TRY(SG_GROW(&b->var, &b->cap_vars, b->n_vars + 1, "variables", err));
@@ -96,7 +96,7 @@ out:
 /* The coordinates first: an axis of several tables has those of the table whose column it is. */
 static enum sg_status coordinates(struct build *b, const struct sg__table *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    for (const struct sg__column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++) {
+    for (const struct sg__table_column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++) {
         struct sg_frontier_axis x = {
             .name = t->is->axes[0], .n = t->n[0], .units = c->units, .long_name = c->long_name};
         const void *data;
@@ -118,8 +118,8 @@ static enum sg_status variables(struct build *b, const struct sg__table *t, stru
     for (int i = 0; i < 3 && t->is->axes[i]; i++)
         if (!has_axis(b, t->is->axes[i]))
             SG_TRY(add_axis(b, (struct sg_frontier_axis){.name = t->is->axes[i], .n = t->n[i]}, err));
-    for (const struct sg__column *c = t->is->columns; t->is->axes[0] && c < t->is->columns + t->is->n_columns;
-         c++) {
+    for (const struct sg__table_column *c = t->is->columns;
+         t->is->axes[0] && c < t->is->columns + t->is->n_columns; c++) {
         const int parts = !(c->in & (SG__H5 | SG__H5_VALUE))       ? 0
                           : c->kind == SG__VALUE && c->in & SG__H5 ? 3
                                                                    : 1;

@@ -79,7 +79,7 @@ static void facts(struct out *o, const struct sg_analysis *a) {
     put_value(o, o->data, "random_cost", d->n_scored ? &random->cost : &random->predicted_cost);
 }
 
-static void put_cell(struct out *o, cJSON *to, const struct sg__tables *t, const struct sg__column *c,
+static void put_cell(struct out *o, cJSON *to, const struct sg__tables *t, const struct sg__table_column *c,
                      const void *cell) {
     const char *text = sg__cell_text(t, c, cell);
     if (text)
@@ -97,11 +97,12 @@ static void rows(struct out *o, cJSON *shown, const struct sg__tables *all, cons
     for (int64_t i = 0; i < sg__table_rows(t); i++) {
         if (!sg__table_told(t, i)) continue;
         cJSON *row = put(o, list, NULL, cJSON_CreateObject());
-        for (const struct sg__column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++)
+        for (const struct sg__table_column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++)
             if (c->in & SG__JSON) put_cell(o, row, all, c, sg__table_cell(t, c, i));
     }
     list = put(o, shown, t->is->json, cJSON_CreateArray());
-    for (const struct sg__column *c = NULL; (c = sg__column_shown(t, c, all->a->data->n_scored > 0));) {
+    for (const struct sg__table_column *c = NULL;
+         (c = sg__table_column_shown(t, c, all->a->data->n_scored > 0));) {
         cJSON *column = put(o, list, NULL, cJSON_CreateObject());
         put(o, column, "key", cJSON_CreateString(c->name));
         put(o, column, "heading", cJSON_CreateString(c->heading));
@@ -120,7 +121,7 @@ static void curves(struct out *o, const struct sg__tables *t) {
     for (int i = 0; i < SG_CURVES; i++) {
         if (!a->curve[i].present) continue;
         cJSON *curve = put(o, all, sg_curve_name[i], cJSON_CreateObject());
-        for (const struct sg__column *c = points->is->columns;
+        for (const struct sg__table_column *c = points->is->columns;
              c < points->is->columns + points->is->n_columns; c++) {
             if (!(c->in & SG__JSON)) continue;
             cJSON *array = put(o, curve, c->name, cJSON_CreateArray());

@@ -86,7 +86,8 @@ static void head(const struct sg_analysis *a, FILE *to) {
 /* Rows of the frontier table: evenly over the grid. Most columns of a model's name. */
 enum { ROWS = 9, NAME_MAX_COLUMNS = 44, NAME_BYTES = 4 * NAME_MAX_COLUMNS + 1 };
 
-/* The columns of the frontier table: of a curve its accuracy, with its interval or without, or the cost truly paid. */
+/* The columns of the frontier table: of a curve its accuracy, with its interval or without, or the cost
+ * truly paid. */
 enum what { BAND, ACCURACY, COST };
 static const struct {
     enum sg_curve_id id;
@@ -152,13 +153,13 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
 }
 
 /* A shown column's cell: "71.4 [66.1, 76.5]", "0.0002641", "29%"; "-" where there is none. */
-static const char *shown(const struct sg__column *c, const void *cell, char *buf, size_t n) {
+static const char *shown(const struct sg__table_column *c, const void *cell, char *buf, size_t n) {
     const double x = sg__cell_number(c, cell, 0);
     if (!isfinite(x)) return "-";
-    if (c->style == SG__USD) return sg__print_usd(x, buf, n);
+    if (c->style == SG__AS_USD) return sg__print_usd(x, buf, n);
     if (c->kind == SG__VALUE)
         return band(x, sg__cell_number(c, cell, 1), sg__cell_number(c, cell, 2), buf, n);
-    if (c->style == SG__PERCENT)
+    if (c->style == SG__AS_PERCENT)
         snprintf(buf, n, "%.*f%%", c->digits, 100 * x);
     else
         snprintf(buf, n, "%.*f", c->digits, x);
@@ -169,7 +170,7 @@ static const char *shown(const struct sg__column *c, const void *cell, char *buf
 static void cells(const struct sg__tables *t, const struct sg__table *table, int64_t i, FILE *to) {
     const bool truth = t->a->data->n_scored > 0;
     char buf[64];
-    for (const struct sg__column *c = NULL; (c = sg__column_shown(table, c, truth));)
+    for (const struct sg__table_column *c = NULL; (c = sg__table_column_shown(table, c, truth));)
         if (c->print)
             fprintf(to, c->print,
                     i < 0 ? c->heading : shown(c, sg__table_cell(table, c, i), buf, sizeof buf));

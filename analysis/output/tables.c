@@ -4,21 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum sg_status sg__tables_make(const struct sg_analysis *a, const struct sg_comparison *c,
-                               struct sg__tables *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg__tables t = {.a = a, .c = c};
-    SG_TRY(sg__tables_frontier(&t, err));
-    SG_TRY(sg__tables_models(&t, err));
-    SG_TRY(sg__tables_policies(&t, err));
-    SG_TRY(sg__tables_quality(&t, err));
-    if (c) SG_TRY(sg__tables_compare(&t, err));
-    *out = t;
-out:
-    if (st != SG_OK) sg__tables_free(&t);
-    return st;
-}
-
 void sg__tables_free(struct sg__tables *t) {
     if (!t) return;
     for (int i = 0; i < t->n_owned; i++) free(t->owned[i]);
@@ -55,7 +40,7 @@ int64_t sg__table_rows(const struct sg__table *t) {
     return n;
 }
 
-const void *sg__table_cell(const struct sg__table *t, const struct sg__column *c, int64_t i) {
+const void *sg__table_cell(const struct sg__table *t, const struct sg__table_column *c, int64_t i) {
     static const size_t bytes[] = {
         [SG__TEXT] = sizeof(char *), [SG__F64] = sizeof(double), [SG__I64] = sizeof(int64_t),
         [SG__I32] = sizeof(int32_t), [SG__BOOL] = sizeof(bool),  [SG__VALUE] = sizeof(struct sg_value)};
@@ -69,7 +54,7 @@ bool sg__table_told(const struct sg__table *t, int64_t i) {
     return !t->is->told || t->is->told((const char *)t->rows + (size_t)i * t->is->stride);
 }
 
-const char *sg__cell_text(const struct sg__tables *t, const struct sg__column *c, const void *cell) {
+const char *sg__cell_text(const struct sg__tables *t, const struct sg__table_column *c, const void *cell) {
     if (c->kind == SG__TEXT) return *(const char *const *)cell;
     if (c->kind != SG__MODEL && c->kind != SG__QUERY) return NULL;
     const int32_t i = *(const int32_t *)cell;
@@ -78,7 +63,7 @@ const char *sg__cell_text(const struct sg__tables *t, const struct sg__column *c
                                   : sg_dataset_query(t->a->data, i);
 }
 
-double sg__cell_number(const struct sg__column *c, const void *cell, int part) {
+double sg__cell_number(const struct sg__table_column *c, const void *cell, int part) {
     switch (c->kind) {
     case SG__F64:
         return *(const double *)cell;
@@ -100,7 +85,7 @@ double sg__cell_number(const struct sg__column *c, const void *cell, int part) {
     }
 }
 
-const char *sg__column_name(const struct sg__column *c, int part, bool csv, char *buf, size_t n) {
+const char *sg__table_column_name(const struct sg__table_column *c, int part, bool csv, char *buf, size_t n) {
     const char *stem = c->stem ? c->stem : c->name;
     if (part)
         snprintf(buf, n, "%s%s%s", stem, *stem ? "_" : "", part == 1 ? "low" : "high");
@@ -109,10 +94,10 @@ const char *sg__column_name(const struct sg__column *c, int part, bool csv, char
     return buf;
 }
 
-const struct sg__column *sg__column_shown(const struct sg__table *t, const struct sg__column *last,
-                                          bool truth) {
-    const struct sg__column *next = NULL;
-    for (const struct sg__column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++) {
+const struct sg__table_column *sg__table_column_shown(const struct sg__table *t,
+                                                      const struct sg__table_column *last, bool truth) {
+    const struct sg__table_column *next = NULL;
+    for (const struct sg__table_column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++) {
         if (!c->heading || (c->when == SG__TRUTH && !truth) || (c->when == SG__NO_TRUTH && truth)) continue;
         if (last && (c->place < last->place || (c->place == last->place && c <= last))) continue;
         if (!next || c->place < next->place) next = c;

@@ -34,10 +34,10 @@ enum {
 };
 
 /* How people see a column: on the terminal and in the tables of report.html. */
-enum sg__style { SG__PERCENT, SG__POINTS /* of accuracy, with a sign */, SG__USD, SG__NUMBER };
+enum sg__style { SG__AS_PERCENT, SG__AS_POINTS /* of accuracy, with a sign */, SG__AS_USD, SG__AS_NUMBER };
 enum sg__when { SG__ALWAYS, SG__TRUTH, SG__NO_TRUTH };
 
-struct sg__column {
+struct sg__table_column {
     enum sg__kind kind;
     size_t offset; /* in the row; of a table of arrays: of the array's pointer */
     unsigned in;
@@ -57,7 +57,7 @@ struct sg__column {
 #define SG__COLUMN(kind_, offset_, in_, ...)                                                                 \
     { .kind = SG__##kind_, .offset = (offset_), .in = (in_), .name = __VA_ARGS__ }
 #define SG__SHOW(heading_, print_, style_, digits_)                                                          \
-    .heading = (heading_), .print = (print_), .style = SG__##style_, .digits = (digits_)
+    .heading = (heading_), .print = (print_), .style = SG__AS_##style_, .digits = (digits_)
 
 /* What is the same for every analysis: where a table is written, and its columns. */
 struct sg__layout {
@@ -66,7 +66,7 @@ struct sg__layout {
     const char *prefix; /* of datasets in frontier.h5; NULL: none */
     const char *suffix;
     const char *axes[3]; /* of the datasets; none: the table is not in frontier.h5 */
-    const struct sg__column *columns;
+    const struct sg__table_column *columns;
     int n_columns;
     size_t stride;                 /* bytes of a row; 0: `rows` is one struct of arrays */
     bool (*keep)(const void *row); /* rows of the CSV file; NULL: all */
@@ -92,12 +92,9 @@ struct sg__tables {
     int n_owned;
 };
 
-/* All tables of an analysis, which outlives them. */
-enum sg_status sg__tables_make(const struct sg_analysis *a, const struct sg_comparison *c,
-                               struct sg__tables *out, struct sg_err *err);
 void sg__tables_free(struct sg__tables *t); /* zeroed accepted */
 
-/* The parts: each appends its tables. */
+/* Each appends its tables. The analysis and the comparison outlive them. */
 enum sg_status sg__tables_frontier(struct sg__tables *t, struct sg_err *err);
 enum sg_status sg__tables_models(struct sg__tables *t, struct sg_err *err);
 enum sg_status sg__tables_policies(struct sg__tables *t, struct sg_err *err);
@@ -118,19 +115,19 @@ const struct sg__table *sg__tables_find(const struct sg__tables *t, const char *
 /* Rows outside the CSV file. */
 int64_t sg__table_rows(const struct sg__table *t);
 /* Where cell (row i, column c) lies. */
-const void *sg__table_cell(const struct sg__table *t, const struct sg__column *c, int64_t i);
+const void *sg__table_cell(const struct sg__table *t, const struct sg__table_column *c, int64_t i);
 /* Whether row i is told to people. */
 bool sg__table_told(const struct sg__table *t, int64_t i);
 
 /* The text of a cell of SG__TEXT, SG__MODEL or SG__QUERY; NULL: the cell is a number. */
-const char *sg__cell_text(const struct sg__tables *t, const struct sg__column *c, const void *cell);
+const char *sg__cell_text(const struct sg__tables *t, const struct sg__table_column *c, const void *cell);
 /* A cell of any kind but SG__TEXT as double; of SG__VALUE its part: 0 value, 1 low, 2 high. */
-double sg__cell_number(const struct sg__column *c, const void *cell, int part);
+double sg__cell_number(const struct sg__table_column *c, const void *cell, int part);
 /* Name of a column's part: buf, of n bytes. csv: as the CSV file has it. */
-const char *sg__column_name(const struct sg__column *c, int part, bool csv, char *buf, size_t n);
+const char *sg__table_column_name(const struct sg__table_column *c, int part, bool csv, char *buf, size_t n);
 
 /* The next column that people are shown behind `last` (NULL: the first), or NULL. */
-const struct sg__column *sg__column_shown(const struct sg__table *t, const struct sg__column *last,
-                                          bool truth);
+const struct sg__table_column *sg__table_column_shown(const struct sg__table *t,
+                                                      const struct sg__table_column *last, bool truth);
 
 #endif

@@ -17,7 +17,7 @@ struct file {
     SG__COLUMN(F64, AT(at[i].accuracy), SG__CSV | SG__JSON, "accuracy_" n),                                  \
     SG__COLUMN(VALUE, AT(at[i].difference), SG__CSV | SG__JSON, "accuracy_" n "_difference",                \
                .stem = "accuracy_" n)
-static const struct sg__column file_columns[] = {
+static const struct sg__table_column file_columns[] = {
     SG__COLUMN(TEXT, AT(x.path), SG__CSV | SG__JSON, "file"),
     SG__COLUMN(TEXT, AT(x.name), SG__CSV, "name"),
     SG__COLUMN(F64, AT(x.sample_tokens), SG__CSV | SG__JSON, "tokens_per_cell"),
@@ -34,15 +34,14 @@ static const struct sg__column file_columns[] = {
 #undef AT
 _Static_assert(SG_COMPARE_BUDGETS == 3, "a column of compare.csv for every budget");
 static const struct sg__layout file_layout = {.csv = "compare.csv", .json = "compared",
-    SG__COLUMNS(file_columns),
-    .stride = sizeof(struct file)};
+    SG__COLUMNS(file_columns), .stride = sizeof(struct file)};
 
 struct drift {
     const char *file, *model, *quantity;
     struct sg_drift d;
 };
 #define AT(member) offsetof(struct drift, member)
-static const struct sg__column drift_columns[] = {
+static const struct sg__table_column drift_columns[] = {
     SG__COLUMN(TEXT, AT(file), SG__CSV | SG__JSON, "file"),
     SG__COLUMN(TEXT, AT(model), SG__CSV | SG__JSON, "model"),
     SG__COLUMN(TEXT, AT(quantity), SG__CSV | SG__JSON, "quantity"),
@@ -59,8 +58,7 @@ static bool moved(const void *row) {
     return ((const struct drift *)row)->d.moved;
 }
 static const struct sg__layout drift_layout = {.csv = "drift.csv", .json = "drift",
-    SG__COLUMNS(drift_columns),
-    .stride = sizeof(struct drift), .told = moved};
+    SG__COLUMNS(drift_columns), .stride = sizeof(struct drift), .told = moved};
 /* clang-format on */
 
 enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {

@@ -8,12 +8,12 @@
 struct curves { /* arrays over the curves */
     const char *const *name, *const *meaning;
 };
-static const struct sg__column curve_columns[] = {
+static const struct sg__table_column curve_columns[] = {
     SG__COLUMN(TEXT, offsetof(struct curves, name), SG__AXIS, "curve", NULL, "family of policies"),
     SG__COLUMN(TEXT, offsetof(struct curves, meaning), SG__H5, "curve_meaning", NULL, "what the curve is"),
 };
 static const struct sg__layout curve_layout = {.axes = {"curve"}, SG__COLUMNS(curve_columns)};
-static const struct sg__column budget_columns[] = {
+static const struct sg__table_column budget_columns[] = {
     SG__COLUMN(F64, 0, SG__AXIS, "budget", "USD", "mean cost a query that may be spent")};
 static const struct sg__layout budget_layout = {.axes = {"budget"}, SG__COLUMNS(budget_columns),
     .stride = sizeof(double)};
@@ -24,7 +24,7 @@ struct point { /* of a curve, at a budget */
     double accuracy, low, high, cost, cost_low, cost_high;
 };
 #define AT(member) offsetof(struct point, member)
-static const struct sg__column point_columns[] = {
+static const struct sg__table_column point_columns[] = {
     SG__COLUMN(F64, AT(budget), SG__CSV, "budget", .csv = "budget_usd"),
     SG__COLUMN(TEXT, AT(curve), SG__CSV, "curve"),
     SG__COLUMN(F64, AT(accuracy), SG__ALL, "accuracy", "1", "mean accuracy within the budget"),
@@ -43,16 +43,16 @@ static const struct sg__column point_columns[] = {
 static bool has_accuracy(const void *row) {
     return !isnan(((const struct point *)row)->accuracy);
 }
-static const struct sg__layout point_layout = {.csv = "frontier.csv", .json = "curves", .axes = {"curve",
-    "budget"},
-    SG__COLUMNS(point_columns), .stride = sizeof(struct point), .keep = has_accuracy};
+static const struct sg__layout point_layout = {.csv = "frontier.csv", .json = "curves",
+    .axes = {"curve", "budget"}, SG__COLUMNS(point_columns), .stride = sizeof(struct point),
+    .keep = has_accuracy};
 
 struct share {
     double budget, share;
     int32_t model;
 };
 #define AT(member) offsetof(struct share, member)
-static const struct sg__column share_columns[] = {
+static const struct sg__table_column share_columns[] = {
     SG__COLUMN(F64, AT(budget), SG__CSV, "budget", .csv = "budget_usd"),
     SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
     SG__COLUMN(F64, AT(share), SG__CSV | SG__H5, "share", "1",
@@ -69,7 +69,7 @@ struct router { /* SCOPE's, at one alpha */
     double alpha, accuracy, cost, predicted_accuracy, predicted_cost;
 };
 #define AT(member) offsetof(struct router, member)
-static const struct sg__column router_columns[] = {
+static const struct sg__table_column router_columns[] = {
     SG__COLUMN(F64, AT(alpha), SG__CSV, "alpha"),
     SG__COLUMN(F64, AT(accuracy), SG__CSV, "accuracy"),
     SG__COLUMN(F64, AT(cost), SG__CSV, "cost_usd"),
@@ -86,16 +86,16 @@ struct walk { /* arrays: the predicted frontier from its cheapest policy on */
         *accuracy; /* of the vertices; true ones NULL without truth */
 };
 #define AT(member) offsetof(struct walk, member)
-static const struct sg__column start_columns[] = {
+static const struct sg__table_column start_columns[] = {
     SG__COLUMN(I32, AT(start), SG__H5, "frontier_start", NULL,
                "index of the model a query has at the cheapest end of the frontier")};
 static const struct sg__layout start_layout = {.axes = {"query"}, SG__COLUMNS(start_columns)};
-static const struct sg__column step_model_columns[] = {
+static const struct sg__table_column step_model_columns[] = {
     SG__COLUMN(I32, AT(step_model), SG__H5, "step_model", NULL, "index of its new model")};
 static const struct sg__layout step_model_layout = {.axes = {"step"}, SG__COLUMNS(step_model_columns)};
 #define BY_ESTIMATES "policies of the predicted frontier, by the estimates"
 #define BY_TRUTH     "policies of the predicted frontier, by the truth (scored queries)"
-static const struct sg__column vertex_columns[] = {
+static const struct sg__table_column vertex_columns[] = {
     SG__COLUMN(F64, AT(predicted_cost), SG__H5, "predicted_cost", "USD", BY_ESTIMATES),
     SG__COLUMN(F64, AT(predicted_accuracy), SG__H5, "predicted_accuracy", "1", BY_ESTIMATES),
     SG__COLUMN(F64, AT(cost), SG__H5, "cost", "USD", BY_TRUTH),
@@ -105,7 +105,7 @@ static const struct sg__column vertex_columns[] = {
 static const struct sg__layout vertex_layout = {.prefix = "vertex_", .axes = {"vertex"},
     SG__COLUMNS(vertex_columns)};
 #define AT(member) offsetof(struct sg_path, member)
-static const struct sg__column step_columns[] = {
+static const struct sg__table_column step_columns[] = {
     SG__COLUMN(I32, AT(query), SG__H5, "query", NULL,
                "query that changes its model at this step of the predicted frontier"),
     SG__COLUMN(F64, AT(key), SG__H5, "lambda", "1/USD",
@@ -118,7 +118,7 @@ static const struct sg__column step_columns[] = {
 static const struct sg__layout step_layout = {.prefix = "step_", .axes = {"step"}, SG__COLUMNS(step_columns)};
 
 #define AT(member) offsetof(struct sg_metric, member)
-static const struct sg__column metric_columns[] = {
+static const struct sg__table_column metric_columns[] = {
     SG__COLUMN(TEXT, AT(name), SG__CSV | SG__AXIS | SG__JSON, "name", NULL, "metric of the literature",
                "metric"),
     SG__COLUMN(TEXT, AT(curve), SG__ALL, "curve", NULL, "curve it is of, empty: none"),

@@ -5,33 +5,33 @@
 
 /* clang-format off */
 #define AT(member) offsetof(struct sg_single_model, member)
-static const struct sg__column model_columns[] = {
+static const struct sg__table_column model_columns[] = {
     SG__COLUMN(TEXT, AT(model), SG__CSV | SG__AXIS | SG__JSON, "id", NULL, "model of the pool",
                .csv = "model"),
     SG__COLUMN(F64, AT(price_input), SG__ALL | SG__BARE, "price_input", "USD per million tokens",
-     "price of prompt tokens used here", SG__SHOW("USD/M in", NULL, NUMBER, 2), .place = 5),
+               "price of prompt tokens used here", SG__SHOW("USD/M in", NULL, NUMBER, 2), .place = 5),
     SG__COLUMN(F64, AT(price_output), SG__ALL | SG__BARE, "price_output", "USD per million tokens",
-     "price of completion tokens used here", SG__SHOW("USD/M out", NULL, NUMBER, 2), .place = 5),
+               "price of completion tokens used here", SG__SHOW("USD/M out", NULL, NUMBER, 2), .place = 5),
     SG__COLUMN(I64, AT(n_estimated), SG__CSV, "n_estimated"),
     SG__COLUMN(VALUE, AT(predicted_accuracy), SG__CSV | SG__H5_VALUE | SG__JSON, "predicted_accuracy", "1",
-     "mean estimated accuracy of the model used everywhere", SG__SHOW("predicted", "   %-20s", PERCENT, 1),
-         .place = 2),
+               "mean estimated accuracy of the model used everywhere",
+               SG__SHOW("predicted", "   %-20s", PERCENT, 1), .place = 2),
     SG__COLUMN(VALUE, AT(predicted_cost), SG__CSV | SG__H5_VALUE | SG__JSON, "predicted_cost", "USD",
-     "mean estimated cost of the model used everywhere", "predicted_cost_usd",
-     SG__SHOW("pred. cost", " %12s", USD, 0), .place = 2),
+               "mean estimated cost of the model used everywhere", "predicted_cost_usd",
+               SG__SHOW("pred. cost", " %12s", USD, 0), .place = 2),
     SG__COLUMN(I64, AT(n_scored), SG__CSV, "n_scored"),
     SG__COLUMN(VALUE, AT(accuracy), SG__ALL, "accuracy", "1",
                "true accuracy of the model used everywhere, scored queries",
-     SG__SHOW("accuracy", "   %-20s", PERCENT, 1), .place = 1, .when = SG__TRUTH),
+               SG__SHOW("accuracy", "   %-20s", PERCENT, 1), .place = 1, .when = SG__TRUTH),
     SG__COLUMN(VALUE, AT(cost), SG__CSV | SG__H5_VALUE | SG__JSON, "cost", "USD",
-     "true mean cost of the model used everywhere, scored queries", "cost_usd",
-     SG__SHOW("cost", " %12s", USD, 0), .place = 1, .when = SG__TRUTH),
+               "true mean cost of the model used everywhere, scored queries", "cost_usd",
+               SG__SHOW("cost", " %12s", USD, 0), .place = 1, .when = SG__TRUTH),
     SG__COLUMN(BOOL, AT(on_hull), SG__ALL, "on_hull", NULL,
                "1: no mixture of other single models is as good at its cost"),
     SG__COLUMN(F64, AT(brier), SG__JSON, "brier", SG__SHOW("Brier", NULL, NUMBER, 3), .place = 3,
                .when = SG__TRUTH),
-    SG__COLUMN(F64, AT(auc), SG__JSON, "auc", SG__SHOW("AUC", NULL, NUMBER, 3), .place = 3,
-               .when = SG__TRUTH),
+    SG__COLUMN(F64, AT(auc), SG__JSON, "auc",
+               SG__SHOW("AUC", NULL, NUMBER, 3), .place = 3, .when = SG__TRUTH),
     SG__COLUMN(F64, AT(value), SG__JSON, "value", SG__SHOW("value", NULL, POINTS, 1), .place = 4),
 };
 #undef AT
@@ -46,15 +46,14 @@ struct worth { /* of a model to the pool, at one price of money */
     double shapley, leave_one_out, alone, greedy_value, total;
 };
 #define AT(member) offsetof(struct worth, member)
-static const struct sg__column worth_columns[] = {
+static const struct sg__table_column worth_columns[] = {
     SG__COLUMN(F64, AT(lambda), SG__CSV, "lambda"),
     SG__COLUMN(TEXT, AT(values), SG__CSV, "values"),
     SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
     SG__COLUMN(F64, AT(shapley), SG__CSV | SG__H5, "shapley", "1",
                "value of the model to the pool, in accuracy"),
     SG__COLUMN(F64, AT(leave_one_out), SG__CSV | SG__H5, "leave_one_out", "1",
-               "value of the model to the pool, in accuracy",
-     "leave_one_out_loss"),
+               "value of the model to the pool, in accuracy", "leave_one_out_loss"),
     SG__COLUMN(F64, AT(alone), SG__CSV, "alone"),
     SG__COLUMN(I64, AT(greedy_rank), SG__CSV, "greedy_rank"),
     SG__COLUMN(F64, AT(greedy_value), SG__CSV, "greedy_value"),
@@ -68,7 +67,7 @@ static const struct sg__layout worth_h5_layout[2] = {
         .stride = sizeof(struct worth)},
     {.suffix = "_true", .axes = {"lambda", "model"}, SG__COLUMNS(worth_columns),
         .stride = sizeof(struct worth)}};
-static const struct sg__column lambda_columns[] = {
+static const struct sg__table_column lambda_columns[] = {
     SG__COLUMN(F64, 0, SG__AXIS, "lambda", "1/USD", "price of money, accuracy per USD")};
 static const struct sg__layout lambda_layout = {.axes = {"lambda"}, SG__COLUMNS(lambda_columns),
     .stride = sizeof(double)};

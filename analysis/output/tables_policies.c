@@ -6,7 +6,7 @@
 
 /* clang-format off */
 #define AT(member) offsetof(struct sg_asked_policy, member)
-static const struct sg__column asked_columns[] = {
+static const struct sg__table_column asked_columns[] = {
     SG__COLUMN(TEXT, AT(name), SG__CSV | SG__AXIS, "ask", NULL,
                "budget (mean USD a query) or target accuracy asked for"),
     SG__COLUMN(BOOL, AT(is_target), SG__JSON, "is_target"),
@@ -14,45 +14,40 @@ static const struct sg__column asked_columns[] = {
     SG__COLUMN(F64, AT(asked), SG__JSON, "asked"),
     SG__COLUMN(F64, AT(policy.lambda), SG__CSV, "lambda"),
     SG__COLUMN(VALUE, AT(predicted_accuracy), SG__ALL, "predicted_accuracy", "1", "accuracy as estimated",
-     SG__SHOW("predicted", " %-20s", PERCENT, 1)),
+               SG__SHOW("predicted", " %-20s", PERCENT, 1)),
     SG__COLUMN(VALUE, AT(predicted_cost), SG__CSV | SG__H5_VALUE | SG__JSON, "predicted_cost", "USD",
-               "mean cost as estimated",
-     "predicted_cost_usd", SG__SHOW("pred. cost", " %12s", USD, 0)),
+               "mean cost as estimated", "predicted_cost_usd", SG__SHOW("pred. cost", " %12s", USD, 0)),
     SG__COLUMN(VALUE, AT(accuracy), SG__ALL, "accuracy", "1",
                "true accuracy of the same policy, scored queries",
-     SG__SHOW("true accuracy", "  %-20s", PERCENT, 1), .when = SG__TRUTH),
+               SG__SHOW("true accuracy", "  %-20s", PERCENT, 1), .when = SG__TRUTH),
     SG__COLUMN(VALUE, AT(cost), SG__ALL, "cost", "USD", "true mean cost of the same policy, scored queries",
-               "cost_usd",
-     SG__SHOW("truly paid", " %12s", USD, 0), .when = SG__TRUTH),
+               "cost_usd", SG__SHOW("truly paid", " %12s", USD, 0), .when = SG__TRUTH),
     SG__COLUMN(VALUE, AT(posterior), SG__ALL, "posterior_accuracy", "1",
-               "accuracy given the votes, where there is no truth",
-     .stem = "posterior", SG__SHOW("given the votes", "  %-20s", PERCENT, 1), .when = SG__NO_TRUTH),
+               "accuracy given the votes, where there is no truth", .stem = "posterior",
+               SG__SHOW("given the votes", "  %-20s", PERCENT, 1), .when = SG__NO_TRUTH),
     SG__COLUMN(VALUE, AT(gain), SG__ALL, "gain", "1", "accuracy less the best single model's, paired",
-               "gain_over_best_single",
-     SG__SHOW("gain, points", "  %-20s", POINTS, 1)),
+               "gain_over_best_single", SG__SHOW("gain, points", "  %-20s", POINTS, 1)),
     SG__COLUMN(VALUE, AT(saving), SG__ALL, "saving", "1", "1 - cost / the best single model's, paired",
-               "saving_over_best_single",
-     SG__SHOW("cost saved, %", " %-20s", PERCENT, 1)),
-    SG__COLUMN(F64, AT(oracle_gap), SG__CSV | SG__JSON, "oracle_gap", SG__SHOW("to the oracle", NULL, POINTS,
-               1), .when = SG__TRUTH),
+               "saving_over_best_single", SG__SHOW("cost saved, %", " %-20s", PERCENT, 1)),
+    SG__COLUMN(F64, AT(oracle_gap), SG__CSV | SG__JSON, "oracle_gap",
+               SG__SHOW("to the oracle", NULL, POINTS, 1), .when = SG__TRUTH),
     SG__COLUMN(F64, AT(regret), SG__CSV | SG__H5, "regret", "1",
-     "mean true utility lost against the best choice at the policy's lambda"),
+               "mean true utility lost against the best choice at the policy's lambda"),
     SG__COLUMN(QUERY, AT(mixed_query), SG__CSV | SG__H5, "mixed_query", NULL,
-     "index of the one query answered by a mixing pair, -1 for none"),
+               "index of the one query answered by a mixing pair, -1 for none"),
     SG__COLUMN(MODEL, AT(mixed_from), SG__CSV, "mixed_from"),
     SG__COLUMN(MODEL, AT(mixed_to), SG__CSV | SG__H5, "mixed_model", NULL,
-     "index of the pair's second model, used with ask_mixed_weight", "mixed_to"),
+               "index of the pair's second model, used with ask_mixed_weight", "mixed_to"),
     SG__COLUMN(F64, AT(policy.weight), SG__CSV | SG__BLANK0 | SG__H5, "mixed_weight", "1",
                "weight of the mixing pair's second model"),
     SG__COLUMN(F64, AT(fitted_accuracy), SG__CSV | SG__JSON, "fitted_accuracy",
-     SG__SHOW("fitted to true cost", NULL, PERCENT, 1), .when = SG__TRUTH),
+               SG__SHOW("fitted to true cost", NULL, PERCENT, 1), .when = SG__TRUTH),
     SG__COLUMN(F64, AT(fitted_cost), SG__CSV | SG__JSON, "fitted_cost", .csv = "fitted_cost_usd",
-     SG__SHOW("fitted cost", NULL, USD, 0), .when = SG__TRUTH),
+               SG__SHOW("fitted cost", NULL, USD, 0), .when = SG__TRUTH),
 };
 #undef AT
 static const struct sg__layout asked_layout = {.csv = "asks.csv", .json = "policies", .prefix = "ask_",
-    .axes = {"ask"},
-    SG__COLUMNS(asked_columns), .stride = sizeof(struct sg_asked_policy)};
+    .axes = {"ask"}, SG__COLUMNS(asked_columns), .stride = sizeof(struct sg_asked_policy)};
 
 struct answer { /* who answers a query with which weight; or the share of all queries that a model gets */
     const char *ask;
@@ -60,7 +55,7 @@ struct answer { /* who answers a query with which weight; or the share of all qu
     double weight;
 };
 #define AT(member) offsetof(struct answer, member)
-static const struct sg__column answer_columns[] = {
+static const struct sg__table_column answer_columns[] = {
     SG__COLUMN(TEXT, AT(ask), SG__CSV, "ask"),
     SG__COLUMN(QUERY, AT(query), SG__CSV, "query"),
     SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
@@ -68,21 +63,20 @@ static const struct sg__column answer_columns[] = {
 };
 static const struct sg__layout answer_layout = {.csv = "policies.csv", SG__COLUMNS(answer_columns),
     .stride = sizeof(struct answer)};
-static const struct sg__column share_columns[] = {
+static const struct sg__table_column share_columns[] = {
     SG__COLUMN(TEXT, AT(ask), SG__CSV, "ask"),
     SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
     SG__COLUMN(F64, AT(weight), SG__CSV | SG__H5, "share", "1", "share of queries a model gets"),
 };
 #undef AT
-static const struct sg__layout share_layout = {.csv = "ask_shares.csv", .prefix = "ask_", .axes = {"ask",
-    "model"},
-    SG__COLUMNS(share_columns), .stride = sizeof(struct answer)};
+static const struct sg__layout share_layout = {.csv = "ask_shares.csv", .prefix = "ask_",
+    .axes = {"ask", "model"}, SG__COLUMNS(share_columns), .stride = sizeof(struct answer)};
 
-static const struct sg__column choice_columns[] = {
+static const struct sg__table_column choice_columns[] = {
     SG__COLUMN(MODEL, 0, SG__H5, "policy", NULL, "index of the model that answers the query")};
 static const struct sg__layout choice_layout = {.axes = {"ask", "query"}, SG__COLUMNS(choice_columns),
     .stride = sizeof(int32_t)};
-static const struct sg__column query_columns[] = {SG__COLUMN(TEXT, 0, SG__AXIS, "query", NULL,
+static const struct sg__table_column query_columns[] = {SG__COLUMN(TEXT, 0, SG__AXIS, "query", NULL,
            "query analysed")};
 static const struct sg__layout query_layout = {.axes = {"query"}, SG__COLUMNS(query_columns),
     .stride = sizeof(char *)};

@@ -13,7 +13,7 @@ struct quality { /* of an estimator, on a group */
     struct sg_value gain; /* over SCOPE, on all pairs */
 };
 #define AT(member) offsetof(struct quality, member)
-static const struct sg__column quality_columns[] = {
+static const struct sg__table_column quality_columns[] = {
     SG__COLUMN(TEXT, AT(estimator), SG__CSV | SG__JSON, "estimator"),
     SG__COLUMN(TEXT, AT(group_kind), SG__CSV, "group_kind"),
     SG__COLUMN(TEXT, AT(group), SG__CSV, "group"),
@@ -22,10 +22,10 @@ static const struct sg__column quality_columns[] = {
     SG__COLUMN(F64, AT(q.base_rate), SG__CSV | SG__H5, "base_rate", "1", "share of correct answers"),
     SG__COLUMN(F64, AT(q.mean_p), SG__CSV, "mean_p"),
     SG__COLUMN(F64, AT(q.brier), SG__ALL, "brier", "1", "Brier score", SG__SHOW("Brier", " %8s", NUMBER, 4)),
-    SG__COLUMN(F64, AT(q.log_loss), SG__ALL, "log_loss", "1", "logarithmic loss", SG__SHOW("log loss", " %8s",
-               NUMBER, 4)),
-    SG__COLUMN(F64, AT(q.auc), SG__ALL, "auc", "1", "area under the ROC curve", SG__SHOW("AUC", " %8s",
-               NUMBER, 4)),
+    SG__COLUMN(F64, AT(q.log_loss), SG__ALL, "log_loss", "1", "logarithmic loss",
+               SG__SHOW("log loss", " %8s", NUMBER, 4)),
+    SG__COLUMN(F64, AT(q.auc), SG__ALL, "auc", "1", "area under the ROC curve",
+               SG__SHOW("AUC", " %8s", NUMBER, 4)),
     SG__COLUMN(F64, AT(q.ece), SG__ALL, "ece", "1", "expected calibration error, 15 bins of equal mass",
                SG__SHOW("ECE", " %8s", NUMBER, 4)),
     SG__COLUMN(I64, AT(length.n), SG__CSV, "length_n"),
@@ -47,14 +47,14 @@ static bool of_all(const void *row) {
     return has_pairs(row) && !strcmp(((const struct quality *)row)->group_kind, "all");
 }
 static const struct sg__layout quality_layout = {.csv = "quality.csv", .json = "quality",
-    .axes = {"estimator", "group"},
-    SG__COLUMNS(quality_columns), .stride = sizeof(struct quality), .keep = has_pairs, .told = of_all};
+    .axes = {"estimator", "group"}, SG__COLUMNS(quality_columns), .stride = sizeof(struct quality),
+    .keep = has_pairs, .told = of_all};
 
-static const struct sg__column estimator_columns[] = {
+static const struct sg__table_column estimator_columns[] = {
     SG__COLUMN(TEXT, 0, SG__AXIS, "estimator", NULL, "source of the estimate")};
 static const struct sg__layout estimator_layout = {.axes = {"estimator"}, SG__COLUMNS(estimator_columns),
     .stride = sizeof(char *)};
-static const struct sg__column group_columns[] = {
+static const struct sg__table_column group_columns[] = {
     SG__COLUMN(TEXT, 0, SG__AXIS, "group", NULL, "all pairs, those of one model, of one category")};
 static const struct sg__layout group_layout = {.axes = {"group"}, SG__COLUMNS(group_columns),
     .stride = sizeof(char *)};
@@ -66,7 +66,7 @@ struct bin { /* of a reliability diagram */
 };
 #define AT(member) offsetof(struct bin, member)
 #define DIAGRAM    "reliability diagram, bins of equal mass"
-static const struct sg__column bin_columns[] = {
+static const struct sg__table_column bin_columns[] = {
     SG__COLUMN(TEXT, AT(estimator), SG__CSV | SG__JSON, "estimator"),
     SG__COLUMN(TEXT, AT(group_kind), SG__CSV, "group_kind"),
     SG__COLUMN(TEXT, AT(group), SG__CSV, "group"),
@@ -84,31 +84,30 @@ static bool holds_pairs_of_all(const void *row) {
 }
 static const struct sg__layout bin_layout = {.csv = "reliability.csv", .json = "bins", .prefix = "bin_",
     .axes = {"estimator", "group", "bin"}, SG__COLUMNS(bin_columns), .stride = sizeof(struct bin),
-        .keep = holds_pairs,
-    .told = holds_pairs_of_all};
+    .keep = holds_pairs, .told = holds_pairs_of_all};
 
 #define AT(member) offsetof(struct sg_sampling_noise, member)
-static const struct sg__column noise_columns[] = {
+static const struct sg__table_column noise_columns[] = {
     SG__COLUMN(I32, AT(k), SG__CSV | SG__JSON, "samples"),
     SG__COLUMN(I64, AT(n_cells), SG__CSV, "n_cells"),
-    SG__COLUMN(F64, AT(variance_votes), SG__CSV | SG__JSON, "variance_votes", SG__SHOW("votes", " %12s",
-               NUMBER, 6)),
-    SG__COLUMN(F64, AT(variance_p_yes), SG__CSV | SG__JSON, "variance_p_yes", SG__SHOW("p_yes", " %12s",
-               NUMBER, 6)),
+    SG__COLUMN(F64, AT(variance_votes), SG__CSV | SG__JSON, "variance_votes",
+               SG__SHOW("votes", " %12s", NUMBER, 6)),
+    SG__COLUMN(F64, AT(variance_p_yes), SG__CSV | SG__JSON, "variance_p_yes",
+               SG__SHOW("p_yes", " %12s", NUMBER, 6)),
     SG__COLUMN(F64, AT(ratio), SG__JSON, "ratio", SG__SHOW("ratio", " %8s", NUMBER, 2)),
     SG__COLUMN(I64, AT(n_brier), SG__CSV, "n_brier"),
-    SG__COLUMN(F64, AT(brier_votes), SG__CSV | SG__JSON, "brier_votes", SG__SHOW("Brier votes", " %14s",
-               NUMBER, 4)),
-    SG__COLUMN(F64, AT(brier_p_yes), SG__CSV | SG__JSON, "brier_p_yes", SG__SHOW("Brier p_yes", " %14s",
-               NUMBER, 4)),
+    SG__COLUMN(F64, AT(brier_votes), SG__CSV | SG__JSON, "brier_votes",
+               SG__SHOW("Brier votes", " %14s", NUMBER, 4)),
+    SG__COLUMN(F64, AT(brier_p_yes), SG__CSV | SG__JSON, "brier_p_yes",
+               SG__SHOW("Brier p_yes", " %14s", NUMBER, 4)),
 };
 #undef AT
 static bool has_cells(const void *row) {
     return ((const struct sg_sampling_noise *)row)->n_cells > 0;
 }
 static const struct sg__layout noise_layout = {.csv = "samples.csv", .json = "noise",
-    SG__COLUMNS(noise_columns),
-    .stride = sizeof(struct sg_sampling_noise), .keep = has_cells, .told = has_cells};
+    SG__COLUMNS(noise_columns), .stride = sizeof(struct sg_sampling_noise), .keep = has_cells,
+    .told = has_cells};
 /* clang-format on */
 
 /* The coordinates "all", "model: NAME", "category: NAME". */

@@ -113,6 +113,72 @@ def writes_everything(tmp):
         assert 0 < first < end
 
 
+def same_numbers_everywhere(tmp):
+    """A column has the same values in the CSV file, in frontier.h5 and in the report, and its heading on the terminal."""
+    try:
+        import h5py
+    except ImportError:
+        return
+    results = fake(f"{tmp}/s.h5", 80, 4, missing=0.1)
+    out = f"{tmp}/s"
+    text = run(results, "-o", out, "--bootstrap", 60, "--budget", 0.003, "--target-accuracy", 0.6).stdout
+    page = data_of(f"{out}/report.html")
+
+    def number(x):
+        return float("nan") if x in ("", None) else float(x)
+
+    def near(a, b):
+        assert (a != a and b != b) or abs(a - b) <= 5e-7 * max(abs(a), abs(b)), (a, b)
+
+    with h5py.File(f"{out}/frontier.h5", "r") as f:
+        # table, prefix in frontier.h5, {name: heading in the CSV file}
+        for name, table, prefix, columns in (
+                ("asks", "policies", "ask_", {"predicted_accuracy": None, "predicted_cost": "predicted_cost_usd", "accuracy": None,
+                                              "cost": "cost_usd", "gain": "gain_over_best_single",
+                                              "saving": "saving_over_best_single"}),
+                ("models", "models", "model_", {"predicted_accuracy": None, "predicted_cost": "predicted_cost_usd",
+                                                "accuracy": None, "cost": "cost_usd", "on_hull": None}),
+                ("metrics", "metrics", "metric_", {"value": None})):
+            lines = rows(out, name)[:len(page[table])]
+            for column, heading in columns.items():
+                for i, (line, told) in enumerate(zip(lines, page[table])):
+                    in_csv, in_page = number(line[heading or column]), told[column]
+                    near(in_csv, number(in_page[0] if isinstance(in_page, list) else in_page))
+                    near(in_csv, number(f[prefix + column][i]))
+        estimators = [s.decode() for s in f["estimator"][()]]
+        groups = [s.decode() for s in f["group"][()]]
+        told = {q["estimator"]: q for q in page["quality"]}
+        assert set(told) == set(estimators)
+        for line in rows(out, "quality"):
+            group = line["group_kind"] + (": " + line["group"] if line["group"] else "")
+            e, g = estimators.index(line["estimator"]), groups.index(group)
+            for column in ("brier", "log_loss", "auc", "ece", "length_mae", "length_median_relative_error"):
+                near(number(line[column]), number(f[column][e, g]))
+                if group == "all":
+                    near(number(line[column]), number(told[line["estimator"]][column]))
+            near(number(line["n"]), number(f["pairs"][e, g]))
+        for line in rows(out, "reliability"):
+            group = line["group_kind"] + (": " + line["group"] if line["group"] else "")
+            at = estimators.index(line["estimator"]), groups.index(group), int(line["bin"])
+            near(number(line["mean_correct"]), number(f["bin_mean_correct"][at]))
+        curves, budgets = [s.decode() for s in f["curve"][()]], list(f["budget"][()])
+        for line in rows(out, "frontier"):
+            g = min(range(len(budgets)), key=lambda k: abs(budgets[k] - float(line["budget_usd"])))
+            for column in ("accuracy", "accuracy_low", "accuracy_high", "cost_low", "cost_high"):
+                near(number(line[column]), number(f[column][curves.index(line["curve"]), g]))
+                near(number(line[column]), number(page["curves"][line["curve"]][column][g]))
+        models, order = [s.decode() for s in f["model"][()]], list(f["lambda"][()])
+        for line in rows(out, "portfolio_value"):
+            at = min(range(len(order)), key=lambda k: abs(order[k] - float(line["lambda"]))), models.index(line["model"])
+            near(number(line["shapley"]), number(f["shapley_" + line["values"]][at]))
+            near(number(line["leave_one_out_loss"]), number(f["leave_one_out_" + line["values"]][at]))
+    for table, shown in page["shown"].items():
+        assert all(c["key"] in page[table][0] for c in shown), table
+    for heading in ("true accuracy", "pred. cost", "gain, points", "Brier", "log loss", "len. MAE", "Brier votes"):
+        assert heading in text, heading
+        assert any(c["heading"] == heading for shown in page["shown"].values() for c in shown), heading
+
+
 def same_for_any_threads(tmp):
     results = fake(f"{tmp}/t.h5", 90, 4)
     for t in (1, 2, 7):
@@ -383,7 +449,7 @@ def bad_input(tmp):
 
 def main():
     with tempfile.TemporaryDirectory() as tmp:
-        for test in (writes_everything, same_for_any_threads, default_directory, without_plots, partial_and_truthless, choosing,
+        for test in (writes_everything, same_numbers_everywhere, same_for_any_threads, default_directory, without_plots, partial_and_truthless, choosing,
                      several_files, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
             print(test.__name__, flush=True)
             os.mkdir(f"{tmp}/{test.__name__}")
