@@ -3,11 +3,26 @@
 #include "base/file.h"
 #include "writers.h"
 
+static enum sg_status make_tables(const struct sg_analysis *a, const struct sg_comparison *c,
+                                  struct sg__tables *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__tables t = {.a = a, .c = c};
+    SG_TRY(sg__tables_frontier(&t, err));
+    SG_TRY(sg__tables_models(&t, err));
+    SG_TRY(sg__tables_policies(&t, err));
+    SG_TRY(sg__tables_quality(&t, err));
+    if (c) SG_TRY(sg__tables_compare(&t, err));
+    *out = t;
+out:
+    if (st != SG_OK) sg__tables_free(&t);
+    return st;
+}
+
 enum sg_status sg_output(const struct sg_analysis *a, const struct sg_comparison *c, const char *dir,
                          FILE *to, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__tables t = {0};
-    SG_TRY(sg__tables_make(a, c, &t, err));
+    SG_TRY(make_tables(a, c, &t, err));
     SG_TRY(sg_dir_make(dir, err));
     SG_TRY(sg__write_csv(&t, dir, err));
     SG_TRY(sg__write_h5(&t, dir, err));

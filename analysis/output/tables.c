@@ -4,21 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum sg_status sg__tables_make(const struct sg_analysis *a, const struct sg_comparison *c,
-                               struct sg__tables *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg__tables t = {.a = a, .c = c};
-    SG_TRY(sg__tables_frontier(&t, err));
-    SG_TRY(sg__tables_models(&t, err));
-    SG_TRY(sg__tables_policies(&t, err));
-    SG_TRY(sg__tables_quality(&t, err));
-    if (c) SG_TRY(sg__tables_compare(&t, err));
-    *out = t;
-out:
-    if (st != SG_OK) sg__tables_free(&t);
-    return st;
-}
-
 void sg__tables_free(struct sg__tables *t) {
     if (!t) return;
     for (int i = 0; i < t->n_owned; i++) free(t->owned[i]);

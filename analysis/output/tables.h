@@ -92,9 +92,6 @@ struct sg__tables {
     int n_owned;
 };
 
-/* All tables of an analysis, which outlives them. */
-enum sg_status sg__tables_make(const struct sg_analysis *a, const struct sg_comparison *c,
-                               struct sg__tables *out, struct sg_err *err);
 void sg__tables_free(struct sg__tables *t); /* zeroed accepted */
 
 /* The parts: each appends its tables. */
