@@ -1,5 +1,6 @@
 /* host_memory - how much memory a process may still take. */
 #include "kernels/host.h"
+#include "base/minmax.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,10 +8,6 @@
 #include <string.h>
 
 enum { PATH_BYTES = 1024 };
-
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 
 static FILE *open_at(const char *root, const char *dir, const char *name) {
     char path[PATH_BYTES];
@@ -53,7 +50,7 @@ static int64_t groups_free(const char *root, const char *mount, const char *path
     const size_t top = strlen(mount);
     int64_t least = INT64_MAX;
     for (;;) {
-        least = smaller(least, group_free(root, dir, v2));
+        least = sg_min64(least, group_free(root, dir, v2));
         char *slash = strrchr(dir + top, '/');
         if (!slash) return least;
         *slash = 0;
@@ -72,9 +69,9 @@ int64_t sg__host_memory_free(const char *root) {
         *path++ = 0;
         if (strstr(path, "/..")) path = (char *)"";
         if (!controllers[1])
-            least = smaller(least, groups_free(root, "/sys/fs/cgroup", path, true));
+            least = sg_min64(least, groups_free(root, "/sys/fs/cgroup", path, true));
         else if (strcmp(controllers + 1, "memory") == 0)
-            least = smaller(least, groups_free(root, "/sys/fs/cgroup/memory", path, false));
+            least = sg_min64(least, groups_free(root, "/sys/fs/cgroup/memory", path, false));
     }
     if (f) fclose(f);
     return least == INT64_MAX ? 0 : least;

@@ -1,6 +1,7 @@
 /* ops - every operator once, in front of all backends: checks the arguments, counts time, flops and bytes,
  * dispatches. What cannot be told from the host (values in device memory) is the guard backend's work. */
 #include "kernels/backend.h"
+#include "base/minmax.h"
 
 #include "base/clock.h"
 
@@ -22,13 +23,9 @@ static double act_bytes(const struct sg_dev *dev) {
     return (double)sg_dtype_bytes(dev->info.act);
 }
 
-static int32_t max32(int32_t a, int32_t b) {
-    return a > b ? a : b;
-}
-
 /* Rows any row-wise operator may get. */
 static int32_t row_limit(const struct sg_dev *dev) {
-    return max32(dev->lim.max_rows, max32(dev->lim.max_decode_rows, dev->lim.max_logit_rows));
+    return sg_max32(dev->lim.max_rows, sg_max32(dev->lim.max_decode_rows, dev->lim.max_logit_rows));
 }
 
 static enum sg_status check_rows(const struct sg_dev *dev, const char *op, int32_t n, struct sg_err *err) {
@@ -122,7 +119,7 @@ static enum sg_status check_product(struct sg_dev *dev, const char *op, const st
     st = check_weight(dev, op, w, SG_USE_LINEAR, err);
     if (st != SG_OK || n == 0) return st;
     const int32_t attn = dev->lim.q_heads * dev->lim.head_dim;
-    const int32_t widest = max32(max32(dev->lim.hidden, dev->lim.intermediate), attn);
+    const int32_t widest = sg_max32(sg_max32(dev->lim.hidden, dev->lim.intermediate), attn);
     SG_NEED(w->cols <= widest, "%s: %" PRId64 " columns, the widest reserved input has %d", op, w->cols,
             widest);
     SG_NEED(x && y, "%s: NULL x or y", op);

@@ -8,10 +8,6 @@ int64_t sg_clock_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-double sg_clock_since(int64_t ns) {
-    return 1e-9 * (double)(sg_clock_ns() - ns);
-}
-
 void sg_clock_utc(char out[SG_CLOCK_UTC]) {
     const time_t now = time(NULL);
     struct tm t;

@@ -8,8 +8,13 @@ enum { SG_CLOCK_UTC = 32 }; /* bytes for sg_clock_utc's text */
 
 /* Nanoseconds since an unspecified start (CLOCK_MONOTONIC): only differences within one boot mean anything. */
 int64_t sg_clock_ns(void);
-/* Seconds since an earlier value of sg_clock_ns. */
-double sg_clock_since(int64_t ns);
+static inline double sg_clock_seconds(int64_t ns) {
+    return 1e-9 * (double)ns;
+}
+/* Seconds since `then`, an earlier value of sg_clock_ns. */
+static inline double sg_clock_since(int64_t then) {
+    return sg_clock_seconds(sg_clock_ns() - then);
+}
 /* The time of day, UTC, as "2026-01-31T23:59:59Z" (ISO 8601); its first 10 characters are the date. */
 void sg_clock_utc(char out[SG_CLOCK_UTC]);
 

@@ -142,3 +142,8 @@ void sg_arena_free(struct sg_arena *a) {
     }
     a->total = 0;
 }
+
+bool sg_ends_with(const char *s, const char *tail) {
+    const size_t n = strlen(s), k = strlen(tail);
+    return n >= k && !strcmp(s + n - k, tail);
+}

@@ -41,6 +41,8 @@ enum sg_status sg_grow(void **p, size_t *cap, size_t need, size_t size, const ch
 /* Memory aligned to 64 bytes (a cache line, one AVX-512 register), zeroed; freed with free(). */
 enum sg_status sg_new_aligned(void **out, size_t bytes, const char *what, struct sg_err *err);
 
+bool sg_ends_with(const char *s, const char *tail);
+
 /* A growing byte string. data is NUL-terminated after every append (the NUL is not counted). Zeroed is
  * empty; sg_buf_free accepts the half-built. Owns data. */
 struct sg_buf {

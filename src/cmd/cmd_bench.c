@@ -1,4 +1,5 @@
 #include "cmd/cmd_session.h"
+#include "base/clock.h"
 
 #include "base/digest.h"
 #include "base/rng.h"
@@ -47,9 +48,9 @@ struct report {
     struct sg_stage_stats stage[SG_STAGE_COUNT];
 };
 
-static double seconds(clockid_t clock) {
+static double cpu_seconds(void) {
     struct timespec t;
-    clock_gettime(clock, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -107,7 +108,8 @@ static enum sg_status run(struct state *s, struct report *r, struct sg_err *err)
     sg_dev_stats_reset(s->session.dev);
     struct sg_dev_power begin, end;
     sg_dev_power(s->session.dev, &begin);
-    const double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    const int64_t began = sg_clock_ns();
+    const double cpu = cpu_seconds();
     SG_TRY(submit_all(s, err));
     while (busy) {
         const int64_t drawn = s->drawn;
@@ -116,8 +118,8 @@ static enum sg_status run(struct state *s, struct report *r, struct sg_err *err)
         if (after.decode_ns > before.decode_ns) r->decode_tokens += s->drawn - drawn;
         before = after;
     }
-    r->wall_s = seconds(CLOCK_MONOTONIC) - wall;
-    r->cpu_s = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    r->wall_s = sg_clock_since(began);
+    r->cpu_s = cpu_seconds() - cpu;
     sg_dev_power(s->session.dev, &end);
     r->joules = end.joules - begin.joules;
     if (s->failed)
@@ -331,11 +333,11 @@ static enum sg_status measure(struct state *s, struct report *r, struct sg_err *
                                          .ignore_eos = true};
     const struct sg_engine_hooks hooks = {.ctx = s, .on_token = on_token, .on_done = on_done};
     enum sg_status st;
-    const double begin = seconds(CLOCK_MONOTONIC);
+    const int64_t began = sg_clock_ns();
     SG_TRY(choose_model(s, err));
     if (!s->session.max_context) s->session.max_context = context;
     SG_TRY(sg_session_model(&s->session, "bench", err));
-    r->load_s = seconds(CLOCK_MONOTONIC) - begin;
+    r->load_s = sg_clock_since(began);
     r->memory_free = sg_dev_memory_free(s->session.dev);
     if (s->session.kv_cache_mib == 0) s->session.kv_cache_mib = cache_mib(s);
     const struct sg_engine_options plan = {.max_batch_tokens = (int32_t)s->session.max_batch_tokens,

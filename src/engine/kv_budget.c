@@ -1,14 +1,11 @@
 #include "engine/kv_budget.h"
+#include "base/minmax.h"
 
 #include "kernels/layout.h"
 #include "model/qwen3.h"
 
 static const int64_t MOST_MARGIN = (int64_t)1536 << 20;
 static const int64_t UNKNOWN_HOST = (int64_t)4 << 30; /* a system that does not tell what is free */
-
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 
 static double mib(int64_t bytes) {
     return (double)bytes / (1 << 20);
@@ -25,10 +22,10 @@ static int64_t pool_limit(struct sg_dev *dev, const struct sg_model *model, cons
         const int64_t host = budget->host_free > 0 ? budget->host_free : UNKNOWN_HOST;
         return host / 4 * 3 / sharers - *weights;
     }
-    const int64_t margin = min64(info->memory_bytes / 16, MOST_MARGIN);
+    const int64_t margin = sg_min64(info->memory_bytes / 16, MOST_MARGIN);
     int64_t left = sg_dev_memory_free(dev) - (loaded ? 0 : *weights);
     /* The others may have taken their part already, or not yet. */
-    if (sharers > 1) left = min64(left, info->memory_bytes / sharers - *weights);
+    if (sharers > 1) left = sg_min64(left, info->memory_bytes / sharers - *weights);
     return left - margin;
 }
 
@@ -38,7 +35,7 @@ static int64_t pages_of_use(const struct sg_engine_options *o, const struct sg_e
                             int64_t cells) {
     const int64_t sequence = sg_pages_for(o->max_context), answer = sg_pages_for(o->sampling.max_new_tokens);
     const int64_t of_rows = m->decode_rows * (sequence + 1);
-    return cells > 0 ? min64(of_rows, cells * (sequence + answer * o->max_samples)) : of_rows;
+    return cells > 0 ? sg_min64(of_rows, cells * (sequence + answer * o->max_samples)) : of_rows;
 }
 
 enum sg_status sg_kv_budget_bytes(struct sg_dev *dev, const struct sg_model *model,
@@ -61,6 +58,6 @@ enum sg_status sg_kv_budget_bytes(struct sg_dev *dev, const struct sg_model *mod
             "no room for a KV cache on %s: %.0f MiB beside %.0f MiB of weights, the workspace takes %.0f "
             "MiB; lower engine.max_batch_tokens, or set engine.kv_cache_mib",
             sg_dev_info(dev)->name, mib(all > 0 ? all : 0), mib(weights), mib(m.workspace_bytes));
-    *bytes = min64(pool, pages_of_use(opt, &m, budget->cells) * page);
+    *bytes = sg_min64(pool, pages_of_use(opt, &m, budget->cells) * page);
     return SG_OK;
 }

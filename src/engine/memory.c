@@ -1,18 +1,11 @@
 /* memory - how large everything of an engine is, said before it is taken. */
 #include "engine/internal.h"
+#include "base/minmax.h"
 
 #include <inttypes.h>
 
 /* What the general-purpose allocator and the alignment of device memory may add to one request. */
 enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 30 };
-
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-static int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
 
 static enum sg_status check_ids(const char *what, const int32_t *ids, int32_t n, int32_t vocab,
                                 struct sg_err *err) {
@@ -65,7 +58,7 @@ static enum sg_status check_options(const struct sg_model *model, const struct s
 /* Logits of one slice stay near 64 MiB, but a slice has rows enough to keep a matrix product busy. */
 static int32_t logit_rows(int32_t vocab, int32_t most) {
     const int64_t fit = ((int64_t)64 << 20) / ((int64_t)vocab * (int64_t)sizeof(float)) / 16 * 16;
-    return (int32_t)min64(max64(min64(fit, 256), 16), max64(most, 1));
+    return (int32_t)sg_min64(sg_max64(sg_min64(fit, 256), 16), sg_max64(most, 1));
 }
 
 static int64_t workspace(const struct sg_dev *dev, const struct sg_model *model,
@@ -82,7 +75,7 @@ static int64_t workspace(const struct sg_dev *dev, const struct sg_model *model,
     bytes += z->pad ? SG_PAD_PAGES * z->page_bytes : 0;
     bytes += (int64_t)(o->n_yes + o->n_no + z->dev.hidden) * (int64_t)sizeof(int32_t);
     bytes += (int64_t)o->max_samples * (int64_t)sizeof(struct sg_sample_out);
-    bytes += 2 * max64(o->n_settings, 1) * (int64_t)sizeof(struct sg_draw_settings);
+    bytes += 2 * sg_max64(o->n_settings, 1) * (int64_t)sizeof(struct sg_draw_settings);
     return bytes + ALLOCATIONS * ALLOCATION_SLACK;
 }
 
@@ -99,18 +92,18 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                        "a KV cache of %" PRId64 " bytes: one page of this model takes %" PRId64
                        "; raise kv_cache_mib",
                        o->kv_cache_bytes, z.page_bytes);
-    z.pages = (int32_t)min64(pages, INT32_MAX / SG_PAGE_TOKENS - SG_PAD_PAGES);
+    z.pages = (int32_t)sg_min64(pages, INT32_MAX / SG_PAGE_TOKENS - SG_PAD_PAGES);
     /* More rows make a step longer, not a token cheaper, once the products are bound by arithmetic and the
      * scratch of attention (528 bytes a row, head and split) has its price. */
     const int32_t decode_cap = sg_dev_info(dev)->host_memory ? 256 : 2048;
     z.sched = (struct sg_sched_limits){
         .max_rows = o->max_batch_tokens,
-        .max_decode_rows = (int32_t)min64(min64(o->max_batch_tokens, decode_cap), z.pages),
+        .max_decode_rows = (int32_t)sg_min64(sg_min64(o->max_batch_tokens, decode_cap), z.pages),
         .max_samples = o->max_samples,
         .max_new_tokens = o->sampling.max_new_tokens,
     };
     const int32_t groups = sg_sched_max_groups(&z.sched);
-    z.logit_rows = logit_rows(c->vocab, (int32_t)max64(groups, z.sched.max_rows));
+    z.logit_rows = logit_rows(c->vocab, (int32_t)sg_max64(groups, z.sched.max_rows));
     z.batch = (struct sg_batch_limits){.max_rows = z.sched.max_rows,
                                        .max_decode_rows = z.sched.max_decode_rows,
                                        .max_groups = groups,

@@ -1,22 +1,15 @@
 #include "engine/schedule.h"
+#include "base/minmax.h"
 
 #include "base/mem.h"
 #include <stdlib.h>
 #include <string.h>
 
-static int32_t min32(int32_t a, int32_t b) {
-    return a < b ? a : b;
-}
-
-static int32_t max32(int32_t a, int32_t b) {
-    return a > b ? a : b;
-}
-
 /* ---- life ------------------------------------------------------------------------------------------- */
 
 int32_t sg_sched_max_groups(const struct sg_sched_limits *lim) {
     /* Groups enter while their open samples fit the decode rows, or alone. */
-    return max32(lim->max_decode_rows, lim->max_samples);
+    return sg_max32(lim->max_decode_rows, lim->max_samples);
 }
 
 int64_t sg_sched_bytes(const struct sg_sched_limits *lim) {
@@ -30,7 +23,7 @@ enum sg_status sg_sched_init(struct sg_sched *s, const struct sg_sched_limits *l
     memset(s, 0, sizeof *s);
     s->lim = *lim;
     s->pool = pool;
-    s->usual = min32(lim->max_new_tokens, 256); /* until answers tell */
+    s->usual = sg_min32(lim->max_new_tokens, 256); /* until answers tell */
     SG_TRY(SG_NEW(&s->step.chunks, sg_sched_max_groups(lim), "prompt chunks", err));
     SG_TRY(SG_NEW(&s->step.decode, lim->max_decode_rows, "decode rows", err));
 out:
@@ -66,7 +59,7 @@ int64_t sg_sched_pages_alone(const struct sg_sched *s, int32_t n_prompt) {
 }
 
 static int32_t usual_pages(const struct sg_sched *s) {
-    return max32(1, suffix_pages((int32_t)s->usual + 1));
+    return sg_max32(1, suffix_pages((int32_t)s->usual + 1));
 }
 
 /* Pages that the running groups are still expected to take. */
@@ -76,7 +69,7 @@ static int64_t expected_growth(const struct sg_sched *s) {
     for (const struct sg_group *group = s->running.head; group; group = group->next)
         for (int32_t i = 0; i < group->n_samples && group->n_live; i++)
             if (group->samples[i].state == SG_SAMPLE_LIVE)
-                pages += max32(1, usual - group->samples[i].n_pages);
+                pages += sg_max32(1, usual - group->samples[i].n_pages);
     return pages;
 }
 
@@ -198,7 +191,7 @@ static void add_group_rows(struct sg_sched *s, struct sg_group *group) {
 
 static void add_chunk(struct sg_sched *s, struct sg_group *group) {
     struct sg_step *step = &s->step;
-    const int32_t n = min32(group->n_prompt - group->n_prefilled, s->lim.max_rows - step->n_rows);
+    const int32_t n = sg_min32(group->n_prompt - group->n_prefilled, s->lim.max_rows - step->n_rows);
     if (n <= 0) return;
     step->chunks[step->n_chunks++] = (struct sg_chunk){.group = group, .pos0 = group->n_prefilled, .n = n};
     step->n_rows += n;

@@ -91,11 +91,6 @@ enum sg_status sg_weights_take(struct sg_weights *w, const char *name, int64_t r
     return SG_OK;
 }
 
-static bool ends_with(const char *s, const char *tail) {
-    const size_t n = strlen(s), m = strlen(tail);
-    return n >= m && !strcmp(s + n - m, tail);
-}
-
 /* A head that is stored although it is tied must be the embedding, or one of the two says something else. */
 static enum sg_status check_tied_head(const struct sg_weights *w, const struct sg_tensor *head,
                                       const struct sg_weight_part *embed, int64_t cols, struct sg_err *err) {
@@ -112,7 +107,7 @@ enum sg_status sg_weights_finish(struct sg_weights *w, const struct sg_weight_pa
                                  struct sg_err *err) {
     for (size_t i = 0; i < w->files.n; i++) {
         const struct sg_tensor *t = &w->files.tensors[i];
-        if (w->taken[i] || ends_with(t->name, ".rotary_emb.inv_freq")) continue;
+        if (w->taken[i] || sg_ends_with(t->name, ".rotary_emb.inv_freq")) continue;
         if (strcmp(t->name, LM_HEAD) != 0)
             return sg_fail(err, SG_E_UNSUPPORTED, "%s: tensor %s belongs to no part of a Qwen3 model",
                            w->files.paths[t->file], t->name);

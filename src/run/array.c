@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "run/clock.h"
+#include "base/clock.h"
 #include "rundir/rundir.h"
 #include "rundir/lock.h"
 #include "rundir/members.h"
@@ -157,7 +157,7 @@ static enum sg_status look(struct sg_array *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(sg_member_look(a->member, a->look, a->n, err));
     SG_TRY(sg_member_count(a->member, &a->members, err));
-    a->last_look = sg__now_ns();
+    a->last_look = sg_clock_ns();
     for (int64_t k = 0; k < a->n; k++) {
         struct piece *p = &a->pieces[k];
         const struct sg_piece *l = &a->look[k];
@@ -194,7 +194,7 @@ out:
 static enum sg_status begin(struct sg_array *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *dir = a->plan->job.output.dir, *name;
-    const int64_t until = sg__now_ns() + BEGIN_NS;
+    const int64_t until = sg_clock_ns() + BEGIN_NS;
     struct sg_lock *lock = NULL;
     while (!sg_rundir_is(dir)) {
         if (sg_comm_stop_asked(a->comm, &name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
@@ -205,7 +205,7 @@ static enum sg_status begin(struct sg_array *a, struct sg_err *err) {
             sg_lock_drop(lock);
             goto out;
         }
-        if (st != SG_E_BUSY || sg__now_ns() > until) goto out;
+        if (st != SG_E_BUSY || sg_clock_ns() > until) goto out;
         if (err) memset(err, 0, sizeof *err);
         st = SG_OK;
         nanosleep(&PAUSE, NULL);
@@ -319,7 +319,7 @@ static int64_t free_cells(const struct sg_array *a) {
 static enum sg_status wanted(struct sg_array *a, int64_t *want, struct sg_err *err) {
     *want = sg_workqueue_want(a->queue);
     if (*want == 0) return SG_OK;
-    if (sg__now_ns() - a->last_look >= LOOK_NS) {
+    if (sg_clock_ns() - a->last_look >= LOOK_NS) {
         enum sg_status st = look(a, err);
         if (st != SG_OK) return st;
     }
@@ -423,9 +423,9 @@ static void line(struct sg_array *a, int64_t now) {
 static enum sg_status work(struct sg_array *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *name;
-    a->last_beat = a->last_line = sg__now_ns();
+    a->last_beat = a->last_line = sg_clock_ns();
     while (a->n_done < a->n) {
-        const int64_t now = sg__now_ns();
+        const int64_t now = sg_clock_ns();
         if (sg_comm_stop_asked(a->comm, &name)) return sg_fail(err, SG_E_STOPPED, "stopped by %s", name);
         SG_TRY(beat(a, now, err));
         if (!a->quiet) line(a, now);

@@ -1,7 +1,7 @@
 #include "run/coordinator.h"
 
 #include "base/mem.h"
-#include "run/clock.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +110,8 @@ static enum sg_status turn(struct root *s, int64_t *last_beat, struct sg_err *er
         count(s, 0, &now);
     }
     sg_progress_update(r->progress);
-    int64_t now = sg__now_ns();
-    if (r->beat && sg__seconds(now - *last_beat) >= 10) {
+    int64_t now = sg_clock_ns();
+    if (r->beat && sg_clock_seconds(now - *last_beat) >= 10) {
         *last_beat = now;
         SG_TRY(r->beat(r->beat_ctx, err));
     }

@@ -1,20 +1,20 @@
 #include "run/night.h"
+#include "base/clock.h"
 
 #include "base/json.h"
 #include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <stdio.h>
 
 #define NIGHT "{night}"
 
 enum sg_status sg_night_name(const char *name, char out[SG_NIGHT_NAME], struct sg_err *err) {
     if (!name) {
-        time_t now = time(NULL);
-        struct tm tm;
-        gmtime_r(&now, &tm);
-        strftime(out, SG_NIGHT_NAME, "%Y-%m-%d", &tm);
+        char now[SG_CLOCK_UTC];
+        sg_clock_utc(now);
+        snprintf(out, SG_NIGHT_NAME, "%.10s", now); /* the date */
         return SG_OK;
     }
     if (!*name || *name == '.' || strlen(name) >= SG_NIGHT_NAME || strpbrk(name, "/{}\n") ||

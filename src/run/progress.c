@@ -2,12 +2,13 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "run/clock.h"
+#include "base/clock.h"
 
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@ void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total
     p->n_ranks = n_ranks;
     p->quiet = quiet;
     p->terminal = isatty(STDERR_FILENO) != 0;
-    p->started = p->last_line = sg__now_ns();
+    p->started = p->last_line = sg_clock_ns();
     for (int32_t i = 0; i < n_ranks; i++) p->shared = p->shared || ranks[i].device_of != i;
 }
 
@@ -70,7 +71,7 @@ struct sg_counts sg_progress_totals(const struct sg_progress *p) {
 }
 
 double sg_progress_seconds(const struct sg_progress *p) {
-    return sg__seconds(sg__now_ns() - p->started);
+    return sg_clock_since(p->started);
 }
 
 /* Rates over the window, and when the rest will be done (-1: cannot say). */
@@ -91,13 +92,13 @@ static struct rates measure(struct sg_progress *p, int64_t now, const struct sg_
     }
     size_t oldest = p->n_window > SG_PROGRESS_WINDOW ? (size_t)(p->n_window % SG_PROGRESS_WINDOW) : 0;
     bool whole = p->n_window <= SG_PROGRESS_WINDOW; /* the run is younger than the window */
-    double seconds = sg__seconds(now - (whole ? p->started : p->window[oldest].at));
+    double seconds = sg_clock_seconds(now - (whole ? p->started : p->window[oldest].at));
     if (seconds > 0) {
         r.cells = (double)(t->cells - (whole ? 0 : p->window[oldest].cells)) / seconds;
         r.tokens = (double)(t->output_tokens - (whole ? 0 : p->window[oldest].tokens)) / seconds;
     }
     if (r.cells > 0) r.eta = (double)(p->total - p->done_before - t->cells) / r.cells;
-    double elapsed = sg__seconds(now - p->started);
+    double elapsed = sg_clock_seconds(now - p->started);
     int32_t computing = 0;
     for (int32_t i = 0; i < p->n_ranks; i++) {
         if (!p->ranks[i].computes) continue;
@@ -184,7 +185,7 @@ static void write_file(const struct sg_progress *p, const char *state, const cha
         SG_TRY(sg_json_quote(&b, k->host, strlen(k->host), NULL));
         SG_TRY(sg_buf_printf(&b, NULL, ", \"cells\": %lld, \"output_tokens\": %lld, \"busy_s\": %.3f",
                              (long long)k->counts.cells, (long long)k->counts.output_tokens,
-                             sg__seconds(k->counts.busy_ns)));
+                             sg_clock_seconds(k->counts.busy_ns)));
         if (k->device) {
             SG_TRY(sg_buf_str(&b, ", \"device\": ", NULL));
             SG_TRY(sg_json_quote(&b, k->device, strlen(k->device), NULL));
@@ -235,8 +236,8 @@ static void add_metrics(struct sg_progress *p, const char *state, const struct s
     int32_t computing = 0;
     const double seconds = sg_progress_seconds(p);
     for (int32_t i = 0; i < p->n_ranks; i++) computing += p->ranks[i].computes;
-    const double had = seconds * computing, busy = sg__seconds(t->busy_ns);
-    p->last_metrics = sg__now_ns();
+    const double had = seconds * computing, busy = sg_clock_seconds(t->busy_ns);
+    p->last_metrics = sg_clock_ns();
     if (sg_buf_printf(
             &b, NULL,
             "{\"time\": %lld, \"state\": \"%s\", \"done\": %lld, \"total\": %lld, \"failed\": %lld, "
@@ -268,7 +269,7 @@ static void note_first_cell(struct sg_progress *p) {
 }
 
 void sg_progress_update(struct sg_progress *p) {
-    int64_t now = sg__now_ns();
+    int64_t now = sg_clock_ns();
     note_first_cell(p);
     bool line = !p->quiet && now - p->last_line >= (p->terminal ? (int64_t)BAR_MS * 1000000 : LINE_S * NS);
     bool file = now - p->last_file >= NS;
@@ -289,7 +290,7 @@ void sg_progress_update(struct sg_progress *p) {
 void sg_progress_end(struct sg_progress *p, const char *state, const char *error) {
     note_first_cell(p);
     struct sg_counts t = sg_progress_totals(p);
-    struct rates r = measure(p, sg__now_ns(), &t);
+    struct rates r = measure(p, sg_clock_ns(), &t);
     if (p->drawn) {
         draw(p, &t, &r);
         fputc('\n', stderr);

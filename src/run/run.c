@@ -3,7 +3,7 @@
 
 #include "base/file.h"
 #include "run/array.h"
-#include "run/clock.h"
+#include "base/clock.h"
 #include "run/device.h"
 #include "run/inflight.h"
 #include "run/night.h"
@@ -50,17 +50,10 @@ struct grid {
     struct sg_progress progress;
     bool begun; /* progress has begun */
     struct sg_startup start;
-    char started_at[32];
+    char started_at[SG_CLOCK_UTC];
     int64_t started;           /* ns */
     char night[SG_NIGHT_NAME]; /* this start's, and once the folder is open the run's */
 };
-
-static void utc_now(char out[32]) {
-    time_t now = time(NULL);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
 
 /* ---- the job and the nodes -------------------------------------------------------------------------- */
 
@@ -130,12 +123,12 @@ static enum sg_status probe_nodes(struct grid *g, struct sg_err *err) {
     struct sg_digest model;
     struct sg_compute_place place = {.threads = fair_threads(g->comm)};
     SG_TRY(sg_device_choose(g->comm, g->maker, &g->job, g->opt->root_only, &place, err));
-    const int64_t began = sg__now_ns();
+    const int64_t began = sg_clock_ns();
     if (g->maker->reads_model) {
         SG_TRY(sg_node_digest(g->comm, &g->job, &model, err));
         place.model = &model;
     }
-    g->start.weights_s = sg__seconds(sg__now_ns() - began);
+    g->start.weights_s = sg_clock_since(began);
     st = g->maker->probe(g->maker->ctx, &g->job, &place, &mine.facts, err);
     SG_TRY(sg_comm_agree(g->comm, st, err));
     snprintf(mine.host, sizeof mine.host, "%s", sg_comm_host(g->comm));
@@ -251,7 +244,7 @@ out:
 static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
-    const int64_t began = sg__now_ns();
+    const int64_t began = sg_clock_ns();
     if (g->root) {
         st = make_plan(g, err);
         if (st == SG_OK) st = open_directory(g, err);
@@ -266,7 +259,7 @@ static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *e
         if (*compute) st = sg_plan_unpack(b.data, b.len - sizeof g->night, &g->plan, err);
         if (*compute) memcpy(g->night, b.data + b.len - sizeof g->night, sizeof g->night);
     }
-    g->start.plan_s = sg__seconds(sg__now_ns() - began);
+    g->start.plan_s = sg_clock_since(began);
     SG_TRY(sg_comm_agree(g->comm, st, err));
 out:
     sg_buf_free(&b);
@@ -326,7 +319,7 @@ static enum sg_status lead(struct grid *g, struct sg_err *err) {
 /* Everything that takes memory or may be missing on one node, before the first lease. */
 static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     const int32_t size = sg_comm_size(g->comm);
-    const int64_t began = sg__now_ns();
+    const int64_t began = sg_clock_ns();
     enum sg_status st = open_queue(g, err);
     if (st == SG_OK && g->root) st = SG_NEW(&g->ranks, size, "ranks", err);
     if (st == SG_OK && g->root)
@@ -342,9 +335,9 @@ static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     sg_progress_begin(&g->progress, g->plan.job.output.dir, g->plan.n_cells, g->n_done, g->n_failed, g->ranks,
                       size, g->opt->quiet);
     g->progress.devices = g->devices.data;
-    g->start.load_s = sg__seconds(sg__now_ns() - began);
+    g->start.load_s = sg_clock_since(began);
     g->progress.start = g->start;
-    g->progress.startup_s = sg__seconds(sg__now_ns() - g->started);
+    g->progress.startup_s = sg_clock_since(g->started);
     g->begun = true;
 out:
     return st;
@@ -365,7 +358,7 @@ static struct sg_runtime_rank rank_runtime(const struct sg_rank_facts *f, const 
                                     .device_runtime = f->facts.device.runtime,
                                     .cells = c->cells,
                                     .output_tokens = c->output_tokens,
-                                    .busy_seconds = sg__seconds(c->busy_ns),
+                                    .busy_seconds = sg_clock_seconds(c->busy_ns),
                                     .device_memory = f->facts.device.memory_bytes,
                                     .product_rate = known(f->facts.device.flops_per_s),
                                     .read_rate = known(f->facts.device.bytes_per_s),
@@ -379,7 +372,7 @@ static enum sg_status runtime(const struct grid *g, struct sg_results *r, struct
     const struct sg_counts all = sg_progress_totals(&g->progress);
     struct sg_runtime *t = &r->runtime;
     SG_TRY(sg_arena_dup(&r->strings, g->started_at, strlen(g->started_at), &t->started_at, err));
-    t->seconds = sg__seconds(sg__now_ns() - g->started);
+    t->seconds = sg_clock_since(g->started);
     t->cells = all.cells;
     t->prompt_tokens = all.prompt_tokens;
     t->output_tokens = all.output_tokens;
@@ -405,7 +398,7 @@ static enum sg_status merge(const char *dir, const struct sg_plan *plan, const c
     struct sg_results r = {0};
     struct sg_merge_stats stats;
     struct sg_run_done end = {.fingerprint = plan->fingerprint, .total = plan->n_cells};
-    utc_now(end.finished_at);
+    sg_clock_utc(end.finished_at);
     SG_TRY(sg_results_init_plan(plan, &r, err));
     SG_TRY(sg_arena_dup(&r.strings, SG_VERSION, strlen(SG_VERSION), &r.version, err));
     SG_TRY(sg_arena_dup(&r.strings, end.finished_at, strlen(end.finished_at), &r.finished_at, err));
@@ -465,7 +458,7 @@ static enum sg_status complete_pass(struct grid *g, struct sg_err *err) {
         goto out;
     }
     end.failed = g->out->failed;
-    utc_now(end.finished_at);
+    sg_clock_utc(end.finished_at);
     SG_TRY(sg_rundir_write_done(p->job.output.dir, &end, err));
 out:
     free(sum.seen);
@@ -479,7 +472,7 @@ static enum sg_status sum_up(const struct grid *g, const struct sg_counts *mine,
     out->computed = mine->cells;
     out->prompt_tokens = mine->prompt_tokens;
     out->output_tokens = mine->output_tokens;
-    out->seconds = sg__seconds(sg__now_ns() - g->started);
+    out->seconds = sg_clock_since(g->started);
     out->run_dir = strdup(dir);
     if (!out->run_dir) return sg_fail(err, SG_E_NOMEM, "no memory for the summary");
     if (out->failed == 0) return SG_OK;
@@ -674,8 +667,8 @@ enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
     struct grid g = {.comm = comm, .opt = opt, .maker = maker, .out = out, .root = sg_comm_rank(comm) == 0};
     bool compute = false;
     memset(out, 0, sizeof *out);
-    utc_now(g.started_at);
-    g.started = sg__now_ns();
+    sg_clock_utc(g.started_at);
+    g.started = sg_clock_ns();
     if (opt->root_only && sg_comm_size(comm) < 2) {
         st = sg_fail(err, SG_E_USAGE, "--root-only needs at least two ranks: the root would lease to nobody");
         goto out;

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
-#include "run/clock.h"
+#include "base/clock.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@ struct sg_segment_thread {
 static int64_t due(const struct sg_segment_thread *s) {
     double seconds = s->opt.segment_seconds;
     if (seconds < 0) {
-        seconds = sg__seconds(s->opened - s->started) / 60;
+        seconds = sg_clock_seconds(s->opened - s->started) / 60;
         seconds = seconds < 5 ? 5 : seconds > 60 ? 60 : seconds;
     }
     return s->opened + (int64_t)(seconds * 1e9);
@@ -75,10 +75,10 @@ static void write_record(struct sg_segment_thread *s, const struct sg_segment_re
     if (s->status != SG_OK) return; /* only this thread sets it */
     if (!s->segment) {
         SG_TRY(sg_segment_open(s->opt.run_dir, &s->opt.head, &s->segment, &err));
-        s->opened = sg__now_ns();
+        s->opened = sg_clock_ns();
     }
     SG_TRY(sg_segment_put(s->segment, r, &err));
-    if (sg_segment_bytes(s->segment) >= segment_bytes || sg__now_ns() >= due(s)) close_segment(s);
+    if (sg_segment_bytes(s->segment) >= segment_bytes || sg_clock_ns() >= due(s)) close_segment(s);
 out:
     if (st == SG_OK) return;
     sg_segment_abandon(s->segment);
@@ -100,7 +100,7 @@ static bool wait_for_work(struct sg_segment_thread *s) {
     const int64_t at = due(s);
     const struct timespec until = {.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)};
     pthread_cond_timedwait(&s->work, &s->mutex, &until);
-    return sg__now_ns() >= at;
+    return sg_clock_ns() >= at;
 }
 
 static void *scribe(void *arg) {
@@ -144,7 +144,7 @@ enum sg_status sg_segment_thread_open(const struct sg_segment_thread_options *op
     if (st != SG_OK) return st;
     s->opt = *opt;
     if (!s->opt.queue_bytes) s->opt.queue_bytes = usual_queue;
-    s->started = sg__now_ns();
+    s->started = sg_clock_ns();
     s->last = &s->first;
     pthread_mutex_init(&s->mutex, NULL);
     sg_cond_init(&s->work);

@@ -1,6 +1,6 @@
 #include "run/worker.h"
 
-#include "run/clock.h"
+#include "base/clock.h"
 
 #include <string.h>
 
@@ -38,7 +38,7 @@ out:
 /* A report goes out when more cells are wanted than were asked for, when the hand has run empty, and now and
  * then for the root's progress. */
 static enum sg_status report(struct worker *w, struct sg_err *err) {
-    int64_t want = sg_workqueue_want(w->h), now = sg__now_ns();
+    int64_t want = sg_workqueue_want(w->h), now = sg_clock_ns();
     struct sg_message m = {.kind = SG_MSG_REPORT, .want = want};
     sg_workqueue_counts(w->h, &m.counts);
     bool news = m.counts.cells != w->reported;

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "cell/estimate.h"
-#include "run/clock.h"
+#include "base/clock.h"
 #include "run/inflight.h"
 #include "run/segment_thread.h"
 
@@ -133,9 +133,9 @@ bool sg_workqueue_empty(const struct sg_workqueue *h) {
 
 /* Asking takes about a millisecond: once a second, and at the end. */
 static void look_at_meter(struct sg_workqueue *h, bool at_once) {
-    const int64_t now = sg__now_ns();
+    const int64_t now = sg_clock_ns();
     struct sg_dev_power p;
-    if (!h->compute.power || (!at_once && sg__seconds(now - h->metered) < 1)) return;
+    if (!h->compute.power || (!at_once && sg_clock_seconds(now - h->metered) < 1)) return;
     h->metered = now;
     h->compute.power(h->compute.power_ctx, &p);
     h->counts.metered = !(isnan(p.joules) && isnan(p.watts) && isnan(p.celsius));
@@ -151,7 +151,7 @@ enum sg_status sg_workqueue_tend(struct sg_workqueue *h, struct sg_err *err) {
 enum sg_status sg_workqueue_step(struct sg_workqueue *h, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_compute *c = &h->compute;
-    int64_t begin = sg__now_ns();
+    int64_t begin = sg_clock_ns();
     while (h->waiting > 0) {
         struct sg_lease *l = &h->queue[h->head];
         int64_t cell = sg_order_cell(h->opt.order, l->first + h->begun);
@@ -182,7 +182,7 @@ enum sg_status sg_workqueue_step(struct sg_workqueue *h, struct sg_err *err) {
         if (pending > h->capacity) h->capacity = pending;
     }
     SG_TRY(c->step(c->ctx, err));
-    h->counts.busy_ns += sg__now_ns() - begin;
+    h->counts.busy_ns += sg_clock_ns() - begin;
     look_at_meter(h, false);
     SG_TRY(sg_workqueue_tend(h, err));
 out:

@@ -1,4 +1,5 @@
 #include "rundir/lock.h"
+#include "base/clock.h"
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -31,10 +32,8 @@ struct sg_lock {
 
 enum sg_status sg__lock_text(const struct sg_process_id *o, const char *token, struct sg_buf *out,
                              struct sg_err *err) {
-    char since[32] = "";
-    const time_t now = time(NULL);
-    struct tm t;
-    if (gmtime_r(&now, &t)) (void)strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", &t);
+    char since[SG_CLOCK_UTC];
+    sg_clock_utc(since);
     return sg_buf_printf(out, err,
                          "scope-grid lock 1\nhost %s\nmachine %s\nboot %s\nspace %s\npid %" PRId64
                          "\nstart %" PRIu64 "\ntoken %s\nsince %s\nend\n",

@@ -274,11 +274,6 @@ enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err) {
     return remove_file(dir, "DONE", err);
 }
 
-static bool ends_in(const char *name, const char *suffix) {
-    size_t n = strlen(name), k = strlen(suffix);
-    return n >= k && !strcmp(name + n - k, suffix);
-}
-
 /* Files of dead members and all leases: nobody else writes there. */
 static enum sg_status clear_folder(const char *dir, const char *name, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -363,7 +358,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     SG_TRY(sg_path_join(dir, "segments", &segments, err));
     d = opendir(segments);
     for (struct dirent *e; d && (e = readdir(d));)
-        if (ends_in(e->d_name, ".seg") || ends_in(e->d_name, ".open"))
+        if (sg_ends_with(e->d_name, ".seg") || sg_ends_with(e->d_name, ".open"))
             SG_TRY(remove_file(segments, e->d_name, err));
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) SG_TRY(remove_file(dir, after[i], err));
 out:

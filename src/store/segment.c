@@ -1,4 +1,5 @@
 #include "store/segment.h"
+#include "base/clock.h"
 
 #include "base/file.h"
 #include "base/process_id.h"
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Records gather in memory up to this size before they are written: few, large writes for parallel file
@@ -58,10 +58,7 @@ static enum sg_status create(struct sg_segment_writer *w, const char *dir, int32
                              const struct sg_process_id *self, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf tmp = {0}, path = {0};
-    struct timespec t;
-    if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-        return sg_fail(err, SG_E_IO, "no clock: %s", strerror(errno));
-    int64_t counter = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    int64_t counter = sg_clock_ns();
     for (int tries = 0; w->fd < 0; tries++, counter++) {
         sg_buf_clear(&path);
         sg_buf_clear(&tmp);

@@ -11,11 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool ends_with(const char *s, const char *tail) {
-    const size_t n = strlen(s), t = strlen(tail);
-    return n > t && !strcmp(s + n - t, tail);
-}
-
 static int by_path(const void *a, const void *b) {
     return strcmp(((const struct sg__segment_file *)a)->path, ((const struct sg__segment_file *)b)->path);
 }
@@ -40,7 +35,7 @@ static enum sg_status list(const char *run_dir, const char *suffix, struct sg__s
             if (errno) st = sg_fail(err, SG_E_IO, "%s: cannot list: %s", dir, strerror(errno));
             break;
         }
-        if (e->d_name[0] == '.' || !ends_with(e->d_name, suffix)) continue;
+        if (e->d_name[0] == '.' || !sg_ends_with(e->d_name, suffix)) continue;
         SG_TRY(SG_GROW(&out->files, &cap, out->n_files + 1, "segments", err));
         struct sg__segment_file *f = &out->files[out->n_files];
         memset(f, 0, sizeof *f);

@@ -5,7 +5,7 @@
  *     build/tests/bench_cell [JOB] [TOKENIZER] [CELLS] [SAMPLES] [TOKENS]
  *
  * Defaults: jobs/demo/job.json, its model's tokenizer, 512 cells, 8 samples of 250 tokens. */
-#include "run/clock.h"
+#include "base/clock.h"
 #include "run/inflight.h"
 #include "run/pipeline.h"
 #include "run/segment_thread.h"
@@ -64,10 +64,10 @@ static int32_t pending(void *ctx) {
 
 static enum sg_status done(void *ctx, int64_t cell_index, const struct sg_cell *cell, struct sg_err *err) {
     struct bench *b = ctx;
-    const int64_t from = sg__now_ns();
+    const int64_t from = sg_clock_ns();
     const enum sg_status st =
         sg_segment_thread_put(b->scribe, cell_index, b->plan.cell_fingerprint[cell_index], cell, err);
-    b->put_ns += sg__now_ns() - from;
+    b->put_ns += sg_clock_ns() - from;
     return st;
 }
 
@@ -144,15 +144,15 @@ int main(int argc, char **argv) {
     note = sg_inflight_open(dir, 0);
     if (cells > b.plan.n_cells) cells = b.plan.n_cells;
     for (int64_t i = 0; i < cells; i++) {
-        const int64_t t0 = sg__now_ns();
+        const int64_t t0 = sg_clock_ns();
         sg_inflight_begin(note, i);
-        const int64_t t1 = sg__now_ns();
+        const int64_t t1 = sg_clock_ns();
         SG_TRY(c.submit(c.ctx, i, err));
-        const int64_t t2 = sg__now_ns();
+        const int64_t t2 = sg_clock_ns();
         SG_TRY(c.step(c.ctx, err));
-        const int64_t t3 = sg__now_ns();
+        const int64_t t3 = sg_clock_ns();
         sg_inflight_end(note, i);
-        note_ns += t1 - t0 + sg__now_ns() - t3;
+        note_ns += t1 - t0 + sg_clock_ns() - t3;
         submit_ns += t2 - t1;
         step_ns += t3 - t2;
     }

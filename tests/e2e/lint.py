@@ -73,18 +73,24 @@ def check_includes(path, found):
             yield f"{path}:{number}: {here} includes {other} ({name}); includes run one way"
 
 
+def declares(code, name):
+    defined = rf"#\s*define {name}\b|\b(struct|enum|union) {name}\s*{{|[{{,]\s*{name}\s*[,=}}]"
+    return re.search(rf"{defined}|^\w[\w *]*\b{name}\b\s*[(\[=]|^extern [\w *]*\b{name}\b", code, flags=re.M)
+
+
 def check_names(codes):
     used, declared = collections.defaultdict(dict), set()
     for path, code in codes.items():
         folder = os.path.dirname(path)
         for name in set(re.findall(r"\b(?:sg|SG)__\w+", code)):
             used[name].setdefault(folder, path)
-            if path.endswith((".h", ".cuh", ".inc")):
+            if declares(code, name):
                 declared.add((name, folder))
     for name, places in sorted(used.items()):
-        top = os.path.commonpath(places)
-        if len(places) > 1 and (name, top) not in declared:
-            yield f"{name} is used in {', '.join(sorted(places.values()))}: an sg__ name is one folder's own"
+        owners = {folder for n, folder in declared if n == name}
+        for folder, path in sorted(places.items()):
+            if len(places) > 1 and not any(folder == o or folder.startswith(o + "/") for o in owners):
+                yield f"{path}: {name} is {', '.join(sorted(owners)) or 'no folder'}'s own"
 
 
 def circles(edges, what):

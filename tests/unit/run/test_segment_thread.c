@@ -2,7 +2,7 @@
  * once their segment is closed, in order; segments close by the clock without a further call; the queue is
  * bounded; a failure of the disk is told once, at the next call; what was not safe is given up without a
  * trace. fsync is replaced: it can take long, wait until it is let through, or fail. */
-#include "run/clock.h"
+#include "base/clock.h"
 #include "run/segment_thread.h"
 #include "store/segment.h"
 #include "support/tmpdir.h"
@@ -148,13 +148,13 @@ static void the_usual_rule(void **state) {
     for (int i = 0; !looked && i < 20;
          i++) { /* nothing is due in the first five seconds, if we look within them */
         const int before = names();
-        const int64_t from = sg__now_ns();
+        const int64_t from = sg_clock_ns();
         struct sg_segment_thread *s = begin(-1, 0);
         assert_int_equal(put(s, i, &err), SG_OK);
         wait_ms(400);
         const int64_t safe = sg_segment_thread_safe(s);
         sg_segment_thread_free(s); /* given up, as by a crash */
-        looked = sg__now_ns() - from < 5000000000;
+        looked = sg_clock_ns() - from < 5000000000;
         if (looked) assert_int_equal(safe, 0);
         if (looked) assert_int_equal(names(), before);
     }
@@ -166,9 +166,9 @@ static void the_queue_is_bounded(void **state) {
     struct sg_err err = {0};
     struct sg_segment_thread *s = begin(0, 2000); /* some five cells */
     fsync_ms = 100;
-    const int64_t from = sg__now_ns();
+    const int64_t from = sg_clock_ns();
     for (int64_t i = 0; i < 12; i++) assert_int_equal(put(s, i, &err), SG_OK);
-    assert_true(sg__now_ns() - from > 300000000); /* it had to wait for several of 0.2 s */
+    assert_true(sg_clock_ns() - from > 300000000); /* it had to wait for several of 0.2 s */
     assert_true(sg_segment_thread_safe(s) >= 1);
     fsync_ms = 0;
     assert_int_equal(sg_segment_thread_finish(s, &err), SG_OK);
