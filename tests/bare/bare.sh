@@ -51,7 +51,7 @@ mmdebstrap --quiet --variant=minbase --include=ca-certificates,git "${keep[@]}" 
   --aptopt="$work/apt.conf" --aptopt='Acquire::Languages "none"' --dpkgopt=force-unsafe-io \
   bookworm "$root" "$work/sources.list" >"$work/debootstrap.log" 2>&1 || {
   tail -n 20 "$work/debootstrap.log"
-  grep -qE 'W:.*(resolv|connect|timed out)|E:.*(resolv|connect|timed out|Failed to fetch)' "$work/debootstrap.log" &&
+  grep -qE 'apt-get update|Failed to fetch|Could not (resolve|connect)' "$work/debootstrap.log" &&
     skip "no way to a mirror of Debian"
   fail "mmdebstrap failed"
 }
