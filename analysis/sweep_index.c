@@ -60,18 +60,14 @@ out:
     return st;
 }
 
-static bool is_json(const char *path) {
-    const size_t n = strlen(path);
-    return n > 5 && !strcmp(path + n - 5, ".json");
-}
-
 enum sg_status sg_sweep_expand(const char **files, int32_t max, struct sg_arena *strings,
                                struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct list l = {.max = max};
     SG_TRY(SG_NEW(&l.files, max, "results files", err));
     for (int32_t i = 0; i < max && files[i]; i++)
-        SG_TRY(is_json(files[i]) ? add_index(files[i], &l, strings, err) : add(&l, files[i], err));
+        SG_TRY(sg_ends_with(files[i], ".json") ? add_index(files[i], &l, strings, err)
+                                               : add(&l, files[i], err));
     memcpy(files, l.files, (size_t)max * sizeof *files);
 out:
     free(l.files);

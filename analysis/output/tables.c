@@ -42,12 +42,13 @@ int64_t sg__table_rows(const struct sg__table *t) {
 
 const void *sg__table_cell(const struct sg__table *t, const struct sg__table_column *c, int64_t i) {
     static const size_t bytes[] = {
-        [SG__TEXT] = sizeof(char *), [SG__F64] = sizeof(double), [SG__I64] = sizeof(int64_t),
-        [SG__I32] = sizeof(int32_t), [SG__BOOL] = sizeof(bool),  [SG__VALUE] = sizeof(struct sg_value)};
-    const char *base = (const char *)t->rows + (size_t)i * t->is->stride + c->offset;
-    if (t->is->stride) return base;
-    memcpy(&base, base, sizeof base);
-    return base ? base + (size_t)i * bytes[c->kind] : NULL;
+        [SG__TEXT] = sizeof(char *),   [SG__F64] = sizeof(double),   [SG__I64] = sizeof(int64_t),
+        [SG__I32] = sizeof(int32_t),   [SG__BOOL] = sizeof(bool),    [SG__VALUE] = sizeof(struct sg_value),
+        [SG__MODEL] = sizeof(int32_t), [SG__QUERY] = sizeof(int32_t)};
+    const char *at = (const char *)t->rows + (size_t)i * t->is->stride + c->offset, *array;
+    if (t->is->stride) return at;
+    memcpy(&array, (const void *)at, sizeof array);
+    return array ? array + (size_t)i * bytes[c->kind] : NULL;
 }
 
 bool sg__table_told(const struct sg__table *t, int64_t i) {
