@@ -53,10 +53,10 @@ enum sg_status sg_fail(struct sg_err *err, enum sg_status status, const char *fm
 /* Puts "place: " in front of an existing error's text; does nothing when err is NULL or clear. */
 void sg_err_at(struct sg_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Three ways out of a function. `return sg_fail(...)` or an early return where nothing is held yet; SG_TRY and
- * one `out:` where something must be freed; a chain of `if (st == SG_OK) st = ...` only where the function may
- * not leave early because every rank must reach the same sg_comm_agree, or because the last step has to be
- * taken after a failure as well. */
+/* Three ways out of a function. An early return where nothing is held yet; SG_TRY and one `out:` where
+ * something must be freed; a chain of `if (st == SG_OK) st = ...` only where the function may not leave early,
+ * because all ranks must reach sg_comm_agree or a later step must be taken after a failure as well. */
+
 /* Jumps to the function's one `out:` label when the call fails; needs a local `enum sg_status st`. */
 #define SG_TRY(call)                                                                                         \
     do {                                                                                                     \

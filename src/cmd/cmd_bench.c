@@ -344,7 +344,7 @@ static enum sg_status measure(struct state *s, struct report *r, struct sg_err *
                                            .kv_cache_bytes = s->session.kv_cache_mib << 20,
                                            .max_context = context,
                                            .max_samples = (int32_t)s->samples,
-                                           .records = s->session.apart ? SG_RECORDS_OFF : SG_RECORDS_AUTO,
+                                           .records = s->session.apart ? SG_GRAPHS_OFF : SG_GRAPHS_AUTO,
                                            .sampling = sampling};
     SG_TRY(sg_engine_plan(s->session.dev, s->session.model, &plan, &r->memory, err));
     SG_TRY(sg_dev_measure(s->session.dev, &r->flops_limit, &r->bytes_limit, err));

@@ -6,7 +6,7 @@
 #include "engine/schedule.h"
 #include "model/qwen3.h"
 
-/* Steps are padded to buckets so that one record serves many of them: at most SG_PAD_ROWS rows that belong to
+/* Steps are padded to buckets so that one graph serves many of them: at most SG_PAD_ROWS rows that belong to
  * nobody, whose keys and values go to SG_PAD_PAGES pages of their own. */
 enum { SG_PAD_ROWS = 64, SG_PAD_PAGES = SG_PAD_ROWS / SG_PAGE_TOKENS };
 

@@ -31,12 +31,13 @@ struct sg_sampling {
     bool ignore_eos; /* bench only */
 };
 
-/* Steps of decode rows alone can be padded to one of a few shapes, recorded once a shape and replayed.
- * Results are the same bits with any. */
-enum sg_engine_records {
-    SG_RECORDS_AUTO, /* where the device records operators */
-    SG_RECORDS_OFF,  /* the device's statistics tell every operator apart */
-    SG_RECORDS_PAD   /* padded, whether they are recorded or not (tests) */
+/* The engine can pad a step of decode rows alone to one of a few shapes. The device records such a step once
+ * a shape, as a graph (sg_dev_record_begin), and replays the graph for later steps of that shape. Results are
+ * the same bits with any choice. */
+enum sg_engine_graphs {
+    SG_GRAPHS_AUTO, /* graphs where the device can record operators */
+    SG_GRAPHS_OFF,  /* no padding; the device's statistics tell every operator apart */
+    SG_GRAPHS_PAD   /* padding, whether the device records or not (tests) */
 };
 
 struct sg_engine_options {
@@ -51,7 +52,7 @@ struct sg_engine_options {
     /* Steps that are launched before the tokens of the one before are known, so that the device need not wait
      * for the host: 1, or -1 for none. 0: 1 where operators return before they have finished. */
     int32_t steps_ahead;
-    enum sg_engine_records records;
+    enum sg_engine_graphs records;
     const int32_t *yes_ids, *no_ids; /* copied; ids whose logits make p_yes (may be empty) */
     int32_t n_yes, n_no;
 };
@@ -125,9 +126,10 @@ struct sg_engine_stats {
      * the host while launch and host time of a step together stay below its step time. */
     int64_t launch_ns, wait_ns, host_ns;
     int64_t wasted_rows; /* of samples that had ended one step before */
-    int64_t padded_rows; /* of nobody, in steps that were padded */
-    int64_t records, replays,
-        record_errors; /* taken, steps run by one, failed (the rest is then not recorded) */
+    int64_t padded_rows; /* rows that only pad a step and belong to no group */
+    /* Graphs recorded, steps that a graph replayed, recordings that failed (then the engine records no more).
+     */
+    int64_t records, replays, record_errors;
     int32_t pages, pages_peak;
 };
 void sg_engine_stats(const struct sg_engine *e, struct sg_engine_stats *out);

@@ -56,9 +56,9 @@ struct sg_engine {
     float *d_p_yes; /* device [max_draws] */
     struct sg__inflight_step inflight[2];
     int newest;        /* of the inflight: launched last */
-    int64_t collected; /* when the last flight was, ns */
+    int64_t collected; /* when the newest step was waited for, sg_clock_ns */
     struct sg_graph_cache records;
-    bool no_records;                                /* one could not be taken */
+    bool no_records;                                /* a recording has failed: no further one is tried */
     struct sg_draw_settings *d_settings, *settings; /* device and host [n_settings] */
     int32_t n_settings;
     int32_t *d_yes, *d_no; /* device */
@@ -73,8 +73,7 @@ struct sg_engine {
     struct sg_engine_stats stats;
 };
 
-/* step.c: waits for the step in flight, if there is one, and judges its tokens. Groups that end are listed.
- */
+/* step.c: waits for the step in flight, if there is one, judges its tokens, and lists the groups that end. */
 enum sg_status sg__engine_settle(struct sg_engine *e, struct sg_err *err);
 
 #endif

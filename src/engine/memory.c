@@ -118,8 +118,8 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                                .max_context = o->max_context};
     sg_model_limits(model, &z.dev);
     z.ahead = o->steps_ahead ? o->steps_ahead > 0 : sg_dev_info(dev)->async;
-    z.record = o->records == SG_RECORDS_AUTO && sg_dev_info(dev)->records;
-    z.pad = z.record || o->records == SG_RECORDS_PAD;
+    z.record = o->records == SG_GRAPHS_AUTO && sg_dev_info(dev)->records;
+    z.pad = z.record || o->records == SG_GRAPHS_PAD;
     z.workspace_bytes = workspace(dev, model, o, &z);
     *out = z;
     return SG_OK;

@@ -30,7 +30,7 @@ struct setup {
     int lazy;
     uint64_t seed;
     int32_t steps_ahead; /* 0: as the device likes it, one */
-    enum sg_engine_records records;
+    enum sg_engine_graphs records;
     const char *backend; /* NULL: cuda */
     enum sg_precision precision;
     void (*spoil)(struct sg_backend *be); /* NULL: the device is sound */
@@ -156,7 +156,7 @@ static void test_invariance(void **state) {
                                .stride = 1,
                                .seed = 1,
                                .steps_ahead = -1,
-                               .records = SG_RECORDS_OFF};
+                               .records = SG_GRAPHS_OFF};
     run_with(&base, &wide);
     assert_true(base.stats.replays == 0 && base.stats.wasted_rows == 0 && base.stats.padded_rows == 0);
     int32_t distinct = 0;
@@ -180,9 +180,9 @@ static void test_invariance(void **state) {
         {"records, none ahead",
          {.batch_tokens = 1024, .pages = 200, .stride = 1, .seed = 6, .steps_ahead = -1}},
         {"padding alone, late streams",
-         {.batch_tokens = 512, .pages = 200, .stride = 2, .seed = 7, .lazy = 1, .records = SG_RECORDS_PAD}},
+         {.batch_tokens = 512, .pages = 200, .stride = 2, .seed = 7, .lazy = 1, .records = SG_GRAPHS_PAD}},
         {"a step ahead alone, late streams",
-         {.batch_tokens = 512, .pages = 200, .stride = 3, .seed = 8, .lazy = 1, .records = SG_RECORDS_OFF}},
+         {.batch_tokens = 512, .pages = 200, .stride = 3, .seed = 8, .lazy = 1, .records = SG_GRAPHS_OFF}},
         {"a device that ends no record",
          {.batch_tokens = 1024, .pages = 200, .stride = 1, .seed = 10, .lazy = 1, .spoil = spoil_end}},
         {"a device that records not every operator",
@@ -197,10 +197,10 @@ static void test_invariance(void **state) {
         const struct setup *s = &others[i].s;
         restarts += t->restarts;
         assert_int_equal(t->record_errors, s->spoil ? 1 : 0); /* once, then it is left alone */
-        assert_true((t->replays > 0) == (s->records == SG_RECORDS_AUTO && !s->spoil));
+        assert_true((t->replays > 0) == (s->records == SG_GRAPHS_AUTO && !s->spoil));
         assert_true(t->replays >= t->records);
         assert_true((t->padded_rows > 0) ==
-                    (s->records != SG_RECORDS_OFF)); /* and some buckets partly filled */
+                    (s->records != SG_GRAPHS_OFF)); /* and some buckets partly filled */
         assert_true((t->wasted_rows > 0) == (s->steps_ahead >= 0));
         if (memcmp(base.out, other.out, sizeof base.out)) fail_msg("results differ with %s", others[i].name);
     }
@@ -218,7 +218,7 @@ static void test_float32(void **state) {
                       .stride = 1,
                       .seed = 21,
                       .steps_ahead = -1,
-                      .records = SG_RECORDS_OFF,
+                      .records = SG_GRAPHS_OFF,
                       .precision = SG_PRECISION_FLOAT32};
     run_with(&base, &s);
     s.precision = SG_PRECISION_BF16;

@@ -36,12 +36,12 @@ struct run {
 struct mode {
     const char *name;
     int32_t steps_ahead;
-    enum sg_engine_records records;
+    enum sg_engine_graphs records;
 };
-static const struct mode modes[] = {{"engine", -1, SG_RECORDS_AUTO}, /* a host backend does not record */
-                                    {"engine, a step ahead", 1, SG_RECORDS_OFF},
-                                    {"engine, padded", 0, SG_RECORDS_PAD}, /* 0: none ahead here */
-                                    {"engine, a step ahead and padded", 1, SG_RECORDS_PAD}};
+static const struct mode modes[] = {{"engine", -1, SG_GRAPHS_AUTO}, /* a host backend does not record */
+                                    {"engine, a step ahead", 1, SG_GRAPHS_OFF},
+                                    {"engine, padded", 0, SG_GRAPHS_PAD}, /* 0: none ahead here */
+                                    {"engine, a step ahead and padded", 1, SG_GRAPHS_PAD}};
 static struct mode mode;
 
 static char dir[64];
@@ -239,7 +239,7 @@ static void invariance(const char *backend) {
     run_all(&other, &wide, &stats);
     compare(&base, &other, "this mode");
     assert_true((stats.wasted_rows > 0) == (mode.steps_ahead == 1)); /* EOS is not known beforehand */
-    assert_true((stats.padded_rows > 0) == (mode.records == SG_RECORDS_PAD));
+    assert_true((stats.padded_rows > 0) == (mode.records == SG_GRAPHS_PAD));
     assert_int_equal(stats.replays + stats.records + stats.record_errors, 0);
 
     struct setup s = wide;
