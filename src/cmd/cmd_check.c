@@ -257,8 +257,10 @@ static enum sg_status check_run(struct check *c, const char *dir, struct sg_err 
     struct sg_plan plan = {0};
     struct sg_run_done done = {.total = 0};
     struct seen s = {.c = c, .plan = &plan, .dir = dir};
+    struct sg_run_id id;
     char *results = NULL;
     SG_TRY(sg_rundir_read_plan(dir, &plan, err));
+    SG_TRY(sg_rundir_read_run(dir, &id, err));
     c->total = plan.n_cells;
     SG_TRY(SG_NEW(&s.done, plan.n_cells, "cells", err));
     c->segments_cells = 0;
@@ -274,16 +276,17 @@ static enum sg_status check_run(struct check *c, const char *dir, struct sg_err 
     }
     if (!sg_digest_equal(done.fingerprint, plan.fingerprint))
         SG_TRY(problem(c, err, SG_E_MISMATCH, "%s/DONE: belongs to another run than run.json", dir));
-    if (plan.n_draws > 1) { /* a pass: no results of its own, and no cells that its points find elsewhere */
+    if (!strcmp(id.group, ".")) { /* no results of its own, and no cells that its points have elsewhere */
         c->missing = 0;
         goto out;
     }
     if (!sg_file_exists(results))
         SG_TRY(problem(c, err, SG_E_CORRUPT,
-                       "%s: is DONE but has no results.h5; scope-grid merge writes it anew", dir));
+                       "%s: is DONE but has no results.h5; scope-grid %s writes it anew", dir,
+                       *id.group ? "run SWEEP (without DONE)" : "merge"));
     else if (c->has_results && !sg_digest_equal(done.digest, c->digest))
         SG_TRY(problem(c, err, SG_E_CORRUPT, "%s/DONE: states another digest than results.h5 has", dir));
-    if (c->segments_cells < c->total)
+    if (c->segments_cells < c->total && !*id.group) /* a point's lie in the run of its group */
         SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: is DONE, but %lld of %lld cells are in no segment", dir,
                        (long long)(c->total - c->segments_cells), (long long)c->total));
     if (c->has_results && done.failed != c->failed)

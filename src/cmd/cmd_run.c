@@ -3,6 +3,7 @@
 #include "run/run.h"
 #include "run/runner.h"
 #include "sweep/sweep.h"
+#include "sweep/sweep_run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,27 +130,14 @@ static void print_summary(const struct sg_run_summary *s) {
            (long long)s->failed);
     if (s->unparsed) printf("%lld without a verdict, ", (long long)s->unparsed);
     if (s->taken) printf("%lld taken over, ", (long long)s->taken);
-    if (s->shared) printf("%lld out of its pass, ", (long long)s->shared);
-    printf("%lld computed in %.1f s, %.0f output tokens/s\n", (long long)s->computed, s->seconds,
-           s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
+    printf("%lld computed", (long long)s->computed);
+    if (s->seconds > 0) /* of a point not: its group computes */
+        printf(" in %.1f s, %.0f output tokens/s", s->seconds, (double)s->output_tokens / s->seconds);
+    putchar('\n');
 }
 
 /* ---- a sweep ---------------------------------------------------------------------------------------- */
 
-/* One station for all points: a model that several have in common is loaded once. */
-static enum sg_status make_station(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
-    struct sg_runner **s = ctx;
-    if (!*s) {
-        const enum sg_status st = sg_runner_new(s, err);
-        if (st != SG_OK) return st;
-        sg_runner_keep(*s);
-    }
-    *out = sg_runner_maker(*s);
-    return SG_OK;
-}
-static void drop_station(void *ctx) {
-    (void)ctx;
-}
 static void say_point(const char *point, const struct sg_run_summary *s) {
     (void)point; /* the folder names it */
     print_summary(s);
@@ -199,16 +187,16 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     const bool root = sg_comm_rank(comm) == 0;
     st = read_options(argc, argv, &o, &help, err);
     SG_TRY(sg_comm_agree(comm, st, err));
-    bool sweep;
-    SG_TRY(is_sweep(comm, o.grid.job_path, &sweep, err));
-    if (sweep) {
-        const struct sg_maker_source source = {&station, make_station, drop_station};
-        st = sg_sweep_run(comm, &o.grid, &source, say_point, err);
-        goto out;
-    }
     st = sg_runner_new(&station, err);
     SG_TRY(sg_comm_agree(comm, st, err));
     const struct sg_compute_maker maker = sg_runner_maker(station);
+    bool sweep;
+    SG_TRY(is_sweep(comm, o.grid.job_path, &sweep, err));
+    if (sweep) {
+        sg_runner_keep(station); /* a model that several groups have in common is loaded once */
+        st = sg_sweep_run(comm, &o.grid, &maker, say_point, err);
+        goto out;
+    }
     st = sg_run(comm, &o.grid, &maker, &summary, err);
     if (root && (st == SG_OK || st == SG_E_PARTIAL)) print_summary(&summary);
 out:

@@ -44,19 +44,43 @@ static void read_progress(const char *dir, struct report *r) {
     sg_buf_free(&text);
 }
 
+static enum sg_status look(const char *dir, struct report *r, struct sg_err *err);
+
+/* A point of a sweep that is not done is as far as the run of its group, which computes its cells. */
+static enum sg_status look_at_group(const char *dir, const char *group, struct report *r,
+                                    struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *path = NULL, beside[SG_GROUP_NAME + 4];
+    snprintf(beside, sizeof beside, "../%s", group);
+    SG_TRY(sg_path_join(dir, beside, &path, err));
+    if (!sg_rundir_is(path)) {
+        r->state = "stopped";
+        goto out;
+    }
+    SG_TRY(look(path, r, err));
+    if (r->is_done) r->state = "stopped"; /* on the way to the point's results */
+    r->is_done = false;
+out:
+    free(path);
+    return st;
+}
+
 static enum sg_status look(const char *dir, struct report *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_digest fingerprint;
+    struct sg_run_id id;
     uint8_t *done = NULL;
     SG_TRY(sg_rundir_read_done(dir, &r->is_done, &r->end, err));
-    read_progress(dir, r);
     if (r->is_done) {
+        read_progress(dir, r);
         r->state = "done";
         r->done = r->total = r->end.total;
         r->failed = r->end.failed;
         goto out;
     }
-    SG_TRY(sg_rundir_read_run(dir, &fingerprint, &r->total, NULL, err));
+    SG_TRY(sg_rundir_read_run(dir, &id, err));
+    r->total = id.total;
+    if (*id.group && strcmp(id.group, ".") != 0) return look_at_group(dir, id.group, r, err);
+    read_progress(dir, r);
     const char *state = string(r, "state");
     bool alive = state && (!strcmp(state, "running") || !strcmp(state, "merging")) && sg_lock_held(dir);
     if (alive) {
@@ -69,7 +93,7 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
     r->members = sg_members_living(dir);
     r->state = r->members > 0 ? "running" : state && !strcmp(state, "failed") ? "failed" : "stopped";
     SG_TRY(SG_NEW(&done, r->total, "cells", err));
-    SG_TRY(sg_segments_scan(dir, fingerprint, r->total, done, &r->done, &r->failed, SG_CLEAN_NONE, err));
+    SG_TRY(sg_segments_scan(dir, id.fingerprint, r->total, done, &r->done, &r->failed, SG_CLEAN_NONE, err));
 out:
     free(done);
     return st;
@@ -172,8 +196,8 @@ struct sweep_report {
     struct sg_buf open; /* lines: what is begun and not done */
 };
 
-/* A point's folder or a pass's; the index may be of an earlier moment than its DONE. */
-static enum sg_status add_folder(const char *dir, const char *name, bool point, struct sweep_report *s,
+/* A point's folder; the index may be of an earlier moment than its DONE. */
+static enum sg_status add_folder(const char *dir, const char *name, struct sweep_report *s,
                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct report r = {.state = "?"};
@@ -181,11 +205,9 @@ static enum sg_status add_folder(const char *dir, const char *name, bool point, 
     SG_TRY(sg_path_join(dir, name, &path, err));
     if (!sg_rundir_is(path)) goto out;
     SG_TRY(look(path, &r, err));
-    if (point) {
-        s->points_done += r.is_done;
-        s->done += r.done;
-        s->failed += r.failed;
-    }
+    s->points_done += r.is_done;
+    s->done += r.done;
+    s->failed += r.failed;
     if (r.is_done) goto out;
     s->running = s->running || !strcmp(r.state, "running") || !strcmp(r.state, "merging");
     SG_TRY(sg_buf_printf(&s->open, err, "  %s: %s, %lld of %lld cells\n", name, r.state, (long long)r.done,
@@ -200,15 +222,10 @@ static enum sg_status sweep_status(const char *dir, const cJSON *index, bool jso
     enum sg_status st = SG_OK;
     struct sweep_report s = {0};
     const cJSON *p;
-    char pass[32];
     cJSON_ArrayForEach(p, cJSON_GetObjectItemCaseSensitive(index, "points")) {
         const cJSON *name = cJSON_GetObjectItemCaseSensitive(p, "name");
         s.points++;
-        if (cJSON_IsString(name)) SG_TRY(add_folder(dir, name->valuestring, true, &s, err));
-    }
-    for (int64_t i = 1; i <= s.points; i++) {
-        snprintf(pass, sizeof pass, "pass-%d", (int)i);
-        SG_TRY(add_folder(dir, pass, false, &s, err));
+        if (cJSON_IsString(name)) SG_TRY(add_folder(dir, name->valuestring, &s, err));
     }
     const char *state = s.points_done == s.points ? "done" : s.running ? "running" : "stopped";
     if (json)

@@ -35,7 +35,7 @@ static void carve_all(struct carver *c, struct sg_plan *p) {
     p->queries = carve(c, p->n_queries, sizeof *p->queries);
     p->anchors = carve(c, p->n_anchors, sizeof *p->anchors);
     p->models = carve(c, p->n_models, sizeof *p->models);
-    p->draws = carve(c, p->n_draws, sizeof *p->draws);
+    p->params = carve(c, p->n_params, sizeof *p->params);
     p->anchor_outcomes = carve(c, p->n_anchors * p->n_models, sizeof *p->anchor_outcomes);
     p->truth = carve(c, p->n_cells, sizeof *p->truth);
     p->ranked = carve(c, p->n_queries * p->top_k, sizeof *p->ranked);
@@ -341,15 +341,15 @@ out:
     return st;
 }
 
-struct sg_plan_draws sg_plan_job_draws(const struct sg_job *job) {
-    return (struct sg_plan_draws){.temperature = job->sampling.temperature,
-                                  .top_p = job->sampling.top_p,
-                                  .top_k = job->sampling.top_k,
-                                  .seed = job->sampling.seed,
-                                  .samples = job->sampling.samples};
+struct sg_sampling_params sg_plan_job_params(const struct sg_job *job) {
+    return (struct sg_sampling_params){.temperature = job->sampling.temperature,
+                                       .top_p = job->sampling.top_p,
+                                       .top_k = job->sampling.top_k,
+                                       .seed = job->sampling.seed,
+                                       .samples = job->sampling.samples};
 }
 
-bool sg_plan_same_draws(const struct sg_plan_draws *a, const struct sg_plan_draws *b) {
+bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sampling_params *b) {
     return a->temperature == b->temperature && a->top_p == b->top_p && a->top_k == b->top_k &&
            a->seed == b->seed;
 }
@@ -366,11 +366,11 @@ enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inpu
     p.n_models = s.models.n;
     p.top_k =
         (int32_t)(job->prompt.similarity.top_k < p.n_anchors ? job->prompt.similarity.top_k : p.n_anchors);
-    const struct sg_plan_draws own = sg_plan_job_draws(job);
-    p.n_draws = in->n_draws > 0 ? in->n_draws : 1;
+    const struct sg_sampling_params own = sg_plan_job_params(job);
+    p.n_params = in->n_params > 0 ? in->n_params : 1;
     SG_TRY(sg__plan_alloc(&p, err));
-    memcpy(p.draws, in->n_draws > 0 ? in->draws : &own, (size_t)p.n_draws * sizeof own);
-    for (int32_t i = 0; i < p.n_draws; i++) p.n_samples += p.draws[i].samples;
+    memcpy(p.params, in->n_params > 0 ? in->params : &own, (size_t)p.n_params * sizeof own);
+    for (int32_t i = 0; i < p.n_params; i++) p.n_samples += p.params[i].samples;
     memcpy(p.queries, s.queries.items, (size_t)p.n_queries * sizeof *p.queries);
     if (p.n_anchors) memcpy(p.anchors, s.anchors.items, (size_t)p.n_anchors * sizeof *p.anchors);
     memcpy(p.models, s.models.items, (size_t)p.n_models * sizeof *p.models);
@@ -386,4 +386,30 @@ out:
     sources_free(&s);
     sg_plan_free(&p);
     return st;
+}
+
+enum sg_status sg_plan_point(const struct sg_plan *p, const struct sg_plan_inputs *in,
+                             const struct sg_job *job, struct sg_plan *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_plan point = *p;
+    point.job = *job;
+    point.params = NULL;
+    point.cell_fingerprint = NULL;
+    SG_TRY(SG_NEW(&point.params, 1, "sampling parameters", err));
+    SG_TRY(SG_NEW(&point.cell_fingerprint, p->n_cells, "cell fingerprints", err));
+    point.params[0] = sg_plan_job_params(job);
+    point.n_params = 1;
+    point.n_samples = job->sampling.samples;
+    SG_TRY(sg__plan_fingerprint(&point, in, err));
+    *out = point;
+    memset(&point, 0, sizeof point);
+out:
+    if (st != SG_OK) sg_plan_point_free(&point);
+    return st;
+}
+
+void sg_plan_point_free(struct sg_plan *point) {
+    free(point->params);
+    free(point->cell_fingerprint);
+    memset(point, 0, sizeof *point);
 }

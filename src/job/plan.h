@@ -29,8 +29,8 @@ struct sg_outcome {
     bool known, correct;
     int32_t prompt_tokens, completion_tokens; /* prompt_tokens -1 when not given */
 };
-/* Samples [0, samples) of one way of drawing. */
-struct sg_plan_draws {
+/* What samples [0, samples) of a cell are drawn with. */
+struct sg_sampling_params {
     double temperature, top_p;
     int64_t top_k;
     uint64_t seed;
@@ -39,11 +39,11 @@ struct sg_plan_draws {
 struct sg_plan {
     struct sg_job job;
     int64_t n_queries, n_anchors, n_models, n_cells;
-    /* What is drawn for each cell: the job's own sampling; or, for a pass of a sweep (sweep/sweep.h), several,
-     * all from one prefill. A cell's samples lie in this order. */
-    int32_t n_draws;
-    int64_t n_samples;                  /* of a cell: all draws together */
-    struct sg_plan_draws *draws;        /* [n_draws] */
+    /* What each cell's samples are drawn with: the job's own sampling; or, in the run of a prefill group
+     * (sweep/sweep.h), that of several jobs, all from one prefill. A cell's samples lie in this order. */
+    int32_t n_params;
+    int64_t n_samples;                  /* of a cell: all of params together */
+    struct sg_sampling_params *params;  /* [n_params] */
     struct sg_query *queries;           /* [n_queries] */
     struct sg_query *anchors;           /* [n_anchors] */
     struct sg_portfolio_model *models;  /* [n_models] */
@@ -68,8 +68,8 @@ struct sg_plan_inputs {
     enum sg_status (*embed)(void *ctx, const char *text, int64_t n, float *out, struct sg_err *err);
     void *embed_ctx;
     int32_t embed_dim;
-    const struct sg_plan_draws *draws; /* [n_draws], copied; none: the job's own */
-    int32_t n_draws;
+    const struct sg_sampling_params *params; /* [n_params], copied; none: the job's own */
+    int32_t n_params;
 };
 
 /* Reads every file the job names and builds the plan. Errors name file and line. A template of the job's own
@@ -79,26 +79,32 @@ enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inpu
                              struct sg_err *err);
 void sg_plan_free(struct sg_plan *p); /* zeroed accepted */
 
-/* How the job draws. */
-struct sg_plan_draws sg_plan_job_draws(const struct sg_job *job);
-/* Whether two draw alike, their numbers of samples apart. */
-bool sg_plan_same_draws(const struct sg_plan_draws *a, const struct sg_plan_draws *b);
+/* What the job draws with. */
+struct sg_sampling_params sg_plan_job_params(const struct sg_job *job);
+/* Whether two are equal but for their numbers of samples. */
+bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sampling_params *b);
 
 /* What the fingerprints cover (plan_fingerprint.c).
  * A cell's: estimator, numerics, template and example, samples, temperature, top_p, top_k, max_new_tokens,
- * seed (those of all draws in a pass), the query's id and text, the model's id, anchor_chars, and the anchors
- * of its prompt in order: text, correct, completion tokens. Not: prices, truth, categories, ids of anchors,
- * similarities, other cells, engine.*, output.*, name, paths. So a cell computed for one grid is good for
- * another. The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices, truth,
- * the ranked anchors and all anchor outcomes (the k-nearest-anchor and anchor-mean columns), output.texts.
- * Not: engine.*, output.dir, name, paths. */
+ * seed (those of all jobs of a prefill group), the query's id and text, the model's id, anchor_chars, and the
+ * anchors of its prompt in order: text, correct, completion tokens. Not: prices, truth, categories, ids of
+ * anchors, similarities, other cells, engine.*, output.*, name, paths. So a cell computed for one grid is
+ * good for another. The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices,
+ * truth, the ranked anchors and all anchor outcomes (the k-nearest-anchor and anchor-mean columns),
+ * output.texts. Not: engine.*, output.dir, name, paths. */
 
-/* The cells' fingerprints as they would be if the job drew this way, out[n_cells]: tells whether a cell that
- * was computed with more samples begins with this plan's, and whether a pass holds a point's. `in` is what
- * the plan was built with. */
+/* The cells' fingerprints as they would be if the job drew with these parameters, out[n_cells]: tells whether
+ * a cell that was computed with more samples begins with this plan's. `in` is what the plan was built with.
+ * */
 enum sg_status sg_plan_fingerprints_of(const struct sg_plan *p, const struct sg_plan_inputs *in,
-                                       const struct sg_plan_draws *draws, struct sg_digest *out,
+                                       const struct sg_sampling_params *params, struct sg_digest *out,
                                        struct sg_err *err);
+
+/* The plan of `job`, which differs from p's in sampling (max_new_tokens apart), output and name alone: all
+ * but its own sampling and fingerprints is borrowed from p and job. Free with sg_plan_point_free. */
+enum sg_status sg_plan_point(const struct sg_plan *p, const struct sg_plan_inputs *in,
+                             const struct sg_job *job, struct sg_plan *out, struct sg_err *err);
+void sg_plan_point_free(struct sg_plan *point); /* zeroed accepted */
 
 /* The whole plan as bytes and back; the bytes are machine-local (same architecture), checked by a digest. */
 enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct sg_err *err);

@@ -19,8 +19,8 @@ static void add_optional(struct sg_hasher *h, const char *s) {
 
 /* What all cells of a run share. */
 static enum sg_status common_digest(const struct sg_plan *p, const struct sg_plan_inputs *in,
-                                    const struct sg_plan_draws *draws, int32_t n_draws, struct sg_digest *out,
-                                    struct sg_err *err) {
+                                    const struct sg_sampling_params *params, int32_t n_params,
+                                    struct sg_digest *out, struct sg_err *err) {
     struct sg_hasher *h = NULL;
     enum sg_status st = sg_hasher_new(&h, err);
     if (st != SG_OK) return st;
@@ -31,13 +31,13 @@ static enum sg_status common_digest(const struct sg_plan *p, const struct sg_pla
     add_optional(h, p->template_text);
     add_optional(h, p->example_text);
     sg_hasher_i64(h, p->job.prompt.anchor_chars);
-    for (int32_t i = 0; i < n_draws; i++) {
-        sg_hasher_i64(h, draws[i].samples);
-        sg_hasher_f64(h, draws[i].temperature);
-        sg_hasher_f64(h, draws[i].top_p);
-        sg_hasher_i64(h, draws[i].top_k);
+    for (int32_t i = 0; i < n_params; i++) {
+        sg_hasher_i64(h, params[i].samples);
+        sg_hasher_f64(h, params[i].temperature);
+        sg_hasher_f64(h, params[i].top_p);
+        sg_hasher_i64(h, params[i].top_k);
         sg_hasher_i64(h, p->job.sampling.max_new_tokens);
-        sg_hasher_i64(h, (int64_t)draws[i].seed);
+        sg_hasher_i64(h, (int64_t)params[i].seed);
     }
     *out = sg_hasher_end(h);
     sg_hasher_free(h);
@@ -150,16 +150,16 @@ static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
 }
 
 enum sg_status sg_plan_fingerprints_of(const struct sg_plan *p, const struct sg_plan_inputs *in,
-                                       const struct sg_plan_draws *draws, struct sg_digest *out,
+                                       const struct sg_sampling_params *params, struct sg_digest *out,
                                        struct sg_err *err) {
     struct sg_digest common;
-    enum sg_status st = common_digest(p, in, draws, 1, &common, err);
+    enum sg_status st = common_digest(p, in, params, 1, &common, err);
     return st == SG_OK ? cell_fingerprints(p, common, out, err) : st;
 }
 
 enum sg_status sg__plan_fingerprint(struct sg_plan *p, const struct sg_plan_inputs *in, struct sg_err *err) {
     struct sg_digest common;
-    enum sg_status st = common_digest(p, in, p->draws, p->n_draws, &common, err);
+    enum sg_status st = common_digest(p, in, p->params, p->n_params, &common, err);
     if (st == SG_OK) st = cell_fingerprints(p, common, p->cell_fingerprint, err);
     return st == SG_OK ? run_fingerprint(p, err) : st;
 }

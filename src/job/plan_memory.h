@@ -15,7 +15,7 @@ struct sg__plan_memory {
 };
 
 /* Makes p->memory and points the public arrays into one zeroed block, from n_queries, n_anchors, n_models,
- * n_draws, top_k; sets n_cells. On failure p->memory is freed by sg_plan_free as usual. */
+ * n_params, top_k; sets n_cells. On failure p->memory is freed by sg_plan_free as usual. */
 enum sg_status sg__plan_alloc(struct sg_plan *p, struct sg_err *err);
 
 /* Fills everything in sg__plan_memory that follows from the public arrays. */

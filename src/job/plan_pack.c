@@ -62,10 +62,10 @@ enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct 
     SG_TRY(put_i64(&b, p->n_anchors, err));
     SG_TRY(put_i64(&b, p->n_models, err));
     SG_TRY(put_i64(&b, p->top_k, err));
-    SG_TRY(put_i64(&b, p->n_draws, err));
+    SG_TRY(put_i64(&b, p->n_params, err));
     SG_TRY(put_i64(&b, p->truth != NULL, err));
     SG_TRY(put_i64(&b, p->unused_outcomes, err));
-    SG_TRY(sg_buf_add(&b, p->draws, (size_t)p->n_draws * sizeof *p->draws, err));
+    SG_TRY(sg_buf_add(&b, p->params, (size_t)p->n_params * sizeof *p->params, err));
     SG_TRY(put_str(&b, p->template_text, err));
     SG_TRY(put_str(&b, p->example_text, err));
     SG_TRY(put_questions(&b, p->queries, p->n_queries, err));
@@ -201,10 +201,10 @@ static enum sg_status get_ranked(struct source *s, const struct sg_plan *p, stru
     return st;
 }
 
-static enum sg_status get_draws(struct source *s, struct sg_plan *p, struct sg_err *err) {
-    enum sg_status st = get(s, p->draws, (size_t)p->n_draws * sizeof *p->draws, err);
-    for (int32_t i = 0; i < p->n_draws && st == SG_OK; i++) {
-        const struct sg_plan_draws *d = &p->draws[i];
+static enum sg_status get_params(struct source *s, struct sg_plan *p, struct sg_err *err) {
+    enum sg_status st = get(s, p->params, (size_t)p->n_params * sizeof *p->params, err);
+    for (int32_t i = 0; i < p->n_params && st == SG_OK; i++) {
+        const struct sg_sampling_params *d = &p->params[i];
         if (!(d->samples >= 1 && d->samples <= INT32_MAX - p->n_samples && d->temperature >= 0 &&
               isfinite(d->temperature) && d->top_p > 0 && d->top_p <= 1 && d->top_k >= 0 &&
               d->top_k <= INT32_MAX))
@@ -218,7 +218,7 @@ static enum sg_status get_draws(struct source *s, struct sg_plan *p, struct sg_e
 static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *path = NULL, *text = NULL;
-    int64_t n_text = 0, top_k = 0, n_draws = 0, with_truth = 0;
+    int64_t n_text = 0, top_k = 0, n_params = 0, with_truth = 0;
     SG_TRY(get_text(s, true, &path, NULL, err));
     SG_TRY(get_text(s, true, &text, &n_text, err));
     SG_TRY(sg_job_from_text(text, (size_t)n_text, path, &p->job, err));
@@ -226,7 +226,7 @@ static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_er
     SG_TRY(get_size(s, 0, 3 * 9, &p->n_anchors, err));
     SG_TRY(get_size(s, 1, 9 + 8 + 16, &p->n_models, err));
     SG_TRY(get_size(s, 0, 1, &top_k, err));
-    SG_TRY(get_size(s, 1, sizeof *p->draws, &n_draws, err));
+    SG_TRY(get_size(s, 1, sizeof *p->params, &n_params, err));
     SG_TRY(get(s, &with_truth, sizeof with_truth, err));
     SG_TRY(get(s, &p->unused_outcomes, sizeof p->unused_outcomes, err));
     if (top_k > p->n_anchors || (with_truth != 0 && with_truth != 1) || p->unused_outcomes < 0) {
@@ -235,7 +235,7 @@ static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_er
     }
     /* the products of 31-bit sizes fit 63 bits; the bytes must be there before memory is taken */
     p->top_k = (int32_t)top_k;
-    p->n_draws = (int32_t)n_draws;
+    p->n_params = (int32_t)n_params;
     if (p->n_queries * top_k > (int64_t)(s->left / sizeof *p->ranked) ||
         p->n_queries * p->n_models > (int64_t)(s->left / sizeof *p->cell_fingerprint) ||
         p->n_anchors * p->n_models > (int64_t)(s->left / OUTCOME_BYTES)) {
@@ -243,7 +243,7 @@ static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_er
         goto out;
     }
     SG_TRY(sg__plan_alloc(p, err));
-    SG_TRY(get_draws(s, p, err));
+    SG_TRY(get_params(s, p, err));
     SG_TRY(get_text(s, false, &p->template_text, NULL, err));
     SG_TRY(get_text(s, false, &p->example_text, NULL, err));
     SG_TRY(get_questions(s, p->queries, p->n_queries, err));

@@ -42,7 +42,7 @@ struct sg_array {
     const struct sg_order *order;
     struct sg_member *member;
     const struct sg_comm *comm;
-    char *night; /* of the run */
+    struct sg_run_id *id;
     bool quiet;
     struct sg_workqueue *queue;
     uint8_t *done; /* [n_cells]: in a closed segment when we last scanned, or finished by us */
@@ -201,7 +201,7 @@ static enum sg_status begin(struct sg_array *a, struct sg_err *err) {
         SG_TRY(sg_member_check(a->member, err));
         st = sg_lock_take(dir, &lock, err);
         if (st == SG_OK) {
-            st = sg_rundir_begin(dir, a->plan, a->night, err);
+            st = sg_rundir_begin(dir, a->plan, a->id, err);
             sg_lock_drop(lock);
             goto out;
         }
@@ -210,14 +210,14 @@ static enum sg_status begin(struct sg_array *a, struct sg_err *err) {
         st = SG_OK;
         nanosleep(&PAUSE, NULL);
     }
-    SG_TRY(sg_rundir_begin(dir, a->plan, a->night, err));
+    SG_TRY(sg_rundir_begin(dir, a->plan, a->id, err));
 out:
     return st;
 }
 
 enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order,
-                             const struct sg_comm *c, char night[SG_NIGHT_NAME], bool quiet,
-                             struct sg_array **out, bool *finished, struct sg_err *err) {
+                             const struct sg_comm *c, struct sg_run_id *id, bool quiet, struct sg_array **out,
+                             bool *finished, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_array *a = NULL;
     struct sg_run_done end;
@@ -227,7 +227,7 @@ enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *
     a->plan = plan;
     a->order = order;
     a->comm = c;
-    a->night = night;
+    a->id = id;
     a->quiet = quiet;
     SG_TRY(sg_array_pieces(plan->n_cells, &a->first, &a->n, err));
     SG_TRY(SG_NEW(&a->pieces, a->n, "pieces of the grid", err));

@@ -29,10 +29,10 @@ struct sg_array; /* owned by the caller of join */
 /* Becomes a member of the array on plan->job.output.dir: begins the run there or checks that it is this one,
  * reads what is finished. SG_E_BUSY when a run that is no member holds it; SG_E_STOPPED after a signal to
  * this process, c's, while it waits for other members. plan, order and c are borrowed.
- * night: this start's, becomes the run's; borrowed. quiet: nothing on stderr. *finished: the run is DONE and there is nothing to do. */
+ * id: as sg_rundir_begin takes it; borrowed. quiet: nothing on stderr. *finished: the run is DONE and there is nothing to do. */
 enum sg_status sg_array_join(const struct sg_plan *plan, const struct sg_order *order,
-                             const struct sg_comm *c, char night[SG_NIGHT_NAME], bool quiet,
-                             struct sg_array **out, bool *finished, struct sg_err *err);
+                             const struct sg_comm *c, struct sg_run_id *id, bool quiet, struct sg_array **out,
+                             bool *finished, struct sg_err *err);
 /* Name of this member, for its journal. */
 const char *sg_array_member(const struct sg_array *a);
 /* What the directory held when this member joined. */

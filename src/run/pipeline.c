@@ -31,7 +31,7 @@ struct sg_pipeline {
     struct sg_cell_anchor *anchors; /* [prompt.anchors] */
     struct sg_prompt_anchor *shown; /* [prompt.anchors] */
     uint64_t *keys;                 /* [n_samples] */
-    int32_t *settings;              /* [n_samples] which of the plan's draws each is of */
+    int32_t *settings;              /* [n_samples] which of the plan's sampling parameters each has */
     struct sg_cell_sample *samples; /* [n_samples] */
     struct sg_buf text;             /* all texts of one cell, each with a NUL */
     int64_t waiting;                /* prompt tokens of cells submitted and not begun */
@@ -232,8 +232,8 @@ enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_
     SG_TRY(SG_NEW(&p->keys, p->n_samples, "samples", err));
     SG_TRY(SG_NEW(&p->settings, p->n_samples, "samples", err));
     SG_TRY(SG_NEW(&p->samples, p->n_samples, "samples", err));
-    for (int32_t d = 0, i = 0; d < plan->n_draws; d++)
-        for (int64_t k = 0; k < plan->draws[d].samples; k++) p->settings[i++] = d;
+    for (int32_t d = 0, i = 0; d < plan->n_params; d++)
+        for (int64_t k = 0; k < plan->params[d].samples; k++) p->settings[i++] = d;
     *out = p;
     p = NULL;
 out:
@@ -308,9 +308,9 @@ static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) 
     size_t tag;
     SG_TRY(make_ready(p, cell_index, err));
     SG_TRY(new_slot(p, &tag, err));
-    for (int32_t d = 0, i = 0; d < plan->n_draws; d++)
-        for (int32_t k = 0; k < plan->draws[d].samples; k++)
-            p->keys[i++] = sg_sample_key(plan->draws[d].seed, query, model, k);
+    for (int32_t d = 0, i = 0; d < plan->n_params; d++)
+        for (int32_t k = 0; k < plan->params[d].samples; k++)
+            p->keys[i++] = sg_sample_key(plan->params[d].seed, query, model, k);
     struct slot *s = &p->slots[tag];
     s->cell = cell_index;
     s->n_prompt = (int32_t)p->ids.len;

@@ -13,7 +13,8 @@
 #include "run/compute.h"
 #include "text/tokenizer.h"
 
-/* The part of engine.h that the pipeline uses; same contracts. Its settings are the plan's draws, in order. */
+/* The part of engine.h that the pipeline uses; same contracts. Its settings are the plan's sampling
+ * parameters, in order. */
 struct sg_token_engine {
     void *ctx;
     enum sg_status (*submit)(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,

@@ -2,8 +2,6 @@
 
 #include "base/file.h"
 #include "cell/estimate.h"
-#include "rundir/rundir.h"
-#include "store/merge.h"
 #include "store/results_cell.h"
 #include "store/segment.h"
 
@@ -84,17 +82,16 @@ out:
     return st;
 }
 
-/* Makes ready to look for cells that are drawn in one of the plan's ways. *fits = false: the file cannot have
- * them, for it holds fewer samples or no texts. */
+/* Makes ready to look for the plan's cells. *fits = false: the file cannot have them, for it holds fewer samples
+ * or no texts. */
 static enum sg_status source_match(struct source *s, const struct sg_plan *plan,
-                                   const struct sg_plan_inputs *in, const struct sg_plan_draws *how,
-                                   bool *fits, struct sg_err *err) {
+                                   const struct sg_plan_inputs *in, bool *fits, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_plan_draws as_there = *how;
-    *fits = s->r.n_samples >= how->samples && (s->texts || !plan->job.output.texts);
-    if (!*fits || (plan->n_draws == 1 && s->r.n_samples == how->samples)) goto out;
+    struct sg_sampling_params as_there = plan->params[0];
+    *fits = s->r.n_samples >= plan->n_samples && (s->texts || !plan->job.output.texts);
+    if (!*fits || s->r.n_samples == plan->n_samples) goto out;
     as_there.samples = s->r.n_samples;
-    if (!s->of_plan) SG_TRY(SG_NEW(&s->of_plan, plan->n_cells, "cell fingerprints", err));
+    SG_TRY(SG_NEW(&s->of_plan, plan->n_cells, "cell fingerprints", err));
     SG_TRY(sg_plan_fingerprints_of(plan, in, &as_there, s->of_plan, err));
 out:
     return st;
@@ -121,7 +118,6 @@ struct taking {
     const struct sg_plan *plan;
     uint8_t *done;
     int64_t *n_done;
-    int64_t shared;
     struct sg_segment_writer *w; /* NULL: none open */
     struct sg_cell_buf room;
 };
@@ -202,7 +198,7 @@ static enum sg_status take_from(struct taking *t, const char *path, const struct
     bool fits;
     SG_TRY(SG_NEW(&from, plan->n_cells, "cells of earlier results", err));
     SG_TRY(source_open(&s, plan, resumed ? SG_RESULTS_CELLS | SG_RESULTS_ORIGIN : SG_RESULTS_VERIFY, err));
-    SG_TRY(source_match(&s, plan, opt->inputs, plan->draws, &fits, err));
+    SG_TRY(source_match(&s, plan, opt->inputs, &fits, err));
     for (int64_t c = 0; c < plan->n_cells; c++) {
         from[c] = fits && !t->done[c] ? find(&s, plan, c) : -1;
         wanted += from[c] >= 0;
@@ -226,121 +222,15 @@ out:
     return st;
 }
 
-/* ---- a pass ------------------------------------------------------------------------------------------ */
-
-struct from_pass {
-    struct taking *t;
-    const struct sg_plan *pass;
-    struct sg_digest *of_pass; /* [n_cells]: the pass's cells, drawn the plan's way alone */
-    int64_t first;             /* of a cell's samples: the plan's */
-    const char *night;         /* of the point's run */
-};
-
-static enum sg_status take_of_pass(void *ctx, int64_t cell, struct sg_digest fingerprint,
-                                   const struct sg_cell *all, struct sg_err *err) {
-    const struct from_pass *f = ctx;
-    struct taking *t = f->t;
-    const struct sg_plan *plan = t->plan;
-    const bool quarantined = all->status == SG_E_DEVICE;
-    enum sg_status st = SG_OK;
-    struct sg_cell c = *all;
-    (void)fingerprint;
-    if (t->done[cell] || (all->status != SG_OK && !quarantined)) goto out;
-    if (!sg_digest_equal(f->of_pass[cell], plan->cell_fingerprint[cell])) goto out;
-    if (measured(f->pass, cell) && !measured(plan, cell)) goto out;
-    if (!quarantined && all->n_samples != f->pass->n_samples) {
-        st = sg_fail(err, SG_E_CORRUPT, "a cell of a pass has %d samples, expected %lld", all->n_samples,
-                     (long long)f->pass->n_samples);
-        goto out;
-    }
-    c.n_samples = quarantined ? 0 : (int32_t)plan->n_samples;
-    SG_TRY(SG_GROW(&t->room.samples, &t->room.cap, plan->n_samples, "samples", err));
-    for (int32_t i = 0; i < c.n_samples; i++) {
-        t->room.samples[i] = all->samples[f->first + i];
-        if (plan->job.output.texts) continue;
-        t->room.samples[i].text = NULL;
-        t->room.samples[i].text_bytes = 0;
-    }
-    c.samples = t->room.samples;
-    SG_TRY(put_cell(t, cell, &c, &(struct sg_segment_head){plan->fingerprint, 0, f->night, NULL}, err));
-    t->shared++;
-out:
-    return st;
-}
-
-static enum sg_status take_pass(struct taking *t, const struct sg_reuse_options *opt, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const char *dir = opt->pass;
-    const struct sg_plan_inputs *in = opt->inputs;
-    const struct sg_plan_draws *how = t->plan->draws;
-    struct sg_plan pass = {0};
-    struct from_pass f = {.t = t, .pass = &pass, .night = opt->night};
-    int32_t d = 0;
-    SG_TRY(sg_rundir_read_plan(dir, &pass, err));
-    for (; d < pass.n_draws && !sg_plan_same_draws(&pass.draws[d], how); d++)
-        f.first += pass.draws[d].samples;
-    if (d == pass.n_draws || pass.draws[d].samples < how->samples || pass.n_cells != t->plan->n_cells ||
-        (t->plan->job.output.texts && !pass.job.output.texts))
-        goto out; /* it was made before the sweep's file changed */
-    SG_TRY(SG_NEW(&f.of_pass, pass.n_cells, "cell fingerprints", err));
-    SG_TRY(sg_plan_fingerprints_of(&pass, in, how, f.of_pass, err));
-    SG_TRY(sg_segments_read(dir, pass.fingerprint, pass.n_cells, take_of_pass, &f, err));
-    SG_TRY(close_segment(t, err));
-out:
-    if (st != SG_OK) sg_err_at(err, "%s", dir);
-    free(f.of_pass);
-    sg_plan_free(&pass);
-    return st;
-}
-
-/* Marks the cells of a pass that the files have for all of its points. */
-static enum sg_status spare(const struct sg_plan *plan, const struct sg_reuse_options *opt, uint8_t *done,
-                            int64_t *n_done, int64_t *spared, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct source s = {0};
-    uint8_t *have = NULL; /* [n_draws][n_cells] */
-    bool first, fits;
-    *spared = 0;
-    if (!opt->n_since) goto out;
-    SG_TRY(SG_NEW(&have, plan->n_draws * plan->n_cells, "cells", err));
-    for (size_t i = 0; i < opt->n_since; i++) {
-        SG_TRY(is_first(opt->since[i], &first, err));
-        if (first) continue;
-        s.path = opt->since[i];
-        SG_TRY(source_open(&s, plan, SG_RESULTS_VERIFY, err));
-        for (int32_t d = 0; d < plan->n_draws; d++) {
-            SG_TRY(source_match(&s, plan, opt->inputs, &plan->draws[d], &fits, err));
-            for (int64_t c = 0; fits && c < plan->n_cells; c++)
-                if (find(&s, plan, c) >= 0) have[d * plan->n_cells + c] = 1;
-        }
-        source_close(&s);
-        memset(&s, 0, sizeof s);
-    }
-    for (int64_t c = 0; c < plan->n_cells; c++) {
-        bool all = !done[c];
-        for (int32_t d = 0; d < plan->n_draws; d++) all = all && have[d * plan->n_cells + c];
-        if (!all) continue;
-        done[c] = 1;
-        ++*n_done;
-        ++*spared;
-    }
-out:
-    source_close(&s);
-    free(have);
-    return st;
-}
-
 /* ---- all together ------------------------------------------------------------------------------------ */
 
 enum sg_status sg_reuse_begin(const char *dir, const struct sg_plan *plan, const struct sg_reuse_options *opt,
-                              uint8_t *done, int64_t *n_done, struct sg_reuse_found *found,
-                              struct sg_err *err) {
+                              uint8_t *done, int64_t *n_done, int64_t *taken, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct taking t = {.dir = dir, .plan = plan, .done = done, .n_done = n_done};
     bool resumed = false, first;
-    if (plan->n_draws > 1) return spare(plan, opt, done, n_done, &found->taken, err);
+    *taken = 0;
     for (int64_t c = 0; c < plan->n_cells; c++) resumed = resumed || done[c] == SG_CELL_TAKEN_OVER;
-    if (opt->pass) SG_TRY(take_pass(&t, opt, err));
     for (size_t i = 0; i < opt->n_since && !(resumed && *n_done == plan->n_cells); i++) {
         SG_TRY(is_first(opt->since[i], &first, err));
         if (!first)
@@ -349,8 +239,7 @@ enum sg_status sg_reuse_begin(const char *dir, const struct sg_plan *plan, const
             fprintf(stderr, "scope-grid: %s does not exist: a first night, every cell is computed\n",
                     opt->since[i]);
     }
-    for (int64_t c = 0; c < plan->n_cells; c++) found->taken += done[c] == SG_CELL_TAKEN_OVER;
-    found->shared = t.shared;
+    for (int64_t c = 0; c < plan->n_cells; c++) *taken += done[c] == SG_CELL_TAKEN_OVER;
 out:
     sg_segment_abandon(t.w);
     sg_cell_buf_free(&t.room);

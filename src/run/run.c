@@ -29,6 +29,7 @@
 struct grid {
     struct sg_comm *comm;
     const struct sg_run_options *opt;
+    struct sg_run_group *group; /* root: of a sweep, NULL otherwise */
     const struct sg_compute_maker *maker;
     struct sg_run_summary *out;
     bool root;
@@ -51,8 +52,8 @@ struct grid {
     bool begun; /* progress has begun */
     struct sg_startup start;
     char started_at[SG_CLOCK_UTC];
-    int64_t started;           /* ns */
-    char night[SG_NIGHT_NAME]; /* this start's, and once the folder is open the run's */
+    int64_t started;     /* ns */
+    struct sg_run_id id; /* night: this start's, and once the folder is open the run's */
 };
 
 /* ---- the job and the nodes -------------------------------------------------------------------------- */
@@ -62,8 +63,8 @@ static enum sg_status share_job(struct grid *g, struct sg_err *err) {
     struct sg_buf text = {0};
     if (g->root) {
         st = sg_job_read(g->opt->job_path, g->opt->overrides, g->opt->n_overrides, &g->job, err);
-        if (st == SG_OK) st = sg_night_name(g->opt->night, g->night, err);
-        if (st == SG_OK) st = sg_night_expand(&g->job, g->night, err);
+        if (st == SG_OK) st = sg_night_name(g->opt->night, g->id.night, err);
+        if (st == SG_OK) st = sg_night_expand(&g->job, g->id.night, err);
         if (st == SG_OK) st = sg_buf_str(&text, g->job.text, err);
     }
     SG_TRY(sg_comm_agree(g->comm, st, err));
@@ -148,8 +149,8 @@ static enum sg_status make_plan(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model,
                                 .numerics = g->facts[0].facts.numerics,
-                                .draws = g->opt->draws,
-                                .n_draws = g->opt->n_draws};
+                                .params = g->group ? g->group->params : NULL,
+                                .n_params = g->group ? g->group->n_params : 0};
     if (g->job.prompt.similarity.method == SG_SIM_EMBEDDING) {
         if (!g->maker->embed_open)
             return sg_fail(err, SG_E_UNSUPPORTED, "prompt.similarity.method: embedding is not here");
@@ -161,22 +162,15 @@ out:
     return st;
 }
 
-/* Cells from earlier results; done[n_cells] and *n_done are brought up to date. The directory's lock is held.
- */
-static enum sg_status take_over(struct grid *g, uint8_t *done, int64_t *n_done, struct sg_err *err) {
-    const struct sg_plan_inputs in = {.model_digest = g->facts[0].facts.model,
-                                      .numerics = g->facts[0].facts.numerics};
-    const struct sg_reuse_options o = {.night = g->night,
-                                       .since = g->opt->since,
-                                       .n_since = g->opt->n_since,
-                                       .pass = g->opt->pass,
-                                       .inputs = &in,
-                                       .quiet = g->opt->quiet};
-    struct sg_reuse_found found = {0};
-    const enum sg_status st = sg_reuse_begin(g->plan.job.output.dir, &g->plan, &o, done, n_done, &found, err);
-    g->out->taken = found.taken;
-    g->out->shared = found.shared;
-    return st;
+static struct sg_begin_options begin_options(const struct grid *g, const struct sg_plan_inputs *in) {
+    return (struct sg_begin_options){
+        .reuse = {.since = g->opt->since, .n_since = g->opt->n_since, .inputs = in, .quiet = g->opt->quiet},
+        .fresh = g->opt->fresh,
+        .retry_failed = g->opt->retry_failed};
+}
+static struct sg_plan_inputs inputs(const struct grid *g) {
+    return (struct sg_plan_inputs){.model_digest = g->facts[0].facts.model,
+                                   .numerics = g->facts[0].facts.numerics};
 }
 
 static enum sg_status is_good(void *ctx, int64_t cell, struct sg_digest fingerprint, const struct sg_cell *c,
@@ -202,41 +196,36 @@ static enum sg_status forget_failed(struct grid *g, struct sg_err *err) {
 static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *dir = g->plan.job.output.dir;
-    bool exists;
-    struct sg_run_done end;
+    const int64_t n_cells = g->plan.n_cells;
+    const struct sg_plan_inputs in = inputs(g);
+    struct sg_begin_options begin = begin_options(g, &in);
+    uint8_t *needless = NULL;
+    bool open = true;
+    SG_TRY(SG_NEW(&g->done, n_cells, "cells done", err));
+    if (g->group) {
+        SG_TRY(SG_NEW(&needless, n_cells, "cells", err));
+        SG_TRY(sg_points_begin(g->group, &g->plan, &begin, g->id.night, needless, &open, err));
+        snprintf(g->id.group, sizeof g->id.group, ".");
+        begin.reuse.n_since = 0;
+        begin.fresh = begin.fresh || g->group->replace;
+        begin.reopen = true;
+        g->out->already = !open;
+    }
+    if (!open) goto out;
     SG_TRY(sg_dir_make(dir, err));
     SG_TRY(sg_lock_take(dir, &g->lock, err));
     SG_TRY(sg_members_refuse(dir, err));
-    sg_rundir_tidy(dir, true);
-    if (g->opt->fresh) {
-        SG_TRY(sg_reuse_survives(dir, g->opt->since, g->opt->n_since, err));
-        SG_TRY(sg_rundir_clear(dir, err));
-    }
-    SG_TRY(sg_rundir_begin(dir, &g->plan, g->night, err));
-    SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
-    if (exists && !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
-        st = sg_fail(err, SG_E_MISMATCH,
-                     "%s/DONE: belongs to another run than run.json beside it; --fresh discards both", dir);
-        goto out;
-    }
-    if (exists && g->opt->retry_failed && end.failed > 0) {
-        SG_TRY(sg_rundir_reopen(dir, err));
-        exists = false;
-    }
-    if (exists) {
-        g->out->already = true;
-        g->out->digest = end.digest;
-        g->out->failed = end.failed;
-        g->out->unparsed = end.unparsed;
-        goto out;
-    }
-    SG_TRY(SG_NEW(&g->done, g->plan.n_cells, "cells done", err));
-    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, g->done, &g->n_done, &g->n_failed,
-                            SG_CLEAN_SILENT, err));
-    SG_TRY(take_over(g, g->done, &g->n_done, err));
+    SG_TRY(sg_run_begin(&g->plan, &begin, &g->id, g->done, &g->n_done, &g->n_failed, g->out, err));
+    if (g->out->already) goto out;
     sg_inflight_tidy(dir, g->opt->quiet ? NULL : &g->plan, g->opt->retry_failed);
     if (g->opt->retry_failed && g->n_failed > 0) SG_TRY(forget_failed(g, err));
+    for (int64_t c = 0; needless && c < n_cells; c++) {
+        if (!needless[c] || g->done[c]) continue;
+        g->done[c] = SG_CELL_TAKEN_OVER;
+        g->n_done++;
+    }
 out:
+    free(needless);
     return st;
 }
 
@@ -250,14 +239,14 @@ static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *e
         if (st == SG_OK) st = open_directory(g, err);
         if (st == SG_OK) *compute = !g->out->already && g->n_done < g->plan.n_cells;
         if (st == SG_OK && *compute) st = sg_plan_pack(&g->plan, &b, err); /* empty: nothing to do */
-        if (st == SG_OK && *compute) st = sg_buf_add(&b, g->night, sizeof g->night, err);
+        if (st == SG_OK && *compute) st = sg_buf_add(&b, &g->id, sizeof g->id, err);
     }
     SG_TRY(sg_comm_agree(g->comm, st, err));
     SG_TRY(sg_comm_bcast(g->comm, &b, err));
     if (!g->root) {
         *compute = b.len > 0;
-        if (*compute) st = sg_plan_unpack(b.data, b.len - sizeof g->night, &g->plan, err);
-        if (*compute) memcpy(g->night, b.data + b.len - sizeof g->night, sizeof g->night);
+        if (*compute) st = sg_plan_unpack(b.data, b.len - sizeof g->id, &g->plan, err);
+        if (*compute) memcpy(&g->id, b.data + b.len - sizeof g->id, sizeof g->id);
     }
     g->start.plan_s = sg_clock_since(began);
     SG_TRY(sg_comm_agree(g->comm, st, err));
@@ -288,7 +277,7 @@ static enum sg_status open_queue(struct grid *g, struct sg_err *err) {
     const struct sg_workqueue_options ho = {.plan = &g->plan,
                                             .order = &g->order,
                                             .run_dir = g->plan.job.output.dir,
-                                            .night = g->night,
+                                            .night = g->id.night,
                                             .rank = sg_comm_rank(g->comm),
                                             .alone = g->opt->retry_failed,
                                             .quiet = g->opt->quiet,
@@ -366,8 +355,9 @@ static struct sg_runtime_rank rank_runtime(const struct sg_rank_facts *f, const 
 }
 
 /* g->facts outlives r: strings of ranks are not copied. */
-static enum sg_status runtime(const struct grid *g, struct sg_results *r, struct sg_err *err) {
+static enum sg_status runtime(void *ctx, struct sg_results *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    const struct grid *g = ctx;
     const int32_t size = g->ranks ? sg_comm_size(g->comm) : 0;
     const struct sg_counts all = sg_progress_totals(&g->progress);
     struct sg_runtime *t = &r->runtime;
@@ -391,78 +381,11 @@ out:
     return st;
 }
 
-/* Writes results.h5, and DONE when nothing is missing. g NULL: how the run went is not known. */
-static enum sg_status merge(const char *dir, const struct sg_plan *plan, const char *night,
-                            const struct grid *g, struct sg_run_summary *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_results r = {0};
-    struct sg_merge_stats stats;
-    struct sg_run_done end = {.fingerprint = plan->fingerprint, .total = plan->n_cells};
-    sg_clock_utc(end.finished_at);
-    SG_TRY(sg_results_init_plan(plan, &r, err));
-    SG_TRY(sg_arena_dup(&r.strings, SG_VERSION, strlen(SG_VERSION), &r.version, err));
-    SG_TRY(sg_arena_dup(&r.strings, end.finished_at, strlen(end.finished_at), &r.finished_at, err));
-    SG_TRY(sg_results_set_night(&r, night, err));
-    if (g) SG_TRY(runtime(g, &r, err));
-    SG_TRY(sg_merge(dir, plan->fingerprint, plan->job.output.texts, &r, &stats, err));
-    if (r.n_failures > 0) {
-        int64_t c = r.failure_cell[0];
-        sg_fail(&out->first_failure, SG_E_PARTIAL, "query %s, model %s: %s",
-                plan->queries[c / plan->n_models].id, plan->models[c % plan->n_models].id,
-                r.failure_reason[0]);
-    }
-    out->digest = end.digest = r.digest;
-    out->total = stats.n_cells;
-    out->failed = end.failed = stats.n_failed;
-    out->unparsed = end.unparsed = stats.n_unparsed;
-    out->computed = stats.n_done;
-    if (g && g->lock) SG_TRY(sg_lock_beat(g->lock, err)); /* it was long: is the directory still ours? */
-    if (stats.n_done == stats.n_cells) SG_TRY(sg_rundir_write_done(dir, &end, err));
-out:
-    sg_results_free(&r);
-    return st;
-}
-
-struct pass_sum {
-    struct sg_run_summary *out;
-    uint8_t *seen; /* [n_cells] */
-};
-
-static enum sg_status sum_cell(void *ctx, int64_t cell, struct sg_digest fingerprint, const struct sg_cell *c,
-                               struct sg_err *err) {
-    struct pass_sum *s = ctx;
-    (void)fingerprint;
-    (void)err;
-    if (s->seen[cell]) return SG_OK;
-    s->seen[cell] = 1;
-    s->out->computed++;
-    s->out->failed += c->status != SG_OK;
-    s->out->pass_prompt_tokens += c->estimator_prompt_tokens;
-    return SG_OK;
-}
-
-/* The end of a pass: its segments are all that its points need. out->taken cells are found elsewhere. */
-static enum sg_status complete_pass(struct grid *g, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_plan *p = &g->plan;
-    struct pass_sum sum = {.out = g->out};
-    struct sg_run_done end = {.fingerprint = p->fingerprint, .total = p->n_cells};
-    g->out->failed = 0;
-    SG_TRY(SG_NEW(&sum.seen, p->n_cells, "cells of a pass", err));
-    SG_TRY(sg_segments_read(p->job.output.dir, p->fingerprint, p->n_cells, sum_cell, &sum, err));
-    if (g->out->already) goto out;
-    if (g->out->computed + g->out->taken != p->n_cells) {
-        st = sg_fail(err, SG_E_INTERNAL,
-                     "%s: %lld of %lld cells are in the segments although all were computed",
-                     p->job.output.dir, (long long)g->out->computed, (long long)p->n_cells);
-        goto out;
-    }
-    end.failed = g->out->failed;
-    sg_clock_utc(end.finished_at);
-    SG_TRY(sg_rundir_write_done(p->job.output.dir, &end, err));
-out:
-    free(sum.seen);
-    return st;
+static enum sg_status failed_cells(const struct sg_run_summary *s, struct sg_err *err) {
+    if (s->failed == 0) return SG_OK;
+    return sg_fail(err, SG_E_PARTIAL, "%lld of %lld cells failed%s%s; %s/results.h5 marks them",
+                   (long long)s->failed, (long long)s->total, s->first_failure.text[0] ? ", the first: " : "",
+                   s->first_failure.text, s->run_dir);
 }
 
 /* The summary of a run that is done. mine: what this call has computed. */
@@ -475,10 +398,23 @@ static enum sg_status sum_up(const struct grid *g, const struct sg_counts *mine,
     out->seconds = sg_clock_since(g->started);
     out->run_dir = strdup(dir);
     if (!out->run_dir) return sg_fail(err, SG_E_NOMEM, "no memory for the summary");
-    if (out->failed == 0) return SG_OK;
-    return sg_fail(err, SG_E_PARTIAL, "%lld of %lld cells failed%s%s; %s/results.h5 marks them",
-                   (long long)out->failed, (long long)out->total,
-                   out->first_failure.text[0] ? ", the first: " : "", out->first_failure.text, dir);
+    return failed_cells(out, err);
+}
+
+/* The group's run is done: its own summary counts points instead of cells where something failed. */
+static enum sg_status complete_points(struct grid *g, const struct sg_end_options *end, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_run_group *group = g->group;
+    const struct sg_plan_inputs in = inputs(g);
+    struct sg_run_done done = {.fingerprint = g->plan.fingerprint, .total = g->plan.n_cells};
+    SG_TRY(sg_points_end(group, &g->plan, &in, end, err));
+    done.prompt_tokens = group->prompt_tokens;
+    for (int64_t i = 0; i < group->n_points; i++)
+        if (group->points[i].sum.failed > done.failed) done.failed = group->points[i].sum.failed;
+    sg_clock_utc(done.finished_at);
+    SG_TRY(sg_rundir_write_done(g->plan.job.output.dir, &done, err));
+out:
+    return st;
 }
 
 /* Merges and sums up. */
@@ -486,12 +422,13 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *dir = g->plan.job.output.dir;
     struct sg_run_summary *out = g->out;
+    const struct sg_end_options end = {.night = g->id.night, .lock = g->lock, .runtime = runtime, .ctx = g};
     out->total = g->plan.n_cells;
-    if (g->plan.n_draws > 1) {
-        SG_TRY(complete_pass(g, err));
+    if (g->begun && !out->already) sg_progress_end(&g->progress, "merging", NULL);
+    if (g->group) {
+        if (!out->already) SG_TRY(complete_points(g, &end, err));
     } else if (!out->already) {
-        if (g->begun) sg_progress_end(&g->progress, "merging", NULL);
-        SG_TRY(merge(dir, &g->plan, g->night, g, out, err));
+        SG_TRY(sg_run_end(dir, &g->plan, &end, out, NULL, err));
         if (out->computed != out->total) {
             st = sg_fail(err, SG_E_INTERNAL,
                          "%s: %lld of %lld cells are in the segments although all were computed", dir,
@@ -501,6 +438,8 @@ static enum sg_status complete(struct grid *g, struct sg_err *err) {
     }
     const struct sg_counts all = sg_progress_totals(&g->progress);
     st = sum_up(g, &all, err);
+    for (int64_t i = 0; g->group && st == SG_OK && i < g->group->n_points; i++)
+        st = failed_cells(&g->group->points[i].sum, err);
 out:
     return st;
 }
@@ -531,7 +470,8 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
 static enum sg_status merge_array(void *ctx, struct sg_err *err) {
     struct grid *g = ctx;
     sg_rundir_tidy(g->plan.job.output.dir, false);
-    enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g->night, g, g->out, err);
+    const struct sg_end_options end = {.night = g->id.night, .runtime = runtime, .ctx = g};
+    enum sg_status st = sg_run_end(g->plan.job.output.dir, &g->plan, &end, g->out, NULL, err);
     if (st != SG_OK || g->out->computed == g->out->total) return st;
     return sg_fail(err, SG_E_INTERNAL,
                    "%s: %lld of %lld cells are in the segments although all were computed; start again",
@@ -551,7 +491,7 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
     const struct sg_workqueue_options ho = {.plan = &g->plan,
                                             .order = &g->order,
                                             .run_dir = g->plan.job.output.dir,
-                                            .night = g->night,
+                                            .night = g->id.night,
                                             .segment_seconds = g->opt->segment_seconds,
                                             .quiet = g->opt->quiet,
                                             .on_cell = sg_array_cell_done,
@@ -593,11 +533,13 @@ static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
             continue;
         }
         if (st != SG_OK) goto out;
-        SG_TRY(sg_rundir_begin(dir, &g->plan, g->night, err));
+        SG_TRY(sg_rundir_begin(dir, &g->plan, &g->id, err));
         SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
         SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
                                 SG_CLEAN_NONE, err));
-        st = take_over(g, done, &n_done, err);
+        const struct sg_plan_inputs in = inputs(g);
+        const struct sg_begin_options begin = begin_options(g, &in);
+        st = sg_reuse_begin(dir, &g->plan, &begin.reuse, done, &n_done, &g->out->taken, err);
         break;
     }
 out:
@@ -616,8 +558,8 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
     if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
-    SG_TRY(sg_array_join(&g->plan, &g->order, g->comm, g->night, g->opt->quiet, &g->array, &g->out->already,
-                         err));
+    SG_TRY(
+        sg_array_join(&g->plan, &g->order, g->comm, &g->id, g->opt->quiet, &g->array, &g->out->already, err));
     const char *dir = g->plan.job.output.dir;
     g->out->total = g->plan.n_cells;
     if (!g->out->already) {
@@ -663,8 +605,19 @@ static void close_grid(struct grid *g) {
 
 enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
                       const struct sg_compute_maker *maker, struct sg_run_summary *out, struct sg_err *err) {
+    return sg_run_points(comm, opt, NULL, maker, out, err);
+}
+
+enum sg_status sg_run_points(struct sg_comm *comm, const struct sg_run_options *opt,
+                             struct sg_run_group *group, const struct sg_compute_maker *maker,
+                             struct sg_run_summary *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct grid g = {.comm = comm, .opt = opt, .maker = maker, .out = out, .root = sg_comm_rank(comm) == 0};
+    struct grid g = {.comm = comm,
+                     .opt = opt,
+                     .group = group,
+                     .maker = maker,
+                     .out = out,
+                     .root = sg_comm_rank(comm) == 0};
     bool compute = false;
     memset(out, 0, sizeof *out);
     sg_clock_utc(g.started_at);
@@ -702,22 +655,23 @@ enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, str
     enum sg_status st = SG_OK;
     struct sg_plan plan = {0};
     struct sg_lock *lock = NULL;
-    struct sg_digest fingerprint;
-    int64_t total;
-    char night[SG_NIGHT_NAME];
+    struct sg_run_id id;
     memset(out, 0, sizeof *out);
     SG_TRY(sg_rundir_read_plan(run_dir, &plan, err));
-    if (plan.n_draws > 1) {
-        st =
-            sg_fail(err, SG_E_USAGE,
-                    "%s: a pass of a sweep has no results of its own; its points take them from it", run_dir);
+    SG_TRY(sg_rundir_read_run(run_dir, &id, err));
+    if (*id.group) {
+        st = sg_fail(err, SG_E_USAGE,
+                     strcmp(id.group, ".")
+                         ? "%s: a point of a sweep, whose cells lie in %s beside it; run the sweep "
+                           "again to merge them (without %s/DONE when it was done)"
+                         : "%s: the run of a prefill group has no results of its own; run the sweep "
+                           "again to merge those of its points",
+                     run_dir, id.group, run_dir);
         goto out;
     }
     SG_TRY(sg_lock_take(run_dir, &lock, err));
     SG_TRY(sg_members_refuse(run_dir, err));
-    SG_TRY(sg_night_name(NULL, night, err)); /* of a run that began before run.json named its night */
-    SG_TRY(sg_rundir_read_run(run_dir, &fingerprint, &total, night, err));
-    SG_TRY(merge(run_dir, &plan, night, NULL, out, err));
+    SG_TRY(sg_run_end(run_dir, &plan, &(struct sg_end_options){.night = id.night}, out, NULL, err));
     if (out->computed < out->total)
         st = sg_fail(err, SG_E_PARTIAL,
                      "%s: %lld of %lld cells are not computed yet; results.h5 marks them as missing", run_dir,

@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "run/comm.h"
 #include "run/compute.h"
+#include "run/points.h"
 
 struct sg_run_options {
     const char *job_path;         /* read by the root alone */
@@ -18,29 +19,13 @@ struct sg_run_options {
     bool array;               /* one process of several that share the directory without MPI (array.h) */
     bool fresh;               /* discard what the run directory holds of another or an earlier run */
     bool quiet;               /* no progress on stderr */
-    const char *night;        /* of nights.h; NULL: the date */
-    const char *const *since; /* results of earlier runs to take cells from (since.h) */
+    const char *night;        /* of night.h; NULL: the date */
+    const char *const *since; /* results of earlier runs to take cells from (reuse.h) */
     size_t n_since;
-    const struct sg_plan_draws *draws; /* [n_draws] a pass (sweep.h): segments, and no results of its own */
-    int32_t n_draws;                   /* 0: the job's own sampling */
-    const char *pass;                  /* folder of a finished pass to take cells from, or NULL */
-    bool retry_failed;                 /* cells that failed are computed again, each alone on its rank */
-    int64_t shuffle_leases;            /* >= 0: cells in a random order (tests: the digest must not change) */
-    double segment_seconds;            /* < 0: the rule of hand.h */
-};
-
-struct sg_run_summary {
-    char *run_dir; /* owned: free */
-    bool already;  /* it was done before: nothing was computed */
-    struct sg_digest digest;
-    int64_t total, failed, computed; /* cells; computed: by this call */
-    int64_t unparsed; /* cells that did not fail and hold no verdict: no estimate of theirs counts */
-    int64_t taken;    /* cells taken over from earlier results; already: not counted */
-    int64_t shared;   /* cells taken from the pass, by this call */
-    int64_t pass_prompt_tokens; /* of a pass: of all its cells, whenever they were computed */
-    int64_t prompt_tokens, output_tokens;
-    double seconds;
-    struct sg_err first_failure; /* of a failed cell, clear when none failed */
+    bool retry_failed;      /* cells that failed are computed again, each alone on its rank */
+    double segment_seconds; /* < 0: the rule of segment_thread.h */
+    /* For tests: >= 0: cells in a random order. The digest must not change. */
+    int64_t shuffle_leases;
 };
 
 /* Collective. *out is filled on the root when the status is SG_OK or SG_E_PARTIAL (some cells failed; the
@@ -48,6 +33,13 @@ struct sg_run_summary {
  * Every rank returns the same status and error; err may not be NULL. */
 enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
                       const struct sg_compute_maker *maker, struct sg_run_summary *out, struct sg_err *err);
+
+/* Collective. The same for a prefill group of a sweep (the root's, NULL on the others): opt's job computes
+ * group->params for each cell in its output.dir, and every point of the group that was not done gets its
+ * results.h5 and DONE. SG_E_PARTIAL: some points have failed cells. */
+enum sg_status sg_run_points(struct sg_comm *comm, const struct sg_run_options *opt,
+                             struct sg_run_group *group, const struct sg_compute_maker *maker,
+                             struct sg_run_summary *out, struct sg_err *err);
 
 /* Merges what a run directory's segments hold into results.h5, without inputs or model; also of a run that is
  * not complete (missing cells are marked so), which then gets no DONE. SG_E_BUSY while the run computes. Not

@@ -31,7 +31,7 @@ struct sg_runner {
     struct sg_pipeline *pipeline;
     struct sg_token_ids yes, no;
     struct sg_kv_budget room;
-    struct sg_draw_settings *settings; /* [n_draws] of the plan */
+    struct sg_draw_settings *settings; /* [n_params] of the plan */
     /* the embedding model, between embed_open and embed_close */
     struct {
         struct sg_tokenizer *tok;
@@ -286,9 +286,9 @@ static enum sg_status options_for(struct sg_runner *s, const struct sg_plan *pla
     SG_TRY(sg_tokenizer_answer_ids(s->tok, "no", &s->no, err));
     free(s->settings);
     s->settings = NULL;
-    SG_TRY(SG_NEW(&s->settings, plan->n_draws, "draws", err));
-    for (int32_t i = 0; i < plan->n_draws; i++) {
-        const struct sg_plan_draws *d = &plan->draws[i];
+    SG_TRY(SG_NEW(&s->settings, plan->n_params, "sampling parameters", err));
+    for (int32_t i = 0; i < plan->n_params; i++) {
+        const struct sg_sampling_params *d = &plan->params[i];
         s->settings[i] = (struct sg_draw_settings){(float)d->temperature, (float)d->top_p, (int32_t)d->top_k};
     }
     *out = (struct sg_engine_options){
@@ -298,7 +298,7 @@ static enum sg_status options_for(struct sg_runner *s, const struct sg_plan *pla
         .max_samples = (int32_t)plan->n_samples,
         .sampling = {.max_new_tokens = (int32_t)job->sampling.max_new_tokens},
         .settings = s->settings,
-        .n_settings = plan->n_draws,
+        .n_settings = plan->n_params,
         .yes_ids = s->yes.data,
         .n_yes = (int32_t)s->yes.len,
         .no_ids = s->no.data,

@@ -45,13 +45,12 @@ bool sg_rundir_is(const char *dir) {
 
 /* ---- run.json, DONE, plan.bin ----------------------------------------------------------------------- */
 
-enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total, char *night,
-                                  struct sg_err *err) {
+enum sg_status sg_rundir_read_run(const char *dir, struct sg_run_id *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};
     cJSON *doc = NULL;
     char *path = NULL;
-    const char *name = NULL;
+    const char *night = "", *group = "";
     int64_t format = 0;
     if (!sg_rundir_is(dir))
         return sg_fail(err, SG_E_INPUT, "%s: no run in this folder (it has no run.json)", dir);
@@ -66,10 +65,12 @@ enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint
                      path, (long long)format, FORMAT);
         goto out;
     }
-    SG_TRY(get_digest(&at, "fingerprint", fingerprint, err));
-    SG_TRY(sg_json_need_i64(&at, "total", 0, INT64_MAX >> 11, total, err));
-    SG_TRY(sg_json_get_str(&at, "night", &name, err));
-    if (night && name) snprintf(night, SG_NIGHT_NAME, "%s", name);
+    SG_TRY(get_digest(&at, "fingerprint", &out->fingerprint, err));
+    SG_TRY(sg_json_need_i64(&at, "total", 0, INT64_MAX >> 11, &out->total, err));
+    SG_TRY(sg_json_get_str(&at, "night", &night, err));
+    SG_TRY(sg_json_get_str(&at, "group", &group, err));
+    snprintf(out->night, sizeof out->night, "%s", night);
+    snprintf(out->group, sizeof out->group, "%s", group);
 out:
     cJSON_Delete(doc);
     sg_buf_free(&text);
@@ -97,6 +98,7 @@ enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_
     SG_TRY(sg_json_need_i64(&at, "total", 0, INT64_MAX >> 11, &d.total, err));
     SG_TRY(sg_json_need_i64(&at, "failed", 0, d.total, &d.failed, err));
     SG_TRY(sg_json_get_i64(&at, "unparsed", 0, d.total, &d.unparsed, err));
+    SG_TRY(sg_json_get_i64(&at, "prompt_tokens", 0, INT64_MAX >> 11, &d.prompt_tokens, err));
     SG_TRY(sg_json_get_str(&at, "finished_at", &when, err));
     snprintf(d.finished_at, sizeof d.finished_at, "%s", when);
     *out = d;
@@ -125,9 +127,9 @@ enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *d
     enum sg_status st =
         sg_buf_printf(&b, err,
                       "{\"digest\": \"%s\", \"fingerprint\": \"%s\", \"total\": %lld, \"failed\": %lld, "
-                      "\"unparsed\": %lld, \"finished_at\": \"%s\"}\n",
+                      "\"unparsed\": %lld, \"prompt_tokens\": %lld, \"finished_at\": \"%s\"}\n",
                       digest, fingerprint, (long long)done->total, (long long)done->failed,
-                      (long long)done->unparsed, done->finished_at);
+                      (long long)done->unparsed, (long long)done->prompt_tokens, done->finished_at);
     if (st == SG_OK) st = write_file(dir, "DONE", b.data, b.len, err);
     sg_buf_free(&b);
     return st;
@@ -135,12 +137,11 @@ enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *d
 
 enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_digest fingerprint;
-    int64_t total;
+    struct sg_run_id id;
     char *path = NULL;
     struct sg_map map = {0};
     struct sg_plan p = {0};
-    SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, NULL, err));
+    SG_TRY(sg_rundir_read_run(dir, &id, err));
     SG_TRY(sg_path_join(dir, "plan.bin", &path, err));
     SG_TRY(sg_map_open(path, &map, err));
     st = sg_plan_unpack(map.data, map.size, &p, err);
@@ -148,7 +149,7 @@ enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct 
         sg_err_at(err, "%s", path);
         goto out;
     }
-    if (!sg_digest_equal(p.fingerprint, fingerprint) || p.n_cells != total) {
+    if (!sg_digest_equal(p.fingerprint, id.fingerprint) || p.n_cells != id.total) {
         st = sg_fail(err, SG_E_MISMATCH, "%s: not the plan that run.json beside it describes", path);
         goto out;
     }
@@ -230,19 +231,22 @@ out:
     return st;
 }
 
-enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, char night[SG_NIGHT_NAME],
+enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_run_id *id,
                                struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
     char hex[SG_DIGEST_HEX];
     if (sg_rundir_is(dir)) {
-        struct sg_digest fingerprint;
-        int64_t total;
-        SG_TRY(sg_rundir_read_run(dir, &fingerprint, &total, night, err));
+        char night[SG_NIGHT_NAME];
+        memcpy(night, id->night, sizeof night);
+        SG_TRY(sg_rundir_read_run(dir, id, err));
+        if (!*id->night) memcpy(id->night, night, sizeof night);
         SG_TRY(check_plan_format(dir, err));
-        if (!sg_digest_equal(fingerprint, plan->fingerprint)) st = mismatch(dir, plan, err);
+        if (!sg_digest_equal(id->fingerprint, plan->fingerprint)) st = mismatch(dir, plan, err);
         goto out;
     }
+    id->fingerprint = plan->fingerprint;
+    id->total = plan->n_cells;
     SG_TRY(write_file(dir, "job.json", plan->job.text, strlen(plan->job.text), err));
     SG_TRY(sg_plan_pack(plan, &b, err));
     SG_TRY(write_file(dir, "plan.bin", b.data, b.len, err));
@@ -251,7 +255,9 @@ enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, char
     sg_digest_hex(plan->fingerprint, hex);
     SG_TRY(sg_buf_printf(&b, err, "{\"format\": %d, \"fingerprint\": \"%s\", \"total\": %lld, \"night\": ",
                          FORMAT, hex, (long long)plan->n_cells));
-    SG_TRY(sg_json_quote(&b, night, strlen(night), err));
+    SG_TRY(sg_json_quote(&b, id->night, strlen(id->night), err));
+    if (*id->group) SG_TRY(sg_buf_str(&b, ", \"group\": ", err));
+    if (*id->group) SG_TRY(sg_json_quote(&b, id->group, strlen(id->group), err));
     SG_TRY(sg_buf_str(&b, "}\n", err));
     SG_TRY(write_file(dir, "run.json", b.data, b.len, err));
 out:

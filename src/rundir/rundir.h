@@ -2,7 +2,7 @@
  *
  *   lock           who computes here now (rundir/lock.h)
  *   job.json       the job as canonical text, defaults and overrides included
- *   run.json       format, fingerprint, number of cells, name of the night
+ *   run.json       format, fingerprint, number of cells, name of the night; in a sweep the prefill group
  *   plan.bin       the packed plan: `merge` needs neither inputs nor model
  *   segments/      finished cells (store/segment.h)
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
@@ -20,12 +20,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SG_NIGHT_NAME = 100 }; /* bytes of a night's name, its NUL included */
+enum { SG_NIGHT_NAME = 100, SG_GROUP_NAME = 120 }; /* bytes, NUL included */
+
+/* run.json */
+struct sg_run_id {
+    struct sg_digest fingerprint;
+    int64_t total;
+    char night[SG_NIGHT_NAME]; /* of the start that began the run; "" in a folder of an earlier version */
+    /* Of a point of a sweep: the name of the folder beside this one that holds the run of its prefill group.
+     * Of that run: ".". Else "". */
+    char group[SG_GROUP_NAME];
+};
 
 struct sg_run_done {
-    struct sg_digest digest, fingerprint;
-    int64_t total, failed, unparsed; /* unparsed: not failed, and no sample had a verdict */
-    char finished_at[32];            /* UTC, ISO 8601 */
+    struct sg_digest digest, fingerprint; /* digest: 0 where the run has no results of its own */
+    int64_t total, failed, unparsed;      /* unparsed: not failed, and no sample had a verdict */
+    int64_t prompt_tokens;                /* of the run of a prefill group: of its cells, each counted once */
+    char finished_at[32];                 /* UTC, ISO 8601 */
 };
 
 /* True in *is when `dir` is a folder that a run has begun in (has run.json). */
@@ -33,14 +44,15 @@ bool sg_rundir_is(const char *dir);
 
 /* Makes the folder ready for `plan`: creates what is missing, or checks that what is there belongs to this
  * very run. SG_E_MISMATCH says which keys of the job differ (or that the files it names, or the model, do)
- * and how to go on. night: the caller's; becomes the run's, which is that of the start that began it. Call
- * with the lock held. */
-enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, char night[SG_NIGHT_NAME],
+ * and how to go on. id: night and group are the caller's; all becomes what run.json says, whose night and
+ * group are those of the start that began the run. Call with the lock held. */
+enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_run_id *id,
                                struct sg_err *err);
-/* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no member of
- * an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
+/* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no member
+ * of an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
 void sg_rundir_tidy(const char *dir, bool alone);
-/* In a folder that nobody locks: what a killed writer has left of the file `name`, a minute ago or earlier. */
+/* In a folder that nobody locks: what a killed writer has left of the file `name`, a minute ago or earlier.
+ * */
 void sg_rundir_tidy_shared(const char *dir, const char *name);
 /* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
@@ -54,9 +66,8 @@ enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *d
 /* The run goes on after all: removes DONE. */
 enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err);
 
-/* run.json alone: cheap. night[SG_NIGHT_NAME] (may be NULL) keeps what it is where run.json names none. */
-enum sg_status sg_rundir_read_run(const char *dir, struct sg_digest *fingerprint, int64_t *total, char *night,
-                                  struct sg_err *err);
+/* run.json alone: cheap. */
+enum sg_status sg_rundir_read_run(const char *dir, struct sg_run_id *out, struct sg_err *err);
 /* plan.bin, checked against run.json. */
 enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct sg_err *err);
 

@@ -15,6 +15,19 @@ struct place {
     int64_t file, record;
 };
 
+/* The run's own segments, then those of the group that it is of. */
+struct segments {
+    struct sg__segment_reader own, group;
+};
+
+static int64_t n_files(const struct segments *set) {
+    return set->own.n_files + set->group.n_files;
+}
+static const struct sg__segment_file *file_at(const struct segments *set, int64_t file) {
+    const int64_t n = set->own.n_files;
+    return file < n ? &set->own.files[file] : &set->group.files[file - n];
+}
+
 /* Equal but for cost (prices may change between two runs) and for texts that one of them did not keep. */
 static bool same_f64(double a, double b) {
     return a == b || (isnan(a) && isnan(b));
@@ -39,32 +52,46 @@ static bool same_cell(const struct sg_cell *a, const struct sg_cell *b) {
     return true;
 }
 
-static enum sg_status take(const struct sg__segment_reader *set, struct place p, struct sg__cell_buf *buf,
+static enum sg_status take(const struct segments *set, struct place p, struct sg__cell_buf *buf,
                            struct sg_cell *out, struct sg_err *err) {
-    const struct sg__segment_file *f = &set->files[p.file];
+    const struct sg__segment_file *f = file_at(set, p.file);
     struct sg_digest fp;
     return sg__segment_take(&f->view, p.record, f->path, buf, &fp, out, err);
 }
 
-/* The record of the cell that goes into the results: it must be of the fingerprint that they state. */
-static enum sg_status take_checked(const struct sg__segment_reader *set, struct place p,
-                                   const struct sg_results *r, struct sg__cell_buf *buf, int64_t cell,
+/* The record of the cell that goes into the results: it must be of the fingerprint that its plan states. Of a
+ * group's cell the results' samples alone. */
+static enum sg_status take_checked(const struct segments *set, struct place p, const struct sg_results *r,
+                                   const struct sg_merge_group *group, struct sg__cell_buf *buf, int64_t cell,
                                    struct sg_cell *out, struct sg_err *err) {
-    const struct sg__segment_file *f = &set->files[p.file];
+    const struct sg__segment_file *f = file_at(set, p.file);
+    const bool shared = p.file >= set->own.n_files;
+    const struct sg_digest *want = shared ? group->cell_fingerprint : r->origin.fingerprint;
     struct sg_digest fp;
     enum sg_status st = sg__segment_take(&f->view, p.record, f->path, buf, &fp, out, err);
-    if (st != SG_OK || !r->origin.fingerprint || sg_digest_equal(fp, r->origin.fingerprint[cell])) return st;
-    return sg_fail(err, SG_E_CORRUPT,
-                   "%s: cell %" PRId64
-                   " was computed from other inputs than the plan's (its fingerprint differs)",
-                   f->path, cell);
+    if (st != SG_OK) return st;
+    if (want && !sg_digest_equal(fp, want[cell]))
+        return sg_fail(err, SG_E_CORRUPT,
+                       "%s: cell %" PRId64
+                       " was computed from other inputs than the plan's (its fingerprint differs)",
+                       f->path, cell);
+    if (!shared || out->status != SG_OK) return SG_OK;
+    if (out->n_samples != group->n_samples)
+        return sg_fail(err, SG_E_CORRUPT,
+                       "%s: cell %" PRId64 " has %d samples, expected %" PRId64 ", all of its prefill group",
+                       f->path, cell, out->n_samples, group->n_samples);
+    out->samples += group->first;
+    out->n_samples = (int32_t)r->n_samples;
+    if (out->model >= 0 && out->model < r->n_models)
+        sg_cell_estimate(out, r->price_input[out->model], r->price_output[out->model]);
+    return SG_OK;
 }
 
 /* Chooses between two copies of one cell. */
-static enum sg_status resolve(const struct sg__segment_reader *set, struct place *kept, struct place other,
+static enum sg_status resolve(const struct segments *set, struct place *kept, struct place other,
                               struct sg__cell_buf bufs[2], struct sg_err *err) {
     struct sg_cell a, b;
-    const struct sg__segment_file *fa = &set->files[kept->file], *fb = &set->files[other.file];
+    const struct sg__segment_file *fa = file_at(set, kept->file), *fb = file_at(set, other.file);
     const struct sg__segment_entry ea = sg__segment_entry_at(&fa->view, kept->record);
     const struct sg__segment_entry eb = sg__segment_entry_at(&fb->view, other.record);
     if (ea.checksum == eb.checksum && ea.bytes == eb.bytes) return SG_OK;
@@ -73,6 +100,7 @@ static enum sg_status resolve(const struct sg__segment_reader *set, struct place
         if (ea.status != SG_OK && eb.status == SG_OK) *kept = other;
         return SG_OK;
     }
+    if (kept->file < set->own.n_files && other.file >= set->own.n_files) return SG_OK;
     enum sg_status st = take(set, *kept, &bufs[0], &a, err);
     if (st == SG_OK) st = take(set, other, &bufs[1], &b, err);
     if (st != SG_OK) return st;
@@ -84,11 +112,11 @@ static enum sg_status resolve(const struct sg__segment_reader *set, struct place
     return SG_OK;
 }
 
-static enum sg_status find_cells(const struct sg__segment_reader *set, struct place *place,
-                                 struct sg__cell_buf bufs[2], struct sg_err *err) {
-    for (int64_t f = 0; f < set->n_files; f++) {
-        for (int64_t i = 0; i < set->files[f].view.count; i++) {
-            const int64_t cell = sg__segment_entry_at(&set->files[f].view, i).cell;
+static enum sg_status find_cells(const struct segments *set, struct place *place, struct sg__cell_buf bufs[2],
+                                 struct sg_err *err) {
+    for (int64_t f = 0; f < n_files(set); f++) {
+        for (int64_t i = 0; i < file_at(set, f)->view.count; i++) {
+            const int64_t cell = sg__segment_entry_at(&file_at(set, f)->view, i).cell;
             const struct place here = {f, i};
             if (place[cell].file < 0) {
                 place[cell] = here;
@@ -144,12 +172,12 @@ out:
 
 /* The cell's night, of the segment it lies in. Nights are numbered as they come, the run's own is number 0;
  * number[n_files] is -1 for a segment whose night has none yet. */
-static enum sg_status set_origin(struct sg_results *r, const struct sg__segment_reader *set, int64_t file,
-                                 int64_t cell, int32_t *number, size_t *cap, struct sg_err *err) {
+static enum sg_status set_origin(struct sg_results *r, const struct segments *set, int64_t file, int64_t cell,
+                                 int32_t *number, size_t *cap, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_origin *o = &r->origin;
     struct sg_buf since = {0};
-    const struct sg__segment_view *v = &set->files[file].view;
+    const struct sg__segment_view *v = &file_at(set, file)->view;
     if (number[file] < 0) {
         int32_t k = 0;
         bool listed = !v->since;
@@ -158,9 +186,9 @@ static enum sg_status set_origin(struct sg_results *r, const struct sg__segment_
             SG_TRY(SG_GROW(&o->nights, cap, k + 1, "nights", err));
             SG_TRY(sg_arena_dup(&r->strings, v->night, strlen(v->night), &o->nights[o->n_nights++], err));
         }
-        for (int64_t f = 0; f < set->n_files && !listed; f++)
-            listed =
-                number[f] >= 0 && set->files[f].view.since && !strcmp(set->files[f].view.since, v->since);
+        for (int64_t f = 0; f < n_files(set) && !listed; f++)
+            listed = number[f] >= 0 && file_at(set, f)->view.since &&
+                     !strcmp(file_at(set, f)->view.since, v->since);
         if (!listed) {
             SG_TRY(sg_buf_printf(&since, err, "%s%s%s", o->since ? o->since : "", o->since ? ", " : "",
                                  v->since));
@@ -205,11 +233,11 @@ static void remove_unfinished(const char *run_dir) {
     closedir(d);
 }
 
-enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool texts, struct sg_results *r,
-                        struct sg_merge_stats *stats, struct sg_err *err) {
+enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const struct sg_merge_group *group,
+                        bool texts, struct sg_results *r, struct sg_merge_stats *stats, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t n_cells = r->n_queries * r->n_models;
-    struct sg__segment_reader set = {0};
+    struct segments set = {0};
     struct sg__cell_buf bufs[2] = {{0}};
     struct sg_results_writer *w = NULL;
     struct sg_merge_stats count = {.n_cells = n_cells};
@@ -217,11 +245,12 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
     int32_t *number = NULL; /* [n_files] nights */
     char *path = NULL;
     size_t cap[2] = {(size_t)r->n_failures, (size_t)r->n_failures}, nights = (size_t)r->origin.n_nights;
-    SG_TRY(sg__segment_reader_open(run_dir, fingerprint, n_cells, &set, err));
+    SG_TRY(sg__segment_reader_open(run_dir, fingerprint, n_cells, &set.own, err));
+    if (group) SG_TRY(sg__segment_reader_open(group->dir, group->fingerprint, n_cells, &set.group, err));
     SG_TRY(SG_NEW(&place, n_cells, "cell places", err));
-    SG_TRY(SG_NEW(&number, set.n_files, "nights of segments", err));
+    SG_TRY(SG_NEW(&number, n_files(&set), "nights of segments", err));
     for (int64_t i = 0; i < n_cells; i++) place[i].file = -1;
-    for (int64_t i = 0; i < set.n_files; i++) number[i] = -1;
+    for (int64_t i = 0; i < n_files(&set); i++) number[i] = -1;
     SG_TRY(find_cells(&set, place, bufs, err));
 
     remove_unfinished(run_dir);
@@ -235,11 +264,12 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
             SG_TRY(sg_results_writer_cell(w, NULL, err));
             continue;
         }
-        SG_TRY(take_checked(&set, place[i], r, &bufs[0], i, &c, err));
-        SG_TRY(check_cell(r, i, &c, set.files[place[i].file].path, err));
+        SG_TRY(take_checked(&set, place[i], r, group, &bufs[0], i, &c, err));
+        SG_TRY(check_cell(r, i, &c, file_at(&set, place[i].file)->path, err));
         set_cell(r, i, &c);
         if (r->origin.night) SG_TRY(set_origin(r, &set, place[i].file, i, number, &nights, err));
         count.n_done++;
+        if (!file_at(&set, place[i].file)->view.since) count.prompt_tokens += c.estimator_prompt_tokens;
         count.n_unparsed += c.status == SG_OK && !r->valid[i];
         if (c.status != SG_OK) {
             count.n_failed++;
@@ -253,7 +283,8 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool 
     if (st == SG_OK && stats) *stats = count;
 out:
     sg_results_writer_abandon(w);
-    sg__segment_reader_close(&set);
+    sg__segment_reader_close(&set.own);
+    sg__segment_reader_close(&set.group);
     free(bufs[0].samples);
     free(bufs[1].samples);
     free(place);

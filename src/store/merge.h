@@ -13,6 +13,16 @@ struct sg_plan; /* job/plan.h */
 struct sg_merge_stats {
     int64_t n_cells, n_done, n_failed; /* done: computed, failed ones included */
     int64_t n_unparsed;                /* computed, not failed, and no sample had a verdict */
+    int64_t prompt_tokens; /* of the done cells: of the estimator's prompts, 0 for cells taken over */
+};
+
+/* The run of a prefill group (sweep/sweep.h): some of the samples of its cells are those of the results. */
+struct sg_merge_group {
+    const char *dir;                          /* its run folder */
+    struct sg_digest fingerprint;             /* of its run */
+    const struct sg_digest *cell_fingerprint; /* [n_cells], its own */
+    int64_t n_samples;                        /* of its cells */
+    int64_t first;                            /* the sample of its cells that is the results' first */
 };
 
 /* What the plan knows of the results: axes, categories, prices, truth, baselines, job text, name,
@@ -31,14 +41,17 @@ enum sg_status sg_results_set_night(struct sg_results *r, const char *night, str
  * has a length but no measured prompt tokens.
  *
  * Where r has fingerprints of cells, every record must have its cell's (SG_E_CORRUPT names the segment).
- * Where r has the name of its own night, each cell gets the night of its segment, and r->origin.taken_over and
- * .since follow from the segments of cells taken over.
+ * Where r has the name of its own night, each cell gets the night of its segment, and r->origin.taken_over
+ * and .since follow from the segments of cells taken over.
+ *
+ * group (may be NULL): cells that run_dir's segments lack are taken from the segments of the group's run:
+ * r->n_samples samples from group->first on, and the aggregates of these.
  *
  * A cell in several segments is taken from the first in order of file names that did not fail; copies must
  * agree (SG_E_CORRUPT names both files). Other errors as sg_segments_scan and sg_results_write. On failure an
  * existing results.h5 is untouched and no partial one is left; what an earlier merge left when it was killed
  * is removed. The caller holds the directory's lock (lock.h). */
-enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, bool texts, struct sg_results *r,
-                        struct sg_merge_stats *stats, struct sg_err *err);
+enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const struct sg_merge_group *group,
+                        bool texts, struct sg_results *r, struct sg_merge_stats *stats, struct sg_err *err);
 
 #endif

@@ -2,10 +2,10 @@
  * segment is complete, fsynced, renamed to its final name and never changed again. A crash loses at most the
  * open segments. Directory: RUNDIR/segments/.
  *
- * File: header {magic, format version, run fingerprint, writer (rank, process, host), night, earlier results},
- * then records {length, cell, payload, checksum}, then a footer {count, index of cells, whole-file checksum,
- * magic}. Little-endian; every length is bounded before it is used. Files that do not end in a valid footer
- * under a final name are damage, not data. */
+ * File: header {magic, format version, run fingerprint, writer (rank, process, host), night, earlier
+ * results}, then records {length, cell, payload, checksum}, then a footer {count, index of cells, whole-file
+ * checksum, magic}. Little-endian; every length is bounded before it is used. Files that do not end in a
+ * valid footer under a final name are damage, not data. */
 #ifndef SG_STORE_SEGMENT_H
 #define SG_STORE_SEGMENT_H
 

@@ -1,41 +1,58 @@
-/* sweep - one run over axes of a job: `scope-grid run SWEEP.json`. A sweep file names a job and, for keys of
- * it, the values to try; every combination is a point: a run of its own folder and results file below the
- * sweep's, with an index beside them. Points with more samples come first, because the first samples of many
- * are what few would have been: what points have in common is computed once (since.h).
- *
- * Points that agree in all but how they draw (temperature, top_p, top_k, seed, samples) and whether texts are
- * kept are computed together before the first of them, when there is more than one way of drawing: a pass. It
- * is a run of its own in DIR/pass-N, whose cells hold the samples of all these points, drawn from one
- * prefill, and that has segments and DONE but no results.h5; it is leased, killed and resumed like any run.
- * Each point then takes its samples out of it (since.h) and computes what it did not find there: cells that
- * failed. The pass's folder goes when all of its points are done. Points that were done before take no part.
+/* sweep - axes over a job: a sweep file names a job and, for keys of it, the values to try; every combination
+ * is a point: a job with a folder and a results file of its own below the sweep's.
  *
  *   {"name": "sweep", "job": "demo/job.json", "dir": "../runs/sweep",
  *    "axes": {"prompt.anchors": [3, 5, 8], "sampling.samples": [4, 8]}}
  *
  * name and dir may be absent (the file's name; runs/NAME beside the file). Values are what --set takes; paths
- * among them are relative to the job's folder.
- *
- * DIR/index.json, rewritten whole after every point:
- *   {"format": "scope-grid sweep", "version": 1, "name", "job", "axes": {key: [values]},
- *    "passes": [{"name", "points": [names], "samples": of a cell, "cells", "prefill_tokens",
- *                "prefill_tokens_saved": against each point computed alone}],
- *    "points": [{"name", "settings": {key: value}, "state": "done" | "open", "results": path from DIR,
- *                "digest", "cells", "failed", "taken_over", "computed"}]} */
+ * among them are relative to the job's folder. */
 #ifndef SG_SWEEP_SWEEP_H
 #define SG_SWEEP_SWEEP_H
 
+#include "base/json.h"
 #include "run/run.h"
 
-/* Asked anew for every run: a point may have a model of its own. */
-struct sg_maker_source {
-    void *ctx;
-    enum sg_status (*make)(void *ctx, struct sg_compute_maker *out, struct sg_err *err);
-    void (*drop)(void *ctx); /* after every make */
+enum { SG_SWEEP_AXES = 16, SG_POINT_NAME = 100 };
+
+struct sg_sweep_axis {
+    const char *key;     /* of the job */
+    const cJSON *values; /* array */
+    int64_t n;
+};
+struct sg_sweep_member {
+    char name[SG_POINT_NAME];
+    int64_t value[SG_SWEEP_AXES];            /* which of its axis's */
+    const char *settings[SG_SWEEP_AXES + 4]; /* overrides: its axes first */
+    size_t n_settings;
+    struct sg_sampling_params params;
+    bool texts;
+};
+/* A sweep's file, read. */
+struct sg_sweep {
+    cJSON *doc;
+    char *name, *job, *dir; /* dir: absolute, once it is there */
+    struct sg_sweep_axis axes[SG_SWEEP_AXES];
+    int64_t n_axes, n_points;
+    struct sg_sweep_member *points; /* [n_points], last axis fastest */
+    struct sg_arena strings;
 };
 
 /* True when the file is JSON with a member "axes"; whatever else is wrong with it shows when it is read. */
 bool sg_sweep_is(const char *path);
+
+/* Reads the sweep opt->job_path; every point is a valid job under opt's overrides. make: its folder is made.
+ * *out is the caller's also after an error (sg_sweep_free). */
+enum sg_status sg_sweep_read(const struct sg_run_options *opt, bool make, struct sg_sweep *out,
+                             struct sg_err *err);
+void sg_sweep_free(struct sg_sweep *s); /* zeroed accepted */
+
+/* The run's overrides and then n settings. *out is the caller's. */
+enum sg_status sg_sweep_overrides(const struct sg_run_options *opt, const char *const *settings, size_t n,
+                                  const char ***out, struct sg_err *err);
+/* Appends the last part of an axis's key with the point's value, as in "anchors-3_samples-8". size: of name.
+ * */
+void sg_sweep_add_name(const struct sg_sweep *s, const struct sg_sweep_member *p, int64_t axis, char *name,
+                       size_t size);
 
 /* One point as sg_sweep_each shows it; all of it is the callee's for the call alone. */
 struct sg_sweep_point {
@@ -54,13 +71,5 @@ enum sg_status sg_sweep_each(const struct sg_run_options *opt,
                              enum sg_status (*each)(void *ctx, const struct sg_sweep_point *p,
                                                     struct sg_err *err),
                              void *ctx, struct sg_err *err);
-
-/* Collective. opt->job_path is the sweep's file (read by the root alone); its overrides hold for every point.
- * All points are checked before the first computes. say (may be NULL) is told of every finished point, on the
- * root. SG_E_PARTIAL: all points are there, with failed cells. Started again, it goes on where it was. */
-enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *opt,
-                            const struct sg_maker_source *source,
-                            void (*say)(const char *point, const struct sg_run_summary *s),
-                            struct sg_err *err);
 
 #endif

@@ -17,11 +17,10 @@ static enum sg_status print_cell(void *ctx, int64_t cell_index, struct sg_digest
 
 int main(int argc, char **argv) {
     struct sg_err err = {0};
-    struct sg_digest fingerprint;
-    int64_t total;
+    struct sg_run_id id;
     if (argc != 2) return 2;
-    enum sg_status st = sg_rundir_read_run(argv[1], &fingerprint, &total, NULL, &err);
-    if (st == SG_OK) st = sg_segments_read(argv[1], fingerprint, total, print_cell, NULL, &err);
+    enum sg_status st = sg_rundir_read_run(argv[1], &id, &err);
+    if (st == SG_OK) st = sg_segments_read(argv[1], id.fingerprint, id.total, print_cell, NULL, &err);
     if (st != SG_OK) fprintf(stderr, "list_cells: %s\n", err.text);
     return sg_status_exit_code(st);
 }

@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "run/run.h"
 #include "sweep/sweep.h"
+#include "sweep/sweep_run.h"
 #include "model/digest.h"
 
 #include <math.h>
@@ -34,7 +35,8 @@ struct sim {
     int64_t n_running, n_steps;
     struct sg_cell_sample *samples;
     char (*texts)[64];
-    struct sg_digest *keys; /* [n_draws][n_cells] of a pass: what cells would be if they were drawn one way */
+    struct sg_digest
+        *keys; /* [n_params][n_cells] of a prefill group: fingerprints of the cells of each job alone */
     /* --stats: when this rank began and finished its last cell (ns, one clock for all ranks of a node), CPU
      * seconds and peak memory up to there */
     bool stats;
@@ -43,9 +45,12 @@ struct sim {
 };
 
 /* --model: says who hashes the model's files for its node. */
-enum sg_status __real_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err);
-enum sg_status __wrap_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err);
-enum sg_status __wrap_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err) {
+enum sg_status __real_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out,
+                                    struct sg_err *err);
+enum sg_status __wrap_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out,
+                                    struct sg_err *err);
+enum sg_status __wrap_sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out,
+                                    struct sg_err *err) {
     puts("hashed");
     return __real_sg_model_pass(pass, out, err);
 }
@@ -141,7 +146,7 @@ static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
                            .n_samples = n,
                            .samples = s->samples};
     for (int32_t at = 0, d = 0, i = 0; at < n; at++, i++) {
-        if (i == p->draws[d].samples) d++, i = 0;
+        if (i == p->params[d].samples) d++, i = 0;
         const struct sg_digest key = s->keys ? s->keys[d * p->n_cells + c] : p->cell_fingerprint[c];
         uint64_t r = sg_random64(key.lo, (uint64_t)i);
         struct sg_cell_sample *a = &s->samples[at];
@@ -199,13 +204,13 @@ static enum sg_status sim_open(void *ctx, const struct sg_plan *plan, const stru
     SG_TRY(SG_NEW(&s->running, s->slots, "slots", err));
     SG_TRY(SG_NEW(&s->samples, plan->n_samples, "samples", err));
     SG_TRY(SG_NEW(&s->texts, plan->n_samples, "texts", err));
-    if (plan->n_draws > 1) {
+    if (plan->n_params > 1) {
         struct sg_compute_facts f;
         facts(s, &f);
         const struct sg_plan_inputs in = {.model_digest = f.model, .numerics = f.numerics};
-        SG_TRY(SG_NEW(&s->keys, plan->n_draws * plan->n_cells, "keys", err));
-        for (int32_t d = 0; d < plan->n_draws; d++)
-            SG_TRY(sg_plan_fingerprints_of(plan, &in, &plan->draws[d], s->keys + d * plan->n_cells, err));
+        SG_TRY(SG_NEW(&s->keys, plan->n_params * plan->n_cells, "keys", err));
+        for (int32_t d = 0; d < plan->n_params; d++)
+            SG_TRY(sg_plan_fingerprints_of(plan, &in, &plan->params[d], s->keys + d * plan->n_cells, err));
     }
     for (int64_t i = 0; i < s->slots; i++) s->running[i].cell = -1;
     if (s->stats) stamp(&s->opened, &s->cpu_opened, &s->opened_kib);
@@ -221,21 +226,7 @@ static void sim_close(void *ctx) {
     free(s->samples);
     free(s->texts);
     free(s->keys);
-}
-
-/* For a sweep: every point opens the same device again. */
-static enum sg_status sim_make(void *ctx, struct sg_compute_maker *out, struct sg_err *err) {
-    (void)err;
-    *out = (struct sg_compute_maker){.ctx = ctx,
-                                     .reads_model = ((struct sim *)ctx)->model,
-                                     .probe = sim_look,
-                                     .open = sim_open,
-                                     .close = sim_close};
-    return SG_OK;
-}
-static void sim_drop(void *ctx) {
-    struct sim *s = ctx;
-    s->running = NULL;
+    s->running = NULL; /* the next group of a sweep opens the same device again */
     s->samples = NULL;
     s->texts = NULL;
     s->keys = NULL;
@@ -245,7 +236,6 @@ static void sim_drop(void *ctx) {
 static void say_point(const char *point, const struct sg_run_summary *s) {
     printf("point %s cells %lld computed %lld taken %lld", point, (long long)s->total, (long long)s->computed,
            (long long)s->taken);
-    if (s->shared) printf(" shared %lld", (long long)s->shared);
     putchar('\n');
 }
 
@@ -297,11 +287,13 @@ int main(int argc, char **argv) {
         o.since = since.items;
         o.n_since = since.n;
         o.quiet = !loud;
-        struct sg_compute_maker maker;
-        const struct sg_maker_source source = {&s, sim_make, sim_drop};
+        const struct sg_compute_maker maker = {
+            .ctx = &s, .reads_model = s.model, .probe = sim_look, .open = sim_open, .close = sim_close};
         const bool sweep = sg_sweep_is(o.job_path); /* every rank sees the file here */
-        if (sweep) st = sg_sweep_run(comm, &o, &source, say_point, &err);
-        if (!sweep && sim_make(&s, &maker, &err) == SG_OK) st = sg_run(comm, &o, &maker, &sum, &err);
+        if (sweep)
+            st = sg_sweep_run(comm, &o, &maker, say_point, &err);
+        else
+            st = sg_run(comm, &o, &maker, &sum, &err);
         if (s.rank == 0 && sum.run_dir && (st == SG_OK || st == SG_E_PARTIAL)) {
             char hex[SG_DIGEST_HEX];
             sg_digest_hex(sum.digest, hex);

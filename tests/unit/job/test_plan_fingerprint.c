@@ -203,8 +203,8 @@ static void fingerprints_with_other_samples(void **state) {
     plan_with(NULL, 0, &INPUTS, &plain);
     plan_with(&four, 1, &INPUTS, &few);
     assert_int_equal(few.n_cells, 4);
-    const struct sg_plan_draws draws = sg_plan_job_draws(&plain.job);
-    if (sg_plan_fingerprints_of(&few, &INPUTS, &draws, of, &err) != SG_OK) fail_msg("%s", err.text);
+    const struct sg_sampling_params params = sg_plan_job_params(&plain.job);
+    if (sg_plan_fingerprints_of(&few, &INPUTS, &params, of, &err) != SG_OK) fail_msg("%s", err.text);
     for (int c = 0; c < 4; c++) {
         assert_true(sg_digest_equal(of[c], plain.cell_fingerprint[c]));
         assert_false(sg_digest_equal(few.cell_fingerprint[c], plain.cell_fingerprint[c]));
@@ -213,37 +213,50 @@ static void fingerprints_with_other_samples(void **state) {
     sg_plan_free(&few);
 }
 
-/* A pass of a sweep is a run of its own, and tells of each way of drawing what the cells of a run that draws so
- * alone are. */
-static void a_pass_holds_the_cells_of_its_points(void **state) {
+/* The run of a prefill group is a run of its own, and the plan of each of its points is that of the point's job. */
+static void a_group_has_the_plans_of_its_points(void **state) {
     (void)state;
     const char *const seed = "sampling.seed=7";
-    struct sg_plan one = {0}, other = {0}, pass = {0};
+    struct sg_plan one = {0}, other = {0}, group = {0};
     struct sg_digest of[4];
     struct sg_err err = {0};
     plan_with(NULL, 0, &INPUTS, &one);
     plan_with(&seed, 1, &INPUTS, &other);
-    const struct sg_plan_draws draws[2] = {sg_plan_job_draws(&one.job), sg_plan_job_draws(&other.job)};
+    const struct sg_sampling_params params[2] = {sg_plan_job_params(&one.job),
+                                                 sg_plan_job_params(&other.job)};
     struct sg_plan_inputs in = INPUTS;
-    in.draws = draws;
-    in.n_draws = 2;
-    plan_with(NULL, 0, &in, &pass);
-    assert_int_equal(one.n_draws, 1);
+    in.params = params;
+    in.n_params = 2;
+    plan_with(NULL, 0, &in, &group);
+    assert_int_equal(one.n_params, 1);
     assert_int_equal(one.n_samples, one.job.sampling.samples);
-    assert_int_equal(pass.n_samples, 2 * one.n_samples);
-    assert_false(sg_digest_equal(pass.fingerprint, one.fingerprint));
+    assert_int_equal(group.n_samples, 2 * one.n_samples);
+    assert_false(sg_digest_equal(group.fingerprint, one.fingerprint));
     for (int v = 0; v < 2; v++) {
-        assert_true(sg_plan_same_draws(&pass.draws[v], &draws[v]));
-        assert_int_equal(sg_plan_fingerprints_of(&pass, &INPUTS, &pass.draws[v], of, &err), SG_OK);
+        const struct sg_plan *alone = v ? &other : &one;
+        struct sg_plan point;
+        assert_true(sg_plan_same_params(&group.params[v], &params[v]));
+        assert_int_equal(sg_plan_fingerprints_of(&group, &INPUTS, &group.params[v], of, &err), SG_OK);
+        assert_int_equal(sg_plan_point(&group, &INPUTS, &alone->job, &point, &err), SG_OK);
         for (int c = 0; c < 4; c++) {
-            assert_true(sg_digest_equal(of[c], (v ? &other : &one)->cell_fingerprint[c]));
-            assert_false(sg_digest_equal(of[c], pass.cell_fingerprint[c]));
+            assert_true(sg_digest_equal(of[c], alone->cell_fingerprint[c]));
+            assert_true(sg_digest_equal(point.cell_fingerprint[c], alone->cell_fingerprint[c]));
+            assert_false(sg_digest_equal(of[c], group.cell_fingerprint[c]));
         }
+        assert_true(sg_digest_equal(point.fingerprint, alone->fingerprint));
+        struct sg_buf a = {0}, b = {0};
+        assert_int_equal(sg_plan_pack(&point, &a, &err), SG_OK);
+        assert_int_equal(sg_plan_pack(alone, &b, &err), SG_OK);
+        assert_int_equal(a.len, b.len);
+        assert_memory_equal(a.data, b.data, a.len);
+        sg_buf_free(&a);
+        sg_buf_free(&b);
+        sg_plan_point_free(&point);
     }
-    assert_false(sg_plan_same_draws(&draws[0], &draws[1]));
+    assert_false(sg_plan_same_params(&params[0], &params[1]));
     sg_plan_free(&one);
     sg_plan_free(&other);
-    sg_plan_free(&pass);
+    sg_plan_free(&group);
 }
 
 int main(void) {
@@ -251,7 +264,7 @@ int main(void) {
         cmocka_unit_test(settings),
         cmocka_unit_test(data),
         cmocka_unit_test(fingerprints_with_other_samples),
-        cmocka_unit_test(a_pass_holds_the_cells_of_its_points),
+        cmocka_unit_test(a_group_has_the_plans_of_its_points),
         cmocka_unit_test(the_estimator_and_its_numerics),
         cmocka_unit_test(the_template),
         cmocka_unit_test(a_cut_anchor_is_not_the_whole_one),

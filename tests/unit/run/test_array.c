@@ -294,12 +294,12 @@ static void a_signal_ends_the_wait_for_others(void **state) {
     pid_t child = child_that(join_and_lock, tmpdir);
     raise(SIGTERM);
     struct sg_err err = {0};
-    assert_int_equal(
-        sg_array_join(&plan, &order, comm, (char[SG_NIGHT_NAME]){"tonight"}, true, &a, &finished, &err),
-        SG_E_STOPPED);
+    assert_int_equal(sg_array_join(&plan, &order, comm, &(struct sg_run_id){.night = "tonight"}, true, &a,
+                                   &finished, &err),
+                     SG_E_STOPPED);
     assert_string_equal(err.text, "stopped by SIGTERM");
 
-    assert_int_equal(sg_rundir_begin(tmpdir, &plan, (char[SG_NIGHT_NAME]){"tonight"}, &err), SG_OK);
+    assert_int_equal(sg_rundir_begin(tmpdir, &plan, &(struct sg_run_id){.night = "tonight"}, &err), SG_OK);
     char path[300];
     snprintf(path, sizeof path, "%s/hand", tmpdir);
     assert_int_equal(mkdir(path, 0777), 0);
@@ -308,9 +308,9 @@ static void a_signal_ends_the_wait_for_others(void **state) {
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
     memset(&err, 0, sizeof err);
-    assert_int_equal(
-        sg_array_join(&plan, &order, comm, (char[SG_NIGHT_NAME]){"tonight"}, true, &a, &finished, &err),
-        SG_E_STOPPED);
+    assert_int_equal(sg_array_join(&plan, &order, comm, &(struct sg_run_id){.night = "tonight"}, true, &a,
+                                   &finished, &err),
+                     SG_E_STOPPED);
     assert_string_equal(err.text, "stopped by SIGTERM");
     end_child(child);
     sg_order_free(&order);

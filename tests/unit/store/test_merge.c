@@ -57,7 +57,7 @@ static void put_edited(const char *dir, int32_t rank, int64_t i,
 static struct sg_digest merged(const char *dir, bool texts, struct sg_merge_stats *stats) {
     struct sg_results r;
     prefill(&r);
-    CHECK_OK(sg_merge(dir, TEST_RUN, texts, &r, stats, err));
+    CHECK_OK(sg_merge(dir, TEST_RUN, NULL, texts, &r, stats, err));
     const struct sg_digest d = r.digest;
     sg_results_free(&r);
     return d;
@@ -92,7 +92,7 @@ static void values_arrive(void **state) {
     put(*state, 0, 0, 8, 1);
     prefill(&r);
     struct sg_merge_stats s;
-    CHECK_OK(sg_merge(*state, TEST_RUN, true, &r, &s, err));
+    CHECK_OK(sg_merge(*state, TEST_RUN, NULL, true, &r, &s, err));
     assert_int_equal(s.n_done, 9);
     path_to(path, "%s/results.h5", (char *)*state);
     CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
@@ -192,7 +192,7 @@ static void merge_fails(const char *dir, const char *words) {
     struct sg_results r;
     char path[1024], tmp[64];
     prefill(&r);
-    CHECK_FAILS(SG_E_CORRUPT, words, sg_merge(dir, TEST_RUN, true, &r, NULL, err));
+    CHECK_FAILS(SG_E_CORRUPT, words, sg_merge(dir, TEST_RUN, NULL, true, &r, NULL, err));
     sg_results_free(&r);
     path_to(path, "%s/results.h5", dir);
     assert_int_not_equal(access(path, F_OK), 0); /* no partial file */
@@ -247,7 +247,7 @@ static void foreign_runs_are_refused(void **state) {
     const struct sg_digest other = {1, 1};
     put(*state, 0, 4, 4, 1);
     prefill(&r);
-    CHECK_FAILS(SG_E_MISMATCH, "another output.dir", sg_merge(*state, other, true, &r, NULL, err));
+    CHECK_FAILS(SG_E_MISMATCH, "another output.dir", sg_merge(*state, other, NULL, true, &r, NULL, err));
     sg_results_free(&r);
 }
 
@@ -263,7 +263,7 @@ static void cells_are_of_their_fingerprint(void **state) {
     CHECK_OK(sg_results_set_night(&r, "tonight", err));
     CHECK_OK(SG_NEW(&r.origin.fingerprint, CELLS, "fingerprints", err));
     for (int64_t i = 0; i < CELLS; i++) r.origin.fingerprint[i] = test_cell_fingerprint(i);
-    CHECK_OK(sg_merge(dir, TEST_RUN, true, &r, NULL, err));
+    CHECK_OK(sg_merge(dir, TEST_RUN, NULL, true, &r, NULL, err));
     assert_int_equal(r.origin.night[0], 0);
     assert_int_equal(r.origin.night[CELLS - 1], -1);
     CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &back, err));
@@ -274,7 +274,7 @@ static void cells_are_of_their_fingerprint(void **state) {
     sg_results_free(&back);
     r.origin.fingerprint[5].lo ^= 1;
     CHECK_FAILS(SG_E_CORRUPT, "cell 5 was computed from other inputs",
-                sg_merge(dir, TEST_RUN, true, &r, NULL, err));
+                sg_merge(dir, TEST_RUN, NULL, true, &r, NULL, err));
     /* without fingerprints: as ever, and the digest is the same */
     const struct sg_digest with = r.digest;
     sg_results_free(&r);
@@ -297,7 +297,7 @@ static void nights_are_the_segments(void **state) {
     put(*state, 6, 0, 0, 1); /* once more: the first segment counts */
     prefill(&r);
     CHECK_OK(sg_results_set_night(&r, "tonight", err));
-    CHECK_OK(sg_merge(*state, TEST_RUN, true, &r, NULL, err));
+    CHECK_OK(sg_merge(*state, TEST_RUN, NULL, true, &r, NULL, err));
     static const char *const names[] = {"friday", "thursday", "saturday", "tonight"};
     assert_int_equal(r.origin.n_nights, 4);
     for (int i = 0; i < 4; i++) assert_string_equal(r.origin.nights[i], names[i]);

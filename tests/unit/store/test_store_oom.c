@@ -88,7 +88,7 @@ static enum sg_status merge_once(struct sg_err *err) {
     if (st != SG_OK) return st;
     for (int q = 0; q < Q; q++) r.query[q] = r.category[q] = ids[q];
     for (int m = 0; m < M; m++) r.model[m] = ids[m];
-    st = sg_merge(dir, TEST_RUN, true, &r, NULL, err);
+    st = sg_merge(dir, TEST_RUN, NULL, true, &r, NULL, err);
     sg_results_free(&r);
     return st;
 }
