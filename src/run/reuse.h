@@ -14,7 +14,7 @@
  * A point of a sweep takes its cells out of the pass that drew for it and others (sweep.h): its own samples
  * of each, where the pass's cell is what the point's would be. They count as this run's own. Cells that
  * failed in the pass are left to the point, for it may have been another point's samples that failed; those
- * that were quarantined (journal.h) are failed for all.
+ * that were given up (inflight.h) are failed for all.
  *
  * Each segment of cells taken over names the night that computed them and the file that they come from
  * (store/segment.h). So a start that was killed while taking over needs no account of its own: the next one

@@ -2,7 +2,6 @@
 #include "run/run.h"
 
 #include "base/file.h"
-#include "run/array.h"
 #include "base/clock.h"
 #include "run/device.h"
 #include "run/inflight.h"
@@ -11,9 +10,10 @@
 #include "run/coordinator.h"
 #include "rundir/rundir.h"
 #include "run/reuse.h"
+#include "run/shards.h"
 #include "run/worker.h"
 #include "rundir/lock.h"
-#include "rundir/members.h"
+#include "rundir/shard_files.h"
 #include "store/merge.h"
 #include "store/runtime.h"
 #include "store/segment.h"
@@ -42,8 +42,8 @@ struct grid {
     int32_t *device_first;       /* [size] of sg_device_first */
     struct sg_buf devices;       /* in words */
     struct sg_lock *lock;
-    struct sg_array *array; /* under opt->array, instead of the lock */
-    uint8_t *done;          /* [n_cells] by cell: in a segment before this run */
+    struct sg_shards *shards; /* under opt->array; the lock then while it merges */
+    uint8_t *done;            /* [n_cells] by cell: in a segment before this run */
     struct sg_dispatch dispatch;
     int64_t n_done, n_failed;
     struct sg_progress_rank *ranks; /* [size] */
@@ -198,6 +198,18 @@ static enum sg_status forget_failed(struct grid *g, struct sg_err *err) {
     return st;
 }
 
+/* Takes RUNDIR/lock for a run that is no task of an array, and refuses while tasks are at work. */
+static enum sg_status lock_directory(const char *dir, struct sg_lock **lock, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *path = NULL;
+    SG_TRY(sg_path_join(dir, "lock", &path, err));
+    SG_TRY(sg_lock_take(path, SG_LOCK_RUN, lock, err));
+    SG_TRY(sg_shard_files_refuse(dir, err));
+out:
+    free(path);
+    return st;
+}
+
 /* Root. Takes the directory, sees what of the run is there. */
 static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -205,8 +217,7 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     bool exists;
     struct sg_run_done end;
     SG_TRY(sg_dir_make(dir, err));
-    SG_TRY(sg_lock_take(dir, &g->lock, err));
-    SG_TRY(sg_members_refuse(dir, err));
+    SG_TRY(lock_directory(dir, &g->lock, err));
     sg_rundir_tidy(dir, true);
     if (g->opt->fresh) {
         SG_TRY(sg_reuse_survives(dir, g->opt->since, g->opt->n_since, err));
@@ -376,7 +387,7 @@ static enum sg_status runtime(const struct grid *g, struct sg_results *r, struct
     t->cells = all.cells;
     t->prompt_tokens = all.prompt_tokens;
     t->output_tokens = all.output_tokens;
-    if (g->array) {
+    if (g->shards) {
         SG_TRY(sg_runtime_read_notes(g->plan.job.output.dir, r, err));
         for (int64_t i = 0; i < t->n_ranks; i++) {
             t->cells += t->ranks[i].cells;
@@ -526,24 +537,25 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
     return st;
 }
 
-/* ---- one of an array -------------------------------------------------------------------------------- */
+/* ---- a task of an array ----------------------------------------------------------------------------- */
 
-static enum sg_status merge_array(void *ctx, struct sg_err *err) {
-    struct grid *g = ctx;
-    sg_rundir_tidy(g->plan.job.output.dir, false);
-    enum sg_status st = merge(g->plan.job.output.dir, &g->plan, g->night, g, g->out, err);
+static enum sg_status merge_array(struct grid *g, struct sg_err *err) {
+    const char *dir = g->plan.job.output.dir;
+    sg_rundir_tidy(dir, false);
+    sg_inflight_tidy(dir, NULL, false);
+    enum sg_status st = merge(dir, &g->plan, g->night, g, g->out, err);
     if (st != SG_OK || g->out->computed == g->out->total) return st;
     return sg_fail(err, SG_E_INTERNAL,
-                   "%s: %lld of %lld cells are in the segments although all were computed; start again",
-                   g->plan.job.output.dir, (long long)g->out->computed, (long long)g->out->total);
+                   "%s: %lld of %lld cells are in the segments although all were computed; start again", dir,
+                   (long long)g->out->computed, (long long)g->out->total);
 }
 
-static void note_member(void *ctx) {
+static void note_task(void *ctx, const char *name) {
     const struct grid *g = ctx;
     struct sg_counts mine;
     sg_workqueue_counts(g->queue, &mine);
     const struct sg_runtime_rank rank = rank_runtime(&g->facts[0], &mine);
-    sg_runtime_note(g->plan.job.output.dir, sg_array_member(g->array), &rank);
+    sg_runtime_note(g->plan.job.output.dir, name, &rank);
 }
 
 static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
@@ -554,60 +566,36 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
                                             .night = g->night,
                                             .segment_seconds = g->opt->segment_seconds,
                                             .quiet = g->opt->quiet,
-                                            .on_cell = sg_array_cell_done,
-                                            .ctx = g->array};
+                                            .on_cell = sg_shards_cell_done,
+                                            .ctx = g->shards};
     SG_TRY(sg_workqueue_open(&ho, &g->queue, err));
-    sg_workqueue_read_crashes(g->queue, !g->opt->quiet);
-    sg_array_set_queue(g->array, g->queue);
+    sg_shards_set_queue(g->shards, g->queue);
+    SG_TRY(sg_shards_take_first(g->shards, err));
     const struct sg_cell_sink sink = sg_workqueue_sink(g->queue);
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_workqueue_set_compute(g->queue, &g->compute);
-    sg_array_on_done(g->array, note_member, g);
-    SG_TRY(sg_array_loop(g->array, err));
+    SG_TRY(sg_shards_loop(g->shards, err));
 out:
     return st;
 }
 
-/* One member after the other takes over what earlier results have and no segment holds: the first takes all.
- * All are members meanwhile: one that joins must not take the holder of the lock for a stranger. */
-static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
+/* In the task that begins the run: takes over what earlier results have. */
+static enum sg_status begin_array(void *ctx, struct sg_err *err) {
+    struct grid *g = ctx;
     enum sg_status st = SG_OK;
-    const char *dir = g->plan.job.output.dir;
-    struct sg_lock *lock = NULL;
-    struct sg_member *member = NULL;
     uint8_t *done = NULL;
     int64_t n_done, n_failed;
-    for (;;) {
-        const char *name;
-        if (sg_comm_stop_asked(g->comm, &name)) {
-            st = sg_fail(err, SG_E_STOPPED, "stopped by %s while another member takes over results", name);
-            goto out;
-        }
-        SG_TRY(sg_dir_make(dir, err));
-        if (!member) SG_TRY(sg_member_join(dir, &member, err));
-        st = sg_lock_take(dir, &lock, err);
-        if (st == SG_E_BUSY) {
-            memset(err, 0, sizeof *err);
-            st = SG_OK; /* unless the next look says otherwise */
-            nanosleep(&(struct timespec){0, 200 * 1000000}, NULL);
-            continue;
-        }
-        if (st != SG_OK) goto out;
-        SG_TRY(sg_rundir_begin(dir, &g->plan, g->night, err));
-        SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
-        SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
-                                SG_CLEAN_NONE, err));
-        st = take_over(g, done, &n_done, err);
-        break;
-    }
+    if (!g->opt->n_since) return SG_OK;
+    SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
+    SG_TRY(sg_segments_scan(g->plan.job.output.dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done,
+                            &n_failed, SG_CLEAN_NONE, err));
+    st = take_over(g, done, &n_done, err);
 out:
-    sg_lock_drop(lock);
-    sg_member_leave(member);
     free(done);
     return st;
 }
 
-/* Everything after probe_nodes, as a member of an array. */
+/* Everything after probe_nodes, as a task of an array. */
 static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_counts mine = {0};
@@ -615,13 +603,19 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     bool exists;
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
-    if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
-    SG_TRY(sg_array_join(&g->plan, &g->order, g->comm, g->night, g->opt->quiet, &g->array, &g->out->already,
-                         err));
+    const struct sg_shards_options so = {.plan = &g->plan,
+                                         .order = &g->order,
+                                         .comm = g->comm,
+                                         .night = g->night,
+                                         .quiet = g->opt->quiet,
+                                         .begin = begin_array,
+                                         .note = note_task,
+                                         .ctx = g};
+    SG_TRY(sg_shards_open(&so, &g->shards, &g->out->already, err));
     const char *dir = g->plan.job.output.dir;
     g->out->total = g->plan.n_cells;
     if (!g->out->already) {
-        if (sg_array_found(g->array) < g->plan.n_cells) st = compute_in_array(g, err);
+        if (sg_shards_found(g->shards) < g->plan.n_cells) st = compute_in_array(g, err);
         if (g->queue) sg_workqueue_counts(g->queue, &mine);
         if (st == SG_E_STOPPED) {
             struct sg_err why = *err;
@@ -630,7 +624,8 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
                     why.text, (long long)mine.cells, dir);
         }
         if (st != SG_OK) goto out;
-        SG_TRY(sg_array_merge(g->array, merge_array, g, err));
+        SG_TRY(sg_shards_lock(g->shards, &g->lock, err));
+        if (g->lock) SG_TRY(merge_array(g, err));
     }
     SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
     if (!exists || !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
@@ -657,7 +652,7 @@ static void close_grid(struct grid *g) {
     free(g->done);
     sg_dispatch_free(&g->dispatch);
     free(g->ranks);
-    sg_array_leave(g->array);
+    sg_shards_close(g->shards);
     sg_lock_drop(g->lock);
 }
 
@@ -676,7 +671,7 @@ enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
     if (opt->array && (opt->root_only || opt->fresh || opt->retry_failed || opt->shuffle_leases >= 0)) {
         st = sg_fail(err, SG_E_USAGE,
                      "--array: not together with --root-only, --fresh, --retry-failed or --shuffle-leases; "
-                     "all members must "
+                     "all tasks must "
                      "agree on the run and its order");
         goto out;
     }
@@ -713,8 +708,7 @@ enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, str
                     "%s: a pass of a sweep has no results of its own; its points take them from it", run_dir);
         goto out;
     }
-    SG_TRY(sg_lock_take(run_dir, &lock, err));
-    SG_TRY(sg_members_refuse(run_dir, err));
+    SG_TRY(lock_directory(run_dir, &lock, err));
     SG_TRY(sg_night_name(NULL, night, err)); /* of a run that began before run.json named its night */
     SG_TRY(sg_rundir_read_run(run_dir, &fingerprint, &total, night, err));
     SG_TRY(merge(run_dir, &plan, night, NULL, out, err));

@@ -15,7 +15,7 @@ struct sg_run_options {
     const char *const *overrides; /* --set items */
     size_t n_overrides;
     bool root_only;           /* the root leases and does not compute; needs two ranks */
-    bool array;               /* one process of several that share the directory without MPI (array.h) */
+    bool array;               /* one process of several that share the directory without MPI (shards.h) */
     bool fresh;               /* discard what the run directory holds of another or an earlier run */
     bool quiet;               /* no progress on stderr */
     const char *night;        /* of nights.h; NULL: the date */
@@ -26,7 +26,7 @@ struct sg_run_options {
     const char *pass;                  /* folder of a finished pass to take cells from, or NULL */
     bool retry_failed;                 /* cells that failed are computed again, each alone on its rank */
     int64_t shuffle_leases;            /* >= 0: cells in a random order (tests: the digest must not change) */
-    double segment_seconds;            /* < 0: the rule of hand.h */
+    double segment_seconds;            /* < 0: the rule of segment_thread.h */
 };
 
 struct sg_run_summary {
