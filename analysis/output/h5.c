@@ -120,9 +120,7 @@ static enum sg_status variables(struct build *b, const struct sg__table *t, stru
             SG_TRY(add_axis(b, (struct sg_frontier_axis){.name = t->is->axes[i], .n = t->n[i]}, err));
     for (const struct sg__table_column *c = t->is->columns;
          t->is->axes[0] && c < t->is->columns + t->is->n_columns; c++) {
-        const int parts = !(c->in & (SG__H5 | SG__H5_VALUE))       ? 0
-                          : c->kind == SG__VALUE && c->in & SG__H5 ? 3
-                                                                   : 1;
+        const int parts = !(c->in & SG__H5) ? 0 : c->kind == SG__VALUE && !(c->in & SG__LONE) ? 3 : 1;
         for (int part = 0; part < parts; part++) SG_TRY(add_column(b, t, c, part, err));
     }
 out:

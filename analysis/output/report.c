@@ -108,6 +108,7 @@ static void rows(struct out *o, cJSON *shown, const struct sg__tables *all, cons
         put(o, column, "heading", cJSON_CreateString(c->heading));
         put(o, column, "style", cJSON_CreateString(style[c->style]));
         put(o, column, "digits", cJSON_CreateNumber(c->digits));
+        put(o, column, "interval", cJSON_CreateBool(!(c->in & SG__LONE)));
     }
 }
 

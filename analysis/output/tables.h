@@ -27,10 +27,10 @@ enum {
     SG__H5 = 2,
     SG__JSON = 4,
     SG__ALL = SG__CSV | SG__H5 | SG__JSON,
-    SG__H5_VALUE = 8, /* frontier.h5: of SG__VALUE the value without its interval */
-    SG__AXIS = 16,    /* frontier.h5: the coordinate of the table's axis, named as that axis */
-    SG__BARE = 32,    /* frontier.h5: the dataset's name has no prefix */
-    SG__BLANK0 = 64   /* CSV: empty where it is 0 */
+    SG__LONE = 8,   /* frontier.h5 and the tables of report.html: the value without its interval */
+    SG__AXIS = 16,  /* frontier.h5: the coordinate of the table's axis, named as that axis */
+    SG__BARE = 32,  /* frontier.h5: the dataset's name has no prefix */
+    SG__BLANK0 = 64 /* CSV: empty where it is 0 */
 };
 
 /* How people see a column: on the terminal and in the tables of report.html. */

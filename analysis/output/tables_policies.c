@@ -15,7 +15,7 @@ static const struct sg__table_column asked_columns[] = {
     SG__COLUMN(F64, AT(policy.lambda), SG__CSV, "lambda"),
     SG__COLUMN(VALUE, AT(predicted_accuracy), SG__ALL, "predicted_accuracy", "1", "accuracy as estimated",
                SG__SHOW("predicted", " %-20s", PERCENT, 1)),
-    SG__COLUMN(VALUE, AT(predicted_cost), SG__CSV | SG__H5_VALUE | SG__JSON, "predicted_cost", "USD",
+    SG__COLUMN(VALUE, AT(predicted_cost), SG__ALL | SG__LONE, "predicted_cost", "USD",
                "mean cost as estimated", "predicted_cost_usd", SG__SHOW("pred. cost", " %12s", USD, 0)),
     SG__COLUMN(VALUE, AT(accuracy), SG__ALL, "accuracy", "1",
                "true accuracy of the same policy, scored queries",
