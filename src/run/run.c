@@ -468,9 +468,9 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
 
 static enum sg_status merge_array(struct grid *g, struct sg_err *err) {
     const char *dir = g->plan.job.output.dir;
+    const struct sg_end_options end = {.night = g->id.night, .runtime = runtime, .ctx = g, .lock = g->lock};
     sg_rundir_tidy(dir, false);
     sg_inflight_tidy(dir, NULL, false);
-    const struct sg_end_options end = {.night = g->id.night, .runtime = runtime, .ctx = g};
     enum sg_status st = sg_run_end(dir, &g->plan, &end, g->out, NULL, err);
     if (st != SG_OK || g->out->computed == g->out->total) return st;
     return sg_fail(err, SG_E_INTERNAL,
@@ -514,12 +514,13 @@ static enum sg_status begin_array(void *ctx, struct sg_err *err) {
     uint8_t *done = NULL;
     int64_t n_done, n_failed;
     if (!g->opt->n_since) return SG_OK;
-    SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
-    SG_TRY(sg_segments_scan(g->plan.job.output.dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done,
-                            &n_failed, SG_CLEAN_NONE, err));
     const struct sg_plan_inputs in = inputs(g);
     const struct sg_begin_options begin = begin_options(g, &in);
-    st = sg_reuse_begin(g->plan.job.output.dir, &g->plan, &begin.reuse, done, &n_done, &g->out->taken, err);
+    const char *dir = g->plan.job.output.dir;
+    SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
+    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
+                            SG_CLEAN_NONE, err));
+    st = sg_reuse_begin(dir, &g->plan, &begin.reuse, done, &n_done, &g->out->taken, err);
 out:
     free(done);
     return st;

@@ -231,21 +231,6 @@ out:
     return st;
 }
 
-enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    char *path = NULL;
-    struct sg_lock *taken = NULL;
-    SG_TRY(sg_path_join(dir, "lock", &path, err));
-    SG_TRY(sg_lock_take(path, SG_LOCK_RUN, &taken, err));
-    SG_TRY(sg_shard_files_refuse(dir, err));
-    *lock = taken;
-    taken = NULL;
-out:
-    sg_lock_drop(taken);
-    free(path);
-    return st;
-}
-
 enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_run_id *id,
                                struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -277,6 +262,21 @@ enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, stru
     SG_TRY(write_file(dir, "run.json", b.data, b.len, err));
 out:
     sg_buf_free(&b);
+    return st;
+}
+
+enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_lock *l = NULL;
+    char *path = NULL;
+    SG_TRY(sg_path_join(dir, "lock", &path, err));
+    SG_TRY(sg_lock_take(path, SG_LOCK_RUN, &l, err));
+    SG_TRY(sg_shard_files_refuse(dir, err));
+    *lock = l;
+    l = NULL;
+out:
+    sg_lock_drop(l);
+    free(path);
     return st;
 }
 

@@ -43,16 +43,15 @@ struct sg_run_done {
 /* True in *is when `dir` is a folder that a run has begun in (has run.json). */
 bool sg_rundir_is(const char *dir);
 
-/* Takes RUNDIR/lock for a run that is no task of an array: SG_E_BUSY names who holds it, or a task at work on a
- * shard. The folder exists. */
-enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_err *err);
-
 /* Makes the folder ready for `plan`: creates what is missing, or checks that what is there belongs to this
  * very run. SG_E_MISMATCH says which keys of the job differ (or that the files it names, or the model, do)
  * and how to go on. id: night and group are the caller's; all becomes what run.json says, whose night and
  * group are those of the start that began the run. Call with the lock held. */
 enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_run_id *id,
                                struct sg_err *err);
+/* Takes RUNDIR/lock (lock.h) for a run or a merge that is no task of an array. SG_E_BUSY when another has it, or
+ * when tasks of an array are at work. *lock is the caller's to drop. */
+enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_err *err);
 /* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no task of
  * an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
 void sg_rundir_tidy(const char *dir, bool alone);
