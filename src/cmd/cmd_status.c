@@ -4,7 +4,7 @@
 #include "cmd/cmd.h"
 #include "rundir/rundir.h"
 #include "rundir/lock.h"
-#include "rundir/members.h"
+#include "rundir/shard_files.h"
 #include "store/segment.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ struct report {
     const char *state; /* "done", "running", "stopped", ... */
     int64_t done, total, failed;
     bool is_done;
-    int32_t members; /* of an array run, alive */
+    int32_t tasks; /* of an array run, that hold shards */
     struct sg_run_done end;
     /* of progress.json; doc NULL when there is none */
     cJSON *doc;
@@ -69,6 +69,9 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
     enum sg_status st = SG_OK;
     struct sg_run_id id;
     uint8_t *done = NULL;
+    char *lock = NULL;
+    struct sg_lock_holder h;
+    SG_TRY(sg_path_join(dir, "lock", &lock, err));
     SG_TRY(sg_rundir_read_done(dir, &r->is_done, &r->end, err));
     if (r->is_done) {
         read_progress(dir, r);
@@ -82,7 +85,8 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
     if (*id.group && strcmp(id.group, ".") != 0) return look_at_group(dir, id.group, r, err);
     read_progress(dir, r);
     const char *state = string(r, "state");
-    bool alive = state && (!strcmp(state, "running") || !strcmp(state, "merging")) && sg_lock_held(dir);
+    bool alive = state && (!strcmp(state, "running") || !strcmp(state, "merging")) &&
+                 sg_lock_look(lock, &h, NULL) == SG_E_BUSY;
     if (alive) {
         r->state = !strcmp(state, "merging") ? "merging" : "running";
         r->done = (int64_t)number(r, "done");
@@ -90,11 +94,12 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
         goto out;
     }
     /* Not running: what a restart would find. */
-    r->members = sg_members_living(dir);
-    r->state = r->members > 0 ? "running" : state && !strcmp(state, "failed") ? "failed" : "stopped";
+    SG_TRY(sg_shard_files_list(dir, NULL, 0, &r->tasks, NULL, err));
+    r->state = r->tasks > 0 ? "running" : state && !strcmp(state, "failed") ? "failed" : "stopped";
     SG_TRY(SG_NEW(&done, r->total, "cells", err));
     SG_TRY(sg_segments_scan(dir, id.fingerprint, r->total, done, &r->done, &r->failed, SG_CLEAN_NONE, err));
 out:
+    free(lock);
     free(done);
     return st;
 }
@@ -132,9 +137,9 @@ static void print_text(const char *dir, const struct report *r) {
         printf(", digest %s, finished %s\n", hex, r->end.finished_at);
         return;
     }
-    if (r->members > 0) {
-        printf(", %d member%s of an array at work (counted are cells in closed segments)\n", (int)r->members,
-               r->members == 1 ? "" : "s");
+    if (r->tasks > 0) {
+        printf(", %d task%s of an array at work (counted are cells in closed segments)\n", (int)r->tasks,
+               r->tasks == 1 ? "" : "s");
         return;
     }
     if (!strcmp(r->state, "running")) {

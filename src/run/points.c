@@ -115,7 +115,7 @@ enum sg_status sg_points_begin(struct sg_run_group *group, const struct sg_plan 
         snprintf(id.group, sizeof id.group, "%s", group->name);
         SG_TRY(sg_plan_point(plan, opt->reuse.inputs, &p->job, &point, err));
         SG_TRY(sg_dir_make(p->job.output.dir, err));
-        SG_TRY(sg_lock_take(p->job.output.dir, &lock, err));
+        SG_TRY(sg_rundir_lock(p->job.output.dir, &lock, err));
         SG_TRY(sg_run_begin(&point, opt, &id, done, &n_done, &n_failed, &p->sum, err));
         SG_TRY(keep_dir(p, err));
         sg_lock_drop(lock);
@@ -169,7 +169,7 @@ enum sg_status sg_points_end(struct sg_run_group *group, const struct sg_plan *p
         struct sg_run_point *p = &group->points[i];
         if (p->sum.already) continue;
         SG_TRY(sg_plan_point(plan, in, &p->job, &point, err));
-        SG_TRY(sg_lock_take(p->job.output.dir, &o.lock, err));
+        SG_TRY(sg_rundir_lock(p->job.output.dir, &o.lock, err));
         SG_TRY(end_point(group, plan, &point, &o, p, err));
         if (end->lock) SG_TRY(sg_lock_beat(end->lock, err));
         sg_lock_drop(o.lock);

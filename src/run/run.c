@@ -2,7 +2,6 @@
 #include "run/run.h"
 
 #include "base/file.h"
-#include "run/array.h"
 #include "base/clock.h"
 #include "run/device.h"
 #include "run/inflight.h"
@@ -11,9 +10,10 @@
 #include "run/coordinator.h"
 #include "rundir/rundir.h"
 #include "run/reuse.h"
+#include "run/shards.h"
 #include "run/worker.h"
 #include "rundir/lock.h"
-#include "rundir/members.h"
+#include "rundir/shard_files.h"
 #include "store/merge.h"
 #include "store/runtime.h"
 #include "store/segment.h"
@@ -43,8 +43,8 @@ struct grid {
     int32_t *device_first;       /* [size] of sg_device_first */
     struct sg_buf devices;       /* in words */
     struct sg_lock *lock;
-    struct sg_array *array; /* under opt->array, instead of the lock */
-    uint8_t *done;          /* [n_cells] by cell: in a segment before this run */
+    struct sg_shards *shards; /* under opt->array; the lock then while it merges */
+    uint8_t *done;            /* [n_cells] by cell: in a segment before this run */
     struct sg_dispatch dispatch;
     int64_t n_done, n_failed;
     struct sg_progress_rank *ranks; /* [size] */
@@ -213,8 +213,7 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     }
     if (!open) goto out;
     SG_TRY(sg_dir_make(dir, err));
-    SG_TRY(sg_lock_take(dir, &g->lock, err));
-    SG_TRY(sg_members_refuse(dir, err));
+    SG_TRY(sg_rundir_lock(dir, &g->lock, err));
     SG_TRY(sg_run_begin(&g->plan, &begin, &g->id, g->done, &g->n_done, &g->n_failed, g->out, err));
     if (g->out->already) goto out;
     sg_inflight_tidy(dir, g->opt->quiet ? NULL : &g->plan, g->opt->retry_failed);
@@ -366,7 +365,7 @@ static enum sg_status runtime(void *ctx, struct sg_results *r, struct sg_err *er
     t->cells = all.cells;
     t->prompt_tokens = all.prompt_tokens;
     t->output_tokens = all.output_tokens;
-    if (g->array) {
+    if (g->shards) {
         SG_TRY(sg_runtime_read_notes(g->plan.job.output.dir, r, err));
         for (int64_t i = 0; i < t->n_ranks; i++) {
             t->cells += t->ranks[i].cells;
@@ -465,25 +464,26 @@ static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err 
     return st;
 }
 
-/* ---- one of an array -------------------------------------------------------------------------------- */
+/* ---- a task of an array ----------------------------------------------------------------------------- */
 
-static enum sg_status merge_array(void *ctx, struct sg_err *err) {
-    struct grid *g = ctx;
-    sg_rundir_tidy(g->plan.job.output.dir, false);
-    const struct sg_end_options end = {.night = g->id.night, .runtime = runtime, .ctx = g};
-    enum sg_status st = sg_run_end(g->plan.job.output.dir, &g->plan, &end, g->out, NULL, err);
+static enum sg_status merge_array(struct grid *g, struct sg_err *err) {
+    const char *dir = g->plan.job.output.dir;
+    const struct sg_end_options end = {.night = g->id.night, .runtime = runtime, .ctx = g, .lock = g->lock};
+    sg_rundir_tidy(dir, false);
+    sg_inflight_tidy(dir, NULL, false);
+    enum sg_status st = sg_run_end(dir, &g->plan, &end, g->out, NULL, err);
     if (st != SG_OK || g->out->computed == g->out->total) return st;
     return sg_fail(err, SG_E_INTERNAL,
-                   "%s: %lld of %lld cells are in the segments although all were computed; start again",
-                   g->plan.job.output.dir, (long long)g->out->computed, (long long)g->out->total);
+                   "%s: %lld of %lld cells are in the segments although all were computed; start again", dir,
+                   (long long)g->out->computed, (long long)g->out->total);
 }
 
-static void note_member(void *ctx) {
+static void note_task(void *ctx, const char *name) {
     const struct grid *g = ctx;
     struct sg_counts mine;
     sg_workqueue_counts(g->queue, &mine);
     const struct sg_runtime_rank rank = rank_runtime(&g->facts[0], &mine);
-    sg_runtime_note(g->plan.job.output.dir, sg_array_member(g->array), &rank);
+    sg_runtime_note(g->plan.job.output.dir, name, &rank);
 }
 
 static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
@@ -494,62 +494,39 @@ static enum sg_status compute_in_array(struct grid *g, struct sg_err *err) {
                                             .night = g->id.night,
                                             .segment_seconds = g->opt->segment_seconds,
                                             .quiet = g->opt->quiet,
-                                            .on_cell = sg_array_cell_done,
-                                            .ctx = g->array};
+                                            .on_cell = sg_shards_cell_done,
+                                            .ctx = g->shards};
     SG_TRY(sg_workqueue_open(&ho, &g->queue, err));
-    sg_workqueue_read_crashes(g->queue, !g->opt->quiet);
-    sg_array_set_queue(g->array, g->queue);
+    sg_shards_set_queue(g->shards, g->queue);
+    SG_TRY(sg_shards_take_first(g->shards, err));
     const struct sg_cell_sink sink = sg_workqueue_sink(g->queue);
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_workqueue_set_compute(g->queue, &g->compute);
-    sg_array_on_done(g->array, note_member, g);
-    SG_TRY(sg_array_loop(g->array, err));
+    SG_TRY(sg_shards_loop(g->shards, err));
 out:
     return st;
 }
 
-/* One member after the other takes over what earlier results have and no segment holds: the first takes all.
- * All are members meanwhile: one that joins must not take the holder of the lock for a stranger. */
-static enum sg_status take_over_in_array(struct grid *g, struct sg_err *err) {
+/* In the task that begins the run: takes over what earlier results have. */
+static enum sg_status begin_array(void *ctx, struct sg_err *err) {
+    struct grid *g = ctx;
     enum sg_status st = SG_OK;
-    const char *dir = g->plan.job.output.dir;
-    struct sg_lock *lock = NULL;
-    struct sg_member *member = NULL;
     uint8_t *done = NULL;
     int64_t n_done, n_failed;
-    for (;;) {
-        const char *name;
-        if (sg_comm_stop_asked(g->comm, &name)) {
-            st = sg_fail(err, SG_E_STOPPED, "stopped by %s while another member takes over results", name);
-            goto out;
-        }
-        SG_TRY(sg_dir_make(dir, err));
-        if (!member) SG_TRY(sg_member_join(dir, &member, err));
-        st = sg_lock_take(dir, &lock, err);
-        if (st == SG_E_BUSY) {
-            memset(err, 0, sizeof *err);
-            st = SG_OK; /* unless the next look says otherwise */
-            nanosleep(&(struct timespec){0, 200 * 1000000}, NULL);
-            continue;
-        }
-        if (st != SG_OK) goto out;
-        SG_TRY(sg_rundir_begin(dir, &g->plan, &g->id, err));
-        SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
-        SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
-                                SG_CLEAN_NONE, err));
-        const struct sg_plan_inputs in = inputs(g);
-        const struct sg_begin_options begin = begin_options(g, &in);
-        st = sg_reuse_begin(dir, &g->plan, &begin.reuse, done, &n_done, &g->out->taken, err);
-        break;
-    }
+    if (!g->opt->n_since) return SG_OK;
+    const struct sg_plan_inputs in = inputs(g);
+    const struct sg_begin_options begin = begin_options(g, &in);
+    const char *dir = g->plan.job.output.dir;
+    SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
+    SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
+                            SG_CLEAN_NONE, err));
+    st = sg_reuse_begin(dir, &g->plan, &begin.reuse, done, &n_done, &g->out->taken, err);
 out:
-    sg_lock_drop(lock);
-    sg_member_leave(member);
     free(done);
     return st;
 }
 
-/* Everything after probe_nodes, as a member of an array. */
+/* Everything after probe_nodes, as a task of an array. */
 static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_counts mine = {0};
@@ -557,13 +534,19 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     bool exists;
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
-    if (g->opt->n_since) SG_TRY(take_over_in_array(g, err));
-    SG_TRY(
-        sg_array_join(&g->plan, &g->order, g->comm, &g->id, g->opt->quiet, &g->array, &g->out->already, err));
+    const struct sg_shards_options so = {.plan = &g->plan,
+                                         .order = &g->order,
+                                         .comm = g->comm,
+                                         .id = &g->id,
+                                         .quiet = g->opt->quiet,
+                                         .begin = begin_array,
+                                         .note = note_task,
+                                         .ctx = g};
+    SG_TRY(sg_shards_open(&so, &g->shards, &g->out->already, err));
     const char *dir = g->plan.job.output.dir;
     g->out->total = g->plan.n_cells;
     if (!g->out->already) {
-        if (sg_array_found(g->array) < g->plan.n_cells) st = compute_in_array(g, err);
+        if (sg_shards_found(g->shards) < g->plan.n_cells) st = compute_in_array(g, err);
         if (g->queue) sg_workqueue_counts(g->queue, &mine);
         if (st == SG_E_STOPPED) {
             struct sg_err why = *err;
@@ -572,7 +555,8 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
                     why.text, (long long)mine.cells, dir);
         }
         if (st != SG_OK) goto out;
-        SG_TRY(sg_array_merge(g->array, merge_array, g, err));
+        SG_TRY(sg_shards_lock(g->shards, &g->lock, err));
+        if (g->lock) SG_TRY(merge_array(g, err));
     }
     SG_TRY(sg_rundir_read_done(dir, &exists, &end, err));
     if (!exists || !sg_digest_equal(end.fingerprint, g->plan.fingerprint)) {
@@ -599,7 +583,7 @@ static void close_grid(struct grid *g) {
     free(g->done);
     sg_dispatch_free(&g->dispatch);
     free(g->ranks);
-    sg_array_leave(g->array);
+    sg_shards_close(g->shards);
     sg_lock_drop(g->lock);
 }
 
@@ -629,7 +613,7 @@ enum sg_status sg_run_points(struct sg_comm *comm, const struct sg_run_options *
     if (opt->array && (opt->root_only || opt->fresh || opt->retry_failed || opt->shuffle_leases >= 0)) {
         st = sg_fail(err, SG_E_USAGE,
                      "--array: not together with --root-only, --fresh, --retry-failed or --shuffle-leases; "
-                     "all members must "
+                     "all tasks must "
                      "agree on the run and its order");
         goto out;
     }
@@ -669,8 +653,7 @@ enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, str
                      run_dir, id.group, run_dir);
         goto out;
     }
-    SG_TRY(sg_lock_take(run_dir, &lock, err));
-    SG_TRY(sg_members_refuse(run_dir, err));
+    SG_TRY(sg_rundir_lock(run_dir, &lock, err));
     SG_TRY(sg_run_end(run_dir, &plan, &(struct sg_end_options){.night = id.night}, out, NULL, err));
     if (out->computed < out->total)
         st = sg_fail(err, SG_E_PARTIAL,

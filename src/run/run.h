@@ -16,7 +16,7 @@ struct sg_run_options {
     const char *const *overrides; /* --set items */
     size_t n_overrides;
     bool root_only;           /* the root leases and does not compute; needs two ranks */
-    bool array;               /* one process of several that share the directory without MPI (array.h) */
+    bool array;               /* one process of several that share the directory without MPI (shards.h) */
     bool fresh;               /* discard what the run directory holds of another or an earlier run */
     bool quiet;               /* no progress on stderr */
     const char *night;        /* of night.h; NULL: the date */

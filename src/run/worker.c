@@ -35,7 +35,7 @@ out:
     return st;
 }
 
-/* A report goes out when more cells are wanted than were asked for, when the hand has run empty, and now and
+/* A report goes out when more cells are wanted than were asked for, when nothing is left to compute, and now and
  * then for the root's progress. */
 static enum sg_status report(struct worker *w, struct sg_err *err) {
     int64_t want = sg_workqueue_want(w->h), now = sg_clock_ns();

@@ -1,10 +1,10 @@
-/* workqueue - the cells of one rank between lease and segment: leased positions that wait, cells on the device,
- * finished cells on their way to the rank's own segments through a writer thread (segment_thread.h). The
- * coordinator, the workers and the tasks of an array use it alike; it knows no messages.
+/* workqueue - the cells of one rank between lease and segment: leased positions that wait, cells on the
+ * device, finished cells on their way to the rank's own segments through a writer thread (segment_thread.h).
+ * The coordinator, the workers and the tasks of an array use it alike; it knows no messages.
  *
- * The thread that drives the device also makes prompts, tokens, verdicts and the in-flight note. A cell of 700
- * prompt tokens and 8 answers of 240 takes them 0.12 ms (tests/bench/bench_cell.c: prompt 12 us, answers 100
- * us, record 13 us, note 2 us, on one idle core of an EPYC 9004): some 50 ns a token, against tens of
+ * The thread that drives the device also makes prompts, tokens, verdicts and the in-flight note. A cell of
+ * 700 prompt tokens and 8 answers of 240 takes them 0.12 ms (tests/bench/bench_cell.c: prompt 12 us, answers
+ * 100 us, record 13 us, note 2 us, on one idle core of an EPYC 9004): some 50 ns a token, against tens of
  * microseconds that a fast GPU takes for one, and the engine keeps the device a step ahead meanwhile. Only
  * writing had no bound. */
 #ifndef SG_RUN_WORKQUEUE_H
@@ -36,8 +36,9 @@ struct sg_cell_sink sg_workqueue_sink(struct sg_workqueue *h);
 /* The compute to use from now on; its struct is copied. */
 void sg_workqueue_set_compute(struct sg_workqueue *h, const struct sg_compute *compute);
 
-/* Reads which cells were in flight when other ranks crashed (inflight.h), and tells of new crashes on stderr. A
- * cell with one crash has the device to itself, one with two is recorded as failed when its turn comes. */
+/* Reads which cells were in flight when other ranks crashed (inflight.h), and tells of new crashes on
+ * stderr. A cell with one crash has the device to itself, one with two is recorded as failed when its turn
+ * comes. */
 void sg_workqueue_read_crashes(struct sg_workqueue *h, bool tell);
 
 /* Puts a lease behind the others. */

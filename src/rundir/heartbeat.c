@@ -2,12 +2,8 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
-#include "rundir/lock_internal.h"
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,17 +14,11 @@ struct sg__heartbeat {
     bool stop; /* under the mutex */
     pid_t pid; /* who started it */
     int64_t beat_ms;
-    char *path;
-    char token[SG_DIGEST_HEX];
+    void (*beat)(const void *ctx);
+    const void *ctx;
 };
 
-/* Failures pass: the next beat tries again, and whether the file is lost is for the holder to ask. */
-static void touch(const struct sg__heartbeat *p) {
-    struct sg__lock_holder h;
-    if (sg__lock_read(p->path, &h) && !strcmp(h.token, p->token)) (void)utimensat(AT_FDCWD, p->path, NULL, 0);
-}
-
-static void *beat(void *arg) {
+static void *run(void *arg) {
     struct sg__heartbeat *p = arg;
     struct timespec next;
     clock_gettime(CLOCK_MONOTONIC, &next);
@@ -41,7 +31,7 @@ static void *beat(void *arg) {
         }
         if (p->stop) break;
         pthread_mutex_unlock(&p->mutex);
-        touch(p);
+        p->beat(p->ctx);
         clock_gettime(CLOCK_MONOTONIC, &next);
         pthread_mutex_lock(&p->mutex);
     }
@@ -49,28 +39,24 @@ static void *beat(void *arg) {
     return NULL;
 }
 
-enum sg_status sg__heartbeat_start(const char *path, const char token[SG_DIGEST_HEX], int64_t beat_ms,
+enum sg_status sg__heartbeat_start(void (*beat)(const void *ctx), const void *ctx, int64_t beat_ms,
                                    struct sg__heartbeat **out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
     struct sg__heartbeat *p = NULL;
-    SG_TRY(SG_NEW(&p, 1, "heartbeat", err));
-    SG_TRY(SG_NEW(&p->path, strlen(path) + 1, "heartbeat", err));
-    memcpy(p->path, path, strlen(path));
-    memcpy(p->token, token, sizeof p->token);
+    enum sg_status st = SG_NEW(&p, 1, "heartbeat", err);
+    if (st != SG_OK) return st;
+    p->beat = beat;
+    p->ctx = ctx;
     p->beat_ms = beat_ms;
     p->pid = getpid();
     pthread_mutex_init(&p->mutex, NULL);
     sg_cond_init(&p->wake);
-    st = sg_thread_start(&p->thread, beat, p, "heartbeats", err);
-    if (st != SG_OK) {
-        pthread_cond_destroy(&p->wake);
-        pthread_mutex_destroy(&p->mutex);
-        goto out;
+    st = sg_thread_start(&p->thread, run, p, "heartbeats", err);
+    if (st == SG_OK) {
+        *out = p;
+        return SG_OK;
     }
-    *out = p;
-    return SG_OK;
-out:
-    if (p) free(p->path);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->mutex);
     free(p);
     return st;
 }
@@ -86,6 +72,5 @@ void sg__heartbeat_stop(struct sg__heartbeat *p) {
         pthread_cond_destroy(&p->wake);
         pthread_mutex_destroy(&p->mutex);
     }
-    free(p->path);
     free(p);
 }

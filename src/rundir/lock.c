@@ -4,9 +4,8 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "rundir/lock_internal.h"
-#include "base/process_id.h"
 #include "rundir/heartbeat.h"
+#include "rundir/lock_internal.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,20 +23,22 @@ struct sg_lock {
     char *path, *aside; /* the lock, and a name of our own beside it */
     char token[SG_DIGEST_HEX];
     struct sg__lock_terms terms;
-    struct sg__heartbeat *pulse;
+    struct sg__heartbeat *heartbeat;
     int64_t pid; /* of the process itself, whatever the terms say */
 };
 
 /* ---- content ---- */
 
-enum sg_status sg__lock_text(const struct sg_process_id *o, const char *token, struct sg_buf *out,
-                             struct sg_err *err) {
+static const char *const roles[] = {"run", "array", "shard"}; /* by enum sg_lock_role */
+
+static enum sg_status put_text(const struct sg_process_id *o, enum sg_lock_role role, const char *token,
+                               struct sg_buf *out, struct sg_err *err) {
     char since[SG_CLOCK_UTC];
     sg_clock_utc(since);
     return sg_buf_printf(out, err,
-                         "scope-grid lock 1\nhost %s\nmachine %s\nboot %s\nspace %s\npid %" PRId64
+                         "scope-grid lock 1\nrole %s\nhost %s\nmachine %s\nboot %s\nspace %s\npid %" PRId64
                          "\nstart %" PRIu64 "\ntoken %s\nsince %s\nend\n",
-                         o->host, o->machine, o->boot, o->space, o->pid, o->start, token, since);
+                         roles[role], o->host, o->machine, o->boot, o->space, o->pid, o->start, token, since);
 }
 
 /* The value of "key value" on a line of its own; "" when absent. */
@@ -54,10 +55,13 @@ static void field(const char *text, const char *key, char out[SG_PROCESS_TEXT]) 
     }
 }
 
-static bool parse(const char *text, struct sg__lock_holder *h) {
+static bool parse(const char *text, struct sg_lock_holder *h) {
     char number[SG_PROCESS_TEXT];
     memset(h, 0, sizeof *h);
     if (strncmp(text, "scope-grid lock 1\n", 18) != 0 || !strstr(text, "\nend\n")) return false;
+    field(text, "role", number);
+    for (int i = SG_LOCK_RUN; i <= SG_LOCK_SHARD; i++)
+        if (!strcmp(number, roles[i])) h->role = (enum sg_lock_role)i;
     field(text, "host", h->owner.host);
     field(text, "machine", h->owner.machine);
     field(text, "boot", h->owner.boot);
@@ -76,7 +80,7 @@ struct found {
     bool exists, readable; /* readable: a whole lock file */
     int error; /* != 0: an errno; what is there cannot be read, and says nothing about its holder */
     char key[SG_DIGEST_HEX]; /* of the bytes */
-    struct sg__lock_holder h;
+    struct sg_lock_holder h;
 };
 
 static void look(const char *path, struct found *f) {
@@ -92,7 +96,7 @@ static void look(const char *path, struct found *f) {
     sg_digest_hex(sg_digest_bytes(text, n > 0 ? (size_t)n : 0), f->key);
 }
 
-bool sg__lock_read(const char *path, struct sg__lock_holder *h) {
+static bool read_holder(const char *path, struct sg_lock_holder *h) {
     struct found f;
     look(path, &f);
     if (f.readable) *h = f.h;
@@ -114,18 +118,18 @@ static int64_t silence(const char *path, const char *fresh) {
     return (int64_t)now.st_mtime - (int64_t)lock.st_mtime;
 }
 
-static enum sg_status busy(const char *path, const struct sg__lock_holder *h, enum sg_process_state life,
+static enum sg_status busy(const char *path, const struct sg_lock_holder *h, enum sg_process_state life,
                            int64_t age, int64_t limit, struct sg_err *err) {
+    static const char *const who[] = {"another run holds this directory",
+                                      "a task of an array begins or merges the run here",
+                                      "another task of the array has this shard"};
     if (life == SG_LIFE_ALIVE)
-        return sg_fail(err, SG_E_BUSY,
-                       "%s: another run holds this directory: process %" PRId64
-                       " on %s, since %s; wait for it or stop it",
-                       path, h->owner.pid, h->owner.host, h->since);
+        return sg_fail(err, SG_E_BUSY, "%s: %s: process %" PRId64 " on %s, since %s; wait for it or stop it",
+                       path, who[h->role], h->owner.pid, h->owner.host, h->since);
     return sg_fail(err, SG_E_BUSY,
-                   "%s: another run holds this directory: process %" PRId64
-                   " on %s, since %s, last sign of life %" PRId64 " s ago; if it is gone, wait until %" PRId64
-                   " s have passed or remove this file",
-                   path, h->owner.pid, h->owner.host, h->since, age, limit);
+                   "%s: %s: process %" PRId64 " on %s, since %s, last sign of life %" PRId64
+                   " s ago; if it is gone, wait until %" PRId64 " s have passed or remove this file",
+                   path, who[h->role], h->owner.pid, h->owner.host, h->since, age, limit);
 }
 
 /* SG_OK when what was found under `path` no longer holds. */
@@ -148,24 +152,15 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
     return busy(path, &f->h, life, age, t->stale_seconds, err);
 }
 
-enum sg_status sg__lock_look(const char *path, const char *fresh, struct sg__lock_holder *h,
-                             struct sg_err *err) {
-    struct sg__lock_terms usual;
-    struct found f;
-    look(path, &f);
-    *h = f.h;
-    sg__lock_terms_usual(&usual);
-    return judge(path, fresh, &usual, &f, err);
-}
-
 /* ---- taking ---- */
 
-void sg__lock_token(const struct sg_process_id *self, const char *run_dir, char out[SG_DIGEST_HEX]) {
+/* No other process makes the same. */
+static void make_token(const struct sg_process_id *self, const char *path, char out[SG_DIGEST_HEX]) {
     struct {
         unsigned char random[16];
         struct timespec now;
         int64_t pid;
-        uint64_t start, dir;
+        uint64_t start, path;
     } seed;
     memset(&seed, 0, sizeof seed);
     const int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
@@ -175,7 +170,7 @@ void sg__lock_token(const struct sg_process_id *self, const char *run_dir, char 
     clock_gettime(CLOCK_REALTIME, &seed.now);
     seed.pid = self->pid;
     seed.start = self->start;
-    seed.dir = sg_hash64(run_dir, strlen(run_dir));
+    seed.path = sg_hash64(path, strlen(path));
     sg_digest_hex(sg_digest_bytes(&seed, sizeof seed), out);
 }
 
@@ -276,38 +271,53 @@ static enum sg_status replace(const struct sg_lock *l, const struct found *stale
     return st;
 }
 
-/* lock.KEY and lock.KEY.next, KEY a digest in hex: names that this program gives. */
-static bool is_aside(const char *name, bool *right) {
+/* NAME.KEY and NAME.KEY.next, NAME the lock's and KEY a digest in hex: names that this program gives. */
+static bool is_aside(const char *name, const char *lock, bool *right) {
     static const char hex[] = "0123456789abcdef";
-    if (strncmp(name, "lock.", 5) != 0 || strspn(name + 5, hex) != SG_DIGEST_HEX - 1) return false;
-    const char *tail = name + 5 + SG_DIGEST_HEX - 1;
+    const size_t n = strlen(lock);
+    if (strncmp(name, lock, n) != 0 || name[n] != '.' || strspn(name + n + 1, hex) != SG_DIGEST_HEX - 1)
+        return false;
+    const char *tail = name + n + 1 + SG_DIGEST_HEX - 1;
     *right = !strcmp(tail, ".next");
     return *right || !*tail;
 }
 
-/* What takers that were killed have left. Ours is the lock, so rights to another one are void. */
-static enum sg_status sweep(const struct sg_lock *l, const char *run_dir, struct sg_err *err) {
+/* Removes what takers that were killed have left. Ours is the lock, so rights to another one are void. */
+static enum sg_status clear_asides(const struct sg_lock *l, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    DIR *d = opendir(run_dir);
-    for (const struct dirent *e; d && st == SG_OK && (e = readdir(d));) {
+    const char *slash = strrchr(l->path, '/');
+    struct sg_buf folder = {0};
+    DIR *d = NULL;
+    SG_TRY(
+        sg_buf_printf(&folder, err, "%.*s", slash ? (int)(slash - l->path) + 1 : 1, slash ? l->path : "."));
+    d = opendir(folder.data);
+    for (const struct dirent *e; d && (e = readdir(d));) {
         char *path = NULL;
         struct found f;
         bool right;
-        if (!is_aside(e->d_name, &right)) continue;
-        st = sg_path_join(run_dir, e->d_name, &path, err);
-        if (st != SG_OK) break;
+        if (!is_aside(e->d_name, slash ? slash + 1 : l->path, &right)) continue;
+        SG_TRY(sg_path_join(folder.data, e->d_name, &path, err));
         look(path, &f);
         if (right || (strcmp(path, l->aside) != 0 && judge(path, l->aside, &l->terms, &f, NULL) == SG_OK))
             unlink(path);
         free(path);
     }
+out:
     if (d) closedir(d);
+    sg_buf_free(&folder);
     return st;
+}
+
+/* Failures pass: the next beat tries again, and whether the file is lost is for the holder to ask. */
+static void touch(const void *ctx) {
+    const struct sg_lock *l = ctx;
+    struct sg_lock_holder h;
+    if (read_holder(l->path, &h) && !strcmp(h.token, l->token)) (void)utimensat(AT_FDCWD, l->path, NULL, 0);
 }
 
 static void lock_free(struct sg_lock *l) {
     if (!l) return;
-    sg__heartbeat_stop(l->pulse);
+    sg__heartbeat_stop(l->heartbeat);
     free(l->path);
     free(l->aside);
     free(l);
@@ -332,8 +342,8 @@ out:
     return st;
 }
 
-enum sg_status sg__lock_take_on(const char *run_dir, const struct sg__lock_terms *terms, struct sg_lock **out,
-                                struct sg_err *err) {
+enum sg_status sg__lock_take_on(const char *path, enum sg_lock_role role, const struct sg__lock_terms *terms,
+                                struct sg_lock **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_lock *l = NULL;
     struct sg_buf text = {0}, aside = {0};
@@ -341,16 +351,17 @@ enum sg_status sg__lock_take_on(const char *run_dir, const struct sg__lock_terms
     SG_TRY(SG_NEW(&l, 1, "lock", err));
     l->terms = *terms;
     l->pid = (int64_t)getpid();
-    sg__lock_token(&terms->self, run_dir, l->token);
-    SG_TRY(sg_path_join(run_dir, "lock", &l->path, err));
+    make_token(&terms->self, path, l->token);
+    SG_TRY(SG_NEW(&l->path, strlen(path) + 1, "lock", err));
+    memcpy(l->path, path, strlen(path));
     SG_TRY(sg_buf_printf(&aside, err, "%s.%s", l->path, l->token));
-    SG_TRY(sg__lock_text(&terms->self, l->token, &text, err));
+    SG_TRY(put_text(&terms->self, role, l->token, &text, err));
     l->aside = aside.data;
     aside = (struct sg_buf){0};
     SG_TRY(write_aside(l, &text, err));
     SG_TRY(take(l, &text, &taken, err));
-    SG_TRY(sg__heartbeat_start(l->path, l->token, terms->beat_ms, &l->pulse, err));
-    SG_TRY(sweep(l, run_dir, err));
+    SG_TRY(sg__heartbeat_start(touch, l, terms->beat_ms, &l->heartbeat, err));
+    SG_TRY(clear_asides(l, err));
 out:
     if (st != SG_OK && taken) unlink(l->path);
     if (l && l->aside) unlink(l->aside);
@@ -363,24 +374,29 @@ out:
     return st;
 }
 
-enum sg_status sg_lock_take(const char *run_dir, struct sg_lock **out, struct sg_err *err) {
+enum sg_status sg_lock_take(const char *path, enum sg_lock_role role, struct sg_lock **out,
+                            struct sg_err *err) {
     struct sg__lock_terms usual;
     sg__lock_terms_usual(&usual);
-    return sg__lock_take_on(run_dir, &usual, out, err);
+    return sg__lock_take_on(path, role, &usual, out, err);
 }
 
 enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
-    struct sg__lock_holder h;
-    if (!sg__lock_read(lock->path, &h)) {
+    struct sg_lock_holder h;
+    if (!read_holder(lock->path, &h)) {
         const int fd = open(lock->path, O_RDONLY | O_CLOEXEC);
         const bool gone = fd >= 0 || errno == ENOENT;
         if (fd >= 0) close(fd);
         if (!gone) return SG_OK; /* a busy server, no descriptor: nobody can tell; the next beat asks again */
-        if (!sg__lock_read(lock->path, &h))
-            return sg_fail(err, SG_E_BUSY, "%s: this run's lock is gone: somebody removed it", lock->path);
+        if (!read_holder(lock->path, &h))
+            return sg_fail(
+                err, SG_E_BUSY,
+                "%s: this process's lock is gone: it was silent for so long that another took it, or it was "
+                "removed",
+                lock->path);
     }
     if (strcmp(h.token, lock->token) != 0)
-        return sg_fail(err, SG_E_BUSY, "%s: this run's lock was taken over by process %" PRId64 " on %s",
+        return sg_fail(err, SG_E_BUSY, "%s: this process's lock was taken over by process %" PRId64 " on %s",
                        lock->path, h.owner.pid, h.owner.host);
     if (utimensat(AT_FDCWD, lock->path, NULL, 0) != 0)
         return sg_fail(err, SG_E_IO, "%s: cannot touch: %s", lock->path, strerror(errno));
@@ -389,24 +405,19 @@ enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
 
 void sg_lock_drop(struct sg_lock *lock) {
     if (!lock) return;
-    struct sg__lock_holder h;
-    if (lock->pid == (int64_t)getpid() && sg__lock_read(lock->path, &h) && !strcmp(h.token, lock->token))
+    struct sg_lock_holder h;
+    if (lock->pid == (int64_t)getpid() && read_holder(lock->path, &h) && !strcmp(h.token, lock->token))
         unlink(lock->path);
     lock_free(lock);
 }
 
-bool sg_lock_held(const char *run_dir) {
-    char *path = NULL;
-    struct sg__lock_holder h;
+enum sg_status sg_lock_look(const char *path, struct sg_lock_holder *h, struct sg_err *err) {
     struct sg_process_id self;
     struct stat file;
-    bool held = false;
-    if (sg_path_join(run_dir, "lock", &path, NULL) == SG_OK && sg__lock_read(path, &h)) {
-        sg_process_self(&self);
-        const enum sg_process_state life = sg_process_life(&h.owner, &self);
-        held = life == SG_LIFE_ALIVE || (life == SG_LIFE_UNKNOWN && stat(path, &file) == 0 &&
-                                         time(NULL) - file.st_mtime < SG_LOCK_STALE_SECONDS);
-    }
-    free(path);
-    return held;
+    if (!read_holder(path, h) || stat(path, &file) != 0) return SG_OK;
+    sg_process_self(&self);
+    const enum sg_process_state life = sg_process_life(&h->owner, &self);
+    const int64_t age = (int64_t)time(NULL) - (int64_t)file.st_mtime;
+    if (life == SG_LIFE_DEAD || (life == SG_LIFE_UNKNOWN && age >= SG_LOCK_STALE_SECONDS)) return SG_OK;
+    return busy(path, h, life, age, SG_LOCK_STALE_SECONDS, err);
 }

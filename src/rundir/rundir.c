@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "rundir/lock.h"
+#include "rundir/shard_files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -265,6 +265,21 @@ out:
     return st;
 }
 
+enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_lock *l = NULL;
+    char *path = NULL;
+    SG_TRY(sg_path_join(dir, "lock", &path, err));
+    SG_TRY(sg_lock_take(path, SG_LOCK_RUN, &l, err));
+    SG_TRY(sg_shard_files_refuse(dir, err));
+    *lock = l;
+    l = NULL;
+out:
+    sg_lock_drop(l);
+    free(path);
+    return st;
+}
+
 /* ---- clear ------------------------------------------------------------------------------------------ */
 
 static enum sg_status remove_file(const char *dir, const char *name, struct sg_err *err) {
@@ -280,7 +295,7 @@ enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err) {
     return remove_file(dir, "DONE", err);
 }
 
-/* Files of dead members and all leases: nobody else writes there. */
+/* Everything in it, and the folder itself. */
 static enum sg_status clear_folder(const char *dir, const char *name, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *path = NULL;
@@ -289,6 +304,7 @@ static enum sg_status clear_folder(const char *dir, const char *name, struct sg_
     d = opendir(path);
     for (struct dirent *e; d && (e = readdir(d));)
         if (e->d_name[0] != '.') SG_TRY(remove_file(path, e->d_name, err));
+    rmdir(path);
 out:
     if (d) closedir(d);
     free(path);
@@ -342,8 +358,8 @@ void sg_rundir_tidy(const char *dir, bool alone) {
     /* others may keep files of theirs beside ours */
     static const char *const names[] = {"job.json", "run.json", "plan.bin", "DONE", "results.h5", NULL};
     tidy_folder(dir, ".", names);
-    if (!alone) return; /* members write their notes without the lock */
-    tidy_folder(dir, "array/ranks", NULL);
+    if (!alone) return; /* tasks of an array write their notes without the lock */
+    tidy_folder(dir, "shards", NULL);
     tidy_clocks(dir);
     (void)remove_file(dir, "progress.json.tmp", NULL);
 }
@@ -358,9 +374,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
     sg_rundir_tidy(dir, true);
     SG_TRY(clear_folder(dir, "inflight", err));
-    SG_TRY(clear_folder(dir, "array/leases", err));
-    SG_TRY(clear_folder(dir, "array/members", err));
-    SG_TRY(clear_folder(dir, "array/ranks", err));
+    SG_TRY(clear_folder(dir, "shards", err));
     SG_TRY(sg_path_join(dir, "segments", &segments, err));
     d = opendir(segments);
     for (struct dirent *e; d && (e = readdir(d));)
@@ -375,19 +389,15 @@ out:
 
 enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    static const char *const folders[] = {"segments",      "inflight",    "array/leases",
-                                          "array/members", "array/ranks", "array"};
     struct sg_lock *lock = NULL;
-    SG_TRY(sg_lock_take(dir, &lock, err));
+    char *segments = NULL;
+    SG_TRY(sg_path_join(dir, "segments", &segments, err));
+    SG_TRY(sg_rundir_lock(dir, &lock, err));
     SG_TRY(sg_rundir_clear(dir, err));
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        char *path = NULL;
-        SG_TRY(sg_path_join(dir, folders[i], &path, err));
-        rmdir(path);
-        free(path);
-    }
+    rmdir(segments);
 out:
     sg_lock_drop(lock);
+    free(segments);
     if (st == SG_OK) rmdir(dir);
     return st;
 }

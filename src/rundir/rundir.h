@@ -7,7 +7,7 @@
  *   segments/      finished cells (store/segment.h)
  *   progress.json  while it runs: counts, rates, ranks (progress.h)
  *   inflight/      what each rank has on its device now (run/inflight.h)
- *   array/         members and leases of an array run (rundir/members.h), their notes (store/runtime.h)
+ *   shards/        of an array run: locks, marks (rundir/shard_files.h), notes (store/runtime.h)
  *   metrics.jsonl  the same over time, for dashboards
  *   results.h5     the end result
  *   DONE           written last: digest, fingerprint, counts. With it the run is over. */
@@ -17,6 +17,7 @@
 #include "base/digest.h"
 #include "base/status.h"
 #include "job/plan.h"
+#include "rundir/lock.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,11 +49,14 @@ bool sg_rundir_is(const char *dir);
  * group are those of the start that began the run. Call with the lock held. */
 enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_run_id *id,
                                struct sg_err *err);
-/* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no member
- * of an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
+/* Takes RUNDIR/lock (lock.h) for a run or a merge that is no task of an array. SG_E_BUSY when another has it, or
+ * when tasks of an array are at work. *lock is the caller's to drop. */
+enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_err *err);
+/* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no task of
+ * an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
 void sg_rundir_tidy(const char *dir, bool alone);
-/* In a folder that nobody locks: what a killed writer has left of the file `name`, a minute ago or earlier.
- * */
+/* In a folder that nobody locks: what a killed writer has left of the file `name`, a minute ago or
+ * earlier. */
 void sg_rundir_tidy_shared(const char *dir, const char *name);
 /* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);

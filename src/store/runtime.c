@@ -122,7 +122,7 @@ out:
 
 /* ---- notes ------------------------------------------------------------------------------------------ */
 
-static const char FOLDER[] = "array/ranks", SUFFIX[] = ".json";
+static const char FOLDER[] = "shards", SUFFIX[] = ".json";
 
 static enum sg_status note_text(const struct sg_runtime_rank *rank, struct sg_buf *b) {
     enum sg_status st = SG_OK;

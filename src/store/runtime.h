@@ -1,5 +1,5 @@
 /* runtime - how a run went, rank by rank (struct sg_runtime): sums, and for a run without MPI the notes that
- * its members leave for the one that merges: RUNDIR/array/ranks/NAME.json, rewritten whole. A help and never
+ * its tasks leave for the one that merges: RUNDIR/shards/NAME.json, rewritten whole. A help and never
  * an obstacle: what cannot be written or read is left out. */
 #ifndef SG_STORE_RUNTIME_H
 #define SG_STORE_RUNTIME_H
@@ -10,7 +10,7 @@
  * the most of theirs); NaN when none is known. */
 enum sg_status sg_runtime_sum(struct sg_runtime *t, struct sg_err *err);
 
-/* name: of the member, a file name. */
+/* name: of the task, a file name. */
 void sg_runtime_note(const char *run_dir, const char *name, const struct sg_runtime_rank *rank);
 /* The notes as r->runtime.ranks, in the order of their names; replaces what is there. */
 enum sg_status sg_runtime_read_notes(const char *run_dir, struct sg_results *r, struct sg_err *err);

@@ -10,10 +10,11 @@ sim="$BIN/tests/sim_grid"
 run="$work/run"
 slow=(--array --step-us 60000 --slots 4 --segment-seconds 0.05)
 cells() { "$BIN/tests/list_cells" "$run" | sort; }
-living() { find "$run/array/members" -type f ! -name '*.new' 2>/dev/null | wc -l; }
-# owner_lines PID TOKEN: the file of a process as lock and member
-owner_lines() {
+locks() { find "$run/shards" -name '*.lock*' 2>/dev/null | wc -l; }
+# lock_of PID TOKEN: a lock that this process holds as the task of an array that begins the run
+lock_of() {
   echo "scope-grid lock 1"
+  echo "role array"
   echo "host $(hostname)"
   echo "machine $(cat /etc/machine-id 2>/dev/null)"
   echo "boot $(cat /proc/sys/kernel/random/boot_id)"
@@ -32,15 +33,15 @@ fair() {
   rm -rf "$run"
   for i in 1 2 3; do "$sim" "$job" --set output.dir="$run" --array --step-us "$1" >"$work/out$i" 2>&1 & done
   wait
-  for i in 1 2 3; do same "digest of member $i" "$(digest_of "$(cat "$work/out$i")")" "$want"; done
+  for i in 1 2 3; do same "digest of task $i" "$(digest_of "$(cat "$work/out$i")")" "$want"; done
   for i in 1 2 3; do
     share=$(grep -Eo 'computed [0-9]+' "$work/out$i" | cut -d' ' -f2)
     [ "${share:-0}" -gt 100 ] && [ "$share" -lt 240 ] || return 1
   done
 }
-in_time fair || fail "cells of the three members: $(grep -Eho 'computed [0-9]+' "$work"/out?)"
+in_time fair || fail "cells of the three tasks: $(grep -Eho 'computed [0-9]+' "$work"/out?)"
 same "cells computed twice" "$(cells | uniq -d | wc -l)" 0
-has "a member that comes too late" "$("$sim" "$job" --set output.dir="$run" --array 2>&1)" "computed 0 already"
+has "a task that comes too late" "$("$sim" "$job" --set output.dir="$run" --array 2>&1)" "computed 0 already"
 
 # kills: at any time two or three are at work
 run="$work/killed"
@@ -74,41 +75,36 @@ same "digest after $killed kills" "$(digest_of "$(cat "$work/last")")" "$want"
 same "cells computed twice" "$(cells | uniq -d | wc -l)" 0
 same "cells in segments" "$(cells | wc -l)" 512
 same "unfinished segments left behind" "$(find "$run/segments" -name '*.open*' | wc -l)" 0
-same "members left behind" "$(living)" 0
-sleep 600 & # one that was killed behind DONE has no survivor to clear its file; the next to look does
-dead=$!
-owner_lines "$dead" 0123456789abcdef0123456789abcdef >"$run/array/members/0123456789abcdef0123456789abcdef"
-kill -9 "$dead"
-wait "$dead" 2>/dev/null
-has "a member behind DONE" "$("$sim" "$job" --set output.dir="$run" --array 2>&1)" "computed 0 already"
-same "members left behind DONE" "$(living)" 0
-
-# a stopped member gives its pieces back, and what it finished is safe
+same "locks left behind" "$(locks)" 0
+same "shards left behind" "$(find "$run/shards" -name '*.begun' | wc -l)" "$(find "$run/shards" -name '*.done' | wc -l)"
+same "in-flight notes left behind" "$(find "$run/inflight" -type f | wc -l)" 0
+# a stopped task gives its shards back, and what it finished is safe
 run="$work/stopped"
 "$sim" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
 pid=$!
 until_closed "$run" 1
 kill -USR1 $pid
-wait $pid; same "exit code of a stopped member" $? 75
-has "a stopped member" "$(cat "$work/out")" "stopped by SIGUSR1: the [0-9]+ cells finished here are safe"
-[ "$(cells | wc -l)" -gt 0 ] || fail "a stopped member kept nothing"
+wait $pid; same "exit code of a stopped task" $? 75
+has "a stopped task" "$(cat "$work/out")" "stopped by SIGUSR1: the [0-9]+ cells finished here are safe"
+[ "$(cells | wc -l)" -gt 0 ] || fail "a stopped task kept nothing"
 
-# one that waits for a member to take over last night's results is stopped as well
+# one that waits for the task that takes over last night's results is stopped as well
 run="$work/waits" token=0123456789abcdef0123456789abcdef
-mkdir -p "$run/array/members"
+mkdir -p "$run"
 sleep 600 &
 holder=$!
-owner_lines "$holder" $token | tee "$run/lock" >"$run/array/members/$token"
+lock_of "$holder" $token >"$run/lock"
 "$sim" "$job" --set output.dir="$run" "${slow[@]}" --since "$work/whole/results.h5" >"$work/out" 2>&1 &
 pid=$!
-joined() { [ "$(living)" -ge 2 ]; }
-soon joined || fail "it did not join: $(cat "$work/out")"
-sleep 1
-kill -0 $pid || fail "it does not wait for the member that has the lock: $(cat "$work/out")"
+sleep 2
+kill -0 $pid || fail "it does not wait for the task that has the lock: $(cat "$work/out")"
 kill -TERM $pid
-wait $pid; same "exit code of a member stopped while it waits" $? 75
-has "a member stopped while it waits" "$(cat "$work/out")" "stopped by SIGTERM while another member takes over"
+wait $pid; same "exit code of a task stopped while it waits" $? 75
+has "a task stopped while it waits" "$(cat "$work/out")" "stopped by SIGTERM while another task begins the run"
 kill $holder
+wait $holder 2>/dev/null # whose lock is stale now: the next begins the run, and takes over
+has "a task after one that died as it began the run" \
+  "$("$sim" "$job" --set output.dir="$run" --array --since "$work/whole/results.h5" 2>&1)" "computed 0 taken 512$"
 
 # a cell that brings its task down: the others take over; at the second crash it is quarantined and the rest go on;
 # alone, in a plain run, it is computed after all
@@ -141,9 +137,9 @@ pid=$!
 until_running "$run"
 out=$("$sim" "$job" --set output.dir="$run" 2>&1); same "exit code of a plain run beside an array" $? 9
 one_line "a plain run beside an array" "$out"
-has "a plain run beside an array" "$out" "an array run is computing here: 1 member, one is process $pid"
+has "a plain run beside an array" "$out" "an array run is computing here: 1 task, one is process $pid"
 out=$("$BIN/scope-grid" merge "$run" 2>&1); same "exit code of a merge beside an array" $? 9
-has "status of an array" "$("$BIN/scope-grid" status "$run")" "running, [0-9]+ of 512 cells, 0 failed, 1 member of an array at work"
+has "status of an array" "$("$BIN/scope-grid" status "$run")" "running, [0-9]+ of 512 cells, 0 failed, 1 task of an array at work"
 kill -9 $pid
 wait $pid 2>/dev/null
 "$sim" "$job" --set output.dir="$run" --step-us 200000 >"$work/plain" 2>&1 & # nobody lives: welcome
@@ -157,7 +153,7 @@ wait $pid; same "exit code of the plain run" $? 75
 out=$("$sim" "$job" --set output.dir="$run" 2>&1); same "exit code of the rest of the plain run" $? 0
 same "digest of the plain run after the array" "$(digest_of "$out")" "$want"
 
-# another job is refused; damage is found; lost segments are computed again although their pieces were done
+# another job is refused; damage is found; lost segments are computed again although their shards were done
 out=$("$sim" "$job" --set output.dir="$run" --set sampling.seed=3 --array 2>&1); same "exit code of another job" $? 6
 has "another job" "$out" "its job differs in sampling.seed"
 for extra in --fresh --root-only "--shuffle-leases 3"; do
@@ -169,5 +165,5 @@ run="$work/lost"
 rm "$run/DONE" "$(find "$run/segments" -name '*.seg' | head -n 1)"
 same "digest once a lost segment is computed again" \
   "$(digest_of "$("$sim" "$job" --set output.dir="$run" --array 2>&1)")" "$want"
-echo "$killed members killed"
+echo "$killed tasks killed"
 finish

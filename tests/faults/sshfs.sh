@@ -25,8 +25,8 @@ for round in 1 2 3; do
     pids+=($!)
   done
   for i in "${!pids[@]}"; do
-    wait "${pids[i]}"; same "exit code of member $i in round $round" $? 0
-    same "digest of member $i in round $round" "$(digest_of "$(cat "$work/out$i")")" "$want"
+    wait "${pids[i]}"; same "exit code of task $i in round $round" $? 0
+    same "digest of task $i in round $round" "$(digest_of "$(cat "$work/out$i")")" "$want"
   done
   same "cells computed twice in round $round" "$("$BIN/tests/list_cells" "$work/back/run$round" | sort | uniq -d | wc -l)" 0
 done

@@ -119,10 +119,9 @@ same "digest of the completed run" "$(digest_of "$(sim 2)")" "$want"
 # what killed writers leave goes at the next start, with or without --fresh; files of others stay
 run="$work/left"
 same "digest before anything is left" "$(digest_of "$(sim 1)")" "$want"
-left=(DONE.tmp.12 plan.bin.tmp.1 progress.json.tmp array/ranks/x.tmp.1 segments/.clock.1.2
-  array/members/0123456789abcdef0123456789abcdef.new)
+left=(DONE.tmp.12 plan.bin.tmp.1 progress.json.tmp shards/x.tmp.1 segments/.clock.1.2)
 for fresh in "" --fresh; do
-  mkdir -p "$run/array/members" "$run/array/ranks"
+  mkdir -p "$run/shards"
   (cd "$run" && touch -d '1 hour ago' "${left[@]}" notes.tmp.12 DONE.tmp.x)
   same "digest beside what is left" "$(digest_of "$(sim 1 $fresh)")" "$want"
   for f in "${left[@]}"; do [ ! -e "$run/$f" ] || fail "$f is still there ($fresh)"; done

@@ -25,7 +25,7 @@ three_ranks() {
 in_time three_ranks || fail "of three ranks: $got"
 has "the first line" "$(head -n 1 <<<"$out")" '^scope-grid: 3 ranks on 3 x simulated device$'
 
-three_members() { # who comes when all is done is none of them
+three_tasks() { # who comes when all is done is none of them
   rm -rf "$work/array"
   for i in 1 2 3; do
     "$sim" "$job" --set output.dir="$work/array" --array --step-us "$1" >"$work/out$i" 2>&1 &
@@ -34,11 +34,11 @@ three_members() { # who comes when all is done is none of them
   got=$(who array 2>&1)
   [ "$got" = "3 512 simulated device $(hostname)" ]
 }
-in_time three_members || fail "of three members: $got"
+in_time three_tasks || fail "of three tasks: $got"
 # a run that begins anew forgets them
 "$sim" "$job" --set output.dir="$work/array" --fresh >/dev/null 2>&1
 same "after --fresh" "$(who array)" "1 512 simulated device $(hostname)"
-same "notes after --fresh" "$(find "$work/array/array/ranks" -type f | wc -l)" 0
+same "notes after --fresh" "$(find "$work/array/shards" -type f 2>/dev/null | wc -l)" 0
 
 launch 2 "$sim" "$job" --set output.dir="$work/slow" --step-us 200000 --steps 1000 >"$work/log" 2>&1 &
 pid=$!

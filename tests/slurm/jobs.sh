@@ -150,7 +150,7 @@ id=$(sbatch --parsable --array=0-2 --cpus-per-task=1 --time=10 --output="$work/a
   "$SRC/slurm/scope-grid-array.sbatch" "$job" --set "output.dir=$work/array")
 until_ "cells of the array" 30 more_cells array 30
 cells array >kept
-kill -9 "$(sed -n 's/^pid //p' "$(find array/array/members -type f | head -n 1)")"
+kill -9 "$(sed -n 's/^pid //p' "$(find array/shards -name "*.lock" | head -n 1)")"
 until_ "a task that is queued again after a kill" 20 grep -qs 'exit code 137' array-0.log array-1.log array-2.log
 scancel --signal=USR1 --batch "${id}_1" 2>/dev/null
 fast

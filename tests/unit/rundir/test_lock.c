@@ -2,7 +2,6 @@
 #include "rundir/lock.h"
 
 #include "rundir/lock_internal.h"
-#include "base/process_id.h"
 #include "../store/store_test.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -10,6 +9,19 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <utime.h>
+
+static enum sg_status take_in(const char *dir, struct sg_lock **out, struct sg_err *err) {
+    char path[1024];
+    path_to(path, "%s/lock", dir);
+    return sg_lock_take(path, SG_LOCK_RUN, out, err);
+}
+
+static enum sg_status take_on(const char *dir, const struct sg__lock_terms *terms, struct sg_lock **out,
+                              struct sg_err *err) {
+    char path[1024];
+    path_to(path, "%s/lock", dir);
+    return sg__lock_take_on(path, SG_LOCK_RUN, terms, out, err);
+}
 
 static bool has_lock(const char *dir) {
     char path[1024];
@@ -26,7 +38,7 @@ static pid_t holder(const char *dir) {
     if (child == 0) {
         struct sg_lock *l = NULL;
         struct sg_err e = {0};
-        ok = sg_lock_take(dir, &l, &e) == SG_OK;
+        ok = take_in(dir, &l, &e) == SG_OK;
         if (write(ready[1], &ok, 1) != 1) _exit(1);
         for (;;) pause();
     }
@@ -47,18 +59,18 @@ static void second_is_refused(void **state) {
     char words[128];
     const pid_t child = holder(*state);
     (void)snprintf(words, sizeof words, "another run holds this directory: process %ld on ", (long)child);
-    CHECK_FAILS(SG_E_BUSY, words, sg_lock_take(*state, &l, err));
-    CHECK_FAILS(SG_E_BUSY, "wait for it or stop it", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, words, take_in(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "wait for it or stop it", take_in(*state, &l, err));
     assert_null(l);
     /* Silence proves nothing about a process that can be seen. */
     char path[1024];
     path_to(path, "%s/lock", (char *)*state);
     const struct utimbuf past = {1000000, 1000000};
     assert_int_equal(utime(path, &past), 0);
-    CHECK_FAILS(SG_E_BUSY, words, sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, words, take_in(*state, &l, err));
     end(child);
     assert_true(has_lock(*state)); /* it had no time to remove it */
-    CHECK_OK(sg_lock_take(*state, &l, err));
+    CHECK_OK(take_in(*state, &l, err));
     sg_lock_drop(l);
     assert_int_equal(count_names(*state, "", NULL), 2); /* . and .. */
 }
@@ -69,19 +81,19 @@ static void zombies_hold_nothing(void **state) {
     const pid_t child = holder(*state);
     kill(child, SIGKILL);
     assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
-    CHECK_OK(sg_lock_take(*state, &l, err));
+    CHECK_OK(take_in(*state, &l, err));
     sg_lock_drop(l);
     waitpid(child, NULL, 0);
 }
 
 static void even_oneself(void **state) {
     struct sg_lock *l = NULL, *m = NULL;
-    CHECK_OK(sg_lock_take(*state, &l, err));
-    CHECK_FAILS(SG_E_BUSY, "holds this directory", sg_lock_take(*state, &m, err));
+    CHECK_OK(take_in(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "holds this directory", take_in(*state, &m, err));
     CHECK_OK(sg_lock_beat(l, err));
     sg_lock_drop(l);
     assert_false(has_lock(*state));
-    CHECK_OK(sg_lock_take(*state, &l, err)); /* and again */
+    CHECK_OK(take_in(*state, &l, err)); /* and again */
     sg_lock_drop(l);
     sg_lock_drop(NULL);
 }
@@ -90,21 +102,19 @@ static void even_oneself(void **state) {
  * open to a group). */
 static void does_not_make_the_directory(void **state) {
     struct sg_lock *l = NULL;
-    struct sg_member *m = NULL;
     char path[1024];
     path_to(path, "%s/a", (char *)*state);
-    CHECK_FAILS(SG_E_IO, "No such file or directory", sg_lock_take(path, &l, err));
-    CHECK_FAILS(SG_E_IO, "No such file or directory", sg_member_join(path, &m, err));
+    CHECK_FAILS(SG_E_IO, "No such file or directory", take_in(path, &l, err));
     assert_int_not_equal(access(path, F_OK), 0);
     path_to(path, "%s/file", (char *)*state);
     write_file(path, "x", 1);
-    CHECK_FAILS(SG_E_IO, "file", sg_lock_take(path, &l, err));
+    CHECK_FAILS(SG_E_IO, "file", take_in(path, &l, err));
 }
 
 static void children_do_not_drop_it(void **state) {
     struct sg_lock *l = NULL;
     int how = 0;
-    CHECK_OK(sg_lock_take(*state, &l, err));
+    CHECK_OK(take_in(*state, &l, err));
     const pid_t child = fork();
     if (child == 0) {
         sg_lock_drop(l);
@@ -132,7 +142,7 @@ static void plant(const char *dir, const struct sg_process_id *o, int age) {
 
 static void takes(const char *dir) {
     struct sg_lock *l = NULL;
-    CHECK_OK(sg_lock_take(dir, &l, err));
+    CHECK_OK(take_in(dir, &l, err));
     CHECK_OK(sg_lock_beat(l, err));
     sg_lock_drop(l);
 }
@@ -144,7 +154,7 @@ static void reused_pids_and_reboots(void **state) {
     if (!self.start) skip(); /* no /proc here */
     o = self;
     plant(*state, &o, 0);
-    CHECK_FAILS(SG_E_BUSY, "since 2026-01-01T00:00:00Z", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "since 2026-01-01T00:00:00Z", take_in(*state, &l, err));
     o.start++; /* this pid, but another process of earlier */
     plant(*state, &o, 0);
     takes(*state);
@@ -164,9 +174,9 @@ static void other_machines_by_heartbeat(void **state) {
     (void)snprintf(o.machine, sizeof o.machine, "ffffffffffffffffffffffffffffffff");
     (void)snprintf(o.boot, sizeof o.boot, "11111111-0000-0000-0000-000000000000");
     plant(*state, &o, SG_LOCK_STALE_SECONDS - 100);
-    CHECK_FAILS(SG_E_BUSY, "on node99", sg_lock_take(*state, &l, err));
-    CHECK_FAILS(SG_E_BUSY, "last sign of life 2", sg_lock_take(*state, &l, err)); /* 200 to 299 s ago */
-    CHECK_FAILS(SG_E_BUSY, "remove this file", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "on node99", take_in(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "last sign of life 2", take_in(*state, &l, err)); /* 200 to 299 s ago */
+    CHECK_FAILS(SG_E_BUSY, "remove this file", take_in(*state, &l, err));
     plant(*state, &o, SG_LOCK_STALE_SECONDS + 5);
     takes(*state);
     /* Another container of this very kernel: its pids are not ours, nor is our process table its judge. */
@@ -174,7 +184,7 @@ static void other_machines_by_heartbeat(void **state) {
     (void)snprintf(o.space, sizeof o.space, "pid:[1]");
     o.pid = 1;
     plant(*state, &o, 0);
-    CHECK_FAILS(SG_E_BUSY, "process 1 on", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "process 1 on", take_in(*state, &l, err));
     plant(*state, &o, SG_LOCK_STALE_SECONDS + 5);
     takes(*state);
 }
@@ -187,7 +197,7 @@ static void files_that_are_no_lock(void **state) {
     path_to(path, "%s/lock", (char *)*state);
     for (int i = 0; i < 3; i++) {
         write_file(path, bad[i], strlen(bad[i]));
-        CHECK_FAILS(SG_E_BUSY, "is not a lock file of this program", sg_lock_take(*state, &l, err));
+        CHECK_FAILS(SG_E_BUSY, "is not a lock file of this program", take_in(*state, &l, err));
         assert_int_equal(utime(path, &past), 0);
         takes(*state);
     }
@@ -201,7 +211,7 @@ static void what_cannot_be_read_is_not_stale(void **state) {
     path_to(path, "%s/lock", (char *)*state);
     assert_int_equal(mkdir(path, 0700), 0); /* opens, and gives an error when it is read: to root, too */
     assert_int_equal(utime(path, &past), 0);
-    CHECK_FAILS(SG_E_BUSY, "cannot be read", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "cannot be read", take_in(*state, &l, err));
     assert_int_equal(access(path, F_OK), 0);
 }
 
@@ -229,7 +239,7 @@ static void a_lost_lock_is_noticed(void **state) {
     struct sg_process_id o;
     char path[1024];
     path_to(path, "%s/lock", (char *)*state);
-    CHECK_OK(sg_lock_take(*state, &l, err));
+    CHECK_OK(take_in(*state, &l, err));
     assert_int_equal(unlink(path), 0);
     CHECK_FAILS(SG_E_BUSY, "lock is gone", sg_lock_beat(l, err));
     sg_process_self(&o);
@@ -245,7 +255,7 @@ static void beats_touch_the_file(void **state) {
     char path[1024];
     const struct utimbuf past = {1000000, 1000000};
     path_to(path, "%s/lock", (char *)*state);
-    CHECK_OK(sg_lock_take(*state, &l, err));
+    CHECK_OK(take_in(*state, &l, err));
     assert_int_equal(utime(path, &past), 0);
     CHECK_OK(sg_lock_beat(l, err));
     assert_int_equal(stat(path, &s), 0);
@@ -273,7 +283,7 @@ static void one_of_many(void **state) {
                 char c;
                 close(go[1]);
                 if (read(go[0], &c, 1) < 0) _exit(1); /* all start when the parent closes its end */
-                c = sg_lock_take(*state, &l, &e) == SG_OK ? 'w' : e.status == SG_E_BUSY ? 'b' : 'e';
+                c = take_in(*state, &l, &e) == SG_OK ? 'w' : e.status == SG_E_BUSY ? 'b' : 'e';
                 if (write(told[1], &c, 1) != 1) _exit(1);
                 for (;;) pause();
             }
@@ -333,19 +343,19 @@ static void long_stages_keep_the_lock(void **state) {
     struct sg_lock *mine = NULL, *theirs = NULL;
     foreign(&a, "one");
     foreign(&b, "two");
-    CHECK_OK(sg__lock_take_on(*state, &a, &mine, err));
+    CHECK_OK(take_on(*state, &a, &mine, err));
     for (int i = 0; i < 5; i++) {
         silence_it(*state);
         await_a_beat(*state);
-        CHECK_FAILS(SG_E_BUSY, "on one,", sg__lock_take_on(*state, &b, &theirs, err));
+        CHECK_FAILS(SG_E_BUSY, "on one,", take_on(*state, &b, &theirs, err));
     }
     CHECK_OK(sg_lock_beat(mine, err));
     sg_lock_drop(mine);
     a.beat_ms = 1000000; /* as good as dead */
-    CHECK_OK(sg__lock_take_on(*state, &a, &mine, err));
-    CHECK_FAILS(SG_E_BUSY, "on one,", sg__lock_take_on(*state, &b, &theirs, err));
+    CHECK_OK(take_on(*state, &a, &mine, err));
+    CHECK_FAILS(SG_E_BUSY, "on one,", take_on(*state, &b, &theirs, err));
     silence_it(*state);
-    CHECK_OK(sg__lock_take_on(*state, &b, &theirs, err));
+    CHECK_OK(take_on(*state, &b, &theirs, err));
     CHECK_FAILS(SG_E_BUSY, "was taken over by process", sg_lock_beat(mine, err));
     sg_lock_drop(mine);
     CHECK_OK(sg_lock_beat(theirs, err));
@@ -384,7 +394,7 @@ static void takers_that_died_on_the_way(void **state) {
     (void)snprintf(text, sizeof text, form, self.host, self.machine, self.boot, self.space,
                    (long long)self.pid, (unsigned long long)self.start, "2");
     plant_right(*state, first, text, second);
-    CHECK_FAILS(SG_E_BUSY, "another run holds this directory", sg_lock_take(*state, &l, err));
+    CHECK_FAILS(SG_E_BUSY, "another run holds this directory", take_in(*state, &l, err));
     assert_int_equal(unlink(second), 0);
     takes(*state);
     assert_int_equal(count_names(*state, "", NULL), 2); /* . and .. */

@@ -48,9 +48,9 @@ static void notes_come_back(void **state) {
     sg_runtime_note(dir, "b-2", &b);
     sg_runtime_note(dir, "a-1", &b);
     sg_runtime_note(dir, "a-1", &a); /* the last one stands */
-    path_to(path, "%s/array/ranks/a-3.json", dir);
+    path_to(path, "%s/shards/a-3.json", dir);
     write_file(path, "{\"host\": \"cut", 13);
-    path_to(path, "%s/array/ranks/a-1.json.tmp", dir);
+    path_to(path, "%s/shards/a-1.json.tmp", dir);
     write_file(path, "{}", 2);
     CHECK_OK(sg_runtime_read_notes(dir, &r, err));
     assert_int_equal(r.runtime.n_ranks, 2);

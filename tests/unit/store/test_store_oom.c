@@ -67,7 +67,9 @@ static enum sg_status scan_once(struct sg_err *err) {
 
 static enum sg_status lock_once(struct sg_err *err) {
     struct sg_lock *l = NULL;
-    enum sg_status st = sg_lock_take(dir, &l, err);
+    char path[1024];
+    path_to(path, "%s/lock", dir);
+    enum sg_status st = sg_lock_take(path, SG_LOCK_RUN, &l, err);
     if (st != SG_OK) assert_null(l);
     sg_lock_drop(l);
     return st;
