@@ -15,7 +15,7 @@ static bool fail(struct scan *c, const char *why) {
     return false;
 }
 
-/* The byte in hand, or -1 at the end. */
+/* The current byte, or -1 at the end. */
 static int peek(const struct scan *c) {
     return c->at < c->n ? (unsigned char)c->s[c->at] : -1;
 }

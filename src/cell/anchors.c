@@ -37,7 +37,7 @@ void sg_anchors_dot(const float *v, const float *vectors, int64_t n_anchors, int
     }
 }
 
-/* One distinct token of the document in hand. */
+/* One distinct token of the current document. */
 struct term {
     int32_t id, count;
 };
@@ -55,12 +55,12 @@ struct tfidf {
     int64_t *start;           /* [n_tokens + 1] into postings */
     struct posting *postings; /* by token, then by anchor */
     double *idf;              /* [n_tokens] */
-    /* the document in hand */
+    /* the current document */
     struct term *terms;
     size_t n_terms, cap_terms;
     int32_t *seen; /* [cap_seen] by token: 1 + its place in terms, 0 when not in this document */
     size_t cap_seen;
-    char *word; /* lowered bytes of the token in hand */
+    char *word; /* lowered bytes of the current token */
     size_t cap_word;
 };
 

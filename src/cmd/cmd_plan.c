@@ -147,10 +147,10 @@ static void print_text(const struct report *r) {
 }
 
 /* The plan of a job; plan->job is its copy. */
-static enum sg_status build(struct sg_runner *station, const struct sg_job *job,
+static enum sg_status build(struct sg_runner *runner, const struct sg_job *job,
                             struct sg_compute_facts *facts, struct sg_plan *plan, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_compute_maker maker = sg_runner_maker(station);
+    const struct sg_compute_maker maker = sg_runner_maker(runner);
     const struct sg_compute_place place = {.threads = 0};
     SG_TRY(maker.probe(maker.ctx, job, &place, facts, err));
     struct sg_plan_inputs in = {.model_digest = facts->model, .numerics = facts->numerics};
@@ -176,18 +176,18 @@ struct sweep_report {
 static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells, char **model_path,
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_runner *station = NULL;
+    struct sg_runner *runner = NULL;
     struct sg_compute_facts facts = {0};
     struct sg_job job = {0};
     struct sg_plan plan = {0};
     SG_TRY(sg_job_read(p->job, p->overrides, p->n_overrides, &job, err));
-    SG_TRY(sg_runner_new(&station, err));
-    SG_TRY(build(station, &job, &facts, &plan, err));
+    SG_TRY(sg_runner_new(&runner, err));
+    SG_TRY(build(runner, &job, &facts, &plan, err));
     *cells = plan.n_cells;
     if (!*model_path && !(*model_path = strdup(job.model_path)))
         st = sg_fail(err, SG_E_NOMEM, "no memory for the sweep");
 out:
-    sg_runner_free(station);
+    sg_runner_free(runner);
     sg_plan_free(&plan);
     sg_job_free(&job);
     return st;
@@ -272,7 +272,7 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     struct plan_options o = {0};
     struct sg_job job = {0};
     struct sg_plan plan = {0};
-    struct sg_runner *station = NULL;
+    struct sg_runner *runner = NULL;
     struct sg_compute_facts facts = {0};
     char night[SG_NIGHT_NAME];
     bool help = false;
@@ -285,16 +285,16 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     SG_TRY(sg_job_read(o.job, o.set.items, o.set.n, &job, err));
     SG_TRY(sg_night_name(o.night, night, err));
     SG_TRY(sg_night_expand(&job, night, err));
-    SG_TRY(sg_runner_new(&station, err));
-    SG_TRY(build(station, &job, &facts, &plan, err));
+    SG_TRY(sg_runner_new(&runner, err));
+    SG_TRY(build(runner, &job, &facts, &plan, err));
     struct report r = {.plan = &plan, .facts = &facts};
-    SG_TRY(sg_runner_estimate(station, &plan, &r.e, err));
+    SG_TRY(sg_runner_estimate(runner, &plan, &r.e, err));
     if (o.json)
         st = print_json(&r, err);
     else
         print_text(&r);
 out:
-    sg_runner_free(station);
+    sg_runner_free(runner);
     sg_plan_free(&plan);
     sg_job_free(&job);
     free(o.set.items);

@@ -52,7 +52,7 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         {.name = "retry-failed",
          .kind = SG_OPT_FLAG,
          .target = &o->grid.retry_failed,
-         .help = "compute cells that failed or were quarantined again, each alone on its rank"},
+         .help = "compute failed cells again, each alone on its rank"},
         {.name = "device",
          .kind = SG_OPT_STR,
          .target = &o->device,
@@ -170,7 +170,7 @@ static void speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *
 enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     struct options o = {.grid = {.segment_seconds = -1, .shuffle_leases = -1}};
     struct sg_comm *comm = NULL;
-    struct sg_runner *station = NULL;
+    struct sg_runner *runner = NULL;
     struct sg_run_summary summary = {0};
     bool help = false;
     for (int i = 1; i < argc; i++) help = help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
@@ -187,13 +187,13 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     const bool root = sg_comm_rank(comm) == 0;
     st = read_options(argc, argv, &o, &help, err);
     SG_TRY(sg_comm_agree(comm, st, err));
-    st = sg_runner_new(&station, err);
+    st = sg_runner_new(&runner, err);
     SG_TRY(sg_comm_agree(comm, st, err));
-    const struct sg_compute_maker maker = sg_runner_maker(station);
+    const struct sg_compute_maker maker = sg_runner_maker(runner);
     bool sweep;
     SG_TRY(is_sweep(comm, o.grid.job_path, &sweep, err));
     if (sweep) {
-        sg_runner_keep(station); /* a model that several groups have in common is loaded once */
+        sg_runner_keep(runner); /* a model that several groups have in common is loaded once */
         st = sg_sweep_run(comm, &o.grid, &maker, say_point, err);
         goto out;
     }
@@ -204,7 +204,7 @@ out:
     free(summary.run_dir);
     free(o.set.items);
     free(o.since.items);
-    sg_runner_free(station);
+    sg_runner_free(runner);
     sg_comm_close(comm);
     return st;
 }

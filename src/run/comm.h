@@ -26,7 +26,7 @@ struct sg_comm; /* owned by the caller of open */
  * SG_E_INTERNAL when MPI cannot start; SG_E_USAGE when a launcher without process management has started
  * several unconnected copies. */
 enum sg_status sg_comm_open(struct sg_comm **out, struct sg_err *err);
-/* As open, for one process that knows no others (array.h), whatever launcher has started it: never calls MPI.
+/* As open, for one process that knows no others (shards.h), whatever launcher has started it: never calls MPI.
  */
 enum sg_status sg_comm_open_alone(struct sg_comm **out, struct sg_err *err);
 /* As open, with ranks dealt out in turn to n_nodes pretended nodes: for tests on one machine. */

@@ -1,5 +1,5 @@
 /* compute - what turns cells into results, as the grid sees it: cells in, cells out. The real one is a
- * station (station.h: device, model, tokenizer, engine, pipeline); tests put a simulated one in its place, so
+ * runner (runner.h: device, model, tokenizer, engine, pipeline); tests put a simulated one in its place, so
  * that leases, messages, segments and resume run as they are, on hundreds of ranks, without a model. */
 #ifndef SG_RUN_COMPUTE_H
 #define SG_RUN_COMPUTE_H

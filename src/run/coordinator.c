@@ -96,7 +96,7 @@ static enum sg_status turn(struct root *s, int64_t *last_beat, struct sg_err *er
         if (r->queue) s->want[0] = sg_workqueue_want(r->queue);
         for (int32_t i = 0; i < size; i++)
             if (s->want[i] > 0) SG_TRY(serve(s, i, err));
-        if (sg_dispatch_left(r->dispatch) == 0 && sg_dispatch_in_hand(r->dispatch) == 0) end(s, SG_OK, NULL);
+        if (sg_dispatch_left(r->dispatch) == 0 && sg_dispatch_leased(r->dispatch) == 0) end(s, SG_OK, NULL);
     }
     if (!s->ended && r->queue && !sg_workqueue_empty(r->queue)) {
         SG_TRY(sg_workqueue_step(r->queue, err));

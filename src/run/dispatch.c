@@ -102,13 +102,13 @@ void sg_dispatch_free(struct sg_dispatch *d) {
     memset(d, 0, sizeof *d);
 }
 
-/* Cells of the run of undone positions that begins at d->next: at most `want` and at most `room` weight, but
+/* Cells of the run of undone positions that begins at d->next: at most `want` and at most `most` weight, but
  * never less than one. */
-static int64_t cut(const struct sg_dispatch *d, int64_t want, int64_t room) {
+static int64_t cut(const struct sg_dispatch *d, int64_t want, int64_t most) {
     int64_t n = 0, weight = 0;
     for (int64_t p = d->next; p < d->order->n_cells && n < want && !d->done[p]; p++) {
         weight += d->order->weight[d->order->query[p / d->order->n_models]];
-        if (n > 0 && weight > room) break;
+        if (n > 0 && weight > most) break;
         n++;
     }
     return n;
@@ -118,11 +118,11 @@ bool sg_dispatch_next(struct sg_dispatch *d, int32_t rank, int64_t want, struct 
     SG_ASSERT(rank >= 0 && rank < d->n_ranks);
     struct sg_dispatch_rank *r = &d->ranks[rank];
     if (d->left == 0 || want <= 0) return false;
-    int64_t share = d->left_weight / d->n_ranks, room = share - r->weight;
-    if (r->cells > 0 && room <= 0) return false;
+    int64_t share = d->left_weight / d->n_ranks, most = share - r->weight;
+    if (r->cells > 0 && most <= 0) return false;
 
     while (d->done[d->next]) d->next++; /* left > 0: there is one */
-    const struct sg_lease l = {d->next, cut(d, want, room)};
+    const struct sg_lease l = {d->next, cut(d, want, most)};
     d->next += l.count;
     int64_t weight = sg_order_weight(d->order, l.first, l.count);
     d->left -= l.count;
@@ -145,7 +145,7 @@ int64_t sg_dispatch_left(const struct sg_dispatch *d) {
     return d->left;
 }
 
-int64_t sg_dispatch_in_hand(const struct sg_dispatch *d) {
+int64_t sg_dispatch_leased(const struct sg_dispatch *d) {
     int64_t n = 0;
     for (int32_t i = 0; i < d->n_ranks; i++) n += d->ranks[i].cells;
     return n;

@@ -5,11 +5,11 @@
  * name that order: position p = rank in order. A lease is a run of positions that nobody has computed, so a
  * message carries two numbers however many cells it leases.
  *
- * Sizes: a rank may hold work in hand (leased, unfinished) up to an equal share of the work not yet leased,
+ * Sizes: a rank may hold leased, unfinished work up to an equal share of the work not yet leased,
  * and never more cells than it asks for. So leases are as large as a rank can use while there is plenty, and
- * shrink toward the end, down to one cell. A rank with nothing in hand always gets something while there is
+ * shrink toward the end, down to one cell. A rank without leased work always gets something while there is
  * something. (Guided self-scheduling, Polychronopoulos and Kuck, IEEE Trans. Comput. C-36, 1987, with the
- * work in hand counted in. A device works on many cells at once, each taking time T whether it is alone or
+ * leased work counted in. A device works on many cells at once, each taking time T whether it is alone or
  * not, so the tail lasts about T ln(cells in queue): a smaller share would balance better and last longer.) */
 #ifndef SG_RUN_DISPATCH_H
 #define SG_RUN_DISPATCH_H
@@ -44,7 +44,7 @@ int64_t sg_order_cell(const struct sg_order *o, int64_t p);
 int64_t sg_order_weight(const struct sg_order *o, int64_t first, int64_t count);
 
 struct sg_dispatch_rank {
-    int64_t cells, weight; /* in hand: leased to it and not reported finished */
+    int64_t cells, weight; /* leased to it and not reported finished */
 };
 struct sg_dispatch {
     const struct sg_order *order;   /* borrowed */
@@ -61,13 +61,13 @@ enum sg_status sg_dispatch_init(struct sg_dispatch *d, const struct sg_order *or
 void sg_dispatch_free(struct sg_dispatch *d);
 
 /* A lease of at most `want` cells for `rank`; false, and *out untouched, when it gets nothing now: nothing is
- * left, it wants none, or it has its share in hand and asks again when that has shrunk. */
+ * left, it wants none, or it has its share and asks again when that has shrunk. */
 bool sg_dispatch_next(struct sg_dispatch *d, int32_t rank, int64_t want, struct sg_lease *out);
 
 /* `rank` has finished cells of these numbers and weight since it last said so. */
 void sg_dispatch_finished(struct sg_dispatch *d, int32_t rank, int64_t cells, int64_t weight);
 
-int64_t sg_dispatch_left(const struct sg_dispatch *d);    /* cells not leased */
-int64_t sg_dispatch_in_hand(const struct sg_dispatch *d); /* cells leased and unfinished, all ranks */
+int64_t sg_dispatch_left(const struct sg_dispatch *d);   /* cells not leased */
+int64_t sg_dispatch_leased(const struct sg_dispatch *d); /* cells leased and unfinished, all ranks */
 
 #endif

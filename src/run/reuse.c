@@ -119,7 +119,7 @@ struct taking {
     uint8_t *done;
     int64_t *n_done;
     struct sg_segment_writer *w; /* NULL: none open */
-    struct sg_cell_buf room;
+    struct sg_cell_buf buf;
 };
 
 static enum sg_status close_segment(struct taking *t, struct sg_err *err) {
@@ -161,7 +161,7 @@ static enum sg_status take_cells(struct taking *t, struct source *s, const int64
         const struct sg_segment_head head = {plan->fingerprint, 0, o->nights[night], since.data};
         for (int64_t cell = 0; cell < plan->n_cells; cell++) {
             if (from[cell] < 0 || o->night[from[cell]] != night) continue;
-            st = sg_results_cell(&s->r, s->texts, from[cell], plan->n_samples, &t->room, &c, err);
+            st = sg_results_cell(&s->r, s->texts, from[cell], plan->n_samples, &t->buf, &c, err);
             if (st != SG_OK) {
                 sg_err_at(err, "%s", s->path);
                 goto out;
@@ -242,6 +242,6 @@ enum sg_status sg_reuse_begin(const char *dir, const struct sg_plan *plan, const
     for (int64_t c = 0; c < plan->n_cells; c++) *taken += done[c] == SG_CELL_TAKEN_OVER;
 out:
     sg_segment_abandon(t.w);
-    sg_cell_buf_free(&t.room);
+    sg_cell_buf_free(&t.buf);
     return st;
 }

@@ -30,7 +30,7 @@ struct sg_runner {
     struct sg_engine *engine;
     struct sg_pipeline *pipeline;
     struct sg_token_ids yes, no;
-    struct sg_kv_budget room;
+    struct sg_kv_budget budget;
     struct sg_draw_settings *settings; /* [n_params] of the plan */
     /* the embedding model, between embed_open and embed_close */
     struct {
@@ -43,7 +43,7 @@ struct sg_runner {
 };
 
 enum sg_status sg_runner_new(struct sg_runner **out, struct sg_err *err) {
-    return SG_NEW(out, 1, "station", err);
+    return SG_NEW(out, 1, "runner", err);
 }
 
 /* ---- stage 1 ---------------------------------------------------------------------------------------- */
@@ -119,8 +119,8 @@ static enum sg_status open_device(struct sg_runner *s, const struct sg_job *job,
                                        .device = place->device,
                                        .precision = precisions[job->compute_type]};
     SG_TRY(sg_dev_open(&dev, &s->dev, err));
-    s->room.sharers = place->sharers;
-    if (sg_dev_info(s->dev)->host_memory) s->room.host_free = sg_dev_memory_free(s->dev);
+    s->budget.sharers = place->sharers;
+    if (sg_dev_info(s->dev)->host_memory) s->budget.host_free = sg_dev_memory_free(s->dev);
     SG_TRY(sg_config_read(s->model_dir, &config, err));
     SG_TRY(sg_tokenizer_open(s->model_dir, &s->tok, err));
     if (sg_tokenizer_size(s->tok) > config.vocab) {
@@ -322,8 +322,8 @@ static enum sg_status size_cache(struct sg_runner *s, const struct sg_plan *plan
     if (measured) *measured = mib == 0;
     opt->kv_cache_bytes = mib << 20;
     if (mib > 0) return SG_OK;
-    s->room.cells = plan->n_cells;
-    return sg_kv_budget_bytes(s->dev, s->model, opt, &s->room, &opt->kv_cache_bytes, err);
+    s->budget.cells = plan->n_cells;
+    return sg_kv_budget_bytes(s->dev, s->model, opt, &s->budget, &opt->kv_cache_bytes, err);
 }
 
 static void power(void *ctx, struct sg_dev_power *out) {

@@ -12,7 +12,7 @@ struct sg_runner; /* owned by the caller of new */
 enum sg_status sg_runner_new(struct sg_runner **out, struct sg_err *err);
 void sg_runner_free(struct sg_runner *s); /* NULL accepted */
 
-/* s must outlive it. A station may make for several runs, one after the other. */
+/* s must outlive it. A runner may make for several runs, one after the other. */
 struct sg_compute_maker sg_runner_maker(struct sg_runner *s);
 /* From now on what a run has loaded stays, for the next run whose job says the same of model and engine, finds
  * the same files and needs no longer a context. */

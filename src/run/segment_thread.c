@@ -103,7 +103,7 @@ static bool wait_for_work(struct sg_segment_thread *s) {
     return sg_clock_ns() >= at;
 }
 
-static void *scribe(void *arg) {
+static void *write_segments(void *arg) {
     struct sg_segment_thread *s = arg;
     bool late = false;
     pthread_mutex_lock(&s->mutex);
@@ -149,7 +149,7 @@ enum sg_status sg_segment_thread_open(const struct sg_segment_thread_options *op
     pthread_mutex_init(&s->mutex, NULL);
     sg_cond_init(&s->work);
     sg_cond_init(&s->done);
-    st = sg_thread_start(&s->thread, scribe, s, "segments", err);
+    st = sg_thread_start(&s->thread, write_segments, s, "segments", err);
     if (st == SG_OK) {
         *out = s;
         return SG_OK;

@@ -284,8 +284,8 @@ out:
     return st;
 }
 
-/* How many cells to take now: what the device wants ahead, but no more in hand than an equal share of what is
- * free (dispatch.h says why), and never nothing while there is something and no cell is in hand. */
+/* How many cells to take now: what the device wants ahead, but no more leased than an equal share of what is
+ * free (dispatch.h says why), and never nothing while there is something and no cell is leased. */
 static enum sg_status wanted(struct sg_shards *a, int64_t *want, struct sg_err *err) {
     int64_t free_now = 0;
     *want = sg_workqueue_want(a->queue);
@@ -296,8 +296,8 @@ static enum sg_status wanted(struct sg_shards *a, int64_t *want, struct sg_err *
     }
     for (int64_t k = 0; k < a->n; k++)
         if (a->shards[k].state == FREE) free_now += a->first[k + 1] - a->first[k];
-    const int64_t room = free_now / (a->tasks > 0 ? a->tasks : 1) - a->in_hand;
-    if (*want > room) *want = room;
+    const int64_t most = free_now / (a->tasks > 0 ? a->tasks : 1) - a->in_hand;
+    if (*want > most) *want = most;
     if (*want <= 0) *want = free_now > 0 && a->in_hand == 0;
     return SG_OK;
 }

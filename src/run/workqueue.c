@@ -74,7 +74,7 @@ static enum sg_status give_up(struct sg_workqueue *h, int64_t cell_index, int32_
 enum sg_status sg_workqueue_open(const struct sg_workqueue_options *opt, struct sg_workqueue **out,
                                  struct sg_err *err) {
     struct sg_workqueue *h = NULL;
-    enum sg_status st = SG_NEW(&h, 1, "cells in hand", err);
+    enum sg_status st = SG_NEW(&h, 1, "work queue", err);
     if (st != SG_OK) return st;
     h->opt = *opt;
     const struct sg_segment_thread_options so = {
@@ -107,7 +107,7 @@ enum sg_status sg_workqueue_take(struct sg_workqueue *h, const struct sg_lease *
     if (h->n == h->cap) {
         struct sg_lease *q = NULL;
         size_t cap = h->cap ? 2 * h->cap : 8;
-        enum sg_status st = SG_NEW(&q, cap, "leases in hand", err);
+        enum sg_status st = SG_NEW(&q, cap, "leases", err);
         if (st != SG_OK) return st;
         for (size_t i = 0; i < h->n; i++) q[i] = h->queue[(h->head + i) % h->cap];
         free(h->queue);

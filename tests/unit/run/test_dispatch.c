@@ -88,7 +88,7 @@ static double simulate(uint64_t seed, int64_t n_queries, int64_t n_models, int32
         n_done++;
     }
     assert_int_equal(sg_dispatch_left(&d), 0);
-    assert_int_equal(sg_dispatch_in_hand(&d), 0);
+    assert_int_equal(sg_dispatch_leased(&d), 0);
     for (int64_t c = 0; c < n_cells; c++) assert_int_equal(seen[c], done[c] ? 0 : 1);
     for (int i = 0; i < n_ranks; i++) {
         free(r[i].queue);
