@@ -20,7 +20,7 @@ struct sg_cell_sink {
 /* What one rank computes with. Used by one thread. */
 struct sg_compute {
     void *ctx;
-    /* Would cell_index enter the device's next steps at once? True when nothing is pending. */
+    /* True when cell_index would enter the device's next steps at once, and when nothing is pending. */
     bool (*has_room)(void *ctx, int64_t cell_index);
     enum sg_status (*submit)(void *ctx, int64_t cell_index, struct sg_err *err);
     /* Does some work on all pending cells and calls the sink for those that it finishes. An error means that
@@ -48,7 +48,7 @@ struct sg_compute_facts {
 struct sg_compute_place {
     int32_t threads;               /* cores that this rank may use when the job says 0 */
     const struct sg_digest *model; /* digest of the estimator's files, NULL when not computed yet */
-    int32_t device;                /* ordinal, where devices are chosen among (device.h) */
+    int32_t device;                /* ordinal, as sg_device_choose found it */
     int32_t sharers;               /* ranks of this run on that device, or on this node's memory; 0: one */
 };
 

@@ -29,8 +29,9 @@ enum sg_status sg_device_choose(struct sg_comm *c, const struct sg_compute_maker
 enum sg_status sg_device_first(const struct sg_rank_facts *ranks, int32_t n, int32_t *first,
                                struct sg_err *err);
 
-/* Appends "4 x NVIDIA H100 80GB HBM3, 79 GiB, driver 580.65.06, 690 Tflop/s, 3.02 TB/s; 2 x ...": the ranks'
- * devices, each counted once, equal ones with the lowest of their rates. first: of sg_device_first. */
+/* Appends "4 x NVIDIA H100 80GB HBM3, 79 GiB, driver 580.65.06, CUDA 13.0, 690 Tflop/s, 3.02 TB/s; 2 x ...":
+ * the ranks' devices, each counted once, equal ones with the lowest of their rates. first: of
+ * sg_device_first. */
 enum sg_status sg_device_line(const struct sg_rank_facts *ranks, const int32_t *first, int32_t n,
                               struct sg_buf *out, struct sg_err *err);
 

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SG_INFLIGHT_CRASHES = 2 }; /* until a cell is given up */
+enum { SG_INFLIGHT_CRASHES = 2 }; /* a cell with so many is recorded as failed */
 
 struct sg_inflight; /* owned by the caller of open */
 
