@@ -6,8 +6,8 @@
  * it may share its cores with a rank that computes or plans.
  *
  * "Collective" below means that every rank of the run calls the function, in the same order. A rank that
- * fails reports it in the next sg_comm_agree (or in its BYE message, see worker.h), and all ranks end with
- * the same status. When a rank's process dies, MPI ends the run; a restart resumes it. */
+ * fails says so in the next sg_comm_agree (or in its BYE message, see worker.h), and all ranks end with the
+ * same status. When a rank's process dies, MPI ends the run; a restart resumes it. */
 #ifndef SG_RUN_COMM_H
 #define SG_RUN_COMM_H
 

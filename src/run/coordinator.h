@@ -18,9 +18,8 @@ struct sg_coordinator {
     void *beat_ctx;
 };
 
-/* Runs until all cells are done, a rank failed, or a rank was asked to stop. On return every other rank has
- * sent BYE, and all finished cells are in closed segments unless a segment failed. SG_E_STOPPED after a
- * signal. The error of another rank names that rank. */
+/* Runs until all cells are done, a rank failed, or a rank was asked to stop (SG_E_STOPPED). Then every other
+ * rank has sent BYE, and all ranks have closed their segments. The error of another rank names it. */
 enum sg_status sg_coordinator_loop(struct sg_coordinator *r, struct sg_err *err);
 
 #endif

@@ -14,10 +14,8 @@ struct sg_rank_facts {
 };
 
 /* Collective. Writes place->device and place->sharers of every rank. A rank takes the device whose index,
- * among those it sees, is the rank's index among the computing ranks of its node, modulo the number of
- * devices. That is its own device where the launcher has bound one to each task, and a different one for each
- * rank where every rank sees all. A process by itself, such as a task of an array, takes the first that it
- * sees. Devices that other runs use are not avoided.
+ * among those it sees, is the rank's index among the computing ranks of its node, modulo their number. A
+ * process by itself, such as a task of an array, takes the first. Devices of other runs are not avoided.
  * SG_E_USAGE, before anything is opened, when the job's engine.oversubscribe is false and two ranks would
  * have one device: one uuid, whatever index each process has for it. root_only: the root does not compute and
  * is not counted. */
@@ -30,8 +28,7 @@ enum sg_status sg_device_first(const struct sg_rank_facts *ranks, int32_t n, int
                                struct sg_err *err);
 
 /* Appends "4 x NVIDIA H100 80GB HBM3, 79 GiB, driver 580.65.06, CUDA 13.0, 690 Tflop/s, 3.02 TB/s; 2 x ...":
- * the ranks' devices, each counted once, equal ones with the lowest of their rates. first: of
- * sg_device_first. */
+ * the ranks' devices, each once, equal ones with the lowest of their rates. first: of sg_device_first. */
 enum sg_status sg_device_line(const struct sg_rank_facts *ranks, const int32_t *first, int32_t n,
                               struct sg_buf *out, struct sg_err *err);
 

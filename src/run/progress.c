@@ -30,8 +30,7 @@ void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total
     for (int32_t i = 0; i < n_ranks; i++) p->shared = p->shared || ranks[i].device_of != i;
 }
 
-/* Ranks that share a device all measure its energy: takes the value of the rank that opened it first, the
- * largest. */
+/* Ranks that share a device all measure its energy since they opened it: takes the largest value. */
 static void add_meters(const struct sg_progress *p, struct sg_counts *t) {
     t->joules = t->watts = 0;
     t->celsius = -INFINITY;

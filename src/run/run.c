@@ -228,8 +228,7 @@ out:
     return st;
 }
 
-/* The root plans and opens the directory. *compute: is there a cell to compute? If so every rank gets the
- * plan. */
+/* The root plans and opens the directory. *compute: cells are left to compute, and every rank has the plan. */
 static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
@@ -401,8 +400,7 @@ static enum sg_status sum_up(const struct grid *g, const struct sg_counts *mine,
     return failed_cells(out, err);
 }
 
-/* Writes the results of the group's points, then DONE of the group's run. Its `failed` is the largest of its
- * points. */
+/* Writes the results of the group's points, then DONE of its run, with the largest `failed` of the points. */
 static enum sg_status complete_points(struct grid *g, const struct sg_end_options *end, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_run_group *group = g->group;

@@ -2,8 +2,7 @@
  *
  * The root reads the job; every rank probes its node; the root reads the inputs, plans and locks the run
  * directory; every rank receives the plan, loads its model and computes leases; the root merges. Between
- * these steps all ranks agree on one status, so that a missing file on one node ends the run on all ranks
- * with one message. */
+ * these steps all ranks agree on one status: a file missing on one node ends the run with one message. */
 #ifndef SG_RUN_RUN_H
 #define SG_RUN_RUN_H
 

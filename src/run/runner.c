@@ -333,8 +333,8 @@ static void power(void *ctx, struct sg_dev_power *out) {
 }
 
 /* Computes the logits after one token before any cell begins, and fails when they are not finite: with NaN
- * among the weights every cell would fail, and the results would be empty. It does not find NaN in other rows
- * of an untied embedding; only the cells that read those rows fail. */
+ * among the weights every cell would fail. NaN in another row of an untied embedding is not found, and fails
+ * only the cells that read that row. */
 static enum sg_status try_weights(struct sg_runner *s, struct sg_err *err) {
     const int32_t token = 0;
     enum sg_status st = SG_OK;

@@ -120,8 +120,7 @@ out:
     return st;
 }
 
-/* The listing of a task that starts. A shard that is marked done and lacks cells has lost a segment: removes
- * the mark, so that the cells are computed again. */
+/* At the start: also removes the mark of a shard that is marked done but lacks cells (a lost segment). */
 static enum sg_status first_look(struct sg_shards *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(look(a, err));

@@ -1,9 +1,8 @@
 /* shards - a run by independent processes, its tasks, that share the run directory only: `scope-grid run JOB
  * --array`, for sites where MPI does not span nodes, and for job arrays. Every task makes the plan, takes
  * shards of the ordered grid under locks (rundir/shard_files.h), and writes segments of its own; the task
- * that finds all shards done merges under RUNDIR/lock. Tasks may start and end at any time. The locks of a
- * task that died become stale: other tasks take its shards, keep the cells in its closed segments and compute
- * the rest.
+ * that finds all shards done merges under RUNDIR/lock. Tasks may start and end at any time. When a task died
+ * its locks become stale: others take its shards, keep its closed segments and compute the rest.
  *
  * The number of cells alone determines the shards, so that all tasks have the same ones: ranges of positions
  * in heavy-first order (dispatch.h), each 1/64 of the cells that are left, but at least 1/512 of the grid.
@@ -49,14 +48,13 @@ enum sg_status sg_shards_open(const struct sg_shards_options *opt, struct sg_sha
                               struct sg_err *err);
 /* Cells in closed segments when this task started. */
 int64_t sg_shards_found(const struct sg_shards *a);
-/* Sets the queue to compute with. Its on_cell is sg_shards_cell_done with a, which counts the finished cells
- * of each shard. */
+/* Sets the queue to compute with. Its on_cell is sg_shards_cell_done with a, which counts finished cells. */
 void sg_shards_set_queue(struct sg_shards *a, struct sg_workqueue *queue);
 void sg_shards_cell_done(void *a, int64_t cell_index);
 /* Takes shards for the first time, so that other tasks count this one while it loads its model. */
 enum sg_status sg_shards_take_first(struct sg_shards *a, struct sg_err *err);
-/* Computes until every cell of the grid is in a closed segment of some task. SG_E_STOPPED after a signal.
- * Finished cells are safe in any case, unless a segment failed. */
+/* Computes until every cell of the grid is in a closed segment. SG_E_STOPPED after a signal; this task's
+ * finished cells are then safe. */
 enum sg_status sg_shards_loop(struct sg_shards *a, struct sg_err *err);
 /* Waits until this task has RUNDIR/lock and may merge (the caller drops *lock), or until another task has
  * written DONE (*lock is NULL). */
