@@ -228,7 +228,7 @@ out:
     return st;
 }
 
-/* The root plans and opens the directory. *compute: cells are left to compute, and every rank has the plan. */
+/* The root plans and opens the directory. *compute: cells are left; all ranks have the plan. */
 static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
