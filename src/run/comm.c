@@ -10,7 +10,7 @@
 
 /* ---- signals ---------------------------------------------------------------------------------------- */
 
-/* The one piece of global state: a signal handler can reach nothing else. */
+/* Global because a signal handler can reach nothing else. */
 static volatile sig_atomic_t stop_signal;
 
 static void on_signal(int sig) {
@@ -32,9 +32,9 @@ static void catch_signals(void) {
     sigaction(SIGUSR1, &sa, NULL);
     struct sigaction hup; /* the terminal is gone; under nohup it stays ignored */
     if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN) sigaction(SIGHUP, &sa, NULL);
-    sa.sa_handler = SIG_IGN; /* a closed pipe is a write error, not an end */
+    sa.sa_handler = SIG_IGN; /* then write returns an error when a pipe is closed */
     sigaction(SIGPIPE, &sa, NULL);
-    sigaction(SIGXFSZ, &sa, NULL); /* so is a file at its size limit */
+    sigaction(SIGXFSZ, &sa, NULL); /* or a file reaches its size limit */
 }
 
 /* ---- open and close --------------------------------------------------------------------------------- */
@@ -59,7 +59,7 @@ struct sg_comm {
 
 enum { TAG = 1 };
 
-/* A launcher that connects ranks leaves one of these: PMIx (Open MPI, srun --mpi=pmix), PMI (MPICH, Intel,
+/* A launcher that connects ranks sets one of these: PMIx (Open MPI, srun --mpi=pmix), PMI (MPICH, Intel,
  * srun --mpi=pmi2), Open MPI's own. */
 static bool launched(void) {
     static const char *const names[] = {"PMIX_RANK", "PMI_RANK", "PMI_FD", "OMPI_COMM_WORLD_RANK",
@@ -69,8 +69,8 @@ static bool launched(void) {
     return false;
 }
 
-/* MPI gives no way to go on after an error of its own, and a rank that returned alone would leave the others
- * waiting: the run ends here, and a restart resumes it. */
+/* Ends the run on an error of MPI, which gives no way to continue; a rank that only returned would leave the
+ * others waiting. A restart resumes the run. */
 static void must(int code, const char *what) {
     if (code == MPI_SUCCESS) return;
     char text[MPI_MAX_ERROR_STRING] = "unknown error", host[SG_HOST_MAX] = "";
@@ -85,7 +85,7 @@ static void must(int code, const char *what) {
 /* pretended: as of sg_comm_open_pretended; 0: the real nodes. */
 static enum sg_status open_mpi(struct sg_comm *c, int32_t pretended, struct sg_err *err) {
     int level, size, rank, local, place, first;
-    /* One thread makes all calls: messages are looked at between compute steps. */
+    /* One thread makes all calls: it polls for messages between compute steps. */
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
         return sg_fail(err, SG_E_INTERNAL, "MPI cannot start");
     c->mpi = true;
@@ -142,7 +142,7 @@ enum sg_status sg_comm_open_pretended(int32_t n_nodes, struct sg_comm **out, str
     if (launched()) {
         SG_TRY(open_mpi(c, n_nodes, err));
     } else {
-        /* Copies that do not know of each other would fight for the run directory. */
+        /* Unconnected copies would all try to lock the run directory. */
         const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
         if (tasks && atoi(tasks) > 1) {
             st = sg_fail(
@@ -160,7 +160,7 @@ out:
     return st;
 }
 
-/* Waits for a request without spinning; 0.05 to 1 ms between looks. */
+/* Waits for a request without spinning: sleeps 0.05 to 1 ms between tests. */
 static int wait_request(MPI_Request *r) {
     for (long ns = 50000;; ns = ns < 500000 ? 2 * ns : 1000000) {
         int done = 0, code = MPI_Test(r, &done, MPI_STATUS_IGNORE);
@@ -279,7 +279,7 @@ enum sg_status sg_comm_bcast(struct sg_comm *c, struct sg_buf *b, struct sg_err 
         st = SG_GROW(&b->data, &b->cap, n + 1, "inputs from the root", err);
     }
     SG_TRY(sg_comm_agree(c, st, err));
-    /* MPI counts with int: pieces of 256 MiB, far below its limit */
+    /* MPI counts with int; 256 MiB is far below its limit */
     const uint64_t piece = (uint64_t)256 << 20;
     for (uint64_t at = 0; at < n; at += piece) {
         uint64_t len = n - at < piece ? n - at : piece;
@@ -314,7 +314,7 @@ void sg_comm_local_bcast(struct sg_comm *c, void *bytes, size_t n) {
 
 /* ---- messages --------------------------------------------------------------------------------------- */
 
-/* Bytes of m that travel: everything before the union, and as much of the union as is used. */
+/* Bytes of m that are sent: everything before the union, and as much of the union as is used. */
 static size_t message_bytes(const struct sg_message *m) {
     size_t n = offsetof(struct sg_message, u);
     if (m->kind == SG_MSG_LEASE) n += (size_t)m->n_leases * sizeof m->u.leases[0];
@@ -343,7 +343,7 @@ out:
 void sg_comm_send_last(struct sg_comm *c, int32_t to, const struct sg_message *m) {
     SG_ASSERT(c->mpi && to != c->rank && (m->kind == SG_MSG_END || m->kind == SG_MSG_BYE));
     const size_t n = message_bytes(m);
-    /* The first one of this run. Those of the run before have arrived: it ended with an agreement. */
+    /* first: of this run. The last messages of the run before have arrived: it ended with sg_comm_agree. */
     const bool first = c->last_to[to] != MPI_REQUEST_NULL || !c->last.kind;
     if (first) {
         wait_last(c);

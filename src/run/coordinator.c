@@ -8,9 +8,9 @@
 
 struct root {
     struct sg_coordinator *r;
-    int64_t *want; /* [size]: cells each rank would take, as it last said */
-    int32_t byes;  /* farewells heard */
-    bool ended;    /* END was sent; status and err are the verdict */
+    int64_t *want; /* [size]: cells each rank would take, as of its last report */
+    int32_t byes;  /* BYE messages received */
+    bool ended;    /* END was sent; status and err are the run's */
     enum sg_status status;
     struct sg_err err;
 };
@@ -19,8 +19,8 @@ static int32_t dispatch_rank(const struct root *s, int32_t rank) {
     return s->r->queue ? rank : rank - 1;
 }
 
-/* Ends the run for all, once. The first reason stays, unless all seemed well or it was a wish to stop, and
- * now something broke: a rank's last segment is closed after the end, and its disk may be full. */
+/* Sends END, once. A later failure replaces the status only when that was SG_OK or a stop: a rank closes its
+ * last segment after END, and its disk may be full. */
 static void end(struct root *s, enum sg_status why, const struct sg_err *err) {
     const bool broke = why != SG_OK && why != SG_E_STOPPED;
     if (!s->ended || (broke && (s->status == SG_OK || s->status == SG_E_STOPPED))) {
@@ -40,7 +40,7 @@ static void count(struct root *s, int32_t rank, const struct sg_counts *now) {
     *old = *now;
 }
 
-/* Leases for one rank while it may have more; sent in as few messages as they fit. */
+/* Leases cells to one rank while it may have more, in as few messages as possible. */
 static enum sg_status serve(struct root *s, int32_t rank, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_message m = {.kind = SG_MSG_LEASE};

@@ -35,7 +35,7 @@ static enum sg_status refuse(const struct wish *w, const struct by_uuid *same, i
         (int)same[0].rank, n > 2 ? "," : " and", (int)same[1].rank, more, a->host, there, a->name, a->uuid);
 }
 
-/* Root: sharers[i] of every rank, or the refusal. */
+/* Root: writes sharers[i] of every rank, or refuses. */
 static enum sg_status count_sharers(const struct wish *w, int32_t n, bool oversubscribe, int32_t *sharers,
                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -60,7 +60,7 @@ out:
     return st;
 }
 
-/* The place of this rank among those of its node that compute. */
+/* Index of this rank among the computing ranks of its node. */
 static int32_t index_on_node(const struct sg_comm *c, bool root_only) {
     const int32_t local = sg_comm_local_rank(c);
     return root_only && sg_comm_beside_root(c) && local > 0 ? local - 1 : local;
@@ -105,7 +105,7 @@ out:
     return st;
 }
 
-/* ---- in words --------------------------------------------------------------------------------------- */
+/* ---- the devices as text ---------------------------------------------------------------------------- */
 
 enum sg_status sg_device_first(const struct sg_rank_facts *ranks, int32_t n, int32_t *first,
                                struct sg_err *err) {

@@ -10,7 +10,7 @@
 
 struct ranked {
     int64_t weight;
-    uint64_t key; /* shuffled: random, decides; else 0 */
+    uint64_t key; /* shuffled: random, compared first; else 0 */
     int32_t query;
 };
 
@@ -102,8 +102,8 @@ void sg_dispatch_free(struct sg_dispatch *d) {
     memset(d, 0, sizeof *d);
 }
 
-/* Cells of the run of undone positions that begins at d->next: at most `want` and at most `most` weight, but
- * never less than one. */
+/* Number of undone cells from d->next on, up to the next done one: at most `want` and at most `most` weight,
+ * but at least one. */
 static int64_t cut(const struct sg_dispatch *d, int64_t want, int64_t most) {
     int64_t n = 0, weight = 0;
     for (int64_t p = d->next; p < d->order->n_cells && n < want && !d->done[p]; p++) {

@@ -1,16 +1,16 @@
-/* dispatch - who computes which cell next. Pure: no clock, no messages, no device; the same calls give the
- * same leases.
+/* dispatch - decides which rank computes which cells next. Pure: no clock, no messages, no device; the same
+ * calls give the same leases.
  *
- * Cells are taken heavy first, because a heavy cell begun last is what all other ranks wait for. Positions
- * name that order: position p = rank in order. A lease is a run of positions that nobody has computed, so a
- * message carries two numbers however many cells it leases.
+ * Heavy cells come first: all ranks would wait for a heavy cell that begins last. A cell's position is its
+ * index in that order. A lease is a range of positions that are not computed, so that a message needs two
+ * numbers for a lease of any size.
  *
- * Sizes: a rank may hold leased, unfinished work up to an equal share of the work not yet leased,
- * and never more cells than it asks for. So leases are as large as a rank can use while there is plenty, and
- * shrink toward the end, down to one cell. A rank without leased work always gets something while there is
- * something. (Guided self-scheduling, Polychronopoulos and Kuck, IEEE Trans. Comput. C-36, 1987, with the
- * leased work counted in. A device works on many cells at once, each taking time T whether it is alone or
- * not, so the tail lasts about T ln(cells in queue): a smaller share would balance better and last longer.) */
+ * Sizes: the leased, unfinished work of a rank is at most an equal share of the work not yet leased, and a
+ * lease has no more cells than the rank asks for. So leases are as large as a rank can use at first, and
+ * shrink toward the end, down to one cell. A rank without leased work gets at least one cell while any is
+ * left. (Guided self-scheduling, Polychronopoulos and Kuck, IEEE Trans. Comput. C-36, 1987, with the leased
+ * work counted in. A device works on many cells at once, each taking time T whether it is alone or not, so
+ * the tail lasts about T ln(cells in queue): a smaller share would balance better and last longer.) */
 #ifndef SG_RUN_DISPATCH_H
 #define SG_RUN_DISPATCH_H
 
@@ -24,8 +24,8 @@ struct sg_lease {
     int64_t first, count;
 };
 
-/* The order of the cells: queries by weight, each with all its models. Every rank builds the same one from
- * the plan, so that only positions travel. Owns its arrays; zeroed is empty. */
+/* The order of the cells: queries by weight, each with all its models. Every rank builds the same order from
+ * the plan, so that messages need positions only. Owns its arrays; zeroed is empty. */
 struct sg_order {
     int64_t n_queries, n_models, n_cells;
     int32_t *query;  /* [n_queries]: the query at rank r */
@@ -39,7 +39,7 @@ enum sg_status sg_order_init(struct sg_order *o, int64_t n_queries, int64_t n_mo
                              const int64_t *query_weight, int64_t shuffle_seed, struct sg_err *err);
 void sg_order_free(struct sg_order *o);
 
-/* The cell at a position, 0 <= p < n_cells, and the weight of a run of positions. */
+/* The cell at position p, 0 <= p < n_cells, and the weight of a range of positions. */
 int64_t sg_order_cell(const struct sg_order *o, int64_t p);
 int64_t sg_order_weight(const struct sg_order *o, int64_t first, int64_t count);
 
@@ -60,11 +60,11 @@ enum sg_status sg_dispatch_init(struct sg_dispatch *d, const struct sg_order *or
                                 int32_t n_ranks, struct sg_err *err);
 void sg_dispatch_free(struct sg_dispatch *d);
 
-/* A lease of at most `want` cells for `rank`; false, and *out untouched, when it gets nothing now: nothing is
- * left, it wants none, or it has its share and asks again when that has shrunk. */
+/* Leases at most `want` cells to `rank`. False, and *out untouched, when no cell is left, `want` is 0, or the
+ * rank has its share already; it asks again once it has finished some. */
 bool sg_dispatch_next(struct sg_dispatch *d, int32_t rank, int64_t want, struct sg_lease *out);
 
-/* `rank` has finished cells of these numbers and weight since it last said so. */
+/* Records that `rank` has finished so many cells, of this weight in all, since the last call for it. */
 void sg_dispatch_finished(struct sg_dispatch *d, int32_t rank, int64_t cells, int64_t weight);
 
 int64_t sg_dispatch_left(const struct sg_dispatch *d);   /* cells not leased */

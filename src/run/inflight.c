@@ -16,7 +16,7 @@
 enum { CELLS = 1024, HOST = 64, NAME = 160, MAX_TOLD = 4 };
 static const char MAGIC[8] = "SGINFL1";
 
-/* The file, as it lies in memory: read back on the same kind of machine. */
+/* The file's content, in the layout of this kind of machine. */
 struct page {
     char magic[8];
     int32_t signal, rank, n, n_more; /* n_more: in flight and not in the list */
@@ -61,7 +61,7 @@ static void on_crash(int sig) {
     if (fd >= 0) (void)!pwrite(fd, &number, sizeof number, offsetof(struct page, signal));
     for (int i = 0; i < N_SIGNALS; i++)
         if (crash_signals[i].number == sig) sigaction(sig, &before[i], NULL);
-    raise(sig); /* for the handler before this one, or the end */
+    raise(sig); /* now runs the handler before this one, or ends the process */
 }
 
 static void write_page(struct sg_inflight *n) {
@@ -132,7 +132,7 @@ void sg_inflight_close(struct sg_inflight *n) {
 
 /* ---- the notes of others ---------------------------------------------------------------------------- */
 
-/* False when the file is no whole note: its rank died before it had anything in flight, or it is not ours. */
+/* False when the file is no whole note: its rank died before it had cells in flight, or it is no note. */
 static bool read_page(int dir, const char *name, struct page *p) {
     memset(p, 0, sizeof *p);
     const int fd = name[0] < '0' || name[0] > '9' ? -1 : openat(dir, name, O_RDONLY | O_CLOEXEC);
@@ -144,7 +144,7 @@ static bool read_page(int dir, const char *name, struct page *p) {
            n >= (ssize_t)(offsetof(struct page, cells) + (size_t)p->n * sizeof p->cells[0]);
 }
 
-/* *told: lines so far. */
+/* Prints a line on what the rank had in flight, up to MAX_TOLD. *told: lines so far, updated. */
 static void tell(const struct page *p, const struct sg_plan *plan, int *told) {
     if (!plan || ++*told > MAX_TOLD) return;
     fprintf(stderr, "scope-grid: rank %d on %s %s%s with %d cells in flight", (int)p->rank, p->host,

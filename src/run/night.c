@@ -27,7 +27,7 @@ enum sg_status sg_night_name(const char *name, char out[SG_NIGHT_NAME], struct s
     return SG_OK;
 }
 
-/* text with every {night} replaced; *out is the caller's. */
+/* Replaces every {night} in text; *out is the caller's. */
 static enum sg_status replace(const char *text, const char *night, char **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
@@ -43,8 +43,8 @@ out:
     return st;
 }
 
-/* The job again, with another output.dir: by way of its text, which is where all ranks and the results have
- * it from. */
+/* Sets output.dir in the job's text and reads the job from it again: the other ranks and the results get that
+ * text. */
 static enum sg_status set_dir(struct sg_job *job, const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_job new = {0};

@@ -4,9 +4,9 @@
 #include "model/digest.h"
 #include <sched.h>
 
-enum { MAX_THREADS = 16 }; /* a node's memory is busy with fewer */
+enum { MAX_THREADS = 16 }; /* fewer already use a node's memory bandwidth */
 
-/* While one rank hashes, the others of its node wait: it may use all cores that it is let. */
+/* While one rank hashes, the others of its node wait: it may use all cores of its affinity mask. */
 static int threads_of(const struct sg_comm *c, const struct sg_job *job) {
     cpu_set_t set;
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;

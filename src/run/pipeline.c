@@ -22,7 +22,7 @@ struct sg_pipeline {
     struct sg_token_engine engine;
     int32_t n_samples;
     struct sg_encoder *enc;
-    struct sg_prompt *prompt; /* the template, taken apart once */
+    struct sg_prompt *prompt; /* the parsed template */
     struct slot *slots;
     size_t n_slots, cap_slots;
     int64_t ready_cell; /* whose tokens are in `ids`; -1: none */
@@ -35,7 +35,7 @@ struct sg_pipeline {
     struct sg_cell_sample *samples; /* [n_samples] */
     struct sg_buf text;             /* all texts of one cell, each with a NUL */
     int64_t waiting;                /* prompt tokens of cells submitted and not begun */
-    /* an error inside a callback, which cannot return it: the next step does */
+    /* an error inside a callback, which cannot return it: submit or step does */
     enum sg_status status;
     struct sg_err err;
 };
@@ -83,7 +83,7 @@ enum sg_status sg_pipeline_prompt(struct sg_pipeline *p, int64_t cell_index, str
     return encode_prompt(p, cell_index, ids, err);
 }
 
-/* Tokens of the query alone: what its target model is about to be billed for, as far as we can know. */
+/* Tokens of the query alone: the estimate of what its target model is billed for. */
 static enum sg_status count_query(struct sg_pipeline *p, int64_t query, int32_t *n, struct sg_err *err) {
     const struct sg_text *t = &p->opt.plan->queries[query].prompt;
     const struct sg_span span = {.text = t->s, .len = (size_t)t->n, .trusted = false};
@@ -107,7 +107,7 @@ static enum sg_status prompt_tokens(struct sg_pipeline *p, int64_t cell_index, i
 
 /* ---- callbacks of the engine ------------------------------------------------------------------------ */
 
-/* Special tokens (the end of the answer) are no text. */
+/* The token's text; special tokens (the end of the answer) have none. */
 static void token_bytes(const struct sg_pipeline *p, int32_t token, const char **bytes, size_t *len) {
     *bytes = "";
     *len = 0;
@@ -123,7 +123,7 @@ static bool on_token(void *ctx, uint64_t tag, int32_t sample, int32_t index, int
         s->begun = true;
         p->waiting -= s->n_prompt;
     }
-    if (index == 0) sg_tracker_reset(t); /* the first time, or again after the group was sent back */
+    if (index == 0) sg_tracker_reset(t); /* the first time, or after the engine began the group again */
     const char *bytes;
     size_t len;
     bool complete = false;
@@ -162,7 +162,7 @@ static enum sg_status take_samples(struct sg_pipeline *p, const struct slot *s,
         c->text_bytes = (int64_t)(p->text.len - at);
         SG_TRY(sg_buf_add(&p->text, "", 1, err));
     }
-    /* the buffer does not move any more */
+    /* nothing is appended any more, so the buffer does not move */
     const char *text = p->text.data;
     for (int32_t i = 0; texts && i < r->n_samples; i++) {
         p->samples[i].text = text;
@@ -261,7 +261,7 @@ void sg_pipeline_free(struct sg_pipeline *p) {
     free(p);
 }
 
-/* ---- as the grid uses it ---------------------------------------------------------------------------- */
+/* ---- sg_compute ------------------------------------------------------------------------------------- */
 
 static enum sg_status new_slot(struct sg_pipeline *p, size_t *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -289,8 +289,8 @@ static enum sg_status make_ready(struct sg_pipeline *p, int64_t cell_index, stru
     return st;
 }
 
-/* A batch's worth of prompts waits in the engine, so that a step is filled with new prompts as soon as the
- * engine has pages and rows; more would only be work that no other rank can take. */
+/* Keeps about one batch of prompts waiting in the engine, so that a step gets new prompts as soon as the
+ * engine has pages and rows. Any more would be cells that no other rank can take. */
 static bool has_room(void *ctx, int64_t cell_index) {
     struct sg_pipeline *p = ctx;
     if (p->waiting == 0) return true;
@@ -319,7 +319,7 @@ static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) 
     p->ready_cell = -1;
     st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->keys, p->settings,
                           p->n_samples, err);
-    if (st == SG_OK && p->status != SG_OK) { /* reported through on_done at once */
+    if (st == SG_OK && p->status != SG_OK) { /* on_done was called inside and failed */
         if (err) *err = p->err;
         st = p->status;
     }

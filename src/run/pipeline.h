@@ -1,10 +1,9 @@
-/* pipeline - cells to samples to results: prompt, tokens, one group of the engine a cell; then verdicts,
- * estimate, sink. Works without MPI, files and devices: the engine is an interface, so that tests drive the
- * pipeline with one of their own.
+/* pipeline - from a cell to its result: prompt, tokens, one group of the engine; then verdicts, estimate,
+ * sink. Uses no MPI, files or devices. The engine is an interface, so that tests can pass one of their own.
  *
  * A prompt names its target model and shows that model's outcomes, so every cell is a group of its own.
- * prompt_tokens of a cell, which its cost counts, are those the outcomes measured for this query and model,
- * and this tokenizer's count of the query alone where they did not (the merge tells which from the plan).
+ * A cell's prompt_tokens, which its cost counts, are those that the outcomes give for this query and model;
+ * where they give none, this tokenizer's count of the query alone (the merge derives which from the plan).
  * A cell's own failure (prompt too long, non-finite logits) becomes that cell's status and reason. */
 #ifndef SG_RUN_PIPELINE_H
 #define SG_RUN_PIPELINE_H
@@ -33,16 +32,16 @@ struct sg_pipeline_options {
 };
 enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_pipeline **out,
                                struct sg_err *err);
-void sg_pipeline_free(struct sg_pipeline *p); /* NULL accepted; cells in the engine are forgotten */
+void sg_pipeline_free(struct sg_pipeline *p); /* NULL accepted; drops unfinished cells */
 
-/* The hooks to open the engine with, and then the engine; its struct is copied. */
+/* The hooks to open the engine with; then sets the engine, whose struct is copied. */
 struct sg_engine_hooks sg_pipeline_hooks(struct sg_pipeline *p);
 void sg_pipeline_set_engine(struct sg_pipeline *p, const struct sg_token_engine *engine);
 
-/* The pipeline as the grid uses it; p must outlive it. */
+/* The compute that the work queue uses; p must outlive it. */
 struct sg_compute sg_pipeline_compute(struct sg_pipeline *p);
 
-/* Tokens of one cell's prompt as the engine gets it; appended to *ids. For `plan` and tests. */
+/* Appends to *ids the tokens of one cell's prompt, as the engine gets them. For `plan` and tests. */
 enum sg_status sg_pipeline_prompt(struct sg_pipeline *p, int64_t cell_index, struct sg_token_ids *ids,
                                   struct sg_err *err);
 

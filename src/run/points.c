@@ -75,7 +75,7 @@ enum sg_status sg_run_end(const char *dir, const struct sg_plan *plan, const str
     sum->computed = stats.n_done;
     end.prompt_tokens = stats.prompt_tokens;
     if (prompt_tokens) *prompt_tokens = stats.prompt_tokens;
-    if (opt->lock) SG_TRY(sg_lock_beat(opt->lock, err)); /* it was long: is the directory still ours? */
+    if (opt->lock) SG_TRY(sg_lock_beat(opt->lock, err)); /* the merge may have been long: still locked? */
     if (stats.n_done == stats.n_cells) SG_TRY(sg_rundir_write_done(dir, &end, err));
 out:
     sg_results_free(&r);

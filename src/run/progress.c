@@ -30,7 +30,7 @@ void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total
     for (int32_t i = 0; i < n_ranks; i++) p->shared = p->shared || ranks[i].device_of != i;
 }
 
-/* Ranks that share a device all count its energy: that of the rank that has had it longest is taken. */
+/* Ranks that share a device all measure its energy since they opened it: takes the largest value. */
 static void add_meters(const struct sg_progress *p, struct sg_counts *t) {
     t->joules = t->watts = 0;
     t->celsius = -INFINITY;
@@ -74,7 +74,7 @@ double sg_progress_seconds(const struct sg_progress *p) {
     return sg_clock_since(p->started);
 }
 
-/* Rates over the window, and when the rest will be done (-1: cannot say). */
+/* Rates over the window, and seconds until the rest is done (-1: not known). */
 struct rates {
     double cells, tokens, eta;
     int32_t slowest; /* -1: one rank, or nothing known yet */
@@ -149,7 +149,7 @@ static void draw(struct sg_progress *p, const struct sg_counts *t, const struct 
     }
 }
 
-/* Energy, power and temperature; null where nobody knows. */
+/* Energy, power and temperature; null: not known. */
 static enum sg_status put_meter(struct sg_buf *b, const struct sg_counts *c) {
     char joules[SG_JSON_NUMBER], watts[SG_JSON_NUMBER], celsius[SG_JSON_NUMBER];
     sg_json_number(c->metered ? c->joules : NAN, joules);
@@ -158,7 +158,7 @@ static enum sg_status put_meter(struct sg_buf *b, const struct sg_counts *c) {
     return sg_buf_printf(b, NULL, ", \"joules\": %s, \"watts\": %s, \"celsius\": %s", joules, watts, celsius);
 }
 
-/* By rename, so that a reader never sees half a file; without fsync, because a crash may lose it. */
+/* Renames the file, so that a reader never sees half of it. No fsync: a crash may lose this file. */
 static void write_file(const struct sg_progress *p, const char *state, const char *error,
                        const struct sg_counts *t, const struct rates *r) {
     struct sg_buf b = {0};
@@ -213,7 +213,7 @@ out:
     sg_buf_free(&b);
 }
 
-/* What the device of every rank took, by rank; null when nobody knows. */
+/* Energy of every rank's device, by rank; null: not known. */
 static enum sg_status put_rank_joules(const struct sg_progress *p, const struct sg_counts *t,
                                       struct sg_buf *b) {
     enum sg_status st = SG_OK;
@@ -228,7 +228,7 @@ out:
     return st;
 }
 
-/* One line for dashboards: totals of this start of the run, and where its ranks' time went. */
+/* Appends a line to metrics.jsonl: totals of this start of the run and how its ranks spent their time. */
 static void add_metrics(struct sg_progress *p, const char *state, const struct sg_counts *t,
                         const struct rates *r) {
     struct sg_buf b = {0};

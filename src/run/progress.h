@@ -1,7 +1,9 @@
-/* progress - what people and dashboards see while a run goes on: a bar on a terminal, a plain line now and
- * then elsewhere, and RUNDIR/progress.json for `scope-grid status`, and RUNDIR/metrics.jsonl, a line every
- * ten seconds and at every change of state, appended by every start of the run. Root only; nothing here may
- * slow the work or end it: failures to write are ignored. */
+/* progress - reports of a run while it computes. Root only; failures to write are ignored.
+ *
+ *   stderr                a bar on a terminal; elsewhere a line every ten seconds
+ *   RUNDIR/progress.json  for `scope-grid status`; replaced every second
+ *   RUNDIR/metrics.jsonl  for dashboards; a line every ten seconds and at every change of state, appended by
+ *                         every start of the run */
 #ifndef SG_RUN_PROGRESS_H
 #define SG_RUN_PROGRESS_H
 
@@ -21,7 +23,7 @@ struct sg_progress {
     const char *run_dir; /* borrowed */
     int64_t total, done_before, failed_before;
     struct sg_progress_rank *ranks; /* [n_ranks], borrowed */
-    const char *devices;            /* all of them in words (device.h), borrowed; NULL: not known */
+    const char *devices;            /* the text of sg_device_line, borrowed; NULL: not known */
     int32_t n_ranks;
     bool quiet, terminal, drawn;
     bool shared;                                         /* some ranks share a device */
@@ -39,12 +41,12 @@ struct sg_progress {
 
 void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total, int64_t done,
                        int64_t failed, struct sg_progress_rank *ranks, int32_t n_ranks, bool quiet);
-/* Cheap when it is not yet time for anything. */
+/* Writes what is due. Cheap when nothing is. */
 void sg_progress_update(struct sg_progress *p);
 /* Last update: state is "merging", "done", "stopped" or "failed"; error may be NULL. */
 void sg_progress_end(struct sg_progress *p, const char *state, const char *error);
 
-/* Totals over ranks of this run; of devices that are shared, once. celsius: of the hottest. */
+/* Totals over the ranks of this run. A shared device's meter counts once. celsius: of the hottest device. */
 struct sg_counts sg_progress_totals(const struct sg_progress *p);
 double sg_progress_seconds(const struct sg_progress *p);
 

@@ -82,8 +82,8 @@ out:
     return st;
 }
 
-/* Makes ready to look for the plan's cells. *fits = false: the file cannot have them, for it holds fewer samples
- * or no texts. */
+/* Prepares for find. *fits = false: the file cannot have the plan's cells, for it holds fewer samples or no
+ * texts. */
 static enum sg_status source_match(struct source *s, const struct sg_plan *plan,
                                    const struct sg_plan_inputs *in, bool *fits, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -101,7 +101,7 @@ static bool measured(const struct sg_plan *plan, int64_t cell) {
     return plan->truth && plan->truth[cell].known && plan->truth[cell].prompt_tokens >= 0;
 }
 
-/* The source's cell that serves as the plan's, or -1. */
+/* The source's cell to take for the plan's, or -1. */
 static int64_t find(const struct source *s, const struct sg_plan *plan, int64_t cell) {
     const struct known key = {s->of_plan ? s->of_plan[cell] : plan->cell_fingerprint[cell], 0};
     const struct known *k =
@@ -128,7 +128,7 @@ static enum sg_status close_segment(struct taking *t, struct sg_err *err) {
     return w ? sg_segment_close(w, err) : SG_OK;
 }
 
-/* Puts a cell into a segment of this head. */
+/* Puts a cell into the open segment, which has this head, and opens it if none is. */
 static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c,
                                const struct sg_segment_head *head, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -146,7 +146,7 @@ out:
     return st;
 }
 
-/* from[n_cells]: the source's cells to take, -1: none. Into segments of their nights. */
+/* Copies the source's cells from[n_cells] (-1: none) into segments, separate ones for each night. */
 static enum sg_status take_cells(struct taking *t, struct source *s, const int64_t *from,
                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -175,7 +175,7 @@ out:
     return st;
 }
 
-/* True when there is nothing at path; a link that leads nowhere is an error. */
+/* *first: there is nothing at path. A link that leads nowhere is an error. */
 static enum sg_status is_first(const char *path, bool *first, struct sg_err *err) {
     struct stat s;
     *first = false;
@@ -187,8 +187,8 @@ static enum sg_status is_first(const char *path, bool *first, struct sg_err *err
     return SG_OK;
 }
 
-/* What the plan lacks and the file at path has. resumed: an earlier start may have taken it all; then the
- * file's fingerprints are read first, and the rest only when something is wanted. */
+/* Takes over the cells that the plan lacks and the file at path has. resumed: an earlier start may have taken
+ * them all; then reads the file's fingerprints first, and the rest only when a cell is missing. */
 static enum sg_status take_from(struct taking *t, const char *path, const struct sg_reuse_options *opt,
                                 bool resumed, struct sg_err *err) {
     enum sg_status st = SG_OK;

@@ -29,11 +29,11 @@
 struct grid {
     struct sg_comm *comm;
     const struct sg_run_options *opt;
-    struct sg_run_group *group; /* root: of a sweep, NULL otherwise */
+    struct sg_run_group *group; /* root, in a sweep: the prefill group; else NULL */
     const struct sg_compute_maker *maker;
     struct sg_run_summary *out;
     bool root;
-    struct sg_job job; /* every rank, until the plan is there */
+    struct sg_job job; /* every rank; plan.job once the plan is there */
     struct sg_plan plan;
     struct sg_order order;
     struct sg_workqueue *queue; /* NULL on a root that does not compute */
@@ -41,9 +41,9 @@ struct grid {
     /* root only */
     struct sg_rank_facts *facts; /* [size] */
     int32_t *device_first;       /* [size] of sg_device_first */
-    struct sg_buf devices;       /* in words */
+    struct sg_buf devices;       /* the text of sg_device_line */
     struct sg_lock *lock;
-    struct sg_shards *shards; /* under opt->array; the lock then while it merges */
+    struct sg_shards *shards; /* under opt->array; the task then holds `lock` while it merges */
     uint8_t *done;            /* [n_cells] by cell: in a segment before this run */
     struct sg_dispatch dispatch;
     int64_t n_done, n_failed;
@@ -53,7 +53,7 @@ struct grid {
     struct sg_startup start;
     char started_at[SG_CLOCK_UTC];
     int64_t started;     /* ns */
-    struct sg_run_id id; /* night: this start's, and once the folder is open the run's */
+    struct sg_run_id id; /* night: this start's; after sg_run_begin the run's */
 };
 
 /* ---- the job and the nodes -------------------------------------------------------------------------- */
@@ -76,8 +76,8 @@ out:
     return st;
 }
 
-/* Cores this process may run on, shared among the ranks of its node: when a launcher has bound each rank to
- * cores of its own, those are all its own. */
+/* This rank's share of the cores that its process may run on: all of them when the launcher seems to have
+ * bound each rank of the node to cores of its own, else an equal share. */
 static int32_t fair_threads(const struct sg_comm *c) {
     cpu_set_t set;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
@@ -87,7 +87,7 @@ static int32_t fair_threads(const struct sg_comm *c) {
     return allowed / local < 1 ? 1 : allowed / local;
 }
 
-/* Root: ranks whose node would give other results may not join. */
+/* Root: refuses ranks whose nodes would give other results. */
 static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
     const struct sg_rank_facts *a = &g->facts[0];
     for (int32_t i = 1; i < sg_comm_size(g->comm); i++) {
@@ -105,7 +105,7 @@ static enum sg_status compare_facts(const struct grid *g, struct sg_err *err) {
     return SG_OK;
 }
 
-/* Root: who has which device, told before the long stages begin. */
+/* Root: finds which ranks share a device, and prints the devices before the long stages begin. */
 static enum sg_status name_devices(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int32_t size = sg_comm_size(g->comm);
@@ -192,7 +192,7 @@ static enum sg_status forget_failed(struct grid *g, struct sg_err *err) {
     return st;
 }
 
-/* Root. Takes the directory, sees what of the run is there. */
+/* Root: begins the points of a group, locks the run's directory and reads which of its cells are done. */
 static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *dir = g->plan.job.output.dir;
@@ -228,7 +228,7 @@ out:
     return st;
 }
 
-/* What the root found, for all: whether there is anything to compute. */
+/* The root plans and opens the directory. *compute: cells are left; all ranks have the plan. */
 static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
@@ -260,7 +260,7 @@ static enum sg_status make_order(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     int64_t *weight = NULL;
     SG_TRY(SG_NEW(&weight, g->plan.n_queries, "weights of queries", err));
-    /* The models of a query differ by a few bytes of outcomes: one stands for all. */
+    /* The cells of a query differ by a few bytes of outcomes: the first one's weight serves for all. */
     for (int64_t q = 0; q < g->plan.n_queries; q++)
         weight[q] = sg_plan_cell_weight(&g->plan, q * g->plan.n_models);
     SG_TRY(
@@ -282,7 +282,7 @@ static enum sg_status open_queue(struct grid *g, struct sg_err *err) {
                                             .quiet = g->opt->quiet,
                                             .segment_seconds = g->opt->segment_seconds};
     SG_TRY(sg_workqueue_open(&ho, &g->queue, err));
-    sg_workqueue_read_crashes(g->queue, false); /* the root has told */
+    sg_workqueue_read_crashes(g->queue, false); /* the root has printed them in sg_inflight_tidy */
     const struct sg_cell_sink sink = sg_workqueue_sink(g->queue);
     SG_TRY(g->maker->open(g->maker->ctx, &g->plan, &sink, &g->compute, err));
     sg_workqueue_set_compute(g->queue, &g->compute);
@@ -304,7 +304,7 @@ static enum sg_status lead(struct grid *g, struct sg_err *err) {
     return sg_coordinator_loop(&r, err);
 }
 
-/* Everything that takes memory or may be missing on one node, before the first lease. */
+/* Before the first lease: does all that needs memory or may fail on one node only. */
 static enum sg_status prepare(struct grid *g, struct sg_err *err) {
     const int32_t size = sg_comm_size(g->comm);
     const int64_t began = sg_clock_ns();
@@ -337,7 +337,7 @@ static double known(double rate) {
     return rate > 0 ? rate : NAN;
 }
 
-/* What is known of a rank. Strings are borrowed. */
+/* A rank's row of /runtime. Strings are borrowed. */
 static struct sg_runtime_rank rank_runtime(const struct sg_rank_facts *f, const struct sg_counts *c) {
     return (struct sg_runtime_rank){.host = f->host,
                                     .device = f->facts.device.name,
@@ -353,7 +353,7 @@ static struct sg_runtime_rank rank_runtime(const struct sg_rank_facts *f, const 
                                     .joules = c->metered ? c->joules : NAN};
 }
 
-/* g->facts outlives r: strings of ranks are not copied. */
+/* Fills r->runtime. g->facts outlives r: strings of ranks are not copied. */
 static enum sg_status runtime(void *ctx, struct sg_results *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct grid *g = ctx;
@@ -387,7 +387,7 @@ static enum sg_status failed_cells(const struct sg_run_summary *s, struct sg_err
                    s->first_failure.text, s->run_dir);
 }
 
-/* The summary of a run that is done. mine: what this call has computed. */
+/* Fills the summary of a run that is done. mine: what this call has computed. */
 static enum sg_status sum_up(const struct grid *g, const struct sg_counts *mine, struct sg_err *err) {
     struct sg_run_summary *out = g->out;
     const char *dir = g->plan.job.output.dir;
@@ -400,7 +400,7 @@ static enum sg_status sum_up(const struct grid *g, const struct sg_counts *mine,
     return failed_cells(out, err);
 }
 
-/* The group's run is done: its own summary counts points instead of cells where something failed. */
+/* Writes the results of the group's points, then DONE of its run, with the largest `failed` of the points. */
 static enum sg_status complete_points(struct grid *g, const struct sg_end_options *end, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_run_group *group = g->group;
@@ -416,7 +416,7 @@ out:
     return st;
 }
 
-/* Merges and sums up. */
+/* Root: merges and fills the summary. */
 static enum sg_status complete(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *dir = g->plan.job.output.dir;
@@ -443,7 +443,7 @@ out:
     return st;
 }
 
-/* Root: the run's end, told to people and files. st: how the computing went. */
+/* Root: completes the run and writes its final state to stderr and the progress files. st: of computing. */
 static enum sg_status conclude(struct grid *g, enum sg_status st, struct sg_err *err) {
     if (st == SG_E_STOPPED) {
         struct sg_err why = *err;
@@ -507,7 +507,7 @@ out:
     return st;
 }
 
-/* In the task that begins the run: takes over what earlier results have. */
+/* Called in the task that begins the run: takes over cells of earlier results. */
 static enum sg_status begin_array(void *ctx, struct sg_err *err) {
     struct grid *g = ctx;
     enum sg_status st = SG_OK;
@@ -526,7 +526,7 @@ out:
     return st;
 }
 
-/* Everything after probe_nodes, as a task of an array. */
+/* Runs everything after probe_nodes as a task of an array. */
 static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_counts mine = {0};
@@ -625,7 +625,7 @@ enum sg_status sg_run_points(struct sg_comm *comm, const struct sg_run_options *
     }
     SG_TRY(share_plan(&g, &compute, err));
     if (compute) SG_TRY(prepare(&g, err));
-    /* From here on the root alone knows how it went; the others hear it in the last agree. */
+    /* From here on only the root has the run's status; the others get it in the last sg_comm_agree. */
     if (compute && g.root) st = lead(&g, err);
     if (compute && !g.root) sg_worker_loop(comm, g.queue);
     if (g.root) st = conclude(&g, st, err);

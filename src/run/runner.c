@@ -12,14 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Raise one of these when the same inputs may give other results: what a backend computes, the built-in
- * template and how prompts are put together, the verdict parser. They are part of the fingerprint. */
+/* Part of the fingerprint. Raise one of these when the same inputs may give other results: what a backend
+ * computes, the built-in template and how prompts are built, the verdict parser. */
 enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1, FP8_WEIGHTS = 1, FLOAT32_COMPUTE = 1 };
 
 struct sg_runner {
-    /* Of one run, or of several when it keeps: the device, tokenizer and model that `id` tells apart. */
-    bool keeps;
-    struct sg_buf id; /* empty: they are not whole */
+    bool keeps;       /* sg_runner_keep: device, tokenizer and model stay after a run */
+    struct sg_buf id; /* of these three (identify); empty: they are not all open */
     struct sg_compute_facts facts;
     double joules; /* that the device had used when this run began */
     struct sg_dev *dev;
@@ -54,8 +53,8 @@ static enum sg_status find(void *ctx, const struct sg_job *job, int32_t index, s
     return sg_dev_find(job->engine.device, index, out, err);
 }
 
-/* For people. A GPU's rates are taken here, before it holds anything: some 50 ms. On a host they would take a
- * second of all cores, and another rank's may be the same. */
+/* Fills out->device. Measures a GPU's rates before it holds anything: some 50 ms. Does not measure a host:
+ * that would take a second of all cores, and several ranks may have the same ones. */
 static enum sg_status describe(struct sg_dev *dev, struct sg_compute_facts *out, struct sg_err *err) {
     const struct sg_dev_info *info = sg_dev_info(dev);
     memcpy(out->device.name, info->name, sizeof out->device.name);
@@ -66,12 +65,12 @@ static enum sg_status describe(struct sg_dev *dev, struct sg_compute_facts *out,
     if (info->host_memory) return SG_OK;
     struct sg_err why = {0};
     const enum sg_status st = sg_dev_measure(dev, &out->device.flops_per_s, &out->device.bytes_per_s, &why);
-    if (st == SG_OK || st == SG_E_NOMEM) return SG_OK; /* no room to measure on a shared device: not known */
+    if (st == SG_OK || st == SG_E_NOMEM) return SG_OK; /* a shared device may be full: rates not known */
     if (err) *err = why;
     return st;
 }
 
-/* Gives back what outlives a run. */
+/* Closes model, tokenizer and device, which sg_runner_keep lets outlive a run. */
 static void let_go(struct sg_runner *s) {
     sg_model_close(s->model);
     sg_tokenizer_close(s->tok);
@@ -84,7 +83,8 @@ static void let_go(struct sg_runner *s) {
     sg_buf_clear(&s->id);
 }
 
-/* What device, tokenizer and model are made of: the job's sections of them, the place and the files. */
+/* Appends what determines device, tokenizer and model: the job's sections model and engine, the place and the
+ * digest of the files. */
 static enum sg_status identify(const struct sg_job *job, const struct sg_compute_place *place,
                                struct sg_buf *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -133,7 +133,7 @@ static enum sg_status open_device(struct sg_runner *s, const struct sg_job *job,
     snprintf(s->facts.numerics, sizeof s->facts.numerics, "%s numerics %d, prompts %d, verdicts %d",
              info->backend, NUMERICS, PROMPTS, VERDICTS);
     if (!info->host_memory) {
-        /* The library picks a product's algorithm by the kind of GPU and its own version: their bits differ. */
+        /* The library picks an algorithm of a product by its version and the kind of GPU: results differ. */
         const size_t n = strlen(s->facts.numerics);
         snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", %s, %s", info->name, info->runtime);
     }
@@ -142,8 +142,8 @@ static enum sg_status open_device(struct sg_runner *s, const struct sg_job *job,
         snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", fp8 weights %d", FP8_WEIGHTS);
     }
     if (!info->host_memory && info->act == SG_F32) {
-        /* What a GPU does when asked. What a device does by itself has no word: "auto" and that type by name
-         * are one. */
+        /* Only for a type that is not the device's default: "auto" and the default by name must have the same
+         * fingerprint. */
         const size_t n = strlen(s->facts.numerics);
         snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", float32 compute %d",
                  FLOAT32_COMPUTE);
@@ -217,7 +217,7 @@ static void embed_close(void *ctx) {
     memset(&s->embed, 0, sizeof s->embed);
 }
 
-/* Texts are cut at 2,000 code points (plan.c), four tokens a code point at the very most. */
+/* plan.c cuts texts at 2,000 code points, four tokens a code point at most. */
 enum { EMBED_CONTEXT = 8192, EMBED_BATCH = 2048 };
 
 static enum sg_status embed_open(void *ctx, const struct sg_job *job, struct sg_plan_inputs *in,
@@ -264,7 +264,7 @@ static int32_t engine_pending(void *ctx) {
 }
 
 /* Longest sequence that can occur: what the model allows, or less when all prompts are shorter. A token holds
- * at least one byte of normalised text, and NFC makes UTF-8 three times longer at the very most. */
+ * at least one byte of normalised text, and NFC makes UTF-8 at most three times longer. */
 static int32_t context_for(const struct sg_plan *plan, const struct sg_config *config) {
     int64_t longest = 0;
     for (int64_t q = 0; q < plan->n_queries; q++) {
@@ -293,7 +293,7 @@ static enum sg_status options_for(struct sg_runner *s, const struct sg_plan *pla
     }
     *out = (struct sg_engine_options){
         .max_batch_tokens = (int32_t)job->engine.max_batch_tokens,
-        .kv_cache_bytes = 0, /* size_cache */
+        .kv_cache_bytes = 0, /* set by size_cache */
         .max_context = context_for(plan, &config),
         .max_samples = (int32_t)plan->n_samples,
         .sampling = {.max_new_tokens = (int32_t)job->sampling.max_new_tokens},
@@ -313,7 +313,7 @@ static struct sg_model_options model_options(const struct sg_plan *plan, int32_t
                                      .fp8_weights = plan->job.weight_type == SG_WEIGHT_TYPE_FP8};
 }
 
-/* s->model is planned or loaded. *measured may be NULL. */
+/* Sets opt->kv_cache_bytes. s->model is planned or loaded. *measured (may be NULL): as of cache_measured. */
 static enum sg_status size_cache(struct sg_runner *s, const struct sg_plan *plan,
                                  struct sg_engine_options *opt, bool *measured, struct sg_err *err) {
     enum { HOST_MIB = 1024 };
@@ -332,9 +332,9 @@ static void power(void *ctx, struct sg_dev_power *out) {
     out->joules -= s->joules;
 }
 
-/* The logits after one token, before any cell is begun: with NaN among the weights every cell would fail, and
- * the run would end with results that hold nothing. Rows of an untied embedding show up only with the cells
- * that read them; those fail alone. */
+/* Computes the logits after one token before any cell begins, and fails when they are not finite: with NaN
+ * among the weights every cell would fail. NaN in another row of an untied embedding is not found, and fails
+ * only the cells that read that row. */
 static enum sg_status try_weights(struct sg_runner *s, struct sg_err *err) {
     const int32_t token = 0;
     enum sg_status st = SG_OK;

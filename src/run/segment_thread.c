@@ -20,7 +20,7 @@ struct sg_segment_thread {
     int64_t started; /* ns */
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t work; /* there is something for the thread to do */
+    pthread_cond_t work; /* the thread has something to do */
     pthread_cond_t done; /* the thread has done something */
     /* under the mutex */
     struct job *first, **last; /* the queue */
@@ -28,7 +28,7 @@ struct sg_segment_thread {
     int64_t safe;
     bool closing; /* finish waits: no segment may stay open */
     bool quit;
-    bool told; /* the failure has reached the caller */
+    bool told; /* the failure was returned to the caller */
     enum sg_status status;
     struct sg_err err;
     /* the thread's own */
@@ -58,7 +58,7 @@ static void failed(struct sg_segment_thread *s, enum sg_status st, const struct 
 static void close_segment(struct sg_segment_thread *s) {
     struct sg_err err = {0};
     const int64_t cells = sg_segment_count(s->segment);
-    const enum sg_status st = sg_segment_close(s->segment, &err); /* frees it whatever happens */
+    const enum sg_status st = sg_segment_close(s->segment, &err); /* frees it in any case */
     s->segment = NULL;
     if (st != SG_OK) {
         failed(s, st, &err);

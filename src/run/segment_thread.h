@@ -1,14 +1,14 @@
-/* segment_thread - the segments of one rank, written by a thread of their own: opening, writing, fsync and rename
- * take as long as the file system likes, and the thread that drives the device must not wait for it. That
- * thread turns a finished cell into bytes (some microseconds) and leaves it here.
+/* segment_thread - a thread that writes the segments of one rank. Opening, writing, fsync and rename may take
+ * long on a shared file system, and the thread that drives the device must not wait for them. That thread
+ * encodes a finished cell (some microseconds) and puts it into this one's queue.
  *
  * A cell is safe once its segment is closed, that is fsynced and renamed. Cells become safe in the order in
- * which they were put. kill -9 loses what is not safe: the open segment, and the one being closed. The thread
- * closes segments by its own clock, however long a compute step takes:
+ * which they were put. A crash or kill -9 loses the cells that are not safe: those in the queue, in the open
+ * segment, and in the one being closed.
  *
- * a crash loses what is not closed, so a segment closes after a sixtieth of the time the run has taken, 5 s
- * at least and 60 s at most, or at 64 MiB. Early on that loses seconds; after hours it loses a minute at most
- * and makes some 1,000 files a rank and day, not 17,000. */
+ * The thread closes a segment after a sixtieth of the time the run has taken, 5 s at least and 60 s at most,
+ * or at 64 MiB, however long a compute step takes. Early on a crash loses seconds; after hours it loses about
+ * a minute, and the run makes some 1,000 files a rank and day, not 17,000. */
 #ifndef SG_RUN_SEGMENT_THREAD_H
 #define SG_RUN_SEGMENT_THREAD_H
 
@@ -29,22 +29,22 @@ struct sg_segment_thread_options {
 enum sg_status sg_segment_thread_open(const struct sg_segment_thread_options *opt,
                                       struct sg_segment_thread **out, struct sg_err *err);
 
-/* Takes a copy of the cell. Waits when more than queue_bytes wait already: a file system that cannot keep up
- * slows the device rather than filling the memory. After a failure of the thread (disk full, read-only) this
- * and sg_segment_thread_check return it, SG_E_IO naming the file; what was not safe then is given up. */
+/* Copies the cell into the queue. Waits while the queue would exceed queue_bytes: a slow file system slows
+ * the device and does not fill the memory. After a failure of the thread (disk full, read-only) this function
+ * and sg_segment_thread_check return it, SG_E_IO naming the file; cells that were not safe then are lost. */
 enum sg_status sg_segment_thread_put(struct sg_segment_thread *s, int64_t cell_index,
                                      struct sg_digest cell_fingerprint, const struct sg_cell *cell,
                                      struct sg_err *err);
 enum sg_status sg_segment_thread_check(struct sg_segment_thread *s, struct sg_err *err);
 
-/* How many of the cells put are safe: the first so many. */
+/* The number n of cells that are safe: the first n that were put. */
 int64_t sg_segment_thread_safe(struct sg_segment_thread *s);
 
-/* Closes the open segment and waits until all is safe. A failure that put or check has told is not told
- * again: SG_OK. More cells may follow. */
+/* Closes the open segment and waits until all cells are safe. SG_OK also after a failure that put or check
+ * has returned before. More cells may follow. */
 enum sg_status sg_segment_thread_finish(struct sg_segment_thread *s, struct sg_err *err);
 
-/* Gives up what is not safe; waits for a write under way. NULL accepted. */
+/* Waits for a write under way and drops the cells that are not safe. NULL accepted. */
 void sg_segment_thread_free(struct sg_segment_thread *s);
 
 #endif

@@ -14,24 +14,24 @@
 #include <unistd.h>
 
 enum { SHARE = 64, FLOOR = 512 };           /* shards.h: the cut */
-static const int64_t LOOK_NS = 500000000;   /* between listings of what the others have */
-static const int64_t BEAT_NS = 10000000000; /* between questions whether our locks are still ours */
-static const int64_t LINE_NS = 10000000000; /* between lines for people */
+static const int64_t LOOK_NS = 500000000;   /* between listings of the other tasks' shards */
+static const int64_t BEAT_NS = 10000000000; /* between checks of this task's locks */
+static const int64_t LINE_NS = 10000000000; /* between lines on stderr */
 static const struct timespec PAUSE = {0, 20 * 1000000}; /* while there is nothing to do */
-static const struct timespec WAIT = {0, 200 * 1000000}; /* while another has RUNDIR/lock */
+static const struct timespec WAIT = {0, 200 * 1000000}; /* while another task has RUNDIR/lock */
 
 enum state {
-    FREE,    /* as far as we know; taking it tells */
-    OTHERS,  /* held by a task that lives */
-    TAKEN,   /* ours, its cells are not in the queue yet */
-    OURS,    /* not all of its cells are finished */
-    CLOSING, /* ours, all finished, some not yet in a closed segment */
+    FREE,    /* as of the last listing; sg_shard_files_take decides */
+    OTHERS,  /* held by a living task */
+    TAKEN,   /* held by this task, its cells are not in the queue yet */
+    OURS,    /* held by this task, not all of its cells are finished */
+    CLOSING, /* held by this task, all finished, some not yet in a closed segment */
     DONE
 };
 struct shard {
     struct sg_lock *lock; /* TAKEN, OURS, CLOSING */
     int64_t left;         /* OURS: cells to finish */
-    int64_t safe_at;      /* CLOSING: done when so many of our cells are safe */
+    int64_t safe_at;      /* CLOSING: done when so many cells of this task are safe */
     enum state state;
 };
 struct sg_shards {
@@ -102,7 +102,7 @@ static enum sg_status scan(struct sg_shards *a, struct sg_err *err) {
                             &a->failed, a->tasks > 1 ? SG_CLEAN_DEAD : SG_CLEAN_SILENT, err);
 }
 
-/* Sees what the others hold and have finished. A shard of a task that died or left is FREE again. */
+/* Lists which shards other tasks hold and have finished. Open shards of a task that ended are FREE again. */
 static enum sg_status look(struct sg_shards *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     bool holding = false;
@@ -120,11 +120,11 @@ out:
     return st;
 }
 
-/* A shard that is marked done although cells are missing has lost a segment: it is computed again. */
+/* At the start: also removes the mark of a shard that is marked done but lacks cells (a lost segment). */
 static enum sg_status first_look(struct sg_shards *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(look(a, err));
-    SG_TRY(scan(a, err)); /* after the marks: what they say is in segments by now */
+    SG_TRY(scan(a, err)); /* after the marks, which are written when the segments are closed */
     for (int64_t k = 0; k < a->n; k++) {
         if (a->shards[k].state != DONE || all_cells(a, k)) continue;
         SG_TRY(sg_shard_files_unmark(a->dir, k, err));
@@ -143,8 +143,8 @@ static enum sg_status stopped(const struct sg_shards *a, const char *meanwhile, 
     return sg_fail(err, SG_E_STOPPED, "stopped by %s%s", name, meanwhile);
 }
 
-/* Tries to take RUNDIR/lock; when another task has it, waits a moment, with *lock NULL. SG_E_BUSY when its
- * holder is a run that is no array's. */
+/* Tries to take RUNDIR/lock; when another task has it, waits a moment, with *lock NULL. SG_E_BUSY when a run
+ * without --array holds it. */
 static enum sg_status try_lock(const struct sg_shards *a, struct sg_lock **lock, struct sg_err *err) {
     struct sg_err why = {0};
     struct sg_lock_holder h;
@@ -165,7 +165,7 @@ enum sg_status sg_shards_lock(struct sg_shards *a, struct sg_lock **lock, struct
     for (;;) {
         SG_TRY(sg_rundir_read_done(a->dir, &done, &end, err));
         if (done || *lock)
-            break; /* asked once more with the lock: the other may have finished while we waited */
+            break; /* reads DONE once more under the lock: another task may have written it meanwhile */
         SG_TRY(stopped(a, " while another task merges", err));
         SG_TRY(try_lock(a, lock, err));
     }
@@ -177,8 +177,8 @@ out:
     return st;
 }
 
-/* The first task makes the directory's files under RUNDIR/lock, the folder of the shards last: a task that
- * finds it finds a run that has begun. */
+/* Begins the run, or waits for the task that does. That task makes the directory's files under RUNDIR/lock,
+ * the folder of the shards last: where that folder exists the run has begun. */
 static enum sg_status begin(struct sg_shards *a, bool *finished, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_lock *lock = NULL;
@@ -195,7 +195,7 @@ static enum sg_status begin(struct sg_shards *a, bool *finished, struct sg_err *
         SG_TRY(stopped(a, " while another task begins the run", err));
         SG_TRY(try_lock(a, &lock, err));
     }
-    SG_TRY(sg_rundir_begin(a->dir, a->opt.plan, a->opt.id, err)); /* is it this run? */
+    SG_TRY(sg_rundir_begin(a->dir, a->opt.plan, a->opt.id, err)); /* checks that it is this run */
 out:
     sg_lock_drop(lock);
     return st;
@@ -259,7 +259,7 @@ void sg_shards_set_queue(struct sg_shards *a, struct sg_workqueue *queue) {
 
 /* ---- taking shards ---------------------------------------------------------------------------------- */
 
-/* Puts the open cells of a shard that is ours into the queue, as runs of positions. */
+/* Puts the cells of a taken shard that are not done into the queue, as leases. */
 static enum sg_status queue_shard(struct sg_shards *a, int64_t k, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct shard *s = &a->shards[k];
@@ -278,14 +278,14 @@ static enum sg_status queue_shard(struct sg_shards *a, int64_t k, struct sg_err 
     }
     a->in_hand += s->left;
     s->state = s->left > 0 ? OURS : CLOSING;
-    s->safe_at = 0; /* in closed segments, if nothing is left */
+    s->safe_at = 0; /* if nothing is left, all is in closed segments already */
     a->closing += s->left == 0;
 out:
     return st;
 }
 
-/* How many cells to take now: what the device wants ahead, but no more leased than an equal share of what is
- * free (dispatch.h says why), and never nothing while there is something and no cell is leased. */
+/* *want: how many cells to take now. What the queue asks for, but leased cells are at most an equal share of
+ * the free ones (as in dispatch.h). At least one while any is free and none is leased. */
 static enum sg_status wanted(struct sg_shards *a, int64_t *want, struct sg_err *err) {
     int64_t free_now = 0;
     *want = sg_workqueue_want(a->queue);
@@ -320,7 +320,7 @@ static enum sg_status take(struct sg_shards *a, struct sg_err *err) {
         begun = begun || t.begun;
         want -= a->first[k + 1] - a->first[k];
     }
-    /* Another task has had it, and may have closed segments with its cells since our last scan. */
+    /* Another task had the shard, and may have closed segments with its cells since the last scan. */
     if (begun) SG_TRY(scan(a, err));
     for (int64_t k = 0; k < a->n && taken; k++)
         if (a->shards[k].state == TAKEN) SG_TRY(queue_shard(a, k, err));
@@ -346,7 +346,7 @@ void sg_shards_cell_done(void *ctx, int64_t cell_index) {
     a->closing++;
 }
 
-/* Marks our finished shards done, once all their cells are in closed segments. */
+/* Marks this task's finished shards done, once all their cells are in closed segments. */
 static enum sg_status settle(struct sg_shards *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     if (a->closing == 0) return SG_OK;
@@ -402,7 +402,7 @@ static enum sg_status work(struct sg_shards *a, struct sg_err *err) {
         if (!sg_workqueue_empty(a->queue)) {
             SG_TRY(sg_workqueue_step(a->queue, err));
         } else {
-            /* The others wait for these cells: no reason to keep them in an open segment. */
+            /* Other tasks wait for these cells, so the open segment is closed now. */
             SG_TRY(sg_workqueue_finish(a->queue, err));
             if (a->closing == 0) nanosleep(&PAUSE, NULL);
         }

@@ -35,8 +35,8 @@ out:
     return st;
 }
 
-/* A report goes out when more cells are wanted than were asked for, when nothing is left to compute, and now and
- * then for the root's progress. */
+/* Sends a report when the queue wants more cells than were asked for, and after finished cells when it is
+ * empty or REPORT_NS have passed. */
 static enum sg_status report(struct worker *w, struct sg_err *err) {
     int64_t want = sg_workqueue_want(w->h), now = sg_clock_ns();
     struct sg_message m = {.kind = SG_MSG_REPORT, .want = want};
@@ -74,7 +74,7 @@ void sg_worker_loop(struct sg_comm *c, struct sg_workqueue *h) {
     struct worker w = {.c = c, .h = h};
     struct sg_err why = {0}, closing = {0};
     enum sg_status st = work(&w, &why), end = sg_workqueue_finish(h, &closing);
-    /* A segment that could not be closed outranks a wish to stop, but not the failure that came first. */
+    /* A segment that could not be closed replaces a stop, but not a failure that came first. */
     if (end != SG_OK && (st == SG_OK || st == SG_E_STOPPED)) {
         st = end;
         why = closing;
@@ -90,6 +90,6 @@ void sg_worker_loop(struct sg_comm *c, struct sg_workqueue *h) {
             sg_comm_idle(c);
             continue;
         }
-        w.ended = m.kind == SG_MSG_END; /* leases sent before the root knew are dropped */
+        w.ended = m.kind == SG_MSG_END; /* leases sent before the root received BYE are dropped */
     }
 }

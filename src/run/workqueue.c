@@ -24,11 +24,11 @@ struct sg_workqueue {
     struct sg_counts counts;
     int64_t metered;              /* ns: when the device's meter was read last */
     struct sg_inflight *inflight; /* NULL: cannot be written */
-    bool suspect_in;              /* a cell that was in flight at a crash has the device to itself */
+    bool suspect_in;              /* the cell last submitted was in flight at a crash: nothing joins it */
     struct sg_segment_thread *writer;
 };
 
-/* A cell that is finished, however, and the caller's to hear of. */
+/* Puts a finished cell, computed or not, into the writer's queue, counts it and calls on_cell. */
 static enum sg_status put_cell(struct sg_workqueue *h, int64_t cell_index, const struct sg_cell *cell,
                                struct sg_err *err) {
     const struct sg_plan *p = h->opt.plan;
@@ -51,7 +51,7 @@ static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_c
     return put_cell(h, cell_index, cell, err);
 }
 
-/* A cell that was in flight at so many crashes that it is not tried again. */
+/* Records as failed a cell that was in flight at SG_INFLIGHT_CRASHES crashes. */
 static enum sg_status give_up(struct sg_workqueue *h, int64_t cell_index, int32_t crashes, const char *by,
                               struct sg_err *err) {
     const struct sg_plan *p = h->opt.plan;
@@ -120,8 +120,8 @@ enum sg_status sg_workqueue_take(struct sg_workqueue *h, const struct sg_lease *
     return SG_OK;
 }
 
-/* Half a device's fill waits, so that an answer of the root that takes a while (it computes too) finds the
- * device still busy. Until the device has refused a cell its capacity is a guess. */
+/* Keeps half the device's capacity of cells waiting, so that the device stays busy until the coordinator,
+ * which computes too, answers. Until the device has refused a cell its capacity is a guess. */
 int64_t sg_workqueue_want(const struct sg_workqueue *h) {
     int64_t fill = h->capacity > FIRST_WANT ? h->capacity : FIRST_WANT, ahead = fill / 2;
     return h->waiting < ahead ? fill + ahead - h->waiting : 0;
@@ -131,7 +131,7 @@ bool sg_workqueue_empty(const struct sg_workqueue *h) {
     return h->waiting == 0 && (!h->compute.pending || h->compute.pending(h->compute.ctx) == 0);
 }
 
-/* Asking takes about a millisecond: once a second, and at the end. */
+/* Reads the device's meter once a second and at the end: a reading takes about a millisecond. */
 static void look_at_meter(struct sg_workqueue *h, bool at_once) {
     const int64_t now = sg_clock_ns();
     struct sg_dev_power p;
