@@ -6,8 +6,7 @@
 
 enum { SG_CLOCK_UTC = 32 }; /* bytes for sg_clock_utc's text */
 
-/* Nanoseconds since an unspecified start (CLOCK_MONOTONIC): only differences within one boot mean anything.
- */
+/* Nanoseconds since an unspecified start (CLOCK_MONOTONIC): use only differences within one boot. */
 int64_t sg_clock_ns(void);
 static inline double sg_clock_seconds(int64_t ns) {
     return 1e-9 * (double)ns;

@@ -12,11 +12,10 @@
 
 enum { PIPE_SECONDS = 5 }; /* how long a pipe may stay silent before its first byte */
 
-/* Opens what is there without waiting for it: a named pipe that nobody writes to would hold up open() for
- * ever. */
+/* Opens without waiting: open() of a named pipe without a writer would block for ever. */
 static enum sg_status open_any(const char *path, int *out, struct stat *s, struct sg_err *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) { /* what the user can mend is bad input; anything else is the system's */
+    if (fd < 0) { /* errors that the user can mend are bad input, others SG_E_IO */
         int e = errno;
         bool theirs =
             e == ENOENT || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG || e == ENXIO;
@@ -112,7 +111,7 @@ enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *o
             st = sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, strerror(errno));
             goto out;
         }
-        if (n == 0) break; /* it shrank meanwhile: the parser will judge what is there */
+        if (n == 0) break; /* the file has shrunk: the parser judges what was read */
         out->len += (size_t)n;
     }
     out->data[out->len] = 0;
@@ -162,7 +161,7 @@ enum sg_status sg_file_commit(const char *tmp_path, const char *path, struct sg_
         st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", tmp_path, strerror(errno));
         goto out;
     }
-    SG_TRY(sg_path_dir(path, &dir, err)); /* before the rename: no memory must not look like no file */
+    SG_TRY(sg_path_dir(path, &dir, err)); /* before the rename, so that SG_E_NOMEM means no file */
     if (rename(tmp_path, path) != 0) {
         st = sg_fail(err, SG_E_IO, "%s: cannot rename to %s: %s", tmp_path, path, strerror(errno));
         goto out;

@@ -31,7 +31,7 @@ bool sg_dir_exists(const char *path);
 /* Writes a temporary name beside `path`, fsyncs it, renames it over `path`, fsyncs the directory.
  * On any error the temporary file is removed and an existing `path` is untouched. */
 enum sg_status sg_file_write_atomic(const char *path, const void *bytes, size_t n, struct sg_err *err);
-/* The last two steps alone, for a file somebody else wrote and closed at tmp_path. */
+/* The last two steps alone, for a file that the caller has written and closed at tmp_path. */
 enum sg_status sg_file_commit(const char *tmp_path, const char *path, struct sg_err *err);
 enum sg_status sg_dir_sync(const char *dir, struct sg_err *err);
 

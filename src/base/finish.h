@@ -1,5 +1,5 @@
-/* finish - why a sample ended. Here and not in engine.h, because results files carry the names too and the
- * store does not know the engine. */
+/* finish - why a sample ended. Here and not in engine.h, because src/store writes the names into results
+ * files and does not include the engine. */
 #ifndef SG_BASE_FINISH_H
 #define SG_BASE_FINISH_H
 

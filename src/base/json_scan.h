@@ -1,5 +1,5 @@
-/* json_scan - whether text is JSON to the letter (RFC 8259), and if not, exactly where and why. cJSON lets a
- * few things pass (01, raw newlines in strings) and names no reason; shared by json.c only. */
+/* json_scan - checks that text is JSON by RFC 8259, and says where and why it is not. cJSON accepts some
+ * errors (01, raw newlines in strings) and gives no reason. Used by json.c alone. */
 #ifndef SG_BASE_JSON_SCAN_H
 #define SG_BASE_JSON_SCAN_H
 

@@ -1,4 +1,4 @@
-/* mem - checked allocation, growing buffers, and an arena for what lives and dies together. */
+/* mem - checked allocation, growing buffers, and an arena for objects that are freed together. */
 #ifndef SG_BASE_MEM_H
 #define SG_BASE_MEM_H
 

@@ -80,18 +80,18 @@ enum sg_process_state sg_process_pid_life(int64_t pid, uint64_t start) {
     char state = 0;
     uint64_t now = 0;
     if (pid <= 0) return SG_LIFE_DEAD;
-    /* A zombie has ended: it only waits for its parent to ask. */
+    /* A zombie has ended; its parent has not waited for it yet. */
     if (proc_stat(pid, &state, &now) == 1)
         return state == 'Z' || state == 'X' || (start && now != start) ? SG_LIFE_DEAD : SG_LIFE_ALIVE;
-    /* /proc may hide other users' processes (hidepid), so its silence alone proves nothing. */
+    /* /proc may hide other users' processes (hidepid), so a missing entry alone proves nothing. */
     return kill((pid_t)pid, 0) != 0 && errno == ESRCH ? SG_LIFE_DEAD : SG_LIFE_UNKNOWN;
 }
 
 enum sg_process_state sg_process_life(const struct sg_process_id *o, const struct sg_process_id *self) {
     const uint64_t domain = sg_process_pid_domain(o);
     if (domain && domain == sg_process_pid_domain(self)) return sg_process_pid_life(o->pid, o->start);
-    /* The same machine under the same name, booted again since: nothing of that boot lives. Without a
-     * machine id two hosts of one name could be meant, and the heartbeat has to decide. */
+    /* The same machine and name, another boot: no process of that boot lives. Without a machine id it may be
+     * another host of the same name, so the heartbeat decides. */
     if (o->machine[0] && o->boot[0] && self->boot[0] && !strcmp(o->machine, self->machine) &&
         !strcmp(o->host, self->host) && strcmp(o->boot, self->boot) != 0)
         return SG_LIFE_DEAD;

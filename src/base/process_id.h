@@ -1,6 +1,5 @@
-/* process_id - which process, on which boot of which machine, wrote a file, and whether it still lives. Locks and
- * unfinished segments carry this, so that a crash or a reboot never leaves something that nobody may touch.
- */
+/* process_id - which process, on which boot of which machine, wrote a file, and whether it still lives. Locks
+ * and unfinished segments carry it: other processes remove or take over those of a dead process. */
 #ifndef SG_BASE_PROCESS_ID_H
 #define SG_BASE_PROCESS_ID_H
 

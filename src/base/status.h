@@ -1,10 +1,10 @@
-/* status - what can go wrong, and how it is told.
+/* status - kinds of errors, and how functions report them.
  *
  * Every function that can fail returns `enum sg_status` and takes a `struct sg_err *` as its last
  * argument, which receives one line: what, where, and how to mend it. Results go out through pointers
  * and are written only on success. Callers pass the error up unchanged or add a place with sg_err_at.
- * Three kinds of wrong are kept apart: bad input (SG_E_INPUT and its kin), a broken invariant
- * (SG_ASSERT) and a resource that is gone (SG_E_IO, SG_E_NOMEM, SG_E_BUSY), which the grid may retry. */
+ * Three kinds of errors are kept apart: bad input (SG_E_INPUT and the like), a broken invariant (SG_ASSERT)
+ * and a missing resource (SG_E_IO, SG_E_NOMEM, SG_E_BUSY), which a run may retry. */
 #ifndef SG_BASE_STATUS_H
 #define SG_BASE_STATUS_H
 
@@ -54,8 +54,8 @@ enum sg_status sg_fail(struct sg_err *err, enum sg_status status, const char *fm
 void sg_err_at(struct sg_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Three ways out of a function. An early return where nothing is held yet; SG_TRY and one `out:` where
- * something must be freed; a chain of `if (st == SG_OK) st = ...` only where the function may not leave early,
- * because all ranks must reach sg_comm_agree or a later step must be taken after a failure as well. */
+ * something must be freed; a chain of `if (st == SG_OK) st = ...` only where the function may not leave
+ * early, because all ranks must reach sg_comm_agree or a later step must be taken after a failure as well. */
 
 /* Jumps to the function's one `out:` label when the call fails; needs a local `enum sg_status st`. */
 #define SG_TRY(call)                                                                                         \

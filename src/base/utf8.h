@@ -1,4 +1,4 @@
-/* utf8 - the few questions about UTF-8 text that several folders ask. Lengths in bytes unless said. */
+/* utf8 - checks and lengths of UTF-8 text, for several folders. Lengths are in bytes unless said. */
 #ifndef SG_BASE_UTF8_H
 #define SG_BASE_UTF8_H
 

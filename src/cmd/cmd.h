@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One input line: handled by appending exactly one line (without newline) to `out`. Errors stop the loop;
- * sg_cmd_jsonl puts "stdin:LINE" in front. */
+/* One input line. The handler appends exactly one line (without newline) to `out`. An error stops the loop;
+ * sg_cmd_jsonl puts "stdin:LINE" in front of it. */
 struct sg_cmd_line {
     struct sg_json record; /* the object on this line; where = "stdin:LINE" */
     int64_t number;        /* from 1 */

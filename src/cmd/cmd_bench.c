@@ -33,7 +33,7 @@ struct state {
     struct sg_err err;
 };
 
-/* What a run came to. */
+/* The measurements of a run. */
 struct report {
     double load_s, wall_s, cpu_s;
     double prefill_s, decode_s, mixed_s; /* steps of prompts alone, of answers alone, of both */
@@ -75,7 +75,7 @@ static void on_done(void *ctx, const struct sg_group_result *r) {
     s->digests[r->tag] = part[0];
 }
 
-/* All cells go in at once: the engine decides who runs. */
+/* Submits all cells at once; the engine schedules them. */
 static enum sg_status submit_all(struct state *s, struct sg_err *err) {
     enum sg_status st;
     int32_t *prompt = NULL;
@@ -298,8 +298,7 @@ static enum sg_status options(struct state *s, int argc, char **argv, bool *help
 }
 
 /* A cache that holds all cells at once, but not more than half the host's memory, or most of what a device
- * has left.
- */
+ * has left. */
 static int64_t cache_mib(const struct state *s) {
     const struct sg_config *c = sg_model_config(s->session.model);
     const double page = (double)sg_kv_page_bytes(s->session.dev, c->layers, c->kv_heads, c->head_dim);

@@ -1,4 +1,4 @@
-/* scope-grid check RESULTS.h5|RUNDIR: is what is there whole, and is it what it says it is. */
+/* scope-grid check RESULTS.h5|RUNDIR: checks that files are complete, undamaged and consistent. */
 #include "base/file.h"
 #include "cell/estimate.h"
 #include "cmd/cmd.h"
@@ -59,7 +59,7 @@ static enum sg_status problem(struct check *c, struct sg_err *err, enum sg_statu
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     sg_fail(&line, kind, "%s", text); /* one line of valid UTF-8 */
-    /* damage outranks a mix, which outranks what is merely not there */
+    /* the worst kind: damage, then mismatch, then missing cells */
     if (c->worst == SG_OK || kind == SG_E_CORRUPT || (kind != SG_E_PARTIAL && c->worst == SG_E_PARTIAL))
         c->worst = kind;
     if (++c->n_problems > MAX_SHOWN) return SG_OK;
@@ -70,7 +70,7 @@ out:
     return st;
 }
 
-/* A failed call becomes a problem, unless it is the machine's fault. */
+/* Turns the error of a failed call into a problem, unless the machine caused it (SG_E_IO, SG_E_NOMEM). */
 static enum sg_status absorb(struct check *c, enum sg_status st, struct sg_err *err) {
     if (st == SG_OK || st == SG_E_NOMEM || st == SG_E_IO) return st;
     struct sg_err why = *err;
@@ -118,7 +118,7 @@ static const char *bad_cell(const struct sg_results *r, int64_t i) {
     return NULL;
 }
 
-/* Aggregates against what the samples give. */
+/* Compares the aggregates with those of the samples. */
 static const char *bad_aggregates(const struct sg_results *r, int64_t i, struct sg_cell *cell) {
     const double in = r->price_input[cell->model], out = r->price_output[cell->model];
     sg_cell_estimate(cell, in, out);
@@ -188,7 +188,7 @@ static enum sg_status check_results(struct check *c, const char *path, const str
     char hex[SG_DIGEST_HEX];
     enum sg_status st = sg_results_read(path, SG_RESULTS_VERIFY, &r, err);
     if (st != SG_OK) {
-        st = plan ? absorb(c, st, err) : st; /* alone it is the verdict */
+        st = plan ? absorb(c, st, err) : st; /* of a file alone the error is the verdict */
         goto out;
     }
     c->has_results = true;
@@ -276,7 +276,7 @@ static enum sg_status check_run(struct check *c, const char *dir, struct sg_err 
     }
     if (!sg_digest_equal(done.fingerprint, plan.fingerprint))
         SG_TRY(problem(c, err, SG_E_MISMATCH, "%s/DONE: belongs to another run than run.json", dir));
-    if (!strcmp(id.group, ".")) { /* no results of its own, and no cells that its points have elsewhere */
+    if (!strcmp(id.group, ".")) { /* the run of a prefill group: it has no results file */
         c->missing = 0;
         goto out;
     }

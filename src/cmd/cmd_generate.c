@@ -177,7 +177,7 @@ static enum sg_status submit(struct state *s, size_t i, struct sg_err *err) {
     return st;
 }
 
-/* Keeps the engine fed and prints lines as soon as all before them are printed. */
+/* Submits prompts while the engine has room, and prints each line once all lines before it are printed. */
 static enum sg_status run(struct state *s, struct sg_err *err) {
     enum sg_status st = SG_OK;
     size_t next = 0, printed = 0;

@@ -64,7 +64,7 @@ struct report {
     struct sg_runner_estimate e;
 };
 
-/* Of the whole grid, from the prompts that were looked at. */
+/* Prompt tokens of the whole grid, estimated from the prompts that were tokenized. */
 static double all_prompt_tokens(const struct report *r) {
     return r->e.mean * (double)r->plan->n_cells;
 }
@@ -172,7 +172,7 @@ struct sweep_report {
     bool json;
 };
 
-/* *model_path, when it is NULL: the point's, the caller's to free. */
+/* Counts the point's cells. Sets *model_path, when it is NULL, to the point's; the caller frees it. */
 static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells, char **model_path,
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;

@@ -93,11 +93,11 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
     enum sg_status st = sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts,
                                         &o->grid.job_path, 1, 1, help, err);
     if (st != SG_OK || *help) return st;
-    for (size_t i = 0; i < o->since.n; i++) /* a script's variable that is not set, not a first night */
+    for (size_t i = 0; i < o->since.n; i++) /* empty: most likely an unset variable of a script */
         if (!*o->since.items[i])
             return sg_fail(err, SG_E_USAGE, "run: --since: the name of the earlier results is empty");
     if (o->device) {
-        /* last, so that it wins over an engine.device of --set */
+        /* last, so that it overrides an engine.device of --set */
         if (strlen(o->device) > 64)
             return sg_fail(err, SG_E_USAGE, "run: --device %s: no such device", o->device);
         snprintf(o->device_override, sizeof o->device_override, "engine.device=%s", o->device);
@@ -131,7 +131,7 @@ static void print_summary(const struct sg_run_summary *s) {
     if (s->unparsed) printf("%lld without a verdict, ", (long long)s->unparsed);
     if (s->taken) printf("%lld taken over, ", (long long)s->taken);
     printf("%lld computed", (long long)s->computed);
-    if (s->seconds > 0) /* of a point not: its group computes */
+    if (s->seconds > 0) /* 0 for a point of a sweep: its group computes */
         printf(" in %.1f s, %.0f output tokens/s", s->seconds, (double)s->output_tokens / s->seconds);
     putchar('\n');
 }
@@ -144,7 +144,7 @@ static void say_point(const char *point, const struct sg_run_summary *s) {
     fflush(stdout);
 }
 
-/* Whether the root's file is a sweep's, on all ranks. */
+/* Collective. *is, the same on all ranks: the coordinator's file is a sweep's. */
 static enum sg_status is_sweep(struct sg_comm *comm, const char *path, bool *is, struct sg_err *err) {
     struct sg_buf b = {0};
     enum sg_status st = SG_OK;
@@ -157,11 +157,11 @@ out:
     return st;
 }
 
-/* Of many ranks the root speaks, and before any of them can end: mpirun kills the others, the root among them,
- * when the first ends with an exit code. main finds nothing left to say. */
+/* Of several ranks only the coordinator prints the error. It does so before any rank ends: when the first
+ * rank exits with an error, mpirun kills the others. Clears *err, so that main prints nothing. */
 static void speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *err) {
     if (sg_comm_rank(comm) == 0) {
-        (void)fflush(stdout); /* main looks at ferror */
+        (void)fflush(stdout); /* main checks ferror */
         if (st != SG_OK && err->text[0]) fprintf(stderr, "scope-grid: %s\n", err->text);
     }
     if (st != SG_OK) err->text[0] = 0;
@@ -174,7 +174,7 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     struct sg_run_summary summary = {0};
     bool help = false;
     for (int i = 1; i < argc; i++) help = help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
-    if (help) { /* no need to join anybody */
+    if (help) { /* the same on all ranks: no agreement needed */
         enum sg_status st = read_options(argc, argv, &o, &help, err);
         free(o.set.items);
         free(o.since.items);

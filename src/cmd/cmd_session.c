@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTEXT_UNASKED = 32768 }; /* a RoPE table and a cache for more are taken only when they are needed */
+enum { CONTEXT_UNASKED = 32768 }; /* bounds RoPE table and cache unless a longer context is asked for */
 
 static enum sg_status precision_of(const struct sg_session *s, const char *command, enum sg_precision *out,
                                    struct sg_err *err) {

@@ -16,7 +16,7 @@ struct sg_session {
      * checkpoint. */
     const struct sg_config *random;
     int64_t seed;
-    bool apart; /* steps are not recorded, so that the device's statistics tell every operator apart */
+    bool apart; /* no steps are recorded, so that the device's statistics list every operator */
     /* owned; NULL until opened */
     struct sg_dev *dev;
     struct sg_model *model;
@@ -78,7 +78,7 @@ struct sg_session {
         .max = 1048576, .arg = "N", .help = "tokens of one engine step (default 2048)"                       \
     }
 
-/* Opens device and checkpoint; s->max_context becomes the value that is used. */
+/* Opens device and checkpoint; sets s->max_context to the value that is used. */
 enum sg_status sg_session_model(struct sg_session *s, const char *command, struct sg_err *err);
 /* Opens the engine on them. hooks and sampling may be NULL (score, embed). */
 enum sg_status sg_session_engine(struct sg_session *s, int32_t max_context, int32_t max_samples,

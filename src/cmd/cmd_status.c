@@ -32,7 +32,7 @@ static const char *string(const struct report *r, const char *key) {
     return cJSON_IsString(v) ? v->valuestring : NULL;
 }
 
-/* progress.json is a convenience: a missing or half-written one is as good as none. */
+/* A progress.json that is missing or half-written counts as none. */
 static void read_progress(const char *dir, struct report *r) {
     struct sg_buf text = {0};
     char *path = NULL;
@@ -46,7 +46,7 @@ static void read_progress(const char *dir, struct report *r) {
 
 static enum sg_status look(const char *dir, struct report *r, struct sg_err *err);
 
-/* A point of a sweep that is not done is as far as the run of its group, which computes its cells. */
+/* For a point of a sweep that is not done: reports the run of its group, which computes its cells. */
 static enum sg_status look_at_group(const char *dir, const char *group, struct report *r,
                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -58,7 +58,7 @@ static enum sg_status look_at_group(const char *dir, const char *group, struct r
         goto out;
     }
     SG_TRY(look(path, r, err));
-    if (r->is_done) r->state = "stopped"; /* on the way to the point's results */
+    if (r->is_done) r->state = "stopped"; /* before the point's merge */
     r->is_done = false;
 out:
     free(path);
@@ -93,7 +93,7 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
         r->failed = (int64_t)number(r, "failed");
         goto out;
     }
-    /* Not running: what a restart would find. */
+    /* Not running: counts what a restart would find. */
     SG_TRY(sg_shard_files_list(dir, NULL, 0, &r->tasks, NULL, err));
     r->state = r->tasks > 0 ? "running" : state && !strcmp(state, "failed") ? "failed" : "stopped";
     SG_TRY(SG_NEW(&done, r->total, "cells", err));
@@ -149,7 +149,7 @@ static void print_text(const char *dir, const struct report *r) {
     }
     putchar('\n');
     const char *last = string(r, "error");
-    /* being told to stop is no error: the run goes on when it is started again */
+    /* a stopped run has no error: it goes on when it is started again */
     if (last) printf("  %s: %s\n", strcmp(r->state, "stopped") == 0 ? "why" : "last error", last);
     const cJSON *ranks = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, "ranks") : NULL, *k;
     const char *devices = string(r, "devices");
@@ -174,7 +174,7 @@ static void print_text(const char *dir, const struct report *r) {
 
 /* ---- a sweep ---------------------------------------------------------------------------------------- */
 
-/* A folder of a sweep (sweep/sweep.h): no run of its own, and an index of points. */
+/* Reads DIR/index.json when DIR is a sweep's folder (sweep/sweep_run.h), which has no run of its own. */
 static enum sg_status read_index(const char *dir, cJSON **doc, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};
@@ -198,10 +198,10 @@ out:
 struct sweep_report {
     int64_t points, points_done, done, failed; /* done: cells of points, finished or begun */
     bool running;
-    struct sg_buf open; /* lines: what is begun and not done */
+    struct sg_buf open; /* lines: points and groups begun and not done */
 };
 
-/* A point's folder; the index may be of an earlier moment than its DONE. */
+/* Adds a folder of the sweep. Its DONE may be newer than the index. */
 static enum sg_status add_folder(const char *dir, const char *name, struct sweep_report *s,
                                  struct sg_err *err) {
     enum sg_status st = SG_OK;

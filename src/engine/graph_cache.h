@@ -1,6 +1,6 @@
 /* graph_cache - the graphs of an engine: recorded steps, by their bucket (batch.h). When the table is full,
- * the graph used longest ago is freed. A graph takes memory of the driver's own (about a megabyte on a GPU: some
- * hundred nodes with their arguments), which no plan counts: the size of the table bounds it. */
+ * the graph used longest ago is freed. A graph takes memory of the driver's own (about a megabyte on a GPU:
+ * some hundred nodes with their arguments), which no plan counts: the size of the table bounds it. */
 #ifndef SG_ENGINE_GRAPH_CACHE_H
 #define SG_ENGINE_GRAPH_CACHE_H
 

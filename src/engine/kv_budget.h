@@ -1,5 +1,5 @@
-/* kv_budget - how much memory a rank's KV cache may have when the job does not say (engine.kv_cache_mib 0). The
- * size changes how many cells run side by side, never a result. */
+/* kv_budget - how much memory a rank's KV cache may have when the job does not say (engine.kv_cache_mib 0).
+ * The size changes how many cells run side by side, never a result. */
 #ifndef SG_ENGINE_KV_BUDGET_H
 #define SG_ENGINE_KV_BUDGET_H
 

@@ -116,8 +116,8 @@ static void send_back(struct sg_sched *s, struct sg_group *group) {
     s->restarts++;
 }
 
-/* Frees pages for sample `i` of group at the cost of the youngest group, or, when that is group itself, of its
- * last live sample. False when sample i itself had to go. */
+/* Frees pages for sample `i` of group at the cost of the youngest group, or, when that is group itself, of
+ * its last live sample. False when sample i itself had to go. */
 static bool make_room(struct sg_sched *s, struct sg_group *group, int32_t i) {
     struct sg_group *youngest = s->running.tail;
     if (youngest != group) {

@@ -12,7 +12,7 @@ struct sg__heartbeat {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     bool stop; /* under the mutex */
-    pid_t pid; /* who started it */
+    pid_t pid; /* of the process that started it */
     int64_t beat_ms;
     void (*beat)(const void *ctx);
     const void *ctx;

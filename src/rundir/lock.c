@@ -75,10 +75,10 @@ static bool parse(const char *text, struct sg_lock_holder *h) {
     return true;
 }
 
-/* What stands under a name, read once: what is judged is what the key is of. */
+/* A lock file, read once, so that key and holder are of the same content. */
 struct found {
-    bool exists, readable; /* readable: a whole lock file */
-    int error; /* != 0: an errno; what is there cannot be read, and says nothing about its holder */
+    bool exists, readable;   /* readable: a whole lock file */
+    int error;               /* != 0: the errno of a file that cannot be read; its holder is unknown */
     char key[SG_DIGEST_HEX]; /* of the bytes */
     struct sg_lock_holder h;
 };
@@ -111,7 +111,7 @@ void sg__lock_terms_usual(struct sg__lock_terms *out) {
 
 /* ---- judging ---- */
 
-/* Seconds since `path` was touched, by the clock that stamps files there: `fresh` was touched just now. */
+/* Seconds since `path` was touched, by the file server's clock: the caller has just written `fresh` there. */
 static int64_t silence(const char *path, const char *fresh) {
     struct stat lock, now;
     if (stat(path, &lock) != 0 || stat(fresh, &now) != 0) return 0;
@@ -132,7 +132,7 @@ static enum sg_status busy(const char *path, const struct sg_lock_holder *h, enu
                    path, who[h->role], h->owner.pid, h->owner.host, h->since, age, limit);
 }
 
-/* SG_OK when what was found under `path` no longer holds. */
+/* SG_OK when the lock file that was found under `path` is stale or gone. */
 static enum sg_status judge(const char *path, const char *fresh, const struct sg__lock_terms *t,
                             const struct found *f, struct sg_err *err) {
     const int64_t age = silence(path, fresh);
@@ -141,8 +141,8 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
         return sg_fail(err, SG_E_BUSY, "%s: cannot be read: %s; if no run is active here, remove it", path,
                        strerror(f->error));
     if (!f->readable) {
-        /* A torn file comes from a machine that lost power: nobody writes it in place. Give it the same time.
-         */
+        /* A torn file comes from a machine that lost power, or from a writer without hard links (appear). It
+         * becomes stale after the same time. */
         if (age > t->stale_seconds || access(path, F_OK) != 0) return SG_OK;
         return sg_fail(err, SG_E_BUSY,
                        "%s: is not a lock file of this program; if no run is active here, remove it", path);
@@ -154,7 +154,7 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
 
 /* ---- taking ---- */
 
-/* No other process makes the same. */
+/* A token that no other process makes. */
 static void make_token(const struct sg_process_id *self, const char *path, char out[SG_DIGEST_HEX]) {
     struct {
         unsigned char random[16];
@@ -164,7 +164,7 @@ static void make_token(const struct sg_process_id *self, const char *path, char 
     } seed;
     memset(&seed, 0, sizeof seed);
     const int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    /* Without a random device the process and the time still make it unique. */
+    /* Without a random device, pid, start time and the time of day still make it unique. */
     if (fd >= 0 && read(fd, seed.random, sizeof seed.random) < 0) memset(seed.random, 0, sizeof seed.random);
     if (fd >= 0) close(fd);
     clock_gettime(CLOCK_REALTIME, &seed.now);
@@ -190,13 +190,13 @@ static bool same_file(const char *a, const char *b) {
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
 }
 
-/* Makes `name` appear, whole; *taken = false when there is one already. */
+/* Creates `name` with the whole text; *taken = false when it exists already. */
 static enum sg_status appear(const struct sg_lock *l, const char *name, const struct sg_buf *text,
                              bool *taken, struct sg_err *err) {
     *taken = link(l->aside, name) == 0;
     const int e = errno;
     if (*taken) return SG_OK;
-    /* NFS may lose the answer to a link that was made: one file under both names tells. */
+    /* NFS may lose the answer to a link that was made: then both names are the same file. */
     *taken = same_file(l->aside, name);
     if (*taken || e == EEXIST) return SG_OK;
     if (e != EPERM && e != ENOTSUP && e != ENOSYS && e != EMLINK)
@@ -204,7 +204,7 @@ static enum sg_status appear(const struct sg_lock *l, const char *name, const st
     /* No hard links here (FAT, some object stores): created exclusively, then written. */
     const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
-        const int why = errno; /* sshfs says EPERM of a name that is taken */
+        const int why = errno; /* sshfs gives EPERM for a name that exists */
         if (why == EEXIST || access(name, F_OK) == 0) return SG_OK;
         return sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(why));
     }
@@ -217,8 +217,8 @@ static enum sg_status appear(const struct sg_lock *l, const char *name, const st
     return st;
 }
 
-/* The right to replace the file `stale` (lock.h): ours as *right, or NULL when somebody's. *right is the
- * caller's (free). SG_E_BUSY when its holder lives. */
+/* Takes the right to replace the file `stale` (lock.h): *right is the path of our LOCK.KEY.next, to be freed
+ * by the caller, or NULL when another process had it. SG_E_BUSY when the holder of the right lives. */
 static enum sg_status take_right(const struct sg_lock *l, const struct found *stale,
                                  const struct sg_buf *text, char **right, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -232,7 +232,7 @@ static enum sg_status take_right(const struct sg_lock *l, const struct found *st
         SG_TRY(appear(l, name.data, text, &taken, err));
         if (taken) break;
         look(name.data, &f);
-        if (!f.exists) goto out; /* its holder has let go, or has the lock by now */
+        if (!f.exists) goto out; /* its holder has removed it or renamed it over the lock */
         SG_TRY(judge(name.data, l->aside, &l->terms, &f, err));
     }
     if (!taken) {
@@ -247,7 +247,7 @@ out:
     return st;
 }
 
-/* Puts our file in the place of the stale one. *taken = false when things have changed meanwhile. */
+/* Renames our file over the stale one. *taken = false when another process has replaced or removed it. */
 static enum sg_status replace(const struct sg_lock *l, const struct found *stale, const struct sg_buf *text,
                               bool *taken, struct sg_err *err) {
     char *right = NULL;
@@ -271,7 +271,7 @@ static enum sg_status replace(const struct sg_lock *l, const struct found *stale
     return st;
 }
 
-/* NAME.KEY and NAME.KEY.next, NAME the lock's and KEY a digest in hex: names that this program gives. */
+/* True for LOCK.KEY and LOCK.KEY.next, KEY being a digest in hex; *right: the latter. */
 static bool is_aside(const char *name, const char *lock, bool *right) {
     static const char hex[] = "0123456789abcdef";
     const size_t n = strlen(lock);
@@ -282,7 +282,7 @@ static bool is_aside(const char *name, const char *lock, bool *right) {
     return *right || !*tail;
 }
 
-/* Removes what takers that were killed have left. Ours is the lock, so rights to another one are void. */
+/* Removes files of killed takers. Call with the lock held: every LOCK.KEY.next is then void. */
 static enum sg_status clear_asides(const struct sg_lock *l, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char *slash = strrchr(l->path, '/');
@@ -308,7 +308,8 @@ out:
     return st;
 }
 
-/* Failures pass: the next beat tries again, and whether the file is lost is for the holder to ask. */
+/* The heartbeat. Failures are ignored: the next beat tries again, and the holder calls sg_lock_beat to learn
+ * whether the lock is lost. */
 static void touch(const void *ctx) {
     const struct sg_lock *l = ctx;
     struct sg_lock_holder h;
@@ -387,7 +388,7 @@ enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
         const int fd = open(lock->path, O_RDONLY | O_CLOEXEC);
         const bool gone = fd >= 0 || errno == ENOENT;
         if (fd >= 0) close(fd);
-        if (!gone) return SG_OK; /* a busy server, no descriptor: nobody can tell; the next beat asks again */
+        if (!gone) return SG_OK; /* unknown (busy server, no free descriptor): the next beat asks again */
         if (!read_holder(lock->path, &h))
             return sg_fail(
                 err, SG_E_BUSY,

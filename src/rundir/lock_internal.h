@@ -1,4 +1,5 @@
-/* lock_internal - locks on other terms than the program's, for tests. Inside src/rundir alone. */
+/* lock_internal - locks with another identity, beat and stale time than the program's, for tests. Inside
+ * src/rundir alone. */
 #ifndef SG_RUNDIR_LOCK_INTERNAL_H
 #define SG_RUNDIR_LOCK_INTERNAL_H
 

@@ -164,7 +164,7 @@ out:
 
 /* ---- begin ------------------------------------------------------------------------------------------ */
 
-/* Keys that change where and how fast, never what. */
+/* False for keys that do not change results. */
 static bool matters(const char *path) {
     return strncmp(path, "engine", 6) != 0 && strcmp(path, "output.dir") != 0 && strcmp(path, "name") != 0;
 }
@@ -177,7 +177,7 @@ static enum sg_status differences(const cJSON *a, const cJSON *b, const char *pa
         for (int side = 0; side < 2; side++) {
             for (const cJSON *m = (side ? b : a)->child; m; m = m->next) {
                 const cJSON *other = cJSON_GetObjectItemCaseSensitive(side ? a : b, m->string);
-                if (side && other) continue; /* seen from the other side */
+                if (side && other) continue; /* compared in the first round */
                 char sub[200];
                 snprintf(sub, sizeof sub, "%s%s%s", path, *path ? "." : "", m->string);
                 SG_TRY(differences(side ? other : m, side ? m : other, sub, out, err));
@@ -212,8 +212,7 @@ static enum sg_status mismatch(const char *dir, const struct sg_plan *plan, stru
     return st;
 }
 
-/* A run that another version of this program has begun could be computed to its end, and then nobody could
- * read its plan. */
+/* Refuses a plan.bin of another format before the run computes: its merge could not read it. */
 static enum sg_status check_plan_format(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *path = NULL, head[8];
@@ -250,7 +249,7 @@ enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, stru
     SG_TRY(write_file(dir, "job.json", plan->job.text, strlen(plan->job.text), err));
     SG_TRY(sg_plan_pack(plan, &b, err));
     SG_TRY(write_file(dir, "plan.bin", b.data, b.len, err));
-    /* last: whoever finds run.json finds the others */
+    /* run.json last: when it exists, the other two exist */
     sg_buf_clear(&b);
     sg_digest_hex(plan->fingerprint, hex);
     SG_TRY(sg_buf_printf(&b, err, "{\"format\": %d, \"fingerprint\": \"%s\", \"total\": %lld, \"night\": ",
@@ -295,7 +294,7 @@ enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err) {
     return remove_file(dir, "DONE", err);
 }
 
-/* Everything in it, and the folder itself. */
+/* Removes the folder dir/name with its files. */
 static enum sg_status clear_folder(const char *dir, const char *name, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *path = NULL;
@@ -311,7 +310,7 @@ out:
     return st;
 }
 
-/* NAME.tmp.PID, as of sg_file_write_atomic; name NULL: of any name. */
+/* True for NAME.tmp.PID, the temporary name of sg_file_write_atomic; name NULL: any NAME. */
 static bool is_unfinished(const char *file, const char *name) {
     const char *tail = NULL;
     for (const char *at = file; (at = strstr(at, ".tmp.")); at++) tail = at;
@@ -320,7 +319,7 @@ static bool is_unfinished(const char *file, const char *name) {
     return n > 0 && (!name || (strlen(name) == n && !strncmp(file, name, n)));
 }
 
-/* names: NULL-terminated; NULL: any. */
+/* Removes temporary files of `names` (NULL-terminated; NULL: of any name) in dir/folder. */
 static void tidy_folder(const char *dir, const char *folder, const char *const *names) {
     char *path = NULL;
     DIR *d = sg_path_join(dir, folder, &path, NULL) == SG_OK ? opendir(path) : NULL;
@@ -333,7 +332,7 @@ static void tidy_folder(const char *dir, const char *folder, const char *const *
     free(path);
 }
 
-/* What a scan of segments asks the file server's time with. */
+/* Removes the .clock.* files with which a scan of segments reads the file server's time. */
 static void tidy_clocks(const char *dir) {
     char *path = NULL;
     DIR *d = sg_path_join(dir, "segments", &path, NULL) == SG_OK ? opendir(path) : NULL;
@@ -355,10 +354,10 @@ void sg_rundir_tidy_shared(const char *dir, const char *name) {
 }
 
 void sg_rundir_tidy(const char *dir, bool alone) {
-    /* others may keep files of theirs beside ours */
+    /* in the run's folder only ours: users may keep other files there */
     static const char *const names[] = {"job.json", "run.json", "plan.bin", "DONE", "results.h5", NULL};
     tidy_folder(dir, ".", names);
-    if (!alone) return; /* tasks of an array write their notes without the lock */
+    if (!alone) return; /* tasks of an array write their notes without RUNDIR/lock */
     tidy_folder(dir, "shards", NULL);
     tidy_clocks(dir);
     (void)remove_file(dir, "progress.json.tmp", NULL);
@@ -368,7 +367,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *segments = NULL;
     DIR *d = NULL;
-    /* DONE first and run.json last: a crash on the way leaves a run that is neither done nor mixed up */
+    /* DONE first and run.json last: after a crash in between, the folder still names its run, not done */
     static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));

@@ -5,10 +5,10 @@
  *   run.json       format, fingerprint, number of cells, name of the night; in a sweep the prefill group
  *   plan.bin       the packed plan: `merge` needs neither inputs nor model
  *   segments/      finished cells (store/segment.h)
- *   progress.json  while it runs: counts, rates, ranks (progress.h)
- *   inflight/      what each rank has on its device now (run/inflight.h)
- *   shards/        of an array run: locks, marks (rundir/shard_files.h), notes (store/runtime.h)
+ *   progress.json  while it runs: counts, rates, ranks (run/progress.h)
  *   metrics.jsonl  the same over time, for dashboards
+ *   inflight/      which cells each rank has on its device now (run/inflight.h)
+ *   shards/        of an array run: locks, marks (rundir/shard_files.h), notes of tasks (store/runtime.h)
  *   results.h5     the end result
  *   DONE           written last: digest, fingerprint, counts. With it the run is over. */
 #ifndef SG_RUNDIR_RUNDIR_H
@@ -43,36 +43,36 @@ struct sg_run_done {
 /* True in *is when `dir` is a folder that a run has begun in (has run.json). */
 bool sg_rundir_is(const char *dir);
 
-/* Makes the folder ready for `plan`: creates what is missing, or checks that what is there belongs to this
- * very run. SG_E_MISMATCH says which keys of the job differ (or that the files it names, or the model, do)
- * and how to go on. id: night and group are the caller's; all becomes what run.json says, whose night and
- * group are those of the start that began the run. Call with the lock held. */
+/* Begins the run of `plan` in the folder (writes job.json, plan.bin, run.json), or checks that the run there
+ * has the plan's fingerprint. SG_E_MISMATCH says which keys of the job differ (or that the files it names or
+ * the model differ) and how to go on. id: the caller sets night and group; the call sets all of it to what
+ * run.json says, whose night and group are those of the start that began the run. Call with the lock held. */
 enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, struct sg_run_id *id,
                                struct sg_err *err);
-/* Takes RUNDIR/lock (lock.h) for a run or a merge that is no task of an array. SG_E_BUSY when another has it, or
- * when tasks of an array are at work. *lock is the caller's to drop. */
+/* Takes RUNDIR/lock (lock.h) for a run or a merge that is no task of an array. SG_E_BUSY when another process
+ * holds it, or when a living task of an array holds a shard. The caller drops *lock. */
 enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_err *err);
-/* Removes what writers that were killed have left unfinished. Call with the lock held; alone: and no task of
- * an array lives. Segments are cleaned by their scan, results.h5 by the merge. Errors are no matter. */
+/* Removes temporary files of killed writers. Call with the lock held. alone: no task of an array lives, so
+ * those in shards/ and segments/ go too. Unfinished segments are left to sg_segments_scan, an unfinished
+ * results.h5 of the merge to sg_merge. Errors are ignored. */
 void sg_rundir_tidy(const char *dir, bool alone);
-/* In a folder that nobody locks: what a killed writer has left of the file `name`, a minute ago or
- * earlier. */
+/* In a folder without a lock: removes temporary files of `name` that are older than a minute. */
 void sg_rundir_tidy_shared(const char *dir, const char *name);
 /* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
-/* The same and then the folder, where nothing but the run's own files was in it. Takes the lock. */
+/* The same, then removes the folder if it is empty. Takes the lock. */
 enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err);
 
 enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out,
                                    struct sg_err *err);
 enum sg_status sg_rundir_write_done(const char *dir, const struct sg_run_done *done, struct sg_err *err);
 
-/* The run goes on after all: removes DONE. */
+/* Removes DONE, so that the run goes on. */
 enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err);
 
-/* run.json alone: cheap. */
+/* Reads run.json alone. SG_E_INPUT: there is none; SG_E_UNSUPPORTED: another format. */
 enum sg_status sg_rundir_read_run(const char *dir, struct sg_run_id *out, struct sg_err *err);
-/* plan.bin, checked against run.json. */
+/* Reads plan.bin and checks it against run.json. */
 enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct sg_err *err);
 
 #endif

@@ -27,7 +27,7 @@ struct tasks {
     size_t n, cap;
 };
 
-/* Holders have several shards, and each counts once. */
+/* Adds the holder's process unless it is in the list: one process may hold several shards. */
 static enum sg_status add_task(struct tasks *t, const struct sg_lock_holder *h, struct sg_err *err) {
     char text[2 * SG_PROCESS_TEXT + 64];
     const int n = snprintf(text, sizeof text, "%s %s %" PRId64 " %" PRIu64, h->owner.boot, h->owner.space,
@@ -93,7 +93,7 @@ enum sg_status sg_shard_files_refuse(const char *run_dir, struct sg_err *err) {
 
 /* ---- taking ----------------------------------------------------------------------------------------- */
 
-/* SG_OK and *made = false when the file is there. */
+/* Creates an empty file; *made = false when it exists already. */
 static enum sg_status create(const char *path, bool *made, struct sg_err *err) {
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     *made = fd >= 0;
@@ -101,7 +101,7 @@ static enum sg_status create(const char *path, bool *made, struct sg_err *err) {
         close(fd);
         return SG_OK;
     }
-    const int e = errno; /* sshfs says EPERM of a name that is taken */
+    const int e = errno; /* sshfs gives EPERM for a name that exists */
     if (e == EEXIST || access(path, F_OK) == 0) return SG_OK;
     return sg_fail(err, SG_E_IO, "%s: cannot create: %s", path, strerror(e));
 }
@@ -128,8 +128,8 @@ enum sg_status sg_shard_files_take(const char *run_dir, int64_t k, struct sg_sha
         if (err) *err = busy;
         goto out;
     }
-    /* First our lock, then a look at the run's; a run takes its lock, then looks at ours. Of a task and a run
-     * that come at the same moment at least one sees the other. */
+    /* A task takes its shard's lock, then checks the run's. A run takes its own lock, then checks those of
+     * shards. So of a task and a run that start together at least one sees the other. */
     if (sg_lock_look(whole, &h, &busy) == SG_E_BUSY && h.role == SG_LOCK_RUN) {
         if (err) *err = busy;
         st = SG_E_BUSY;

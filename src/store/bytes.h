@@ -1,5 +1,5 @@
-/* bytes - little-endian fields put into a buffer and taken out of one with bounds: what segments and digests
- * are made of, the same on every machine. Header only. */
+/* bytes - puts little-endian fields into a buffer and takes them out of one with bounds checks. Segments and
+ * digests use it, so their bytes are the same on every machine. Header only. */
 #ifndef SG_STORE_BYTES_H
 #define SG_STORE_BYTES_H
 
@@ -68,7 +68,7 @@ static inline float sg__take_f32(struct sg__cursor *c) {
     return v;
 }
 
-/* Putting, into room the caller has made: returns the place after the field. */
+/* Putting, into memory that the caller has reserved: returns the place after the field. */
 static inline unsigned char *sg__put_uint(unsigned char *p, uint64_t v, int bytes) {
     sg__save(p, v, bytes);
     return p + bytes;

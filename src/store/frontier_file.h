@@ -1,5 +1,5 @@
 /* frontier_file - writes named axes and variables into one HDF5 file that xarray (engine h5netcdf) opens as a
- * dataset: what scope-frontier keeps its numbers in. Here because only src/store knows HDF5. */
+ * dataset. scope-frontier writes its numbers with it. It lies here because only src/store includes hdf5.h. */
 #ifndef SG_STORE_FRONTIER_FILE_H
 #define SG_STORE_FRONTIER_FILE_H
 
@@ -36,7 +36,7 @@ struct sg_frontier_attr {
     const char *name, *value;
 };
 
-/* Through a temporary name; an existing file survives any failure. */
+/* Writes under a temporary name and renames; an existing file survives any failure. */
 enum sg_status sg_frontier_file_write(const char *path, const struct sg_frontier_axis *axes, int32_t n_axes,
                                       const struct sg_frontier_var *vars, int32_t n_vars,
                                       const struct sg_frontier_attr *attrs, int32_t n_attrs,

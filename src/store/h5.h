@@ -1,6 +1,6 @@
-/* h5 - the little of HDF5 that our files need: datasets with named axes (dimension scales), units and
- * flags, in the form that netCDF readers understand; whole-file writes that leave the old or the new file;
- * reads that check shapes and fold HDF5's error stack into one line.
+/* h5 - the part of HDF5 that our files need: datasets with named axes (dimension scales), units and flags, in
+ * the form that netCDF readers understand; whole-file writes that leave the old or the new file; reads that
+ * check shapes and turn HDF5's error stack into one line.
  *
  * Types are native C types: int8_t .. double, and strings (variable length UTF-8, never cut). HDF5 prints
  * nothing: its automatic error printing is switched off by the first call. One thread at a time. */
@@ -40,8 +40,8 @@ struct sg_h5_out {
     struct sg__h5_driver *sink;
 };
 enum sg_status sg_h5_create(const char *path, struct sg_h5_out *out, struct sg_err *err);
-/* Closes, appends the checksum (h5_checksum.h), fsyncs, renames to the final name. Frees the struct whatever happens; on failure
- * the temporary file is removed and a file already at `path` is untouched. */
+/* Closes, appends the checksum (h5_checksum.h), fsyncs, renames to the final name. Frees the struct whatever
+ * happens; on failure the temporary file is removed and a file already at `path` is untouched. */
 enum sg_status sg_h5_commit(struct sg_h5_out *out, struct sg_err *err);
 void sg_h5_discard(struct sg_h5_out *out); /* removes the temporary file; zeroed accepted */
 /* SG_E_IO when the system has refused a write so far; the writers below return the same. */
@@ -50,7 +50,7 @@ enum sg_status sg_h5_out_ok(const struct sg_h5_out *out, struct sg_err *err);
 enum sg_status sg_h5_group(struct sg_h5_out *out, hid_t parent, const char *name, hid_t *group,
                            struct sg_err *err);
 
-/* What is said of a dataset. Axes are names of scales already in the same group (or in `axes_in`). */
+/* A dataset's name, type and attributes. Axes are names of scales that exist in the same group. */
 struct sg_h5_var {
     const char *name;
     enum sg_h5_type type;
@@ -65,8 +65,8 @@ struct sg_h5_var {
 /* Row-major data of the axes' sizes. Large ones are chunked, shuffled, deflated and checksummed. */
 enum sg_status sg_h5_write(struct sg_h5_out *out, hid_t group, const struct sg_h5_var *var, const void *data,
                            struct sg_err *err);
-/* A string per element of `axis`; axis = name makes it the coordinate (the scale) itself, of n elements. NULL
- * elements are written as "". */
+/* A string per element of `axis`; axis = name makes the dataset itself the coordinate (the scale), of n
+ * elements. NULL elements are written as "". */
 enum sg_status sg_h5_write_strings(struct sg_h5_out *out, hid_t group, const char *name, const char *axis,
                                    int64_t n, char *const *values, const char *long_name, struct sg_err *err);
 /* A numeric coordinate of n elements: dataset and scale of this name. */
@@ -79,7 +79,7 @@ enum sg_status sg_h5_write_axis(struct sg_h5_out *out, hid_t group, const char *
 enum sg_status sg_h5_write_text(struct sg_h5_out *out, hid_t group, const char *name, const char *text,
                                 const char *long_name, struct sg_err *err);
 
-/* A column of bytes that grows as it is written, for what does not fit into memory. */
+/* A column of bytes that grows as it is written, for data larger than memory. */
 struct sg_h5_bytes {
     hid_t dataset;
     unsigned char *chunk; /* bytes not yet written */
@@ -141,8 +141,8 @@ enum sg_status sg_h5_get_i64(const struct sg_h5_in *in, const char *object, cons
 enum sg_status sg_h5_get_f64(const struct sg_h5_in *in, const char *object, const char *name, double *value,
                              struct sg_err *err);
 
-/* The innermost message of HDF5's error stack (call at once after the call that failed) as an error:
- * "path: what: message". */
+/* Fails with "path: what: message", message being the innermost of HDF5's error stack. Call it right after
+ * the call that failed. */
 enum sg_status sg_h5_fail(struct sg_err *err, enum sg_status status, const char *path, const char *what);
 
 #endif

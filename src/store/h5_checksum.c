@@ -29,8 +29,8 @@ enum sg_status sg__h5_checksum_write(const char *path, struct sg_err *err) {
     return st;
 }
 
-/* Where the file ends by its own superblock (HDF5 File Format Specification, II.A), 0 where that is not
- * known: another version of it, or a user block in front. */
+/* The end of the file as its superblock gives it (HDF5 File Format Specification, II.A); 0 when unknown:
+ * another version of the superblock, or a user block in front. */
 static uint64_t own_end(const unsigned char *b, size_t size) {
     static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
     if (size < 64 || memcmp(b, signature, sizeof signature) != 0) return 0;

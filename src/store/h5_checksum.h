@@ -1,12 +1,12 @@
 /* h5_checksum - a checksum over a whole HDF5 file, in 40 bytes after its end.
  *
  * HDF5 1.10 trusts its metadata: one flipped bit can make it read wild pointers (1 in 200 of such files
- * crashed it). The reader therefore checks the file before HDF5 opens it. HDF5 ignores bytes behind its own end
- * and cuts them off when it changes a file: a file that another tool has edited has no checksum and is read
- * without one. A part of a checksum, or one of another layout, is damage.
+ * crashed it). The reader therefore checks the file before HDF5 opens it. HDF5 ignores bytes behind its own
+ * end and cuts them off when it changes a file: a file that another tool has edited has no checksum and is
+ * read without one. A part of a checksum, or one of another layout, is damage.
  *
- *   magic[8] "SGH5SEAL" | u64 bytes before the magic | u64 hi, lo of their XXH3-128 | u64 XXH3-64 of the 32 bytes before
- */
+ *   magic[8] "SGH5SEAL" | u64 bytes before the magic | u64 hi, lo of their XXH3-128 |
+ *   u64 XXH3-64 of the 32 bytes before */
 #ifndef SG_STORE_H5_CHECKSUM_H
 #define SG_STORE_H5_CHECKSUM_H
 

@@ -15,7 +15,7 @@
 struct file {
     H5FD_t base; /* HDF5's own part: must be first */
     int fd;
-    haddr_t eoa, eof; /* end of what is allocated, end of what was written (or swallowed) */
+    haddr_t eoa, eof; /* end of what is allocated, end of what was written (or discarded) */
     struct sg__h5_driver *sink;
 };
 struct info {

@@ -278,7 +278,7 @@ enum sg_status sg_h5_write_scale(struct sg_h5_out *out, hid_t group, const char 
 
 enum sg_status sg_h5_write_axis(struct sg_h5_out *out, hid_t group, const char *name, int64_t n,
                                 struct sg_err *err) {
-    /* The netCDF-4 convention for a dimension without a variable: readers know it by this very text. */
+    /* The netCDF-4 convention for a dimension without a variable: readers look for this text. */
     char text[80];
     (void)snprintf(text, sizeof text, "This is a netCDF dimension but not a netCDF variable.%10lld",
                    (long long)n);

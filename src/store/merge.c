@@ -15,7 +15,7 @@ struct place {
     int64_t file, record;
 };
 
-/* The run's own segments, then those of the group that it is of. */
+/* The run's own segments, then those of its prefill group. */
 struct segments {
     struct sg__segment_reader own, group;
 };
@@ -59,8 +59,8 @@ static enum sg_status take(const struct segments *set, struct place p, struct sg
     return sg__segment_take(&f->view, p.record, f->path, buf, &fp, out, err);
 }
 
-/* The record of the cell that goes into the results: it must be of the fingerprint that its plan states. Of a
- * group's cell the results' samples alone. */
+/* Reads the cell's record and checks that it has the fingerprint of its plan. Of a group's cell it keeps only
+ * the samples of the results. */
 static enum sg_status take_checked(const struct segments *set, struct place p, const struct sg_results *r,
                                    const struct sg_merge_group *group, struct sg__cell_buf *buf, int64_t cell,
                                    struct sg_cell *out, struct sg_err *err) {
@@ -96,7 +96,7 @@ static enum sg_status resolve(const struct segments *set, struct place *kept, st
     const struct sg__segment_entry eb = sg__segment_entry_at(&fb->view, other.record);
     if (ea.checksum == eb.checksum && ea.bytes == eb.bytes) return SG_OK;
     if (ea.status != SG_OK ||
-        eb.status != SG_OK) { /* a failure may come from the machine: no two need agree */
+        eb.status != SG_OK) { /* a failure may come from the machine: copies need not agree */
         if (ea.status != SG_OK && eb.status == SG_OK) *kept = other;
         return SG_OK;
     }
@@ -137,7 +137,7 @@ static void set_cell(struct sg_results *r, int64_t i, const struct sg_cell *c) {
     r->votes_unparsed[i] = c->votes_unparsed;
     r->length_mean[i] = c->length_mean;
     r->length_sd[i] = c->length_sd;
-    /* The outcomes' measured prompt tokens count; the estimator's own count serves where there are none. */
+    /* Without measured prompt tokens in the outcomes the estimator's own count is used. */
     if (r->prompt_source[i] != SG_PROMPT_MEASURED && c->prompt_tokens > 0)
         r->prompt_tokens[i] = c->prompt_tokens;
     r->output_tokens[i] = c->output_tokens;
@@ -223,7 +223,7 @@ static enum sg_status check_cell(const struct sg_results *r, int64_t i, const st
                    path, i, c->query, c->model, c->n_samples, i / r->n_models, i % r->n_models, r->n_samples);
 }
 
-/* What a merge that was killed has left; the caller's lock says that no other is at work. */
+/* Removes temporary files of a killed merge; the caller holds the lock, so no other merge runs. */
 static void remove_unfinished(const char *run_dir) {
     static const char prefix[] = "results.h5.tmp.";
     DIR *d = opendir(run_dir);

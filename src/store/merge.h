@@ -1,4 +1,4 @@
-/* merge - the segments of a run into its results.h5. */
+/* merge - writes results.h5 from the segments of a run. */
 #ifndef SG_STORE_MERGE_H
 #define SG_STORE_MERGE_H
 
@@ -16,7 +16,7 @@ struct sg_merge_stats {
     int64_t prompt_tokens; /* of the done cells: of the estimator's prompts, 0 for cells taken over */
 };
 
-/* The run of a prefill group (sweep/sweep.h): some of the samples of its cells are those of the results. */
+/* The run of a prefill group (sweep/sweep_run.h): its cells hold the samples of several points. */
 struct sg_merge_group {
     const char *dir;                          /* its run folder */
     struct sg_digest fingerprint;             /* of its run */
@@ -25,10 +25,9 @@ struct sg_merge_group {
     int64_t first;                            /* the sample of its cells that is the results' first */
 };
 
-/* What the plan knows of the results: axes, categories, prices, truth, baselines, job text, name,
- * fingerprint and those of the cells (no nights: see sg_results_set_night); every cell missing. The caller
- * may set version, finished_at and runtime before the merge. *out is owned by the caller (sg_results_free).
- */
+/* Fills *out with what the plan holds: axes, categories, prices, truth, baselines, job text, name,
+ * fingerprint and those of the cells (no nights: see sg_results_set_night); every cell is missing. The caller
+ * may set version, finished_at and runtime before the merge, and frees *out (sg_results_free). */
 enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err);
 
 /* The name of the run's own night, before the merge; without it results.h5 names no nights. */
@@ -36,9 +35,9 @@ enum sg_status sg_results_set_night(struct sg_results *r, const char *night, str
 
 /* Reads all closed segments of run_dir, fills the cell and sample columns, failures and digest of *r (made by
  * sg_results_init_plan, or by hand), and writes run_dir/results.h5, texts included when `texts`. Cells that
- * no segment holds stay missing (valid 0, status -1). Texts pass through: memory is that of *r alone. cost is
- * computed anew from r's prices, so that a change of price needs no new run; true_cost is filled where truth
- * has a length but no measured prompt tokens.
+ * no segment holds stay missing (valid 0, status -1). Texts are streamed: memory is that of *r alone. cost is
+ * computed from r's prices, so that a change of price needs no new run; true_cost is filled where truth has a
+ * length but no measured prompt tokens.
  *
  * Where r has fingerprints of cells, every record must have its cell's (SG_E_CORRUPT names the segment).
  * Where r has the name of its own night, each cell gets the night of its segment, and r->origin.taken_over
@@ -47,10 +46,10 @@ enum sg_status sg_results_set_night(struct sg_results *r, const char *night, str
  * group (may be NULL): cells that run_dir's segments lack are taken from the segments of the group's run:
  * r->n_samples samples from group->first on, and the aggregates of these.
  *
- * A cell in several segments is taken from the first in order of file names that did not fail; copies must
- * agree (SG_E_CORRUPT names both files). Other errors as sg_segments_scan and sg_results_write. On failure an
- * existing results.h5 is untouched and no partial one is left; what an earlier merge left when it was killed
- * is removed. The caller holds the directory's lock (lock.h). */
+ * Of a cell in several segments the merge takes the first copy, in order of file names, that did not fail;
+ * copies that did not fail must agree (SG_E_CORRUPT names both files). Other errors as sg_segments_scan and
+ * sg_results_write. On failure an existing results.h5 is untouched and no partial one is left. The merge
+ * removes temporary files of a killed merge. The caller holds the directory's lock (rundir/lock.h). */
 enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const struct sg_merge_group *group,
                         bool texts, struct sg_results *r, struct sg_merge_stats *stats, struct sg_err *err);
 

@@ -1,5 +1,5 @@
-/* results - results.h5 in memory: the columns that the merge writes and the analysis reads, one struct for
- * both, so that tests can make files without a grid. The file's layout is written down in schema.h.
+/* results - results.h5 in memory: the columns that the merge writes and the analysis reads. schema.h defines
+ * the file's layout.
  *
  * Matrices are row-major [n_queries][n_models]; index q * n_models + m. */
 #ifndef SG_STORE_RESULTS_H
@@ -35,9 +35,9 @@ struct sg_runtime {
     struct sg_runtime_rank *ranks; /* [n_ranks] */
 };
 
-/* Where each cell comes from; no part of the digest, for a cell that was taken over from an earlier night is
- * the same cell. Arrays are owned by the struct sg_results (free), strings by its `strings`. Zeroed: the file
- * has no such group. */
+/* Where each cell comes from. No part of the digest: a cell taken over from an earlier night has the same
+ * values. Arrays are owned by the struct sg_results (free), strings by its `strings`. Zeroed: the file has no
+ * such group. */
 struct sg_origin {
     struct sg_digest *fingerprint; /* [cells] what the cell's values depend on (job/plan.h) */
     int32_t *night;                /* [cells] in which of `nights` it was computed; -1: in none */
@@ -114,10 +114,10 @@ enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, str
 /* Recomputes the digest from the columns; sg_results_read's `digest` is the stored one. Columns that are not
  * loaded are missing from it: load CELLS | SAMPLES. The texts enter through text_digest. */
 struct sg_digest sg_results_digest(const struct sg_results *r);
-/* Of r->origin and r->digest: ties fingerprints and nights to these very results. */
+/* A digest over r->origin and r->digest, so that fingerprints and nights of other results are refused. */
 struct sg_digest sg_results_origin_digest(const struct sg_results *r);
 
-/* Writes the file through a temporary name; an existing file survives any failure. The digest written is
+/* Writes the file under a temporary name; an existing file survives any failure. The digest written is
  * sg_results_digest(r), whatever r->digest says. Without texts: text_digest must be NULL (see
  * results_writer.h for the streaming form that keeps them). */
 enum sg_status sg_results_write(const char *path, const struct sg_results *r, struct sg_err *err);
@@ -126,8 +126,7 @@ enum sg_status sg_results_write(const char *path, const struct sg_results *r, st
 struct sg_results_texts; /* owned by the caller of open */
 /* *out = NULL (and SG_OK) when the file holds none. */
 enum sg_status sg_results_texts_open(const char *path, struct sg_results_texts **out, struct sg_err *err);
-/* Appends one sample's text to buf; empty for cells that were not computed. cell = query * n_models + model.
- */
+/* Appends one sample's text to buf; empty for a cell not computed. cell = query * n_models + model. */
 enum sg_status sg_results_texts_get(const struct sg_results_texts *t, int64_t cell, int64_t sample,
                                     struct sg_buf *buf, struct sg_err *err);
 void sg_results_texts_close(struct sg_results_texts *t); /* NULL accepted */

@@ -1,5 +1,5 @@
-/* results_cell - one cell of a results file as a struct sg_cell: a later night takes it over, and `check` compares it
- * with the columns. */
+/* results_cell - one cell of a results file as a struct sg_cell: a later night takes it over, and `check`
+ * compares it with the columns. */
 #ifndef SG_STORE_RESULTS_CELL_H
 #define SG_STORE_RESULTS_CELL_H
 
@@ -15,9 +15,9 @@ struct sg_cell_buf {
 void sg_cell_buf_free(struct sg_cell_buf *buf);
 
 /* Cell `index` of r (loaded with CELLS and SAMPLES) with its first n_samples samples, 0 <= n_samples <=
- * r->n_samples, and their texts (texts NULL: none); all but the aggregates, which sg_cell_estimate makes of
- * them. samples and texts lie in *buf until the next call. A failed cell has no samples. SG_E_CORRUPT when
- * the cell's texts are not those that went into the results' digest. */
+ * r->n_samples, and their texts (texts NULL: none); without the aggregates, which sg_cell_estimate computes
+ * from them. samples and texts lie in *buf until the next call. A failed cell has no samples. SG_E_CORRUPT
+ * when the cell's texts do not have the text digest of the results. */
 enum sg_status sg_results_cell(const struct sg_results *r, const struct sg_results_texts *texts,
                                int64_t index, int64_t n_samples, struct sg_cell_buf *buf, struct sg_cell *out,
                                struct sg_err *err);

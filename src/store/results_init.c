@@ -15,7 +15,7 @@ static void set_truth(struct sg_results *r, int64_t cell, const struct sg_outcom
     if (!t->known) return;
     r->true_correct[cell] = t->correct;
     r->true_length[cell] = t->completion_tokens;
-    if (t->prompt_tokens < 0) return; /* the merge prices it with the estimator's count */
+    if (t->prompt_tokens < 0) return; /* the merge computes the cost with the estimator's count */
     r->prompt_tokens[cell] = t->prompt_tokens;
     r->prompt_source[cell] = SG_PROMPT_MEASURED;
     r->true_cost[cell] = sg_call_cost(m->input, m->output, t->prompt_tokens, t->completion_tokens);

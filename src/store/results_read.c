@@ -39,8 +39,7 @@ static enum sg_status axis(const struct sg_h5_in *in, const char *name, int64_t 
     return SG_OK;
 }
 
-/* Before memory is taken on the word of a damaged file: do the columns really have the size the axes claim?
- */
+/* Checks that the columns have the sizes of the axes before memory is allocated: the file may be damaged. */
 static enum sg_status check_sizes(const struct sg_h5_in *in, const struct sg_results *r, struct sg_err *err) {
     int rank;
     int64_t dims[SG_H5_MAX_RANK];
@@ -223,14 +222,13 @@ out:
 
 /* ---- texts ---- */
 
-/* Texts read one after the other come out of a piece of the file: HDF5 would inflate a whole chunk for each.
- */
+/* Texts in file order are read through a window of this size: HDF5 would inflate a whole chunk for each. */
 enum { WINDOW_BYTES = 4 << 20 };
 struct window {
     char *bytes;
     size_t cap;
     int64_t begin, end; /* what of texts/bytes is in `bytes` */
-    int64_t next;       /* where the last text ended: whoever begins there reads in order */
+    int64_t next;       /* where the last text ended: a text that begins there is read in order */
 };
 
 struct sg_results_texts {

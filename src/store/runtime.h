@@ -1,6 +1,6 @@
-/* runtime - how a run went, rank by rank (struct sg_runtime): sums, and for a run without MPI the notes that
- * its tasks leave for the one that merges: RUNDIR/shards/NAME.json, rewritten whole. A help and never
- * an obstacle: what cannot be written or read is left out. */
+/* runtime - how a run went, rank by rank (struct sg_runtime): sums, and in an array run the notes that tasks
+ * leave for the task that merges: RUNDIR/shards/NAME.json, rewritten whole. A note that cannot be written or
+ * read is left out. */
 #ifndef SG_STORE_RUNTIME_H
 #define SG_STORE_RUNTIME_H
 

@@ -13,7 +13,7 @@ static const int32_t finish_codes[] = {SG_FINISH_LIST(FINISH_CODE)};
 #define FINISH_NAME(code, name) " " name
 static const char finish_names[] = SG_FINISH_LIST(FINISH_NAME);
 #undef FINISH_NAME
-/* Words, so the names of enum sg_status with their blanks do not serve. */
+/* Single words for flag_meanings: the names of enum sg_status hold blanks. */
 static const int32_t status_codes[] = {
     -1,      SG_OK,      SG_E_USAGE, SG_E_INPUT,   SG_E_UNSUPPORTED, SG_E_CORRUPT, SG_E_MISMATCH,
     SG_E_IO, SG_E_NOMEM, SG_E_BUSY,  SG_E_PARTIAL, SG_E_DEVICE,      SG_E_STOPPED, SG_E_INTERNAL};

@@ -23,7 +23,7 @@
  *   cell i64 (failure), reason string (failure); not part of the digest: reasons may name hosts and files
  *
  * Group origin: where each cell comes from; absent when the writer did not know. Not part of the digest.
- *   fingerprint u64 (cell, word)  {hi, lo} of the cell's fingerprint: estimator, prompt, sampling (job/plan.h)
+ *   fingerprint u64 (cell, word)  {hi, lo} of the cell's fingerprint (job/plan.h)
  *   night       i32 (cell)        in which of `name` the cell was computed; -1: not computed
  *   name        string (run)      nights; the last is this file's own
  *   attribute check               over this group and the results' digest
@@ -32,8 +32,8 @@
  *   finished_at (UTC, ISO 8601), night, taken_over (cells), and since (the results they were taken from).
  * Group runtime: how it was computed; nothing here is part of the digest. Attributes seconds, cells,
  *   prompt_tokens, output_tokens, ranks, started_at, energy (J, NaN unknown); datasets over (rank): host,
- *   device, device_uuid, driver, device_runtime (strings), rank_cells, rank_output_tokens, device_memory (i64),
- *   rank_busy_seconds, product_rate, read_rate, rank_energy (f64). In array mode each
+ *   device, device_uuid, driver, device_runtime (strings), rank_cells, rank_output_tokens,
+ *   device_memory (i64), rank_busy_seconds, product_rate, read_rate, rank_energy (f64). In array mode each
  *   task is a rank, in the order of the tasks' names. */
 #ifndef SG_STORE_SCHEMA_H
 #define SG_STORE_SCHEMA_H

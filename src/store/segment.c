@@ -24,7 +24,7 @@ struct sg_segment_writer {
     struct sg__segment_entry *entries; /* [count] */
     size_t entry_cap;
     int64_t count, bytes; /* bytes: written and pending */
-    bool broken;          /* a write failed: what is in the file is unknown */
+    bool broken;          /* a write failed: the file's content is unknown */
 };
 
 static void writer_free(struct sg_segment_writer *w) {
@@ -96,7 +96,7 @@ enum sg_status sg_segment_open(const char *run_dir, const struct sg_segment_head
     sg_process_self(&self);
     SG_TRY(sg__segment_put_header(&w->header, head, self.pid, self.start, self.host, err));
     SG_TRY(create(w, dir, head->rank, &self, err));
-    /* The header goes out at once: a full or read-only disk shows before the first cell is computed. */
+    /* Writes the header at once, so that a full or read-only disk is found before cells are computed. */
     SG_TRY(sg_fd_write(w->fd, w->header.data, w->header.len, w->tmp, err));
     w->bytes = (int64_t)w->header.len;
     *out = w;
@@ -180,7 +180,7 @@ enum sg_status sg_segment_close(struct sg_segment_writer *w, struct sg_err *err)
     SG_TRY(flush(w, err));
     const int fd = w->fd;
     w->fd = -1;
-    if (close(fd) != 0) { /* NFS tells of a full disk here */
+    if (close(fd) != 0) { /* NFS reports a full disk here */
         st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", w->tmp, strerror(errno));
         goto out;
     }

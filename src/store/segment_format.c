@@ -16,7 +16,7 @@ enum {
     CELL_FIXED = 4 + 4 + 1 + 4 + 12 + 32 + 4 + 8 + 4 + 4, /* payload before the reason */
     SAMPLE_FIXED = 1 + 1 + 4 + 8 + 4 + 8                  /* one sample with an empty text that is absent */
 };
-/* A record holds the answers of one cell; a gigabyte of them is a mistake, and a bound for readers. */
+/* The bound of a record, which holds the answers of one cell: a longer one is a mistake. */
 static const size_t payload_max = (size_t)1 << 30;
 
 /* ---- making ---- */
@@ -79,7 +79,7 @@ static bool payload_size(const struct sg_cell *cell, size_t reason, size_t *out)
 enum sg_status sg__segment_put_record(struct sg_buf *out, int64_t cell_index,
                                       struct sg_digest cell_fingerprint, const struct sg_cell *cell,
                                       struct sg__segment_entry *entry, struct sg_err *err) {
-    /* What the reader refuses must never be written. */
+    /* The reader refuses negative indices, so none may be written. */
     SG_ASSERT(cell_index >= 0 && cell->query >= 0 && cell->model >= 0);
     SG_ASSERT(cell->status >= 0 && cell->status < SG_STATUS_COUNT);
     SG_ASSERT(cell->n_samples >= 0 && (cell->samples || !cell->n_samples));
@@ -215,7 +215,7 @@ static enum sg_status take_header(const unsigned char *b, size_t size, bool chec
         return damaged(err, where, "its header's length is out of bounds");
     if (checksums && sg__load(b + total - 8, 8) != sg_hash64(b, total - 8))
         return damaged(err, where, "its header fails the checksum");
-    /* Only a header that passes its checksum may speak of versions: else one flipped bit would. */
+    /* The version is judged after the checksum: else a flipped bit would be told as another version. */
     if (version != SG_SEGMENT_VERSION)
         return sg_fail(
             err, SG_E_UNSUPPORTED,
@@ -245,7 +245,7 @@ struct sg__segment_entry sg__segment_entry_at(const struct sg__segment_view *v, 
     return e;
 }
 
-/* Bounds and checksum of every record; after this an entry may be followed without looking. */
+/* Checks bounds and checksum of every record; after this, entries need no further check. */
 static enum sg_status check_records(const struct sg__segment_view *v, size_t begin, size_t end,
                                     bool checksums, const char *where, struct sg_err *err) {
     size_t at = begin;

@@ -1,4 +1,4 @@
-/* segment_format - the bytes of a segment: made and taken apart in memory, no files. All little-endian.
+/* segment_format - makes and parses the bytes of a segment, in memory, without files. All little-endian.
  *
  *   header   magic[8] "SGSEG\r\n\x1a" | u32 version | u32 header bytes | u64 hi, lo run fingerprint |
  *            i32 rank | i64 pid | u64 process start | string host | string night | string earlier results |
@@ -59,12 +59,12 @@ enum sg_status sg__segment_put_footer(struct sg_buf *out, const void *header, si
 
 /* Checks header, footer, index and (checksums = true) every record's checksum. Allocates nothing. `where`
  * names the file in errors. SG_E_CORRUPT for damage, SG_E_UNSUPPORTED for another version. checksums = false
- * is for the fuzzer alone: it looks at the bounds behind the checksums. */
+ * is for the fuzzer alone: it tests the bounds checks behind the checksums. */
 enum sg_status sg__segment_parse(const void *bytes, size_t size, bool checksums, const char *where,
                                  struct sg__segment_view *out, struct sg_err *err);
 struct sg__segment_entry sg__segment_entry_at(const struct sg__segment_view *v, int64_t i);
 
-/* Room for one cell's samples, reused from cell to cell. Zeroed is empty; free(samples). */
+/* Memory for one cell's samples, reused from cell to cell. Zeroed is empty; free(samples). */
 struct sg__cell_buf {
     struct sg_cell_sample *samples;
     size_t cap;

@@ -100,7 +100,7 @@ enum sg_status sg__segment_reader_open(const char *run_dir, struct sg_digest fin
     return st;
 }
 
-/* Now, by the clock that stamps files in this directory (a file server's may differ from ours). */
+/* *now: the time by the clock that stamps files in this directory (a file server's may differ from ours). */
 static bool directory_now(const char *dir, const struct sg_process_id *self, time_t *now) {
     char path[4096];
     struct stat s;

@@ -1,5 +1,5 @@
-/* segment_reader - all closed segments of a run, open and checked, with every cell's place: what scan, read and
- * merge stand on. Files are mapped, not read into memory. */
+/* segment_reader - all closed segments of a run, open and checked, with every cell's place: what scan, read
+ * and merge stand on. Files are mapped, not read into memory. */
 #ifndef SG_STORE_SEGMENT_READER_H
 #define SG_STORE_SEGMENT_READER_H
 
@@ -7,8 +7,7 @@
 #include "store/segment.h"
 #include "store/segment_format.h"
 
-/* How long a file of a process that cannot be asked (another machine) may go without a change before its
- * writer counts as dead. */
+/* A writer on another machine counts as dead when its file has not changed for this long. */
 enum { SG_STALE_SECONDS = 300 };
 
 /* A process may hold some 65,000 mappings (Linux, vm.max_map_count), and a day of 64 ranks makes as many

@@ -72,7 +72,7 @@ out:
     return st;
 }
 
-/* The first of the axis's values that equals the one at `i`: a value that stands twice is computed once. */
+/* The index of the first value of the axis that equals value i. */
 static int64_t first_equal(const struct sg_sweep_axis *axis, int64_t i) {
     const cJSON *v = cJSON_GetArrayItem(axis->values, (int)i), *other = axis->values->child;
     int64_t k = 0;
@@ -121,7 +121,7 @@ static enum sg_status make_point(struct sg_sweep *s, int64_t index, struct sg_er
     }
     bool used = strlen(p->name) > SG_POINT_NAME - 10;
     for (int64_t i = 0; i < index; i++) used = used || !strcmp(s->points[i].name, p->name);
-    if (used) { /* two values with one last part, or names too long to tell apart */
+    if (used) { /* the name is taken, or so long that it may have been cut */
         snprintf(number, sizeof number, "_%d", (int)index);
         const size_t at = strlen(p->name), n = strlen(number);
         memcpy(p->name + (at + n < SG_POINT_NAME ? at : SG_POINT_NAME - 1 - n), number, n + 1);
@@ -131,7 +131,7 @@ static enum sg_status make_point(struct sg_sweep *s, int64_t index, struct sg_er
     SG_TRY(sg_arena_dup(&s->strings, item.data, item.len, &set, err));
     p->settings[p->n_settings++] = set;
     sg_buf_clear(&item);
-    SG_TRY(sg_buf_printf(&item, err, "name=%s", p->name)); /* what comparisons show */
+    SG_TRY(sg_buf_printf(&item, err, "name=%s", p->name)); /* scope-frontier shows it in comparisons */
     SG_TRY(sg_arena_dup(&s->strings, item.data, item.len, &set, err));
     p->settings[p->n_settings++] = set;
 out:
@@ -147,7 +147,7 @@ enum sg_status sg_sweep_overrides(const struct sg_run_options *opt, const char *
     return st;
 }
 
-/* Every point is a valid job. */
+/* Checks that every point is a valid job; keeps its sampling parameters and output.texts. */
 static enum sg_status check_points(struct sg_sweep *s, const struct sg_run_options *opt, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const char **set = NULL;
@@ -249,7 +249,8 @@ out:
     return st;
 }
 
-/* The first point that differs from p in no axis that decides which cells there are. */
+/* The index of the first point that differs from p in sampling.* and output.* alone: both have the same
+ * cells. */
 static int64_t first_like(const struct sg_sweep *s, const struct sg_sweep_member *p) {
     for (int64_t i = 0;; i++) {
         bool same = true;

@@ -1,5 +1,5 @@
-/* sweep - axes over a job: a sweep file names a job and, for keys of it, the values to try; every combination
- * is a point: a job with a folder and a results file of its own below the sweep's.
+/* sweep - axes over a job. A sweep file names a job and, for some of its keys, the values to try. Every
+ * combination is a point: a job with its own folder and results file below the sweep's folder.
  *
  *   {"name": "sweep", "job": "demo/job.json", "dir": "../runs/sweep",
  *    "axes": {"prompt.anchors": [3, 5, 8], "sampling.samples": [4, 8]}}
@@ -21,7 +21,7 @@ struct sg_sweep_axis {
 };
 struct sg_sweep_member {
     char name[SG_POINT_NAME];
-    int64_t value[SG_SWEEP_AXES];            /* which of its axis's */
+    int64_t value[SG_SWEEP_AXES];            /* index among the values of each axis */
     const char *settings[SG_SWEEP_AXES + 4]; /* overrides: its axes first */
     size_t n_settings;
     struct sg_sampling_params params;
@@ -37,24 +37,24 @@ struct sg_sweep {
     struct sg_arena strings;
 };
 
-/* True when the file is JSON with a member "axes"; whatever else is wrong with it shows when it is read. */
+/* True when the file is JSON with a member "axes". sg_sweep_read checks the rest. */
 bool sg_sweep_is(const char *path);
 
-/* Reads the sweep opt->job_path; every point is a valid job under opt's overrides. make: its folder is made.
- * *out is the caller's also after an error (sg_sweep_free). */
+/* Reads the sweep opt->job_path and checks that every point is a valid job under opt's overrides. make: makes
+ * its folder. The caller frees *out also after an error (sg_sweep_free). */
 enum sg_status sg_sweep_read(const struct sg_run_options *opt, bool make, struct sg_sweep *out,
                              struct sg_err *err);
 void sg_sweep_free(struct sg_sweep *s); /* zeroed accepted */
 
-/* The run's overrides and then n settings. *out is the caller's. */
+/* *out: the run's overrides, then n settings; an array that the caller frees. */
 enum sg_status sg_sweep_overrides(const struct sg_run_options *opt, const char *const *settings, size_t n,
                                   const char ***out, struct sg_err *err);
-/* Appends the last part of an axis's key with the point's value, as in "anchors-3_samples-8". size: of name.
- * */
+/* Appends the last part of an axis's key with the point's value, as in "anchors-3_samples-8". size: bytes of
+ * name. */
 void sg_sweep_add_name(const struct sg_sweep *s, const struct sg_sweep_member *p, int64_t axis, char *name,
                        size_t size);
 
-/* One point as sg_sweep_each shows it; all of it is the callee's for the call alone. */
+/* One point as sg_sweep_each shows it; borrowed, valid during the call only. */
 struct sg_sweep_point {
     const char *sweep, *job, *dir; /* the sweep's name, its job's file, its folder */
     int64_t n_points, index;       /* index: in the order of the file, last axis fastest */
@@ -65,8 +65,8 @@ struct sg_sweep_point {
     size_t n_overrides, first_axis, n_axes; /* axes: overrides[first_axis..first_axis + n_axes) */
 };
 
-/* Shows every point of the sweep opt->job_path under opt's overrides, after all were checked as a run checks
- * them. Makes no folder and reads nothing but the sweep's and the job's file. Not collective. */
+/* Calls each(ctx, point) for every point of the sweep opt->job_path, after sg_sweep_read has checked all of
+ * them. Makes no folder and reads only the sweep's and the job's file. Not collective. */
 enum sg_status sg_sweep_each(const struct sg_run_options *opt,
                              enum sg_status (*each)(void *ctx, const struct sg_sweep_point *p,
                                                     struct sg_err *err),

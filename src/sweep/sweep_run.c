@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Samples of a cell in one run at most: a point's merge goes through all of them, and a group of the engine
- * keeps its tokens in memory until the last sample ends. */
+/* The most samples of a cell in one run. It bounds what a point's merge reads, and the tokens that an engine
+ * group keeps in memory until its last sample ends. */
 enum { GROUP_SAMPLES = 512 };
 
 struct group {
@@ -27,7 +27,7 @@ struct point {
     struct sg_digest digest;
     int64_t cells, failed, taken;
 };
-/* The root's. */
+/* The coordinator's state. */
 struct sweep {
     struct sg_sweep file;
     struct point *points; /* [file.n_points] */
@@ -42,10 +42,10 @@ static void sweep_free(struct sweep *s) {
     sg_sweep_free(&s->file);
 }
 
-/* ---- whether every point could begin ------------------------------------------------------------------ */
+/* ---- check of every point ----------------------------------------------------------------------------- */
 
-/* A file that only the last point names, or an outcome that only its longer prompts need, is told before the
- * first point computes for hours. Opens no device, reads no weights. */
+/* Finds a missing file or outcome of any point before the first point computes for hours. Opens no device,
+ * reads no weights. */
 static enum sg_status check_job(const struct sg_compute_maker *maker, const struct sg_job *job,
                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -55,7 +55,7 @@ static enum sg_status check_job(const struct sg_compute_maker *maker, const stru
     struct sg_plan plan = {0};
     if (maker->find) SG_TRY(maker->find(maker->ctx, job, 0, &place, err));
     if (maker->reads_model) SG_TRY(sg_model_files_list(job->model_path, &files, err));
-    if (job->prompt.similarity.method == SG_SIM_EMBEDDING) /* its ranking takes as long here as in the run */
+    if (job->prompt.similarity.method == SG_SIM_EMBEDDING) /* no plan: ranking would load the model */
         st = sg_model_files_list(job->prompt.similarity.model, &embedding, err);
     else
         st = sg_plan_build(job, &in, &plan, err);
@@ -68,7 +68,7 @@ out:
 
 static enum sg_status check_point(void *ctx, const struct sg_sweep_point *p, struct sg_err *err) {
     struct sg_job job = {0};
-    if (p->like < p->index) return SG_OK; /* the same files */
+    if (p->like < p->index) return SG_OK; /* an earlier point has the same files */
     enum sg_status st = sg_job_read(p->job, p->overrides, p->n_overrides, &job, err);
     if (st == SG_OK) st = check_job(ctx, &job, err);
     sg_job_free(&job);
@@ -77,7 +77,7 @@ static enum sg_status check_point(void *ctx, const struct sg_sweep_point *p, str
 
 /* ---- groups ------------------------------------------------------------------------------------------- */
 
-/* What points of one group may differ in: it comes after the prefill. */
+/* True for a key in which points of one group may differ: it does not change the prefill. */
 static bool is_free(const char *key) {
     static const char *const keys[] = {"sampling.temperature", "sampling.top_p",   "sampling.top_k",
                                        "sampling.seed",        "sampling.samples", "output.texts"};
@@ -93,7 +93,7 @@ static bool agree(const struct sg_sweep *s, const struct sg_sweep_member *a,
     return true;
 }
 
-/* Into the first group whose points it agrees with and that has room, or a new one. */
+/* Puts the point into the first group that has its other settings and room for its samples, or a new one. */
 static void join(struct sweep *s, int64_t index) {
     const struct sg_sweep_member *p = &s->file.points[index];
     struct group *g = NULL;
@@ -107,7 +107,7 @@ static void join(struct sweep *s, int64_t index) {
         for (int64_t a = 0; a < s->file.n_axes; a++)
             if (!is_free(s->file.axes[a].key)) sg_sweep_add_name(&s->file, p, a, name, sizeof name);
         for (int64_t i = 0; i < s->n_groups; i++) used = used || !strcmp(s->groups[i].name, name);
-        used = used || strlen(name) == sizeof name - 1; /* cut */
+        used = used || strlen(name) == sizeof name - 1; /* may have been cut */
         g = &s->groups[s->n_groups++];
         snprintf(g->name, sizeof g->name, "%s", name);
         if (used) snprintf(g->name, sizeof g->name, "%s_%d", name, (int)s->n_groups);
@@ -134,7 +134,7 @@ static bool draws_for(const struct group *g, const struct sg_sweep_member *p) {
     return sg_params_find(g->params, (int32_t)g->n_params, &p->params) >= 0;
 }
 
-/* What the group's run in `dir` draws, and whether its points that are open can come out of it. */
+/* Sets g->params to those of the group's run in `dir`. *can: that run has the samples of all open points. */
 static enum sg_status goes_on(struct sweep *s, struct group *g, const char *dir, const bool *open, bool *can,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -155,7 +155,7 @@ out:
     return st;
 }
 
-/* What the group's run draws: what it drew when it can go on, else what the open points need. */
+/* Sets g->params: those of the run that is there, when it can go on, else those of the open points. */
 static enum sg_status choose_params(struct sweep *s, struct group *g, const struct sg_run_options *opt,
                                     bool *texts, bool *replace, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -264,7 +264,8 @@ out:
     return st;
 }
 
-/* What the index says of a finished point, from its file: also of one that an earlier start has finished. */
+/* Fills the index's fields of a finished point from its results file, which an earlier start may have
+ * written. */
 static enum sg_status note(struct sweep *s, int64_t index, const struct sg_run_summary *sum,
                            struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -286,7 +287,7 @@ out:
 
 /* ---- running ------------------------------------------------------------------------------------------ */
 
-/* Of one group's run. The root's. */
+/* The input of one group's run; the coordinator's. */
 struct prepared {
     struct sg_run_group group;
     int64_t *index; /* [group.n_points] among the sweep's */
@@ -304,7 +305,8 @@ static void prepared_free(struct prepared *p) {
     free(p->set);
 }
 
-/* Jobs of the group's points and the overrides that make its run's job out of the first's. */
+/* Reads the jobs of the group's points, and makes the overrides that turn the first one's job into the
+ * run's. */
 static enum sg_status prepare(struct sweep *s, struct group *g, const struct sg_run_options *opt,
                               struct prepared *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -351,7 +353,7 @@ out:
     return st;
 }
 
-/* The index and the words of the group's points. *n_partial: points with failed cells so far. */
+/* Writes the index, calls `say` for the group's points, adds those with failed cells to *n_partial. */
 static enum sg_status note_all(struct sweep *s, struct group *g, const struct prepared *p, int64_t *n_partial,
                                void (*say)(const char *, const struct sg_run_summary *), struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -368,7 +370,7 @@ out:
     return st;
 }
 
-/* Collective. One group; s and g are the root's. */
+/* Collective. Runs one group; s and g are NULL except on the coordinator. */
 static enum sg_status run_group(struct sg_comm *comm, const struct sg_run_options *opt,
                                 const struct sg_compute_maker *maker, struct sweep *s, struct group *g,
                                 void (*say)(const char *, const struct sg_run_summary *), int64_t *n_partial,
@@ -404,13 +406,13 @@ out:
     return st;
 }
 
-/* Root. */
+/* Coordinator only. */
 static enum sg_status begin(struct sweep *s, const struct sg_run_options *opt,
                             const struct sg_compute_maker *maker, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_compute_maker m = *maker;
     if (opt->array) return sg_fail(err, SG_E_USAGE, "--array: not for a sweep; run its points one by one");
-    SG_TRY(sg_sweep_each(opt, check_point, &m, err)); /* before its folder is made */
+    SG_TRY(sg_sweep_each(opt, check_point, &m, err)); /* before the sweep's folder is made */
     SG_TRY(sg_sweep_read(opt, true, &s->file, err));
     SG_TRY(SG_NEW(&s->points, s->file.n_points, "points", err));
     SG_TRY(SG_NEW(&s->groups, s->file.n_points, "prefill groups", err));

@@ -2,15 +2,16 @@
  *
  * Points that differ in temperature, top_p, top_k, seed, samples and texts alone are a prefill group: one run
  * in DIR/group..., named by the other axes, computes each cell's prompt once and draws the samples of all
- * points from it (points.h). Its merge selects each point's samples into the point's folder, which holds what
- * a job's folder holds but segments: results.h5 with the digest of the point's job run alone, DONE, run.json,
- * plan.bin. A point's fewer samples are the first of another's more. A cell that failed has failed for all
- * points of its group. A group holds 512 samples of a cell at most; more make more groups.
+ * points from it (run/points.h). A merge per point selects the point's samples into its folder, which holds
+ * what a job's folder holds but no computed segments: results.h5 with the digest of the point's job run
+ * alone, DONE, run.json, plan.bin. Points that differ in the number of samples alone share them: the smaller
+ * number is a prefix of the larger. A cell that failed has failed for all points of its group. A group holds
+ * at most 512 samples of a cell; further points go into another group.
  *
- * The group's folder stays: points that are missing later come out of its segments without computing. When
- * the sweep's file has points that the group's run has no samples for, the run begins again with those that
- * are not done; points that are done stay as they are. With --since, each point takes over what it finds into
- * segments of its own, and the group computes the cells that some point lacks.
+ * The group's folder stays: a point that is missing later is merged from its segments without computing. When
+ * the sweep's file has points that the group's run has no samples for, the run begins again with the points
+ * that are not done; points that are done stay as they are. With --since, each point takes over what it finds
+ * into its own segments, and the group computes the cells that some point lacks.
  *
  * DIR/index.json, rewritten whole after every group:
  *   {"format": "scope-grid sweep", "version": 1, "name", "job", "axes": {key: [values]},
@@ -23,10 +24,10 @@
 
 #include "run/run.h"
 
-/* Collective. opt->job_path is the sweep's file (read by the root alone); its overrides hold for every point.
- * All points are checked before the first computes: their inputs are there and fit, device and models are
- * known. maker serves one run after the other. say (may be NULL) is told of every finished point, on the
- * root. SG_E_PARTIAL: all points are there, with failed cells. Started again, it goes on where it was. */
+/* Collective. opt->job_path is the sweep's file (only the coordinator reads it); opt's overrides hold for
+ * every point. The coordinator checks the inputs, device and models of all points before the first computes.
+ * maker serves one run after the other. The coordinator calls say (may be NULL) for every finished point.
+ * SG_E_PARTIAL: all points are there, with failed cells. Started again, it goes on where it stopped. */
 enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *opt,
                             const struct sg_compute_maker *maker,
                             void (*say)(const char *point, const struct sg_run_summary *s),
