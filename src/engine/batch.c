@@ -8,7 +8,7 @@ enum { ALIGN = 64, ARRAYS = 28, SMALL_HOLE = 4096 };
 
 /* ---- memory ----------------------------------------------------------------------------------------- */
 
-/* The largest step: every array of build at its bound, each on a boundary of its own. */
+/* Bytes of the largest step: every array that build lays out, at its bound and aligned. */
 size_t sg_batcher_device_bytes(const struct sg_batch_limits *l) {
     const size_t rows = (size_t)l->max_rows, decode = (size_t)l->max_decode_rows,
                  groups = (size_t)l->max_groups, draws = (size_t)l->max_draws, pages = (size_t)l->pages;
@@ -49,7 +49,7 @@ void sg_batcher_free(struct sg_batcher *b) {
     memset(b, 0, sizeof *b);
 }
 
-/* The next n elements of the block, on both sides. */
+/* Takes the next n elements of the block, on host and device. */
 static void *take(struct sg_batcher *b, size_t n, size_t size, const void **device) {
     const size_t at = b->used;
     b->used = (at + n * size + ALIGN - 1) / ALIGN * ALIGN;
@@ -69,7 +69,7 @@ static int32_t slot_of(const int32_t *pages, int32_t position) {
     return sg_slot(pages[position / SG_PAGE_TOKENS], position % SG_PAGE_TOKENS);
 }
 
-/* A padded row reads the first slot of the padding, which the first padded row has written in this step. */
+/* Padded rows read the first padding slot, which the first padded row writes in this step. */
 static void put_rows(struct sg_batcher *b, const struct sg_step *step, int32_t n) {
     struct sg_batch *out = &b->batch;
     int32_t *ids = TAKE(b, n, &out->ids), *from = TAKE(b, n, &b->from);
@@ -101,7 +101,7 @@ static void put_rows(struct sg_batcher *b, const struct sg_step *step, int32_t n
     out->n = n;
 }
 
-/* The chunks as segments; `last` keeps of each chunk that ends its prompt the last row alone. */
+/* The chunks as segments. `last`: only the chunks that end their prompts, and only their last rows. */
 static void put_segs(struct sg_batcher *b, const struct sg_step *step, bool last, struct sg_segs *out) {
     int32_t n = 0, n_pages = 0, rows = 0, pages_at = 0;
     for (int32_t k = 0; k < step->n_chunks; k++) {
@@ -133,8 +133,8 @@ static void put_segs(struct sg_batcher *b, const struct sg_step *step, bool last
     out->host_page_begin = page_begin;
 }
 
-/* Groups and their rows; the pages come last in the block (put_pages). Behind the step's own groups those of
- * the padded rows, no larger than the bucket's, then groups without rows. */
+/* Groups and their rows; put_pages adds their pages. The step's groups come first, then groups of padded rows
+ * with at most bucket->group_rows each, then groups without rows. */
 static void put_groups(struct sg_batcher *b, const struct sg_step *step, const struct sg_bucket *bucket) {
     struct sg_groups *out = &b->batch.groups;
     const struct sg_row *rows = step->decode;
@@ -169,14 +169,14 @@ static void put_groups(struct sg_batcher *b, const struct sg_step *step, const s
     out->bound_suffix_len = bucket->suffix_len;
 }
 
-/* n pages behind those of run i; begin[i] is where they start, begin[i + 1] becomes where they end. */
+/* Copies the n pages of run i to pages + begin[i] and sets begin[i + 1] to their end. */
 static void add_pages(int32_t *begin, int32_t i, int32_t *pages, const int32_t *from, int32_t n) {
     memcpy(pages + begin[i], from, (size_t)n * sizeof *pages);
     begin[i + 1] = begin[i] + n;
 }
 
-/* The pages of groups and rows: of any number, so that what they are followed by must lie at a fixed distance
- * in a padded step. */
+/* The pages of groups and rows, last in the block. Their number varies among the steps of a bucket, so a
+ * padded step reserves the most prompt pages: the suffix pages then start at a fixed address. */
 static void put_pages(struct sg_batcher *b, const struct sg_step *step, const struct sg_bucket *bucket) {
     struct sg_groups *out = &b->batch.groups;
     const struct sg_row *rows = step->decode;
@@ -205,7 +205,7 @@ static void put_pages(struct sg_batcher *b, const struct sg_step *step, const st
     out->host_suffix_page_begin = suffix_begin;
 }
 
-/* Which rows come out: the last of every prompt that ends here, then the decode rows. */
+/* The output rows: the last row of every prompt that ends here, then the decode rows. */
 static void put_out_rows(struct sg_batcher *b, const struct sg_step *step) {
     struct sg_batch *out = &b->batch;
     const int32_t n = out->out_segs.n + out->groups.n_rows;
@@ -237,7 +237,7 @@ static void list_draws(struct sg_batcher *b, const struct sg_step *step, struct 
     b->n_draws = n;
 }
 
-/* A padded row has one draw. */
+/* The arrays of the draws; every padded row has one draw. */
 static void put_draws(struct sg_batcher *b, const struct sg_step *step, const struct sg_row *draws) {
     const int32_t n = b->n_draws + b->batch.groups.n_rows - step->n_decode;
     uint64_t *key = TAKE(b, n, &b->draw_key);
@@ -293,7 +293,7 @@ bool sg_bucket_of(const struct sg_step *step, const struct sg_batch_limits *lim,
     out->group_rows = power_of_two(most, 1);
     const int32_t padded = out->rows - step->n_decode;
     const int32_t groups = step->n_groups + (padded + out->group_rows - 1) / out->group_rows;
-    out->groups = least(power_of_two(groups, 1), out->rows); /* a group has a row at least */
+    out->groups = least(power_of_two(groups, 1), out->rows); /* a group has at least one row */
     out->prompt_len = least(power_of_two(prompt, SG_SPLIT_TOKENS), lim->max_context);
     out->suffix_len = least(power_of_two(suffix, SG_SPLIT_TOKENS), lim->max_context);
     return true;

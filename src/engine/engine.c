@@ -7,7 +7,7 @@
 
 /* ---- open and close ---------------------------------------------------------------------------------- */
 
-/* n elements on the device, with a copy on the host when `host` is not NULL. */
+/* Allocates n elements on the device, and as many on the host when `host` is not NULL. */
 static enum sg_status pair(struct sg_engine *e, int32_t n, size_t size, const char *what, void *device,
                            void *host, struct sg_err *err) {
     const enum sg_status st = sg_dev_alloc(e->dev, (size_t)n * size, what, device, err);
@@ -21,7 +21,7 @@ static enum sg_status upload_ids(struct sg_engine *e, const int32_t *ids, int32_
     return st != SG_OK ? st : sg_dev_upload(e->dev, *out, ids, (size_t)n * sizeof *ids, err);
 }
 
-/* The options' settings, or the one that `sampling` makes, on both sides. */
+/* Copies the draw settings of the options, or the one of `sampling`, to host and device. */
 static enum sg_status take_settings(struct sg_engine *e, const struct sg_engine_options *opt,
                                     struct sg_err *err) {
     const struct sg_draw_settings one = sg__engine_setting(&opt->sampling);
@@ -110,7 +110,7 @@ void sg_engine_close(struct sg_engine *e) {
     void *const host[] = {e->target, e->logprob, e->results, e->settings};
     for (int i = 0; i < 2; i++) {
         struct sg__inflight_step *f = &e->inflight[i];
-        if (f->up) sg_dev_fetch_wait(e->dev, f->slot, NULL); /* whatever it was for */
+        if (f->up) sg_dev_fetch_wait(e->dev, f->slot, NULL); /* the device may still write to landing */
         sg_dev_host_free(e->dev, f->landing);
         free(f->draws);
     }
@@ -193,7 +193,7 @@ out:
     return st;
 }
 
-/* ---- what a caller asks ------------------------------------------------------------------------------ */
+/* ---- queries ----------------------------------------------------------------------------------------- */
 
 int32_t sg_engine_pending(const struct sg_engine *e) {
     return e->sched.queue.n + e->sched.running.n + e->ended.n;

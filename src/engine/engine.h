@@ -1,13 +1,14 @@
-/* engine - continuous batching over one device: cells in, samples out. Knows tokens, never text, MPI or
- * files of results.
+/* engine - continuous batching on one device. The caller submits groups of tokens and receives samples; the
+ * engine knows no text, no MPI and no results files.
  *
- * A group is one prompt and n samples. The prompt is prefilled once (in chunks, under the token budget),
- * its KV pages are shared by the samples, every sample has its own suffix pages. Finished samples leave at
- * once, new groups enter as soon as pages and rows are free. Results are bit-equal whatever shares the
- * batch, whatever max_batch_tokens or the pool's size, in whatever order groups are submitted: kernels are
- * row-invariant and draws are keyed. When the pool runs dry the youngest group is sent back to the queue
- * and starts again from its prompt (same keys, same tokens); a group whose n samples do not fit at once
- * runs them in waves; a group whose prompt and one answer cannot fit alone fails by itself. */
+ * A group is one prompt and n samples. The engine prefills the prompt once, in chunks within the token
+ * budget. The samples share the prompt's KV pages; each has suffix pages of its own. A finished sample frees
+ * its pages at once, and a new group enters as soon as pages and rows are free. Results are the same bits for
+ * every batch composition, max_batch_tokens, pool size and order of submission, because kernels are
+ * row-invariant and draws are keyed. When the pool has no free page, the schedule sends the youngest group
+ * back to the queue; it starts again from its prompt with the same keys and draws the same tokens. A group
+ * whose n samples do not fit at once runs them in waves. A group whose prompt and one answer exceed the pool
+ * fails without affecting others. */
 #ifndef SG_ENGINE_H
 #define SG_ENGINE_H
 
@@ -22,7 +23,8 @@ struct sg_engine;
 
 const char *sg_finish_name(enum sg_finish f);
 
-/* How tokens are drawn and when an answer ends; the same for every group of an engine, but see settings. */
+/* How tokens are drawn and when an answer ends, for every group of an engine; `settings` may override the
+ * first three per sample. */
 struct sg_sampling {
     double temperature; /* 0 = greedy */
     double top_p;       /* (0, 1]; 1 = off */
@@ -31,33 +33,33 @@ struct sg_sampling {
     bool ignore_eos; /* bench only */
 };
 
-/* The engine can pad a step of decode rows alone to one of a few shapes. The device records such a step once
- * a shape, as a graph (sg_dev_record_begin), and replays the graph for later steps of that shape. Results are
- * the same bits with any choice. */
+/* The engine can pad a step without prompt chunks to one of a few shapes. The device records such a step once
+ * per shape, as a graph (sg_dev_record_begin), and replays the graph for later steps of that shape. Results
+ * are the same bits with any choice. */
 enum sg_engine_graphs {
     SG_GRAPHS_AUTO, /* graphs where the device can record operators */
-    SG_GRAPHS_OFF,  /* no padding; the device's statistics tell every operator apart */
+    SG_GRAPHS_OFF,  /* no padding; the device's statistics list every operator by itself */
     SG_GRAPHS_PAD   /* padding, whether the device records or not (tests) */
 };
 
 struct sg_engine_options {
     int32_t max_batch_tokens; /* rows of one step, prefill and decode together; >= 16 */
     int64_t kv_cache_bytes;   /* size of the page pool, at least one page of the model */
-    int32_t max_context;      /* prompt + max_new_tokens that any group may have; bounded by the model */
+    int32_t max_context;      /* largest prompt + max_new_tokens of any group; bounded by the model */
     int32_t max_samples;      /* largest n of any group */
     struct sg_sampling sampling;
-    /* copied; temperature, top_p and top_k that samples choose from, in place of those of `sampling` */
+    /* copied; each sample draws with one of these in place of temperature, top_p and top_k of `sampling` */
     const struct sg_draw_settings *settings;
-    int32_t n_settings; /* 0: those of `sampling` for all */
-    /* Steps that are launched before the tokens of the one before are known, so that the device need not wait
-     * for the host: 1, or -1 for none. 0: 1 where operators return before they have finished. */
+    int32_t n_settings; /* 0: every sample draws with those of `sampling` */
+    /* Steps that the engine launches before it has the tokens of the previous one, so that the device does
+     * not wait for the host: 1, or -1 for none. 0: 1 where operators return before they have finished. */
     int32_t steps_ahead;
     enum sg_engine_graphs records;
-    const int32_t *yes_ids, *no_ids; /* copied; ids whose logits make p_yes (may be empty) */
+    const int32_t *yes_ids, *no_ids; /* copied; token ids that p_yes is computed from (may be empty) */
     int32_t n_yes, n_no;
 };
 
-/* What one sample became. tokens is owned by the result. */
+/* One finished sample. Its arrays are owned by the result. */
 struct sg_sample_out {
     int32_t *tokens; /* [n_tokens], the EOS token included when one was drawn */
     float *p_yes;    /* [n_tokens]: p(yes) from the logits each token was drawn from; NaN without ids */
@@ -65,9 +67,9 @@ struct sg_sample_out {
     enum sg_finish finish;
 };
 
-/* Handed to on_done; owned by the engine, valid during the call only. */
+/* The argument of on_done; owned by the engine, valid during the call only. */
 struct sg_group_result {
-    uint64_t tag; /* the submitter's */
+    uint64_t tag; /* of sg_engine_submit */
     int32_t prompt_tokens, n_samples;
     struct sg_sample_out *samples; /* [n_samples]; NULL when status is not SG_OK */
     enum sg_status status;         /* SG_OK, or why this group failed: prompt too long, non-finite logits */
@@ -75,16 +77,16 @@ struct sg_group_result {
 };
 
 /* Callbacks run on the thread that calls sg_engine_step. on_token (may be NULL) sees each token of each
- * sample in order and returns true when the sample is complete (its verdict is there). It must be a pure
- * function of the sample's own tokens: a group that was sent back replays them from the start (index 0). */
+ * sample in order and returns true when the sample is complete (its tokens hold the verdict). It must be a
+ * pure function of the sample's own tokens: the engine replays a sample that was sent back from index 0. */
 struct sg_engine_hooks {
     void *ctx;
     bool (*on_token)(void *ctx, uint64_t tag, int32_t sample, int32_t index, int32_t token, float p_yes);
     void (*on_done)(void *ctx, const struct sg_group_result *result);
 };
 
-/* Bytes of device memory beyond the weights: `kv` for the pool, `workspace` for everything else. Lets
- * `plan` say what `run` will take, from the configuration alone. */
+/* Bytes an engine takes: `kv` for the page pool, `weight` for the model, `workspace` for everything else.
+ * `plan` computes from the configuration alone what `run` will take. */
 struct sg_engine_memory {
     int64_t kv_bytes, workspace_bytes, weight_bytes;
     int32_t pages;
@@ -94,8 +96,8 @@ enum sg_status sg_engine_plan(const struct sg_dev *dev, const struct sg_model *m
                               const struct sg_engine_options *opt, struct sg_engine_memory *out,
                               struct sg_err *err);
 
-/* Takes all memory at once: what sg_engine_plan says and no more; steps allocate nothing. Beside it every
- * group takes host memory from submit to on_done: its prompt and n_samples * max_new_tokens * 8 bytes.
+/* Takes all memory at once, at most what sg_engine_plan says; steps allocate nothing. Every group also takes
+ * host memory from submit to on_done: its prompt and about n_samples * max_new_tokens * 8 bytes.
  * dev and model are borrowed and must outlive the engine. One engine at a time on a device: opening sizes the
  * device's scratch (sg_dev_reserve). */
 enum sg_status sg_engine_open(struct sg_dev *dev, struct sg_model *model, const struct sg_engine_options *opt,
@@ -104,31 +106,31 @@ enum sg_status sg_engine_open(struct sg_dev *dev, struct sg_model *model, const 
 void sg_engine_close(struct sg_engine *e); /* NULL accepted; unfinished groups are dropped */
 
 /* Queues one group; prompt [n_prompt] is copied. keys[n_samples]: the random stream of each sample
- * (sg_sample_key). settings[n_samples]: which of the engine's each is drawn with; NULL: the first, all of
- * them. A prompt that can never fit is reported through on_done, not here. */
+ * (sg_sample_key). settings[n_samples]: index of each sample's draw settings; NULL: 0 for all. The engine
+ * reports a prompt that can never fit through on_done, not here. */
 enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
                                 const uint64_t *keys, const int32_t *settings, int32_t n_samples,
                                 struct sg_err *err);
-/* One step: schedule, launch, and judge the tokens of the one before, or of this one when none are ahead.
- * *busy = false when nothing is queued or running. A group's failure goes to on_done; an error here means the
- * device is lost. */
+/* Schedules and launches one step, then judges the tokens of the previous step (of this one without
+ * steps_ahead). *busy = false when sg_engine_pending is 0. A group's failure goes to on_done; an error here
+ * means that the device has failed. */
 enum sg_status sg_engine_step(struct sg_engine *e, bool *busy, struct sg_err *err);
-/* Groups queued and running; what a submitter keeps topped up. */
+/* Groups queued, running or not yet reported. */
 int32_t sg_engine_pending(const struct sg_engine *e);
-/* Room for a new group now, by pages and rows, without sending anybody back. */
+/* Whether a new group could enter the next step: the queue is empty, and either no group runs or free pages
+ * and rows suffice for its answers at their usual length. */
 bool sg_engine_has_room(const struct sg_engine *e, int32_t n_prompt, int32_t n_samples);
 
 struct sg_engine_stats {
     int64_t steps, prefill_tokens, decode_tokens, restarts; /* decode_tokens: kept output tokens */
     int64_t prefill_ns, decode_ns, mixed_ns;                /* step time by what the step held */
-    /* Where sg_engine_step's own time went: handing operators to the device (a host backend runs them then),
-     * waiting for tokens, and all else (scheduling, laying out, judging, hooks). The device never waits for
-     * the host while launch and host time of a step together stay below its step time. */
+    /* Time inside sg_engine_step: launching operators (a host backend runs them then), waiting for tokens,
+     * and the rest (scheduling, laying out, judging, hooks). The device does not wait for the host while
+     * launch and host time of a step together stay below its step time. */
     int64_t launch_ns, wait_ns, host_ns;
-    int64_t wasted_rows; /* of samples that had ended one step before */
+    int64_t wasted_rows; /* draws discarded because their sample or group had ended one step before */
     int64_t padded_rows; /* rows that only pad a step and belong to no group */
-    /* Graphs recorded, steps that a graph replayed, recordings that failed (then the engine records no more).
-     */
+    /* Graphs recorded, steps run by a replay, recordings that failed (the engine records none after that). */
     int64_t records, replays, record_errors;
     int32_t pages, pages_peak;
 };
@@ -143,9 +145,9 @@ enum sg_status sg_engine_score(struct sg_engine *e, const int32_t *ids, int32_t 
 enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t n, float *out,
                                struct sg_err *err);
 
-/* The random stream of one sample: a 64-bit hash of (seed, query id, model id, sample index), so that a
- * sample draws the same numbers wherever, whenever and beside whatever it is computed. The counter inside
- * the stream is the position among the new tokens. */
+/* The random stream of one sample: a 64-bit hash of (seed, query id, model id, sample index). A sample's
+ * draws therefore do not depend on rank, order or batch. The counter within the stream is the position among
+ * the new tokens. */
 uint64_t sg_sample_key(uint64_t seed, const char *query_id, const char *model_id, int32_t sample);
 
 #endif

@@ -19,7 +19,7 @@ struct sg_graph *sg_graph_cache_find(struct sg_graph_cache *t, struct sg_dev *de
         }
         if (r->used < oldest->used) oldest = r;
     }
-    sg_dev_record_free(dev, oldest->run); /* may be under way: kernels.h */
+    sg_dev_record_free(dev, oldest->run); /* allowed while a replay runs: kernels.h */
     *oldest = (struct sg_graph){.bucket = *bucket, .used = t->clock};
     *fresh = true;
     return oldest;

@@ -12,7 +12,7 @@ const char *sg_finish_name(enum sg_finish f) {
     return (unsigned)f < SG_FINISH_COUNT ? names[f] : "?";
 }
 
-/* The strings go in by hash and length: a fixed block to hash, nothing to allocate, nothing to fail. */
+/* Hashes the strings' lengths and hashes: the block has a fixed size, so no allocation can fail. */
 uint64_t sg_sample_key(uint64_t seed, const char *query_id, const char *model_id, int32_t sample) {
     const size_t nq = strlen(query_id), nm = strlen(model_id);
     const uint64_t block[6] = {
@@ -20,7 +20,7 @@ uint64_t sg_sample_key(uint64_t seed, const char *query_id, const char *model_id
     return sg_hash64(block, sizeof block);
 }
 
-/* Bytes of the one block, 8-byte parts first. */
+/* Bytes of the block of sg_group_new, parts of 8-byte alignment first; false on overflow. */
 static bool block_size(int32_t n_prompt, int32_t n_samples, int32_t max_new, size_t *out) {
     size_t per_sample = sizeof(struct sg_group_sample), all, prompt;
     const size_t words = 2 * (size_t)max_new + (size_t)sg_pages_for(max_new);

@@ -1,5 +1,5 @@
-/* group - one group: a prompt and its n samples, with the KV pages they hold. Plain data; schedule.c moves it
- * from state to state. All memory is one block, taken at submit. */
+/* group - a prompt and its n samples, with the KV pages they hold. Plain data; schedule.c changes its state.
+ * sg_group_new takes all memory as one block. */
 #ifndef SG_ENGINE_GROUP_H
 #define SG_ENGINE_GROUP_H
 
@@ -8,27 +8,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A sample waits for the prompt's last logits, is ready once its first token is drawn, is live while it has
- * a row in every step and pages of its own, and is done when its answer is complete. Its newest token may
- * have been drawn on the device without being known here yet: the step that feeds it takes it from there. */
+/* A sample WAITS for the prompt's last logits, is READY once its first token is drawn, is LIVE while it has
+ * pages of its own and a row in every step, and is DONE when its answer is complete. The device may have
+ * drawn a token that the host has not received; the next step then takes that token on the device. */
 enum sg_sample_state { SG_SAMPLE_WAITS, SG_SAMPLE_READY, SG_SAMPLE_LIVE, SG_SAMPLE_DONE };
 
 struct sg_group_sample {
     uint64_t key;
-    int32_t setting;         /* of the engine's */
+    int32_t setting;         /* index into the engine's settings */
     int32_t *tokens, *pages; /* [max_new_tokens], [pages_for(max_new_tokens)] */
     float *p_yes;            /* [max_new_tokens] */
-    int32_t n_tokens;        /* known: tokens[0 .. n_tokens) */
-    int32_t n_drawn;         /* in steps that were launched; n_tokens, or more by those not known yet */
-    int32_t draw_at;         /* the last one's place among the draws of its step */
+    int32_t n_tokens;        /* received: tokens[0 .. n_tokens) */
+    int32_t n_drawn;         /* drawn by launched steps: n_tokens plus those not received yet */
+    int32_t draw_at;         /* index of the last draw among the draws of its step */
     int32_t n_pages;
     enum sg_sample_state state;
     enum sg_finish finish;
-    bool replay; /* its hook has seen tokens that were taken back: begin again with the first */
+    bool replay; /* on_token has seen tokens that were taken back: call it again from the first */
 };
 
 struct sg_group {
-    struct sg_group *prev, *next; /* in the queue or among the running */
+    struct sg_group *prev, *next; /* in a sg_group_list */
     uint64_t tag;
     int32_t n_prompt, n_prefilled, n_samples;
     int32_t n_live, n_done;
@@ -36,7 +36,7 @@ struct sg_group {
     int32_t *prompt;        /* [n_prompt] */
     int32_t *prompt_pages;  /* [pages_for(n_prompt)] */
     struct sg_group_sample *samples;
-    enum sg_status status; /* why it failed */
+    enum sg_status status; /* SG_OK, or why the group failed */
     struct sg_err err;
 };
 

@@ -8,7 +8,8 @@
 #include "engine/schedule.h"
 #include "model/qwen3.h"
 
-/* Every size of an engine, from the configuration alone: plan adds them up, open takes them. */
+/* Every size of an engine, from the configuration alone. sg_engine_plan adds them up, sg_engine_open takes
+ * the memory. */
 struct sg__sizes {
     int32_t pages, logit_rows;
     int64_t page_bytes;
@@ -22,14 +23,14 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                                 const struct sg_engine_options *opt, struct sg__sizes *out,
                                 struct sg_err *err);
 
-/* How `sampling` draws. */
+/* The draw settings of `sampling`. */
 struct sg_draw_settings sg__engine_setting(const struct sg_sampling *s);
 
-/* A step that was launched, until its draws are known. */
+/* A launched step whose draws the host has not received. */
 struct sg__inflight_step {
     bool up;
     int slot;             /* of sg_dev_fetch */
-    struct sg_row *draws; /* [max_draws]; group NULL: its group has ended meanwhile */
+    struct sg_row *draws; /* [max_draws]; group NULL: the group has ended since the launch */
     int32_t n_draws;
     void *landing;    /* sg_dev_host_alloc: tokens [max_draws], then p_yes [max_draws] */
     int64_t launched; /* when, ns */
@@ -52,13 +53,13 @@ struct sg_engine {
     struct sg_workspace ws;
     float *logits; /* device [logit_rows][vocab] */
     int32_t
-        *d_token; /* device [max_draws]: the newest step's draws, which the next step is fed; behind them: */
+        *d_token; /* device [max_draws]: the newest step's draws, which the next step takes; followed by: */
     float *d_p_yes; /* device [max_draws] */
     struct sg__inflight_step inflight[2];
-    int newest;        /* of the inflight: launched last */
-    int64_t collected; /* when the newest step was waited for, sg_clock_ns */
+    int newest;        /* index in inflight of the step launched last */
+    int64_t collected; /* when the last wait for a step ended, sg_clock_ns */
     struct sg_graph_cache records;
-    bool no_records;                                /* a recording has failed: no further one is tried */
+    bool no_records;                                /* a recording has failed: the engine tries no other */
     struct sg_draw_settings *d_settings, *settings; /* device and host [n_settings] */
     int32_t n_settings;
     int32_t *d_yes, *d_no; /* device */
@@ -73,7 +74,7 @@ struct sg_engine {
     struct sg_engine_stats stats;
 };
 
-/* step.c: waits for the step in flight, if there is one, judges its tokens, and lists the groups that end. */
+/* step.c: waits for the step in flight if there is one, judges its tokens, moves ended groups to `ended`. */
 enum sg_status sg__engine_settle(struct sg_engine *e, struct sg_err *err);
 
 #endif

@@ -5,13 +5,13 @@
 #include "model/qwen3.h"
 
 static const int64_t MOST_MARGIN = (int64_t)1536 << 20;
-static const int64_t UNKNOWN_HOST = (int64_t)4 << 30; /* a system that does not tell what is free */
+static const int64_t UNKNOWN_HOST = (int64_t)4 << 30; /* used when the free memory is unknown */
 
 static double mib(int64_t bytes) {
     return (double)bytes / (1 << 20);
 }
 
-/* What pool and workspace may take together. */
+/* Bytes that pool and workspace may take together; may be negative. */
 static int64_t pool_limit(struct sg_dev *dev, const struct sg_model *model, const struct sg_kv_budget *budget,
                           int64_t *weights) {
     const struct sg_dev_info *info = sg_dev_info(dev);
@@ -24,13 +24,12 @@ static int64_t pool_limit(struct sg_dev *dev, const struct sg_model *model, cons
     }
     const int64_t margin = sg_min64(info->memory_bytes / 16, MOST_MARGIN);
     int64_t left = sg_dev_memory_free(dev) - (loaded ? 0 : *weights);
-    /* The others may have taken their part already, or not yet. */
+    /* The other ranks may have allocated their part already, or not yet. */
     if (sharers > 1) left = sg_min64(left, info->memory_bytes / sharers - *weights);
     return left - margin;
 }
 
-/* Pages that every row of the largest batch, each in a cell of its own, or all cells of the grid would fill.
- */
+/* Pages that the largest batch fills with every row in its own cell, or all cells of the grid if fewer. */
 static int64_t pages_of_use(const struct sg_engine_options *o, const struct sg_engine_memory *m,
                             int64_t cells) {
     const int64_t sequence = sg_pages_for(o->max_context), answer = sg_pages_for(o->sampling.max_new_tokens);
@@ -47,7 +46,7 @@ enum sg_status sg_kv_budget_bytes(struct sg_dev *dev, const struct sg_model *mod
     struct sg_engine_memory m = {0};
     int64_t weights;
     const int64_t all = pool_limit(dev, model, budget, &weights);
-    /* The workspace grows with the pool: that of a pool of all the room is more than enough. */
+    /* The workspace grows with the pool, so a pool of all the memory gives an upper bound for it. */
     o.kv_cache_bytes = all > page ? all : page;
     enum sg_status st = sg_engine_plan(dev, model, &o, &m, err);
     if (st != SG_OK) return st;

@@ -10,7 +10,7 @@ enum sg_status sg_kv_pool_init(struct sg_kv_pool *p, int32_t pages, struct sg_er
     SG_TRY(SG_NEW(&p->free_list, pages, "page list", err));
     SG_TRY(SG_NEW(&p->refs, pages, "page counts", err));
     p->pages = p->n_free = pages;
-    for (int32_t i = 0; i < pages; i++) p->free_list[i] = pages - 1 - i; /* page 0 is handed out first */
+    for (int32_t i = 0; i < pages; i++) p->free_list[i] = pages - 1 - i; /* get returns page 0 first */
 out:
     if (st != SG_OK) sg_kv_pool_free(p);
     return st;

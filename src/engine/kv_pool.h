@@ -1,5 +1,5 @@
-/* kv_pool - which KV pages are whose: a free list and a reference count per page. Pure: no device, no
- * allocation after init. Pages are counted, not owned by groups, so that prompts can share them. */
+/* kv_pool - the free list of KV pages and a reference count per page. Pure: no device, no allocation after
+ * init. Pages have counts and no owner, so that groups can share them. */
 #ifndef SG_ENGINE_KV_POOL_H
 #define SG_ENGINE_KV_POOL_H
 
@@ -14,11 +14,11 @@ struct sg_kv_pool {
 };
 enum sg_status sg_kv_pool_init(struct sg_kv_pool *p, int32_t pages, struct sg_err *err);
 void sg_kv_pool_free(struct sg_kv_pool *p); /* zeroed accepted */
-/* One page with one reference; -1 when there is none. */
+/* A free page, with one reference; -1 when no page is free. */
 int32_t sg_kv_pool_get(struct sg_kv_pool *p);
 void sg_kv_pool_ref(struct sg_kv_pool *p, int32_t page);
 void sg_kv_pool_unref(struct sg_kv_pool *p, int32_t page);
-/* Host bytes of init, for plan. */
+/* Host bytes that sg_kv_pool_init takes, for sg_engine_plan. */
 int64_t sg_kv_pool_bytes(int32_t pages);
 
 #endif

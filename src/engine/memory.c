@@ -1,10 +1,10 @@
-/* memory - how large everything of an engine is, said before it is taken. */
+/* memory - computes the sizes of an engine before it allocates. */
 #include "engine/internal.h"
 #include "base/minmax.h"
 
 #include <inttypes.h>
 
-/* What the general-purpose allocator and the alignment of device memory may add to one request. */
+/* Bytes that the host allocator and the alignment of device memory may add to one request. */
 enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 30 };
 
 static enum sg_status check_ids(const char *what, const int32_t *ids, int32_t n, int32_t vocab,
@@ -55,7 +55,7 @@ static enum sg_status check_options(const struct sg_model *model, const struct s
     return st != SG_OK ? st : check_ids("no", o->no_ids, o->n_no, vocab, err);
 }
 
-/* Logits of one slice stay near 64 MiB, but a slice has rows enough to keep a matrix product busy. */
+/* Rows of a slice: its logits stay near 64 MiB, but 16 rows at least make a matrix product efficient. */
 static int32_t logit_rows(int32_t vocab, int32_t most) {
     const int64_t fit = ((int64_t)64 << 20) / ((int64_t)vocab * (int64_t)sizeof(float)) / 16 * 16;
     return (int32_t)sg_min64(sg_max64(sg_min64(fit, 256), 16), sg_max64(most, 1));
@@ -93,8 +93,8 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
                        "; raise kv_cache_mib",
                        o->kv_cache_bytes, z.page_bytes);
     z.pages = (int32_t)sg_min64(pages, INT32_MAX / SG_PAGE_TOKENS - SG_PAD_PAGES);
-    /* More rows make a step longer, not a token cheaper, once the products are bound by arithmetic and the
-     * scratch of attention (528 bytes a row, head and split) has its price. */
+    /* Above this many rows arithmetic bounds the products: more rows lengthen a step and make no token
+     * cheaper, and the scratch of attention takes 528 bytes per row, head and split. */
     const int32_t decode_cap = sg_dev_info(dev)->host_memory ? 256 : 2048;
     z.sched = (struct sg_sched_limits){
         .max_rows = o->max_batch_tokens,

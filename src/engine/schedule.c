@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- init and free ---------------------------------------------------------------------------------- */
 
 int32_t sg_sched_max_groups(const struct sg_sched_limits *lim) {
-    /* Groups enter while their open samples fit the decode rows, or alone. */
+    /* A group enters while the open samples of all groups fit the decode rows, or when no group runs. */
     return sg_max32(lim->max_decode_rows, lim->max_samples);
 }
 
@@ -23,7 +23,7 @@ enum sg_status sg_sched_init(struct sg_sched *s, const struct sg_sched_limits *l
     memset(s, 0, sizeof *s);
     s->lim = *lim;
     s->pool = pool;
-    s->usual = sg_min32(lim->max_new_tokens, 256); /* until answers tell */
+    s->usual = sg_min32(lim->max_new_tokens, 256); /* a guess until answers have finished */
     SG_TRY(SG_NEW(&s->step.chunks, sg_sched_max_groups(lim), "prompt chunks", err));
     SG_TRY(SG_NEW(&s->step.decode, lim->max_decode_rows, "decode rows", err));
 out:
@@ -83,9 +83,9 @@ static void release_prompt(struct sg_sched *s, struct sg_group *group) {
     group->n_prompt_pages = 0;
 }
 
-/* ---- going back ------------------------------------------------------------------------------------- */
+/* ---- sending back ----------------------------------------------------------------------------------- */
 
-/* A live sample starts again from its first token once there is room. */
+/* Makes a live sample ready again: it keeps its first token and restarts once pages are free. */
 static void take_back_sample(struct sg_sched *s, struct sg_group *group, struct sg_group_sample *a) {
     SG_ASSERT(a->n_drawn == a->n_tokens);
     release_suffix(s, a);
@@ -96,7 +96,7 @@ static void take_back_sample(struct sg_sched *s, struct sg_group *group, struct 
     s->n_live--;
 }
 
-/* A whole group goes back to the head of the queue; finished samples keep their answers. */
+/* Moves a group back to the head of the queue; finished samples keep their answers. */
 static void send_back(struct sg_sched *s, struct sg_group *group) {
     for (int32_t i = 0; i < group->n_samples; i++) {
         struct sg_group_sample *a = &group->samples[i];
@@ -105,7 +105,7 @@ static void send_back(struct sg_sched *s, struct sg_group *group) {
         release_suffix(s, a);
         a->n_tokens = a->n_drawn = 0;
         a->state = SG_SAMPLE_WAITS;
-        a->replay = false; /* it draws its first token again, and the hook sees that */
+        a->replay = false; /* the sample draws its first token again, and on_token then sees index 0 */
     }
     release_prompt(s, group);
     s->n_live -= group->n_live;
@@ -116,8 +116,8 @@ static void send_back(struct sg_sched *s, struct sg_group *group) {
     s->restarts++;
 }
 
-/* Frees pages for sample `i` of group at the cost of the youngest group, or, when that is group itself, of
- * its last live sample. False when sample i itself had to go. */
+/* Frees pages for sample i of group: sends back the youngest group or, when that is `group` itself, takes
+ * back its last live sample. False when no sample after i is live: i itself then goes back. */
 static bool make_room(struct sg_sched *s, struct sg_group *group, int32_t i) {
     struct sg_group *youngest = s->running.tail;
     if (youngest != group) {
@@ -133,7 +133,7 @@ static bool make_room(struct sg_sched *s, struct sg_group *group, int32_t i) {
     return false;
 }
 
-/* Pages for every token of the sample that has to be in the cache when its last one is fed. */
+/* Gives sample i the pages for all its drawn tokens. False when it cannot have a row in this step. */
 static bool hold_pages(struct sg_sched *s, struct sg_group *group, int32_t i) {
     struct sg_group_sample *a = &group->samples[i];
     while (a->n_pages < sg_pages_for(a->n_drawn)) {
@@ -142,7 +142,7 @@ static bool hold_pages(struct sg_sched *s, struct sg_group *group, int32_t i) {
             a->pages[a->n_pages++] = page;
             continue;
         }
-        if (s->n_flying > 0) { /* what was begun stays: pages are held for the next try */
+        if (s->n_flying > 0) { /* the sample keeps the pages it has for the next try */
             s->must_collect = true;
             return false;
         }
@@ -151,7 +151,7 @@ static bool hold_pages(struct sg_sched *s, struct sg_group *group, int32_t i) {
     return true;
 }
 
-/* Whether a sample has a token to draw that nobody has drawn yet. */
+/* Whether a sample has tokens left to draw. */
 static bool draws_more(const struct sg_sched *s, const struct sg_group_sample *a) {
     return a->n_drawn < s->lim.max_new_tokens;
 }
@@ -164,7 +164,7 @@ static void add_row(struct sg_step *step, struct sg_group *group, int32_t sample
     step->n_rows++;
 }
 
-/* A ready sample may start when its usual length finds room, or when nobody else is moving at all. */
+/* A ready sample may start when free pages cover its usual length, or when no sample is live. */
 static bool may_start(const struct sg_sched *s) {
     if (s->n_live == 0) return true;
     const int64_t waiting = (int64_t)(s->n_open - s->n_live) * usual_pages(s);
@@ -204,12 +204,12 @@ static bool fits(const struct sg_sched *s, int32_t n_prompt, int32_t n_samples) 
     return s->pool->n_free >= expected_growth(s) + need;
 }
 
-/* The head of the queue begins to run, with the pages of its whole prompt. */
+/* Starts the group at the head of the queue and gives it the pages of its whole prompt. */
 static bool admit(struct sg_sched *s) {
     struct sg_group *group = s->queue.head;
     if (!group || !fits(s, group->n_prompt, group->n_samples - group->n_done)) return false;
     const int32_t need = sg_pages_for(group->n_prompt);
-    if (need > s->pool->n_free) return false; /* somebody outside the schedule holds pages */
+    if (need > s->pool->n_free) return false; /* pages are held outside the schedule */
     for (int32_t i = 0; i < need; i++) group->prompt_pages[i] = sg_kv_pool_get(s->pool);
     group->n_prompt_pages = need;
     sg_group_list_remove(&s->queue, group);
@@ -226,7 +226,7 @@ enum sg_go sg_sched_next(struct sg_sched *s) {
     struct sg_step *step = &s->step;
     clear_step(step);
     s->must_collect = false;
-    /* make_room takes groups from the tail only: `group` stays in the list until it has been passed */
+    /* make_room removes groups at the tail only, never `group` */
     for (struct sg_group *group = s->running.head; group && !s->must_collect; group = group->next)
         add_group_rows(s, group);
     if (s->must_collect) {
@@ -246,7 +246,7 @@ bool sg_sched_has_room(const struct sg_sched *s, int32_t n_prompt, int32_t n_sam
     return s->queue.n == 0 && fits(s, n_prompt, n_samples);
 }
 
-/* ---- what became of the step ------------------------------------------------------------------------ */
+/* ---- outcome of a step ------------------------------------------------------------------------------ */
 
 void sg_sched_launched(struct sg_sched *s, const struct sg_row *draws, int32_t n) {
     for (int32_t k = 0; k < s->step.n_chunks; k++) {
@@ -279,8 +279,8 @@ void sg_sched_token(struct sg_sched *s, struct sg_group *group, int32_t sample, 
     a->n_tokens++;
 }
 
-/* Pages go back although a row of this sample may be in flight that writes to them: whoever gets them next
- * writes and reads them in a step that is launched later, and a device runs its steps in order. */
+/* Frees the sample's pages although a row in flight may still write to them. That is safe: the next owner
+ * uses them in a step launched later, and a device runs its steps in order. */
 bool sg_sched_finish_sample(struct sg_sched *s, struct sg_group *group, int32_t sample,
                             enum sg_finish finish) {
     struct sg_group_sample *a = &group->samples[sample];

@@ -1,15 +1,15 @@
-/* schedule - who runs in the next step: pure bookkeeping over groups and pages, no device, no clock and no
- * allocation after init, so that a test drives it for millions of steps. What it decides never changes a
+/* schedule - chooses the rows of the next step. Pure bookkeeping over groups and pages: no device, no clock
+ * and no allocation after init, so that a test can drive it for millions of steps. A choice never changes a
  * result, only when it is computed.
  *
- * A step is scheduled while the tokens of the one before may still be unknown: what a sample has drawn is
- * what counts, and a sample whose last token turns out to have ended it has had one row too many. Nobody is
- * sent back while draws are unknown: the schedule asks for them first.
+ * The schedule may fill a step before the host has the tokens of the previous one. It therefore counts drawn
+ * tokens, and a sample whose last token ended it has one row too many. The schedule sends no group back while
+ * draws are in flight: it asks the caller to collect them first.
  *
- * Order of preference in a step: a row for every live sample, oldest group first; ready samples, as far as
- * rows and pages allow; chunks of prompts that have begun; new groups from the queue. A group enters only
- * when its prompt and the usual length of its answers find free pages beside what the running groups are
- * still expected to take, so that sending groups back stays rare. */
+ * Order within a step: group by group, oldest first, a row for every live sample, then ready samples as far
+ * as rows and pages allow; then chunks of running prompts; then new groups from the queue. A group enters
+ * only when the free pages cover its prompt, its answers at their usual length, and the expected growth of
+ * the running groups, so that groups are rarely sent back. */
 #ifndef SG_ENGINE_SCHEDULE_H
 #define SG_ENGINE_SCHEDULE_H
 
@@ -28,7 +28,7 @@ struct sg_step {
     int32_t n_rows; /* of all chunks and decode rows */
     int32_t n_chunks, n_decode, n_groups;
     struct sg_chunk *chunks; /* [max_groups] */
-    struct sg_row *decode;   /* [max_decode_rows], the rows of one group beside each other */
+    struct sg_row *decode;   /* [max_decode_rows], the rows of one group adjacent */
 };
 
 struct sg_sched_limits {
@@ -43,46 +43,46 @@ struct sg_sched {
     struct sg_group_list queue, running; /* running: oldest first */
     int32_t n_open;                      /* samples of running groups that are not done */
     int32_t n_live;
-    int32_t n_flying;  /* draws that were launched and have not landed */
-    bool must_collect; /* of this call of next */
+    int32_t n_flying;  /* draws launched and not landed */
+    bool must_collect; /* set within sg_sched_next: a sample needs a page and draws are in flight */
     double usual;      /* running mean of answer lengths, tokens */
     int64_t restarts;
     struct sg_step step;
 };
-/* Groups that run at once, and draws in one step, at most. */
+/* Most groups that run at once; also the most draws in one step. */
 int32_t sg_sched_max_groups(const struct sg_sched_limits *lim);
 enum sg_status sg_sched_init(struct sg_sched *s, const struct sg_sched_limits *lim, struct sg_kv_pool *pool,
                              struct sg_err *err);
 void sg_sched_free(struct sg_sched *s); /* frees all groups too; zeroed accepted */
 int64_t sg_sched_bytes(const struct sg_sched_limits *lim);
 
-/* Pages a group of this size takes when it runs alone with one sample: more than the pool has means never. */
+/* Pages that a group takes when it runs alone with one sample. It can never run if the pool has fewer. */
 int64_t sg_sched_pages_alone(const struct sg_sched *s, int32_t n_prompt);
-/* Queues a group that sg_sched_pages_alone lets in; the schedule owns it until finish or drop. */
+/* Queues a group that the pool can hold (sg_sched_pages_alone). The schedule owns it until
+ * sg_sched_finish_sample returns true or sg_sched_drop. */
 void sg_sched_submit(struct sg_sched *s, struct sg_group *group);
 bool sg_sched_has_room(const struct sg_sched *s, int32_t n_prompt, int32_t n_samples);
 
 enum sg_go {
-    SG_GO_IDLE,   /* nothing can be done, before the draws in flight have landed if there are any */
-    SG_GO_STEP,   /* s->step is to be run */
-    SG_GO_COLLECT /* the pool is dry: the draws in flight must land before anybody is sent back */
+    SG_GO_IDLE,   /* nothing to run, or nothing before the draws in flight have landed */
+    SG_GO_STEP,   /* the caller runs s->step */
+    SG_GO_COLLECT /* no page is free: draws in flight must land before a group is sent back */
 };
 /* Fills s->step. */
 enum sg_go sg_sched_next(struct sg_sched *s);
 
-/* What became of the step, told by whoever ran it. First, that it is on its way: its chunks are prefilled,
- * each of its n draws (the first token of a waiting sample, the next of a live one) is one more token drawn.
- */
+/* The caller has launched s->step. Its chunks count as prefilled, and each of its n draws (the first token of
+ * a waiting sample, the next of a live one) as one more token drawn. */
 void sg_sched_launched(struct sg_sched *s, const struct sg_row *draws, int32_t n);
-/* All n draws of a step, the oldest not landed, are known. */
+/* The host has received all n draws of the oldest step in flight. */
 void sg_sched_landed(struct sg_sched *s, int32_t n);
-/* The next drawn token of a sample that is not done. The caller judges whether it was the last and then calls
- * finish_sample. */
+/* Appends the next drawn token to a sample that is not done. If it was the last one, the caller then calls
+ * sg_sched_finish_sample. */
 void sg_sched_token(struct sg_sched *s, struct sg_group *group, int32_t sample, int32_t token, float p_yes);
-/* True when that was the group's last sample: the group holds no pages any more and belongs to the caller. */
+/* True when that was the group's last sample: the group then holds no pages and the caller owns it. */
 bool sg_sched_finish_sample(struct sg_sched *s, struct sg_group *group, int32_t sample,
                             enum sg_finish finish);
-/* A running group fails: it gives back its pages and belongs to the caller. */
+/* Ends a running group that failed: its pages become free and the caller owns it. */
 void sg_sched_drop(struct sg_sched *s, struct sg_group *group);
 
 #endif

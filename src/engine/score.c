@@ -1,4 +1,5 @@
-/* score - one sequence at a time on the engine's model, pool and workspace: log-probabilities, embeddings. */
+/* score - log-probabilities and embeddings of one sequence at a time, with the engine's model, pool and
+ * workspace. */
 #include "engine/internal.h"
 
 #include "base/mem.h"
@@ -6,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A sequence without samples that holds its pages; the caller gives it back with drop. */
+/* Makes a group without samples that holds the pages of its prompt; the caller frees it with drop. */
 static enum sg_status hold(struct sg_engine *e, const int32_t *ids, int32_t n, struct sg_group **out,
                            struct sg_err *err) {
     const int32_t vocab = e->config->vocab, need = n > 0 ? sg_pages_for(n) : 0;
@@ -36,13 +37,13 @@ static void drop(struct sg_engine *e, struct sg_group *group) {
     sg_group_free(group);
 }
 
-/* The next chunk of group through the model. */
+/* Runs the next chunk of the group through the model. */
 static enum sg_status run_chunk(struct sg_engine *e, struct sg_group *group, bool all_out,
                                 const void **hidden, struct sg_err *err) {
     const int32_t left = group->n_prompt - group->n_prefilled, most = e->size.sched.max_rows;
     struct sg_chunk chunk = {.group = group, .pos0 = group->n_prefilled, .n = left < most ? left : most};
     const struct sg_step step = {.n_rows = chunk.n, .n_chunks = 1, .chunks = &chunk};
-    struct sg_row none; /* a sequence without samples has no draws */
+    struct sg_row none; /* stays unused: a group without samples has no draws */
     enum sg_status st = sg_batcher_build(&e->batcher, &step, NULL, all_out ? NULL : &none, err);
     if (st == SG_OK) st = sg_model_forward(e->model, e->kv, &e->ws, &e->batcher.batch, hidden, err);
     if (st == SG_OK) group->n_prefilled += chunk.n;
@@ -56,7 +57,7 @@ static enum sg_status not_finite(const struct sg_engine *e, int32_t place, const
                    sg_model_dir(e->model), what, place, place == 1 ? " are" : "s are");
 }
 
-/* Log-probabilities from hidden rows [first, first + n), which stand at positions pos0.. of the sequence. */
+/* Log-probabilities from hidden rows [first, first + n), which are positions pos0.. of the sequence. */
 static enum sg_status score_rows(struct sg_engine *e, const struct sg_group *group, const void *hidden,
                                  int32_t first, int32_t n, int32_t pos0, float *logprobs,
                                  struct sg_err *err) {
@@ -77,7 +78,7 @@ out:
     return st;
 }
 
-/* One chunk, all its rows (or, without logprobs, the last row of the last chunk). */
+/* Scores all rows of the next chunk (without logprobs: the last row of the last chunk alone). */
 static enum sg_status score_chunk(struct sg_engine *e, struct sg_group *group, float *last_logits,
                                   float *logprobs, struct sg_err *err) {
     const int32_t pos0 = group->n_prefilled, slice = e->size.logit_rows, vocab = e->config->vocab;

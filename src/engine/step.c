@@ -1,16 +1,16 @@
-/* step - one step of the engine after the other: launched, and judged once its tokens are here.
+/* step - launches the steps of the engine and judges each one once its tokens have arrived.
  *
- * With steps ahead, a step is scheduled and launched while the one before is still running, and only then are
- * the tokens of the one before waited for. The device finds its next step queued when it is done with one, as
- * long as the host needs less time for a step than the device. Rows whose token the host has not seen yet
- * take it from the draws of the step before, on the device (sg_op_feed_tokens). What that may change is what
- * is computed for nothing: a sample that turns out to have ended (EOS, verdict, NaN) has one row in flight,
- * whose draw is thrown away. Results are the same bits, as a row depends on its own inputs alone. */
+ * With steps ahead, the engine schedules and launches a step while the previous one is still running, and
+ * then waits for the tokens of the previous one. The device always has its next step queued as long as the
+ * host needs less time for a step than the device. A row whose token the host has not received takes it on
+ * the device from the draws of the previous step (sg_op_feed_tokens). A sample that turns out to have ended
+ * (EOS, verdict, NaN) has one row in flight, whose draw the engine discards. Results are the same bits,
+ * because a row depends on its own inputs alone. */
 #include "engine/internal.h"
 
 #include "base/clock.h"
 
-/* Groups that ended, to the owner. A callback may submit: what that adds to the list is reported too. */
+/* Reports ended groups through on_done. A callback may submit; groups that fail there are reported too. */
 static void report(struct sg_engine *e) {
     while (e->ended.head) {
         struct sg_group *s = e->ended.head;
@@ -33,7 +33,7 @@ static void report(struct sg_engine *e) {
 
 /* ---- launch ------------------------------------------------------------------------------------------ */
 
-/* Logits of the rows that came out, a slice at a time, and the draws from each slice. */
+/* Computes the logits of the output rows a slice at a time, and draws from each slice. */
 static enum sg_status draw(struct sg_engine *e, const void *hidden, struct sg_err *err) {
     const struct sg_batcher *b = &e->batcher;
     const int32_t n_out = b->batch.n_out, slice = e->size.logit_rows;
@@ -64,12 +64,12 @@ out:
     return st;
 }
 
-/* The operators of the step that the batcher holds, from the tokens it is fed to its draws. */
+/* Calls the operators of the batcher's step, from sg_op_feed_tokens to the draws. */
 static enum sg_status run_operators(struct sg_engine *e, bool padded, struct sg_err *err) {
     const struct sg_batcher *b = &e->batcher;
     const void *hidden;
     enum sg_status st;
-    if (b->feeds || padded) /* a record is replayed by steps that are fed otherwise */
+    if (b->feeds || padded) /* a replay of this recording may have rows to feed */
         SG_TRY(sg_op_feed_tokens(e->dev, e->d_token, b->lim.max_draws, b->from, b->batch.n, b->fed, err));
     SG_TRY(sg_model_forward(e->model, e->kv, &e->ws, &b->batch, &hidden, err));
     SG_TRY(draw(e, hidden, err));
@@ -77,8 +77,8 @@ out:
     return st;
 }
 
-/* Records the step. A device that cannot (told by a driver we have not met) runs it, and all others, operator
- * by operator: slower, not wrong. If it is the device that is lost, the step itself will say so. */
+/* Records the step. After a failed recording the engine runs all steps operator by operator: slower, with the
+ * same results. If the device itself has failed, running the step reports it. */
 static enum sg_status take_record(struct sg_engine *e, struct sg_graph *r, struct sg_err *err) {
     struct sg_err why = {0};
     enum sg_status st = sg_dev_record_begin(e->dev, &why);
@@ -98,8 +98,8 @@ static enum sg_status take_record(struct sg_engine *e, struct sg_graph *r, struc
     return SG_OK;
 }
 
-/* A step of a bucket: the first one runs as it is (every operator has then run once with these shapes), the
- * second is recorded, and all from then on are replays. */
+/* Runs a step of a bucket. The first step runs operator by operator, so that every operator has run once with
+ * these shapes. The second is recorded; it and all later ones are replays. */
 static enum sg_status run_bucket(struct sg_engine *e, const struct sg_bucket *bucket, struct sg_err *err) {
     bool fresh = true;
     struct sg_graph *r = NULL;
@@ -121,7 +121,7 @@ static enum sg_status run_bucket(struct sg_engine *e, const struct sg_bucket *bu
     return sg_dev_replay(e->dev, r->run, &now, err);
 }
 
-/* Sends the schedule's step to the device, with the fetch of its draws behind it. */
+/* Launches the schedule's step and queues the fetch of its draws. */
 static enum sg_status launch(struct sg_engine *e, struct sg__inflight_step *f, struct sg_err *err) {
     const struct sg_step *step = &e->sched.step;
     struct sg_batcher *b = &e->batcher;
@@ -135,7 +135,7 @@ static enum sg_status launch(struct sg_engine *e, struct sg__inflight_step *f, s
     f->n_prefill = step->n_rows - step->n_decode;
     SG_TRY(padded ? run_bucket(e, &bucket, err) : run_operators(e, false, err));
     if (padded) e->stats.padded_rows += bucket.rows - step->n_decode;
-    /* without draws one word, so that the step can be waited for */
+    /* a step without draws fetches one word, so that collect can wait for the step */
     const size_t words = f->n_draws ? (size_t)(b->lim.max_draws + f->n_draws) : 1;
     SG_TRY(sg_dev_fetch(e->dev, f->slot, f->landing, e->d_token, words * sizeof *e->d_token, err));
     sg_sched_launched(&e->sched, f->draws, f->n_draws);
@@ -153,7 +153,7 @@ static bool is_eos(const struct sg_engine *e, int32_t token) {
     return false;
 }
 
-/* Shows a token to the hook; true when it says that the sample is complete. */
+/* Passes a token to on_token; true when the hook says that the sample is complete. */
 static bool tell(struct sg_engine *e, const struct sg_group *group, int32_t sample, int32_t index) {
     const struct sg_group_sample *a = &group->samples[sample];
     return e->hooks.on_token &&
@@ -187,7 +187,7 @@ static void count_step(struct sg_engine *e, const struct sg__inflight_step *f) {
     e->collected = now;
 }
 
-/* The draws in flight of groups that have ended: their groups will be gone when they land. */
+/* Clears the group of every draw in flight whose group has ended: report frees the group before they land. */
 static void forget_ended(struct sg_engine *e) {
     for (int i = 0; i < 2; i++) {
         struct sg__inflight_step *f = &e->inflight[i];
@@ -199,7 +199,7 @@ static void forget_ended(struct sg_engine *e) {
     }
 }
 
-/* One draw: true when it was for nothing, as its sample or group had ended. */
+/* Judges one draw; true when it is discarded because its sample or group has ended. */
 static bool take_draw(struct sg_engine *e, const struct sg_row *d, int32_t token, float p_yes) {
     struct sg_group *group = d->group;
     if (!group || group->status != SG_OK || group->samples[d->sample].state == SG_SAMPLE_DONE) return true;
@@ -220,8 +220,8 @@ static bool take_draw(struct sg_engine *e, const struct sg_row *d, int32_t token
     return false;
 }
 
-/* Waits for a step and judges its draws. Groups that end are only listed: their memory is still named by
- * later draws of the same step. */
+/* Waits for a step and judges its draws. It adds groups that end to `ended` and does not free them: later
+ * draws of the same step still point to them. */
 static enum sg_status collect(struct sg_engine *e, struct sg__inflight_step *f, struct sg_err *err) {
     const int64_t t0 = sg_clock_ns();
     const enum sg_status st = sg_dev_fetch_wait(e->dev, f->slot, err);
@@ -239,7 +239,7 @@ static enum sg_status collect(struct sg_engine *e, struct sg__inflight_step *f, 
 }
 
 enum sg_status sg__engine_settle(struct sg_engine *e, struct sg_err *err) {
-    struct sg__inflight_step *f = &e->inflight[e->newest]; /* the other has landed: one step ahead, no more */
+    struct sg__inflight_step *f = &e->inflight[e->newest]; /* the other has landed: at most one is ahead */
     return f->up ? collect(e, f, err) : SG_OK;
 }
 
