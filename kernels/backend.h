@@ -1,10 +1,10 @@
-/* backend - what stands behind kernels.h: the table of functions a backend fills, and the part of its
- * objects that ops.c and device.c read. Private to kernels/.
+/* backend - the table of functions that a backend implements, and the part of its objects that ops.c and
+ * device.c read. Private to kernels/.
  *
- * A backend embeds struct sg_dev, sg_weight and sg_kv as the first member of its own structs. Its functions
- * get arguments that ops.c or device.c have checked: nothing is NULL that may not be, n > 0, shapes agree
- * with each other and with the limits of the last reserve, weights and pools belong to the device. What
- * only the device's memory can tell (ids, slots, page numbers in range) is not checked: the guard does. */
+ * A backend embeds struct sg_dev, sg_weight and sg_kv as the first member of its own structs. ops.c and
+ * device.c check the arguments of its functions: required pointers are not NULL, n > 0, shapes agree with
+ * each other and with the limits of the last reserve, weights and pools belong to the device. They do not
+ * check values in device memory (ids, slots, page numbers in range): the guard backend does. */
 #ifndef SG_KERNELS_BACKEND_H
 #define SG_KERNELS_BACKEND_H
 
@@ -21,13 +21,13 @@ struct sg_dev {
     struct sg_dev_info info;     /* filled by the backend's open */
     struct sg_limits lim;        /* of the last successful reserve, set by device.c; all zero before */
     struct sg_stage_stats stats[SG_STAGE_COUNT];
-    struct sg_dev_record *recording; /* being made: operators are counted there; NULL otherwise */
+    struct sg_dev_record *recording; /* between record_begin and record_end: ops.c counts there; else NULL */
 };
-/* device.c fills all of it; run is the backend's. */
+/* device.c fills all of it; `run` points to the backend's object. */
 struct sg_dev_record {
     struct sg_dev *dev;
     void *run;
-    double flops, bytes; /* of all operators but decode attention */
+    double flops, bytes; /* of all operators except decode attention */
     int64_t n_decode;    /* calls of decode attention */
     double decode_flops, decode_bytes;
 };
@@ -45,26 +45,26 @@ struct sg_kv {
     int32_t layers, pages, kv_heads, head_dim;
 };
 
-/* What device.c has checked and summed up for weight_new and weight_random (which has no parts). */
+/* Arguments of weight_new and weight_random (no parts), checked and summed up by device.c. */
 struct sg_weight_spec {
     const struct sg_weight_part *parts;
     int n_parts;
     int64_t rows, cols;        /* rows: the sum over parts */
-    enum sg_dtype dtype, held; /* of the parts; of what a backend on host memory holds */
+    enum sg_dtype dtype, held; /* of the parts; of the elements that a backend on host memory stores */
     unsigned use;
 };
 
 /* Names follow kernels.h; see there for the contracts. */
 struct sg_backend {
     const char *name;
-    /* Operators return before the work is done: device.c then counts calls, flops and bytes only, and the
-     * times come from `stats`. */
+    /* Operators return before they have finished: ops.c then counts calls, flops and bytes alone, and `stats`
+     * supplies the times. */
     bool async;
 
     /* Optional (NULL: a host backend): sg_dev_find. */
     enum sg_status (*find)(int index, struct sg_dev_place *out, struct sg_err *err);
     enum sg_status (*open)(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err);
-    void (*close)(struct sg_dev *dev); /* frees all that is still owned, and dev */
+    void (*close)(struct sg_dev *dev); /* frees dev and all that it still owns */
     enum sg_status (*alloc)(struct sg_dev *dev, size_t bytes, const char *what, void **out,
                             struct sg_err *err);
     void (*free)(struct sg_dev *dev, void *p); /* never NULL */
@@ -73,11 +73,11 @@ struct sg_backend {
     enum sg_status (*download)(struct sg_dev *dev, void *dst, const void *src, size_t bytes,
                                struct sg_err *err);
     enum sg_status (*sync)(struct sg_dev *dev, struct sg_err *err);
-    /* Optional, all of them or none: NULL means that device memory is host memory and copies wait. */
+    /* Optional, both or none (NULL: device memory is host memory). */
     enum sg_status (*host_alloc)(struct sg_dev *dev, size_t bytes, const char *what, void **out,
                                  struct sg_err *err);
     void (*host_free)(struct sg_dev *dev, void *p); /* never NULL */
-    /* Optional: */
+    /* Optional, both or none (NULL: sg_dev_fetch waits for its copy). */
     enum sg_status (*fetch)(struct sg_dev *dev, int slot, void *dst, const void *src, size_t bytes,
                             struct sg_err *err);
     enum sg_status (*fetch_wait)(struct sg_dev *dev, int slot, struct sg_err *err);
@@ -130,17 +130,16 @@ struct sg_backend {
 
     enum sg_status (*measure)(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
                               struct sg_err *err);
-    /* Optional, for the guard: fills the scratch with this word, so that nothing is read before it is
-     * written. */
+    /* Optional, for the guard: fills the scratch with this word, to expose reads before writes. */
     void (*poison_scratch)(struct sg_dev *dev, uint32_t word);
-    /* Optional (NULL: device.c's own numbers are all there is): adds the device's times to stats[].ns. */
+    /* Optional (NULL: host times only): adds the device's times to stats[].ns. */
     void (*stats)(struct sg_dev *dev, struct sg_stage_stats *stats);
     void (*stats_reset)(struct sg_dev *dev);
-    /* Optional (NULL: nothing is known). */
+    /* Optional (NULL: all values are NaN). */
     void (*power)(struct sg_dev *dev, struct sg_dev_power *out);
 };
 
-/* One table per backend of backends.inc, in the order of that list. */
+/* One table per backend of backends.inc. */
 #define SG_BACKEND(name) extern const struct sg_backend sg__backend_##name;
 #include "kernels/backends.inc"
 #undef SG_BACKEND

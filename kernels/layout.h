@@ -1,4 +1,4 @@
-/* layout - numbers and index arithmetic that host code and kernels share, one definition for both. */
+/* layout - constants and index arithmetic that host code and kernels share. */
 #ifndef SG_KERNELS_LAYOUT_H
 #define SG_KERNELS_LAYOUT_H
 
@@ -12,8 +12,8 @@
 
 enum {
     SG_PAGE_TOKENS = 16,   /* tokens in a KV page */
-    SG_SPLIT_TOKENS = 256, /* keys in one split of the KV axis: a multiple of the page, fixed for all batches,
-                            * because where a row's sums are cut is part of its result */
+    SG_SPLIT_TOKENS = 256, /* keys in one split of the KV axis: a multiple of the page, the same for all
+                            * batches, because the cuts of a row's sums affect its result */
     SG_MAX_GQA = 8,        /* query heads per KV head, at most */
     SG_MAX_HEAD_DIM = 256
 };

@@ -53,7 +53,7 @@ struct sg_engine {
     struct sg_workspace ws;
     float *logits; /* device [logit_rows][vocab] */
     int32_t
-        *d_token; /* device [max_draws]: the newest step's draws, which the next step takes; followed by: */
+        *d_token; /* device [max_draws]: the newest step's draws, which the next step is fed; followed by: */
     float *d_p_yes; /* device [max_draws] */
     struct sg__inflight_step inflight[2];
     int newest;        /* index in inflight of the step launched last */
