@@ -10,8 +10,9 @@
  * - Device memory comes from sg_dev_alloc; on host backends it can be read directly, but callers use
  *   sg_dev_download, which works everywhere.
  * - Operators run in call order on the device's one stream; they may return before they have finished.
- *   sg_dev_download waits for its result, sg_dev_fetch returns at once. No operator allocates: sg_dev_reserve
- *   takes the scratch once. Nothing here is thread-safe: one thread of the caller drives a device.
+ *   sg_dev_download waits for its bytes; sg_dev_fetch queues the copy and does not stop the stream. No
+ *   operator allocates: sg_dev_reserve takes the scratch once. Nothing here is thread-safe: one thread of the
+ *   caller drives a device.
  * - Batch invariance: a row's result depends, bit for bit, on that row's inputs alone: never on n, on the
  *   other rows, on the number of threads, or on how a prompt was cut into chunks. The cpu backend gives
  *   the same bits with every instruction set it has (scalar, AVX2, AVX-512).
@@ -128,7 +129,7 @@ struct sg_limits {
     int32_t max_context;     /* tokens of one sequence, prompt and answer */
     int32_t q_heads, kv_heads, head_dim, hidden, intermediate, vocab;
     bool
-        fp8_weights; /* products will take weights with SG_USE_FP8, of the shapes that the widths above give */
+        fp8_weights; /* products will take weights with SG_USE_FP8, of the shapes that the widths above set */
 };
 /* Scratch bytes that sg_dev_reserve(lim) takes, for `plan`. */
 size_t sg_dev_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim);
