@@ -8,7 +8,7 @@
 
 enum { CONFIG_MAX_BYTES = 16 << 20 };
 
-/* A string member that has to be `expected` when it is there. */
+/* Checks that a string member is `expected`; absent is allowed unless required. */
 static enum sg_status only_value(const struct sg_json *at, const char *key, bool required,
                                  const char *expected, struct sg_err *err) {
     const char *v = NULL;
@@ -19,7 +19,7 @@ static enum sg_status only_value(const struct sg_json *at, const char *key, bool
     return st;
 }
 
-/* A switch that has to be off when it is there. */
+/* Checks that a switch is off or absent. */
 static enum sg_status must_be_off(const struct sg_json *at, const char *key, struct sg_err *err) {
     bool on = false;
     enum sg_status st = sg_json_get_bool(at, key, &on, err);
@@ -47,7 +47,7 @@ static enum sg_status check_architecture(const struct sg_json *root, struct sg_c
     return SG_OK;
 }
 
-/* The kind of rotary embedding in `at`: only the plain one is implemented. */
+/* Checks the kind of rotary embedding in `at`: the program implements the plain one alone. */
 static enum sg_status check_rope_type(const struct sg_json *at, struct sg_err *err) {
     static const char *const keys[] = {"rope_type", "type"};
     for (int i = 0; i < 2; i++) {
@@ -66,7 +66,7 @@ static enum sg_status check_rope_type(const struct sg_json *at, struct sg_err *e
     return st;
 }
 
-/* rope_theta stands at the top level (transformers 4) or in rope_parameters (transformers 5). */
+/* rope_theta is at the top level (transformers 4) or in rope_parameters (transformers 5). */
 static enum sg_status read_rope(const struct sg_json *root, struct sg_config *c, struct sg_err *err) {
     struct sg_json scaling, params;
     double top = 0, inner = 0;
@@ -91,7 +91,7 @@ out:
     return st;
 }
 
-/* The dtype that `key` names; *out is left as it is when the key is absent. */
+/* Reads the dtype that `key` names; *out is unchanged when the key is absent. */
 static enum sg_status get_dtype(const struct sg_json *root, const char *key, enum sg_dtype *out,
                                 struct sg_err *err) {
     static const char *const names[SG_DTYPE_COUNT] = {
@@ -169,7 +169,7 @@ static enum sg_status check_heads(const struct sg_config *c, const char *where, 
     return SG_OK;
 }
 
-/* eos_token_id: one id or a list of them; *n stays as it is when the key is absent. */
+/* Reads eos_token_id, one id or a list of them; *n is unchanged when the key is absent. */
 static enum sg_status read_eos(const struct sg_json *root, int32_t vocab, int32_t eos[SG_MAX_EOS], int32_t *n,
                                struct sg_err *err) {
     struct sg_json m;

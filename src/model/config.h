@@ -1,5 +1,5 @@
-/* config - what a checkpoint says about itself: config.json and generation_config.json of a Qwen3 model.
- * Whatever would change the arithmetic in a way this program does not know is refused by name and value. */
+/* config - reads config.json and generation_config.json of a Qwen3 model. It refuses by name and value every
+ * setting that would need arithmetic that this program does not implement. */
 #ifndef SG_MODEL_CONFIG_H
 #define SG_MODEL_CONFIG_H
 
@@ -16,7 +16,7 @@ struct sg_config {
     int32_t max_position; /* tokens of one sequence, prompt and answer */
     float rms_eps;
     double rope_theta;
-    enum sg_dtype dtype; /* "dtype" or "torch_dtype": what the whole model was cast to; SG_F32 when absent */
+    enum sg_dtype dtype; /* "dtype" or "torch_dtype", the dtype of the whole model; SG_F32 when absent */
     bool causal;         /* Qwen3ForCausalLM: has an LM head */
     bool tied;           /* the LM head is the embedding matrix */
     int32_t n_eos;
@@ -33,19 +33,18 @@ struct sg_config {
     X("qwen3-14b", 5120, 40, 40, 17408, false, 1e6, 40960)                                                   \
     X("qwen3-32b", 5120, 64, 64, 25600, false, 1e6, 40960)
 
-/* Reads DIR/config.json and, when it is there, DIR/generation_config.json. SG_E_INPUT for what is missing or
- * malformed, SG_E_UNSUPPORTED for what is well formed but not this architecture. */
+/* Reads DIR/config.json and, if it exists, DIR/generation_config.json. SG_E_INPUT for missing or malformed
+ * values, SG_E_UNSUPPORTED for well-formed ones of another architecture. */
 enum sg_status sg_config_read(const char *dir, struct sg_config *out, struct sg_err *err);
 
 /* The configuration alone, for a model of random weights: `name` is a published shape (SG_SHAPE_LIST), a
  * directory with a config.json, or the path of such a file. */
 enum sg_status sg_config_shape(const char *name, struct sg_config *out, struct sg_err *err);
 
-/* The same from text: `where` names config.json in errors; generation may be NULL. text[n] must be readable.
- */
+/* Parses the text of a config.json; `where` names it in errors. text[n] must be readable. */
 enum sg_status sg_config_parse(const char *text, size_t n, const char *where, struct sg_config *out,
                                struct sg_err *err);
-/* Reads generation_config.json: its eos_token_id, if present, replaces the one of config.json. */
+/* Parses the text of a generation_config.json: its eos_token_id, if present, replaces that of config.json. */
 enum sg_status sg_config_parse_generation(const char *text, size_t n, const char *where,
                                           struct sg_config *config, struct sg_err *err);
 

@@ -7,8 +7,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* Read and hashed while it is in the core's cache. Read rather than mapped: as fast from the page
- * cache (8 against 7 GB/s a thread), and a network file system gets requests of this size. */
+/* Bytes that a thread reads and hashes at once, while they are in the core's cache. Reading is as fast as
+ * mapping from the page cache (8 against 7 GB/s per thread), and a network file system gets requests of this
+ * size. */
 static const size_t CHUNK = (size_t)2 << 20;
 enum { MAX_THREADS = 64 };
 
@@ -18,14 +19,14 @@ struct work {
     struct sg_digest *digest; /* [n], by piece */
     int64_t n;
     atomic_llong next;
-    atomic_bool ended; /* something failed, or we were told to stop */
+    atomic_bool ended; /* a thread has failed or `stop` returned true: all threads end */
     pthread_mutex_t mutex;
     enum sg_status st; /* under the mutex, with err: the first failure */
     struct sg_err err;
 };
 struct worker {
     struct work *work;
-    bool caller; /* the thread that may ask whether to stop */
+    bool caller; /* runs on the caller's thread, which may call `stop` */
 };
 
 static void fail(struct work *w, enum sg_status st, const struct sg_err *err) {
@@ -74,7 +75,7 @@ static void *work(void *arg) {
     return NULL;
 }
 
-/* Fewer threads than wished are no error: the caller works too. */
+/* Starting fewer threads than requested is no error: the caller's thread works too. */
 static void run_threads(struct work *w, int threads) {
     pthread_t t[MAX_THREADS];
     struct worker helper = {w, false}, caller = {w, true};

@@ -1,4 +1,4 @@
-/* digest - a fingerprint of the files of a checkpoint directory: what results depend on. */
+/* digest - a fingerprint of the checkpoint files that results depend on. */
 #ifndef SG_MODEL_DIGEST_H
 #define SG_MODEL_DIGEST_H
 
@@ -7,17 +7,17 @@
 #include "model/files.h"
 #include <stdbool.h>
 
-/* XXH3 over every byte of config.json, generation_config.json, tokenizer.json, model.safetensors or the index
- * and its shards, with their names; files are cut into pieces of fixed size that `threads` threads read and
- * hash, so the value does not depend on threads (0 = all cores). 8 GB/s a thread from the page cache. */
+/* XXH3 over the names and all bytes of the files of sg_model_files_list. `threads` threads (0 = all cores)
+ * read and hash pieces of fixed size, so the value does not depend on their number. 8 GB/s per thread from
+ * the page cache. SG_E_INPUT when a file changed meanwhile. */
 enum sg_status sg_model_digest(const char *dir, int threads, struct sg_digest *out, struct sg_err *err);
 
-/* The same for files that are listed already. */
+/* The same for files already listed; does not check whether they changed meanwhile. */
 struct sg_model_pass {
     const struct sg_model_files *files;
-    const char *dir;         /* where they lie */
+    const char *dir;         /* the directory of the files */
     int threads;             /* 0 = all cores */
-    bool (*stop)(void *ctx); /* NULL, or asked now and then on the caller's thread: SG_E_STOPPED when true */
+    bool (*stop)(void *ctx); /* NULL, or called repeatedly on the caller's thread: SG_E_STOPPED when true */
     void *ctx;
 };
 enum sg_status sg_model_pass(const struct sg_model_pass *pass, struct sg_digest *out, struct sg_err *err);

@@ -16,7 +16,7 @@ static int64_t ns(struct timespec t) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Fills everything but the name. False: there is no such file. */
+/* Fills everything but the name. False when there is no such regular file. */
 static bool look(const char *path, struct sg_model_file *out) {
     struct stat s;
     if (stat(path, &s) != 0 || !S_ISREG(s.st_mode)) return false;

@@ -1,5 +1,4 @@
-/* files - the files of a checkpoint directory that results depend on, and how they are cut into pieces that
- * threads hash. */
+/* files - lists the checkpoint files that results depend on, and cuts them into pieces that threads hash. */
 #ifndef SG_MODEL_FILES_H
 #define SG_MODEL_FILES_H
 
@@ -13,7 +12,7 @@
 struct sg_model_file {
     const char *name; /* in the directory, without a slash; owned by the arena */
     int64_t size;     /* bytes */
-    /* what the system says of the file (symbolic links followed) when it was listed */
+    /* of stat (symbolic links followed) when the file was listed */
     int64_t device, inode, mtime_ns, ctime_ns;
 };
 struct sg_model_files {
@@ -22,17 +21,17 @@ struct sg_model_files {
     struct sg_arena arena;
 };
 
-/* config.json, generation_config.json and tokenizer.json as far as they are there, then the index and its
- * shards, or model.safetensors. Parses config.json and the headers: what is no checkpoint is refused here,
- * before anything large is read. */
+/* Lists config.json, generation_config.json, tokenizer.json and model.safetensors.index.json as far as they
+ * exist, then model.safetensors or else the shards of the index. Parses config.json and the tensor headers,
+ * so that it refuses a directory without a valid checkpoint before anything large is read. */
 enum sg_status sg_model_files_list(const char *dir, struct sg_model_files *out, struct sg_err *err);
 void sg_model_files_free(struct sg_model_files *f); /* zeroed accepted */
 
-/* Names, sizes and what the system says: equal on two processes that see one file system means that they see
- * the same unchanged files. */
+/* A digest of names, sizes, devices, inodes and times. If it is equal in two processes that see one file
+ * system, they see the same unchanged files. */
 enum sg_status sg_model_files_identity(const struct sg_model_files *f, struct sg_digest *out,
                                        struct sg_err *err);
-/* SG_E_INPUT naming the first file that is not what it was when f was listed. */
+/* SG_E_INPUT naming the first file whose size, device, inode or mtime has changed since f was listed. */
 enum sg_status sg_model_files_unchanged(const struct sg_model_files *f, const char *dir, struct sg_err *err);
 
 /* ---- pieces ---- */
@@ -46,7 +45,7 @@ struct sg_model_piece {
 int64_t sg_model_pieces(const struct sg_model_files *f);
 struct sg_model_piece sg_model_piece_at(const struct sg_model_files *f, int64_t i);
 
-/* The checkpoint's digest from those of its pieces, pieces[sg_model_pieces(f)]. */
+/* Computes the checkpoint's digest from pieces[sg_model_pieces(f)], the digests of its pieces. */
 enum sg_status sg_model_digest_join(const struct sg_model_files *f, const struct sg_digest *pieces,
                                     struct sg_digest *out, struct sg_err *err);
 
@@ -61,7 +60,7 @@ enum sg_status sg_model_fds_open(const struct sg_model_files *f, const char *dir
                                  struct sg_err *err);
 void sg_model_fds_close(struct sg_model_fds *fds);
 
-/* n bytes at `at` of file i, through short reads; SG_E_INPUT when it has become shorter. */
+/* Reads n bytes at offset `at` of file i, repeating short reads; SG_E_INPUT when the file became shorter. */
 enum sg_status sg_model_read(const struct sg_model_fds *fds, int32_t i, void *out, size_t n, int64_t at,
                              struct sg_err *err);
 

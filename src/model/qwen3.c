@@ -46,7 +46,7 @@ struct part_name {
     int64_t rows;
 };
 
-/* Tells the system that the mapped pages of a tensor are not needed again: they would count as memory twice. */
+/* Drops the mapped pages of a tensor, which otherwise count as memory beside the loaded weight. */
 static void forget(const struct sg_weight_part *p, int64_t cols) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)p->data;
     const uintptr_t end = at + (uintptr_t)p->rows * (uintptr_t)cols * sg_dtype_bytes(p->dtype);
@@ -54,7 +54,7 @@ static void forget(const struct sg_weight_part *p, int64_t cols) {
     if (hi > lo) (void)madvise((void *)lo, hi - lo, MADV_DONTNEED);
 }
 
-/* Tensors stacked along their rows to one weight on the device; counted only, when planning. */
+/* Stacks tensors along their rows to one weight on the device; when planning, only counts them. */
 static enum sg_status load_weight(struct loader *l, const struct part_name *names, int n, int64_t cols,
                                   unsigned use, struct sg_weight **out, struct sg_weight_part *first,
                                   struct sg_err *err) {
@@ -83,7 +83,7 @@ out:
     return st;
 }
 
-/* The next norm weights, n of them, as floats. */
+/* Converts the next n norm weights to floats. */
 static enum sg_status load_norm(struct loader *l, const char *name, int32_t n, float **out,
                                 struct sg_err *err) {
     static const float one = 1;
@@ -130,15 +130,14 @@ out:
     return st;
 }
 
-/* The next layer comes from the disk while this one is converted and copied. */
+/* The system reads layer i from disk while the loader converts and copies the one before. */
 static void read_ahead(const struct loader *l, int32_t i) {
     char begin[32];
     snprintf(begin, sizeof begin, "layers.%" PRId32 ".", i);
     if (l->m->loaded && !l->random && i < l->m->c.layers) sg_weights_read_ahead(&l->files, begin);
 }
 
-/* The embedding goes first: while the largest tensor is both mapped and packed, little else is in memory yet.
- */
+/* Called before the layers: the largest tensor is mapped and packed while little else is in memory. */
 static enum sg_status load_embed(struct loader *l, struct sg_weight_part *part, struct sg_err *err) {
     struct sg_model *m = l->m;
     const struct part_name embed[] = {{"embed_tokens.weight", m->c.vocab}};
@@ -164,8 +163,8 @@ static size_t cos_sin_bytes(const struct sg_model *m) {
     return (size_t)m->max_context * (size_t)m->c.head_dim * sizeof(float);
 }
 
-/* Fills the RoPE table as transformers does for a checkpoint that it loads: inverse frequencies and angles are
- * float32 whatever the weights' dtype is, then cosine and sine follow. */
+/* Fills the RoPE table as transformers does when it loads a checkpoint: inverse frequencies and angles are
+ * float32 for every dtype of the weights, and cosine and sine are taken of those. */
 static enum sg_status load_cos_sin(struct sg_model *m, struct sg_err *err) {
     const int32_t dim = m->c.head_dim, half = dim / 2;
     enum sg_status st;
@@ -332,10 +331,10 @@ void sg_model_limits(const struct sg_model *m, struct sg_limits *lim) {
     lim->fp8_weights = m->fp8;
 }
 
-/* Where the arrays of a pass lie. `wide` holds q, k, v and q after RoPE during attention, and gate, up and
- * their product during the MLP: the two never live at once. */
+/* The arrays of a forward pass. `wide` holds q, k, v and q after RoPE during attention; it holds gate, up and
+ * their product during the MLP. */
 struct space {
-    float *x, *x_out; /* the residual stream; its rows that come out, in the last layer */
+    float *x, *x_out; /* the residual stream; its output rows, in the last layer */
     void *h, *delta, *wide;
     size_t wide_elements; /* per row */
 };
@@ -388,12 +387,12 @@ static void *row_at(const struct sg_model *m, void *p, int32_t row, int64_t cols
     return (char *)p + (size_t)row * (size_t)cols * sg_dtype_bytes(sg_dev_info(m->dev)->act);
 }
 
-/* What lies behind n rows of `cols` columns at p, on the next 64-byte boundary. */
+/* The first 64-byte boundary after n rows of `cols` columns at p. */
 static void *behind(const struct sg_model *m, void *p, int32_t n, int64_t cols) {
     return (void *)(((uintptr_t)row_at(m, p, n, cols) + 63) / 64 * 64);
 }
 
-/* q, in place: prefill rows attend through segs, the decode rows behind them through groups. */
+/* Attention in place on q: prefill rows first, described by segs, then decode rows, described by groups. */
 static enum sg_status attend(struct sg_model *m, struct sg_kv *kv, int32_t layer, const struct sg_segs *s,
                              const struct sg_groups *g, void *q, struct sg_err *err) {
     const struct sg_config *c = &m->c;
@@ -497,7 +496,7 @@ enum sg_status sg_model_forward(struct sg_model *m, struct sg_kv *kv, struct sg_
         SG_TRY(sg_op_add_rmsnorm(m->dev, x, i ? delta : NULL, l->input_norm, n, width, eps, h, err));
         SG_TRY(project_qkv(m, kv, i, b, h, qkv, q, err));
         if (i + 1 == c->layers && b->out_rows) {
-            /* From here on only the rows that come out matter. qkv is free: the chosen rows of q move there. */
+            /* The rest computes output rows alone. qkv is free now and takes the output rows of q. */
             const int32_t x_width =
                 width * (int32_t)(sizeof(float) / sg_dtype_bytes(sg_dev_info(m->dev)->act));
             if (b->n_out == 0) return SG_OK;

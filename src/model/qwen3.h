@@ -1,7 +1,7 @@
 /* qwen3 - a loaded Qwen3 checkpoint and its forward pass, written once against kernels.h for every backend.
  * Per layer: RMSNorm, packed q/k/v projection, RMSNorm of each q and k head, RoPE, causal grouped-query
  * attention, output projection; RMSNorm, SwiGLU; both with a residual (arXiv:2505.09388 and the model's
- * configuration; equal to transformers' Qwen3Model, see tests/unit/model/test_oracle.c). */
+ * configuration; equal to transformers' Qwen3Model, see tests/unit/engine/test_oracle.c). */
 #ifndef SG_MODEL_QWEN3_H
 #define SG_MODEL_QWEN3_H
 
@@ -14,22 +14,22 @@
 struct sg_model; /* opaque; owned by the caller of open or plan; borrows the device */
 
 struct sg_model_options {
-    /* Tokens of the longest sequence that can be run; 0 = as many as config.json allows
-     * (max_position_embeddings), which is an error to exceed. */
+    /* Tokens of the longest sequence; 0 = max_position_embeddings of config.json. More than that is an
+     * error. */
     int32_t max_context;
-    /* The linear maps of the layers are rounded to e4m3 as they are loaded (SG_USE_FP8): other results, half of
-     * their memory where a device keeps them so. Embedding, LM head and norms stay as they are stored. */
+    /* Loading rounds the linear maps of the layers to e4m3 (SG_USE_FP8). Results differ; a device that stores
+     * codes takes half the memory for them. Embedding, LM head and norms are not rounded. */
     bool fp8_weights;
-    /* Not NULL: a model of this shape with random weights (norms 1) that the device makes itself from `seed`,
-     * the same for every device; no file is read, `dir` is a name for messages. For measurements. */
+    /* Not NULL: a model of this shape with random weights (norms 1), which the device generates from `seed`,
+     * the same on every device. No file is read; messages use `dir` as a name. For measurements. */
     const struct sg_config *random;
     uint64_t seed;
 };
 /* Loads DIR onto the device. Not thread-safe, like the device. */
 enum sg_status sg_model_open(struct sg_dev *dev, const char *dir, const struct sg_model_options *opt,
                              struct sg_model **out, struct sg_err *err);
-/* The same checks of every file, name, shape and dtype, but nothing is loaded: what `plan` needs to say how
- * much memory a run takes. Such a model serves the getters below and sg_engine_plan, nothing else. */
+/* Checks every file, name, shape and dtype as open does, but loads nothing: `plan` needs no more to compute a
+ * run's memory. Such a model serves the getters below and sg_engine_plan alone. */
 enum sg_status sg_model_plan(struct sg_dev *dev, const char *dir, const struct sg_model_options *opt,
                              struct sg_model **out, struct sg_err *err);
 void sg_model_close(struct sg_model *m); /* NULL accepted */
@@ -41,7 +41,7 @@ bool sg_model_has_head(const struct sg_model *m);        /* false: hidden states
 bool sg_model_loaded(const struct sg_model *m);          /* false: made by sg_model_plan */
 int64_t sg_model_device_bytes(const struct sg_model *m); /* weights, norms and the RoPE table */
 int64_t sg_model_params(const struct sg_model *m);
-/* Floating-point operations of one token with `context` keys before it, its logits included when `head`. */
+/* Floating-point operations of one token with `context` keys before it, including its logits if `head`. */
 double sg_model_flops(const struct sg_model *m, int32_t context, bool head);
 
 /* ---- one forward pass -------------------------------------------------------------------------------- */
@@ -61,10 +61,10 @@ struct sg_groups {
         *host_suffix_page_begin;
     int32_t bound_group_rows, bound_prompt_len, bound_suffix_len;
 };
-/* Rows: the prefill rows of segs first, then the decode rows. Their keys and values all go to the pool;
- * hidden states come out for n_out of them only: some prefill rows, which out_segs describes as runs of their
- * own (row_begin counts output rows), then every decode row. out_rows NULL: all rows (out_segs is not read).
- */
+/* Rows: the prefill rows of segs first, then the decode rows. The keys and values of all rows go to the pool.
+ * n_out of them are output rows, whose hidden states are computed: some prefill rows, which out_segs
+ * describes as segments (row_begin counts output rows), then every decode row. out_rows NULL: all rows are
+ * output rows (out_segs is not read). */
 struct sg_batch {
     int32_t n, n_out;
     const int32_t *ids, *positions, *slot; /* device [n] */
@@ -73,7 +73,7 @@ struct sg_batch {
     struct sg_groups groups;
 };
 
-/* Activations of a pass; taken once. */
+/* Activations of a forward pass; allocated once. */
 struct sg_workspace {
     void *memory; /* device; owned */
     int32_t max_rows;
@@ -83,11 +83,10 @@ enum sg_status sg_workspace_new(const struct sg_model *m, int32_t max_rows, stru
                                 struct sg_err *err);
 void sg_workspace_free(const struct sg_model *m, struct sg_workspace *ws); /* zeroed accepted */
 
-/* Fills the part of `lim` that the model decides: heads, widths, vocabulary, fp8 weights. */
+/* Fills the part of `lim` that the model determines: heads, widths, vocabulary, fp8 weights. */
 void sg_model_limits(const struct sg_model *m, struct sg_limits *lim);
 
-/* *hidden: act [n_out][hidden] after the final norm, inside ws, valid until the next call. NULL when n_out is
- * 0. */
+/* *hidden: act [n_out][hidden] after the final norm, in ws, valid until the next call; NULL if n_out is 0. */
 enum sg_status sg_model_forward(struct sg_model *m, struct sg_kv *kv, struct sg_workspace *ws,
                                 const struct sg_batch *b, const void **hidden, struct sg_err *err);
 /* logits f32 [n][vocab] of rows [first, first + n) of hidden. */

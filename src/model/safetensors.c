@@ -11,7 +11,7 @@
 static const uint64_t HEADER_MAX = 100000000;
 enum { INDEX_MAX_BYTES = 64 << 20 };
 
-/* dtypes of the format, bits per element; which of them a weight may have is not decided here */
+/* dtypes of the format, bits per element; weights.c decides which of them a weight may have */
 #define DTYPES(X)                                                                                            \
     X("F64", 64)                                                                                             \
     X("F32", 32)                                                                                             \
@@ -20,7 +20,7 @@ enum { INDEX_MAX_BYTES = 64 << 20 };
     X("F8_E4M3", 8) X("F8_E5M2", 8) X("I64", 64) X("I32", 32) X("I16", 16) X("I8", 8) X("U64", 64)           \
         X("U32", 32) X("U16", 16) X("U8", 8) X("BOOL", 8)
 
-/* Bytes of one element, 0 for a name that is not the format's. */
+/* Bytes of one element, 0 for a dtype unknown to the format. */
 static size_t element_bytes(const char *dtype) {
 #define ENTRY(name, bits) {name, bits},
     static const struct {
@@ -41,7 +41,7 @@ void sg_shape_text(const int64_t *dims, int32_t n_dims, char out[SG_SHAPE_TEXT])
     snprintf(out + len, SG_SHAPE_TEXT - len, "]");
 }
 
-/* A whole number in [0, 2^53] that JSON gave as a double. */
+/* Reads a whole number in [0, 2^53]; cJSON holds it as a double. */
 static bool whole(const cJSON *node, int64_t *out) {
     if (!cJSON_IsNumber(node) || !(node->valuedouble >= 0 && node->valuedouble <= 9007199254740992.0) ||
         node->valuedouble != floor(node->valuedouble))
@@ -50,7 +50,7 @@ static bool whole(const cJSON *node, int64_t *out) {
     return true;
 }
 
-/* What one tensor of the header is, before its place in the data is judged. */
+/* Reads a tensor's shape and the number of its elements. */
 static enum sg_status read_shape(const cJSON *entry, const char *path, struct sg_tensor *t, size_t *count,
                                  struct sg_err *err) {
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape");
@@ -120,8 +120,7 @@ static int by_place(const void *a, const void *b) {
     return x->bytes != y->bytes ? (x->bytes < y->bytes ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-/* The tensors have to tile the data: each begins where the one before it ends, the last ends with the file.
- */
+/* Checks that each tensor begins where the previous one ends, and that the last one ends with the file. */
 static enum sg_status check_tiling(struct sg_tensor *t, size_t n, const unsigned char *data,
                                    size_t data_bytes, const char *path, struct sg_err *err) {
     if (n) qsort(t, n, sizeof *t, by_place);
@@ -165,7 +164,7 @@ enum sg_status sg_safetensors_parse(const unsigned char *bytes, size_t size, con
                                     struct sg_err *err) {
     enum sg_status st;
     cJSON *doc = NULL;
-    struct sg_buf text = {0}; /* a copy, because a file may end with its header: nothing readable behind it */
+    struct sg_buf text = {0}; /* a copy: in the mapping, the byte after the header may not be readable */
     struct sg_tensor *list = NULL;
     size_t head = 0, count = 0;
     SG_TRY(header_length(bytes, size, path, &head, err));
@@ -203,7 +202,7 @@ static int by_string(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Maps and parses files[0..n_files), joins their tensors by name. */
+/* Maps and parses files[0..n_files) and joins their tensors, sorted by name. */
 static enum sg_status read_files(const char *dir, const char *const *files, int32_t n_files,
                                  struct sg_safetensors *s, struct sg_err *err) {
     enum sg_status st;
@@ -243,8 +242,8 @@ out:
     return st;
 }
 
-/* The distinct files that weight_map names, sorted; only plain names, so that an index cannot lead out of
- * its directory. */
+/* The distinct files that weight_map names, sorted. Names with a slash are refused, so that an index cannot
+ * refer to files outside its directory. */
 static enum sg_status index_files(const struct sg_json *map, struct sg_arena *arena, const char ***out,
                                   int32_t *n, struct sg_err *err) {
     enum sg_status st;
@@ -270,7 +269,7 @@ out:
     return st;
 }
 
-/* Index and shards have to tell the same: every entry is in the file it names, and no tensor is unlisted. */
+/* Checks index against shards: every tensor is in the file that its entry names, and none is unlisted. */
 static enum sg_status check_index(const struct sg_json *map, const char *const *files,
                                   const struct sg_safetensors *s, struct sg_err *err) {
     size_t listed = 0;

@@ -1,10 +1,9 @@
-/* safetensors - the tensors of a checkpoint directory, mapped read-only: one model.safetensors, or the shards
+/* safetensors - maps the tensors of a checkpoint directory read-only: one model.safetensors, or the shards
  * that model.safetensors.index.json lists. Format: github.com/huggingface/safetensors, README: 8 bytes
  * little-endian header length N, N bytes of JSON, then the data; offsets count from the data's first byte.
  *
- * Nothing a file says is believed: header length, JSON, dtypes, the product of every shape, every offset, and
- * that the tensors tile the data without overlap, hole or rest are checked before any tensor is handed out.
- */
+ * Before it returns a tensor, the parser checks header length, JSON, dtypes, the product of every shape,
+ * every offset, and that the tensors cover the data without overlap, hole or rest. */
 #ifndef SG_MODEL_SAFETENSORS_H
 #define SG_MODEL_SAFETENSORS_H
 
@@ -21,18 +20,18 @@ struct sg_tensor {
     int32_t n_dims;           /* 0: a scalar */
     int32_t file;             /* index into sg_safetensors.paths */
     int64_t dims[SG_TENSOR_DIMS];
-    const unsigned char *data; /* into the mapping, at any alignment */
+    const unsigned char *data; /* in the mapping, at any alignment */
     size_t bytes;
 };
 
-/* The tensors of one file's bytes, in the order of the data. `path` names it in errors. *out [*n] and all
- * strings are owned by `arena`; data points into bytes. */
+/* Parses one file's bytes; tensors come in the order of the data. `path` names the file in errors. `arena`
+ * owns *out [*n] and all strings; data points into bytes. */
 enum sg_status sg_safetensors_parse(const unsigned char *bytes, size_t size, const char *path,
                                     struct sg_arena *arena, struct sg_tensor **out, size_t *n,
                                     struct sg_err *err);
 
 struct sg_safetensors {
-    struct sg_tensor *tensors; /* [n], by name */
+    struct sg_tensor *tensors; /* [n], sorted by name */
     size_t n;
     char **paths; /* [n_files] */
     struct sg_map *maps;
@@ -41,10 +40,10 @@ struct sg_safetensors {
 };
 enum sg_status sg_safetensors_open(const char *dir, struct sg_safetensors *out, struct sg_err *err);
 void sg_safetensors_close(struct sg_safetensors *s); /* zeroed accepted */
-/* NULL when there is none of that name. */
+/* NULL when no tensor has that name. */
 const struct sg_tensor *sg_safetensors_find(const struct sg_safetensors *s, const char *name);
 
-/* "[2, 3]" into out, cut when too long; for errors. */
+/* Writes "[2, 3]" to out, cut when too long; for errors. */
 enum { SG_SHAPE_TEXT = 96 };
 void sg_shape_text(const int64_t *dims, int32_t n_dims, char out[SG_SHAPE_TEXT]);
 

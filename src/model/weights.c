@@ -36,8 +36,8 @@ void sg_weights_close(struct sg_weights *w) {
     memset(w, 0, sizeof *w);
 }
 
-/* One request reads no more than the device's largest transfer, whatever is asked for (Linux,
- * force_page_cache_ra): many small ones. */
+/* Requests pieces: Linux reads no more per request than the device's largest transfer
+ * (force_page_cache_ra). */
 static void want_soon(const unsigned char *data, size_t bytes) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), piece = 256 << 10;
     const uintptr_t end = (uintptr_t)data + bytes;
@@ -91,7 +91,7 @@ enum sg_status sg_weights_take(struct sg_weights *w, const char *name, int64_t r
     return SG_OK;
 }
 
-/* A head that is stored although it is tied must be the embedding, or one of the two says something else. */
+/* Checks that a stored head equals the embedding although config.json says that the two are tied. */
 static enum sg_status check_tied_head(const struct sg_weights *w, const struct sg_tensor *head,
                                       const struct sg_weight_part *embed, int64_t cols, struct sg_err *err) {
     const size_t bytes = (size_t)embed->rows * (size_t)cols * sg_dtype_bytes(embed->dtype);
@@ -111,7 +111,7 @@ enum sg_status sg_weights_finish(struct sg_weights *w, const struct sg_weight_pa
         if (strcmp(t->name, LM_HEAD) != 0)
             return sg_fail(err, SG_E_UNSUPPORTED, "%s: tensor %s belongs to no part of a Qwen3 model",
                            w->files.paths[t->file], t->name);
-        if (!tied_embed) continue; /* a model without a head in use: an embedding model stored with one */
+        if (!tied_embed) continue; /* an embedding model that is stored with a head */
         const enum sg_status st = check_tied_head(w, t, tied_embed, cols, err);
         if (st != SG_OK) return st;
     }
