@@ -171,3 +171,16 @@ enum sg_status sg_shard_files_unmark(const char *run_dir, int64_t k, struct sg_e
     free(path);
     return st;
 }
+
+void sg_shard_files_tidy(const char *run_dir, int64_t n) {
+    for (int64_t k = 0; k < n; k++) {
+        char *done = NULL, *path = NULL;
+        struct sg_lock *lock = NULL;
+        if (shard_path(run_dir, k, ".done", &done, NULL) == SG_OK && access(done, F_OK) == 0 &&
+            shard_path(run_dir, k, ".lock", &path, NULL) == SG_OK && access(path, F_OK) == 0 &&
+            sg_lock_take(path, SG_LOCK_SHARD, &lock, NULL) == SG_OK)
+            sg_lock_drop(lock);
+        free(done);
+        free(path);
+    }
+}

@@ -41,5 +41,8 @@ enum sg_status sg_shard_files_mark_done(const char *run_dir, int64_t k, struct s
                                         struct sg_err *err);
 /* Removes the mark: cells of the shard are missing. */
 enum sg_status sg_shard_files_unmark(const char *run_dir, int64_t k, struct sg_err *err);
+/* Removes the stale locks of the shards 0 <= k < n that are done. A task that dies between the mark and the drop
+ * leaves one, and no task takes a shard that is done. Failures are ignored: the next task tries again. */
+void sg_shard_files_tidy(const char *run_dir, int64_t n);
 
 #endif

@@ -72,6 +72,11 @@ static bool take_3(void) {
     struct sg_shard_taken t;
     return sg_shard_files_take(tmpdir, 3, &t, NULL) == SG_OK && t.lock;
 }
+static bool finish_3(void) {
+    struct sg_shard_taken t;
+    return sg_shard_files_take(tmpdir, 3, &t, NULL) == SG_OK && t.lock &&
+           sg_shard_files_mark_done(tmpdir, 3, t.lock, NULL) == SG_OK;
+}
 static bool lock_run(void) {
     struct sg_lock *lock;
     return sg_lock_take(in_run("lock"), SG_LOCK_RUN, &lock, NULL) == SG_OK;
@@ -113,6 +118,23 @@ static void a_shard_has_one_holder_until_it_dies(void **state) {
     sg_lock_drop(t.lock); /* a task that leaves holds nothing, and its shard is known to be begun */
     assert_int_equal(sg_shard_files_take(tmpdir, 4, &t, NULL), SG_OK);
     assert_true(t.lock && t.begun);
+    sg_lock_drop(t.lock);
+}
+
+/* A task that dies between the mark and the drop: nobody takes a shard that is done. */
+static void a_dead_holder_of_a_done_shard_leaves_no_lock(void **state) {
+    (void)state;
+    struct sg_shard_taken t;
+    assert_int_equal(sg_dir_make(in_run("shards"), NULL), SG_OK);
+    assert_int_equal(sg_shard_files_take(tmpdir, 2, &t, NULL), SG_OK);
+    const pid_t child = child_that(finish_3);
+    sg_shard_files_tidy(tmpdir, 5);
+    assert_int_equal(access(in_run("shards/003.lock"), F_OK), 0); /* its holder lives */
+    end_child(child);
+    sg_shard_files_tidy(tmpdir, 5);
+    assert_int_not_equal(access(in_run("shards/003.lock"), F_OK), 0);
+    assert_int_equal(access(in_run("shards/003.done"), F_OK), 0);
+    assert_int_equal(access(in_run("shards/002.lock"), F_OK), 0); /* not done */
     sg_lock_drop(t.lock);
 }
 
@@ -250,6 +272,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cut_covers_the_grid_and_shrinks),
         cmocka_unit_test_setup_teardown(a_shard_has_one_holder_until_it_dies, tmpdir_make, tmpdir_remove),
+        cmocka_unit_test_setup_teardown(a_dead_holder_of_a_done_shard_leaves_no_lock, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(foreign_names_are_no_shards, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(a_task_that_was_robbed_stops, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(runs_of_two_kinds_refuse_each_other, tmpdir_make, tmpdir_remove),
