@@ -11,7 +11,7 @@
  * every subset of k of the cell's n samples, exactly ((mean - y)^2 + s^2 / k (1 - k/n)); over cells with at
  * least k of them. */
 struct sg_sampling_noise {
-    int32_t k;
+    int64_t k;
     int64_t n_cells;
     double variance_votes, variance_p_yes, ratio; /* ratio: of the two */
     int64_t n_brier;                              /* 0 without truth */

@@ -285,7 +285,7 @@ static void noise(const struct sg__tables *t, FILE *to) {
             count(k->n_cells, "cell", "cells", b, sizeof b), "k");
     cells(t, table, -1, to);
     for (int i = 0; i < SG_SAMPLING_NOISES; i++) {
-        fprintf(to, "\n  %2d", k[i].k);
+        fprintf(to, "\n  %2lld", (long long)k[i].k);
         cells(t, table, i, to);
     }
     fprintf(to, "\n");
