@@ -21,6 +21,7 @@ struct sg_analysis_options {
     uint64_t seed;  /* of the bootstrap and of the cross-fit's halves */
     int32_t threads;
     int32_t n_grid; /* budgets of the common grid */
+    bool baselines; /* the k nearest anchors and SCOPE's two-stage router as well: curves and quality */
     /* [SG_SAMPLING_NOISES] computed earlier by a caller that has freed the samples since; NULL: computed
      * here */
     const struct sg_sampling_noise *noise;
@@ -36,9 +37,10 @@ struct sg_analysis_options {
     X(REALISED, "realised",                                                                                  \
       "policies of the predicted frontier: the one that spends the budget on one half of the queries, "      \
       "scored with the truth on the other half, both ways: the claim")                                       \
-    X(KNN, "knn", "as realised, with the estimate of the k nearest anchors")                                 \
+    X(KNN, "knn", "as realised, with the estimate of the k nearest anchors; only with --baselines")          \
     X(ANCHOR, "anchor_mean", "as realised, with each model's mean over the anchors of the category")         \
-    X(ROUTER, "two_stage", "as realised, with SCOPE's own two-stage router over its alphas")                 \
+    X(ROUTER, "two_stage",                                                                                   \
+      "as realised, with SCOPE's own two-stage router over its alphas; only with --baselines")               \
     X(MIX, "blind_mix", "best mixture of single models that ignores the query, chosen in hindsight")         \
     X(IN_SAMPLE, "in_sample",                                                                                \
       "policies of the predicted frontier, the most accurate within the budget in hindsight: optimistic")    \

@@ -107,9 +107,10 @@ static enum sg_status build_paths(struct sg_analysis *a, struct sg_err *err) {
     }
     sg_dataset_baseline(d, SG_BASE_ANCHOR, p, c);
     if (d->n_scored && decides_all(d, p)) SG_TRY(sg_path_frontier(&in, &a->anchor, err));
+    if (!a->opt.baselines || !d->n_scored) goto out;
     sg_dataset_baseline(d, SG_BASE_KNN, p, c);
-    if (d->n_scored && decides_all(d, p)) SG_TRY(sg_path_frontier(&in, &a->knn, err));
-    if (d->n_scored && decides_all(d, p)) {
+    if (decides_all(d, p)) {
+        SG_TRY(sg_path_frontier(&in, &a->knn, err));
         SG_TRY(SG_NEW(&yes, cells, "votes", err));
         SG_TRY(two_stage_path(a, p, c, yes, err));
     }

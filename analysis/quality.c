@@ -99,7 +99,8 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
             w.by_model[q * d->m + k] = k;
             w.by_category[q * d->m + k] = d->category[q];
         }
-    for (int e = 0; e < SG_EST_BASE; e++) SG_TRY(one_estimator(a, &w, (enum sg_estimator)e, err));
+    for (int e = 0; e < SG_EST_BASE; e++)
+        if (e != SG_EST_KNN || a->opt.baselines) SG_TRY(one_estimator(a, &w, (enum sg_estimator)e, err));
     SG_TRY(SG_NEW(&a->quality[SG_EST_BASE], a->n_groups, "quality", err));
     for (int32_t g = 0; g < a->n_groups; g++)
         base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);

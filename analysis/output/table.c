@@ -76,7 +76,7 @@ static void head(const struct sg_analysis *a, FILE *to) {
     if (d->n_counted)
         fprintf(to, "  %s: prompt tokens counted by the estimator's tokenizer, not measured\n",
                 count(d->n_counted, "cell", "cells", b1, sizeof b1));
-    if (d->n_scored && !a->knn.n)
+    if (d->n_scored && a->opt.baselines && !a->knn.n)
         fprintf(to, "  no k-nearest-anchor estimate for every query: that curve and the two-stage "
                     "router are left out\n");
     if (d->n_scored && !a->anchor.n)
@@ -114,13 +114,13 @@ static void frontier_line(const struct sg_analysis *a, int32_t g, FILE *to) {
         const enum what what = frontier_columns[i].what;
         const char *text = frontier_columns[i].heading;
         if (frontier_columns[i].truth != (a->data->n_scored > 0)) continue;
-        if (frontier_columns[i].id == SG_CURVE_POSTERIOR && !c->present) continue;
+        if (what != COST && frontier_columns[i].id != SG_CURVE_PREDICTED && !c->present) continue;
         if (g >= 0 && what == COST)
             text = isnan(c->cost[g]) ? "-" : sg__print_usd(c->cost[g], b, sizeof b);
         else if (g >= 0 && what == BAND)
             text = band(c->accuracy[g], c->low[g], c->high[g], b, sizeof b);
         else if (g >= 0)
-            text = band(c->present ? c->accuracy[g] : none, none, none, b, sizeof b);
+            text = band(c->accuracy[g], none, none, b, sizeof b);
         fprintf(to, frontier_columns[i].print, text);
     }
     fprintf(to, "\n");
@@ -146,10 +146,11 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
             "  given the votes: what the chosen policies are worth by the Beta posterior of their cells; it\n"
             "  lies below the predicted accuracy by the luck of the cells chosen. Gains below are by it.\n");
     if (truth)
-        fprintf(to, "  realised: fitted to the budget on one half of the queries, scored on the other "
-                    "(2-fold); predicted is\n"
-                    "  optimistic about itself; oracle knows the answers. k-nearest, anchor mean, two-stage: "
-                    "as realised.\n");
+        fprintf(to,
+                "  realised: fitted to the budget on one half of the queries, scored on the other "
+                "(2-fold); predicted is\n"
+                "  optimistic about itself; oracle knows the answers. Anchor mean%s: as realised.\n",
+                a->opt.baselines ? ", k-nearest, two-stage" : "");
 }
 
 /* A shown column's cell: "71.4 [66.1, 76.5]", "0.0002641", "29%"; "-" where there is none. */

@@ -47,7 +47,7 @@ def auc(p, y):
 
 def check(program, results):
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([program, results, "-o", out, "--bootstrap", "100", "--no-plots"], check=True, capture_output=True)
+        subprocess.run([program, results, "-o", out, "--bootstrap", "100", "--no-plots", "--baselines"], check=True, capture_output=True)
         with h5py.File(results) as f:
             valid = f["valid"][()].astype(bool)
             p, c = f["p_correct"][()], f["cost"][()]
