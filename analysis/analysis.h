@@ -101,6 +101,11 @@ struct sg_asked_policy {
     int32_t mixed_query, mixed_from, mixed_to;
 };
 
+/* A target accuracy that no policy is estimated to reach; `best`: where the estimates end. */
+struct sg_unmet_target {
+    double asked, best;
+};
+
 struct sg_metric {
     const char *name, *source, *formula; /* static text */
     const char *curve;                   /* name of the curve measured; "": no single curve */
@@ -129,6 +134,8 @@ struct sg_analysis {
 
     struct sg_asked_policy *policies;
     size_t n_policies;
+    struct sg_unmet_target *unmet;
+    size_t n_unmet;
     /* groups of pairs (query, model): 0 all, then m models, then the categories */
     int32_t n_groups;
     struct sg_quality *quality[SG_ESTIMATORS];       /* [n_groups]; NULL when absent */

@@ -1,5 +1,6 @@
 #include "writers.h"
 
+#include "analysis/single_models.h"
 #include "analysis/text_width.h"
 
 #include <math.h>
@@ -203,16 +204,13 @@ static void singles(const struct sg__tables *t, FILE *to) {
                 sg__print_usd(r->cost.value, c, sizeof c));
 }
 
-/* What the realised curve has for this budget, and the models with most queries, at most four: "model 61 %,
- * other 22 %". */
+/* The models with most queries under the policy, at most four: "model 61 %, other 22 %". Then what another
+ * policy, that of the realised curve, has for this budget. */
 static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k, FILE *to) {
     double last = INFINITY, rest = 1;
     int32_t last_model = -1;
     char cost[32], name[NAME_BYTES];
-    fprintf(to, "      ");
-    if (isfinite(k->fitted_accuracy))
-        fprintf(to, "fitted to true costs: %.1f %% for USD %s; ", 100 * k->fitted_accuracy,
-                sg__print_usd(k->fitted_cost, cost, sizeof cost));
+    fprintf(to, "      who answers: ");
     for (int i = 0; i < 4; i++) {
         int32_t best = -1;
         for (int32_t j = 0; j < a->data->m; j++) {
@@ -231,17 +229,33 @@ static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k,
     }
     if (rest >= 0.005) fprintf(to, ", others %.0f %%", 100 * rest);
     fprintf(to, "\n");
+    if (isfinite(k->fitted_accuracy))
+        fprintf(to, "      the realised curve, which meets this budget in true cost: %.1f %% for USD %s\n",
+                100 * k->fitted_accuracy, sg__print_usd(k->fitted_cost, cost, sizeof cost));
+}
+
+/* A target out of reach, and what one model alone is known to reach. */
+static void unmet(const struct sg_analysis *a, const struct sg_unmet_target *u, FILE *to) {
+    char asked[32], end[32], known[32], name[NAME_BYTES];
+    const double best = sg__single_accuracy(a, a->best_single);
+    fprintf(to, "  accuracy %-10s out of reach: the estimates end at %s %%",
+            sg__print_percent(u->asked, asked, sizeof asked), sg__print_percent(u->best, end, sizeof end));
+    if (a->data->n_scored)
+        fprintf(to, "; by the truth %s alone is right on %s %%",
+                sg_text_cut(sg_dataset_model(a->data, a->best_single), NAME_MAX_COLUMNS, name, sizeof name),
+                sg__print_percent(best, known, sizeof known));
+    fprintf(to, "\n");
 }
 
 static void policies(const struct sg__tables *t, FILE *to) {
     const struct sg_analysis *a = t->a;
     const struct sg__table *table = sg__tables_find(t, "policies");
     char name[48], number[32], best[NAME_BYTES];
-    if (!a->n_policies) return;
+    if (!a->n_policies && !a->n_unmet) return;
     fprintf(to, "\nPolicies against the best single model, %s%s\n  %-19s",
             sg_text_cut(sg_dataset_model(a->data, a->best_single), NAME_MAX_COLUMNS, best, sizeof best),
             a->data->n_scored ? "" : " (as estimated)",
-            a->policies[0].ours ? "budget (our choice)" : "asked");
+            a->n_policies && a->policies[0].ours ? "budget (our choice)" : "asked");
     cells(t, table, -1, to);
     fprintf(to, "\n");
     for (size_t i = 0; i < a->n_policies; i++) {
@@ -254,6 +268,7 @@ static void policies(const struct sg__tables *t, FILE *to) {
         fprintf(to, "\n");
         shares(a, k, to);
     }
+    for (size_t i = 0; i < a->n_unmet; i++) unmet(a, &a->unmet[i], to);
 }
 
 static void quality(const struct sg__tables *t, FILE *to) {

@@ -50,6 +50,13 @@ static const struct sg__table_column asked_columns[] = {
 static const struct sg__layout asked_layout = {.json = "policies", .prefix = "ask_",
     .axes = {"ask"}, SG__COLUMNS(asked_columns), .stride = sizeof(struct sg_asked_policy)};
 
+#define AT(member) offsetof(struct sg_unmet_target, member)
+static const struct sg__table_column unmet_columns[] = {
+    SG__COLUMN(F64, AT(asked), SG__JSON, "asked"), SG__COLUMN(F64, AT(best), SG__JSON, "best")};
+#undef AT
+static const struct sg__layout unmet_layout = {.json = "unmet", SG__COLUMNS(unmet_columns),
+    .stride = sizeof(struct sg_unmet_target)};
+
 struct answer { /* who answers a query with which weight */
     const char *ask;
     int32_t query, model;
@@ -123,6 +130,7 @@ enum sg_status sg__tables_policies(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t n = (int64_t)t->a->n_policies;
     SG_TRY(sg__tables_add(t, &asked_layout, t->a->policies, 0, SG__SIZES(n), err));
+    SG_TRY(sg__tables_add(t, &unmet_layout, t->a->unmet, (int64_t)t->a->n_unmet, SG__SIZES(0), err));
     SG_TRY(answers(t, err));
     SG_TRY(shares(t, err));
 out:

@@ -402,7 +402,13 @@ def bad_input(tmp):
     refused("is impossible", results, "--budget", "1e-9", out=out, status=3)
     least = re.search(r"already ([0-9.e-]+);", run(results, "--budget", "1e-9", "-o", out, ok=False).stderr).group(1)
     run(results, "--budget", least, "-o", f"{tmp}/least", "--bootstrap", 0)
-    refused("out of reach", results, "--target-accuracy", "0.9999", out=out, status=3)
+    r = run(results, "--target-accuracy", "0.9999", "--target-accuracy", 0.5, "-o", f"{tmp}/far", "--bootstrap", 20)
+    assert re.search(r"accuracy 100\.0 +out of reach: the estimates end at [0-9.]+ %; by the truth .* alone is right on", r.stdout), r.stdout
+    page = data_of(f"{tmp}/far/report.html")
+    assert [a["asked"] for a in page["policies"]] == [0.5] and page["unmet"][0]["asked"] == 0.9999
+    assert 0.5 < page["unmet"][0]["best"] < 0.9999
+    run(results, "--target-accuracy", "0.9999", "-o", f"{tmp}/far", "--bootstrap", 20)
+    assert data_of(f"{tmp}/far/report.html")["policies"] == [] and not os.path.exists(f"{tmp}/far/policies.csv")
     refused("expected a number", results, "--budget", "cheap", out=out, status=2)
     refused("expected a number", results, "--budget", "nan", out=out, status=2)
     refused("expected a number", results, "--target-accuracy", "70", out=out, status=2)
