@@ -60,10 +60,6 @@ struct sg_curve {
     double *rep_cost;
 };
 
-struct sg_value {
-    double value, low, high;
-};
-
 /* A model used for every query. */
 struct sg_single_model {
     const char *model;                /* borrowed */

@@ -13,11 +13,17 @@
  * good. */
 static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
     const double r = of->base_rate;
-    *out = (struct sg_quality){
-        .n = of->n, .base_rate = r, .mean_p = r, .brier = r * (1 - r), .auc = 0.5, .ece = 0};
+    const double none = (double)NAN; /* its calibration is by construction and says nothing */
+    *out = (struct sg_quality){.n = of->n,
+                               .base_rate = r,
+                               .mean_p = r,
+                               .brier = r * (1 - r),
+                               .auc = 0.5,
+                               .ece = none,
+                               .ece_null = {none, none, none}};
     out->log_loss = r > 0 && r < 1 ? -r * log(r) - (1 - r) * log1p(-r) : 0;
-    if (!of->n) out->brier = out->log_loss = out->auc = out->ece = (double)NAN;
-    if (isnan(of->auc)) out->auc = (double)NAN;
+    if (!of->n) out->brier = out->log_loss = out->auc = none;
+    if (isnan(of->auc)) out->auc = none;
 }
 
 void sg__brier_sums(const struct sg_dataset *d, const double *p, const double *tp, double *num, double *den) {

@@ -74,7 +74,8 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
     for (int32_t f = 0; f < n_files; f++) {
         file[f].x = c->file[f];
         if (!c->file[f].quality.n)
-            file[f].x.quality = (struct sg_quality){0, none, none, none, none, none, none};
+            file[f].x.quality =
+                (struct sg_quality){0, none, none, none, none, none, none, {none, none, none}};
         if (!c->truth) file[f].x.brier_difference = (struct sg_value){none, none, none};
         for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
             file[f].at[i].budget = c->budget[i];

@@ -28,6 +28,9 @@ static const struct sg__table_column quality_columns[] = {
                SG__SHOW("AUC", " %8s", NUMBER, 4)),
     SG__COLUMN(F64, AT(q.ece), SG__ALL, "ece", "1", "expected calibration error, 15 bins of equal mass",
                SG__SHOW("ECE", " %8s", NUMBER, 4)),
+    SG__COLUMN(VALUE, AT(q.ece_null), SG__ALL, "ece_null", "1",
+               "ECE that calibrated estimates of these pairs would show: mean and 95 % range",
+               SG__SHOW("ECE x 100 if calibrated", " %-23s", PERCENT, 1)),
     SG__COLUMN(I64, AT(length.n), SG__CSV, "length_n"),
     SG__COLUMN(F64, AT(length.mae), SG__ALL, "length_mae", "tokens", "mean absolute error of the length",
                SG__SHOW("len. MAE", " %9s", NUMBER, 1)),
@@ -135,7 +138,7 @@ static struct quality quality_of(const struct sg_analysis *a, int64_t e, int64_t
                         .group = g == 0      ? ""
                                  : g <= d->m ? sg_dataset_model(d, (int32_t)g - 1)
                                              : d->category_name[g - 1 - d->m],
-                        .q = {0, none, none, none, none, none, none},
+                        .q = {0, none, none, none, none, none, none, {none, none, none}},
                         .length = {0, none, none, none, none, 0},
                         .gain = {none, none, none}};
     if (a->quality[e]) x.q = a->quality[e][g];

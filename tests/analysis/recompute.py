@@ -75,6 +75,11 @@ def check(program, results):
         near(q["knn", "all", ""]["auc"], auc(knn[ok], y[ok]))
         near(q["scope", "model", model[0]]["brier"], ((p - y)[:, 0][ok[:, 0]] ** 2).mean())
         order = np.argsort(p[ok], kind="stable")
+        bins, drawn = np.array_split(np.arange(len(order)), 15), np.random.default_rng(1)  # bins differ by one pair at most
+        off = (drawn.random((2000, len(order))) < p[ok][order]) - p[ok][order]
+        null = sum(np.abs(off[:, b].sum(axis=1)) for b in bins) / len(order)
+        near(q["scope", "all", ""]["ece_null"], null.mean(), 0.03 * null.mean() + 0.001)
+        near(q["scope", "all", ""]["ece_null_high"], np.quantile(null, 0.975), 0.1 * null.mean())
         parts = np.array_split(order, 15) if len(order) % 15 == 0 else None
         if parts is not None:
             near(q["scope", "all", ""]["ece"],
