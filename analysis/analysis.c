@@ -54,6 +54,7 @@ void sg_analysis_free(struct sg_analysis *a) {
         free(a->policies[i].model);
     }
     free(a->policies);
+    free(a->unmet);
     for (int e = 0; e < SG_ESTIMATORS; e++) {
         free(a->quality[e]);
         free(a->bins[e]);

@@ -21,6 +21,7 @@ struct sg_analysis_options {
     uint64_t seed;  /* of the bootstrap and of the cross-fit's halves */
     int32_t threads;
     int32_t n_grid; /* budgets of the common grid */
+    bool baselines; /* the k nearest anchors and SCOPE's two-stage router as well: curves and quality */
     /* [SG_SAMPLING_NOISES] computed earlier by a caller that has freed the samples since; NULL: computed
      * here */
     const struct sg_sampling_noise *noise;
@@ -36,9 +37,10 @@ struct sg_analysis_options {
     X(REALISED, "realised",                                                                                  \
       "policies of the predicted frontier: the one that spends the budget on one half of the queries, "      \
       "scored with the truth on the other half, both ways: the claim")                                       \
-    X(KNN, "knn", "as realised, with the estimate of the k nearest anchors")                                 \
+    X(KNN, "knn", "as realised, with the estimate of the k nearest anchors; only with --baselines")          \
     X(ANCHOR, "anchor_mean", "as realised, with each model's mean over the anchors of the category")         \
-    X(ROUTER, "two_stage", "as realised, with SCOPE's own two-stage router over its alphas")                 \
+    X(ROUTER, "two_stage",                                                                                   \
+      "as realised, with SCOPE's own two-stage router over its alphas; only with --baselines")               \
     X(MIX, "blind_mix", "best mixture of single models that ignores the query, chosen in hindsight")         \
     X(IN_SAMPLE, "in_sample",                                                                                \
       "policies of the predicted frontier, the most accurate within the budget in hindsight: optimistic")    \
@@ -56,10 +58,6 @@ struct sg_curve {
     double *cost, *cost_low, *cost_high; /* [n_grid] mean cost truly paid; the budget itself for LP curves */
     double *rep;                         /* [reps * n_grid] replicates of accuracy, or NULL */
     double *rep_cost;
-};
-
-struct sg_value {
-    double value, low, high;
 };
 
 /* A model used for every query. */
@@ -99,6 +97,11 @@ struct sg_asked_policy {
     int32_t mixed_query, mixed_from, mixed_to;
 };
 
+/* A target accuracy that no policy is estimated to reach; `best`: where the estimates end. */
+struct sg_unmet_target {
+    double asked, best;
+};
+
 struct sg_metric {
     const char *name, *source, *formula; /* static text */
     const char *curve;                   /* name of the curve measured; "": no single curve */
@@ -127,6 +130,8 @@ struct sg_analysis {
 
     struct sg_asked_policy *policies;
     size_t n_policies;
+    struct sg_unmet_target *unmet;
+    size_t n_unmet;
     /* groups of pairs (query, model): 0 all, then m models, then the categories */
     int32_t n_groups;
     struct sg_quality *quality[SG_ESTIMATORS];       /* [n_groups]; NULL when absent */

@@ -107,9 +107,10 @@ static enum sg_status build_paths(struct sg_analysis *a, struct sg_err *err) {
     }
     sg_dataset_baseline(d, SG_BASE_ANCHOR, p, c);
     if (d->n_scored && decides_all(d, p)) SG_TRY(sg_path_frontier(&in, &a->anchor, err));
+    if (!a->opt.baselines || !d->n_scored) goto out;
     sg_dataset_baseline(d, SG_BASE_KNN, p, c);
-    if (d->n_scored && decides_all(d, p)) SG_TRY(sg_path_frontier(&in, &a->knn, err));
-    if (d->n_scored && decides_all(d, p)) {
+    if (decides_all(d, p)) {
+        SG_TRY(sg_path_frontier(&in, &a->knn, err));
         SG_TRY(SG_NEW(&yes, cells, "votes", err));
         SG_TRY(two_stage_path(a, p, c, yes, err));
     }
@@ -240,9 +241,10 @@ static enum sg_status portfolio_values(struct sg_analysis *a, struct sg_err *err
     double ours[2] = {0, 0};
     const double *lambda = a->opt.lambdas;
     size_t n = a->opt.n_lambdas;
-    if (!n) { /* by default lambda 0, and the slope in the middle of the frontier */
-        const struct sg_path *s = &a->scope;
-        ours[1] = s->n_steps ? s->key[s->n_steps / 2] : 0;
+    if (!n) { /* by default lambda 0, and the slope where half of the best single model's cost is spent */
+        struct sg_policy half = {0};
+        const double budget = a->single[a->best_single].predicted_cost.value / 2;
+        if (sg_path_at_budget(&a->scope, budget, &half, NULL) == SG_OK) ours[1] = half.lambda;
         lambda = ours;
         n = ours[1] > 0 ? 2 : 1;
     }

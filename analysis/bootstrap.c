@@ -30,7 +30,7 @@ static double unit(uint64_t key, uint64_t *pos) { /* in (0, 1) */
     return ((double)(sg_random64(key, (*pos)++) >> 12) + 0.5) * (1.0 / 4503599627370496.0);
 }
 
-static double normal(uint64_t key, uint64_t *pos) {
+double sg_draw_normal(uint64_t key, uint64_t *pos) {
     const double r = sqrt(-2 * log(unit(key, pos)));
     return r * cos(6.283185307179586 * unit(key, pos));
 }
@@ -43,7 +43,7 @@ static double draw_gamma(uint64_t key, uint64_t *pos, double a) {
     }
     const double d = a - 1.0 / 3, c = 1 / sqrt(9 * d);
     for (;;) {
-        const double x = normal(key, pos), v = 1 + c * x;
+        const double x = sg_draw_normal(key, pos), v = 1 + c * x;
         if (v <= 0) continue;
         const double v3 = v * v * v;
         if (log(unit(key, pos)) < 0.5 * x * x + d * (1 - v3 + log(v3))) return boost * d * v3;

@@ -1,11 +1,16 @@
 #include "calibration.h"
 
 #include "base/mem.h"
+#include "base/rng.h"
+#include "bootstrap.h"
 #include "sort.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { NULL_DRAWS = 400, NULL_PAIRS = 50000 };
+static const uint64_t NULL_KEY = 0xec3;
 
 /* Running state of one group: sums in index order, the rest in rising order of p. */
 struct running {
@@ -15,6 +20,9 @@ struct running {
     int64_t seen, bin_end; /* pairs put into bins; where the bin that is open ends */
     int32_t bin;
     double auc_pairs, tie_p; /* concordant pairs + ties / 2; p of the open run */
+    /* of the draws from p: [NULL_DRAWS] sums of |sum of (y - p)| over the closed bins, and the open bin's sum
+     * of (y - p), or, of many pairs, its variance */
+    double *drawn, *open, variance;
 };
 
 static void close_run(struct running *g) {
@@ -24,7 +32,30 @@ static void close_run(struct running *g) {
     g->tie_right = g->tie_wrong = 0;
 }
 
-static void take_sorted(struct running *g, struct sg_bin *bins, double p, int y) {
+/* Adds the open bin to the draws. */
+static void close_bin(struct running *g, uint64_t id) {
+    for (int i = 0; g->open && i < NULL_DRAWS; i++) {
+        g->drawn[i] += fabs(g->open[i]);
+        g->open[i] = 0;
+    }
+    uint64_t at = (id * SG_ECE_BINS + (uint64_t)g->bin) * 2 * NULL_DRAWS;
+    for (int i = 0; !g->open && i < NULL_DRAWS; i++)
+        g->drawn[i] += sqrt(g->variance) * fabs(sg_draw_normal(NULL_KEY + 1, &at));
+    g->variance = 0;
+}
+
+/* One draw of y - p for every replicate of pair i. */
+static void draw_pair(double p, uint64_t i, double *out) {
+    const double right = p * 4294967296.0;
+    for (uint64_t k = 0; k < NULL_DRAWS; k += 2) {
+        const uint64_t x = sg_random64(NULL_KEY, i * NULL_DRAWS + k);
+        out[k] = ((double)(x >> 32) < right) - p;
+        out[k + 1] = ((double)(x & UINT32_MAX) < right) - p;
+    }
+}
+
+static void take_sorted(struct running *g, uint64_t id, const double *draw, struct sg_bin *bins, double p,
+                        int y) {
     if (p != g->tie_p) {
         close_run(g);
         g->tie_p = p;
@@ -33,7 +64,7 @@ static void take_sorted(struct running *g, struct sg_bin *bins, double p, int y)
     g->tie_wrong += 1 - y;
     while (g->seen ==
            g->bin_end) { /* bin b holds the pairs i with b <= 15 i / n < b + 1: sizes differ by one at most */
-        if (g->seen) g->bin++;
+        if (g->seen) close_bin(g, id), g->bin++;
         g->bin_end = ((int64_t)(g->bin + 1) * g->n + SG_ECE_BINS - 1) / SG_ECE_BINS;
     }
     g->seen++;
@@ -41,10 +72,14 @@ static void take_sorted(struct running *g, struct sg_bin *bins, double p, int y)
     b->n++;
     b->mean_p += p;
     b->mean_y += y;
+    g->variance += p * (1 - p);
+    for (int i = 0; g->open && i < NULL_DRAWS; i++) g->open[i] += draw[i];
 }
 
-static void finish(struct running *r, struct sg_bin *bins, struct sg_quality *o) {
+static void finish(struct running *r, uint64_t id, struct sg_bin *bins, struct sg_quality *o) {
+    double null = 0;
     close_run(r);
+    close_bin(r, id);
     const double total = (double)r->n;
     *o = (struct sg_quality){.n = r->n,
                              .base_rate = r->y / total,
@@ -58,6 +93,9 @@ static void finish(struct running *r, struct sg_bin *bins, struct sg_quality *o)
         bins[i].mean_p /= (double)bins[i].n;
         bins[i].mean_y /= (double)bins[i].n;
     }
+    for (int i = 0; i < NULL_DRAWS; i++) null += r->drawn[i] / NULL_DRAWS;
+    o->ece_null = (struct sg_value){null / total, sg_quantile(r->drawn, NULL_DRAWS, 0.025) / total,
+                                    sg_quantile(r->drawn, NULL_DRAWS, 0.975) / total};
 }
 
 /* The pairs with both values: sums into the groups, key p, payload (groups of all groupings, mixed radix; y).
@@ -95,6 +133,7 @@ enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, co
     double *key = NULL;
     struct running *g = NULL;
     struct sg_bin *bins = NULL;
+    double *drawn = NULL, draw[NULL_DRAWS];
     int32_t n_groups = 0;
     size_t codes = 2;
     bool fits = true;
@@ -107,26 +146,33 @@ enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, co
     SG_TRY(SG_NEW(&key, n, "pairs", err));
     SG_TRY(SG_NEW(&g, n_groups, "groups", err));
     SG_TRY(SG_NEW(&bins, (int64_t)n_groups * SG_ECE_BINS, "bins", err));
+    SG_TRY(SG_NEW(&drawn, (int64_t)n_groups * 2 * NULL_DRAWS, "bins", err));
     const int64_t k = first_pass(p, y, n, by, n_by, g, key, payload);
+    for (int32_t i = 0; i < n_groups; i++) {
+        g[i].drawn = drawn + (int64_t)i * 2 * NULL_DRAWS;
+        g[i].open = k <= NULL_PAIRS ? g[i].drawn + NULL_DRAWS : NULL;
+    }
     SG_TRY(sg_sort_doubles(key, payload, k, err));
     for (int64_t j = 0; j < k; j++) {
         uint32_t code = payload[j] >> 1;
         int32_t at = n_groups;
+        if (k <= NULL_PAIRS) draw_pair(key[j], (uint64_t)j, draw);
         for (int32_t b = n_by - 1; b >= 0; b--) {
             const uint32_t size = (uint32_t)by[b].n, of = code % size;
             code /= size;
             at -= by[b].n;
             const int32_t group = at + (int32_t)of;
-            take_sorted(&g[group], &bins[group * SG_ECE_BINS], key[j], payload[j] & 1);
+            take_sorted(&g[group], (uint64_t)group, draw, &bins[group * SG_ECE_BINS], key[j], payload[j] & 1);
         }
     }
-    for (int32_t i = 0; i < n_groups; i++) finish(&g[i], &bins[i * SG_ECE_BINS], &out[i]);
+    for (int32_t i = 0; i < n_groups; i++) finish(&g[i], (uint64_t)i, &bins[i * SG_ECE_BINS], &out[i]);
     if (bins_out) memcpy(bins_out, bins, sizeof *bins * (size_t)n_groups * SG_ECE_BINS);
 out:
     free(payload);
     free(key);
     free(g);
     free(bins);
+    free(drawn);
     return st;
 }
 

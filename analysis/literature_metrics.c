@@ -260,9 +260,9 @@ static enum sg_status regrets(struct sg_analysis *a, struct sg_err *err) {
     uint32_t *vertex = NULL;
     struct sg_metric m = {.name = "regret",
                           .source = "regret to the oracle",
-                          .formula =
-                              "mean over queries of max_m (p - lambda c) true less that of the model chosen",
-                          .curve = sg_curve_name[SG_CURVE_REALISED]};
+                          .formula = "mean over queries of max_m (p - lambda c) true less that of the model "
+                                     "that maximises the estimate",
+                          .curve = ""};
     SG_TRY(SG_NEW(&vertex, d->n, "regret", err));
     for (size_t i = 0; i < a->n_value; i++) {
         const double lambda = a->value_predicted[i].lambda;

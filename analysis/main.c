@@ -39,7 +39,7 @@ struct args {
     struct sg_opt_list queries, budgets, targets, lambdas;
     const char *pool, *prices, *dir;
     int64_t alphas, reps, seed, threads;
-    bool no_plots;
+    bool baselines, no_plots;
 };
 
 static enum sg_status numbers(const struct sg_opt_list *l, const char *option, double min, double max,
@@ -127,6 +127,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
                                             .seed = (uint64_t)a->seed,
                                             .threads = (int32_t)a->threads,
                                             .n_grid = 101,
+                                            .baselines = a->baselines,
                                             .noise = noise};
     SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, &d, err));
     sg_sampling_noise_usual(&d, noise);
@@ -177,8 +178,10 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
          "the cheapest policy of this accuracy, 0 to 1; repeatable"},
         {"lambda", SG_OPT_LIST, &a.lambdas, 0, 0, "L",
          "value the models at this accuracy per USD; repeatable"},
+        {"baselines", SG_OPT_FLAG, &a.baselines, 0, 0, NULL,
+         "also the k nearest anchors and SCOPE's two-stage router: curves, quality, metrics"},
         {"alphas", SG_OPT_I64, &a.alphas, 2, 10001, "N",
-         "steps of the two-stage router's alpha; default 101"},
+         "with --baselines: steps of the two-stage router's alpha; default 101"},
         {"bootstrap", SG_OPT_I64, &a.reps, 0, 1000000, "N",
          "replicates behind the intervals, 0 for none; default 1000"},
         {"seed", SG_OPT_I64, &a.seed, 0, 9e15, "S", "of the bootstrap and the cross-fit; default 1"},

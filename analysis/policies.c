@@ -113,8 +113,13 @@ static enum sg_status add(struct sg_analysis *a, bool is_target, double asked, b
         if (a->policies[i].is_target == is_target && a->policies[i].asked == asked) return SG_OK;
     struct sg_asked_policy *k = &a->policies[a->n_policies];
     *k = (struct sg_asked_policy){.is_target = is_target, .asked = asked, .ours = ours};
-    SG_TRY(is_target ? sg_path_at_target(&a->scope, asked, &k->policy, err)
-                     : sg_path_at_budget(&a->scope, asked, &k->policy, err));
+    if (is_target && sg_path_at_target(&a->scope, asked, &k->policy, NULL) != SG_OK) {
+        struct sg_policy dearest;
+        sg_path_at_lambda(&a->scope, 0, &dearest);
+        a->unmet[a->n_unmet++] = (struct sg_unmet_target){asked, dearest.p};
+        return SG_OK;
+    }
+    if (!is_target) SG_TRY(sg_path_at_budget(&a->scope, asked, &k->policy, err));
     a->n_policies++;
     snprintf(text, sizeof text, "%s=%.9g", is_target ? "target" : "budget", asked);
     SG_TRY(sg_arena_dup(&a->strings, text, strlen(text), &name, err));
@@ -137,6 +142,7 @@ enum sg_status sg__policies(struct sg_analysis *a, struct sg_err *err) {
     static const double share[] = {0.1, 0.25, 0.5, 1};
     const size_t n = a->opt.n_budgets + a->opt.n_targets;
     SG_TRY(SG_NEW(&a->policies, n ? n : sizeof share / sizeof *share, "policies", err));
+    SG_TRY(SG_NEW(&a->unmet, a->opt.n_targets, "policies", err));
     for (size_t i = 0; i < a->opt.n_budgets; i++) SG_TRY(add(a, false, a->opt.budgets[i], false, err));
     for (size_t i = 0; i < a->opt.n_targets; i++) SG_TRY(add(a, true, a->opt.targets[i], false, err));
     if (n) return SG_OK;

@@ -13,11 +13,17 @@
  * good. */
 static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
     const double r = of->base_rate;
-    *out = (struct sg_quality){
-        .n = of->n, .base_rate = r, .mean_p = r, .brier = r * (1 - r), .auc = 0.5, .ece = 0};
+    const double none = (double)NAN; /* its calibration is by construction and says nothing */
+    *out = (struct sg_quality){.n = of->n,
+                               .base_rate = r,
+                               .mean_p = r,
+                               .brier = r * (1 - r),
+                               .auc = 0.5,
+                               .ece = none,
+                               .ece_null = {none, none, none}};
     out->log_loss = r > 0 && r < 1 ? -r * log(r) - (1 - r) * log1p(-r) : 0;
-    if (!of->n) out->brier = out->log_loss = out->auc = out->ece = (double)NAN;
-    if (isnan(of->auc)) out->auc = (double)NAN;
+    if (!of->n) out->brier = out->log_loss = out->auc = none;
+    if (isnan(of->auc)) out->auc = none;
 }
 
 void sg__brier_sums(const struct sg_dataset *d, const double *p, const double *tp, double *num, double *den) {
@@ -99,7 +105,8 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
             w.by_model[q * d->m + k] = k;
             w.by_category[q * d->m + k] = d->category[q];
         }
-    for (int e = 0; e < SG_EST_BASE; e++) SG_TRY(one_estimator(a, &w, (enum sg_estimator)e, err));
+    for (int e = 0; e < SG_EST_BASE; e++)
+        if (e != SG_EST_KNN || a->opt.baselines) SG_TRY(one_estimator(a, &w, (enum sg_estimator)e, err));
     SG_TRY(SG_NEW(&a->quality[SG_EST_BASE], a->n_groups, "quality", err));
     for (int32_t g = 0; g < a->n_groups; g++)
         base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);

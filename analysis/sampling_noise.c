@@ -32,8 +32,9 @@ static double subset_brier(const struct moments *x, double y, int32_t k) {
     return (x->mean - y) * (x->mean - y) + x->variance / k * (1 - (double)k / x->n);
 }
 
-void sg_sampling_noise_of(const struct sg_dataset *d, const int32_t *k, int32_t n_k,
-                          struct sg_sampling_noise *out) {
+void sg_sampling_noise_usual(const struct sg_dataset *d, struct sg_sampling_noise out[SG_SAMPLING_NOISES]) {
+    static const int32_t k[SG_SAMPLING_NOISES] = {1, 2, 4, 8};
+    const int32_t n_k = SG_SAMPLING_NOISES;
     const struct sg_results *r = d->r;
     struct sg_sum within[2] = {{0, 0}, {0, 0}};
     int64_t cells = 0;
@@ -68,9 +69,4 @@ void sg_sampling_noise_of(const struct sg_dataset *d, const int32_t *k, int32_t 
         out[i].variance_p_yes = sg_sum_get(&within[1]) / (double)cells / k[i];
         out[i].ratio = out[i].variance_votes / out[i].variance_p_yes;
     }
-}
-
-void sg_sampling_noise_usual(const struct sg_dataset *d, struct sg_sampling_noise out[SG_SAMPLING_NOISES]) {
-    const int32_t k[SG_SAMPLING_NOISES] = {2, 4, 8};
-    sg_sampling_noise_of(d, k, SG_SAMPLING_NOISES, out);
 }

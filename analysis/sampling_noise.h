@@ -11,19 +11,15 @@
  * every subset of k of the cell's n samples, exactly ((mean - y)^2 + s^2 / k (1 - k/n)); over cells with at
  * least k of them. */
 struct sg_sampling_noise {
-    int32_t k;
+    int64_t k;
     int64_t n_cells;
     double variance_votes, variance_p_yes, ratio; /* ratio: of the two */
     int64_t n_brier;                              /* 0 without truth */
     double brier_votes, brier_p_yes;
 };
 
-/* out[n_k]; all NaN and 0 when the file was read without samples. */
-void sg_sampling_noise_of(const struct sg_dataset *d, const int32_t *k, int32_t n_k,
-                          struct sg_sampling_noise *out);
-
-/* The same for k = 2, 4, 8, which an analysis reports. */
-enum { SG_SAMPLING_NOISES = 3 };
+/* For k = 1, 2, 4, 8; all NaN and 0 when the file was read without samples. */
+enum { SG_SAMPLING_NOISES = 4 };
 void sg_sampling_noise_usual(const struct sg_dataset *d, struct sg_sampling_noise out[SG_SAMPLING_NOISES]);
 
 #endif

@@ -28,7 +28,7 @@ static enum sg_status field(const struct sg__tables *all, struct sg_buf *b, cons
     const char *s = sg__cell_text(all, c, cell);
     if (s) return text(b, s, err);
     const double x = sg__cell_number(c, cell, part);
-    if (!isfinite(x) || (x == 0 && c->in & SG__BLANK0)) return SG_OK;
+    if (!isfinite(x)) return SG_OK;
     if (c->kind == SG__I64) return sg_buf_printf(b, err, "%lld", (long long)*(const int64_t *)cell);
     return sg_buf_printf(b, err, "%.12g", x);
 }
@@ -60,9 +60,8 @@ static enum sg_status file(const struct sg__tables *all, const struct sg__table 
     sg_buf_clear(b);
     SG_TRY(line(all, b, t, -1, err));
     for (int64_t i = 0; i < t->n_csv; i++) {
-        const int64_t row = t->order ? t->order[i] : i;
-        if (t->is->keep && !t->is->keep((const char *)t->rows + (size_t)row * t->is->stride)) continue;
-        SG_TRY(line(all, b, t, row, err));
+        if (t->is->keep && !t->is->keep((const char *)t->rows + (size_t)i * t->is->stride)) continue;
+        SG_TRY(line(all, b, t, i, err));
         written++;
     }
     SG_TRY(sg_path_join(dir, t->is->csv, &path, err));

@@ -1,5 +1,6 @@
 #include "writers.h"
 
+#include "analysis/single_models.h"
 #include "analysis/text_width.h"
 
 #include <math.h>
@@ -76,7 +77,7 @@ static void head(const struct sg_analysis *a, FILE *to) {
     if (d->n_counted)
         fprintf(to, "  %s: prompt tokens counted by the estimator's tokenizer, not measured\n",
                 count(d->n_counted, "cell", "cells", b1, sizeof b1));
-    if (d->n_scored && !a->knn.n)
+    if (d->n_scored && a->opt.baselines && !a->knn.n)
         fprintf(to, "  no k-nearest-anchor estimate for every query: that curve and the two-stage "
                     "router are left out\n");
     if (d->n_scored && !a->anchor.n)
@@ -114,13 +115,13 @@ static void frontier_line(const struct sg_analysis *a, int32_t g, FILE *to) {
         const enum what what = frontier_columns[i].what;
         const char *text = frontier_columns[i].heading;
         if (frontier_columns[i].truth != (a->data->n_scored > 0)) continue;
-        if (frontier_columns[i].id == SG_CURVE_POSTERIOR && !c->present) continue;
+        if (what != COST && frontier_columns[i].id != SG_CURVE_PREDICTED && !c->present) continue;
         if (g >= 0 && what == COST)
             text = isnan(c->cost[g]) ? "-" : sg__print_usd(c->cost[g], b, sizeof b);
         else if (g >= 0 && what == BAND)
             text = band(c->accuracy[g], c->low[g], c->high[g], b, sizeof b);
         else if (g >= 0)
-            text = band(c->present ? c->accuracy[g] : none, none, none, b, sizeof b);
+            text = band(c->accuracy[g], none, none, b, sizeof b);
         fprintf(to, frontier_columns[i].print, text);
     }
     fprintf(to, "\n");
@@ -146,10 +147,11 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
             "  given the votes: what the chosen policies are worth by the Beta posterior of their cells; it\n"
             "  lies below the predicted accuracy by the luck of the cells chosen. Gains below are by it.\n");
     if (truth)
-        fprintf(to, "  realised: fitted to the budget on one half of the queries, scored on the other "
-                    "(2-fold); predicted is\n"
-                    "  optimistic about itself; oracle knows the answers. k-nearest, anchor mean, two-stage: "
-                    "as realised.\n");
+        fprintf(to,
+                "  realised: fitted to the budget on one half of the queries, scored on the other "
+                "(2-fold); predicted is\n"
+                "  optimistic about itself; oracle knows the answers. Anchor mean%s: as realised.\n",
+                a->opt.baselines ? ", k-nearest, two-stage" : "");
 }
 
 /* A shown column's cell: "71.4 [66.1, 76.5]", "0.0002641", "29%"; "-" where there is none. */
@@ -202,16 +204,13 @@ static void singles(const struct sg__tables *t, FILE *to) {
                 sg__print_usd(r->cost.value, c, sizeof c));
 }
 
-/* What the realised curve has for this budget, and the models with most queries, at most four: "model 61 %,
- * other 22 %". */
+/* The models with most queries under the policy, at most four: "model 61 %, other 22 %". Then what another
+ * policy, that of the realised curve, has for this budget. */
 static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k, FILE *to) {
     double last = INFINITY, rest = 1;
     int32_t last_model = -1;
     char cost[32], name[NAME_BYTES];
-    fprintf(to, "      ");
-    if (isfinite(k->fitted_accuracy))
-        fprintf(to, "fitted to true costs: %.1f %% for USD %s; ", 100 * k->fitted_accuracy,
-                sg__print_usd(k->fitted_cost, cost, sizeof cost));
+    fprintf(to, "      who answers: ");
     for (int i = 0; i < 4; i++) {
         int32_t best = -1;
         for (int32_t j = 0; j < a->data->m; j++) {
@@ -230,17 +229,33 @@ static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k,
     }
     if (rest >= 0.005) fprintf(to, ", others %.0f %%", 100 * rest);
     fprintf(to, "\n");
+    if (isfinite(k->fitted_accuracy))
+        fprintf(to, "      the realised curve, which meets this budget in true cost: %.1f %% for USD %s\n",
+                100 * k->fitted_accuracy, sg__print_usd(k->fitted_cost, cost, sizeof cost));
+}
+
+/* A target out of reach, and what one model alone is known to reach. */
+static void unmet(const struct sg_analysis *a, const struct sg_unmet_target *u, FILE *to) {
+    char asked[32], end[32], known[32], name[NAME_BYTES];
+    const double best = sg__single_accuracy(a, a->best_single);
+    fprintf(to, "  accuracy %-10s out of reach: the estimates end at %s %%",
+            sg__print_percent(u->asked, asked, sizeof asked), sg__print_percent(u->best, end, sizeof end));
+    if (a->data->n_scored)
+        fprintf(to, "; by the truth %s alone is right on %s %%",
+                sg_text_cut(sg_dataset_model(a->data, a->best_single), NAME_MAX_COLUMNS, name, sizeof name),
+                sg__print_percent(best, known, sizeof known));
+    fprintf(to, "\n");
 }
 
 static void policies(const struct sg__tables *t, FILE *to) {
     const struct sg_analysis *a = t->a;
     const struct sg__table *table = sg__tables_find(t, "policies");
     char name[48], number[32], best[NAME_BYTES];
-    if (!a->n_policies) return;
+    if (!a->n_policies && !a->n_unmet) return;
     fprintf(to, "\nPolicies against the best single model, %s%s\n  %-19s",
             sg_text_cut(sg_dataset_model(a->data, a->best_single), NAME_MAX_COLUMNS, best, sizeof best),
             a->data->n_scored ? "" : " (as estimated)",
-            a->policies[0].ours ? "budget (our choice)" : "asked");
+            a->n_policies && a->policies[0].ours ? "budget (our choice)" : "asked");
     cells(t, table, -1, to);
     fprintf(to, "\n");
     for (size_t i = 0; i < a->n_policies; i++) {
@@ -253,6 +268,7 @@ static void policies(const struct sg__tables *t, FILE *to) {
         fprintf(to, "\n");
         shares(a, k, to);
     }
+    for (size_t i = 0; i < a->n_unmet; i++) unmet(a, &a->unmet[i], to);
 }
 
 static void quality(const struct sg__tables *t, FILE *to) {
@@ -285,7 +301,7 @@ static void noise(const struct sg__tables *t, FILE *to) {
             count(k->n_cells, "cell", "cells", b, sizeof b), "k");
     cells(t, table, -1, to);
     for (int i = 0; i < SG_SAMPLING_NOISES; i++) {
-        fprintf(to, "\n  %2d", k[i].k);
+        fprintf(to, "\n  %2lld", (long long)k[i].k);
         cells(t, table, i, to);
     }
     fprintf(to, "\n");

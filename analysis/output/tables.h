@@ -27,10 +27,9 @@ enum {
     SG__H5 = 2,
     SG__JSON = 4,
     SG__ALL = SG__CSV | SG__H5 | SG__JSON,
-    SG__LONE = 8,   /* frontier.h5 and the tables of report.html: the value without its interval */
-    SG__AXIS = 16,  /* frontier.h5: the coordinate of the table's axis, named as that axis */
-    SG__BARE = 32,  /* frontier.h5: the dataset's name has no prefix */
-    SG__BLANK0 = 64 /* CSV: empty where it is 0 */
+    SG__LONE = 8,  /* frontier.h5 and the tables of report.html: the value without its interval */
+    SG__AXIS = 16, /* frontier.h5: the coordinate of the table's axis, named as that axis */
+    SG__BARE = 32  /* frontier.h5: the dataset's name has no prefix */
 };
 
 /* How people see a column: on the terminal and in the tables of report.html. */
@@ -77,9 +76,8 @@ struct sg__layout {
 struct sg__table {
     const struct sg__layout *is;
     const void *rows;
-    int64_t n[3];         /* sizes of the axes: their product is the number of rows outside the CSV file */
-    int64_t n_csv;        /* rows of the CSV file */
-    const int64_t *order; /* [n_csv] which row comes when; NULL: as they are */
+    int64_t n[3];  /* sizes of the axes: their product is the number of rows outside the CSV file */
+    int64_t n_csv; /* rows of the CSV file */
 };
 
 struct sg__tables {

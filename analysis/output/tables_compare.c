@@ -65,15 +65,17 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_comparison *c = t->c;
     const double none = (double)NAN;
-    const int64_t per = (int64_t)c->n_models * SG_DRIFTS, n = (c->n_files - 1) * per;
+    const int32_t n_files = c ? c->n_files : 0; /* of one file the tables are empty */
+    const int64_t per = c ? (int64_t)c->n_models * SG_DRIFTS : 0, n = n_files ? (n_files - 1) * per : 0;
     struct file *file;
     struct drift *drift;
-    SG_TRY(SG__ROWS(t, &file, c->n_files, err));
+    SG_TRY(SG__ROWS(t, &file, n_files, err));
     SG_TRY(SG__ROWS(t, &drift, n, err));
-    for (int32_t f = 0; f < c->n_files; f++) {
+    for (int32_t f = 0; f < n_files; f++) {
         file[f].x = c->file[f];
         if (!c->file[f].quality.n)
-            file[f].x.quality = (struct sg_quality){0, none, none, none, none, none, none};
+            file[f].x.quality =
+                (struct sg_quality){0, none, none, none, none, none, none, {none, none, none}};
         if (!c->truth) file[f].x.brier_difference = (struct sg_value){none, none, none};
         for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
             file[f].at[i].budget = c->budget[i];
@@ -84,7 +86,7 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
     for (int64_t i = 0; i < n; i++)
         drift[i] = (struct drift){c->file[1 + i / per].path, c->model[i % per / SG_DRIFTS],
                                   sg_drift_name[i % SG_DRIFTS], c->drift[per + i]};
-    SG_TRY(sg__tables_add(t, &file_layout, file, c->n_files, SG__SIZES(0), err));
+    SG_TRY(sg__tables_add(t, &file_layout, file, n_files, SG__SIZES(0), err));
     SG_TRY(sg__tables_add(t, &drift_layout, drift, n, SG__SIZES(0), err));
 out:
     return st;

@@ -47,38 +47,28 @@ static const struct sg__layout point_layout = {.csv = "frontier.csv", .json = "c
     .axes = {"curve", "budget"}, SG__COLUMNS(point_columns), .stride = sizeof(struct point),
     .keep = has_accuracy};
 
-struct share {
-    double budget, share;
-    int32_t model;
-};
-#define AT(member) offsetof(struct share, member)
 static const struct sg__table_column share_columns[] = {
-    SG__COLUMN(F64, AT(budget), SG__CSV, "budget", .csv = "budget_usd"),
-    SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
-    SG__COLUMN(F64, AT(share), SG__CSV | SG__H5, "share", "1",
-               "share of queries a model gets under the realised (without truth: the predicted) policies"),
-};
-#undef AT
-static bool has_share(const void *row) {
-    return ((const struct share *)row)->share > 0;
-}
-static const struct sg__layout share_layout = {.csv = "shares.csv", .axes = {"budget", "model"},
-    SG__COLUMNS(share_columns), .stride = sizeof(struct share), .keep = has_share};
+    SG__COLUMN(F64, 0, SG__H5, "share", "1",
+               "share of queries a model gets under the realised (without truth: the predicted) policies")};
+static const struct sg__layout share_layout = {.axes = {"budget", "model"}, SG__COLUMNS(share_columns),
+    .stride = sizeof(double)};
 
+#define BY_ESTIMATES "mean over the queries, by the estimates"
+#define BY_TRUTH     "mean over the scored queries, by the truth"
 struct router { /* SCOPE's, at one alpha */
     double alpha, accuracy, cost, predicted_accuracy, predicted_cost;
 };
 #define AT(member) offsetof(struct router, member)
 static const struct sg__table_column router_columns[] = {
-    SG__COLUMN(F64, AT(alpha), SG__CSV, "alpha"),
-    SG__COLUMN(F64, AT(accuracy), SG__CSV, "accuracy"),
-    SG__COLUMN(F64, AT(cost), SG__CSV, "cost_usd"),
-    SG__COLUMN(F64, AT(predicted_accuracy), SG__CSV, "predicted_accuracy"),
-    SG__COLUMN(F64, AT(predicted_cost), SG__CSV, "predicted_cost_usd"),
+    SG__COLUMN(F64, AT(alpha), SG__AXIS, "alpha", "1", "alpha of SCOPE's two-stage router"),
+    SG__COLUMN(F64, AT(accuracy), SG__H5, "accuracy", "1", BY_TRUTH),
+    SG__COLUMN(F64, AT(cost), SG__H5, "cost", "USD", BY_TRUTH),
+    SG__COLUMN(F64, AT(predicted_accuracy), SG__H5, "predicted_accuracy", "1", BY_ESTIMATES),
+    SG__COLUMN(F64, AT(predicted_cost), SG__H5, "predicted_cost", "USD", BY_ESTIMATES),
 };
 #undef AT
-static const struct sg__layout router_layout = {.csv = "two_stage.csv", SG__COLUMNS(router_columns),
-    .stride = sizeof(struct router)};
+static const struct sg__layout router_layout = {.prefix = "two_stage_", .axes = {"alpha"},
+    SG__COLUMNS(router_columns), .stride = sizeof(struct router)};
 
 struct walk { /* arrays: the predicted frontier from its cheapest policy on */
     int32_t *start, *step_model;
@@ -93,8 +83,6 @@ static const struct sg__layout start_layout = {.axes = {"query"}, SG__COLUMNS(st
 static const struct sg__table_column step_model_columns[] = {
     SG__COLUMN(I32, AT(step_model), SG__H5, "step_model", NULL, "index of its new model")};
 static const struct sg__layout step_model_layout = {.axes = {"step"}, SG__COLUMNS(step_model_columns)};
-#define BY_ESTIMATES "policies of the predicted frontier, by the estimates"
-#define BY_TRUTH     "policies of the predicted frontier, by the truth (scored queries)"
 static const struct sg__table_column vertex_columns[] = {
     SG__COLUMN(F64, AT(predicted_cost), SG__H5, "predicted_cost", "USD", BY_ESTIMATES),
     SG__COLUMN(F64, AT(predicted_accuracy), SG__H5, "predicted_accuracy", "1", BY_ESTIMATES),
@@ -152,19 +140,6 @@ out:
     return st;
 }
 
-static enum sg_status shares(struct sg__tables *t, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_analysis *a = t->a;
-    const int64_t n = a->opt.n_grid, m = a->data->m;
-    struct share *row;
-    SG_TRY(SG__ROWS(t, &row, n * m, err));
-    for (int64_t i = 0; i < n * m; i++)
-        row[i] = (struct share){a->grid[i / m], a->share[i], (int32_t)(i % m)};
-    SG_TRY(sg__tables_add(t, &share_layout, row, n * m, SG__SIZES(n, m), err));
-out:
-    return st;
-}
-
 /* Every stop of a path, by the estimates or by the truth; the arrays are the tables'. */
 static enum sg_status stops(struct sg__tables *t, const struct sg_path *path, bool truth, double **cost,
                             double **accuracy, int64_t **steps, int64_t *n, struct sg_err *err) {
@@ -192,7 +167,7 @@ static enum sg_status router(struct sg__tables *t, struct sg_err *err) {
         while (at + 1 < n && p->key[steps[0][at + 1] - 1] <= t->a->alpha[k]) at++;
         row[k] = (struct router){t->a->alpha[k], y[1][at], x[1][at], y[0][at], x[0][at]};
     }
-    SG_TRY(sg__tables_add(t, &router_layout, row, alphas, SG__SIZES(0), err));
+    if (alphas) SG_TRY(sg__tables_add(t, &router_layout, row, 0, SG__SIZES(alphas), err));
 out:
     return st;
 }
@@ -224,7 +199,7 @@ enum sg_status sg__tables_frontier(struct sg__tables *t, struct sg_err *err) {
     SG_TRY(sg__tables_add(t, &curve_layout, &curves, 0, SG__SIZES(SG_CURVES), err));
     SG_TRY(sg__tables_add(t, &budget_layout, t->a->grid, 0, SG__SIZES(n), err));
     SG_TRY(points(t, err));
-    SG_TRY(shares(t, err));
+    SG_TRY(sg__tables_add(t, &share_layout, t->a->share, 0, SG__SIZES(n, t->a->data->m), err));
     SG_TRY(router(t, err));
     SG_TRY(walk(t, err));
     SG_TRY(sg__tables_add(t, &metric_layout, t->a->metric, n_metric, SG__SIZES(n_metric), err));

@@ -38,30 +38,20 @@ static const struct sg__layout model_layout = {.csv = "models.csv", .json = "mod
     .axes = {"model"}, SG__COLUMNS(model_columns), .stride = sizeof(struct sg_single_model)};
 
 struct worth { /* of a model to the pool, at one price of money */
-    double lambda;
-    const char *values; /* predicted or true */
-    int32_t model;
-    int64_t greedy_rank;
-    double shapley, leave_one_out, alone, greedy_value, total;
+    double shapley, leave_one_out, alone;
+    int32_t greedy_rank;
 };
 #define AT(member) offsetof(struct worth, member)
+#define WORTH      "value of the model to the pool, in accuracy"
 static const struct sg__table_column worth_columns[] = {
-    SG__COLUMN(F64, AT(lambda), SG__CSV, "lambda"),
-    SG__COLUMN(TEXT, AT(values), SG__CSV, "values"),
-    SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
-    SG__COLUMN(F64, AT(shapley), SG__CSV | SG__H5, "shapley", "1",
-               "value of the model to the pool, in accuracy"),
-    SG__COLUMN(F64, AT(leave_one_out), SG__CSV | SG__H5, "leave_one_out", "1",
-               "value of the model to the pool, in accuracy", "leave_one_out_loss"),
-    SG__COLUMN(F64, AT(alone), SG__CSV, "alone"),
-    SG__COLUMN(I64, AT(greedy_rank), SG__CSV, "greedy_rank"),
-    SG__COLUMN(F64, AT(greedy_value), SG__CSV, "greedy_value"),
-    SG__COLUMN(F64, AT(total), SG__CSV, "total"),
+    SG__COLUMN(F64, AT(shapley), SG__H5, "shapley", "1", WORTH),
+    SG__COLUMN(F64, AT(leave_one_out), SG__H5, "leave_one_out", "1", WORTH),
+    SG__COLUMN(F64, AT(alone), SG__H5, "alone", "1", "value of a pool of this model alone, in accuracy"),
+    SG__COLUMN(I32, AT(greedy_rank), SG__H5, "greedy_rank", NULL,
+               "place in the order in which each next model adds most, from 1; 0: no truth"),
 };
 #undef AT
-static const struct sg__layout worth_layout = {.csv = "portfolio_value.csv", SG__COLUMNS(worth_columns),
-    .stride = sizeof(struct worth)};
-static const struct sg__layout worth_h5_layout[2] = {
+static const struct sg__layout worth_layout[2] = {
     {.suffix = "_predicted", .axes = {"lambda", "model"}, SG__COLUMNS(worth_columns),
         .stride = sizeof(struct worth)},
     {.suffix = "_true", .axes = {"lambda", "model"}, SG__COLUMNS(worth_columns),
@@ -72,43 +62,29 @@ static const struct sg__layout lambda_layout = {.axes = {"lambda"}, SG__COLUMNS(
     .stride = sizeof(double)};
 /* clang-format on */
 
-/* Rows by (predicted or true, lambda, model); the CSV file has them by lambda and in greedy order. */
+/* By the estimates and by the truth, NaN where there is none. */
 static enum sg_status worths(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_analysis *a = t->a;
     const int64_t n = (int64_t)a->n_value, m = a->data->m;
+    const double none = (double)NAN;
     struct worth *row;
-    int64_t *order, n_csv = 0;
     double *lambda;
-    SG_TRY(SG__ROWS(t, &row, 2 * n * m, err));
-    SG_TRY(SG__ROWS(t, &order, 2 * n * m, err));
     SG_TRY(SG__ROWS(t, &lambda, n, err));
-    for (int64_t i = 0; i < 2 * n * m; i++) row[i].shapley = row[i].leave_one_out = (double)NAN;
-    for (int64_t i = 0; i < 2 * n; i++) {
-        const bool truth = i % 2;
-        if (truth && !a->value_true) continue;
-        const struct sg_portfolio_value *x = truth ? &a->value_true[i / 2] : &a->value_predicted[i / 2];
-        lambda[i / 2] = x->lambda;
-        for (int32_t r = 0; r < m; r++) {
-            const int32_t k = x->greedy[r];
-            const int64_t at = (truth * n + i / 2) * m + k;
-            row[at] = (struct worth){.lambda = x->lambda,
-                                     .values = truth ? "true" : "predicted",
-                                     .model = k,
-                                     .greedy_rank = r + 1,
-                                     .shapley = x->shapley[k],
-                                     .leave_one_out = x->leave_one_out[k],
-                                     .alone = x->alone[k],
-                                     .greedy_value = x->greedy_value[r],
-                                     .total = x->total};
-            order[n_csv++] = at;
-        }
-    }
+    for (int64_t i = 0; i < n; i++) lambda[i] = a->value_predicted[i].lambda;
     SG_TRY(sg__tables_add(t, &lambda_layout, lambda, 0, SG__SIZES(n), err));
-    SG_TRY(sg__tables_add(t, &worth_layout, row, n_csv, SG__SIZES(0), err));
-    t->table[t->n - 1].order = order;
-    for (int truth = 0; truth < 2; truth++)
-        SG_TRY(sg__tables_add(t, &worth_h5_layout[truth], row + truth * n * m, 0, SG__SIZES(n, m), err));
+    for (int truth = 0; truth < 2; truth++) {
+        const struct sg_portfolio_value *x = truth ? a->value_true : a->value_predicted;
+        SG_TRY(SG__ROWS(t, &row, n * m, err));
+        for (int64_t i = 0; i < n * m; i++) {
+            const int32_t k = (int32_t)(i % m), l = (int32_t)(i / m);
+            row[i] = x ? (struct worth){x[l].shapley[k], x[l].leave_one_out[k], x[l].alone[k], 0}
+                       : (struct worth){none, none, none, 0};
+        }
+        for (int64_t i = 0; x && i < n * m; i++)
+            row[i / m * m + x[i / m].greedy[i % m]].greedy_rank = (int32_t)(i % m) + 1;
+        SG_TRY(sg__tables_add(t, &worth_layout[truth], row, 0, SG__SIZES(n, m), err));
+    }
 out:
     return st;
 }

@@ -6,50 +6,58 @@
 
 /* clang-format off */
 #define AT(member) offsetof(struct sg_asked_policy, member)
+#define FITTED     "the realised curve at this budget: met in true cost, cross-fitted"
 static const struct sg__table_column asked_columns[] = {
-    SG__COLUMN(TEXT, AT(name), SG__CSV | SG__AXIS, "ask", NULL,
+    SG__COLUMN(TEXT, AT(name), SG__AXIS, "ask", NULL,
                "budget (mean USD a query) or target accuracy asked for"),
     SG__COLUMN(BOOL, AT(is_target), SG__JSON, "is_target"),
     SG__COLUMN(BOOL, AT(ours), SG__JSON, "ours"),
     SG__COLUMN(F64, AT(asked), SG__JSON, "asked"),
-    SG__COLUMN(F64, AT(policy.lambda), SG__CSV, "lambda"),
-    SG__COLUMN(VALUE, AT(predicted_accuracy), SG__ALL, "predicted_accuracy", "1", "accuracy as estimated",
+    SG__COLUMN(F64, AT(policy.lambda), SG__H5, "lambda", "1/USD", "price of money at which the policy stands"),
+    SG__COLUMN(VALUE, AT(predicted_accuracy), SG__H5 | SG__JSON, "predicted_accuracy", "1", "accuracy as estimated",
                SG__SHOW("predicted", " %-20s", PERCENT, 1)),
-    SG__COLUMN(VALUE, AT(predicted_cost), SG__ALL | SG__LONE, "predicted_cost", "USD",
-               "mean cost as estimated", "predicted_cost_usd", SG__SHOW("pred. cost", " %12s", USD, 0)),
-    SG__COLUMN(VALUE, AT(accuracy), SG__ALL, "accuracy", "1",
+    SG__COLUMN(VALUE, AT(predicted_cost), SG__H5 | SG__JSON | SG__LONE, "predicted_cost", "USD",
+               "mean cost as estimated", SG__SHOW("pred. cost", " %12s", USD, 0)),
+    SG__COLUMN(VALUE, AT(accuracy), SG__H5 | SG__JSON, "accuracy", "1",
                "true accuracy of the same policy, scored queries",
                SG__SHOW("true accuracy", "  %-20s", PERCENT, 1), .when = SG__TRUTH),
-    SG__COLUMN(VALUE, AT(cost), SG__ALL, "cost", "USD", "true mean cost of the same policy, scored queries",
-               "cost_usd", SG__SHOW("truly paid", " %12s", USD, 0), .when = SG__TRUTH),
-    SG__COLUMN(VALUE, AT(posterior), SG__ALL, "posterior_accuracy", "1",
-               "accuracy given the votes, where there is no truth", .stem = "posterior",
+    SG__COLUMN(VALUE, AT(cost), SG__H5 | SG__JSON, "cost", "USD", "true mean cost of the same policy, scored queries",
+               SG__SHOW("truly paid", " %12s", USD, 0), .when = SG__TRUTH),
+    SG__COLUMN(VALUE, AT(posterior), SG__H5 | SG__JSON, "posterior_accuracy", "1",
+               "accuracy given the votes, where there is no truth",
                SG__SHOW("given the votes", "  %-20s", PERCENT, 1), .when = SG__NO_TRUTH),
-    SG__COLUMN(VALUE, AT(gain), SG__ALL, "gain", "1", "accuracy less the best single model's, paired",
-               "gain_over_best_single", SG__SHOW("gain, points", "  %-20s", POINTS, 1)),
-    SG__COLUMN(VALUE, AT(saving), SG__ALL, "saving", "1", "1 - cost / the best single model's, paired",
-               "saving_over_best_single", SG__SHOW("cost saved, %", " %-20s", PERCENT, 1)),
-    SG__COLUMN(F64, AT(oracle_gap), SG__CSV | SG__JSON, "oracle_gap",
+    SG__COLUMN(VALUE, AT(gain), SG__H5 | SG__JSON, "gain", "1", "accuracy less the best single model's, paired",
+               SG__SHOW("gain, points", "  %-20s", POINTS, 1)),
+    SG__COLUMN(VALUE, AT(saving), SG__H5 | SG__JSON, "saving", "1", "1 - cost / the best single model's, paired",
+               SG__SHOW("cost saved, %", " %-20s", PERCENT, 1)),
+    SG__COLUMN(F64, AT(oracle_gap), SG__H5 | SG__JSON, "oracle_gap", "1",
+               "accuracy of the oracle at the same true cost less that of the policy",
                SG__SHOW("to the oracle", NULL, POINTS, 1), .when = SG__TRUTH),
-    SG__COLUMN(F64, AT(regret), SG__CSV | SG__H5, "regret", "1",
+    SG__COLUMN(F64, AT(regret), SG__H5, "regret", "1",
                "mean true utility lost against the best choice at the policy's lambda"),
-    SG__COLUMN(QUERY, AT(mixed_query), SG__CSV | SG__H5, "mixed_query", NULL,
+    SG__COLUMN(QUERY, AT(mixed_query), SG__H5, "mixed_query", NULL,
                "index of the one query answered by a mixing pair, -1 for none"),
-    SG__COLUMN(MODEL, AT(mixed_from), SG__CSV, "mixed_from"),
-    SG__COLUMN(MODEL, AT(mixed_to), SG__CSV | SG__H5, "mixed_model", NULL,
-               "index of the pair's second model, used with ask_mixed_weight", "mixed_to"),
-    SG__COLUMN(F64, AT(policy.weight), SG__CSV | SG__BLANK0 | SG__H5, "mixed_weight", "1",
+    SG__COLUMN(MODEL, AT(mixed_to), SG__H5, "mixed_model", NULL,
+               "index of the pair's second model, used with ask_mixed_weight"),
+    SG__COLUMN(F64, AT(policy.weight), SG__H5, "mixed_weight", "1",
                "weight of the mixing pair's second model"),
-    SG__COLUMN(F64, AT(fitted_accuracy), SG__CSV | SG__JSON, "fitted_accuracy",
+    SG__COLUMN(F64, AT(fitted_accuracy), SG__H5 | SG__JSON, "fitted_accuracy", "1", FITTED,
                SG__SHOW("fitted to true cost", NULL, PERCENT, 1), .when = SG__TRUTH),
-    SG__COLUMN(F64, AT(fitted_cost), SG__CSV | SG__JSON, "fitted_cost", .csv = "fitted_cost_usd",
+    SG__COLUMN(F64, AT(fitted_cost), SG__H5 | SG__JSON, "fitted_cost", "USD", FITTED,
                SG__SHOW("fitted cost", NULL, USD, 0), .when = SG__TRUTH),
 };
 #undef AT
-static const struct sg__layout asked_layout = {.csv = "asks.csv", .json = "policies", .prefix = "ask_",
+static const struct sg__layout asked_layout = {.json = "policies", .prefix = "ask_",
     .axes = {"ask"}, SG__COLUMNS(asked_columns), .stride = sizeof(struct sg_asked_policy)};
 
-struct answer { /* who answers a query with which weight; or the share of all queries that a model gets */
+#define AT(member) offsetof(struct sg_unmet_target, member)
+static const struct sg__table_column unmet_columns[] = {
+    SG__COLUMN(F64, AT(asked), SG__JSON, "asked"), SG__COLUMN(F64, AT(best), SG__JSON, "best")};
+#undef AT
+static const struct sg__layout unmet_layout = {.json = "unmet", SG__COLUMNS(unmet_columns),
+    .stride = sizeof(struct sg_unmet_target)};
+
+struct answer { /* who answers a query with which weight */
     const char *ask;
     int32_t query, model;
     double weight;
@@ -64,13 +72,9 @@ static const struct sg__table_column answer_columns[] = {
 static const struct sg__layout answer_layout = {.csv = "policies.csv", SG__COLUMNS(answer_columns),
     .stride = sizeof(struct answer)};
 static const struct sg__table_column share_columns[] = {
-    SG__COLUMN(TEXT, AT(ask), SG__CSV, "ask"),
-    SG__COLUMN(MODEL, AT(model), SG__CSV, "model"),
-    SG__COLUMN(F64, AT(weight), SG__CSV | SG__H5, "share", "1", "share of queries a model gets"),
-};
-#undef AT
-static const struct sg__layout share_layout = {.csv = "ask_shares.csv", .prefix = "ask_",
-    .axes = {"ask", "model"}, SG__COLUMNS(share_columns), .stride = sizeof(struct answer)};
+    SG__COLUMN(F64, 0, SG__H5, "ask_share", "1", "share of queries a model gets")};
+static const struct sg__layout share_layout = {.axes = {"ask", "model"}, SG__COLUMNS(share_columns),
+    .stride = sizeof(double)};
 
 static const struct sg__table_column choice_columns[] = {
     SG__COLUMN(MODEL, 0, SG__H5, "policy", NULL, "index of the model that answers the query")};
@@ -84,14 +88,11 @@ static const struct sg__layout query_layout = {.axes = {"query"}, SG__COLUMNS(qu
 
 static enum sg_status shares(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_asked_policy *k = t->a->policies;
     const int64_t n = (int64_t)t->a->n_policies, m = t->a->data->m;
-    struct answer *row;
+    double *row;
     SG_TRY(SG__ROWS(t, &row, n * m, err));
-    for (int64_t i = 0; i < n * m; i++)
-        row[i] =
-            (struct answer){.ask = k[i / m].name, .model = (int32_t)(i % m), .weight = k[i / m].share[i % m]};
-    SG_TRY(sg__tables_add(t, &share_layout, row, n * m, SG__SIZES(n, m), err));
+    for (int64_t i = 0; i < n * m; i++) row[i] = t->a->policies[i / m].share[i % m];
+    SG_TRY(sg__tables_add(t, &share_layout, row, 0, SG__SIZES(n, m), err));
 out:
     return st;
 }
@@ -128,7 +129,8 @@ out:
 enum sg_status sg__tables_policies(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t n = (int64_t)t->a->n_policies;
-    SG_TRY(sg__tables_add(t, &asked_layout, t->a->policies, n, SG__SIZES(n), err));
+    SG_TRY(sg__tables_add(t, &asked_layout, t->a->policies, 0, SG__SIZES(n), err));
+    SG_TRY(sg__tables_add(t, &unmet_layout, t->a->unmet, (int64_t)t->a->n_unmet, SG__SIZES(0), err));
     SG_TRY(answers(t, err));
     SG_TRY(shares(t, err));
 out:

@@ -28,6 +28,9 @@ static const struct sg__table_column quality_columns[] = {
                SG__SHOW("AUC", " %8s", NUMBER, 4)),
     SG__COLUMN(F64, AT(q.ece), SG__ALL, "ece", "1", "expected calibration error, 15 bins of equal mass",
                SG__SHOW("ECE", " %8s", NUMBER, 4)),
+    SG__COLUMN(VALUE, AT(q.ece_null), SG__ALL, "ece_null", "1",
+               "ECE that calibrated estimates of these pairs would show: mean and 95 % range",
+               SG__SHOW("ECE x 100 if calibrated", " %-23s", PERCENT, 1)),
     SG__COLUMN(I64, AT(length.n), SG__CSV, "length_n"),
     SG__COLUMN(F64, AT(length.mae), SG__ALL, "length_mae", "tokens", "mean absolute error of the length",
                SG__SHOW("len. MAE", " %9s", NUMBER, 1)),
@@ -60,53 +63,48 @@ static const struct sg__layout group_layout = {.axes = {"group"}, SG__COLUMNS(gr
     .stride = sizeof(char *)};
 
 struct bin { /* of a reliability diagram */
-    const char *estimator, *group_kind, *group;
-    int64_t index;
+    const char *estimator;
+    bool of_all;
     struct sg_bin bin;
 };
 #define AT(member) offsetof(struct bin, member)
 #define DIAGRAM    "reliability diagram, bins of equal mass"
 static const struct sg__table_column bin_columns[] = {
-    SG__COLUMN(TEXT, AT(estimator), SG__CSV | SG__JSON, "estimator"),
-    SG__COLUMN(TEXT, AT(group_kind), SG__CSV, "group_kind"),
-    SG__COLUMN(TEXT, AT(group), SG__CSV, "group"),
-    SG__COLUMN(I64, AT(index), SG__CSV, "bin"),
-    SG__COLUMN(I64, AT(bin.n), SG__ALL, "pairs", "1", DIAGRAM, "n"),
-    SG__COLUMN(F64, AT(bin.mean_p), SG__ALL, "mean_p", "1", DIAGRAM),
-    SG__COLUMN(F64, AT(bin.mean_y), SG__ALL, "mean_correct", "1", DIAGRAM),
+    SG__COLUMN(TEXT, AT(estimator), SG__JSON, "estimator"),
+    SG__COLUMN(I64, AT(bin.n), SG__H5 | SG__JSON, "pairs", "1", DIAGRAM),
+    SG__COLUMN(F64, AT(bin.mean_p), SG__H5 | SG__JSON, "mean_p", "1", DIAGRAM),
+    SG__COLUMN(F64, AT(bin.mean_y), SG__H5 | SG__JSON, "mean_correct", "1", DIAGRAM),
 };
 #undef AT
-static bool holds_pairs(const void *row) {
-    return ((const struct bin *)row)->bin.n > 0;
-}
 static bool holds_pairs_of_all(const void *row) {
-    return holds_pairs(row) && !strcmp(((const struct bin *)row)->group_kind, "all");
+    return ((const struct bin *)row)->of_all && ((const struct bin *)row)->bin.n > 0;
 }
-static const struct sg__layout bin_layout = {.csv = "reliability.csv", .json = "bins", .prefix = "bin_",
+static const struct sg__layout bin_layout = {.json = "bins", .prefix = "bin_",
     .axes = {"estimator", "group", "bin"}, SG__COLUMNS(bin_columns), .stride = sizeof(struct bin),
-    .keep = holds_pairs, .told = holds_pairs_of_all};
+    .told = holds_pairs_of_all};
 
 #define AT(member) offsetof(struct sg_sampling_noise, member)
+#define OF_MEAN    "variance of the mean of "
 static const struct sg__table_column noise_columns[] = {
-    SG__COLUMN(I32, AT(k), SG__CSV | SG__JSON, "samples"),
-    SG__COLUMN(I64, AT(n_cells), SG__CSV, "n_cells"),
-    SG__COLUMN(F64, AT(variance_votes), SG__CSV | SG__JSON, "variance_votes",
+    SG__COLUMN(I64, AT(k), SG__AXIS | SG__JSON, "samples", "1", "samples a cell"),
+    SG__COLUMN(I64, AT(n_cells), SG__H5, "n_cells", "1", "cells with two samples or more"),
+    SG__COLUMN(F64, AT(variance_votes), SG__H5 | SG__JSON, "variance_votes", "1", OF_MEAN "votes",
                SG__SHOW("votes", " %12s", NUMBER, 6)),
-    SG__COLUMN(F64, AT(variance_p_yes), SG__CSV | SG__JSON, "variance_p_yes",
+    SG__COLUMN(F64, AT(variance_p_yes), SG__H5 | SG__JSON, "variance_p_yes", "1", OF_MEAN "p_yes",
                SG__SHOW("p_yes", " %12s", NUMBER, 6)),
     SG__COLUMN(F64, AT(ratio), SG__JSON, "ratio", SG__SHOW("ratio", " %8s", NUMBER, 2)),
-    SG__COLUMN(I64, AT(n_brier), SG__CSV, "n_brier"),
-    SG__COLUMN(F64, AT(brier_votes), SG__CSV | SG__JSON, "brier_votes",
+    SG__COLUMN(I64, AT(n_brier), SG__H5, "n_brier", "1", "cells behind the Brier scores"),
+    SG__COLUMN(F64, AT(brier_votes), SG__H5 | SG__JSON, "brier_votes", "1", "Brier score of the mean of the votes",
                SG__SHOW("Brier votes", " %14s", NUMBER, 4)),
-    SG__COLUMN(F64, AT(brier_p_yes), SG__CSV | SG__JSON, "brier_p_yes",
+    SG__COLUMN(F64, AT(brier_p_yes), SG__H5 | SG__JSON, "brier_p_yes", "1", "Brier score of the mean of the p_yes",
                SG__SHOW("Brier p_yes", " %14s", NUMBER, 4)),
 };
 #undef AT
 static bool has_cells(const void *row) {
     return ((const struct sg_sampling_noise *)row)->n_cells > 0;
 }
-static const struct sg__layout noise_layout = {.csv = "samples.csv", .json = "noise",
-    SG__COLUMNS(noise_columns), .stride = sizeof(struct sg_sampling_noise), .keep = has_cells,
+static const struct sg__layout noise_layout = {.json = "noise", .prefix = "noise_", .axes = {"samples"},
+    SG__COLUMNS(noise_columns), .stride = sizeof(struct sg_sampling_noise),
     .told = has_cells};
 /* clang-format on */
 
@@ -140,7 +138,7 @@ static struct quality quality_of(const struct sg_analysis *a, int64_t e, int64_t
                         .group = g == 0      ? ""
                                  : g <= d->m ? sg_dataset_model(d, (int32_t)g - 1)
                                              : d->category_name[g - 1 - d->m],
-                        .q = {0, none, none, none, none, none, none},
+                        .q = {0, none, none, none, none, none, none, {none, none, none}},
                         .length = {0, none, none, none, none, 0},
                         .gain = {none, none, none}};
     if (a->quality[e]) x.q = a->quality[e][g];
@@ -163,17 +161,15 @@ enum sg_status sg__tables_quality(struct sg__tables *t, struct sg_err *err) {
         const struct quality *x = &row[i / SG_ECE_BINS];
         const struct sg_bin *of = a->bins[i / (n_groups * SG_ECE_BINS)];
         bin[i] = (struct bin){.estimator = x->estimator,
-                              .group_kind = x->group_kind,
-                              .group = x->group,
-                              .index = i % SG_ECE_BINS,
+                              .of_all = i / SG_ECE_BINS % n_groups == 0,
                               .bin = of ? of[i % (n_groups * SG_ECE_BINS)]
                                         : (struct sg_bin){0, (double)NAN, (double)NAN}};
     }
     SG_TRY(groups(t, row, n_groups, err));
     SG_TRY(sg__tables_add(t, &quality_layout, row, n, SG__SIZES(n ? SG_ESTIMATORS : 0, n_groups), err));
-    SG_TRY(sg__tables_add(t, &bin_layout, bin, n_bins,
+    SG_TRY(sg__tables_add(t, &bin_layout, bin, 0,
                           SG__SIZES(n ? SG_ESTIMATORS : 0, n_groups, n ? SG_ECE_BINS : 0), err));
-    SG_TRY(sg__tables_add(t, &noise_layout, a->noise, SG_SAMPLING_NOISES, SG__SIZES(0), err));
+    SG_TRY(sg__tables_add(t, &noise_layout, a->noise, 0, SG__SIZES(SG_SAMPLING_NOISES), err));
 out:
     return st;
 }

@@ -47,7 +47,7 @@ def auc(p, y):
 
 def check(program, results):
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([program, results, "-o", out, "--bootstrap", "100", "--no-plots"], check=True, capture_output=True)
+        subprocess.run([program, results, "-o", out, "--bootstrap", "100", "--no-plots", "--baselines"], check=True, capture_output=True)
         with h5py.File(results) as f:
             valid = f["valid"][()].astype(bool)
             p, c = f["p_correct"][()], f["cost"][()]
@@ -75,6 +75,11 @@ def check(program, results):
         near(q["knn", "all", ""]["auc"], auc(knn[ok], y[ok]))
         near(q["scope", "model", model[0]]["brier"], ((p - y)[:, 0][ok[:, 0]] ** 2).mean())
         order = np.argsort(p[ok], kind="stable")
+        bins, drawn = np.array_split(np.arange(len(order)), 15), np.random.default_rng(1)  # bins differ by one pair at most
+        off = (drawn.random((2000, len(order))) < p[ok][order]) - p[ok][order]
+        null = sum(np.abs(off[:, b].sum(axis=1)) for b in bins) / len(order)
+        near(q["scope", "all", ""]["ece_null"], null.mean(), 0.03 * null.mean() + 0.001)
+        near(q["scope", "all", ""]["ece_null_high"], np.quantile(null, 0.975), 0.1 * null.mean())
         parts = np.array_split(order, 15) if len(order) % 15 == 0 else None
         if parts is not None:
             near(q["scope", "all", ""]["ece"],
@@ -87,7 +92,10 @@ def check(program, results):
             for at, acc in curves[name][1::20]:
                 near(acc, lp(a, b, at * (1 + 1e-12)), 1e-6)
         # the asked policies
-        asks = {r["ask"]: r for r in rows(out, "asks")}
+        with h5py.File(f"{out}/frontier.h5") as f:
+            names = [s.decode() for s in f["ask"][()]]
+            asks = {a: {k[4:]: f[k][i] for k in f if k.startswith("ask_")} for i, a in enumerate(names)}
+            lambdas, leave_one_out = f["lambda"][()], f["leave_one_out_true"][()]
         index = {name: k for k, name in enumerate(model)}
         weight = {a: np.zeros(p.shape) for a in asks}
         for r in rows(out, "policies"):
@@ -98,18 +106,18 @@ def check(program, results):
             near(w.sum(axis=1).min(), 1)
             n = len(query)
             near(asks[a]["predicted_accuracy"], np.nansum(w * p) / n)
-            near(asks[a]["predicted_cost_usd"], np.nansum(w * c) / n)
+            near(asks[a]["predicted_cost"], np.nansum(w * c) / n)
             near(asks[a]["accuracy"], (w * y).sum() / n)
-            near(asks[a]["cost_usd"], (w * tc).sum() / n)
+            near(asks[a]["cost"], (w * tc).sum() / n)
             best = max(range(len(model)), key=lambda k: (y[:, k].mean(), -tc[:, k].mean()))
-            near(asks[a]["gain_over_best_single"], (w * y).sum() / n - y[:, best].mean())
+            near(asks[a]["gain"], (w * y).sum() / n - y[:, best].mean())
             lam = float(asks[a]["lambda"])
             near(asks[a]["regret"], (np.max(y - lam * tc, axis=1) - (w * (y - lam * tc)).sum(axis=1)).mean(), 1e-8)
         # value of the models where money is no object: inclusion and exclusion by hand for the leave-one-out loss
-        for r in rows(out, "portfolio_value"):
-            if r["lambda"] == "0" and r["values"] == "true":
-                others = np.hstack([np.delete(y, index[r["model"]], axis=1), np.zeros((len(y), 1))])  # or no call
-                near(r["leave_one_out_loss"], y.max(axis=1).mean() - others.max(axis=1).mean())
+        assert lambdas[0] == 0
+        for k in range(len(model)):
+            others = np.hstack([np.delete(y, k, axis=1), np.zeros((len(y), 1))])  # or no call
+            near(leave_one_out[0, k], y.max(axis=1).mean() - others.max(axis=1).mean())
         print(f"{results}: {len(query)} queries x {len(model)} models agree")
 
 

@@ -215,10 +215,13 @@ static void noise_of_samples(void **state) {
     memcpy(r.sample_p_yes, p_yes, sizeof p_yes);
     r.true_correct[0] = 1;
     struct sg_dataset d = dataset(&r);
-    const int32_t k[] = {2, 4, 8};
-    struct sg_sampling_noise s[3];
-    sg_sampling_noise_of(&d, k, 3, s);
+    struct sg_sampling_noise one[SG_SAMPLING_NOISES], *s = one + 1;
+    sg_sampling_noise_usual(&d, one);
+    assert_int_equal(one[0].k, 1);
     assert_int_equal(s[0].n_cells, 1);
+    /* one of four votes, two of them right: (0 + 0 + 1 + 1) / 4 */
+    assert_near(one[0].brier_votes, 0.5, 1e-12);
+    const int32_t k[] = {2, 4, 8};
     for (int i = 0; i < 3; i++) {
         assert_near(s[i].variance_votes, 1.0 / 3 / k[i], 1e-12);
         assert_near(s[i].variance_p_yes, 1.0 / 15 / k[i], 1e-7);
@@ -259,9 +262,10 @@ static void reverse(struct sg_results *r) {
     }
     FLIP(valid)
     FLIP(p_correct)
-    FLIP(votes_yes) FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost) FLIP(prompt_tokens)
-        FLIP(prompt_source) FLIP(output_tokens) FLIP(true_correct) FLIP(true_length) FLIP(true_cost)
-            FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(votes_yes)
+    FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost) FLIP(prompt_tokens) FLIP(prompt_source)
+        FLIP(output_tokens) FLIP(true_correct) FLIP(true_length) FLIP(true_cost) FLIP(knn_correct)
+            FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
 #undef FLIP
                 for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];

@@ -41,7 +41,8 @@ static enum sg_status whole(const struct sg_results *r, struct sg_err *err) {
                                             .reps = 4,
                                             .seed = 1,
                                             .threads = 1,
-                                            .n_grid = 7};
+                                            .n_grid = 7,
+                                            .baselines = true};
     struct sg_dataset d[2] = {{0}};
     struct sg_analysis a = {0};
     struct sg_comparison c = {0};

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
-CSV = ["ask_shares", "asks", "frontier", "metrics", "models", "policies", "portfolio_value", "quality", "reliability", "samples", "shares", "two_stage"]
+CSV = ["frontier", "metrics", "models", "policies", "quality"]
 
 
 def run(*args, ok=True, cwd=None, plots=False):
@@ -66,31 +66,25 @@ def writes_everything(tmp):
         assert word in text, word
     for name in CSV:
         assert rows(out, name), name
-    asks = rows(out, "asks")
-    assert [a["ask"] for a in asks] == ["budget=0.003", "target=0.6"]
-    assert abs(float(asks[0]["predicted_cost_usd"]) - 0.003) < 1e-12
-    assert abs(float(asks[1]["predicted_accuracy"]) - 0.6) < 1e-12
-    for a in asks:  # every number is one, where it should be
-        for k, x in a.items():
-            if k not in ("ask", "mixed_query", "mixed_from", "mixed_to") and x:
-                float(x)
-        assert float(a["accuracy_low"]) <= float(a["accuracy"]) <= float(a["accuracy_high"])
-        assert float(a["gain_low"]) <= float(a["gain_over_best_single"]) <= float(a["gain_high"])
-        assert float(a["saving_low"]) <= float(a["saving_over_best_single"]) <= float(a["saving_high"])
-        assert (a["fitted_accuracy"] == "") == a["ask"].startswith("target")
-        assert float(a["regret"]) >= 0 and a["posterior_accuracy"] == ""
+    assert sorted(f for f in os.listdir(out) if f.endswith(".csv")) == [f"{name}.csv" for name in CSV]
+    d = data_of(f"{out}/report.html")
+    asks = d["policies"]
+    assert [(a["is_target"], a["asked"]) for a in asks] == [(0, 0.003), (1, 0.6)]
+    assert abs(asks[0]["predicted_cost"][0] - 0.003) < 1e-9 and abs(asks[1]["predicted_accuracy"][0] - 0.6) < 1e-7
+    for a in asks:
+        for name in ("accuracy", "gain", "saving"):
+            assert a[name][1] <= a[name][0] <= a[name][2], (name, a)
+        assert (a["fitted_accuracy"] is None) == a["is_target"] and a["posterior_accuracy"][0] is None
     policy = {}
     for r in rows(out, "policies"):
         if r["ask"] == "budget=0.003":
             policy.setdefault(r["query"], []).append(float(r["weight"]))
     assert len(policy) == 120 and all(abs(sum(w) - 1) < 1e-9 for w in policy.values())
     assert sum(len(w) > 1 for w in policy.values()) <= 1, "one mixed query at most"
+    assert {r["curve"] for r in rows(out, "frontier")} == {"predicted", "realised", "anchor_mean", "blind_mix", "in_sample", "oracle"}
     for r in rows(out, "frontier"):
         if r["accuracy_low"]:
             assert float(r["accuracy_low"]) <= float(r["accuracy_high"])
-    value = [r for r in rows(out, "portfolio_value") if r["values"] == "true"]
-    assert abs(sum(float(r["shapley"]) for r in value) - float(value[0]["total"])) < 1e-9
-    d = data_of(f"{out}/report.html")
     assert d["n"] == 120 and len(d["models"]) == 5 and d["n_missing"] > 0 and len(d["grid"]) == 101
     assert not [f for f in os.listdir(out) if "tmp" in f]
     if "No plots" not in text:
@@ -104,6 +98,8 @@ def writes_everything(tmp):
         acc = x.accuracy.sel(curve="realised").values
         assert (acc == acc).any() and x.sizes["query"] == 120
         assert x.cost.attrs["units"] == "USD"
+        assert (x.ask_regret >= 0).all() and list(x.ask.values) == ["budget=0.003", "target=0.6"]
+        assert list(x.noise_n_cells) and (sorted(x.greedy_rank_true[0].values) == [1, 2, 3, 4, 5])
         for name, v in x.variables.items():
             assert "long_name" in v.attrs, name
             assert v.dtype.kind in "OSU" or v.dtype.kind == "i" or "units" in v.attrs, name
@@ -133,9 +129,6 @@ def same_numbers_everywhere(tmp):
     with h5py.File(f"{out}/frontier.h5", "r") as f:
         # table, prefix in frontier.h5, {name: heading in the CSV file}
         for name, table, prefix, columns in (
-                ("asks", "policies", "ask_", {"predicted_accuracy": None, "predicted_cost": "predicted_cost_usd", "accuracy": None,
-                                              "cost": "cost_usd", "gain": "gain_over_best_single",
-                                              "saving": "saving_over_best_single"}),
                 ("models", "models", "model_", {"predicted_accuracy": None, "predicted_cost": "predicted_cost_usd",
                                                 "accuracy": None, "cost": "cost_usd", "on_hull": None}),
                 ("metrics", "metrics", "metric_", {"value": None})):
@@ -148,7 +141,7 @@ def same_numbers_everywhere(tmp):
         estimators = [s.decode() for s in f["estimator"][()]]
         groups = [s.decode() for s in f["group"][()]]
         told = {q["estimator"]: q for q in page["quality"]}
-        assert set(told) == set(estimators)
+        assert set(told) == set(estimators) - {"knn"}, "the nearest anchors are asked for"
         for line in rows(out, "quality"):
             group = line["group_kind"] + (": " + line["group"] if line["group"] else "")
             e, g = estimators.index(line["estimator"]), groups.index(group)
@@ -157,21 +150,23 @@ def same_numbers_everywhere(tmp):
                 if group == "all":
                     near(number(line[column]), number(told[line["estimator"]][column]))
             near(number(line["n"]), number(f["pairs"][e, g]))
-        for line in rows(out, "reliability"):
-            group = line["group_kind"] + (": " + line["group"] if line["group"] else "")
-            at = estimators.index(line["estimator"]), groups.index(group), int(line["bin"])
-            near(number(line["mean_correct"]), number(f["bin_mean_correct"][at]))
+        told = {e: [x["mean_correct"] for x in page["bins"] if x["estimator"] == e] for e in estimators}
+        for e in estimators:
+            known = f["bin_mean_correct"][estimators.index(e), 0]
+            for x, y in zip(told[e], known[known == known], strict=True):
+                near(x, y)
+        for i, a in enumerate(page["policies"]):
+            for column in ("predicted_accuracy", "predicted_cost", "accuracy", "cost", "gain", "saving", "fitted_accuracy"):
+                x = a[column]
+                near(number(x[0] if isinstance(x, list) else x), number(f["ask_" + column][i]))
         curves, budgets = [s.decode() for s in f["curve"][()]], list(f["budget"][()])
         for line in rows(out, "frontier"):
             g = min(range(len(budgets)), key=lambda k: abs(budgets[k] - float(line["budget_usd"])))
             for column in ("accuracy", "accuracy_low", "accuracy_high", "cost_low", "cost_high"):
                 near(number(line[column]), number(f[column][curves.index(line["curve"]), g]))
                 near(number(line[column]), number(page["curves"][line["curve"]][column][g]))
-        models, order = [s.decode() for s in f["model"][()]], list(f["lambda"][()])
-        for line in rows(out, "portfolio_value"):
-            at = min(range(len(order)), key=lambda k: abs(order[k] - float(line["lambda"]))), models.index(line["model"])
-            near(number(line["shapley"]), number(f["shapley_" + line["values"]][at]))
-            near(number(line["leave_one_out_loss"]), number(f["leave_one_out_" + line["values"]][at]))
+        for k, m in enumerate(page["models"]):
+            near(number(m["value"]), number(f["shapley_true"][-1, k]))
     for table, shown in page["shown"].items():
         assert all(c["key"] in page[table][0] for c in shown), table
     for heading in ("true accuracy", "pred. cost", "gain, points", "Brier", "log loss", "len. MAE", "Brier votes"):
@@ -182,10 +177,11 @@ def same_numbers_everywhere(tmp):
 def same_for_any_threads(tmp):
     results = fake(f"{tmp}/t.h5", 90, 4)
     for t in (1, 2, 7):
-        run(results, "-o", f"{tmp}/t{t}", "--bootstrap", 150, "--threads", t)
+        run(results, "-o", f"{tmp}/t{t}", "--bootstrap", 150, "--threads", t, "--baselines")
     for name in [f"{c}.csv" for c in CSV] + ["report.html"]:
         texts = {open(f"{tmp}/t{t}/{name}", "rb").read() for t in (1, 2, 7)}
         assert len(texts) == 1, name
+    assert {r["estimator"] for r in rows(f"{tmp}/t1", "quality")} == {"scope", "knn", "anchor_mean", "base_rate"}
     run(results, "-o", f"{tmp}/seed", "--bootstrap", 150, "--seed", 2)
     assert open(f"{tmp}/seed/frontier.csv").read() != open(f"{tmp}/t1/frontier.csv").read()
 
@@ -218,7 +214,7 @@ def partial_and_truthless(tmp):
     results = fake(f"{tmp}/none.h5", 60, 4, truth=0, samples=0)
     r = run(results, "-o", f"{tmp}/none", "--bootstrap", 100)
     assert "no truth" in r.stdout
-    assert not os.path.exists(f"{tmp}/none/quality.csv") and not os.path.exists(f"{tmp}/none/samples.csv")
+    assert not os.path.exists(f"{tmp}/none/quality.csv")
     band = [c for c in rows(f"{tmp}/none", "frontier") if c["curve"] == "posterior" and c["accuracy_low"]]
     assert len(band) > 50, "votes feed the bands"
     # the directory of a run with truth: what no longer holds is removed
@@ -263,6 +259,9 @@ def several_files(tmp):
     assert "no model moved beyond noise" in r.stdout
     assert all(float(x["difference"]) == 0 and x["moved"] == "0" for x in rows(f"{tmp}/same", "drift"))
     assert float(rows(f"{tmp}/same", "compare")[1]["brier_difference"]) == 0
+    # one file again: the comparison of the run before is gone
+    run(a, "-o", f"{tmp}/same", "--bootstrap", 0)
+    assert not os.path.exists(f"{tmp}/same/drift.csv") and not os.path.exists(f"{tmp}/same/compare.csv")
     # a night whose cells are worse: the Brier score says so beyond its interval
     worse = fake(f"{tmp}/w.h5", 150, 4, noise=1.5)
     run(a, worse, "-o", f"{tmp}/worse", "--bootstrap", 200)
@@ -349,7 +348,7 @@ def one_of_a_kind(tmp):
         r = run(results, "-o", f"{tmp}/{name}", "--bootstrap", 40, plots=name in ("free", "unknown", "one"))
         assert "plot.py failed" not in r.stdout
         whole_texts(f"{tmp}/{name}", r.stdout)
-        asked = [a["ask"] for a in rows(f"{tmp}/{name}", "asks")]
+        asked = [(a["is_target"], a["asked"]) for a in data_of(f"{tmp}/{name}/report.html")["policies"]]
         assert len(asked) == len(set(asked)), (name, asked)
         for x in rows(f"{tmp}/{name}", "models"):
             for key in ("predicted_accuracy", "accuracy"):
@@ -358,7 +357,7 @@ def one_of_a_kind(tmp):
             if name == "right" and x["model"] != "(random)":  # Wilson: 40 of 40 are at least 91.2 % of what they stand for
                 assert abs(float(x["accuracy_low"]) - 40 / (40 + 1.959963984540054 ** 2)) < 1e-9 and x["accuracy_high"] == "1"
     r = run(f"{tmp}/two.h5", "-o", f"{tmp}/twice", "--budget", 0.1, "--budget", 0.1, "--bootstrap", 0)
-    assert len(rows(f"{tmp}/twice", "asks")) == 1
+    assert len(data_of(f"{tmp}/twice/report.html")["policies"]) == 1
 
 
 def lists_of_all_forms(tmp):
@@ -403,7 +402,13 @@ def bad_input(tmp):
     refused("is impossible", results, "--budget", "1e-9", out=out, status=3)
     least = re.search(r"already ([0-9.e-]+);", run(results, "--budget", "1e-9", "-o", out, ok=False).stderr).group(1)
     run(results, "--budget", least, "-o", f"{tmp}/least", "--bootstrap", 0)
-    refused("out of reach", results, "--target-accuracy", "0.9999", out=out, status=3)
+    r = run(results, "--target-accuracy", "0.9999", "--target-accuracy", 0.5, "-o", f"{tmp}/far", "--bootstrap", 20)
+    assert re.search(r"accuracy 100\.0 +out of reach: the estimates end at [0-9.]+ %; by the truth .* alone is right on", r.stdout), r.stdout
+    page = data_of(f"{tmp}/far/report.html")
+    assert [a["asked"] for a in page["policies"]] == [0.5] and page["unmet"][0]["asked"] == 0.9999
+    assert 0.5 < page["unmet"][0]["best"] < 0.9999
+    run(results, "--target-accuracy", "0.9999", "-o", f"{tmp}/far", "--bootstrap", 20)
+    assert data_of(f"{tmp}/far/report.html")["policies"] == [] and not os.path.exists(f"{tmp}/far/policies.csv")
     refused("expected a number", results, "--budget", "cheap", out=out, status=2)
     refused("expected a number", results, "--budget", "nan", out=out, status=2)
     refused("expected a number", results, "--target-accuracy", "70", out=out, status=2)

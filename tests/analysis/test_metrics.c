@@ -86,6 +86,45 @@ static void quality_by_hand(void **state) {
     assert_true(q.n == 0 && isnan(q.brier) && isnan(q.ece));
 }
 
+/* What calibrated estimates would show: E |y - p| = 2 p (1 - p) with one pair a bin; the range holds the ECE of
+ * outcomes that do follow p in 95 % of cases; of many pairs the normal law of each bin says the same. */
+static void ece_of_calibrated_estimates(void **state) {
+    (void)state;
+    enum { N = 60000, SMALL = 300 };
+    const struct sg_grouping all = {NULL, 1};
+    const double p4[] = {0.8, 0.7, 0.4, 0.5}, y4[] = {1, 1, 0, 0};
+    struct sg_quality q;
+    assert_int_equal(sg_quality_groups(p4, y4, 4, &all, 1, &q, NULL, NULL), SG_OK);
+    assert_near(q.ece_null.value, 2 * (0.16 + 0.21 + 0.24 + 0.25) / 4, 0.02);
+    static double p[N], y[N];
+    int held = 0;
+    for (uint64_t s = 0; s < 200; s++) {
+        for (uint64_t i = 0; i < SMALL; i++) {
+            p[i] = pow(fake_uniform(3 + 2 * s, i), 2);
+            y[i] = fake_uniform(4 + 2 * s, i) < p[i];
+        }
+        assert_int_equal(sg_quality_groups(p, y, SMALL, &all, 1, &q, NULL, NULL), SG_OK);
+        held += q.ece_null.low <= q.ece && q.ece <= q.ece_null.high;
+    }
+    print_message("calibrated: ECE inside its range in %d of 200\n", held);
+    assert_true(held >= 181 && held < 200);
+    double law = 0;
+    for (uint64_t i = 0; i < N; i++) {
+        p[i] = (double)(i + 1) / (N + 2);
+        y[i] = fake_uniform(5, i) < p[i];
+    }
+    for (int b = 0; b < SG_ECE_BINS; b++) {
+        double variance = 0;
+        for (int i = b * N / SG_ECE_BINS; i < (b + 1) * N / SG_ECE_BINS; i++) variance += p[i] * (1 - p[i]);
+        law += sqrt(variance * 2 / 3.141592653589793) / N;
+    }
+    assert_int_equal(sg_quality_groups(p, y, N, &all, 1, &q, NULL, NULL), SG_OK);
+    assert_near(q.ece_null.value, law, 0.03 * law);
+    const struct sg_quality many = q;
+    assert_int_equal(sg_quality_groups(p, y, 50000, &all, 1, &q, NULL, NULL), SG_OK); /* drawn pair by pair */
+    assert_near(q.ece_null.value / many.ece_null.value, sqrt(60.0 / 50), 0.12);
+}
+
 static void quality_slowly(void **state) {
     (void)state;
     enum { N = 400, K = 3 };
@@ -158,9 +197,13 @@ static void student(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hull),           cmocka_unit_test(route_llm),
-        cmocka_unit_test(arena),          cmocka_unit_test(quality_by_hand),
-        cmocka_unit_test(quality_slowly), cmocka_unit_test(lengths),
+        cmocka_unit_test(hull),
+        cmocka_unit_test(route_llm),
+        cmocka_unit_test(arena),
+        cmocka_unit_test(quality_by_hand),
+        cmocka_unit_test(ece_of_calibrated_estimates),
+        cmocka_unit_test(quality_slowly),
+        cmocka_unit_test(lengths),
         cmocka_unit_test(student),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
