@@ -396,7 +396,8 @@ static void columns_that_do_not_agree(void **state) {
     struct sg_results a, r;
     fill(&a, S, true);
     file_of(state, "r.h5", path);
-    const hsize_t right[] = {Q, M, S}, wrong[] = {Q, M + 1, S}, huge[] = {1000000000, 1000000000};
+    const hsize_t right[] = {Q, M, S}, wrong[] = {Q, M + 1, S}, huge[] = {1000000000, 1000000000},
+                  none[] = {0, 0};
     const unsigned all = SG_RESULTS_CELLS | SG_RESULTS_SAMPLES;
 #define CASE(status, words, ...)                                                                             \
     do {                                                                                                     \
@@ -408,10 +409,11 @@ static void columns_that_do_not_agree(void **state) {
     CASE(SG_E_CORRUPT, "'cost' has shape 5 x 4, the axes say 5 x 3", "cost", H5T_NATIVE_DOUBLE, 2, wrong);
     CASE(SG_E_CORRUPT, "'cost' has shape 5, the axes say 5 x 3", "cost", H5T_NATIVE_DOUBLE, 1, right);
     CASE(SG_E_CORRUPT, "sample_p_yes", "sample_p_yes", H5T_NATIVE_FLOAT, 3, wrong);
-    CASE(SG_E_CORRUPT, "'valid' is not of shape (query 5, model 3)", "valid", H5T_NATIVE_UINT8, 2, huge);
+    CASE(SG_E_CORRUPT, "'valid' is not of shape (query 5, model 3)", "valid", H5T_NATIVE_UINT8, 2, none);
+    CASE(SG_E_CORRUPT, "'valid' claims 1000000000 x 1000000000 elements", "valid", H5T_NATIVE_UINT8, 2, huge);
     CASE(SG_E_INPUT, "'votes_yes' does not hold integers", "votes_yes", H5T_NATIVE_DOUBLE, 2, right);
-    CASE(SG_E_INPUT, "'model' does not hold text", "model", H5T_NATIVE_DOUBLE, 1, &right[1]);
-    CASE(SG_E_CORRUPT, "'valid' is not of shape", "query", H5T_C_S1, 1, huge);
+    CASE(SG_E_CORRUPT, "'model' claims 3 elements", "model", H5T_NATIVE_DOUBLE, 1, &right[1]);
+    CASE(SG_E_CORRUPT, "'query' claims 1000000000 elements", "query", H5T_C_S1, 1, huge);
     CASE(SG_E_CORRUPT, "only some of true_correct", "true_cost", 0, -1, NULL);
     CASE(SG_E_CORRUPT, "'calibration/valid' is not of shape (anchor 2, model 3)", "calibration/valid",
          H5T_NATIVE_UINT8, 2, right);
