@@ -80,14 +80,14 @@ static void covers(const struct sg_bucket *b, const struct sg_step *step) {
 /* Everything that launchers are given: addresses and shapes. */
 struct image {
     struct sg_batch batch;
-    const void *rest[6];
+    const void *rest[5];
     int32_t slices[8];
 };
 static struct image image_of(const struct sg_batcher *b) {
     struct image i;
     memset(&i, 0, sizeof i);
     i.batch = b->batch;
-    const void *const rest[] = {b->fed, b->from, b->draw_row, b->draw_key, b->draw_pos, b->draw_setting};
+    const void *const rest[] = {b->fed, b->from, b->draw_row, b->draw_u, b->draw_setting};
     memcpy(i.rest, rest, sizeof rest);
     for (int32_t k = 0; k * lim.logit_rows < b->batch.n_out + lim.logit_rows; k++)
         i.slices[k] = b->slice_begin[k];
