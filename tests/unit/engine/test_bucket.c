@@ -25,7 +25,7 @@ struct world {
 static void make_step(struct world *w, uint64_t seed, int32_t n_groups, int32_t most, int32_t prompt,
                       int32_t answer) {
     static const int32_t tokens[CONTEXT];
-    static const uint64_t keys[SAMPLES];
+    static const struct sg_stream streams[SAMPLES];
     struct sg_err err = {0};
     uint64_t at = 0;
     memset(w, 0, sizeof *w);
@@ -33,8 +33,8 @@ static void make_step(struct world *w, uint64_t seed, int32_t n_groups, int32_t 
     for (int32_t g = 0; g < n_groups && w->step.n_decode < ROWS; g++) {
         const int32_t n = 1 + (int32_t)(sg_random64(seed, at++) % (uint64_t)prompt);
         const int32_t rows = 1 + (int32_t)(sg_random64(seed, at++) % (uint64_t)most);
-        assert_int_equal(sg_group_new((uint64_t)g, tokens, n, keys, NULL, rows, MAX_NEW, &w->seqs[g], &err),
-                         SG_OK);
+        assert_int_equal(
+            sg_group_new((uint64_t)g, tokens, n, streams, NULL, rows, MAX_NEW, &w->seqs[g], &err), SG_OK);
         struct sg_group *s = w->seqs[g];
         for (int32_t i = 0; i < sg_pages_for(n); i++) s->prompt_pages[i] = w->pages++ % PAGES;
         w->step.n_groups++;
