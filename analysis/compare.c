@@ -250,8 +250,7 @@ struct basis {
     struct sg_analysis_options opt; /* of all: the grid is the first file's */
     enum sg_curve_id id;
     int32_t at[SG_COMPARE_BUDGETS];
-    double aiq, *rep,
-        *scratch; /* rep: [2 * reps] replicates of AIQ: the first file's, another's; scratch the same */
+    double *scratch; /* [2 * reps] */
 };
 
 static enum sg_status open_basis(const struct sg_dataset *data, const struct sg_analysis_options *opt,
@@ -262,7 +261,6 @@ static enum sg_status open_basis(const struct sg_dataset *data, const struct sg_
     b->opt.n_budgets = b->opt.n_targets = b->opt.n_lambdas = 0; /* asked of the first file alone */
     b->id = c->truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED;
     SG_TRY(SG_NEW(&b->scratch, 2 * opt->reps, "comparison", err));
-    SG_TRY(SG_NEW(&b->rep, 2 * opt->reps, "comparison", err));
     SG_TRY(sg_analysis_run(data, &b->opt, &b->first, err));
     const struct sg_analysis *a = &b->first;
     const double best_cost = sg__single_cost(a, a->best_single);
@@ -272,7 +270,6 @@ static enum sg_status open_basis(const struct sg_dataset *data, const struct sg_
         c->budget[i] = a->grid[b->at[i]];
     }
     b->opt.grid = a->grid;
-    SG_TRY(sg__curve_aiq(a, b->id, a->grid[opt->n_grid - 1], &b->aiq, b->rep, err));
 out:
     return st;
 }
@@ -280,8 +277,6 @@ out:
 static enum sg_status compare_file(const struct sg_dataset *first, const struct sg_dataset *d,
                                    struct basis *b, struct sg_compared *x, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int64_t reps = b->opt.reps;
-    const double none = (double)NAN;
     struct sg_analysis own = {0};
     if (d != first) SG_TRY(sg_analysis_run(d, &b->opt, &own, err));
     const struct sg_analysis *a = d != first ? &own : &b->first;
@@ -294,12 +289,7 @@ static enum sg_status compare_file(const struct sg_dataset *first, const struct 
         x->accuracy[i] = a->curve[b->id].accuracy[b->at[i]];
         x->accuracy_difference[i] = curve_difference(&b->first, a, b->id, b->at[i], b->scratch);
     }
-    SG_TRY(sg__curve_aiq(a, b->id, b->first.grid[b->opt.n_grid - 1], &x->aiq, b->rep + reps, err));
-    x->aiq_difference = (struct sg_value){x->aiq - b->aiq, none, none};
-    for (int64_t r = 0; r < reps; r++) b->rep[reps + r] -= b->rep[r];
-    if (reps)
-        sg_boot_interval(b->rep + reps, reps, 1, 0, &x->aiq_difference.low, &x->aiq_difference.high,
-                         b->scratch);
+    SG_TRY(sg__curve_aiq(a, b->id, b->first.grid[b->opt.n_grid - 1], &x->aiq, err));
 out:
     sg_analysis_free(&own);
     return st;
@@ -309,7 +299,7 @@ enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct
                           struct sg_comparison *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_comparison c = {.n_files = n_files};
-    struct basis b = {.aiq = 0};
+    struct basis b = {.scratch = NULL};
     SG_TRY(align(data, n_files, err));
     c.n_models = data[0].m;
     c.n_queries = data[0].n;
@@ -324,7 +314,6 @@ enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct
 out:
     sg_analysis_free(&b.first);
     free(b.scratch);
-    free(b.rep);
     if (st != SG_OK) sg_comparison_free(&c);
     return st;
 }

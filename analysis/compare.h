@@ -16,7 +16,6 @@ struct sg_compared {
     double accuracy[SG_COMPARE_BUDGETS]; /* realised (without truth: predicted) at the budgets */
     struct sg_value accuracy_difference[SG_COMPARE_BUDGETS];
     double aiq;
-    struct sg_value aiq_difference;
     double sample_tokens; /* tokens the estimator wrote a cell: what the setting costs */
 };
 

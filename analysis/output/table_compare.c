@@ -55,8 +55,7 @@ void sg__write_comparison(const struct sg_comparison *c, FILE *to) {
                     sg__print_usd(c->budget[i], usd, sizeof usd),
                     sg__print_percent(x->accuracy[i], b2, sizeof b2),
                     f ? signed_band(&x->accuracy_difference[i], 100, b, sizeof b) : "");
-        fprintf(to, "  AIQ %s  %s\n", sg__print_number(x->aiq, 4, b2, sizeof b2),
-                f ? signed_band(&x->aiq_difference, 100, b, sizeof b) : "");
+        fprintf(to, "  AIQ %s\n", sg__print_number(x->aiq, 4, b2, sizeof b2));
     }
     for (int32_t f = 1; f < c->n_files; f++) {
         fprintf(

@@ -28,7 +28,6 @@ static const struct sg__table_column file_columns[] = {
     SG__COLUMN(F64, AT(x.quality.ece), SG__CSV, "ece"),
     SG__COLUMN(VALUE, AT(x.brier_difference), SG__CSV | SG__JSON, "brier_difference", .stem = "brier"),
     SG__COLUMN(F64, AT(x.aiq), SG__CSV, "aiq"),
-    SG__COLUMN(VALUE, AT(x.aiq_difference), SG__CSV, "aiq_difference", .stem = "aiq"),
     AT_BUDGET(0, "1"), AT_BUDGET(1, "2"), AT_BUDGET(2, "3"),
 };
 #undef AT

@@ -204,6 +204,54 @@ static void votes_of_another_scale(void **state) {
     sg_results_free(&r);
 }
 
+/* The metrics that have an interval: it holds the value that 20,000 queries of the same law have, for the same
+ * named models, in about 95 % of samples of 150 queries. The others have none. */
+static void metrics_with_intervals_cover(void **state) {
+    (void)state;
+    enum { N = 20000, SAMPLE = 150, RUNS = 150, M = 4, NAMES = 5 };
+    static const char *const name[NAMES] = {"PGR (SCOPE)", "PGR (RouteLLM)", "Gap@Oracle", "Gain@Budget",
+                                            "regret"};
+    const double lambda = 5;
+    struct sg_analysis_options o = defaults;
+    struct sg_results r = results((struct fake){.n = N, .m = M, .seed = 77, .truth = true, .noise = 0.5});
+    struct sg_dataset all = dataset(&r);
+    o.lambdas = &lambda, o.n_lambdas = 1, o.reps = 0;
+    struct sg_analysis whole = analysis(&all, &o);
+    int held[NAMES] = {0}, runs = 0;
+    o.reps = 200;
+    for (uint64_t s = 0; s < RUNS; s++) {
+        struct sg_dataset d = dataset(&r);
+        int64_t rows[SAMPLE];
+        for (uint64_t i = 0; i < SAMPLE; i++) /* one of each 133 in a row */
+            rows[i] = (int64_t)((double)i * 133 + 133 * fake_uniform(900 + s, i));
+        assert_int_equal(sg_dataset_select(&d, NULL, M, rows, SAMPLE, NULL), SG_OK);
+        d.n_scored = SAMPLE;
+        struct sg_analysis a = analysis(&d, &o);
+        const bool same = a.best_single == whole.best_single && a.worst_single == whole.worst_single &&
+                          a.cheapest_single == whole.cheapest_single;
+        runs += same;
+        for (size_t i = 0; i < a.n_metric; i++) {
+            const struct sg_value *v = &a.metric[i].value;
+            int which = 0;
+            while (which < NAMES && strcmp(a.metric[i].name, name[which]) != 0) which++;
+            assert_true(which < NAMES ? v->low <= v->high : isnan(v->low));
+            if (which == NAMES || !same) continue;
+            assert_string_equal(whole.metric[i].name, name[which]);
+            held[which] += v->low <= whole.metric[i].value.value && whole.metric[i].value.value <= v->high;
+        }
+        sg_analysis_free(&a);
+        sg_dataset_free(&d);
+    }
+    for (int i = 0; i < NAMES; i++) {
+        print_message("%s: interval holds in %d of %d\n", name[i], held[i], runs);
+        assert_true(held[i] >= runs * 9 / 10);
+    }
+    assert_true(runs > RUNS / 2);
+    sg_analysis_free(&whole);
+    sg_dataset_free(&all);
+    sg_results_free(&r);
+}
+
 static void noise_of_samples(void **state) {
     (void)state;
     /* one cell: votes 1 1 0 0, p_yes .8 .6 .4 .2: variances 1/3 and 1/15 (n - 1); truth 1, and a cell
@@ -263,9 +311,11 @@ static void reverse(struct sg_results *r) {
     FLIP(valid)
     FLIP(p_correct)
     FLIP(votes_yes)
-    FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost) FLIP(prompt_tokens) FLIP(prompt_source)
-        FLIP(output_tokens) FLIP(true_correct) FLIP(true_length) FLIP(true_cost) FLIP(knn_correct)
-            FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(votes_no)
+    FLIP(length_mean)
+    FLIP(length_sd) FLIP(cost) FLIP(prompt_tokens) FLIP(prompt_source) FLIP(output_tokens) FLIP(true_correct)
+        FLIP(true_length) FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct)
+            FLIP(anchor_length)
 #undef FLIP
                 for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
@@ -298,7 +348,7 @@ static void compared_in_any_order(void **state) {
         const struct sg_drift *d = &c.drift[4 * SG_DRIFTS + k];
         assert_true(d->n > 60 && d->difference.value == 0 && !d->moved);
     }
-    assert_true(c.file[1].brier_difference.value == 0 && c.file[1].aiq_difference.value == 0);
+    assert_true(c.file[1].brier_difference.value == 0 && c.file[1].aiq == c.file[0].aiq);
     for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
         assert_true(c.file[1].accuracy_difference[i].value == 0);
         assert_true(c.file[1].accuracy_difference[i].high == 0);
@@ -358,10 +408,15 @@ static void nothing_in_common(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_is_scored),       cmocka_unit_test(holes_in_the_truth),
-        cmocka_unit_test(posterior_bands),       cmocka_unit_test(votes_of_another_scale),
-        cmocka_unit_test(noise_of_samples),      cmocka_unit_test(holm),
-        cmocka_unit_test(compared_in_any_order), cmocka_unit_test(drift_is_found),
+        cmocka_unit_test(asked_is_scored),
+        cmocka_unit_test(holes_in_the_truth),
+        cmocka_unit_test(posterior_bands),
+        cmocka_unit_test(votes_of_another_scale),
+        cmocka_unit_test(metrics_with_intervals_cover),
+        cmocka_unit_test(noise_of_samples),
+        cmocka_unit_test(holm),
+        cmocka_unit_test(compared_in_any_order),
+        cmocka_unit_test(drift_is_found),
         cmocka_unit_test(nothing_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
