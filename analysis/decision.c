@@ -15,7 +15,7 @@ enum { LEAST_ROWS = 5 /* a category with fewer valued rows joins the pooled stra
 /* What is valued at each budget: the candidates as each fold builds them, and the blind ones as they are built
  * with all outcomes. The former say what a candidate is worth, since choosing flatters; the latter what the
  * models that are named in the end cost, which choosing does not flatter. */
-enum { NAMED = SG_CANDIDATES, KINDS = NAMED + SG_CANDIDATE_ROUTING };
+enum { NAMED = SG_CANDIDATES, INCUMBENT = NAMED + SG_CANDIDATE_ROUTING, KINDS };
 
 /* What the valuation works on. */
 struct work {
@@ -24,12 +24,11 @@ struct work {
     int32_t m, nc;
     /* the queries valued: all, or a sample of them */
     int64_t n;
-    struct sg_rows rows; /* owned when sampled */
-    bool sampled;
+    struct sg_rows rows;
     int64_t *query; /* [n] indices in in->queries */
     int32_t *category;
     double *input_cost;
-    uint64_t *key; /* [n] */
+    uint64_t *key;  /* [n] */
     double *weight; /* [nc] shares of all queries */
     /* outcomes that build and value: anchors first, then sampled queries with truth */
     struct sg_outcomes all;
@@ -47,30 +46,32 @@ struct work {
     uint8_t *truth_model; /* [m] 1: the queries' own outcomes value it */
     /* of one fold */
     uint8_t *fold_all, *fold_query, *use, *pick;
-    double *p, *c, *length;         /* [n * m] */
+    double *p, *c, *length;                   /* [n * m] */
     double *mean_p, *mean_length, *mean_cost; /* [nc * m] over the queries */
-    double *pick_p, *pick_c;        /* [nc * m] sums over the fold's queries */
-    double *cal_p, *cal_length, *cal_cost; /* [m] one row */
-    double *full_cost;              /* [nc * m] by all outcomes: decides what a budget affords */
+    double *pick_p, *pick_c;                  /* [nc * m] sums over the fold's queries */
+    double *cal_p, *cal_length, *cal_cost;    /* [m] one row */
+    double *full_cost;                        /* [nc * m] by all outcomes: decides what a budget affords */
     double *sum_p, *sum_c, *planned;
-    struct sg_rule *rule;
+    struct sg_rule *rule, incumbent;
     int32_t *tables;
-    struct sg_fit fit, outcomes;
+    struct sg_estimate_fit fit, outcomes;
     /* sums over splits, [n_budgets][KINDS][all.n] */
     double *blind_y, *blind_c, *paired_y, *paired_c;
     double *q_p, *q_c, *blind_q; /* [n_budgets][KINDS] */
 };
 
 static void work_free(struct work *w) {
-    if (w->sampled) sg_rows_free(&w->rows);
-    void *owned[] = {w->query,   w->category, w->input_cost, w->key,       w->weight,     w->all_correct, w->all_length,
-                     w->all_category, w->all_row, w->all_key, w->h,        w->hk,         w->stratum_of,  w->stratum,
-                     w->paired,  w->strata,   w->truth_model, w->fold_all, w->fold_query, w->use,         w->pick,
-                     w->p,       w->c,        w->length,     w->mean_p,    w->cal_p,      w->full_cost,   w->sum_p,
-                     w->rule,    w->tables,   w->blind_y,    w->q_p};
+    sg_rows_free(&w->rows);
+    void *owned[] = {
+        w->query,      w->category,     w->input_cost, w->key,     w->weight,      w->all_correct,
+        w->all_length, w->all_category, w->all_row,    w->all_key, w->h,           w->hk,
+        w->stratum_of, w->stratum,      w->paired,     w->strata,  w->truth_model, w->fold_all,
+        w->fold_query, w->use,          w->pick,       w->p,       w->c,           w->length,
+        w->mean_p,     w->cal_p,        w->full_cost,  w->sum_p,   w->rule,        w->tables,
+        w->blind_y,    w->q_p};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
-    sg_fit_free(&w->fit);
-    sg_fit_free(&w->outcomes);
+    sg_estimate_fit_free(&w->fit);
+    sg_estimate_fit_free(&w->outcomes);
 }
 
 static double unit_key(uint64_t key, uint64_t seed) {
@@ -79,24 +80,6 @@ static double unit_key(uint64_t key, uint64_t seed) {
 
 /* --- the queries ------------------------------------------------------------------------------------- */
 
-static enum sg_status take_rows(struct work *w, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_rows *from = w->in->queries;
-    double *const to[] = {w->rows.logit_p, w->rows.log_length, w->rows.logit_knn, w->rows.log_knn_length};
-    const double *const of[] = {from->logit_p, from->log_length, from->logit_knn, from->log_knn_length};
-    (void)to;
-    const int64_t size = w->n * w->m;
-    w->rows = (struct sg_rows){.n = w->n, .m = w->m, .category = w->category, .input_cost = w->input_cost};
-    double **parts[] = {&w->rows.logit_p, &w->rows.log_length, &w->rows.logit_knn, &w->rows.log_knn_length};
-    for (int i = 0; i < 4; i++) {
-        SG_TRY(SG_NEW(parts[i], size, "valued queries", err));
-        for (int64_t q = 0; q < w->n; q++)
-            memcpy(*parts[i] + q * w->m, of[i] + w->query[q] * w->m, sizeof **parts[i] * (size_t)w->m);
-    }
-out:
-    return st;
-}
-
 /* At most max_queries of the queries, those whose keys come first. */
 static enum sg_status take_queries(struct work *w, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -104,7 +87,6 @@ static enum sg_status take_queries(struct work *w, struct sg_err *err) {
     double *key = NULL;
     uint32_t *order = NULL;
     w->n = all->n < w->in->max_queries ? all->n : w->in->max_queries;
-    w->sampled = true;
     SG_TRY(SG_NEW(&w->query, w->n, "valued queries", err));
     SG_TRY(SG_NEW(&w->category, w->n, "valued queries", err));
     SG_TRY(SG_NEW(&w->key, w->n, "valued queries", err));
@@ -124,7 +106,7 @@ static enum sg_status take_queries(struct work *w, struct sg_err *err) {
         w->key[i] = w->in->query_key[q];
         memcpy(w->input_cost + i * w->m, all->input_cost + q * w->m, sizeof *w->input_cost * (size_t)w->m);
     }
-    SG_TRY(take_rows(w, err));
+    SG_TRY(sg_rows_take(all, w->query, w->n, w->category, w->nc, w->input_cost, &w->rows, err));
 out:
     free(key);
     free(order);
@@ -159,7 +141,8 @@ static enum sg_status take_outcomes(struct work *w, struct sg_err *err) {
     for (int64_t q = 0; t && q < w->n; q++) {
         const int64_t of = w->query[q];
         bool any = false;
-        for (int32_t k = 0; k < m; k++) any |= !isnan(t->correct[of * m + k]) && !isnan(t->length[of * m + k]);
+        for (int32_t k = 0; k < m; k++)
+            any |= !isnan(t->correct[of * m + k]) && !isnan(t->length[of * m + k]);
         if (!any) continue;
         memcpy(w->all_correct + n * m, t->correct + of * m, sizeof(double) * (size_t)m);
         memcpy(w->all_length + n * m, t->length + of * m, sizeof(double) * (size_t)m);
@@ -168,8 +151,12 @@ static enum sg_status take_outcomes(struct work *w, struct sg_err *err) {
         w->all_key[n] = w->key[q];
         n++;
     }
-    w->all = (struct sg_outcomes){
-        .n = n, .m = m, .category = w->all_category, .correct = w->all_correct, .length = w->all_length, .cell_row = w->all_row};
+    w->all = (struct sg_outcomes){.n = n,
+                                  .m = m,
+                                  .category = w->all_category,
+                                  .correct = w->all_correct,
+                                  .length = w->all_length,
+                                  .cell_row = w->all_row};
     for (int32_t k = 0; k < m; k++) {
         int64_t with = 0;
         for (int64_t i = a->n; i < n; i++) with += known(w, i, k);
@@ -308,18 +295,18 @@ static enum sg_status fit_queries(struct work *w, const uint8_t *use, struct sg_
     enum sg_status st = SG_OK;
     const int32_t m = w->m;
     const size_t cells = (size_t)w->nc * (size_t)m;
-    const struct sg_fit_input in = {.m = m,
+    const struct sg_estimate_fit_input in = {.m = m,
                                     .n_categories = w->nc,
                                     .price_output = w->in->price_output,
                                     .queries = &w->rows,
                                     .calibration = w->in->calibration,
                                     .anchors = w->in->anchors,
                                     .use = use};
-    struct sg_fit_input outcomes = in;
+    struct sg_estimate_fit_input outcomes = in;
     outcomes.anchors = &w->all;
-    SG_TRY(sg_fit_make(&in, w->in->estimate, &w->fit, err));
-    SG_TRY(sg_fit_make(&outcomes, SG_ESTIMATE_SCOPE, &w->outcomes, err));
-    sg_fit_apply(&w->fit, &w->rows, w->in->price_output, 0, w->n, w->p, w->length, w->c);
+    SG_TRY(sg_estimate_fit_make(&in, w->in->estimate, &w->fit, err));
+    SG_TRY(sg_estimate_fit_make(&outcomes, SG_ESTIMATE_SCOPE, &w->outcomes, err));
+    sg_estimate_fit_apply(&w->fit, &w->rows, w->in->price_output, 0, w->n, w->p, w->length, w->c);
     memset(w->mean_p, 0, sizeof *w->mean_p * cells * 6);
     double *n = w->pick_c + cells;
     for (int64_t q = 0; q < w->n; q++)
@@ -362,6 +349,7 @@ static struct sg__rule_input rule_input(const struct work *w, const double *cost
 }
 
 static const struct sg_rule *rule_of(const struct work *w, int32_t b, int kind) {
+    if (kind == INCUMBENT) return &w->incumbent;
     return kind < NAMED ? &w->rule[b * SG_CANDIDATES + kind] : &w->out->step[b].candidate[kind - NAMED].rule;
 }
 
@@ -374,7 +362,7 @@ static void value_row(struct work *w, int64_t i) {
     if (w->paired[i]) {
         p = w->cal_p, cost = w->cal_cost, tokens = w->cal_length;
         if (i < na) {
-            sg_fit_apply(&w->fit, w->in->calibration, w->in->price_output, w->all_row[i], w->all_row[i] + 1,
+            sg_estimate_fit_apply(&w->fit, w->in->calibration, w->in->price_output, w->all_row[i], w->all_row[i] + 1,
                          w->cal_p, w->cal_length, w->cal_cost);
         } else {
             p = w->p + w->all_row[i] * m;
@@ -421,7 +409,8 @@ static enum sg_status value_fold(struct work *w, uint8_t fold, struct sg_err *er
     for (int64_t q = 0; q < w->n; q++) w->pick[q] = w->fold_query[q] == fold;
     SG_TRY(fit_queries(w, w->use, err));
     const struct sg__rule_input ri = rule_input(w, w->full_cost);
-    const struct sg__routing_sums sums = {.pick = w->pick, .p = w->sum_p, .c = w->sum_c, .planned = w->planned};
+    const struct sg__routing_sums sums = {
+        .pick = w->pick, .p = w->sum_p, .c = w->sum_c, .planned = w->planned};
     SG_TRY(sg__rules_make(&ri, w->rule, w->tables, &sums, err));
     for (int32_t b = 0; b < w->in->n_budgets; b++)
         for (int kind = 0; kind < KINDS; kind++) {
@@ -485,23 +474,23 @@ static struct sg__estimate level(const struct work *w, int32_t b, int kind, bool
                      q[kind] - (cost ? 0 : q[one]));
 }
 
-static bool above_zero(struct sg_interval x) {
+static bool above_zero(struct sg_value x) {
     return x.low > 0;
 }
 
 static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
-    const struct sg_interval none = {(double)NAN, (double)NAN, (double)NAN};
+    const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
     s->advised = SG_CANDIDATE_SINGLE;
     s->affordable = s->candidate[SG_CANDIDATE_SINGLE].rule.affordable;
     for (int kind = 0; kind < SG_CANDIDATES; kind++) {
         struct sg_candidate_value *v = &s->candidate[kind];
-        v->accuracy = v->cost = v->gain = v->saving = v->over_mix = none;
+        v->accuracy = v->cost = v->gain = v->saving = v->over_mix = s->versus[kind] = s->saved[kind] = none;
         if (!s->affordable || !v->rule.affordable) continue;
         if (kind == SG_CANDIDATE_ROUTING && !w->valued.paired_rows) continue;
         v->accuracy = sg__interval_accuracy(&w->valued, level(w, b, kind, false, tmp));
         v->cost = sg__interval_cost(level(w, b, kind, true, tmp));
-        v->gain = sg__interval_chosen(
-            against(w, b, kind, kind == SG_CANDIDATE_SINGLE ? kind : NAMED + SG_CANDIDATE_SINGLE, false, 1, tmp));
+        v->gain = sg__interval_chosen(against(
+            w, b, kind, kind == SG_CANDIDATE_SINGLE ? kind : NAMED + SG_CANDIDATE_SINGLE, false, 1, tmp));
         v->over_mix = sg__interval_chosen(against(w, b, kind, SG_CANDIDATE_MIX, false, 1, tmp));
         const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;
         struct sg__estimate saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED,
@@ -509,13 +498,24 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         saved.value = 1 - ratio;
         saved.se /= base;
         v->saving = base > 0 ? sg__interval_plain(saved) : none;
+        if (w->in->incumbent < 0) continue;
+        const double paid =
+            sg__value(&w->valued, at_kind(w, w->blind_c, b, INCUMBENT), NULL, w->q_c[b * KINDS + INCUMBENT])
+                .value;
+        s->versus[kind] = sg__interval_plain(against(w, b, kind, INCUMBENT, false, 1, tmp));
+        saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED, INCUMBENT, true,
+                        v->cost.value / paid, tmp);
+        saved.value = 1 - v->cost.value / paid;
+        saved.se /= paid;
+        if (paid > 0) s->saved[kind] = sg__interval_plain(saved);
     }
     if (!s->affordable) return;
     for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
         struct sg_candidate_value *v = &s->candidate[kind];
         if (isnan(v->accuracy.value) || !above_zero(v->gain)) continue;
         /* better than every simpler one that was advised so far, and than the mix at this budget */
-        if (kind > SG_CANDIDATE_MIX && !above_zero(v->over_mix) && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0)
+        if (kind > SG_CANDIDATE_MIX && !above_zero(v->over_mix) &&
+            s->candidate[SG_CANDIDATE_MIX].rule.weight > 0)
             continue;
         if (s->advised != SG_CANDIDATE_SINGLE &&
             !above_zero(sg__interval_chosen(against(w, b, kind, (int)s->advised, false, 1, tmp))))
@@ -525,7 +525,8 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
     s->over_budget = s->candidate[s->advised].cost.low > s->budget;
 }
 
-static enum sg_status single_values(const struct work *w, struct sg_decision *out, double *tmp, struct sg_err *err) {
+static enum sg_status single_values(const struct work *w, struct sg_decision *out, double *tmp,
+                                    struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(SG_NEW(&out->single_accuracy, w->m, "models", err));
     SG_TRY(SG_NEW(&out->single_cost, w->m, "models", err));
@@ -535,7 +536,9 @@ static enum sg_status single_values(const struct work *w, struct sg_decision *ou
         const struct sg_rule one = {.kind = SG_CANDIDATE_SINGLE, .from = k, .to = -1};
         for (int64_t i = 0; i < w->all.n; i++) {
             const double mean = w->outcomes.mean[(int64_t)w->all_category[i] * w->m + k];
-            tmp[i] = w->h[i * w->m + k] > 0 ? mean + w->h[i * w->m + k] * (w->all_correct[i * w->m + k] - mean) : mean;
+            tmp[i] = w->h[i * w->m + k] > 0
+                         ? mean + w->h[i * w->m + k] * (w->all_correct[i * w->m + k] - mean)
+                         : mean;
         }
         out->single_value[k] = sg__interval_accuracy(&w->valued, sg__value(&w->valued, tmp, NULL, 0));
         out->single_accuracy[k] = sg__rule_mean(&one, &ri, w->outcomes.mean);
@@ -582,7 +585,11 @@ out:
 
 enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct work w = {.in = in, .m = in->m, .nc = in->n_categories};
+    struct work w = {
+        .in = in,
+        .m = in->m,
+        .nc = in->n_categories,
+        .incumbent = {.kind = SG_CANDIDATE_SINGLE, .affordable = true, .from = in->incumbent, .to = -1}};
     struct sg_decision d = {.m = in->m, .n_categories = in->n_categories, .n_steps = in->n_budgets};
     double *tmp = NULL;
     SG_TRY(take_queries(&w, err));
@@ -606,19 +613,24 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
             struct sg_candidate_value *v = &d.step[b].candidate[k];
             v->rule = w.rule[b * SG_CANDIDATES + k];
             v->planned_cost = k == SG_CANDIDATE_ROUTING ? w.planned[b]
-                              : v->rule.affordable     ? sg__rule_mean(&v->rule, &ri, w.full_cost)
-                                                       : (double)NAN;
+                              : v->rule.affordable      ? sg__rule_mean(&v->rule, &ri, w.full_cost)
+                                                        : (double)NAN;
         }
     }
     SG_TRY(single_values(&w, &d, tmp, err));
     d.fit = w.fit;
-    w.fit = (struct sg_fit){0};
+    w.fit = (struct sg_estimate_fit){0};
     w.out = &d;
     for (int32_t split = 0; split < in->splits; split++) {
         SG_TRY(deal_split(&w, split, err));
         for (int32_t f = 0; f < in->folds; f++) SG_TRY(value_fold(&w, (uint8_t)f, err));
     }
     const int64_t n_values = 4 * (int64_t)in->n_budgets * KINDS * w.all.n;
+    if (!in->splits) { /* the models' means alone were asked for */
+        *out = d;
+        d = (struct sg_decision){0};
+        goto out;
+    }
     for (int64_t i = 0; i < n_values; i++) w.blind_y[i] /= in->splits;
     for (int32_t i = 0; i < 2 * in->n_budgets * KINDS; i++) w.q_p[i] /= in->splits;
     for (int32_t b = 0; b < in->n_budgets; b++) answer(&w, b, &d.step[b], tmp);
@@ -638,18 +650,18 @@ void sg_decision_free(struct sg_decision *d) {
     free(d->single_value);
     free(d->weight);
     free(d->tables);
-    sg_fit_free(&d->fit);
+    sg_estimate_fit_free(&d->fit);
     memset(d, 0, sizeof *d);
 }
 
 /* --- the estimates' own quality ------------------------------------------------------------------------- */
 
-enum sg_status sg_cross_fit(const struct sg_decision_input *in, enum sg_estimate kind, double *p, double *length,
-                            double *log_loss, struct sg_err *err) {
+enum sg_status sg_cross_fit(const struct sg_decision_input *in, enum sg_estimate kind, double *p,
+                            double *length, double *log_loss, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_outcomes *a = in->anchors;
     const int32_t m = in->m;
-    struct sg_fit fit = {0};
+    struct sg_estimate_fit fit = {0};
     uint8_t *fold = NULL, *use = NULL;
     double *row = NULL, loss = 0, n = 0;
     SG_TRY(SG_NEW(&fold, a->n, "folds", err));
@@ -664,19 +676,19 @@ enum sg_status sg_cross_fit(const struct sg_decision_input *in, enum sg_estimate
         SG_TRY(deal(a->category, in->anchor_key, a->n, seed ^ 1, in->n_categories, in->folds, fold, err));
         for (int32_t f = 0; f < in->folds; f++) {
             for (int64_t i = 0; i < a->n; i++) use[i] = fold[i] != f;
-            const struct sg_fit_input fi = {.m = m,
+            const struct sg_estimate_fit_input fi = {.m = m,
                                             .n_categories = in->n_categories,
                                             .price_output = in->price_output,
                                             .queries = in->queries,
                                             .calibration = in->calibration,
                                             .anchors = a,
                                             .use = use};
-            SG_TRY(sg_fit_make(&fi, kind, &fit, err));
+            SG_TRY(sg_estimate_fit_make(&fi, kind, &fit, err));
             for (int64_t i = 0; i < a->n; i++) {
                 if (use[i] || a->cell_row[i] < 0) continue;
                 const int64_t to = a->cell_row[i] * m;
-                sg_fit_apply(&fit, in->calibration, in->price_output, a->cell_row[i], a->cell_row[i] + 1, row, row + m,
-                             NULL);
+                sg_estimate_fit_apply(&fit, in->calibration, in->price_output, a->cell_row[i], a->cell_row[i] + 1, row,
+                             row + m, NULL);
                 for (int32_t k = 0; k < m; k++) {
                     if (p) p[to + k] += row[k] / in->splits;
                     if (length) length[to + k] += row[m + k] / in->splits;
@@ -690,7 +702,7 @@ enum sg_status sg_cross_fit(const struct sg_decision_input *in, enum sg_estimate
     }
     *log_loss = n > 0 ? loss / n : (double)NAN;
 out:
-    sg_fit_free(&fit);
+    sg_estimate_fit_free(&fit);
     free(fold);
     free(use);
     free(row);

@@ -25,8 +25,8 @@ double sg__rule_mean(const struct sg_rule *r, const struct sg__rule_input *in, c
     return sum;
 }
 
-int32_t sg_rule_model(const struct sg_rule *rule, int32_t m, int32_t category, const double *p, const double *c,
-                      double share) {
+int32_t sg_rule_model(const struct sg_rule *rule, int32_t m, int32_t category, const double *p,
+                      const double *c, double share) {
     int32_t best = -1;
     if (rule->kind == SG_CANDIDATE_TABLE) return rule->table[category];
     if (rule->kind != SG_CANDIDATE_ROUTING) return share < rule->weight ? rule->to : rule->from;

@@ -19,7 +19,7 @@ struct sg__rule_input {
 /* Sums of the routing's p and c over the queries with pick[q] != 0, [n_budgets] each. */
 struct sg__routing_sums {
     const uint8_t *pick;
-    double *p, *c; /* as estimated, of the picked queries */
+    double *p, *c;   /* as estimated, of the picked queries */
     double *planned; /* mean c over all queries */
 };
 /* rule[n_budgets][SG_CANDIDATES]; tables[n_budgets * n_categories] is the rules' storage. sums may be NULL. */

@@ -42,26 +42,27 @@ static double half(struct sg__estimate e) {
     return e.se > 0 ? sg_t_quantile(0.05, e.df) * e.se : 0;
 }
 
-struct sg_interval sg__interval_plain(struct sg__estimate e) {
-    return (struct sg_interval){e.value, e.value - half(e), e.value + half(e)};
+struct sg_value sg__interval_plain(struct sg__estimate e) {
+    return (struct sg_value){e.value, e.value - half(e), e.value + half(e)};
 }
 
-struct sg_interval sg__interval_chosen(struct sg__estimate e) {
+struct sg_value sg__interval_chosen(struct sg__estimate e) {
     const double h = e.se > 0 ? sg_t_quantile(0.025, e.df) * e.se : 0;
-    return (struct sg_interval){e.value, e.value - h, e.value + h};
+    return (struct sg_value){e.value, e.value - h, e.value + h};
 }
 
-struct sg_interval sg__interval_cost(struct sg__estimate e) {
-    if (!(e.value > 0)) return (struct sg_interval){e.value, fmax(0, e.value - half(e)), e.value + half(e)};
+struct sg_value sg__interval_cost(struct sg__estimate e) {
+    if (!(e.value > 0)) return (struct sg_value){e.value, fmax(0, e.value - half(e)), e.value + half(e)};
     const double f = exp(half(e) / e.value);
-    return (struct sg_interval){e.value, e.value / f, e.value * f};
+    return (struct sg_value){e.value, e.value / f, e.value * f};
 }
 
-struct sg_interval sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e) {
+struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e) {
     /* all right or all wrong: half an answer of the other kind keeps the interval open */
     const double n = (double)v->n, edge = 0.5 / (n + 1), p = fmin(fmax(e.value, edge), 1 - edge);
     const double least = sqrt(p * (1 - p) * (1 / n + v->unknown / fmax(v->n_queries, 1)));
     if (e.value <= edge || e.value >= 1 - edge) e.se = fmax(e.se, least);
     const double l = log(p / (1 - p)), h = half(e) / (p * (1 - p));
-    return (struct sg_interval){e.value, fmin(e.value, 1 / (1 + exp(-(l - h)))), fmax(e.value, 1 / (1 + exp(-(l + h))))};
+    return (struct sg_value){e.value, fmin(e.value, 1 / (1 + exp(-(l - h)))),
+                                fmax(e.value, 1 / (1 + exp(-(l + h))))};
 }

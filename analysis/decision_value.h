@@ -8,12 +8,12 @@
 struct sg__valued {
     int64_t n;
     int32_t n_strata;
-    const int32_t *stratum; /* [n] */
-    const double *weight;   /* [n_strata] share of the queries */
+    const int32_t *stratum;           /* [n] */
+    const double *weight;             /* [n_strata] share of the queries */
     const double *rows, *paired_rows; /* [n_strata] how many rows, how many with estimates */
-    const uint8_t *paired;  /* [n] 1: the row has estimates */
-    double n_queries;       /* that the value is about */
-    double unknown;         /* share of them without truth: their own outcomes are still to come */
+    const uint8_t *paired;            /* [n] 1: the row has estimates */
+    double n_queries;                 /* that the value is about */
+    double unknown;                   /* share of them without truth: their own outcomes are still to come */
 };
 
 /* Sum over strata of weight * (mean of x over the rows + mean of d over the paired rows) + shift, and its
@@ -27,11 +27,11 @@ struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const
 
 /* 95 % intervals: of an accuracy (in logits, so that it stays inside [0, 1]), of a positive cost (in
  * logarithms), of a difference. */
-struct sg_interval sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e);
-struct sg_interval sg__interval_cost(struct sg__estimate e);
-struct sg_interval sg__interval_plain(struct sg__estimate e);
+struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e);
+struct sg_value sg__interval_cost(struct sg__estimate e);
+struct sg_value sg__interval_plain(struct sg__estimate e);
 /* Of a gain that a candidate is advised for: at 97.5 %, since a candidate has two comparisons to pass (one model,
  * mix) and is told of only when it passed; the simulation shows about 95 % with it. */
-struct sg_interval sg__interval_chosen(struct sg__estimate e);
+struct sg_value sg__interval_chosen(struct sg__estimate e);
 
 #endif

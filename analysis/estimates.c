@@ -26,15 +26,32 @@ static double expit(double x) {
     return 1 / (1 + exp(-x));
 }
 
-enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, const double *p,
+/* The arrays of rows, and the index of their categories. */
+static enum sg_status new_rows(struct sg_rows *r, int32_t n_categories, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t *fill = NULL;
+    SG_TRY(SG_NEW(&r->logit_p, r->n * r->m, "estimates", err));
+    SG_TRY(SG_NEW(&r->log_length, r->n * r->m, "estimates", err));
+    SG_TRY(SG_NEW(&r->logit_knn, r->n * r->m, "estimates", err));
+    SG_TRY(SG_NEW(&r->log_knn_length, r->n * r->m, "estimates", err));
+    SG_TRY(SG_NEW(&r->order, r->n, "estimates", err));
+    SG_TRY(SG_NEW(&r->first, n_categories + 1, "estimates", err));
+    SG_TRY(SG_NEW(&fill, n_categories + 1, "estimates", err));
+    for (int64_t q = 0; q < r->n; q++) r->first[r->category[q] + 1]++;
+    for (int32_t c = 0; c < n_categories; c++) r->first[c + 1] += r->first[c];
+    memcpy(fill, r->first, sizeof *fill * (size_t)(n_categories + 1));
+    for (int64_t q = 0; q < r->n; q++) r->order[fill[r->category[q]]++] = q;
+out:
+    free(fill);
+    return st;
+}
+
+enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories, const double *p,
                             const double *length, const double *knn_p, const double *knn_length,
                             const double *input_cost, struct sg_rows *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_rows r = {.n = n, .m = m, .category = category, .input_cost = input_cost};
-    SG_TRY(SG_NEW(&r.logit_p, n * m, "estimates", err));
-    SG_TRY(SG_NEW(&r.log_length, n * m, "estimates", err));
-    SG_TRY(SG_NEW(&r.logit_knn, n * m, "estimates", err));
-    SG_TRY(SG_NEW(&r.log_knn_length, n * m, "estimates", err));
+    SG_TRY(new_rows(&r, n_categories, err));
     for (int64_t i = 0; i < n * m; i++) {
         const bool none = isnan(p[i]) || isnan(length[i]);
         r.logit_p[i] = none ? (double)NAN : logit(p[i]);
@@ -49,25 +66,44 @@ out:
     return st;
 }
 
+enum sg_status sg_rows_take(const struct sg_rows *from, const int64_t *index, int64_t n, const int32_t *category,
+                            int32_t n_categories, const double *input_cost, struct sg_rows *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_rows r = {.n = n, .m = from->m, .category = category, .input_cost = input_cost};
+    SG_TRY(new_rows(&r, n_categories, err));
+    double *const to[] = {r.logit_p, r.log_length, r.logit_knn, r.log_knn_length};
+    const double *const of[] = {from->logit_p, from->log_length, from->logit_knn, from->log_knn_length};
+    for (int i = 0; i < 4; i++)
+        for (int64_t q = 0; q < n; q++)
+            memcpy(to[i] + q * r.m, of[i] + index[q] * r.m, sizeof(double) * (size_t)r.m);
+    *out = r;
+    return SG_OK;
+out:
+    sg_rows_free(&r);
+    return st;
+}
+
 void sg_rows_free(struct sg_rows *r) {
     if (!r) return;
     free(r->logit_p);
     free(r->log_length);
     free(r->logit_knn);
     free(r->log_knn_length);
+    free(r->order);
+    free(r->first);
     memset(r, 0, sizeof *r);
 }
 
-void sg_fit_free(struct sg_fit *f) {
+void sg_estimate_fit_free(struct sg_estimate_fit *f) {
     if (!f) return;
     free(f->mean);
     memset(f, 0, sizeof *f);
 }
 
 /* All arrays are parts of one block, which `mean` owns. */
-static enum sg_status alloc_fit(const struct sg_fit_input *in, struct sg_fit *f, struct sg_err *err) {
+static enum sg_status alloc_fit(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f, struct sg_err *err) {
     const int64_t n = (int64_t)in->m * in->n_categories;
-    if (f->mean && (f->m != in->m || f->n_categories != in->n_categories)) sg_fit_free(f);
+    if (f->mean && (f->m != in->m || f->n_categories != in->n_categories)) sg_estimate_fit_free(f);
     if (!f->mean) {
         enum sg_status st = SG_NEW(&f->mean, 7 * n + in->m * (1 + SG_FIT_TERMS), "fit", err);
         if (st != SG_OK) return st;
@@ -90,7 +126,7 @@ static double smoothed(double sum, double n, double prior) {
 
 /* The smoothed means of the anchors. The prior of a model in a category is additive in logits (lengths: in
  * logarithms): the model's mean over all its anchors, moved by how the category differs from all. */
-static bool anchor_means(const struct sg_fit_input *in, struct sg_fit *f) {
+static bool anchor_means(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f) {
     const struct sg_outcomes *a = in->anchors;
     const int32_t m = f->m, nc = f->n_categories;
     double n = 0, right = 0, length = 0;
@@ -152,9 +188,9 @@ static double solve_shift(const struct sg_rows *r, int32_t c, int32_t k, double 
     for (int step = 0; step < 60; step++) {
         double sum = 0, slope = 0;
         int64_t n = 0;
-        for (int64_t q = 0; q < r->n; q++) {
-            const double l = r->logit_p[q * r->m + k];
-            if (r->category[q] != c || isnan(l)) continue;
+        for (int64_t i = r->first[c]; i < r->first[c + 1]; i++) {
+            const double l = r->logit_p[r->order[i] * r->m + k];
+            if (isnan(l)) continue;
             const double p = expit(l + x);
             sum += p;
             slope += p * (1 - p);
@@ -178,9 +214,9 @@ static double solve_shift(const struct sg_rows *r, int32_t c, int32_t k, double 
 static double mean_length_of(const struct sg_rows *r, int32_t c, int32_t k) {
     double sum = 0;
     int64_t n = 0;
-    for (int64_t q = 0; q < r->n; q++) {
-        const double l = r->log_length[q * r->m + k];
-        if (r->category[q] != c || isnan(l)) continue;
+    for (int64_t i = r->first[c]; i < r->first[c + 1]; i++) {
+        const double l = r->log_length[r->order[i] * r->m + k];
+        if (isnan(l)) continue;
         sum += exp(l);
         n++;
     }
@@ -188,7 +224,7 @@ static double mean_length_of(const struct sg_rows *r, int32_t c, int32_t k) {
 }
 
 /* A category that no query has takes its shift from the calibration rows; one that neither has, none. */
-static void anchor_shifts(const struct sg_fit_input *in, struct sg_fit *f) {
+static void anchor_shifts(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f) {
     for (int32_t c = 0; c < f->n_categories; c++)
         for (int32_t k = 0; k < f->m; k++) {
             const int64_t at = (int64_t)c * f->m + k;
@@ -207,7 +243,7 @@ static void anchor_shifts(const struct sg_fit_input *in, struct sg_fit *f) {
  * [m][SG_FIT_TERMS]. own[k], unless NULL: this row's own outcome, which is taken out of its category's mean
  * (NaN: unknown). A row's terms are deviations from the anchor mean a: the part that all models share, and
  * the rest. */
-static void row_terms(const struct sg_fit *f, const struct sg_rows *r, int64_t q, const double *own,
+static void row_terms(const struct sg_estimate_fit *f, const struct sg_rows *r, int64_t q, const double *own,
                       double *s, double *terms) {
     const int32_t m = f->m;
     const int64_t base = (int64_t)r->category[q] * m;
@@ -299,7 +335,7 @@ static void fit_logistic(const double *t, const double *s, const double *y, int6
 
 /* The terms of log length: constant, question's and model's deviation of the scaled estimate from the anchors'
  * mean, and that of the nearest anchors. */
-static void length_terms(const struct sg_fit *f, const struct sg_rows *r, int64_t q, double *s,
+static void length_terms(const struct sg_estimate_fit *f, const struct sg_rows *r, int64_t q, double *s,
                          double *terms) {
     const int32_t m = f->m;
     const int64_t base = (int64_t)r->category[q] * m;
@@ -341,7 +377,7 @@ static void fit_linear(const double *t, const double *z, int64_t n, double *g) {
 
 /* What the regression makes of the lengths must not move the mean bills: the mean over the category's queries
  * stays what the anchors measured. */
-static enum sg_status keep_mean_lengths(const struct sg_fit_input *in, struct sg_fit *f, struct sg_err *err) {
+static enum sg_status keep_mean_lengths(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_rows *r = in->queries;
     const int32_t m = f->m;
@@ -352,7 +388,7 @@ static enum sg_status keep_mean_lengths(const struct sg_fit_input *in, struct sg
     length = sum + 2 * n;
     for (int64_t i = 0; i < n; i++) f->rescale[i] = 1;
     for (int64_t q = 0; q < r->n; q++) {
-        sg_fit_apply(f, r, in->price_output, q, q + 1, length + m, length, NULL);
+        sg_estimate_fit_apply(f, r, in->price_output, q, q + 1, length + m, length, NULL);
         for (int32_t k = 0; k < m; k++) {
             if (isnan(length[k])) continue;
             sum[(int64_t)r->category[q] * m + k] += length[k];
@@ -366,7 +402,7 @@ out:
     return st;
 }
 
-static enum sg_status fit_combined(const struct sg_fit_input *in, struct sg_fit *f, struct sg_err *err) {
+static enum sg_status fit_combined(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_outcomes *a = in->anchors;
     const int32_t m = f->m;
@@ -408,7 +444,7 @@ out:
     return st;
 }
 
-enum sg_status sg_fit_make(const struct sg_fit_input *in, enum sg_estimate kind, struct sg_fit *fit,
+enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum sg_estimate kind, struct sg_estimate_fit *fit,
                            struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(alloc_fit(in, fit, err));
@@ -427,7 +463,7 @@ out:
     return st;
 }
 
-void sg_fit_apply(const struct sg_fit *fit, const struct sg_rows *rows, const double *price_output,
+void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_rows *rows, const double *price_output,
                   int64_t from, int64_t to, double *p, double *length, double *cost) {
     const int32_t m = fit->m;
     double *s = fit->row, *t = fit->row + m;

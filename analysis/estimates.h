@@ -24,11 +24,15 @@ struct sg_rows {
     double *logit_p, *log_length;       /* the estimator's */
     double *logit_knn, *log_knn_length; /* the nearest anchors' */
     const double *input_cost;           /* USD of the call's prompt, borrowed */
+    int64_t *order, *first;             /* rows of category c: order[first[c]] .. order[first[c + 1] - 1] */
 };
 /* p in [0, 1]; lengths in tokens; knn may be NULL. Owned by the caller (sg_rows_free). */
-enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, const double *p,
+enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories, const double *p,
                             const double *length, const double *knn_p, const double *knn_length,
                             const double *input_cost, struct sg_rows *out, struct sg_err *err);
+/* The rows index[0..n) of `from`, with their categories and costs of input, which the caller owns. */
+enum sg_status sg_rows_take(const struct sg_rows *from, const int64_t *index, int64_t n, const int32_t *category,
+                            int32_t n_categories, const double *input_cost, struct sg_rows *out, struct sg_err *err);
 void sg_rows_free(struct sg_rows *r); /* zeroed accepted */
 
 /* Outcomes of the anchors, [n * m]; NaN where unknown. All borrowed. */
@@ -42,7 +46,7 @@ struct sg_outcomes {
     const int64_t *cell_row; /* [n] row of its estimates among the calibration rows; -1: not estimated */
 };
 
-struct sg_fit_input {
+struct sg_estimate_fit_input {
     int32_t m, n_categories;
     const double *price_output;                  /* [m] USD a token */
     const struct sg_rows *queries, *calibration; /* calibration may hold no rows */
@@ -53,7 +57,7 @@ struct sg_fit_input {
 /* Coefficients of the logistic regression, and of the one of log lengths. */
 enum { SG_FIT_TERMS = 5, SG_FIT_LENGTH_TERMS = 4 };
 
-struct sg_fit {
+struct sg_estimate_fit {
     enum sg_estimate kind;
     int32_t m, n_categories;
     /* [n_categories * m] */
@@ -64,17 +68,17 @@ struct sg_fit {
                                      anchors' deviation, anchor mean */
     double g[SG_FIT_LENGTH_TERMS];
     double *rescale; /* of `combined`: keeps the mean lengths of the anchors */
-    double *row;     /* scratch of sg_fit_apply, which is for one thread at a time */
+    double *row;     /* scratch of sg_estimate_fit_apply, which is for one thread at a time */
 };
 /* The fit of one kind. COMBINED without a calibration cell whose outcome is used is SG_E_INPUT; so is
  * ANCHORED without any outcome. Owned by the caller; may be used again (the arrays are kept). */
-enum sg_status sg_fit_make(const struct sg_fit_input *in, enum sg_estimate kind, struct sg_fit *fit,
+enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum sg_estimate kind, struct sg_estimate_fit *fit,
                            struct sg_err *err);
-void sg_fit_free(struct sg_fit *f); /* zeroed accepted */
+void sg_estimate_fit_free(struct sg_estimate_fit *f); /* zeroed accepted */
 
 /* Estimates of rows [from, to): p and length (tokens; may be NULL) and cost (USD a call; may be NULL), each
  * [(to - from) * m], the caller's; NaN where the row has none. */
-void sg_fit_apply(const struct sg_fit *fit, const struct sg_rows *rows, const double *price_output,
+void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_rows *rows, const double *price_output,
                   int64_t from, int64_t to, double *p, double *length, double *cost);
 
 #endif

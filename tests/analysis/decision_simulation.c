@@ -56,7 +56,8 @@ static struct questions ask(const struct world *w, int64_t n, struct random *r) 
     struct questions q = {.n = n};
     q.category = need((size_t)n, sizeof *q.category);
     q.key = need((size_t)n, sizeof *q.key);
-    double **all[] = {&q.chance, &q.y, &q.length, &q.p, &q.estimated_length, &q.knn, &q.knn_length, &q.input_cost, &q.cost};
+    double **all[] = {&q.chance, &q.y,          &q.length,     &q.p,   &q.estimated_length,
+                      &q.knn,    &q.knn_length, &q.input_cost, &q.cost};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) *all[i] = need((size_t)n * M, sizeof(double));
     for (int64_t i = 0; i < n; i++) {
         const int32_t c = q.category[i] = (int32_t)(unit(r) * C);
@@ -68,7 +69,8 @@ static struct questions ask(const struct world *w, int64_t n, struct random *r) 
             q.chance[at] = expit(base - hard + own);
             q.y[at] = unit(r) < q.chance[at];
             q.length[at] = ceil(w->tokens[k] * exp(0.25 * hard + 0.5 * normal(r)));
-            q.p[at] = expit(w->bias[k] + 0.7 * w->ability[k] + w->signal * (own - hard) + w->noise * normal(r));
+            q.p[at] =
+                expit(w->bias[k] + 0.7 * w->ability[k] + w->signal * (own - hard) + w->noise * normal(r));
             q.estimated_length[at] = w->bias_length[k] * exp(0.25 * w->signal * hard + 0.3 * normal(r));
             q.knn[at] = expit(base - 0.4 * near + 0.8 * normal(r));
             q.knn_length[at] = w->tokens[k] * exp(0.3 * normal(r));
@@ -79,7 +81,8 @@ static struct questions ask(const struct world *w, int64_t n, struct random *r) 
     return q;
 }
 static void forget(struct questions *q) {
-    void *all[] = {q->category, q->key, q->chance, q->y, q->length, q->p, q->estimated_length, q->knn, q->knn_length, q->input_cost, q->cost};
+    void *all[] = {q->category,         q->key, q->chance,     q->y,          q->length, q->p,
+                   q->estimated_length, q->knn, q->knn_length, q->input_cost, q->cost};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -98,19 +101,22 @@ static struct world create(double signal, double noise, struct random *r) {
 
 static struct sg_rows rows_of(const struct questions *q, int64_t n) {
     struct sg_rows r = {0};
-    if (sg_rows_make(n, M, q->category, q->p, q->estimated_length, q->knn, q->knn_length, q->input_cost, &r, NULL) != SG_OK)
+    if (sg_rows_make(n, M, q->category, C, q->p, q->estimated_length, q->knn, q->knn_length, q->input_cost,
+                     &r, NULL) != SG_OK)
         exit(70);
     return r;
 }
 
 /* What a rule is truly worth on questions: chance or outcome, and cost. */
 static void worth(const struct sg_decision *d, const struct sg_rule *rule, const struct questions *q,
-                  const struct sg_rows *rows, const double *price, bool outcome, double *accuracy, double *cost) {
+                  const struct sg_rows *rows, const double *price, bool outcome, double *accuracy,
+                  double *cost) {
     double p[M], c[M];
     *accuracy = *cost = 0;
     for (int64_t i = 0; i < q->n; i++) {
-        sg_fit_apply(&d->fit, rows, price, i, i + 1, p, NULL, c);
-        const int32_t a = sg_rule_model(rule, M, q->category[i], p, c, 2), b = sg_rule_model(rule, M, q->category[i], p, c, -1);
+        sg_estimate_fit_apply(&d->fit, rows, price, i, i + 1, p, NULL, c);
+        const int32_t a = sg_rule_model(rule, M, q->category[i], p, c, 2),
+                      b = sg_rule_model(rule, M, q->category[i], p, c, -1);
         const double w = rule->kind == SG_CANDIDATE_MIX ? rule->weight : 0;
         const double *x = outcome ? q->y : q->chance;
         *accuracy += ((1 - w) * x[i * M + a] + w * x[i * M + b]) / (double)q->n;
@@ -122,8 +128,8 @@ struct tally {
     int64_t n, advised[SG_CANDIDATES], accuracy, cost, gain, saving, n_gain, worse, over;
     double width, regret, true_gain, bill;
 };
-static void count(struct tally *t, const struct sg_decision_step *s, double accuracy, double cost, double single,
-                  double single_cost) {
+static void count(struct tally *t, const struct sg_decision_step *s, double accuracy, double cost,
+                  double single, double single_cost) {
     const struct sg_candidate_value *v = &s->candidate[s->advised];
     t->n++;
     t->advised[s->advised]++;
@@ -146,23 +152,33 @@ int main(int argc, char **argv) {
     int kind = -1;
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *o = argv[i];
-        if (!strcmp(o, "--runs")) runs = atol(argv[i + 1]);
-        else if (!strcmp(o, "--queries")) n = atol(argv[i + 1]);
-        else if (!strcmp(o, "--anchors")) na = atol(argv[i + 1]);
-        else if (!strcmp(o, "--cells")) cells = atol(argv[i + 1]);
-        else if (!strcmp(o, "--truth")) truth = atof(argv[i + 1]);
-        else if (!strcmp(o, "--splits")) splits = atol(argv[i + 1]);
-        else if (!strcmp(o, "--seed")) seed = atol(argv[i + 1]);
-        else if (!strcmp(o, "--estimate")) kind = atoi(argv[i + 1]);
-        else return 2;
+        if (!strcmp(o, "--runs"))
+            runs = atol(argv[i + 1]);
+        else if (!strcmp(o, "--queries"))
+            n = atol(argv[i + 1]);
+        else if (!strcmp(o, "--anchors"))
+            na = atol(argv[i + 1]);
+        else if (!strcmp(o, "--cells"))
+            cells = atol(argv[i + 1]);
+        else if (!strcmp(o, "--truth"))
+            truth = atof(argv[i + 1]);
+        else if (!strcmp(o, "--splits"))
+            splits = atol(argv[i + 1]);
+        else if (!strcmp(o, "--seed"))
+            seed = atol(argv[i + 1]);
+        else if (!strcmp(o, "--estimate"))
+            kind = atoi(argv[i + 1]);
+        else
+            return 2;
     }
     static const struct {
         const char *name;
         double signal, noise;
     } estimator[] = {{"good", 0.9, 0.4}, {"weak", 0.35, 0.8}, {"useless", 0, 1}};
-    printf("%ld runs, %ld queries (truth of %.0f %%), %ld anchors, %ld calibrated, %ld splits\n", runs, n, 100 * truth, na, cells, splits);
-    printf("%-8s %6s | %6s %6s %6s %6s | %8s %8s %8s %8s | %6s %8s %6s\n", "", "budget", "one", "mix", "table", "routing", "accuracy",
-           "cost", "gain", "saving", "width", "gain", "bill");
+    printf("%ld runs, %ld queries (truth of %.0f %%), %ld anchors, %ld calibrated, %ld splits\n", runs, n,
+           100 * truth, na, cells, splits);
+    printf("%-8s %6s | %6s %6s %6s %6s | %8s %8s %8s %8s | %6s %8s %6s\n", "", "budget", "one", "mix",
+           "table", "routing", "accuracy", "cost", "gain", "saving", "width", "gain", "bill");
     for (int e = 0; e < 3; e++) {
         struct tally t[BUDGETS + 1] = {{0}};
         double chosen[SG_ESTIMATES] = {0};
@@ -172,7 +188,8 @@ int main(int argc, char **argv) {
             struct questions q = ask(&w, n, &r), a = ask(&w, na, &r), more = {0};
             struct sg_rows rows = rows_of(&q, n), cal = rows_of(&a, cells < na ? cells : na), rows_more = {0};
             int64_t *row = need((size_t)na, sizeof *row), *qrow = need((size_t)n, sizeof *qrow);
-            double *ty = need((size_t)(n * M), sizeof *ty), *tl = need((size_t)(n * M), sizeof *tl), budgets[BUDGETS];
+            double *ty = need((size_t)(n * M), sizeof *ty), *tl = need((size_t)(n * M), sizeof *tl),
+                   budgets[BUDGETS];
             for (long i = 0; i < na; i++) row[i] = i < cells ? i : -1;
             for (long i = 0; i < n; i++) {
                 qrow[i] = i;
@@ -181,12 +198,27 @@ int main(int argc, char **argv) {
                     tl[i * M + k] = q.length[i * M + k];
                 }
             }
-            const struct sg_outcomes anchors = {.n = na, .m = M, .category = a.category, .correct = a.y, .length = a.length, .cell_row = row};
-            const struct sg_outcomes known = {.n = n, .m = M, .category = q.category, .correct = ty, .length = tl, .cell_row = qrow};
-            struct sg_decision_input in = {.m = M, .n_categories = C, .price_output = w.price, .queries = &rows, .calibration = &cal,
-                .anchors = &anchors, .truth = truth > 0 ? &known : NULL, .query_key = q.key, .anchor_key = a.key,
-                .estimate = SG_ESTIMATE_COMBINED, .budgets = budgets, .n_budgets = BUDGETS, .splits = (int32_t)splits,
-                .folds = SPLIT_FOLDS, .max_queries = 4096, .seed = 1};
+            const struct sg_outcomes anchors = {
+                .n = na, .m = M, .category = a.category, .correct = a.y, .length = a.length, .cell_row = row};
+            const struct sg_outcomes known = {
+                .n = n, .m = M, .category = q.category, .correct = ty, .length = tl, .cell_row = qrow};
+            struct sg_decision_input in = {.m = M,
+                                           .n_categories = C,
+                                           .price_output = w.price,
+                                           .queries = &rows,
+                                           .calibration = &cal,
+                                           .anchors = &anchors,
+                                           .truth = truth > 0 ? &known : NULL,
+                                           .query_key = q.key,
+                                           .anchor_key = a.key,
+                                           .estimate = SG_ESTIMATE_COMBINED,
+                                           .budgets = budgets,
+                                           .n_budgets = BUDGETS,
+                                           .splits = (int32_t)splits,
+                                           .folds = SPLIT_FOLDS,
+                                           .max_queries = 4096,
+                                           .seed = 1,
+                                           .incumbent = -1};
             double loss[SG_ESTIMATES];
             int best = 0;
             for (int k = 0; k < SG_ESTIMATES; k++) {
@@ -242,12 +274,16 @@ int main(int argc, char **argv) {
             const double all = (double)t[b].n / 100, gains = (double)t[b].n_gain / 100;
             char name[16];
             snprintf(name, sizeof name, b < BUDGETS ? "%d" : "all", b);
-            printf("%-8s %6s | %6.1f %6.1f %6.1f %6.1f | %8.1f %8.1f %8.1f %8.1f | %6.3f %+8.4f %6.3f worse %.1f\n", estimator[e].name, name,
-                   (double)t[b].advised[0] / all, (double)t[b].advised[1] / all, (double)t[b].advised[2] / all, (double)t[b].advised[3] / all,
-                   (double)t[b].accuracy / all, (double)t[b].cost / all, (double)t[b].gain / gains, (double)t[b].saving / gains,
-                   t[b].width / (double)t[b].n, t[b].true_gain / (double)t[b].n, t[b].bill / (double)t[b].n, (double)t[b].worse / gains);
+            printf("%-8s %6s | %6.1f %6.1f %6.1f %6.1f | %8.1f %8.1f %8.1f %8.1f | %6.3f %+8.4f %6.3f worse "
+                   "%.1f\n",
+                   estimator[e].name, name, (double)t[b].advised[0] / all, (double)t[b].advised[1] / all,
+                   (double)t[b].advised[2] / all, (double)t[b].advised[3] / all, (double)t[b].accuracy / all,
+                   (double)t[b].cost / all, (double)t[b].gain / gains, (double)t[b].saving / gains,
+                   t[b].width / (double)t[b].n, t[b].true_gain / (double)t[b].n, t[b].bill / (double)t[b].n,
+                   (double)t[b].worse / gains);
         }
-        printf("%-8s estimates chosen: scope %.0f anchored %.0f combined %.0f\n", estimator[e].name, chosen[0], chosen[1], chosen[2]);
+        printf("%-8s estimates chosen: scope %.0f anchored %.0f combined %.0f\n", estimator[e].name,
+               chosen[0], chosen[1], chosen[2]);
     }
     return 0;
 }
