@@ -309,9 +309,10 @@ static void noise(const struct sg__tables *t, FILE *to) {
 
 void sg__write_table(const struct sg__tables *t, FILE *to) {
     head(t->a, to);
+    sg__write_decision(t->a, to);
     frontier(t->a, to);
     singles(t, to);
-    policies(t, to);
+    if (!t->a->opt.advice || !t->a->opt.advice->present || t->a->n_unmet) policies(t, to);
     quality(t, to);
     noise(t, to);
 }

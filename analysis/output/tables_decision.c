@@ -5,7 +5,7 @@
 /* clang-format off */
 #define AT(member) offsetof(struct sg_advice_step, member)
 static const struct sg__table_column step_columns[] = {
-    SG__COLUMN(F64, AT(budget), SG__H5 | SG__AXIS, "step", "USD", "budget, mean USD a query"),
+    SG__COLUMN(F64, AT(budget), SG__AXIS, "step", "USD", "budget, mean USD a query"),
     SG__COLUMN(TEXT, AT(asked), SG__H5, "asked", NULL, "name of the budget where it was asked for"),
     SG__COLUMN(TEXT, AT(sentence), SG__H5, "sentence", NULL, "what to do"),
     SG__COLUMN(VALUE, AT(accuracy), SG__H5, "accuracy", "1", "accuracy of what is advised, out of fold"),
@@ -47,12 +47,12 @@ static const struct sg__table_column candidate_columns[] = {
 static const struct sg__layout candidate_layout = {.prefix = "candidate_", .axes = {"step", "candidate"},
     SG__COLUMNS(candidate_columns), .stride = sizeof(struct candidate)};
 static const struct sg__table_column kind_columns[] = {
-    SG__COLUMN(TEXT, 0, SG__H5 | SG__AXIS, "candidate", NULL, "one model for all, a mix of two, a table by category, routing by the estimate")};
+    SG__COLUMN(TEXT, 0, SG__AXIS, "candidate", NULL, "one model for all, a mix of two, a table by category, routing by the estimate")};
 static const struct sg__layout kind_layout = {.axes = {"candidate"}, SG__COLUMNS(kind_columns), .stride = sizeof(char *)};
 
 #define AT(member) offsetof(struct sg_advice_category, member)
 static const struct sg__table_column category_columns[] = {
-    SG__COLUMN(TEXT, AT(name), SG__H5 | SG__AXIS, "advice_category", NULL, "category of the queries"),
+    SG__COLUMN(TEXT, AT(name), SG__AXIS, "advice_category", NULL, "category of the queries"),
     SG__COLUMN(I64, AT(n_queries), SG__H5, "n_queries", NULL, "queries"),
     SG__COLUMN(I64, AT(n_anchors), SG__H5, "n_anchors", NULL, "anchors with outcomes"),
     SG__COLUMN(I64, AT(n_estimated), SG__H5, "n_calibration", NULL, "anchors that were estimated too"),
@@ -82,7 +82,8 @@ enum sg_status sg__tables_decision(struct sg__tables *t, struct sg_err *err) {
         for (int k = 0; k < SG_CANDIDATES; k++) {
             const struct sg_candidate_value *v = &a->step[i].is->candidate[k];
             row[i * SG_CANDIDATES + k] = (struct candidate){
-                kind[k], a->step[i].value == v, v->planned_cost, v->accuracy, v->cost, v->gain, v->saving, v->over_mix};
+                kind[k],    a->step[i].value == v, v->planned_cost, v->accuracy, v->cost, v->gain, v->saving,
+                v->over_mix};
         }
     }
     SG_TRY(sg__tables_add(t, &step_layout, a->step, 0, SG__SIZES(n), err));
