@@ -111,7 +111,7 @@ struct sg_metric {
     struct sg_value value;
 };
 
-enum sg_estimator { SG_EST_SCOPE, SG_EST_KNN, SG_EST_ANCHOR, SG_EST_BASE, SG_ESTIMATORS };
+enum sg_estimator { SG_EST_SCOPE, SG_EST_ANCHORED, SG_EST_COMBINED, SG_EST_KNN, SG_EST_ANCHOR, SG_EST_BASE, SG_ESTIMATORS };
 extern const char *const sg_estimator_name[SG_ESTIMATORS];
 
 struct sg_analysis {

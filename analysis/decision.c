@@ -474,8 +474,9 @@ static struct sg__estimate level(const struct work *w, int32_t b, int kind, bool
                      q[kind] - (cost ? 0 : q[one]));
 }
 
-static bool above_zero(struct sg_value x) {
-    return x.low > 0;
+/* Whether a candidate is better than another one, beyond what the outcomes leave open. */
+static bool better(const struct work *w, int32_t b, int kind, int other, double *tmp) {
+    return sg__above_zero(against(w, b, kind, other, false, 1, tmp));
 }
 
 static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
@@ -511,15 +512,13 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
     }
     if (!s->affordable) return;
     for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
-        struct sg_candidate_value *v = &s->candidate[kind];
-        if (isnan(v->accuracy.value) || !above_zero(v->gain)) continue;
+        const struct sg_candidate_value *v = &s->candidate[kind];
+        if (isnan(v->accuracy.value) || !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
         /* better than every simpler one that was advised so far, and than the mix at this budget */
-        if (kind > SG_CANDIDATE_MIX && !above_zero(v->over_mix) &&
-            s->candidate[SG_CANDIDATE_MIX].rule.weight > 0)
+        if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
+            !better(w, b, kind, SG_CANDIDATE_MIX, tmp))
             continue;
-        if (s->advised != SG_CANDIDATE_SINGLE &&
-            !above_zero(sg__interval_chosen(against(w, b, kind, (int)s->advised, false, 1, tmp))))
-            continue;
+        if (s->advised != SG_CANDIDATE_SINGLE && !better(w, b, kind, (int)s->advised, tmp)) continue;
         s->advised = (enum sg_candidate)kind;
     }
     s->over_budget = s->candidate[s->advised].cost.low > s->budget;

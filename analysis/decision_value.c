@@ -6,7 +6,7 @@
 
 struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const double *d, double shift) {
     struct sg__estimate e = {.value = shift};
-    double var = 0, df = 0;
+    double var = 0, df = 0, sampled = 0;
     for (int32_t s = 0; s < v->n_strata; s++) {
         const double w = v->weight[s], n = x ? v->rows[s] : 0, k = d ? v->paired_rows[s] : 0;
         double mx = 0, md = 0, both = 0, own = 0;
@@ -30,9 +30,11 @@ struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const
         own = m > 1 ? own / (m - 1) : own;
         const double here = w * w * (both + v->unknown * own / fmax(w * v->n_queries, 1));
         var += here;
+        sampled += w * w * both;
         if (m > 1) df += here * here / (m - 1);
     }
     e.se = sqrt(var);
+    e.mean_se = sqrt(sampled);
     e.df = df > 0 ? fmin(var * var / df, 1e6) : 1e6;
     if (e.df < 1) e.df = 1;
     return e;
@@ -44,6 +46,10 @@ static double half(struct sg__estimate e) {
 
 struct sg_value sg__interval_plain(struct sg__estimate e) {
     return (struct sg_value){e.value, e.value - half(e), e.value + half(e)};
+}
+
+bool sg__above_zero(struct sg__estimate e) {
+    return e.value > 0 && e.value > sg_t_quantile(0.025, e.df) * e.mean_se;
 }
 
 struct sg_value sg__interval_chosen(struct sg__estimate e) {

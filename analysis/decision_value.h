@@ -22,6 +22,7 @@ struct sg__valued {
  * about their expectation as the rows do. df: Welch and Satterthwaite. */
 struct sg__estimate {
     double value, se, df;
+    double mean_se; /* without the queries' own luck: of the expected value */
 };
 struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const double *d, double shift);
 
@@ -30,6 +31,8 @@ struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const
 struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e);
 struct sg_value sg__interval_cost(struct sg__estimate e);
 struct sg_value sg__interval_plain(struct sg__estimate e);
+/* Whether the expected difference is above zero, at 97.5 %. */
+bool sg__above_zero(struct sg__estimate e);
 /* Of a gain that a candidate is advised for: at 97.5 %, since a candidate has two comparisons to pass (one model,
  * mix) and is told of only when it passed; the simulation shows about 95 % with it. */
 struct sg_value sg__interval_chosen(struct sg__estimate e);

@@ -228,10 +228,11 @@ static void anchor_shifts(const struct sg_estimate_fit_input *in, struct sg_esti
     for (int32_t c = 0; c < f->n_categories; c++)
         for (int32_t k = 0; k < f->m; k++) {
             const int64_t at = (int64_t)c * f->m + k;
-            double shift = solve_shift(in->queries, c, k, f->mean[at], 0);
+            const bool shifts = f->kind != SG_ESTIMATE_SCOPE;
+            double shift = shifts ? solve_shift(in->queries, c, k, f->mean[at], 0) : 0;
             double length = mean_length_of(in->queries, c, k);
-            if (isnan(shift)) {
-                shift = solve_shift(in->calibration, c, k, f->mean[at], 0);
+            if (isnan(shift) || isnan(length)) {
+                shift = !shifts ? 0 : solve_shift(in->calibration, c, k, f->mean[at], 0);
                 length = mean_length_of(in->calibration, c, k);
             }
             f->shift[at] = isnan(shift) ? 0 : shift;
@@ -452,7 +453,10 @@ enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum
     memset(fit->b, 0, sizeof fit->b);
     memset(fit->g, 0, sizeof fit->g);
     const bool any = anchor_means(in, fit);
-    if (kind == SG_ESTIMATE_SCOPE) goto out;
+    if (!any && kind == SG_ESTIMATE_SCOPE) {
+        for (int64_t i = 0; i < (int64_t)fit->m * fit->n_categories; i++) fit->scale[i] = 1;
+        goto out;
+    }
     if (!any) {
         st = sg_fail(err, SG_E_INPUT, "no anchor has a known outcome of a model of the pool");
         goto out;
@@ -481,7 +485,7 @@ void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_ro
         if (fit->kind == SG_ESTIMATE_COMBINED) length_terms(fit, rows, q, s, t);
         for (int32_t k = 0; k < m; k++) {
             double l = rows->log_length[in + k];
-            if (fit->kind == SG_ESTIMATE_ANCHORED) l += log(fit->scale[base + k]);
+            if (fit->kind != SG_ESTIMATE_COMBINED) l += log(fit->scale[base + k]);
             if (fit->kind == SG_ESTIMATE_COMBINED)
                 l = s[k] + dot(t + k * SG_FIT_LENGTH_TERMS, fit->g, SG_FIT_LENGTH_TERMS) +
                     log(fit->rescale[base + k]);

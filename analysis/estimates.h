@@ -1,6 +1,6 @@
 /* estimates - the estimator's p and length, corrected by what the anchors measured. Three estimates of the same
  * cells, each with the next one's faults mended:
- *   scope     as computed
+ *   scope     p as computed; length as in `anchored`, since bills must be right whichever p is used
  *   anchored  logit p moved by one shift, and length multiplied by one scale, for each model and category, so
  *             that the means over the queries are the (smoothed) means that the anchors measured
  *   combined  fitted on the calibration cells (anchors that were estimated like queries, so that both estimate
