@@ -325,7 +325,7 @@ enum sg_status sg_op_logprob(struct sg_dev *dev, const float *logits, const int3
  *   top_k (0 or >= vocab = off) keeps z >= the k-th largest (with all ties); p = softmax over the kept;
  *   top_p (1 = off) keeps, in descending order of p (lower id first on ties), every token whose preceding
  *   tokens sum to < top_p, at least one, and p is renormalised;
- *   the token is the inverse of that CDF, in the same order, at u = sg_uniform(key[i], pos[i]).
+ *   the token is the inverse of that CDF, in the same order, at u[i], a multiple of 2^-24 in [0, 1).
  *   token[i] = -1 when the row holds a NaN or +inf (a broken checkpoint).
  * p_yes[i] = sum exp(logit of yes ids) / (sum exp(yes) + sum exp(no)) at temperature 1, for any token drawn;
  * NaN when n_yes or n_no is 0. logprob[i] = log softmax(logits)[token] at temperature 1. p_yes and logprob
@@ -334,8 +334,7 @@ struct sg_sample_args {
     const float *logits; /* [n_rows][vocab] */
     int32_t n_rows, vocab, n;
     const int32_t *row;                           /* [n] */
-    const uint64_t *key;                          /* [n] */
-    const uint32_t *pos;                          /* [n] */
+    const float *u;                               /* [n] */
     const int32_t *setting;                       /* [n], 0 <= setting[i] < n_settings */
     const struct sg_draw_settings *settings;      /* device [n_settings] */
     const struct sg_draw_settings *host_settings; /* the host's copy of it, for validation */

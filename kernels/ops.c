@@ -375,8 +375,7 @@ enum sg_status sg_op_sample(struct sg_dev *dev, const struct sg_sample_args *a, 
     SG_NEED(a->n_yes >= 0 && a->n_no >= 0 && (!a->n_yes || a->yes_ids) && (!a->n_no || a->no_ids),
             "sample: %d yes and %d no ids, or NULL for them", a->n_yes, a->n_no);
     if (a->n == 0) return SG_OK;
-    SG_NEED(a->n_rows >= 1 && a->logits && a->row && a->key && a->pos && a->setting && a->settings &&
-                a->token,
-            "sample: NULL logits, row, key, pos, setting, settings or token, or %d rows", a->n_rows);
+    SG_NEED(a->n_rows >= 1 && a->logits && a->row && a->u && a->setting && a->settings && a->token,
+            "sample: NULL logits, row, u, setting, settings or token, or %d rows", a->n_rows);
     SG_RUN(SG_STAGE_SAMPLE, 4.0 * a->n * a->vocab, 4.0 * a->n_rows * a->vocab, dev->be->sample(dev, a, err));
 }

@@ -3,8 +3,6 @@
  * (logit, then low id first) in a heap and are popped in descending order, as many as the draw needs. */
 #include "kernels/cpu/isa.h"
 
-#include "base/rng.h"
-
 static int32_t chunk_count(int32_t vocab) {
     return (vocab + SG__CHUNK - 1) / SG__CHUNK;
 }
@@ -229,7 +227,7 @@ void SG_ISA_NAME(sample)(void *ctx, int64_t task, int thread) {
     int32_t token = -1;
     if (sound && scaled > -INFINITY && scaled < INFINITY) {
         const struct row r = {logits, scratch->maxima, a->vocab, s.temperature, scaled, scratch->heap};
-        const float u = sg_uniform(a->key[task], a->pos[task]);
+        const float u = a->u[task];
         if (s.temperature == 0)
             token = first_of(logits, scratch->maxima, top);
         else if (s.top_k > 0 && s.top_k < a->vocab)

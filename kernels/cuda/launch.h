@@ -126,8 +126,7 @@ struct sg__sample_launch {
     const float *logits;
     int32_t vocab, n;
     const int32_t *row;
-    const uint64_t *key;
-    const uint32_t *pos;
+    const float *u;
     const int32_t *setting;
     const struct sg_draw_settings *settings;
     const int32_t *yes_ids, *no_ids;

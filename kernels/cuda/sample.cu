@@ -1,5 +1,5 @@
 /* sample - one token per draw i from logits row row[i]: temperature, top_k, top_p, inverse CDF in descending
- * order at u = sg_uniform(key[i], pos[i]); greedy at temperature 0; p_yes and logprob beside it; kernels.h
+ * order at u[i]; greedy at temperature 0; p_yes and logprob beside it; kernels.h
  * has the exact semantics. Reads 4 vocab bytes a draw four times (once greedy), mostly from the cache after
  * the first.
  *
@@ -8,7 +8,6 @@
  * in three rounds of 11, 11 and 10 bits of the key, over counts (top_k), weights (top_p, the draw) and ids
  * (ties: lower id first). What top_k leaves is usually a short list, kept in shared memory; longer lists stay
  * in the row. Both give the same token, bit for bit. A weight below 2^-40 of the largest counts as 0. */
-#include "base/rng.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -195,7 +194,7 @@ static __global__ void __launch_bounds__(MAX_THREADS, 2) sample_kernel(sg__sampl
     int token = -1;
     if (!broken && s.temperature > 0.0f) {
         const candidates c = {x, nullptr, nullptr, p.vocab, 0, s.temperature, top_z};
-        token = draw(c, s, p.list, sg_uniform(p.key[i], p.pos[i]), weights, sm);
+        token = draw(c, s, p.list, p.u[i], weights, sm);
     } else if (!broken) {
         if (threadIdx.x == 0) sm->best = p.vocab;
         __syncthreads();

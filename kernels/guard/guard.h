@@ -48,7 +48,7 @@ struct sg__guard_dev {
 
 enum sg__guard_use {
     SG__READ,   /* must hold written values, and must not change */
-    SG__RAW,    /* the same, but any bits are fine (keys of the random streams) */
+    SG__RAW,    /* the same, but any bits are fine */
     SG__WRITE,  /* poisoned before, whole afterwards */
     SG__UPDATE, /* read, then written */
 };

@@ -226,8 +226,7 @@ enum sg_status sg__guard_sample(struct sg_dev *dev, const struct sg_sample_args 
     sg__guard_add(&c, "logits", a->logits, (size_t)a->n_rows * (size_t)a->vocab, 4,
                   SG__RAW); /* see gather_rows */
     sg__guard_add(&c, "row", a->row, n, 4, SG__READ);
-    sg__guard_add(&c, "key", a->key, n, 8, SG__RAW);
-    sg__guard_add(&c, "pos", a->pos, n, 4, SG__RAW);
+    sg__guard_add(&c, "u", a->u, n, 4, SG__READ);
     sg__guard_add(&c, "setting", a->setting, n, 4, SG__READ);
     sg__guard_add(&c, "settings", a->settings, (size_t)a->n_settings, sizeof *a->settings, SG__READ);
     sg__guard_add(&c, "yes_ids", a->n_yes ? a->yes_ids : NULL, (size_t)a->n_yes, 4, SG__READ);
@@ -238,6 +237,10 @@ enum sg_status sg__guard_sample(struct sg_dev *dev, const struct sg_sample_args 
     SG_CHECK(sg__guard_enter(&c, err));
     SG_CHECK(sg__guard_values(&c, "row", a->row, a->n, a->n_rows, err));
     SG_CHECK(sg__guard_values(&c, "setting", a->setting, a->n, a->n_settings, err));
+    for (int32_t i = 0; i < a->n; i++)
+        if (!(a->u[i] >= 0 && a->u[i] < 1))
+            return sg_fail(err, SG_E_INTERNAL, "guard: sample: u[%d] is %g, expected 0 to below 1", i,
+                           (double)a->u[i]);
     SG_CHECK(same(&c, "settings", a->settings, a->host_settings, (size_t)a->n_settings * sizeof *a->settings,
                   err));
     SG_CHECK(sg__guard_values(&c, "yes_ids", a->yes_ids, a->n_yes, a->vocab, err));

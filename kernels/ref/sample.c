@@ -1,7 +1,6 @@
 /* One token per draw: temperature, top_k, top_p, inverse CDF in descending order; see kernels.h. */
 #include "kernels/ref/ref.h"
 
-#include "base/rng.h"
 #include <math.h>
 
 /* A token and its scaled logit; sorted by z descending, then by id. */
@@ -93,9 +92,7 @@ enum sg_status sg__ref_sample(struct sg_dev *dev, const struct sg_sample_args *a
         }
         broken |= row[best] == -INFINITY; /* nothing to choose from */
         int32_t token = -1;
-        if (!broken)
-            token =
-                s->temperature > 0 ? draw(c, p, a->vocab, s, (double)sg_uniform(a->key[i], a->pos[i])) : best;
+        if (!broken) token = s->temperature > 0 ? draw(c, p, a->vocab, s, (double)a->u[i]) : best;
         a->token[i] = token;
         if (a->p_yes) a->p_yes[i] = broken ? NAN : (float)p_yes(row, a);
         if (a->logprob)

@@ -71,6 +71,10 @@ void sg_hasher_add(struct sg_hasher *h, const void *p, size_t n) {
     if (n) XXH3_128bits_update(h->state, p, n);
 }
 
+void sg_hasher_raw(struct sg_hasher *h, const void *p, size_t n) {
+    if (n) XXH3_128bits_update(h->state, p, n);
+}
+
 void sg_hasher_str(struct sg_hasher *h, const char *s) {
     sg_hasher_add(h, s, strlen(s));
 }

@@ -23,6 +23,8 @@ bool sg_digest_from_hex(const char *hex, struct sg_digest *out); /* false unless
 struct sg_hasher; /* opaque, owned by the caller of new, freed by free (NULL accepted) */
 enum sg_status sg_hasher_new(struct sg_hasher **out, struct sg_err *err);
 void sg_hasher_add(struct sg_hasher *h, const void *p, size_t n);
+/* Without the length: a hasher that was given only these ends as sg_digest_bytes of all of them end to end. */
+void sg_hasher_raw(struct sg_hasher *h, const void *p, size_t n);
 void sg_hasher_str(struct sg_hasher *h, const char *s);
 void sg_hasher_i64(struct sg_hasher *h, int64_t v);
 void sg_hasher_f64(struct sg_hasher *h, double v); /* by bits; -0 counts as 0, every NaN as one */

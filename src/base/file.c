@@ -52,7 +52,7 @@ enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
     return st;
 }
 
-static enum sg_status open_regular(const char *path, int *fd_out, size_t *size, struct sg_err *err) {
+enum sg_status sg_file_open_regular(const char *path, int *fd_out, uint64_t *size, struct sg_err *err) {
     int fd = -1;
     struct stat s;
     enum sg_status st = open_any(path, &fd, &s, err);
@@ -62,15 +62,16 @@ static enum sg_status open_regular(const char *path, int *fd_out, size_t *size, 
         return sg_fail(err, SG_E_INPUT, "%s: is not a regular file", path);
     }
     *fd_out = fd;
-    *size = (size_t)s.st_size;
+    *size = (uint64_t)s.st_size;
     return SG_OK;
 }
 
 enum sg_status sg_map_open(const char *path, struct sg_map *out, struct sg_err *err) {
     int fd = -1;
-    size_t size = 0;
-    enum sg_status st = open_regular(path, &fd, &size, err);
+    uint64_t bytes = 0;
+    enum sg_status st = sg_file_open_regular(path, &fd, &bytes, err);
     if (st != SG_OK) return st;
+    const size_t size = (size_t)bytes;
     void *p = NULL;
     if (size) {
         p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -94,10 +95,11 @@ void sg_map_close(struct sg_map *m) {
 
 enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *out, struct sg_err *err) {
     int fd = -1;
-    size_t size = 0;
+    uint64_t bytes = 0;
     size_t start = out->len;
-    enum sg_status st = open_regular(path, &fd, &size, err);
+    enum sg_status st = sg_file_open_regular(path, &fd, &bytes, err);
     if (st != SG_OK) return st;
+    const size_t size = (size_t)bytes;
     if (size > max_bytes) {
         st = sg_fail(err, SG_E_INPUT, "%s: is %zu bytes long; at most %zu are accepted here", path, size,
                      max_bytes);
@@ -119,6 +121,21 @@ out:
     close(fd);
     if (st != SG_OK) out->len = start;
     return st;
+}
+
+enum sg_status sg_fd_read_at(int fd, void *bytes, size_t n, uint64_t offset, const char *path,
+                             struct sg_err *err) {
+    char *p = bytes;
+    while (n) {
+        const ssize_t k = pread(fd, p, n, (off_t)offset);
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0) return sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, strerror(errno));
+        if (k == 0) return sg_fail(err, SG_E_CORRUPT, "%s: has become shorter while it was read", path);
+        p += k;
+        n -= (size_t)k;
+        offset += (uint64_t)k;
+    }
+    return SG_OK;
 }
 
 bool sg_file_exists(const char *path) {

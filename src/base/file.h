@@ -25,6 +25,13 @@ enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *o
  * read, is a folder, or is a pipe that nobody has written to for five seconds. */
 enum sg_status sg_file_open(const char *path, int *fd, struct sg_err *err);
 
+/* Opens a regular file for reading, without waiting; *fd is the caller's to close. SG_E_INPUT when it is missing,
+ * may not be read or is anything else. */
+enum sg_status sg_file_open_regular(const char *path, int *fd, uint64_t *size, struct sg_err *err);
+/* n bytes from `offset` on. SG_E_CORRUPT when the file ends before them: it has shrunk. */
+enum sg_status sg_fd_read_at(int fd, void *bytes, size_t n, uint64_t offset, const char *path,
+                             struct sg_err *err);
+
 bool sg_file_exists(const char *path);
 bool sg_dir_exists(const char *path);
 

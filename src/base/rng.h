@@ -27,12 +27,32 @@ SG_HD void sg_philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
     }
 }
 
-/* Uniform in [0, 1) with 24 random bits, of the stream `key` (see sg_sample_key in engine/group.h) at
- * position `pos`. 24 bits so that float holds it exactly on every backend. */
+/* Uniform in [0, 1) with 24 random bits, of the stream `key` (see sg_sample_stream in engine/engine.h)
+ * at position `pos`. 24 bits so that float holds it exactly on every backend. */
 SG_HD float sg_uniform(uint64_t key, uint32_t pos) {
     uint32_t c[4] = {pos, 0, 0, 0};
     sg_philox(c, (uint32_t)key, (uint32_t)(key >> 32));
     return (float)(c[0] >> 8) * (1.0f / 16777216.0f);
+}
+
+/* The uniform of sample k of those that share `key`, at position `pos`; 24 bits as above. Of the samples
+ * [0, 2^j), j <= 6, one falls into each of 2^j equal intervals, which one by chance anew at every position: a
+ * Latin hypercube (McKay, Beckman, Conover 1979) whose first samples are one again. Samples 64 b to 64 b + 63
+ * are such a hypercube of their own. Positions are independent of each other, so each sample by itself is
+ * drawn as with sg_uniform. The six leading bits are k's, least significant first, each flipped by a random
+ * bit that its predecessors choose among 2^l: Owen's nested scrambling (1995) of van der Corput's sequence. */
+SG_HD float sg_uniform_stratified(uint64_t key, uint32_t pos, uint32_t k) {
+    uint32_t flips[4] = {pos, k >> 6, 3, 0}, own[4] = {pos, k, 4, 0};
+    sg_philox(flips, (uint32_t)key, (uint32_t)(key >> 32));
+    sg_philox(own, (uint32_t)key, (uint32_t)(key >> 32));
+    const uint64_t flip = (uint64_t)flips[1] << 32 | flips[0];
+    uint32_t bits = 0, path = 0; /* b_0 leading; b_0 least significant */
+    for (uint32_t l = 0; l < 6; l++) {
+        const uint32_t b = (k >> l ^ (uint32_t)(flip >> ((1u << l) - 1 + path))) & 1;
+        bits = bits << 1 | b;
+        path |= b << l;
+    }
+    return (float)(bits << 18 | own[0] >> 14) * (1.0f / 16777216.0f);
 }
 
 /* One 64-bit value of the stream; for host code that shuffles, bootstraps or makes test data. */

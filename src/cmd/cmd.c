@@ -8,6 +8,14 @@
 
 enum { LINE_MAX_BYTES = 1 << 30 };
 
+const char *sg_cells_text(int64_t total, int64_t calibration, char room[SG_CELLS_TEXT]) {
+    const int n = snprintf(room, SG_CELLS_TEXT, "%lld cells", (long long)(total - calibration));
+    if (calibration && n > 0 && n < SG_CELLS_TEXT)
+        (void)snprintf(room + n, SG_CELLS_TEXT - (size_t)n, " and %lld calibration cells",
+                       (long long)calibration);
+    return room;
+}
+
 /* The next line of stdin without its newline; *got = false at the end. */
 static enum sg_status next_line(char **line, size_t *cap, size_t *n, int64_t number, bool *got,
                                 struct sg_err *err) {

@@ -12,6 +12,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* "512 cells and 64 calibration cells", of `total` cells with those of calibration; written into `room`. */
+enum { SG_CELLS_TEXT = 80 };
+const char *sg_cells_text(int64_t total, int64_t calibration, char room[SG_CELLS_TEXT]);
+
 /* One input line. The handler appends exactly one line (without newline) to `out`. An error stops the loop;
  * sg_cmd_jsonl puts "stdin:LINE" in front of it. */
 struct sg_cmd_line {

@@ -79,10 +79,10 @@ static void on_done(void *ctx, const struct sg_group_result *r) {
 static enum sg_status submit_all(struct state *s, struct sg_err *err) {
     enum sg_status st;
     int32_t *prompt = NULL;
-    uint64_t *keys = NULL;
+    struct sg_stream *streams = NULL;
     const uint64_t vocab = (uint64_t)sg_model_config(s->session.model)->vocab;
     SG_TRY(SG_NEW(&prompt, s->prompt_tokens, "prompt", err));
-    SG_TRY(SG_NEW(&keys, s->samples, "sample keys", err));
+    SG_TRY(SG_NEW(&streams, s->samples, "sample streams", err));
     for (int64_t c = 0; c < s->cells; c++) {
         char name[32];
         snprintf(name, sizeof name, "bench %" PRId64, c);
@@ -91,13 +91,13 @@ static enum sg_status submit_all(struct state *s, struct sg_err *err) {
                 (int32_t)(sg_random64((uint64_t)s->session.seed + 1, (uint64_t)(c * s->prompt_tokens + i)) %
                           vocab);
         for (int64_t k = 0; k < s->samples; k++)
-            keys[k] = sg_sample_key((uint64_t)s->session.seed, name, "", (int32_t)k);
-        SG_TRY(sg_engine_submit(s->session.engine, (uint64_t)c, prompt, (int32_t)s->prompt_tokens, keys, NULL,
-                                (int32_t)s->samples, err));
+            streams[k] = sg_sample_stream(true, (uint64_t)s->session.seed, name, "", (int32_t)k);
+        SG_TRY(sg_engine_submit(s->session.engine, (uint64_t)c, prompt, (int32_t)s->prompt_tokens, streams,
+                                NULL, (int32_t)s->samples, err));
     }
 out:
     free(prompt);
-    free(keys);
+    free(streams);
     return st;
 }
 

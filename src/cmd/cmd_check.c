@@ -37,6 +37,7 @@ struct check {
     struct sg_buf problems; /* JSON strings with commas between */
     struct sg_buf lines;    /* the same for people */
     /* what was found */
+    int64_t calibration;                               /* of total */
     int64_t total, present, failed, missing, unparsed; /* unparsed: computed, and no sample had a verdict */
     int64_t segments_cells;                            /* in closed segments; -1: not looked at */
     int64_t n_nights, taken_over;
@@ -108,6 +109,7 @@ static const char *bad_cell(const struct sg_results *r, int64_t i) {
         return "true_correct is no known code";
     if (r->true_correct && (!amount(r->true_length[i]) || !amount(r->true_cost[i])))
         return "a true length or cost is negative or infinite";
+    if (isinf(r->similarity[i / r->n_models])) return "similarity is infinite";
     if (!share(r->knn_correct[i]) || !share(r->anchor_correct[i]))
         return "a baseline's correctness is no probability";
     for (int64_t k = i * r->n_samples; k < (i + 1) * r->n_samples; k++) {
@@ -133,22 +135,45 @@ static const char *bad_aggregates(const struct sg_results *r, int64_t i, struct 
     return NULL;
 }
 
+/* What is wrong with the anchors' outcomes, and with calibration as one of them; NULL: nothing. */
+static const char *bad_anchors(const struct sg_results *r) {
+    const struct sg_anchor_outcomes *a = &r->anchors;
+    for (int64_t i = 0; i < a->n * r->n_models; i++) {
+        if (a->correct[i] < -1 || a->correct[i] > 1) return "anchors/correct is no known code";
+        if (a->completion_tokens[i] < -1 || a->prompt_tokens[i] < -1)
+            return "a count of tokens of anchors is negative";
+    }
+    for (int64_t c = 0, i = 0; r->calibration && c < r->calibration->n_queries; c++) {
+        while (i < a->n && strcmp(a->id[i], r->calibration->query[c]) != 0) i++; /* in the same order */
+        if (i == a->n) return "a row of calibration is no anchor, or stands out of order";
+        for (int64_t m = 0; m < r->n_models; m++)
+            if (r->calibration->true_correct[c * r->n_models + m] != a->correct[i * r->n_models + m])
+                return "the truth of calibration is not the anchors' outcome";
+    }
+    return NULL;
+}
+
 static enum sg_status check_cells(struct check *c, const char *path, const struct sg_results *r,
                                   const struct sg_results_texts *texts, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_cell_buf buf = {0};
-    const int64_t n = r->n_queries * r->n_models;
+    const int64_t n = sg_results_n_cells(r);
     for (int64_t m = 0; m < r->n_models; m++)
         if (!amount(r->price_input[m]) || !amount(r->price_output[m]))
             SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: model %s: a price is negative or infinite", path,
                            r->model[m]));
+    const char *bad = bad_anchors(r);
+    if (bad) SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: %s", path, bad));
     for (int64_t i = 0; i < n; i++) {
-        const char *wrong = bad_cell(r, i);
-        c->present += r->valid[i] == 1;
-        c->missing += r->status[i] < 0;
-        c->failed += r->status[i] > 0;
-        c->unparsed += r->status[i] == 0 && !r->valid[i];
-        if (!wrong && r->status[i] == SG_OK && r->n_samples) {
+        int64_t at;
+        const struct sg_results *part = sg_results_part(r, i, &at);
+        const char *wrong = bad_cell(part, at);
+        const int32_t status = part->status[at];
+        c->present += part->valid[at] == 1;
+        c->missing += status < 0;
+        c->failed += status > 0;
+        c->unparsed += status == 0 && !part->valid[at];
+        if (!wrong && status == SG_OK && r->n_samples) {
             struct sg_cell cell;
             st = sg_results_cell(r, texts, i, r->n_samples, &buf, &cell, err);
             if (st != SG_OK) {
@@ -156,13 +181,13 @@ static enum sg_status check_cells(struct check *c, const char *path, const struc
                 SG_TRY(absorb(c, st, err));
                 continue;
             }
-            wrong = bad_aggregates(r, i, &cell);
+            wrong = bad_aggregates(part, at, &cell);
         }
-        if (!wrong && r->origin.night && (r->origin.night[i] < 0) != (r->status[i] < 0))
+        if (!wrong && r->origin.night && (r->origin.night[i] < 0) != (status < 0))
             wrong = "its night and its status do not agree on whether it was computed";
         if (wrong)
-            SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: query %s, model %s: %s", path,
-                           r->query[i / r->n_models], r->model[i % r->n_models], wrong));
+            SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: %s %s, model %s: %s", path, sg_results_row_kind(r, i),
+                           sg_results_row_id(r, i), r->model[i % r->n_models], wrong));
     }
     if (c->failed != r->n_failures)
         SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: %lld cells failed, %lld have a reason", path,
@@ -193,7 +218,8 @@ static enum sg_status check_results(struct check *c, const char *path, const str
     }
     c->has_results = true;
     SG_TRY(see_seal(c, path, err));
-    c->total = r.n_queries * r.n_models;
+    c->total = sg_results_n_cells(&r);
+    c->calibration = c->total - r.n_queries * r.n_models;
     c->digest = r.digest;
     c->has_texts = r.text_digest != NULL;
     c->has_origin = r.origin.fingerprint != NULL;
@@ -217,8 +243,9 @@ static enum sg_status check_results(struct check *c, const char *path, const str
         for (int64_t i = 0; c->has_origin && i < c->total; i++)
             if (!sg_digest_equal(r.origin.fingerprint[i], plan->cell_fingerprint[i]))
                 SG_TRY(problem(c, err, SG_E_MISMATCH,
-                               "%s: query %s, model %s: was computed from other inputs than the plan's", path,
-                               r.query[i / r.n_models], r.model[i % r.n_models]));
+                               "%s: %s %s, model %s: was computed from other inputs than the plan's", path,
+                               sg_results_row_kind(&r, i), sg_results_row_id(&r, i),
+                               r.model[i % r.n_models]));
 out:
     sg_results_texts_close(texts);
     sg_results_free(&r);
@@ -308,12 +335,13 @@ static enum sg_status print_json(const struct check *c, struct sg_err *err) {
     sg_digest_hex(c->digest, hex);
     SG_TRY(sg_buf_str(&b, "{\"path\": ", err));
     SG_TRY(sg_json_quote(&b, c->path, strlen(c->path), err));
-    SG_TRY(sg_buf_printf(
-        &b, err,
-        ", \"kind\": \"%s\", \"verdict\": \"%s\", \"cells\": %lld, \"present\": %lld, \"failed\": "
-        "%lld, \"missing\": %lld, \"unparsed\": %lld, \"digest\": ",
-        c->is_run ? "run" : "results", sg_status_name(c->worst), (long long)c->total, (long long)c->present,
-        (long long)c->failed, (long long)c->missing, (long long)c->unparsed));
+    SG_TRY(sg_buf_printf(&b, err,
+                         ", \"kind\": \"%s\", \"verdict\": \"%s\", \"cells\": %lld, \"calibration\": %lld, "
+                         "\"present\": %lld, \"failed\": "
+                         "%lld, \"missing\": %lld, \"unparsed\": %lld, \"digest\": ",
+                         c->is_run ? "run" : "results", sg_status_name(c->worst), (long long)c->total,
+                         (long long)c->calibration, (long long)c->present, (long long)c->failed,
+                         (long long)c->missing, (long long)c->unparsed));
     SG_TRY(sg_buf_printf(&b, err, c->has_results ? "\"%s\"" : "null", hex));
     SG_TRY(sg_buf_printf(
         &b, err, ", \"sealed\": %s, \"fingerprints\": %s, \"texts\": %s, \"taken_over\": %lld, \"night\": ",
@@ -337,8 +365,10 @@ out:
 static void print_text(const struct check *c) {
     char hex[SG_DIGEST_HEX];
     sg_digest_hex(c->digest, hex);
-    printf("%s: %lld cells, %lld present, %lld failed, %lld missing", c->path, (long long)c->total,
-           (long long)c->present, (long long)c->failed, (long long)c->missing);
+    char cells[SG_CELLS_TEXT];
+    printf("%s: %s, %lld present, %lld failed, %lld missing", c->path,
+           sg_cells_text(c->total, c->calibration, cells), (long long)c->present, (long long)c->failed,
+           (long long)c->missing);
     if (c->unparsed) printf(", %lld without a verdict", (long long)c->unparsed);
     if (c->is_run) printf("; %lld in segments", (long long)c->segments_cells);
     putchar('\n');

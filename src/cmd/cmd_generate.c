@@ -38,8 +38,8 @@ struct state {
     struct sg_sampling sampling;
     int64_t samples, seed, max_new_tokens, top_k;
     struct sg_cmd_records records;
-    struct item *items; /* [records.n] */
-    uint64_t *keys;     /* [samples] */
+    struct item *items;        /* [records.n] */
+    struct sg_stream *streams; /* [samples] */
     struct sg_buf text;
     enum sg_status status; /* of the first line that failed */
     struct sg_err err;
@@ -170,8 +170,8 @@ static enum sg_status submit(struct state *s, size_t i, struct sg_err *err) {
     sg_digest_hex(item->digest, prompt);
     snprintf(repeat, sizeof repeat, "%" PRId64, item->repeat);
     for (int64_t k = 0; k < s->samples; k++)
-        s->keys[k] = sg_sample_key((uint64_t)s->seed, prompt, repeat, (int32_t)k);
-    const enum sg_status st = sg_engine_submit(s->session.engine, i, item->ids, item->n_ids, s->keys, NULL,
+        s->streams[k] = sg_sample_stream(false, (uint64_t)s->seed, prompt, repeat, (int32_t)k);
+    const enum sg_status st = sg_engine_submit(s->session.engine, i, item->ids, item->n_ids, s->streams, NULL,
                                                (int32_t)s->samples, err);
     if (st != SG_OK) sg_err_at(err, "%s", s->records.where[i]);
     return st;
@@ -212,7 +212,7 @@ static void free_state(struct state *s) {
         sg_buf_free(&s->items[i].out);
     }
     free(s->items);
-    free(s->keys);
+    free(s->streams);
     sg_buf_free(&s->text);
     sg_cmd_records_free(&s->records);
 }
@@ -251,7 +251,7 @@ enum sg_status sg_cmd_generate(int argc, char **argv, struct sg_err *err) {
     SG_TRY(sg_session_tokenizer(&s.session, false, err));
     SG_TRY(read_items(&s, &context, err));
     if (s.records.n == 0) goto out;
-    SG_TRY(SG_NEW(&s.keys, s.samples, "sample keys", err));
+    SG_TRY(SG_NEW(&s.streams, s.samples, "sample streams", err));
     SG_TRY(sg_session_engine(&s.session, context, (int32_t)s.samples, &s.sampling, &hooks, err));
     SG_TRY(run(&s, err));
 out:

@@ -1,10 +1,11 @@
 #include "engine/batch.h"
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64, ARRAYS = 28, SMALL_HOLE = 4096 };
+enum { ALIGN = 64, ARRAYS = 27, SMALL_HOLE = 4096 };
 
 /* ---- memory ----------------------------------------------------------------------------------------- */
 
@@ -16,7 +17,7 @@ size_t sg_batcher_device_bytes(const struct sg_batch_limits *l) {
                          + 2 * (3 * groups + 2)        /* segments and output segments */
                          + 4 * pages + 2 * SG_PAD_ROWS /* prompts of each kind, suffixes */
                          + 3 * groups + 2 + 2 * decode + 1 + 3 * draws;
-    return words * sizeof(int32_t) + draws * sizeof(uint64_t) + (size_t)ARRAYS * ALIGN;
+    return words * sizeof(int32_t) + (size_t)ARRAYS * ALIGN;
 }
 
 static size_t slices(const struct sg_batch_limits *l) {
@@ -237,12 +238,16 @@ static void list_draws(struct sg_batcher *b, const struct sg_step *step, struct 
     b->n_draws = n;
 }
 
+static float uniform(const struct sg_stream *s, uint32_t pos) {
+    return s->stratum < 0 ? sg_uniform(s->key, pos)
+                          : sg_uniform_stratified(s->key, pos, (uint32_t)s->stratum);
+}
+
 /* The arrays of the draws; every padded row has one draw. */
 static void put_draws(struct sg_batcher *b, const struct sg_step *step, const struct sg_row *draws) {
     const int32_t n = b->n_draws + b->batch.groups.n_rows - step->n_decode;
-    uint64_t *key = TAKE(b, n, &b->draw_key);
     int32_t *row = TAKE(b, n, &b->draw_row);
-    uint32_t *pos = TAKE(b, n, &b->draw_pos);
+    float *u = TAKE(b, n, &b->draw_u);
     int32_t *setting = TAKE(b, n, &b->draw_setting);
     int32_t out_row = -1, slice = 0;
     for (int32_t k = 0; k < n; k++) {
@@ -251,8 +256,7 @@ static void put_draws(struct sg_batcher *b, const struct sg_step *step, const st
         const bool same = a && a->state == SG_SAMPLE_WAITS && k > 0 && draws[k - 1].group == d->group;
         if (!same) out_row++;
         while (out_row >= slice * b->lim.logit_rows) b->slice_begin[slice++] = k;
-        key[k] = a ? a->key : 0;
-        pos[k] = a ? (uint32_t)a->n_drawn : 0;
+        u[k] = a ? uniform(&a->stream, (uint32_t)a->n_drawn) : 0;
         setting[k] = a ? a->setting : 0;
         row[k] = out_row % b->lim.logit_rows;
     }

@@ -40,9 +40,8 @@ struct sg_batcher {
     const int32_t *from; /* device [n]: the previous step's draw whose token the row takes; -1: its own id */
     bool feeds;          /* some from is not -1 */
     int32_t n_draws;     /* of samples; the draws of padded rows follow and are not read */
-    const int32_t *draw_row;  /* device [draws]: output row of each, counted within its slice of logit_rows */
-    const uint64_t *draw_key; /* device [draws]: the sample's stream */
-    const uint32_t *draw_pos; /* device [draws]: position among the new tokens */
+    const int32_t *draw_row; /* device [draws]: output row of each, counted within its slice of logit_rows */
+    const float *draw_u;     /* device [draws]: the sample's uniform at its next position */
     const int32_t *draw_setting; /* device [draws]: index into the engine's settings */
     int32_t *slice_begin;        /* [slices + 1] first draw of each slice; owned */
 };

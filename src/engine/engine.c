@@ -159,7 +159,7 @@ static enum sg_status check_ids(const struct sg_engine *e, const int32_t *ids, i
 }
 
 enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                                const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                                const struct sg_stream *streams, const int32_t *settings, int32_t n_samples,
                                 struct sg_err *err) {
     enum sg_status st;
     struct sg_group *group = NULL;
@@ -181,7 +181,7 @@ enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t
     SG_TRY(check_ids(e, prompt, n_prompt, err));
     struct sg_err why = {0};
     const enum sg_status fits = can_fit(e, n_prompt, &why);
-    SG_TRY(sg_group_new(tag, prompt, n_prompt, keys, settings, n_samples,
+    SG_TRY(sg_group_new(tag, prompt, n_prompt, streams, settings, n_samples,
                         fits == SG_OK ? e->sampling.max_new_tokens : 0, &group, err));
     group->status = fits;
     group->err = why;

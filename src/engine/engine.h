@@ -42,6 +42,12 @@ enum sg_engine_graphs {
     SG_GRAPHS_PAD   /* padding, whether the device records or not (tests) */
 };
 
+/* Where the uniforms come from that a sample's tokens are drawn at. */
+struct sg_stream {
+    uint64_t key;
+    int32_t stratum; /* index among the samples that share the key, stratified; -1: the key is one sample's */
+};
+
 struct sg_engine_options {
     int32_t max_batch_tokens; /* rows of one step, prefill and decode together; >= 16 */
     int64_t kv_cache_bytes;   /* size of the page pool, at least one page of the model */
@@ -105,11 +111,11 @@ enum sg_status sg_engine_open(struct sg_dev *dev, struct sg_model *model, const 
                               struct sg_err *err);
 void sg_engine_close(struct sg_engine *e); /* NULL accepted; unfinished groups are dropped */
 
-/* Queues one group; prompt [n_prompt] is copied. keys[n_samples]: the random stream of each sample
- * (sg_sample_key). settings[n_samples]: index of each sample's draw settings; NULL: 0 for all. The engine
+/* Queues one group; prompt [n_prompt] is copied. streams[n_samples]: of each sample
+ * (sg_sample_stream). settings[n_samples]: index of each sample's draw settings; NULL: 0 for all. The engine
  * reports a prompt that can never fit through on_done, not here. */
 enum sg_status sg_engine_submit(struct sg_engine *e, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                                const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                                const struct sg_stream *streams, const int32_t *settings, int32_t n_samples,
                                 struct sg_err *err);
 /* Schedules and launches one step, then judges the tokens of the previous step (of this one without
  * steps_ahead). *busy = false when sg_engine_pending is 0. A group's failure goes to on_done; an error here
@@ -145,9 +151,13 @@ enum sg_status sg_engine_score(struct sg_engine *e, const int32_t *ids, int32_t 
 enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t n, float *out,
                                struct sg_err *err);
 
-/* The random stream of one sample: a 64-bit hash of (seed, query id, model id, sample index). A sample's
- * draws therefore do not depend on rank, order or batch. The counter within the stream is the position among
- * the new tokens. */
-uint64_t sg_sample_key(uint64_t seed, const char *query_id, const char *model_id, int32_t sample);
+/* The stream of sample 0, 1, ... of a cell; the position in it is the sample's number of new tokens. It
+ * depends on neither rank nor order nor batch.
+ * Independent: the key is a hash of (seed, query id, model id, sample).
+ * Stratified (sg_uniform_stratified): the key is a hash of (seed, query id). The models of a query share it:
+ * the answers about them then err alike, and differences between models, which routing decides on, are
+ * estimated more exactly. */
+struct sg_stream sg_sample_stream(bool stratified, uint64_t seed, const char *query_id, const char *model_id,
+                                  int32_t sample);
 
 #endif

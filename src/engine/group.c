@@ -13,11 +13,13 @@ const char *sg_finish_name(enum sg_finish f) {
 }
 
 /* Hashes the strings' lengths and hashes: the block has a fixed size, so no allocation can fail. */
-uint64_t sg_sample_key(uint64_t seed, const char *query_id, const char *model_id, int32_t sample) {
+struct sg_stream sg_sample_stream(bool stratified, uint64_t seed, const char *query_id, const char *model_id,
+                                  int32_t sample) {
     const size_t nq = strlen(query_id), nm = strlen(model_id);
     const uint64_t block[6] = {
         seed, nq, sg_hash64(query_id, nq), nm, sg_hash64(model_id, nm), (uint64_t)sample};
-    return sg_hash64(block, sizeof block);
+    const size_t n = stratified ? 3 : 6; /* seed and query, or all */
+    return (struct sg_stream){sg_hash64(block, n * sizeof *block), stratified ? sample : -1};
 }
 
 /* Bytes of the block of sg_group_new, parts of 8-byte alignment first; false on overflow. */
@@ -30,9 +32,9 @@ static bool block_size(int32_t n_prompt, int32_t n_samples, int32_t max_new, siz
            sg_add_size(all, sizeof(struct sg_group), out);
 }
 
-enum sg_status sg_group_new(uint64_t tag, const int32_t *prompt, int32_t n_prompt, const uint64_t *keys,
-                            const int32_t *settings, int32_t n_samples, int32_t max_new,
-                            struct sg_group **out, struct sg_err *err) {
+enum sg_status sg_group_new(uint64_t tag, const int32_t *prompt, int32_t n_prompt,
+                            const struct sg_stream *streams, const int32_t *settings, int32_t n_samples,
+                            int32_t max_new, struct sg_group **out, struct sg_err *err) {
     struct sg_group *s = NULL;
     size_t bytes;
     if (!block_size(n_prompt, n_samples, max_new, &bytes))
@@ -51,7 +53,7 @@ enum sg_status sg_group_new(uint64_t tag, const int32_t *prompt, int32_t n_promp
     memcpy(s->prompt, prompt, (size_t)n_prompt * sizeof *prompt);
     for (int32_t i = 0; i < n_samples; i++) {
         struct sg_group_sample *a = &s->samples[i];
-        a->key = keys[i];
+        a->stream = streams[i];
         a->setting = settings ? settings[i] : 0;
         a->tokens = words;
         a->p_yes = (float *)(void *)(words + max_new);

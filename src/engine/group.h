@@ -14,7 +14,7 @@
 enum sg_sample_state { SG_SAMPLE_WAITS, SG_SAMPLE_READY, SG_SAMPLE_LIVE, SG_SAMPLE_DONE };
 
 struct sg_group_sample {
-    uint64_t key;
+    struct sg_stream stream;
     int32_t setting;         /* index into the engine's settings */
     int32_t *tokens, *pages; /* [max_new_tokens], [pages_for(max_new_tokens)] */
     float *p_yes;            /* [max_new_tokens] */
@@ -40,11 +40,11 @@ struct sg_group {
     struct sg_err err;
 };
 
-/* Copies prompt, keys and settings (NULL: all 0). With max_new = 0 there are no samples (score and embed).
+/* Copies prompt, streams and settings (NULL: all 0). With max_new = 0 there are no samples (score and embed).
  * Freed by sg_group_free. */
-enum sg_status sg_group_new(uint64_t tag, const int32_t *prompt, int32_t n_prompt, const uint64_t *keys,
-                            const int32_t *settings, int32_t n_samples, int32_t max_new,
-                            struct sg_group **out, struct sg_err *err);
+enum sg_status sg_group_new(uint64_t tag, const int32_t *prompt, int32_t n_prompt,
+                            const struct sg_stream *streams, const int32_t *settings, int32_t n_samples,
+                            int32_t max_new, struct sg_group **out, struct sg_err *err);
 void sg_group_free(struct sg_group *s); /* NULL accepted */
 
 /* Doubly linked list of groups; zeroed is empty. */

@@ -29,14 +29,16 @@ const char *const *sg__field_words(enum sg__field_kind kind, size_t *n) {
     static const char *const similarity[] = {"tfidf", "embedding", "file"};
     static const char *const missing[] = {"error", "next"};
     static const char *const weight_type[] = {"checkpoint", "fp8"};
+    static const char *const draws[] = {"independent", "stratified"};
     static const char *const compute_type[] = {"auto", "bf16", "float32"};
-    *n = kind == SG__SIMILARITY || kind == SG__COMPUTE_TYPE ? 3
-         : kind == SG__MISSING || kind == SG__WEIGHT_TYPE   ? 2
-                                                            : 0;
+    *n = kind == SG__SIMILARITY || kind == SG__COMPUTE_TYPE                    ? 3
+         : kind == SG__MISSING || kind == SG__WEIGHT_TYPE || kind == SG__DRAWS ? 2
+                                                                               : 0;
     return kind == SG__SIMILARITY     ? similarity
            : kind == SG__MISSING      ? missing
            : kind == SG__WEIGHT_TYPE  ? weight_type
            : kind == SG__COMPUTE_TYPE ? compute_type
+           : kind == SG__DRAWS        ? draws
                                       : NULL;
 }
 
@@ -292,6 +294,10 @@ static enum sg_status read_field(struct reading *r, size_t i, struct sg_job *job
         SG_TRY(read_word(f, &at, key, &word, err));
         *(enum sg_compute_type *)p = (enum sg_compute_type)word;
         break;
+    case SG__DRAWS:
+        SG_TRY(read_word(f, &at, key, &word, err));
+        *(enum sg_draws *)p = (enum sg_draws)word;
+        break;
     }
 out:
     return st;
@@ -374,6 +380,8 @@ static enum sg_status put_field(struct sg_buf *b, const struct sg__field *f, con
     case SG__COMPUTE_TYPE:
         return sg_buf_printf(b, err, "\"%s\"",
                              sg__field_words(f->kind, &n)[*(const enum sg_compute_type *)p]);
+    case SG__DRAWS:
+        return sg_buf_printf(b, err, "\"%s\"", sg__field_words(f->kind, &n)[*(const enum sg_draws *)p]);
     }
     return SG_OK;
 }

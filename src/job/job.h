@@ -11,6 +11,7 @@
 enum sg_similarity_method { SG_SIM_TFIDF, SG_SIM_EMBEDDING, SG_SIM_FILE };
 enum sg_missing { SG_MISSING_ERROR, SG_MISSING_NEXT };
 enum sg_weight_type { SG_WEIGHT_TYPE_CHECKPOINT, SG_WEIGHT_TYPE_FP8 };
+enum sg_draws { SG_DRAWS_INDEPENDENT, SG_DRAWS_STRATIFIED };
 enum sg_compute_type { SG_COMPUTE_TYPE_AUTO, SG_COMPUTE_TYPE_BF16, SG_COMPUTE_TYPE_FLOAT32 };
 
 /* A whole number that the job does not give and that has no default of its own. */
@@ -38,6 +39,7 @@ struct sg_job {
     } prompt;
     struct {
         int64_t samples;
+        enum sg_draws draws;
         double temperature, top_p;
         int64_t top_k, max_new_tokens;
         uint64_t seed;

@@ -19,6 +19,7 @@ enum sg__field_kind {
     SG__MISSING,      /* enum sg_missing */
     SG__WEIGHT_TYPE,  /* enum sg_weight_type */
     SG__COMPUTE_TYPE, /* enum sg_compute_type */
+    SG__DRAWS,        /* enum sg_draws */
 };
 enum { SG__REQUIRED = 1, SG__ABOVE = 2 };
 

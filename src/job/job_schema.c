@@ -23,7 +23,7 @@ static enum sg_status put_leaf(struct sg_buf *b, const struct sg__field *f, int 
         [SG__STRING] = "string",       [SG__PATH] = "string",    [SG__INTEGER] = "integer",
         [SG__SEED] = "integer",        [SG__REAL] = "number",    [SG__BOOLEAN] = "boolean",
         [SG__SIMILARITY] = "string",   [SG__MISSING] = "string", [SG__WEIGHT_TYPE] = "string",
-        [SG__COMPUTE_TYPE] = "string",
+        [SG__COMPUTE_TYPE] = "string", [SG__DRAWS] = "string",
     };
     bool number = f->kind == SG__INTEGER || f->kind == SG__SEED || f->kind == SG__REAL;
     bool text = f->kind == SG__STRING || f->kind == SG__PATH;

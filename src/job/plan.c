@@ -346,12 +346,13 @@ struct sg_sampling_params sg_plan_job_params(const struct sg_job *job) {
                                        .top_p = job->sampling.top_p,
                                        .top_k = job->sampling.top_k,
                                        .seed = job->sampling.seed,
+                                       .draws = (int64_t)job->sampling.draws,
                                        .samples = job->sampling.samples};
 }
 
 bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sampling_params *b) {
     return a->temperature == b->temperature && a->top_p == b->top_p && a->top_k == b->top_k &&
-           a->seed == b->seed;
+           a->seed == b->seed && a->draws == b->draws;
 }
 
 enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inputs *in, struct sg_plan *out,

@@ -34,6 +34,7 @@ struct sg_sampling_params {
     double temperature, top_p;
     int64_t top_k;
     uint64_t seed;
+    int64_t draws; /* enum sg_draws; 8 bytes, as params are hashed and packed without padding */
     int64_t samples;
 };
 struct sg_plan {
@@ -85,8 +86,8 @@ struct sg_sampling_params sg_plan_job_params(const struct sg_job *job);
 bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sampling_params *b);
 
 /* What the fingerprints cover (plan_fingerprint.c).
- * A cell's: estimator, numerics, template and example, samples, temperature, top_p, top_k, max_new_tokens,
- * seed (those of all jobs of a prefill group), the query's id and text, the model's id, anchor_chars, and the
+ * A cell's: estimator, numerics, template and example, samples, draws, temperature, top_p, top_k,
+ * max_new_tokens, seed (those of all jobs of a prefill group), the query's id and text, the model's id, anchor_chars, and the
  * anchors of its prompt in order: text, correct, completion tokens. Not: prices, truth, categories, ids of
  * anchors, similarities, other cells, engine.*, output.*, name, paths. So a cell computed for one grid is
  * good for another. The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices,

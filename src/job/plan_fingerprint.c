@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 1 }; /* raise when the meaning of a fingerprint changes */
+enum { FORMAT = 2 }; /* raise when the meaning of a fingerprint changes */
 
 static void add_digest(struct sg_hasher *h, struct sg_digest d) {
     sg_hasher_add(h, &d, sizeof d);
@@ -38,6 +38,7 @@ static enum sg_status common_digest(const struct sg_plan *p, const struct sg_pla
         sg_hasher_i64(h, params[i].top_k);
         sg_hasher_i64(h, p->job.sampling.max_new_tokens);
         sg_hasher_i64(h, (int64_t)params[i].seed);
+        sg_hasher_i64(h, params[i].draws);
     }
     *out = sg_hasher_end(h);
     sg_hasher_free(h);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char MAGIC[8] = "sgplan3"; /* the NUL included */
+static const char MAGIC[8] = "sgplan4"; /* the NUL included */
 
 /* Packed outcome: flags, prompt tokens, completion tokens. */
 enum { KNOWN = 1, CORRECT = 2, OUTCOME_BYTES = 9 };
@@ -207,7 +207,7 @@ static enum sg_status get_params(struct source *s, struct sg_plan *p, struct sg_
         const struct sg_sampling_params *d = &p->params[i];
         if (!(d->samples >= 1 && d->samples <= INT32_MAX - p->n_samples && d->temperature >= 0 &&
               isfinite(d->temperature) && d->top_p > 0 && d->top_p <= 1 && d->top_k >= 0 &&
-              d->top_k <= INT32_MAX))
+              d->top_k <= INT32_MAX && d->draws >= SG_DRAWS_INDEPENDENT && d->draws <= SG_DRAWS_STRATIFIED))
             st = damaged("a way of drawing is out of range", err);
         else
             p->n_samples += d->samples;

@@ -30,7 +30,7 @@ struct sg_pipeline {
     struct sg_prompt_text prompt_text;
     struct sg_cell_anchor *anchors; /* [prompt.anchors] */
     struct sg_prompt_anchor *shown; /* [prompt.anchors] */
-    uint64_t *keys;                 /* [n_samples] */
+    struct sg_stream *streams;      /* [n_samples] */
     int32_t *settings;              /* [n_samples] which of the plan's sampling parameters each has */
     struct sg_cell_sample *samples; /* [n_samples] */
     struct sg_buf text;             /* all texts of one cell, each with a NUL */
@@ -229,7 +229,7 @@ enum sg_status sg_pipeline_new(const struct sg_pipeline_options *opt, struct sg_
     SG_TRY(sg_prompt_open(&main_text, &example, &p->prompt, err));
     SG_TRY(SG_NEW(&p->anchors, plan->job.prompt.anchors, "anchors", err));
     SG_TRY(SG_NEW(&p->shown, plan->job.prompt.anchors, "anchors", err));
-    SG_TRY(SG_NEW(&p->keys, p->n_samples, "samples", err));
+    SG_TRY(SG_NEW(&p->streams, p->n_samples, "samples", err));
     SG_TRY(SG_NEW(&p->settings, p->n_samples, "samples", err));
     SG_TRY(SG_NEW(&p->samples, p->n_samples, "samples", err));
     for (int32_t d = 0, i = 0; d < plan->n_params; d++)
@@ -255,7 +255,7 @@ void sg_pipeline_free(struct sg_pipeline *p) {
     sg_buf_free(&p->text);
     free(p->anchors);
     free(p->shown);
-    free(p->keys);
+    free(p->streams);
     free(p->settings);
     free(p->samples);
     free(p);
@@ -310,14 +310,15 @@ static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) 
     SG_TRY(new_slot(p, &tag, err));
     for (int32_t d = 0, i = 0; d < plan->n_params; d++)
         for (int32_t k = 0; k < plan->params[d].samples; k++)
-            p->keys[i++] = sg_sample_key(plan->params[d].seed, query, model, k);
+            p->streams[i++] = sg_sample_stream(plan->params[d].draws == SG_DRAWS_STRATIFIED,
+                                               plan->params[d].seed, query, model, k);
     struct slot *s = &p->slots[tag];
     s->cell = cell_index;
     s->n_prompt = (int32_t)p->ids.len;
     s->begun = false;
     p->waiting += s->n_prompt;
     p->ready_cell = -1;
-    st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->keys, p->settings,
+    st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->streams, p->settings,
                           p->n_samples, err);
     if (st == SG_OK && p->status != SG_OK) { /* on_done was called inside and failed */
         if (err) *err = p->err;

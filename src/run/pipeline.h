@@ -17,7 +17,7 @@
 struct sg_token_engine {
     void *ctx;
     enum sg_status (*submit)(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                             const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                             const struct sg_stream *streams, const int32_t *settings, int32_t n_samples,
                              struct sg_err *err);
     enum sg_status (*step)(void *ctx, bool *busy, struct sg_err *err);
     int32_t (*pending)(void *ctx);

@@ -251,9 +251,9 @@ out:
 /* ---- stage 2 ---------------------------------------------------------------------------------------- */
 
 static enum sg_status engine_submit(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                                    const uint64_t *keys, const int32_t *settings, int32_t n_samples,
-                                    struct sg_err *err) {
-    return sg_engine_submit(((struct sg_runner *)ctx)->engine, tag, prompt, n_prompt, keys, settings,
+                                    const struct sg_stream *streams, const int32_t *settings,
+                                    int32_t n_samples, struct sg_err *err) {
+    return sg_engine_submit(((struct sg_runner *)ctx)->engine, tag, prompt, n_prompt, streams, settings,
                             n_samples, err);
 }
 static enum sg_status engine_step(void *ctx, bool *busy, struct sg_err *err) {

@@ -108,15 +108,20 @@ enum sg_status sg_h5_attr_f64(struct sg_h5_out *out, hid_t group, const char *ob
 struct sg_h5_in {
     hid_t file;
     char *path;
+    uint64_t size;                /* of the file when it was opened, bytes */
+    struct sg__h5_driver *source; /* what the system refused to read */
 };
-/* SG_E_INPUT: no such file, or not HDF5 (says so); SG_E_CORRUPT: HDF5 that is cut short or damaged (reads the
- * whole file once to know, see h5_checksum.h). */
+/* Opens the file once; everything is read through that descriptor, and what is read follows the rules of
+ * h5_object.h. SG_E_INPUT: no such file, or not HDF5 (says so); SG_E_CORRUPT: HDF5 that is cut short or damaged
+ * (reads the whole file once to know, see h5_checksum.h). */
 enum sg_status sg_h5_open(const char *path, struct sg_h5_in *in, struct sg_err *err);
 void sg_h5_close(struct sg_h5_in *in); /* zeroed accepted */
 
-/* Names are paths from the root ("texts/offset"). */
+/* Names are paths from the root ("texts/offset"). True, too, where a part of the path is a link that the reader
+ * refuses: reading it says so. */
 bool sg_h5_has(const struct sg_h5_in *in, const char *name);
-/* Rank and sizes. SG_E_INPUT when there is no such dataset. */
+/* Rank and sizes. SG_E_INPUT when there is no such dataset, SG_E_CORRUPT when the file is too small to hold it:
+ * memory for the sizes may be allocated. */
 enum sg_status sg_h5_shape(const struct sg_h5_in *in, const char *name, int *rank,
                            int64_t dims[SG_H5_MAX_RANK], struct sg_err *err);
 /* Reads all of it, converted to `type`. SG_E_INPUT when absent or of another class (text for numbers),

@@ -11,13 +11,15 @@
 #define SG_STORE_H5_CHECKSUM_H
 
 #include "base/status.h"
-#include <stddef.h>
+#include <stdint.h>
 
 enum { SG_H5_CHECKSUM_BYTES = 40 };
 
 /* Appends the checksum to the file at path. */
 enum sg_status sg__h5_checksum_write(const char *path, struct sg_err *err);
-/* SG_E_CORRUPT when the file has a checksum, or a part of one, that does not fit; SG_OK without one. */
-enum sg_status sg__h5_checksum_check(const void *bytes, size_t size, const char *path, struct sg_err *err);
+/* SG_E_CORRUPT when the file of `size` bytes has a checksum, or a part of one, that does not fit; SG_OK without
+ * one. start: its first 64 bytes, zeros past its end. */
+enum sg_status sg__h5_checksum_check(int fd, uint64_t size, const unsigned char start[64], const char *path,
+                                     struct sg_err *err);
 
 #endif

@@ -16,10 +16,12 @@ struct file {
     H5FD_t base; /* HDF5's own part: must be first */
     int fd;
     haddr_t eoa, eof; /* end of what is allocated, end of what was written (or discarded) */
+    haddr_t size;     /* of a file that is read, when it was opened; 0 for one that is written */
     struct sg__h5_driver *sink;
 };
 struct info {
     struct sg__h5_driver *sink;
+    int fd; /* to be read; -1: a file is created */
 };
 
 static H5FD_t *sink_open(const char *name, unsigned flags, hid_t fapl, haddr_t maxaddr) {
@@ -32,7 +34,10 @@ static H5FD_t *sink_open(const char *name, unsigned flags, hid_t fapl, haddr_t m
         return NULL;
     }
     f->sink = info->sink;
-    f->fd = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    struct stat s = {0};
+    f->fd = info->fd >= 0 ? fcntl(info->fd, F_DUPFD_CLOEXEC, 0)
+                          : open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (f->fd >= 0 && info->fd >= 0 && fstat(f->fd, &s) == 0) f->eof = f->size = (haddr_t)s.st_size;
     if (f->fd < 0) {
         f->sink->error = errno;
         free(f);
@@ -73,7 +78,7 @@ static haddr_t sink_get_eof(const H5FD_t *base, H5FD_mem_t type) {
     return ((const struct file *)base)->eof;
 }
 
-/* Past the end of the file there are zeros, as HDF5 expects. */
+/* Past the end of the file there are zeros, as HDF5 expects; not where a file that is read has become shorter. */
 static herr_t sink_read(H5FD_t *base, H5FD_mem_t type, hid_t dxpl, haddr_t addr, size_t size, void *buffer) {
     (void)type, (void)dxpl;
     struct file *f = (struct file *)base;
@@ -82,11 +87,13 @@ static herr_t sink_read(H5FD_t *base, H5FD_mem_t type, hid_t dxpl, haddr_t addr,
         const ssize_t n = pread(f->fd, p, size, (off_t)addr);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && !f->sink->error) f->sink->error = errno;
+        if (n == 0 && addr < f->size && !f->sink->error) f->sink->error = ENODATA;
         if (n <= 0) break;
         p += n;
         size -= (size_t)n;
         addr += (haddr_t)n;
     }
+    if (f->size && f->sink->error) return -1;
     memset(p, 0, size);
     return 0;
 }
@@ -141,17 +148,25 @@ static const H5FD_class_t driver = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
-hid_t sg__h5_driver_create(const char *path, struct sg__h5_driver *sink) {
-    const struct info info = {.sink = sink};
-    sink->error = 0;
+static hid_t with_driver(const char *path, const struct info *info) {
+    *info->sink = (struct sg__h5_driver){0};
     const hid_t id = H5FDregister(&driver);
     const hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
     hid_t file = -1;
     /* Attributes and groups in the form that h5netcdf and old readers know; no time stamps. */
-    if (id >= 0 && fapl >= 0 && H5Pset_driver(fapl, id, &info) >= 0 &&
+    if (id >= 0 && fapl >= 0 && H5Pset_driver(fapl, id, info) >= 0 &&
         H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG) >= 0)
-        file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+        file = info->fd >= 0 ? H5Fopen(path, H5F_ACC_RDONLY, fapl)
+                             : H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
     if (fapl >= 0) H5Pclose(fapl);
     if (id >= 0) H5FDunregister(id); /* the open file keeps its own reference */
     return file;
+}
+
+hid_t sg__h5_driver_create(const char *path, struct sg__h5_driver *sink) {
+    return with_driver(path, &(struct info){.sink = sink, .fd = -1});
+}
+
+hid_t sg__h5_driver_open(int fd, const char *name, struct sg__h5_driver *source) {
+    return with_driver(name, &(struct info){.sink = source, .fd = fd});
 }

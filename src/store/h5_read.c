@@ -3,10 +3,13 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "store/h5_checksum.h"
+#include "store/h5_object.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 size_t sg_h5_type_bytes(enum sg_h5_type t) {
 #define SG_H5_TYPE_BYTES(code, h5, bytes, is_float) bytes,
@@ -32,56 +35,38 @@ static bool is_float(enum sg_h5_type t) {
     return t == SG_H5_F32 || t == SG_H5_F64;
 }
 
-/* ---- errors ---- */
-
-struct innermost {
-    char text[256];
-};
-static herr_t keep_last(unsigned n, const H5E_error2_t *e, void *ctx) {
-    (void)n;
-    struct innermost *k = ctx;
-    size_t len = e->desc ? strlen(e->desc) : 0;
-    if (len >= sizeof k->text) len = sizeof k->text - 1;
-    if (len) memcpy(k->text, e->desc, len);
-    k->text[len] = 0;
-    return 0;
-}
-
-enum sg_status sg_h5_fail(struct sg_err *err, enum sg_status status, const char *path, const char *what) {
-    struct innermost k = {{0}};
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_last, &k);
-    H5Eclear2(H5E_DEFAULT);
-    return sg_fail(err, status, "%s: %s%s%s", path, what, k.text[0] ? ": " : "", k.text);
-}
-
 /* ---- the file ---- */
 
 enum sg_status sg_h5_open(const char *path, struct sg_h5_in *in, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_h5_in r = {.file = -1};
-    struct sg_map map = {0};
+    int fd = -1;
     static const unsigned char magic[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-    SG_TRY(sg_map_open(path, &map, err));
-    const bool ours = map.size >= sizeof magic && !memcmp(map.data, magic, sizeof magic);
-    const size_t size = map.size;
-    st = ours ? sg__h5_checksum_check(map.data, map.size, path, err) : SG_OK;
-    sg_map_close(&map);
-    if (st != SG_OK) goto out;
-    if (!ours) {
-        st = sg_fail(err, SG_E_INPUT, "%s: is not an HDF5 file%s", path, size ? "" : " (it is empty)");
+    unsigned char start[64] = {0};
+    SG_TRY(sg_file_open_regular(path, &fd, &r.size, err));
+    SG_TRY(sg_fd_read_at(fd, start, r.size < sizeof start ? (size_t)r.size : sizeof start, 0, path, err));
+    if (r.size < sizeof magic || memcmp(start, magic, sizeof magic) != 0) {
+        st = sg_fail(err, SG_E_INPUT, "%s: is not an HDF5 file%s", path, r.size ? "" : " (it is empty)");
         goto out;
     }
+    SG_TRY(sg__h5_checksum_check(fd, r.size, start, path, err));
     SG_TRY(sg_path_join(".", path, &r.path, err));
+    SG_TRY(SG_NEW(&r.source, 1, path, err));
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    r.file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    r.file = sg__h5_driver_open(fd, path, r.source);
     if (r.file < 0) {
-        st = sg_h5_fail(err, SG_E_CORRUPT, path, "damaged or cut short");
+        st = r.source->error ? sg_fail(err, r.source->error == ENOMEM ? SG_E_NOMEM : SG_E_IO,
+                                       "%s: cannot read: %s", path, strerror(r.source->error))
+                             : sg_h5_fail(err, SG_E_CORRUPT, path, "damaged or cut short");
         goto out;
     }
+    close(fd);
     *in = r;
     return SG_OK;
 out:
+    if (fd >= 0) close(fd);
     free(r.path);
+    free(r.source);
     return st;
 }
 
@@ -89,77 +74,37 @@ void sg_h5_close(struct sg_h5_in *in) {
     if (!in || !in->path) return;
     H5Fclose(in->file);
     free(in->path);
+    free(in->source);
     in->path = NULL;
+    in->source = NULL;
     in->file = -1;
 }
 
 bool sg_h5_has(const struct sg_h5_in *in, const char *name) {
-    /* Every part of the path must be there before HDF5 may be asked for the next. */
-    char part[256];
-    const size_t n = strlen(name);
-    if (n >= sizeof part) return false;
-    for (size_t i = 0; i <= n; i++) {
-        if (name[i] != '/' && name[i] != 0) continue;
-        memcpy(part, name, i);
-        part[i] = 0;
-        if (i && H5Lexists(in->file, part, H5P_DEFAULT) <= 0) return false;
-    }
-    return true;
+    bool there;
+    return sg__h5_find(in, name, &there, NULL) != SG_OK || there;
 }
 
 /* ---- datasets ---- */
 
-struct dataset {
-    hid_t id, space, type;
-    int rank;
-    hsize_t dims[SG_H5_MAX_RANK];
-};
-
-static void dataset_close(struct dataset *d) {
-    if (d->type >= 0) H5Tclose(d->type);
-    if (d->space >= 0) H5Sclose(d->space);
-    if (d->id >= 0) H5Dclose(d->id);
-}
-
-static enum sg_status dataset_open(const struct sg_h5_in *in, const char *name, struct dataset *d,
-                                   struct sg_err *err) {
-    *d = (struct dataset){.id = -1, .space = -1, .type = -1};
-    if (!sg_h5_has(in, name)) return sg_fail(err, SG_E_INPUT, "%s: has no dataset '%s'", in->path, name);
-    d->id = H5Dopen2(in->file, name, H5P_DEFAULT);
-    if (d->id >= 0) d->space = H5Dget_space(d->id);
-    if (d->space >= 0) d->type = H5Dget_type(d->id);
-    if (d->type < 0) {
-        dataset_close(d);
-        d->id = d->space = d->type = -1;
-        return sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
-    }
-    d->rank = H5Sget_simple_extent_ndims(d->space);
-    if (d->rank < 0 || d->rank > SG_H5_MAX_RANK) {
-        const int rank = d->rank;
-        dataset_close(d);
-        return sg_fail(err, SG_E_CORRUPT, "%s: '%s' has %d axes", in->path, name, rank);
-    }
-    H5Sget_simple_extent_dims(d->space, d->dims, NULL);
-    return SG_OK;
-}
-
 enum sg_status sg_h5_shape(const struct sg_h5_in *in, const char *name, int *rank,
                            int64_t dims[SG_H5_MAX_RANK], struct sg_err *err) {
-    struct dataset d;
-    enum sg_status st = dataset_open(in, name, &d, err);
+    struct sg__h5_dataset d;
+    enum sg_status st = sg__h5_dataset_open(in, name, &d, err);
     if (st != SG_OK) return st;
     *rank = d.rank;
+    st = sg__h5_dataset_bounded(in, name, &d, err);
     for (int i = 0; i < d.rank && st == SG_OK; i++) {
         if (d.dims[i] > (hsize_t)INT64_MAX)
             st = sg_fail(err, SG_E_CORRUPT, "%s: '%s' has an axis of impossible size", in->path, name);
         dims[i] = (int64_t)d.dims[i];
     }
-    dataset_close(&d);
+    sg__h5_dataset_close(&d);
     return st;
 }
 
 /* Numbers only into numbers; a float column is not silently cut to integers. */
-static enum sg_status check_class(const struct sg_h5_in *in, const char *name, const struct dataset *d,
+static enum sg_status check_class(const struct sg_h5_in *in, const char *name, const struct sg__h5_dataset *d,
                                   enum sg_h5_type type, struct sg_err *err) {
     const H5T_class_t c = H5Tget_class(d->type);
     if (c == H5T_INTEGER || (c == H5T_FLOAT && is_float(type))) return SG_OK;
@@ -169,8 +114,8 @@ static enum sg_status check_class(const struct sg_h5_in *in, const char *name, c
 
 enum sg_status sg_h5_read(const struct sg_h5_in *in, const char *name, enum sg_h5_type type, int rank,
                           const int64_t *dims, void *data, struct sg_err *err) {
-    struct dataset d;
-    enum sg_status st = dataset_open(in, name, &d, err);
+    struct sg__h5_dataset d;
+    enum sg_status st = sg__h5_dataset_open(in, name, &d, err);
     if (st != SG_OK) return st;
     SG_TRY(check_class(in, name, &d, type, err));
     bool same = d.rank == rank;
@@ -190,18 +135,19 @@ enum sg_status sg_h5_read(const struct sg_h5_in *in, const char *name, enum sg_h
         st = sg_fail(err, SG_E_CORRUPT, "%s: '%s' has shape %s, the axes say %s", in->path, name, has, want);
         goto out;
     }
+    SG_TRY(sg__h5_dataset_claim(in, name, &d, err));
     if (total && H5Dread(d.id, sg_h5_type_id(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
         st = sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
 out:
-    dataset_close(&d);
+    sg__h5_dataset_close(&d);
     return st;
 }
 
 enum sg_status sg_h5_read_part(const struct sg_h5_in *in, const char *name, enum sg_h5_type type,
                                int64_t first, int64_t n, void *data, struct sg_err *err) {
-    struct dataset d;
+    struct sg__h5_dataset d;
     hid_t mem = -1;
-    enum sg_status st = dataset_open(in, name, &d, err);
+    enum sg_status st = sg__h5_dataset_open(in, name, &d, err);
     if (st != SG_OK) return st;
     SG_TRY(check_class(in, name, &d, type, err));
     if (d.rank != 1 || first < 0 || n < 0 || (uint64_t)first > d.dims[0] ||
@@ -209,6 +155,7 @@ enum sg_status sg_h5_read_part(const struct sg_h5_in *in, const char *name, enum
         st = sg_fail(err, SG_E_CORRUPT, "%s: '%s' ends before element %" PRId64, in->path, name, first + n);
         goto out;
     }
+    SG_TRY(sg__h5_dataset_bounded(in, name, &d, err));
     if (!n) goto out;
     const hsize_t start = (hsize_t)first, count = (hsize_t)n;
     mem = H5Screate_simple(1, &count, NULL);
@@ -217,7 +164,7 @@ enum sg_status sg_h5_read_part(const struct sg_h5_in *in, const char *name, enum
         st = sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
 out:
     if (mem >= 0) H5Sclose(mem);
-    dataset_close(&d);
+    sg__h5_dataset_close(&d);
     return st;
 }
 
@@ -230,70 +177,110 @@ static enum sg_status keep(const char *s, size_t n, const char *path, const char
     return sg_arena_dup(arena, s, n, out, err);
 }
 
-/* What H5Dread and H5Aread have in common. */
-static herr_t raw_read(hid_t id, bool is_attribute, hid_t type, void *data) {
-    return is_attribute ? H5Aread(id, type, data) : H5Dread(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data);
+/* A dataset or an attribute of text. */
+struct text {
+    const struct sg_h5_in *in;
+    const char *name;
+    hid_t id, type, space;
+    bool is_attribute;
+    int64_t n;
+};
+
+/* Elements [first, first + n), all of them for an attribute or a single text. */
+static bool read_texts(const struct text *t, hid_t type, int64_t first, int64_t n, void *data) {
+    if (t->is_attribute) return H5Aread(t->id, type, data) >= 0;
+    if (n == t->n) return H5Dread(t->id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
+    const hsize_t start = (hsize_t)first, count = (hsize_t)n;
+    const hid_t mem = H5Screate_simple(1, &count, NULL);
+    const bool ok = mem >= 0 &&
+                    H5Sselect_hyperslab(t->space, H5S_SELECT_SET, &start, NULL, &count, NULL) >= 0 &&
+                    H5Dread(t->id, type, mem, t->space, H5P_DEFAULT, data) >= 0;
+    if (mem >= 0) H5Sclose(mem);
+    return ok;
 }
 
-/* n strings of any HDF5 string type, from a dataset or an attribute, into the arena. */
-static enum sg_status take_strings(hid_t id, bool is_attribute, hid_t type, hid_t space, int64_t n,
-                                   const char *path, const char *name, char **values, struct sg_arena *arena,
-                                   struct sg_err *err) {
+/* Texts of variable length lie in a heap, to which any number of elements may point: they are read in slices, and
+ * together they are no longer than the file. */
+static enum sg_status take_variable(const struct text *t, hid_t mem, char **values, struct sg_arena *arena,
+                                    struct sg_err *err) {
+    enum { SLICE = 256 };
     enum sg_status st = SG_OK;
-    char **vlen = NULL, *fixed = NULL;
-    hid_t mem = -1;
-    if (H5Tget_class(type) != H5T_STRING)
-        return sg_fail(err, SG_E_INPUT, "%s: '%s' does not hold text", path, name);
-    if (!n) return SG_OK;
-    mem = H5Tcopy(type); /* its own length, padding and character set: nothing is converted */
-    if (mem < 0) return sg_h5_fail(err, SG_E_CORRUPT, path, name);
-    if (H5Tis_variable_str(type) > 0) {
-        SG_TRY(SG_NEW(&vlen, n, name, err));
-        if (raw_read(id, is_attribute, mem, vlen) < 0) {
-            st = sg_h5_fail(err, SG_E_CORRUPT, path, name);
-            goto out;
-        }
-        for (int64_t i = 0; i < n && st == SG_OK; i++)
-            st = keep(vlen[i] ? vlen[i] : "", vlen[i] ? strlen(vlen[i]) : 0, path, name, arena, &values[i],
-                      err);
-        H5Dvlen_reclaim(mem, space, H5P_DEFAULT, vlen);
-    } else {
-        const size_t width = H5Tget_size(type);
-        size_t bytes;
-        if (!width || !sg_mul_size(width, (size_t)n, &bytes)) {
-            st = sg_fail(err, SG_E_CORRUPT, "%s: '%s' has strings of impossible length", path, name);
-            goto out;
-        }
-        SG_TRY(SG_NEW(&fixed, bytes, name, err));
-        if (raw_read(id, is_attribute, mem, fixed) < 0) {
-            st = sg_h5_fail(err, SG_E_CORRUPT, path, name);
-            goto out;
-        }
-        const bool blanks = H5Tget_strpad(type) == H5T_STR_SPACEPAD;
+    uint64_t total = 0;
+    for (int64_t first = 0; first < t->n && st == SG_OK; first += SLICE) {
+        char *s[SLICE] = {0};
+        const int64_t n = t->n - first < SLICE ? t->n - first : SLICE;
+        if (!read_texts(t, mem, first, n, s)) return sg_h5_fail(err, SG_E_CORRUPT, t->in->path, t->name);
         for (int64_t i = 0; i < n && st == SG_OK; i++) {
-            const char *s = fixed + (size_t)i * width;
-            size_t len = strnlen(s, width);
-            while (blanks && len && s[len - 1] == ' ') len--;
-            st = keep(s, len, path, name, arena, &values[i], err);
+            const size_t len = s[i] ? strlen(s[i]) : 0;
+            total += len;
+            st = total > t->in->size
+                     ? sg_fail(err, SG_E_CORRUPT, "%s: '%s' holds more text than the file can", t->in->path,
+                               t->name)
+                     : keep(s[i] ? s[i] : "", len, t->in->path, t->name, arena, &values[first + i], err);
         }
+        for (int64_t i = 0; i < n; i++) H5free_memory(s[i]);
+    }
+    return st;
+}
+
+static enum sg_status take_fixed(const struct text *t, hid_t mem, char **values, struct sg_arena *arena,
+                                 struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *fixed = NULL;
+    const size_t width = H5Tget_size(t->type);
+    const bool blanks = H5Tget_strpad(t->type) == H5T_STR_SPACEPAD;
+    size_t bytes;
+    if (!width || width > t->in->size || !sg_mul_size(width, (size_t)t->n, &bytes))
+        return sg_fail(err, SG_E_CORRUPT, "%s: '%s' has strings of impossible length", t->in->path, t->name);
+    SG_TRY(SG_NEW(&fixed, bytes, t->name, err));
+    if (!read_texts(t, mem, 0, t->n, fixed)) {
+        st = sg_h5_fail(err, SG_E_CORRUPT, t->in->path, t->name);
+        goto out;
+    }
+    for (int64_t i = 0; i < t->n && st == SG_OK; i++) {
+        const char *s = fixed + (size_t)i * width;
+        size_t len = strnlen(s, width);
+        while (blanks && len && s[len - 1] == ' ') len--;
+        st = keep(s, len, t->in->path, t->name, arena, &values[i], err);
     }
 out:
-    if (mem >= 0) H5Tclose(mem);
-    free(vlen);
     free(fixed);
     return st;
 }
 
+/* n strings of any HDF5 string type into the arena. */
+static enum sg_status take_strings(const struct text *t, char **values, struct sg_arena *arena,
+                                   struct sg_err *err) {
+    if (H5Tget_class(t->type) != H5T_STRING)
+        return sg_fail(err, SG_E_INPUT, "%s: '%s' does not hold text", t->in->path, t->name);
+    if (!t->n) return SG_OK;
+    const hid_t mem = H5Tcopy(t->type); /* its own length, padding and character set: nothing is converted */
+    if (mem < 0) return sg_h5_fail(err, SG_E_CORRUPT, t->in->path, t->name);
+    const enum sg_status st = H5Tis_variable_str(t->type) > 0 ? take_variable(t, mem, values, arena, err)
+                                                              : take_fixed(t, mem, values, arena, err);
+    H5Tclose(mem);
+    return st;
+}
+
+/* The n texts of an open dataset. */
+static enum sg_status take_dataset(const struct sg_h5_in *in, const char *name,
+                                   const struct sg__h5_dataset *d, int64_t n, char **values,
+                                   struct sg_arena *arena, struct sg_err *err) {
+    const struct text t = {in, name, d->id, d->type, d->space, false, n};
+    const enum sg_status st = sg__h5_dataset_claim(in, name, d, err);
+    return st == SG_OK ? take_strings(&t, values, arena, err) : st;
+}
+
 enum sg_status sg_h5_read_strings(const struct sg_h5_in *in, const char *name, int64_t n, char **values,
                                   struct sg_arena *arena, struct sg_err *err) {
-    struct dataset d;
-    enum sg_status st = dataset_open(in, name, &d, err);
+    struct sg__h5_dataset d;
+    enum sg_status st = sg__h5_dataset_open(in, name, &d, err);
     if (st != SG_OK) return st;
     if (d.rank != 1 || d.dims[0] != (hsize_t)n)
         st = sg_fail(err, SG_E_CORRUPT, "%s: '%s' does not have %" PRId64 " elements", in->path, name, n);
     else
-        st = take_strings(d.id, false, d.type, d.space, n, in->path, name, values, arena, err);
-    dataset_close(&d);
+        st = take_dataset(in, name, &d, n, values, arena, err);
+    sg__h5_dataset_close(&d);
     return st;
 }
 
@@ -301,14 +288,14 @@ enum sg_status sg_h5_read_text(const struct sg_h5_in *in, const char *name, char
                                struct sg_arena *arena, struct sg_err *err) {
     *value = NULL;
     if (!sg_h5_has(in, name)) return SG_OK;
-    struct dataset d;
-    enum sg_status st = dataset_open(in, name, &d, err);
+    struct sg__h5_dataset d;
+    enum sg_status st = sg__h5_dataset_open(in, name, &d, err);
     if (st != SG_OK) return st;
     if (d.rank != 0)
         st = sg_fail(err, SG_E_CORRUPT, "%s: '%s' is not a single text", in->path, name);
     else
-        st = take_strings(d.id, false, d.type, d.space, 1, in->path, name, value, arena, err);
-    dataset_close(&d);
+        st = take_dataset(in, name, &d, 1, value, arena, err);
+    sg__h5_dataset_close(&d);
     return st;
 }
 
@@ -330,7 +317,11 @@ static enum sg_status attribute_open(const struct sg_h5_in *in, const char *obje
                                      struct attribute *a, bool *found, struct sg_err *err) {
     *a = (struct attribute){-1, -1, -1, -1};
     *found = false;
-    if (strcmp(object, "/") != 0 && !sg_h5_has(in, object)) return SG_OK;
+    bool there_is = true;
+    if (strcmp(object, "/") != 0) {
+        enum sg_status st = sg__h5_find(in, object, &there_is, err);
+        if (st != SG_OK || !there_is) return st;
+    }
     a->owner = H5Oopen(in->file, object, H5P_DEFAULT);
     const htri_t there = a->owner < 0 ? -1 : H5Aexists(a->owner, name);
     if (there > 0) {
@@ -356,7 +347,7 @@ enum sg_status sg_h5_get_str(const struct sg_h5_in *in, const char *object, cons
     bool found;
     enum sg_status st = attribute_open(in, object, name, &a, &found, err);
     if (st != SG_OK || !found) return st;
-    st = take_strings(a.id, true, a.type, a.space, 1, in->path, name, value, arena, err);
+    st = take_strings(&(struct text){in, name, a.id, a.type, a.space, true, 1}, value, arena, err);
     attribute_close(&a);
     return st;
 }

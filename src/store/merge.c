@@ -129,6 +129,7 @@ static enum sg_status find_cells(const struct segments *set, struct place *place
     return SG_OK;
 }
 
+/* r: the results, or their calibration; i: the cell's place in it. */
 static void set_cell(struct sg_results *r, int64_t i, const struct sg_cell *c) {
     r->valid[i] = c->valid;
     r->p_correct[i] = c->p_correct;
@@ -236,11 +237,11 @@ static void remove_unfinished(const char *run_dir) {
 enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const struct sg_merge_group *group,
                         bool texts, struct sg_results *r, struct sg_merge_stats *stats, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int64_t n_cells = r->n_queries * r->n_models;
+    const int64_t n_cells = sg_results_n_cells(r), n_own = r->n_queries * r->n_models;
     struct segments set = {0};
     struct sg__cell_buf bufs[2] = {{0}};
     struct sg_results_writer *w = NULL;
-    struct sg_merge_stats count = {.n_cells = n_cells};
+    struct sg_merge_stats count = {.n_cells = n_cells, .n_calibration = n_cells - n_own};
     struct place *place = NULL;
     int32_t *number = NULL; /* [n_files] nights */
     char *path = NULL;
@@ -266,11 +267,13 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const
         }
         SG_TRY(take_checked(&set, place[i], r, group, &bufs[0], i, &c, err));
         SG_TRY(check_cell(r, i, &c, file_at(&set, place[i].file)->path, err));
-        set_cell(r, i, &c);
+        struct sg_results *part = i < n_own ? r : r->calibration;
+        const int64_t at = i < n_own ? i : i - n_own;
+        set_cell(part, at, &c);
         if (r->origin.night) SG_TRY(set_origin(r, &set, place[i].file, i, number, &nights, err));
         count.n_done++;
         if (!file_at(&set, place[i].file)->view.since) count.prompt_tokens += c.estimator_prompt_tokens;
-        count.n_unparsed += c.status == SG_OK && !r->valid[i];
+        count.n_unparsed += c.status == SG_OK && !part->valid[at];
         if (c.status != SG_OK) {
             count.n_failed++;
             SG_TRY(add_failure(r, i, &c, cap, err));

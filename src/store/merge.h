@@ -12,6 +12,7 @@ struct sg_plan; /* job/plan.h */
 
 struct sg_merge_stats {
     int64_t n_cells, n_done, n_failed; /* done: computed, failed ones included */
+    int64_t n_calibration;             /* of n_cells */
     int64_t n_unparsed;                /* computed, not failed, and no sample had a verdict */
     int64_t prompt_tokens; /* of the done cells: of the estimator's prompts, 0 for cells taken over */
 };

@@ -12,6 +12,7 @@ enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t
     memset(r, 0, sizeof *r);
     enum sg_status st = sg__results_sizes(n_queries, n_models, n_samples, err);
     if (st != SG_OK) return st;
+    r->format = SG_RESULTS_VERSION;
     r->n_queries = n_queries;
     r->n_models = n_models;
     r->n_samples = n_samples;
@@ -20,12 +21,44 @@ enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t
     SG_TRY(SG_NEW(&r->model, n_models, "models", err));
     for (int i = 0; i < sg__n_columns; i++) {
         const struct sg__column *c = &sg__columns[i];
-        if ((c->axes == SG_AXES_SAMPLE && !n_samples) || (c->need == SG_NEED_TRUTH && !with_truth)) continue;
+        if (c->axes == SG_AXES_ANCHOR || (c->axes == SG_AXES_SAMPLE && !n_samples) ||
+            (c->need == SG_NEED_TRUTH && !with_truth))
+            continue;
         SG_TRY(sg__column_new(r, c, err));
     }
 out:
     if (st != SG_OK) sg_results_free(r);
     return st;
+}
+
+enum sg_status sg_results_alloc_anchors(struct sg_results *r, int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(sg__results_sizes(n, r->n_models, 0, err));
+    SG_TRY(SG_NEW(&r->anchors.id, n, "anchors", err));
+    SG_TRY(SG_NEW(&r->anchors.category, n, "anchors", err));
+    r->anchors.n = n;
+    for (int i = 0; i < sg__n_columns; i++)
+        if (sg__columns[i].axes == SG_AXES_ANCHOR) SG_TRY(sg__column_new(r, &sg__columns[i], err));
+out:
+    return st;
+}
+
+enum sg_status sg_results_alloc_calibration(struct sg_results *r, int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(sg__results_sizes(r->n_queries + n, r->n_models, r->n_samples, err));
+    SG_TRY(SG_NEW(&r->calibration, 1, "calibration", err));
+    SG_TRY(sg_results_alloc(r->calibration, n, r->n_models, r->n_samples, true, err));
+    sg__results_share_models(r);
+out:
+    return st;
+}
+
+void sg__results_share_models(struct sg_results *r) {
+    struct sg_results *c = r->calibration;
+    const size_t prices = (size_t)r->n_models * sizeof *r->price_input;
+    memcpy(c->model, r->model, (size_t)r->n_models * sizeof *r->model);
+    memcpy(c->price_input, r->price_input, prices);
+    memcpy(c->price_output, r->price_output, prices);
 }
 
 enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, struct sg_err *err) {
@@ -42,6 +75,10 @@ void sg_results_free(struct sg_results *r) {
     free(r->query);
     free(r->category);
     free(r->model);
+    free(r->anchors.id);
+    free(r->anchors.category);
+    sg_results_free(r->calibration);
+    free(r->calibration);
     free(r->text_digest);
     free(r->failure_cell);
     free(r->failure_reason);
@@ -118,23 +155,41 @@ static void chain_row(struct chain *c, const struct sg_results *r, enum sg__axes
     for (int i = 0; i < sg__n_columns; i++) {
         const struct sg__column *col = &sg__columns[i];
         const void *data = sg__column_data(r, col);
-        if (col->axes != axes || !data) continue;
+        if (col->axes != axes || !data || col->since > r->format) continue;
         for (int64_t k = first; k < first + n; k++) chain_element(c, col->var.type, data, k);
     }
+}
+
+/* What version 2 has beside version 1. */
+static void chain_anchors(struct chain *c, const struct sg_results *r) {
+    chain_u64(c, (uint64_t)r->anchors.n);
+    for (int64_t a = 0; a < r->anchors.n; a++) {
+        chain_string(c, r->anchors.id[a]);
+        chain_string(c, r->anchors.category[a]);
+        chain_row(c, r, SG_AXES_ANCHOR, a * r->n_models, r->n_models);
+    }
+    chain_u64(c, r->calibration != NULL);
+    if (!r->calibration) return;
+    chain_digest(c, sg_results_digest(r->calibration));
+    if (r->text_digest)
+        for (int64_t i = r->n_queries * r->n_models; i < sg_results_n_cells(r); i++)
+            chain_digest(c, r->text_digest[i]);
 }
 
 struct sg_digest sg_results_digest(const struct sg_results *r) {
     struct chain c = {.used = 16};
     chain_string(&c, SG_RESULTS_FORMAT);
-    chain_u64(&c, SG_RESULTS_VERSION);
+    chain_u64(&c, (uint64_t)r->format);
     chain_u64(&c, (uint64_t)r->n_queries);
     chain_u64(&c, (uint64_t)r->n_models);
     chain_u64(&c, (uint64_t)r->n_samples);
-    for (int i = 0; i < sg__n_columns; i++) chain_u64(&c, sg__column_data(r, &sg__columns[i]) != NULL);
+    for (int i = 0; i < sg__n_columns; i++)
+        if (sg__columns[i].since <= r->format) chain_u64(&c, sg__column_data(r, &sg__columns[i]) != NULL);
     chain_u64(&c, r->text_digest != NULL);
     for (int64_t q = 0; q < r->n_queries; q++) {
         chain_string(&c, r->query[q]);
         chain_string(&c, r->category[q]);
+        chain_row(&c, r, SG_AXES_QUERY, q, 1);
     }
     for (int64_t m = 0; m < r->n_models; m++) {
         chain_string(&c, r->model[m]);
@@ -146,13 +201,14 @@ struct sg_digest sg_results_digest(const struct sg_results *r) {
         chain_row(&c, r, SG_AXES_SAMPLE, i * r->n_samples, r->n_samples);
         if (r->text_digest) chain_digest(&c, r->text_digest[i]);
     }
+    if (r->format >= 2) chain_anchors(&c, r);
     chain_step(&c);
     return (struct sg_digest){.hi = sg__load(c.block, 8), .lo = sg__load(c.block + 8, 8)};
 }
 
 struct sg_digest sg_results_origin_digest(const struct sg_results *r) {
     struct chain c = {.used = 16};
-    const int64_t cells = r->n_queries * r->n_models;
+    const int64_t cells = sg_results_n_cells(r);
     chain_string(&c, "scope-grid origin");
     chain_digest(&c, r->digest);
     chain_u64(&c, (uint64_t)r->origin.n_nights);

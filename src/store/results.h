@@ -39,15 +39,24 @@ struct sg_runtime {
  * values. Arrays are owned by the struct sg_results (free), strings by its `strings`. Zeroed: the file has no
  * such group. */
 struct sg_origin {
-    struct sg_digest *fingerprint; /* [cells] what the cell's values depend on (job/plan.h) */
-    int32_t *night;                /* [cells] in which of `nights` it was computed; -1: in none */
+    struct sg_digest *fingerprint; /* [all cells] what the cell's values depend on (job/plan.h) */
+    int32_t *night;                /* [all cells] in which of `nights` it was computed; -1: in none */
     int64_t n_nights;
     char **nights;      /* [n_nights], names as --night gives them; the file's own is the last */
     char *since;        /* the earlier results that cells were taken over from; NULL: none */
     int64_t taken_over; /* cells; the other computed ones are this run's own */
 };
 
+/* All anchors of the job with their outcomes; n = 0: the file does not have them. Matrices [n * n_models]. */
+struct sg_anchor_outcomes {
+    int64_t n;
+    const char **id, **category;                /* [n]; the strings live in the results' `strings` */
+    int8_t *correct;                            /* 1, 0, -1 unknown */
+    int32_t *completion_tokens, *prompt_tokens; /* -1 unknown */
+};
+
 struct sg_results {
+    int format; /* version of the file's layout, of which the digest depends: sg_results_alloc, _read set it */
     int64_t n_queries, n_models, n_samples;
     /* coordinates; strings live in `strings` */
     char **query;                       /* [n_queries] ids */
@@ -71,18 +80,26 @@ struct sg_results {
      * anchors at plan time; NaN where there is none */
     double *knn_correct, *knn_length;       /* [cells]: top 6, weights similarity^2 */
     double *anchor_correct, *anchor_length; /* [cells]: mean over the anchors of the query's category */
+    double *similarity; /* [n_queries]: mean similarity to the anchors of its prompts; NaN unknown */
     /* per sample [cells * n_samples], NULL when not asked for */
     int8_t *sample_correct;
     int64_t *sample_length;
     float *sample_p_yes;
     int32_t *sample_tokens;
     uint8_t *sample_finish;
-    /* [cells] sg_results_text_digest of each cell's texts; NULL when the run kept none. The texts themselves
+    struct sg_anchor_outcomes anchors;
+    /* The anchors that were estimated as if they were queries, over (anchor, model): n_queries of them, their
+     * ids in `query`, their outcomes as the truth (always there), each left out of its own baselines. The
+     * number of models and of samples, the models and prices are those of the whole. Only the axes, the
+     * columns and n_* are set in it; texts, failures and origin of its cells stand in the whole's, behind
+     * the queries' cells. NULL: none. */
+    struct sg_results *calibration;
+    /* [all cells] sg_results_text_digest of each cell's texts; NULL when the run kept none. The texts themselves
      * stay in the file: sg_results_texts_open */
     struct sg_digest *text_digest;
     /* why cells failed, in cell order; may name hosts and files, so it is outside the digest */
     int64_t n_failures;
-    int64_t *failure_cell; /* [n_failures] */
+    int64_t *failure_cell; /* [n_failures] among all cells */
     char **failure_reason; /* [n_failures] */
     /* provenance; each may be NULL */
     char *name, *job_text, *fingerprint, *version, *finished_at;
@@ -91,6 +108,27 @@ struct sg_results {
     struct sg_runtime runtime;
     struct sg_arena strings; /* owns all strings */
 };
+
+/* All cells: the queries', then the calibration's. */
+static inline int64_t sg_results_n_cells(const struct sg_results *r) {
+    return (r->n_queries + (r->calibration ? r->calibration->n_queries : 0)) * r->n_models;
+}
+/* The part that holds the columns of cell i of all, and *at, the cell's place in them. */
+static inline const struct sg_results *sg_results_part(const struct sg_results *r, int64_t i, int64_t *at) {
+    const int64_t cells = r->n_queries * r->n_models;
+    *at = i < cells ? i : i - cells;
+    return i < cells ? r : r->calibration;
+}
+
+/* For messages: what the row of cell i of all is, and its id. */
+static inline const char *sg_results_row_kind(const struct sg_results *r, int64_t i) {
+    return i < r->n_queries * r->n_models ? "query" : "calibration anchor";
+}
+static inline const char *sg_results_row_id(const struct sg_results *r, int64_t i) {
+    int64_t at;
+    const struct sg_results *part = sg_results_part(r, i, &at);
+    return part->query[at / r->n_models];
+}
 
 /* Which parts to load. ORIGIN: where cells come from. VERIFY: recompute the digest (needs the samples, loads
  * them, and the origin) and compare it with the stored one, and the origin's with its own: SG_E_CORRUPT when
@@ -108,6 +146,10 @@ void sg_results_free(struct sg_results *r); /* zeroed accepted */
  * r->strings. */
 enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t n_models, int64_t n_samples,
                                 bool with_truth, struct sg_err *err);
+/* Allocates r->anchors, outcomes unknown, ids and categories NULL for the caller to set. */
+enum sg_status sg_results_alloc_anchors(struct sg_results *r, int64_t n, struct sg_err *err);
+/* Allocates r->calibration for n anchors like sg_results_alloc; copies models and prices, so set these first. */
+enum sg_status sg_results_alloc_calibration(struct sg_results *r, int64_t n, struct sg_err *err);
 /* Allocates r->runtime.ranks, zeroed. */
 enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, struct sg_err *err);
 

@@ -29,8 +29,9 @@ static enum sg_status read_texts(const struct sg_results *r, const struct sg_res
     }
     const struct sg_cell whole = {.n_samples = (int32_t)r->n_samples, .samples = buf->samples};
     if (r->text_digest && !sg_digest_equal(sg_results_text_digest(&whole), r->text_digest[index]))
-        st = sg_fail(err, SG_E_CORRUPT, "the texts of query %s, model %s are not those of its digest",
-                     r->query[index / r->n_models], r->model[index % r->n_models]);
+        st = sg_fail(err, SG_E_CORRUPT, "the texts of %s %s, model %s are not those of its digest",
+                     sg_results_row_kind(r, index), sg_results_row_id(r, index),
+                     r->model[index % r->n_models]);
 out:
     return st;
 }
@@ -39,20 +40,22 @@ enum sg_status sg_results_cell(const struct sg_results *r, const struct sg_resul
                                int64_t index, int64_t n_samples, struct sg_cell_buf *buf, struct sg_cell *out,
                                struct sg_err *err) {
     enum sg_status st = SG_OK;
+    int64_t at;
+    const struct sg_results *part = sg_results_part(r, index, &at);
     struct sg_cell c = {.query = (int32_t)(index / r->n_models),
                         .model = (int32_t)(index % r->n_models),
-                        .prompt_tokens = r->prompt_tokens[index],
-                        .status = r->status[index]};
+                        .prompt_tokens = part->prompt_tokens[at],
+                        .status = part->status[at]};
     SG_ASSERT(n_samples >= 0 && n_samples <= r->n_samples);
     if (c.status == SG_OK) {
         SG_TRY(SG_GROW(&buf->samples, &buf->cap, r->n_samples, "samples", err));
         for (int64_t s = 0; s < r->n_samples; s++) {
-            const int64_t k = index * r->n_samples + s;
-            buf->samples[s] = (struct sg_cell_sample){.correct = r->sample_correct[k],
-                                                      .finish = r->sample_finish[k],
-                                                      .tokens = r->sample_tokens[k],
-                                                      .length = r->sample_length[k],
-                                                      .p_yes = r->sample_p_yes[k]};
+            const int64_t k = at * r->n_samples + s;
+            buf->samples[s] = (struct sg_cell_sample){.correct = part->sample_correct[k],
+                                                      .finish = part->sample_finish[k],
+                                                      .tokens = part->sample_tokens[k],
+                                                      .length = part->sample_length[k],
+                                                      .p_yes = part->sample_p_yes[k]};
         }
         if (texts && r->n_samples) SG_TRY(read_texts(r, texts, index, buf, err));
         c.n_samples = (int32_t)n_samples;

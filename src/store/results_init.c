@@ -62,7 +62,7 @@ enum sg_status sg_results_set_night(struct sg_results *r, const char *night, str
     o->night = NULL;
     o->nights = NULL;
     o->n_nights = 0;
-    SG_TRY(SG_NEW(&o->night, r->n_queries * r->n_models, "nights of cells", err));
+    SG_TRY(SG_NEW(&o->night, sg_results_n_cells(r), "nights of cells", err));
     SG_TRY(SG_NEW(&o->nights, 1, "nights", err));
     SG_TRY(dup(r, night, &o->nights[0], err));
     o->n_nights = 1;

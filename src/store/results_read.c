@@ -1,10 +1,11 @@
 #include "store/results.h"
 
 #include "store/schema.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static enum sg_status check_format(const struct sg_h5_in *in, struct sg_err *err) {
+static enum sg_status check_format(const struct sg_h5_in *in, int64_t *format_version, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_arena a = {0};
     char *format = NULL;
@@ -23,6 +24,8 @@ static enum sg_status check_format(const struct sg_h5_in *in, struct sg_err *err
         st = sg_fail(err, SG_E_UNSUPPORTED,
                      "%s: results format version %lld, this build reads up to version %d", in->path,
                      (long long)version, SG_RESULTS_VERSION);
+    else
+        *format_version = version;
 out:
     sg_arena_free(&a);
     return st;
@@ -39,34 +42,154 @@ static enum sg_status axis(const struct sg_h5_in *in, const char *name, int64_t 
     return SG_OK;
 }
 
+/* The rows of a grid, and the group where it stands ("" or "calibration/"). */
+struct grid {
+    const char *group, *rows; /* rows: the name of their axis */
+};
+
+/* A dataset's path, good until the next call with the same `room`. */
+static const char *in_group(const char *group, const char *name, char room[80]) {
+    (void)snprintf(room, 80, "%s%s", group, name);
+    return room;
+}
+
 /* Checks that the columns have the sizes of the axes before memory is allocated: the file may be damaged. */
-static enum sg_status check_sizes(const struct sg_h5_in *in, const struct sg_results *r, struct sg_err *err) {
+static enum sg_status check_sizes(const struct sg_h5_in *in, const struct grid *g, const struct sg_results *r,
+                                  struct sg_err *err) {
     int rank;
     int64_t dims[SG_H5_MAX_RANK];
-    enum sg_status st = sg_h5_shape(in, "valid", &rank, dims, err);
+    char room[80];
+    const char *valid = in_group(g->group, "valid", room);
+    enum sg_status st = sg_h5_shape(in, valid, &rank, dims, err);
     if (st != SG_OK) return st;
     if (rank != 2 || dims[0] != r->n_queries || dims[1] != r->n_models)
-        return sg_fail(err, SG_E_CORRUPT, "%s: 'valid' is not of shape (query %lld, model %lld)", in->path,
-                       (long long)r->n_queries, (long long)r->n_models);
+        return sg_fail(err, SG_E_CORRUPT, "%s: '%s' is not of shape (%s %lld, model %lld)", in->path, valid,
+                       g->rows, (long long)r->n_queries, (long long)r->n_models);
     st = sg__results_sizes(r->n_queries, r->n_models, r->n_samples, err);
     if (st != SG_OK) return sg_fail(err, SG_E_CORRUPT, "%s: has an empty or impossible grid", in->path);
     return SG_OK;
 }
 
-static enum sg_status read_column(const struct sg_h5_in *in, const struct sg__column *c, struct sg_results *r,
-                                  struct sg_err *err) {
-    const int64_t cell[] = {r->n_queries, r->n_models, r->n_samples};
-    const bool there = sg_h5_has(in, c->var.name);
+static enum sg_status read_column(const struct sg_h5_in *in, const char *group, const struct sg__column *c,
+                                  struct sg_results *r, struct sg_err *err) {
+    char room[80];
+    const char *name = in_group(group, c->var.name, room);
+    int64_t dims[] = {r->n_queries, r->n_models, r->n_samples};
+    if (c->axes == SG_AXES_MODEL) dims[0] = r->n_models;
+    if (c->axes == SG_AXES_ANCHOR) dims[0] = r->anchors.n;
+    const bool there = c->since <= r->format && sg_h5_has(in, name);
     if (!there && c->need == SG_NEED_TRUTH) return SG_OK;
     enum sg_status st = sg__column_new(r, c, err);
     if (st != SG_OK || (!there && c->need == SG_NEED_OPTIONAL)) return st;
-    return sg_h5_read(in, c->var.name, c->var.type, c->var.rank,
-                      c->axes == SG_AXES_MODEL ? &r->n_models : cell, sg__column_data(r, c), err);
+    return sg_h5_read(in, name, c->var.type, c->var.rank, dims, sg__column_data(r, c), err);
+}
+
+/* Which of `parts` holds the column; 0: it comes with the axes. */
+static unsigned part_of(const struct sg__column *c) {
+    return c->axes == SG_AXES_MODEL ? 0 : c->axes == SG_AXES_SAMPLE ? SG_RESULTS_SAMPLES : SG_RESULTS_CELLS;
+}
+
+/* r's axes and columns, n_models and n_samples known. Strings go to `strings`. */
+static enum sg_status read_grid(const struct sg_h5_in *in, const struct grid *g, unsigned parts,
+                                struct sg_results *r, struct sg_arena *strings, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char room[80];
+    bool truth = false;
+    SG_TRY(axis(in, in_group(g->group, g->rows, room), &r->n_queries, err));
+    SG_TRY(check_sizes(in, g, r, err));
+    SG_TRY(SG_NEW(&r->query, r->n_queries, "queries", err));
+    SG_TRY(SG_NEW(&r->category, r->n_queries, "categories", err));
+    SG_TRY(SG_NEW(&r->model, r->n_models, "models", err));
+    SG_TRY(sg_h5_read_strings(in, in_group(g->group, g->rows, room), r->n_queries, r->query, strings, err));
+    SG_TRY(sg_h5_read_strings(in, in_group(g->group, "model", room), r->n_models, r->model, strings, err));
+    if (sg_h5_has(in, in_group(g->group, "category", room)))
+        SG_TRY(sg_h5_read_strings(in, room, r->n_queries, r->category, strings, err));
+    else
+        for (int64_t q = 0; q < r->n_queries; q++) SG_TRY(sg_arena_dup(strings, "", 0, &r->category[q], err));
+    for (int i = 0; i < sg__n_columns; i++) {
+        const struct sg__column *c = &sg__columns[i];
+        const unsigned part = part_of(c);
+        if (c->axes == SG_AXES_ANCHOR || (part && !(parts & part))) continue;
+        if (c->axes == SG_AXES_SAMPLE && !r->n_samples) continue;
+        if (c->axes == SG_AXES_MODEL && *g->group) /* the root's, set by the caller */
+            st = sg__column_new(r, c, err);
+        else
+            st = read_column(in, g->group, c, r, err);
+        if (st != SG_OK) goto out;
+        truth = truth || (c->need == SG_NEED_TRUTH && sg__column_data(r, c));
+    }
+    if (truth && (!r->true_correct || !r->true_length || !r->true_cost))
+        st = sg_fail(err, SG_E_CORRUPT, "%s: %shas only some of true_correct, true_length, true_cost",
+                     in->path, *g->group ? "calibration: " : "");
+out:
+    return st;
+}
+
+static enum sg_status read_anchors(const struct sg_h5_in *in, unsigned parts, struct sg_results *r,
+                                   struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_anchor_outcomes *a = &r->anchors;
+    int rank;
+    int64_t n = 0, dims[SG_H5_MAX_RANK];
+    if (r->format < 2 || !sg_h5_has(in, "anchors")) return SG_OK;
+    SG_TRY(axis(in, "anchors/anchor", &n, err));
+    SG_TRY(sg_h5_shape(in, "anchors/correct", &rank, dims, err));
+    if (rank != 2 || dims[0] != n || dims[1] != r->n_models) {
+        st = sg_fail(err, SG_E_CORRUPT, "%s: 'anchors/correct' is not of shape (anchor %lld, model %lld)",
+                     in->path, (long long)n, (long long)r->n_models);
+        goto out;
+    }
+    SG_TRY(SG_NEW(&a->id, n, "anchors", err));
+    SG_TRY(SG_NEW(&a->category, n, "anchors", err));
+    a->n = n;
+    SG_TRY(sg_h5_read_strings(in, "anchors/anchor", n, (char **)a->id, &r->strings, err));
+    SG_TRY(sg_h5_read_strings(in, "anchors/category", n, (char **)a->category, &r->strings, err));
+    for (int i = 0; i < sg__n_columns && parts & SG_RESULTS_CELLS; i++)
+        if (sg__columns[i].axes == SG_AXES_ANCHOR)
+            SG_TRY(read_column(in, "anchors/", &sg__columns[i], r, err));
+out:
+    return st;
+}
+
+static enum sg_status read_calibration(const struct sg_h5_in *in, unsigned parts, struct sg_results *r,
+                                       struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct grid grid = {"calibration/", "anchor"};
+    int64_t models = 0, samples = 0;
+    if (r->format < 2 || !sg_h5_has(in, "calibration")) return SG_OK;
+    SG_TRY(axis(in, "calibration/model", &models, err));
+    if (sg_h5_has(in, "calibration/sample")) SG_TRY(axis(in, "calibration/sample", &samples, err));
+    if (models != r->n_models || samples != r->n_samples) {
+        st = sg_fail(err, SG_E_CORRUPT,
+                     "%s: calibration has %lld models with %lld samples, the grid %lld with %lld", in->path,
+                     (long long)models, (long long)samples, (long long)r->n_models, (long long)r->n_samples);
+        goto out;
+    }
+    SG_TRY(SG_NEW(&r->calibration, 1, "calibration", err));
+    struct sg_results *c = r->calibration;
+    c->format = r->format;
+    c->n_models = models;
+    c->n_samples = samples;
+    SG_TRY(read_grid(in, &grid, parts, c, &r->strings, err));
+    SG_TRY(sg__results_sizes(r->n_queries + c->n_queries, models, samples, err));
+    if (parts & SG_RESULTS_CELLS && !c->true_correct) {
+        st = sg_fail(err, SG_E_CORRUPT, "%s: calibration has no true_correct", in->path);
+        goto out;
+    }
+    for (int64_t m = 0; m < models; m++)
+        if (strcmp(c->model[m], r->model[m]) != 0) {
+            st = sg_fail(err, SG_E_CORRUPT, "%s: model %lld is %s, in calibration %s", in->path, (long long)m,
+                         r->model[m], c->model[m]);
+            goto out;
+        }
+    sg__results_share_models(r);
+out:
+    return st;
 }
 
 static enum sg_status read_text_digests(const struct sg_h5_in *in, struct sg_results *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int64_t cells = r->n_queries * r->n_models, dims[] = {cells, 2};
+    const int64_t cells = sg_results_n_cells(r), dims[] = {cells, 2};
     uint64_t *words = NULL;
     if (!sg_h5_has(in, "texts/digest")) return SG_OK;
     SG_TRY(SG_NEW(&words, 2 * cells, "text digests", err));
@@ -84,7 +207,7 @@ static enum sg_status read_failures(const struct sg_h5_in *in, struct sg_results
     int64_t n;
     if (!sg_h5_has(in, "failures")) return SG_OK;
     SG_TRY(axis(in, "failures/cell", &n, err));
-    if (n > r->n_queries * r->n_models) {
+    if (n > sg_results_n_cells(r)) {
         st = sg_fail(err, SG_E_CORRUPT, "%s: has more failures than cells", in->path);
         goto out;
     }
@@ -93,9 +216,9 @@ static enum sg_status read_failures(const struct sg_h5_in *in, struct sg_results
     SG_TRY(sg_h5_read(in, "failures/cell", SG_H5_I64, 1, &n, r->failure_cell, err));
     SG_TRY(sg_h5_read_strings(in, "failures/reason", n, r->failure_reason, &r->strings, err));
     for (int64_t i = 0; i < n; i++)
-        if (r->failure_cell[i] < 0 || r->failure_cell[i] >= r->n_queries * r->n_models) {
+        if (r->failure_cell[i] < 0 || r->failure_cell[i] >= sg_results_n_cells(r)) {
             st = sg_fail(err, SG_E_CORRUPT, "%s: failures/cell holds cell %lld of %lld", in->path,
-                         (long long)r->failure_cell[i], (long long)(r->n_queries * r->n_models));
+                         (long long)r->failure_cell[i], (long long)sg_results_n_cells(r));
             goto out;
         }
     r->n_failures = n;
@@ -107,7 +230,7 @@ static enum sg_status read_origin(const struct sg_h5_in *in, bool verify, struct
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_origin *o = &r->origin;
-    const int64_t cells = r->n_queries * r->n_models, dims[] = {cells, 2};
+    const int64_t cells = sg_results_n_cells(r), dims[] = {cells, 2};
     uint64_t *words = NULL;
     char *hex = NULL;
     struct sg_digest check;
@@ -161,36 +284,16 @@ out:
 static enum sg_status read_all(const struct sg_h5_in *in, unsigned parts, struct sg_results *r,
                                struct sg_err *err) {
     enum sg_status st = SG_OK;
-    SG_TRY(check_format(in, err));
+    const struct grid root = {"", "query"};
+    int64_t version = 0;
+    SG_TRY(check_format(in, &version, err));
+    r->format = (int)version;
     SG_TRY(axis(in, "query", &r->n_queries, err));
     SG_TRY(axis(in, "model", &r->n_models, err));
     if (sg_h5_has(in, "sample")) SG_TRY(axis(in, "sample", &r->n_samples, err));
-    SG_TRY(check_sizes(in, r, err));
-    SG_TRY(SG_NEW(&r->query, r->n_queries, "queries", err));
-    SG_TRY(SG_NEW(&r->category, r->n_queries, "categories", err));
-    SG_TRY(SG_NEW(&r->model, r->n_models, "models", err));
-    SG_TRY(sg_h5_read_strings(in, "query", r->n_queries, r->query, &r->strings, err));
-    SG_TRY(sg_h5_read_strings(in, "model", r->n_models, r->model, &r->strings, err));
-    if (sg_h5_has(in, "category"))
-        SG_TRY(sg_h5_read_strings(in, "category", r->n_queries, r->category, &r->strings, err));
-    else
-        for (int64_t q = 0; q < r->n_queries; q++)
-            SG_TRY(sg_arena_dup(&r->strings, "", 0, &r->category[q], err));
-
-    bool truth = false;
-    for (int i = 0; i < sg__n_columns; i++) {
-        const struct sg__column *c = &sg__columns[i];
-        const unsigned part = c->axes == SG_AXES_SAMPLE ? SG_RESULTS_SAMPLES : SG_RESULTS_CELLS;
-        if (c->axes != SG_AXES_MODEL && !(parts & part)) continue;
-        if (c->axes == SG_AXES_SAMPLE && !r->n_samples) continue;
-        SG_TRY(read_column(in, c, r, err));
-        truth = truth || (c->need == SG_NEED_TRUTH && sg__column_data(r, c));
-    }
-    if (truth && (!r->true_correct || !r->true_length || !r->true_cost)) {
-        st =
-            sg_fail(err, SG_E_CORRUPT, "%s: has only some of true_correct, true_length, true_cost", in->path);
-        goto out;
-    }
+    SG_TRY(read_grid(in, &root, parts, r, &r->strings, err));
+    SG_TRY(read_anchors(in, parts, r, err));
+    SG_TRY(read_calibration(in, parts, r, err));
     if (parts & SG_RESULTS_SAMPLES) SG_TRY(read_text_digests(in, r, err));
     SG_TRY(read_failures(in, r, err));
     SG_TRY(read_provenance(in, r, err));
@@ -250,18 +353,20 @@ void sg_results_texts_close(struct sg_results_texts *t) {
 enum sg_status sg_results_texts_open(const char *path, struct sg_results_texts **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results_texts *t = NULL;
-    int64_t queries = 0, models = 0, n, offsets;
+    int64_t queries = 0, models = 0, anchors = 0, version, n, offsets;
     SG_TRY(SG_NEW(&t, 1, "texts", err));
     SG_TRY(sg_h5_open(path, &t->in, err));
-    SG_TRY(check_format(&t->in, err));
+    SG_TRY(check_format(&t->in, &version, err));
     *out = NULL;
     if (!sg_h5_has(&t->in, "texts/bytes")) goto out;
     SG_TRY(axis(&t->in, "query", &queries, err));
     SG_TRY(axis(&t->in, "model", &models, err));
+    if (sg_h5_has(&t->in, "calibration")) SG_TRY(axis(&t->in, "calibration/anchor", &anchors, err));
     SG_TRY(axis(&t->in, "sample", &t->n_samples, err));
     SG_TRY(axis(&t->in, "texts/bytes", &t->total, err));
     SG_TRY(axis(&t->in, "texts/offset", &offsets, err));
-    if (sg__results_sizes(queries, models, t->n_samples, NULL) != SG_OK ||
+    if (__builtin_add_overflow(queries, anchors, &queries) ||
+        sg__results_sizes(queries, models, t->n_samples, NULL) != SG_OK ||
         (n = queries * models * t->n_samples) != offsets - 1) {
         st = sg_fail(err, SG_E_CORRUPT, "%s: 'texts/offset' does not have one text per sample", path);
         goto out;

@@ -102,33 +102,88 @@ out:
     return st;
 }
 
-static enum sg_status put_root(struct sg_h5_out *out, const struct sg_results *r, struct sg_err *err) {
+/* The columns of these axes; rows: the axis of the group's rows, "query" or "anchor". */
+static enum sg_status put_columns(struct sg_h5_out *out, hid_t group, const struct sg_results *r,
+                                  enum sg__axes axes, const char *rows, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int i = 0; i < sg__n_columns; i++) {
+        const struct sg__column *c = &sg__columns[i];
+        const void *data = sg__column_data(r, c);
+        struct sg_h5_var var = c->var;
+        if (c->axes != axes || !data || c->since > r->format) continue;
+        if (axes != SG_AXES_MODEL) var.axes[0] = rows;
+        SG_TRY(sg_h5_write(out, group, &var, data, err));
+    }
+out:
+    return st;
+}
+
+/* A grid over (query, model[, sample]), or with anchors as its rows. */
+static enum sg_status put_grid(struct sg_h5_out *out, hid_t group, const struct sg_results *r,
+                               const char *rows, struct sg_err *err) {
     enum sg_status st = SG_OK;
     int32_t *index = NULL;
-    const hid_t root = out->file;
-    SG_TRY(sg_h5_attr_str(out, root, NULL, "format", SG_RESULTS_FORMAT, err));
-    SG_TRY(sg_h5_attr_i64(out, root, NULL, "format_version", SG_RESULTS_VERSION, err));
-    SG_TRY(sg_h5_attr_str(out, root, NULL, "Conventions", "CF-1.10", err));
-    if (r->name) SG_TRY(sg_h5_attr_str(out, root, NULL, "title", r->name, err));
-    SG_TRY(sg_h5_attr_str(out, root, NULL, "coordinates", "category input_price output_price", err));
-
-    SG_TRY(sg_h5_write_strings(out, root, "query", "query", r->n_queries, r->query, "query id", err));
+    const bool queries = !strcmp(rows, "query");
+    SG_TRY(sg_h5_write_strings(out, group, rows, rows, r->n_queries, r->query,
+                               queries ? "query id" : "anchor id", err));
     SG_TRY(
-        sg_h5_write_strings(out, root, "model", "model", r->n_models, r->model, "portfolio model id", err));
+        sg_h5_write_strings(out, group, "model", "model", r->n_models, r->model, "portfolio model id", err));
     if (r->n_samples) {
         SG_TRY(SG_NEW(&index, r->n_samples, "sample", err));
         for (int64_t i = 0; i < r->n_samples; i++) index[i] = (int32_t)i;
-        SG_TRY(sg_h5_write_scale(out, root, "sample", SG_H5_I32, r->n_samples, index,
+        SG_TRY(sg_h5_write_scale(out, group, "sample", SG_H5_I32, r->n_samples, index,
                                  "sample of the estimator", err));
     }
-    SG_TRY(sg_h5_write_strings(out, root, "category", "query", r->n_queries, r->category,
-                               "category of the query", err));
-    for (int i = 0; i < sg__n_columns; i++) {
-        const void *data = sg__column_data(r, &sg__columns[i]);
-        if (data) SG_TRY(sg_h5_write(out, root, &sg__columns[i].var, data, err));
-    }
+    SG_TRY(sg_h5_write_strings(out, group, "category", rows, r->n_queries, r->category,
+                               queries ? "category of the query" : "category of the anchor", err));
+    if (queries) SG_TRY(put_columns(out, group, r, SG_AXES_MODEL, rows, err));
+    SG_TRY(put_columns(out, group, r, SG_AXES_CELL, rows, err));
+    SG_TRY(put_columns(out, group, r, SG_AXES_QUERY, rows, err));
+    SG_TRY(put_columns(out, group, r, SG_AXES_SAMPLE, rows, err));
 out:
     free(index);
+    return st;
+}
+
+static enum sg_status put_root(struct sg_h5_out *out, const struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const hid_t root = out->file;
+    SG_TRY(sg_h5_attr_str(out, root, NULL, "format", SG_RESULTS_FORMAT, err));
+    SG_TRY(sg_h5_attr_i64(out, root, NULL, "format_version", r->format, err));
+    SG_TRY(sg_h5_attr_str(out, root, NULL, "Conventions", "CF-1.10", err));
+    if (r->name) SG_TRY(sg_h5_attr_str(out, root, NULL, "title", r->name, err));
+    SG_TRY(sg_h5_attr_str(out, root, NULL, "coordinates", "category input_price output_price", err));
+    SG_TRY(put_grid(out, root, r, "query", err));
+out:
+    return st;
+}
+
+static enum sg_status put_anchors(struct sg_h5_out *out, const struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    hid_t g = -1;
+    const struct sg_anchor_outcomes *a = &r->anchors;
+    if (!a->n) return SG_OK;
+    SG_TRY(sg_h5_group(out, out->file, "anchors", &g, err));
+    SG_TRY(sg_h5_attr_str(out, g, NULL, "coordinates", "category", err));
+    SG_TRY(sg_h5_write_strings(out, g, "anchor", "anchor", a->n, (char *const *)a->id, "anchor id", err));
+    SG_TRY(sg_h5_write_strings(out, g, "model", "model", r->n_models, r->model, "portfolio model id", err));
+    SG_TRY(sg_h5_write_strings(out, g, "category", "anchor", a->n, (char *const *)a->category,
+                               "category of the anchor", err));
+    SG_TRY(put_columns(out, g, r, SG_AXES_ANCHOR, "anchor", err));
+out:
+    if (g >= 0) H5Gclose(g);
+    return st;
+}
+
+static enum sg_status put_calibration(struct sg_h5_out *out, const struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    hid_t g = -1;
+    if (!r->calibration) return SG_OK;
+    SG_TRY(sg_h5_group(out, out->file, "calibration", &g, err));
+    SG_TRY(sg_h5_attr_str(out, g, NULL, "coordinates", "category", err));
+    SG_TRY(put_grid(out, g, r->calibration, "anchor", err));
+out:
+    if (g >= 0) H5Gclose(g);
     return st;
 }
 
@@ -139,7 +194,8 @@ static enum sg_status put_failures(struct sg_h5_out *out, const struct sg_result
                                           .type = SG_H5_I64,
                                           .rank = 1,
                                           .axes = {"failure"},
-                                          .long_name = "query * number of models + model"};
+                                          .long_name =
+                                              "query * number of models + model; calibration follows"};
     if (!r->n_failures) return SG_OK;
     SG_TRY(sg_h5_group(out, out->file, "failures", &g, err));
     SG_TRY(sg_h5_write_axis(out, g, "failure", r->n_failures, err));
@@ -157,7 +213,7 @@ static enum sg_status put_origin(struct sg_h5_out *out, const struct sg_results 
     uint64_t *words = NULL;
     char hex[SG_DIGEST_HEX];
     const struct sg_origin *o = &r->origin;
-    const int64_t cells = r->n_queries * r->n_models;
+    const int64_t cells = sg_results_n_cells(r);
     static const struct sg_h5_var fingerprint = {.name = "fingerprint",
                                                  .type = SG_H5_U64,
                                                  .rank = 2,
@@ -220,7 +276,7 @@ out:
 enum sg_status sg_results_writer_close(struct sg_results_writer *w, struct sg_results *r,
                                        struct sg_err *err) {
     enum sg_status st = SG_OK;
-    SG_ASSERT(w->cells == w->n_cells && r->n_queries * r->n_models == w->n_cells);
+    SG_ASSERT(w->cells == w->n_cells && sg_results_n_cells(r) == w->n_cells);
     if (w->group >= 0) {
         SG_TRY(put_texts(w, err));
         H5Gclose(w->group);
@@ -231,6 +287,8 @@ enum sg_status sg_results_writer_close(struct sg_results_writer *w, struct sg_re
     }
     const struct sg_digest d = r->digest = sg_results_digest(r);
     SG_TRY(put_root(&w->out, r, err));
+    if (r->format >= 2) SG_TRY(put_anchors(&w->out, r, err));
+    if (r->format >= 2) SG_TRY(put_calibration(&w->out, r, err));
     SG_TRY(put_failures(&w->out, r, err));
     SG_TRY(put_origin(&w->out, r, err));
     SG_TRY(put_provenance(&w->out, r, d, err));
@@ -249,7 +307,7 @@ enum sg_status sg_results_write(const char *path, const struct sg_results *r, st
     if (r->text_digest)
         return sg_fail(err, SG_E_USAGE,
                        "%s: these results have texts, which only the streaming writer can write", path);
-    const int64_t cells = r->n_queries * r->n_models;
+    const int64_t cells = sg_results_n_cells(r);
     SG_TRY(sg_results_writer_open(path, cells, r->n_samples, false, &w, err));
     for (int64_t i = 0; i < cells; i++) SG_TRY(sg_results_writer_cell(w, NULL, err));
     st = sg_results_writer_close(w, &copy, err);

@@ -1,5 +1,5 @@
 /* results_writer - writes results.h5 with texts cell by cell, so that the texts are never all in memory. Call
- * open, then pass the texts of cells 0, 1, 2, .. in order, then close with the columns. */
+ * open, then pass the texts of cells 0, 1, 2, .. in order (all cells, sg_results_n_cells), then close with the columns. */
 #ifndef SG_STORE_RESULTS_WRITER_H
 #define SG_STORE_RESULTS_WRITER_H
 

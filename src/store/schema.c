@@ -24,12 +24,14 @@ _Static_assert(sizeof status_codes / sizeof *status_codes == SG_STATUS_COUNT + 1
 
 #define COUNT(a)    (int)(sizeof(a) / sizeof *(a))
 #define AXES_MODEL  .rank = 1, .axes = {"model"}
+#define AXES_QUERY  .rank = 1, .axes = {"query"}
 #define AXES_CELL   .rank = 2, .axes = {"query", "model"}
 #define AXES_SAMPLE .rank = 3, .axes = {"query", "model", "sample"}
-#define COLUMN(AX, field, h5name, h5type, need_, fill_, units_, long_, ...)                                  \
+#define AXES_ANCHOR .rank = 2, .axes = {"anchor", "model"}
+#define COLUMN(since_, AX, field, h5name, h5type, need_, fill_, units_, long_, ...)                          \
     {                                                                                                        \
         .offset = offsetof(struct sg_results, field), .axes = SG_##AX, .need = need_, .fill = fill_,         \
-        .var = {                                                                                             \
+        .since = since_, .var = {                                                                            \
             .name = h5name,                                                                                  \
             .type = h5type,                                                                                  \
             AX,                                                                                              \
@@ -43,62 +45,71 @@ _Static_assert(sizeof status_codes / sizeof *status_codes == SG_STATUS_COUNT + 1
 
 /* clang-format off */
 const struct sg__column sg__columns[] = {
-    COLUMN(AXES_MODEL, price_input, "input_price", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD per million tokens",
+    COLUMN(1, AXES_MODEL, price_input, "input_price", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD per million tokens",
            "price of prompt tokens", NO_FLAGS),
-    COLUMN(AXES_MODEL, price_output, "output_price", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD per million tokens",
+    COLUMN(1, AXES_MODEL, price_output, "output_price", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD per million tokens",
            "price of completion tokens", NO_FLAGS),
 
-    COLUMN(AXES_CELL, valid, "valid", SG_H5_U8, SG_NEED_ALWAYS, 0, NULL,
+    COLUMN(1, AXES_CELL, valid, "valid", SG_H5_U8, SG_NEED_ALWAYS, 0, NULL,
            "1 where the cell was computed and a sample of it parsed", FLAGS(yes_no, "missing present")),
-    COLUMN(AXES_CELL, p_correct, "p_correct", SG_H5_F64, SG_NEED_ALWAYS, 0, "1",
+    COLUMN(1, AXES_CELL, p_correct, "p_correct", SG_H5_F64, SG_NEED_ALWAYS, 0, "1",
            "estimated probability that the model answers correctly (mean p_yes of the samples)", NO_FLAGS),
-    COLUMN(AXES_CELL, votes_yes, "votes_yes", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
+    COLUMN(1, AXES_CELL, votes_yes, "votes_yes", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
            "samples that say correct: yes", NO_FLAGS),
-    COLUMN(AXES_CELL, votes_no, "votes_no", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
+    COLUMN(1, AXES_CELL, votes_no, "votes_no", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
            "samples that say correct: no", NO_FLAGS),
-    COLUMN(AXES_CELL, votes_unparsed, "votes_unparsed", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
+    COLUMN(1, AXES_CELL, votes_unparsed, "votes_unparsed", SG_H5_I32, SG_NEED_ALWAYS, 0, "samples",
            "samples without a well-formed verdict", NO_FLAGS),
-    COLUMN(AXES_CELL, length_mean, "length_mean", SG_H5_F64, SG_NEED_ALWAYS, 0, "tokens",
+    COLUMN(1, AXES_CELL, length_mean, "length_mean", SG_H5_F64, SG_NEED_ALWAYS, 0, "tokens",
            "estimated completion length, mean of the parsed samples", NO_FLAGS),
-    COLUMN(AXES_CELL, length_sd, "length_sd", SG_H5_F64, SG_NEED_ALWAYS, 0, "tokens",
+    COLUMN(1, AXES_CELL, length_sd, "length_sd", SG_H5_F64, SG_NEED_ALWAYS, 0, "tokens",
            "standard deviation of the samples' lengths (n - 1; 0 for one sample)", NO_FLAGS),
-    COLUMN(AXES_CELL, cost, "cost", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD",
+    COLUMN(1, AXES_CELL, cost, "cost", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD",
            "estimated cost of the call: prompt_tokens and length_mean at the model's prices", NO_FLAGS),
-    COLUMN(AXES_CELL, prompt_tokens, "prompt_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
+    COLUMN(1, AXES_CELL, prompt_tokens, "prompt_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
            "prompt tokens of the query as the model bills them (-1 unknown)", NO_FLAGS),
-    COLUMN(AXES_CELL, prompt_source, "prompt_source", SG_H5_U8, SG_NEED_OPTIONAL, SG_PROMPT_COUNTED, NULL,
+    COLUMN(1, AXES_CELL, prompt_source, "prompt_source", SG_H5_U8, SG_NEED_OPTIONAL, SG_PROMPT_COUNTED, NULL,
            "where prompt_tokens come from: measured usage of the outcomes, or the estimator's tokenizer",
            FLAGS(yes_no, "measured counted")),
-    COLUMN(AXES_CELL, output_tokens, "output_tokens", SG_H5_I64, SG_NEED_ALWAYS, 0, "tokens",
+    COLUMN(1, AXES_CELL, output_tokens, "output_tokens", SG_H5_I64, SG_NEED_ALWAYS, 0, "tokens",
            "tokens the estimator wrote for this cell, all samples", NO_FLAGS),
-    COLUMN(AXES_CELL, status, "status", SG_H5_I32, SG_NEED_OPTIONAL, -1, NULL, "why the cell failed",
+    COLUMN(1, AXES_CELL, status, "status", SG_H5_I32, SG_NEED_OPTIONAL, -1, NULL, "why the cell failed",
            FLAGS(status_codes, status_names)),
 
-    COLUMN(AXES_CELL, true_correct, "true_correct", SG_H5_I8, SG_NEED_TRUTH, -1, NULL,
+    COLUMN(1, AXES_CELL, true_correct, "true_correct", SG_H5_I8, SG_NEED_TRUTH, -1, NULL,
            "whether the model's answer was correct", FLAGS(unknown_no_yes, "unknown incorrect correct")),
-    COLUMN(AXES_CELL, true_length, "true_length", SG_H5_F64, SG_NEED_TRUTH, 0, "tokens",
+    COLUMN(1, AXES_CELL, true_length, "true_length", SG_H5_F64, SG_NEED_TRUTH, 0, "tokens",
            "completion tokens of the model's answer", NO_FLAGS),
-    COLUMN(AXES_CELL, true_cost, "true_cost", SG_H5_F64, SG_NEED_TRUTH, 0, "USD", "cost of the model's answer", NO_FLAGS),
+    COLUMN(1, AXES_CELL, true_cost, "true_cost", SG_H5_F64, SG_NEED_TRUTH, 0, "USD", "cost of the model's answer", NO_FLAGS),
 
-    COLUMN(AXES_CELL, knn_correct, "knn_correct", SG_H5_F64, SG_NEED_OPTIONAL, 0, "1",
+    COLUMN(1, AXES_CELL, knn_correct, "knn_correct", SG_H5_F64, SG_NEED_OPTIONAL, 0, "1",
            "baseline: correctness of the 6 nearest anchors, weights similarity^2", NO_FLAGS),
-    COLUMN(AXES_CELL, knn_length, "knn_length", SG_H5_F64, SG_NEED_OPTIONAL, 0, "tokens",
+    COLUMN(1, AXES_CELL, knn_length, "knn_length", SG_H5_F64, SG_NEED_OPTIONAL, 0, "tokens",
            "baseline: completion length of the 6 nearest anchors, weights similarity^2", NO_FLAGS),
-    COLUMN(AXES_CELL, anchor_correct, "anchor_correct", SG_H5_F64, SG_NEED_OPTIONAL, 0, "1",
+    COLUMN(1, AXES_CELL, anchor_correct, "anchor_correct", SG_H5_F64, SG_NEED_OPTIONAL, 0, "1",
            "baseline: mean correctness of the model on the anchors of the query's category", NO_FLAGS),
-    COLUMN(AXES_CELL, anchor_length, "anchor_length", SG_H5_F64, SG_NEED_OPTIONAL, 0, "tokens",
+    COLUMN(1, AXES_CELL, anchor_length, "anchor_length", SG_H5_F64, SG_NEED_OPTIONAL, 0, "tokens",
            "baseline: mean completion length of the model on the anchors of the query's category", NO_FLAGS),
+    COLUMN(2, AXES_QUERY, similarity, "similarity", SG_H5_F64, SG_NEED_OPTIONAL, 0, "1",
+           "mean similarity of the query to the anchors of its prompts", NO_FLAGS),
 
-    COLUMN(AXES_SAMPLE, sample_correct, "sample_correct", SG_H5_I8, SG_NEED_ALWAYS, -1, NULL, "the sample's answer",
+    COLUMN(1, AXES_SAMPLE, sample_correct, "sample_correct", SG_H5_I8, SG_NEED_ALWAYS, -1, NULL, "the sample's answer",
            FLAGS(unknown_no_yes, "unparsed no yes")),
-    COLUMN(AXES_SAMPLE, sample_length, "sample_length", SG_H5_I64, SG_NEED_ALWAYS, -1, "tokens",
+    COLUMN(1, AXES_SAMPLE, sample_length, "sample_length", SG_H5_I64, SG_NEED_ALWAYS, -1, "tokens",
            "completion length the sample predicts (-1 unparsed)", NO_FLAGS),
-    COLUMN(AXES_SAMPLE, sample_p_yes, "sample_p_yes", SG_H5_F32, SG_NEED_ALWAYS, 0, "1",
+    COLUMN(1, AXES_SAMPLE, sample_p_yes, "sample_p_yes", SG_H5_F32, SG_NEED_ALWAYS, 0, "1",
            "probability of yes at the sample's answer", NO_FLAGS),
-    COLUMN(AXES_SAMPLE, sample_tokens, "sample_tokens", SG_H5_I32, SG_NEED_ALWAYS, 0, "tokens",
+    COLUMN(1, AXES_SAMPLE, sample_tokens, "sample_tokens", SG_H5_I32, SG_NEED_ALWAYS, 0, "tokens",
            "tokens the estimator wrote", NO_FLAGS),
-    COLUMN(AXES_SAMPLE, sample_finish, "sample_finish", SG_H5_U8, SG_NEED_ALWAYS, 0, NULL, "why the sample ended",
+    COLUMN(1, AXES_SAMPLE, sample_finish, "sample_finish", SG_H5_U8, SG_NEED_ALWAYS, 0, NULL, "why the sample ended",
            FLAGS(finish_codes, finish_names + 1)),
+
+    COLUMN(2, AXES_ANCHOR, anchors.correct, "correct", SG_H5_I8, SG_NEED_ALWAYS, -1, NULL,
+           "whether the model's answer to the anchor was correct", FLAGS(unknown_no_yes, "unknown incorrect correct")),
+    COLUMN(2, AXES_ANCHOR, anchors.completion_tokens, "completion_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
+           "completion tokens of the model's answer to the anchor (-1 unknown)", NO_FLAGS),
+    COLUMN(2, AXES_ANCHOR, anchors.prompt_tokens, "prompt_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
+           "prompt tokens of the anchor as the model billed them (-1 unknown)", NO_FLAGS),
 };
 /* clang-format on */
 const int sg__n_columns = COUNT(sg__columns);

@@ -1,5 +1,6 @@
-/* schema - the layout of results.h5, format version 1. The list of columns is data (schema.c): allocation,
- * writing, reading and the digest all walk it.
+/* schema - the layout of results.h5, format version 2. The list of columns is data (schema.c): allocation,
+ * writing, reading and the digest all walk it. Version 1 had neither similarity nor the groups anchors and
+ * calibration; such files are read, and checked against the digest of version 1, which leaves these out.
  *
  * Root group: what xarray.open_dataset(path, engine="h5netcdf") shows.
  *   attributes  format = "scope-grid results", format_version (i64), title, Conventions = "CF-1.10",
@@ -9,10 +10,23 @@
  *   sample      i32 (sample)      0 .. n-1; absent when the run kept no samples
  *   category    string (query)    "" where the input has none
  *   input_price, output_price     f64 (model), USD per million tokens
+ *   columns of SG_AXES_QUERY      (query)
  *   columns of SG_AXES_CELL       (query, model)
  *   columns of SG_AXES_SAMPLE     (query, model, sample)
  * Floats are NaN where there is nothing; coded integers carry flag_values and flag_meanings.
  * Strings are variable-length UTF-8. Large datasets are chunked, shuffled, deflated, with Fletcher-32 sums.
+ *
+ * Group anchors: every anchor of the job with its outcomes; absent when there are none.
+ *   anchor string (anchor) ids, category string (anchor), model string (model)
+ *   columns of SG_AXES_ANCHOR     (anchor, model)
+ *
+ * Group calibration: the anchors that were also estimated as if they were queries, each left out of its own
+ * prompt and baselines; absent when there are none. anchor string (anchor) ids, category, model and sample as
+ * above, and the root's columns of SG_AXES_QUERY, _CELL (those of truth always) and _SAMPLE with the axis
+ * anchor in place of query.
+ *
+ * In the groups texts, failures and origin, cells are numbered query * number of models + model; the cells of
+ * the group calibration follow, as if its anchors were further queries.
  *
  * Group texts (when the job says output.texts): the analyses and verdicts as the estimator wrote them.
  *   bytes       u8 (byte)         all texts end to end, in order of (query, model, sample); UTF-8
@@ -44,9 +58,9 @@
 #include <string.h>
 
 #define SG_RESULTS_FORMAT "scope-grid results"
-enum { SG_RESULTS_VERSION = 1 };
+enum { SG_RESULTS_VERSION = 2 };
 
-enum sg__axes { SG_AXES_MODEL, SG_AXES_CELL, SG_AXES_SAMPLE };
+enum sg__axes { SG_AXES_MODEL, SG_AXES_QUERY, SG_AXES_CELL, SG_AXES_SAMPLE, SG_AXES_ANCHOR };
 enum sg__need {
     SG_NEED_ALWAYS,   /* a file without it is not ours */
     SG_NEED_TRUTH,    /* all of these or none */
@@ -58,7 +72,8 @@ struct sg__column {
     struct sg_h5_var var;
     enum sg__axes axes;
     enum sg__need need;
-    int fill; /* of integers; floats are filled with NaN */
+    int fill;  /* of integers; floats are filled with NaN */
+    int since; /* the first format version that has it */
 };
 
 /* The columns in the order of the file and of the digest. */
@@ -77,6 +92,8 @@ static inline void sg__column_set(struct sg_results *r, const struct sg__column 
 /* Elements of the column; sizes were checked by sg__results_sizes. */
 static inline int64_t sg__column_len(const struct sg_results *r, const struct sg__column *c) {
     if (c->axes == SG_AXES_MODEL) return r->n_models;
+    if (c->axes == SG_AXES_QUERY) return r->n_queries;
+    if (c->axes == SG_AXES_ANCHOR) return r->anchors.n * r->n_models;
     const int64_t cells = r->n_queries * r->n_models;
     return c->axes == SG_AXES_CELL ? cells : cells * r->n_samples;
 }
@@ -84,6 +101,9 @@ static inline int64_t sg__column_len(const struct sg_results *r, const struct sg
 enum sg_status sg__results_sizes(int64_t n_queries, int64_t n_models, int64_t n_samples, struct sg_err *err);
 /* Memory for one column, filled. */
 enum sg_status sg__column_new(struct sg_results *r, const struct sg__column *c, struct sg_err *err);
+
+/* Copies models and prices of r to r->calibration. */
+void sg__results_share_models(struct sg_results *r);
 
 /* The group runtime (runtime.c). */
 enum sg_status sg__results_put_runtime(struct sg_h5_out *out, const struct sg_runtime *t, struct sg_err *err);

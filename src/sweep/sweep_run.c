@@ -80,7 +80,8 @@ static enum sg_status check_point(void *ctx, const struct sg_sweep_point *p, str
 /* True for a key in which points of one group may differ: it does not change the prefill. */
 static bool is_free(const char *key) {
     static const char *const keys[] = {"sampling.temperature", "sampling.top_p",   "sampling.top_k",
-                                       "sampling.seed",        "sampling.samples", "output.texts"};
+                                       "sampling.seed",        "sampling.samples", "sampling.draws",
+                                       "output.texts"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (!strcmp(key, keys[i])) return true;
     return false;

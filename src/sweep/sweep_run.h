@@ -1,6 +1,6 @@
 /* sweep_run - all points of a sweep: `scope-grid run SWEEP.json`.
  *
- * Points that differ in temperature, top_p, top_k, seed, samples and texts alone are a prefill group: one run
+ * Points that differ in temperature, top_p, top_k, seed, samples, draws and texts alone are a prefill group: one run
  * in DIR/group..., named by the other axes, computes each cell's prompt once and draws the samples of all
  * points from it (run/points.h). A merge per point selects the point's samples into its folder, which holds
  * what a job's folder holds but no computed segments: results.h5 with the digest of the point's job run

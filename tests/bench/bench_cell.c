@@ -28,11 +28,11 @@ struct bench {
 };
 
 static enum sg_status submit(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                             const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                             const struct sg_stream *streams, const int32_t *settings, int32_t n_samples,
                              struct sg_err *err) {
     struct bench *b = ctx;
     (void)prompt;
-    (void)keys;
+    (void)streams;
     (void)settings;
     (void)n_samples;
     (void)err;

@@ -255,23 +255,23 @@ static void bench_sample(const char *what, float temperature, int32_t top_k, flo
     for (int64_t i = 0; i < ROWS * 30; i++)
         x[i / 30 * VOCAB + (int64_t)(sg_random64(5, (uint64_t)i) % VOCAB)] = 9 + uniform(6, i);
     int32_t *row = ints(ROWS, 0, 1);
-    uint64_t keys[ROWS];
-    for (int i = 0; i < ROWS; i++) keys[i] = sg_random64(7, (uint64_t)i);
+    float u[ROWS];
+    for (int i = 0; i < ROWS; i++) u[i] = sg_uniform(7, (uint32_t)i);
     const struct sg_draw_settings how = {temperature, top_p, top_k};
     const int32_t first[ROWS] = {0};
     struct sg_sample_args a = {
         .n_rows = ROWS, .vocab = VOCAB, .n = ROWS, .host_settings = &how, .n_settings = 1};
     void *d_how = upload(&how, sizeof how), *d_first = upload(first, sizeof first);
     void *d_x = upload(x, sizeof *x * ROWS * VOCAB), *d_row = upload(row, sizeof *row * ROWS),
-         *d_key = upload(keys, sizeof keys);
+         *d_u = upload(u, sizeof u);
     void *d_token = upload(row, sizeof *row * ROWS), *d_p = upload(row, sizeof *row * ROWS);
-    a.logits = d_x, a.row = d_row, a.key = d_key, a.pos = d_row, a.token = d_token, a.p_yes = d_p,
-    a.settings = d_how, a.setting = d_first;
+    a.logits = d_x, a.row = d_row, a.u = d_u, a.token = d_token, a.p_yes = d_p, a.settings = d_how,
+    a.setting = d_first;
     a.yes_ids = a.no_ids = d_row, a.n_yes = a.n_no = 1;
     double best;
     BEST(&best, CALLS, OK(sg_op_sample(dev, &a, &err)));
     printf("sample %s, %d draws from %d: %.0f us\n", what, ROWS, VOCAB, 1e6 * best);
-    void *all[] = {d_x, d_row, d_key, d_token, d_p, d_how, d_first};
+    void *all[] = {d_x, d_row, d_u, d_token, d_p, d_how, d_first};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) sg_dev_free(dev, all[i]);
     free(x), free(row);
 }

@@ -69,17 +69,17 @@ static void on_done(void *ctx, const struct sg_group_result *g) {
 
 static void submit(struct sg_engine *e, int32_t g, int32_t vocab) {
     int32_t prompt[CONTEXT];
-    uint64_t keys[MAX_SAMPLES];
+    struct sg_stream streams[MAX_SAMPLES];
     int32_t settings[MAX_SAMPLES];
     char name[16];
     snprintf(name, sizeof name, "q%d", g);
     for (int32_t i = 0; i < prompt_len[g]; i++)
         prompt[i] = (int32_t)(sg_random64((uint64_t)g, (uint64_t)i) % (uint64_t)vocab);
     for (int32_t k = 0; k < n_samples[g]; k++) {
-        keys[k] = sg_sample_key(5, name, "m", k);
+        streams[k] = sg_sample_stream(g % 2, 5, name, "m", k);
         settings[k] = (g + k) % 3;
     }
-    TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, prompt_len[g], keys, settings, n_samples[g], err));
+    TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, prompt_len[g], streams, settings, n_samples[g], err));
 }
 
 static void drain(struct sg_engine *e, bool hopeful) {

@@ -234,18 +234,16 @@ static void test_geometry(void **state) {
 
 static void sample(int32_t list, const float *logits, int32_t vocab, int32_t n, int32_t top_k, float top_p,
                    float t, int32_t *token) {
-    uint64_t keys[64];
-    uint32_t pos[64];
+    float u[64];
     int32_t rows[64], first[64] = {0};
     const struct sg_draw_settings how = {t, top_p, top_k};
-    for (int i = 0; i < n; i++) keys[i] = sg_random64(9, (uint64_t)i), pos[i] = (uint32_t)i, rows[i] = i % 2;
+    for (int i = 0; i < n; i++) u[i] = sg_uniform(9, (uint32_t)i), rows[i] = i % 2;
     int32_t *dtoken = device(NULL, sizeof(int32_t) * (size_t)n);
     const struct sg__sample_launch a = {.logits = device(logits, sizeof(float) * (size_t)vocab * 2),
                                         .vocab = vocab,
                                         .n = n,
                                         .row = device(rows, sizeof rows),
-                                        .key = device(keys, sizeof keys),
-                                        .pos = device(pos, sizeof pos),
+                                        .u = device(u, sizeof u),
                                         .setting = device(first, sizeof first),
                                         .settings = device(&how, sizeof how),
                                         .token = dtoken,

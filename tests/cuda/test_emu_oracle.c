@@ -175,9 +175,9 @@ static void check_greedy(struct fixture *f, struct fixture *ref, int32_t *ids, i
     static float logits[4096];
     struct sg_err err = {0};
     for (int at = 0; at < n_want;) {
-        const uint64_t key = 1;
+        const struct sg_stream stream = {1, -1};
         bool busy = true;
-        if (sg_engine_submit(f->engine, 1, ids, n + at, &key, NULL, 1, &err) != SG_OK)
+        if (sg_engine_submit(f->engine, 1, ids, n + at, &stream, NULL, 1, &err) != SG_OK)
             fail_msg("%s", err.text);
         while (busy)
             if (sg_engine_step(f->engine, &busy, &err) != SG_OK) fail_msg("%s", err.text);

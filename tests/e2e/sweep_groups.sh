@@ -74,6 +74,17 @@ for texts in false true; do
   same "digest with texts $texts" "$(of texts seed-6_texts-$texts)" "$(digest_of "$alone")"
 done
 
+# points with both kinds of draws
+write '{"sampling.draws": ["independent", "stratified"]}' draws
+out=$(ranks 2 "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" --set sampling.samples=3 2>&1)
+same "exit code of a sweep over draws" $? 0
+same "groups of a sweep over draws" "$(groups draws 'len(p["points"])')" 2
+for draws in independent stratified; do
+  alone=$(alone $draws --set sampling.draws=$draws --set sampling.samples=3)
+  same "digest of draws $draws" "$(of draws draws-$draws)" "$(digest_of "$alone")"
+done
+[ "$(of draws draws-independent)" != "$(of draws draws-stratified)" ] || fail "both kinds of draws gave one digest"
+
 # earlier results: a group computes nothing where its points find all, everything where one of them does not; each
 # point keeps what it has taken over
 write '{"sampling.seed": [5, 6]}' night

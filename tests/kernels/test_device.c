@@ -189,10 +189,8 @@ static void call_all(struct world *w) {
             *da = kt_i32(dev, at, 2);
     int32_t *do1 = kt_i32(dev, one, 2), *dsa = kt_i32(dev, suffix_at, 3), *dsp = kt_i32(dev, suffix_pages, 2);
     int32_t *ds = kt_i32(dev, slots, ROWS), *dt = kt_i32(dev, ids, ROWS), *dz = kt_i32(dev, pos, 1);
-    void *keys;
-    KT_OK(sg_dev_alloc(dev, 64, "keys", &keys, &err));
-    const uint64_t key[2] = {1, 2};
-    KT_OK(sg_dev_upload(dev, keys, key, sizeof key, &err));
+    const float u[2] = {0.25f, 0.75f};
+    float *du = kt_f32(dev, u, 2);
     const struct sg_draw_settings how[2] = {{0.5f, 0.9f, 0}, {0.5f, 0.9f, 3}};
     void *settings;
     KT_OK(sg_dev_alloc(dev, sizeof how, "settings", &settings, &err));
@@ -270,8 +268,7 @@ static void call_all(struct world *w) {
                                .vocab = VOCAB,
                                .n = 2,
                                .row = do1,
-                               .key = keys,
-                               .pos = (const uint32_t *)(const void *)do1,
+                               .u = du,
                                .setting = da,
                                .settings = settings,
                                .host_settings = how,
@@ -281,7 +278,7 @@ static void call_all(struct world *w) {
     KT_OK(sg_dev_sync(dev, &err));
     assert_int_equal(calls, before);
 
-    void *all[] = {dx, dy, dq, d1, dc, dl, di, dr, dp, da, do1, dsa, dsp, ds, dt, dz, keys, settings};
+    void *all[] = {dx, dy, dq, d1, dc, dl, di, dr, dp, da, do1, dsa, dsp, ds, dt, dz, du, settings};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) sg_dev_free(dev, all[i]);
 }
 
@@ -470,7 +467,7 @@ static void test_refusals(void **state) {
     how[1].temperature = 1, s.n_settings = 0;
     REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 0 settings");
     s.n_settings = 2;
-    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: NULL logits, row, key, pos, setting");
+    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: NULL logits, row, u, setting");
     s.n_yes = 1;
     REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 1 yes and 0 no ids, or NULL");
 

@@ -85,6 +85,22 @@ static void test_values(void **state) {
             "guard: gather_rows: rows[1] is 8, expected 0 to 7");
     REFUSED(sg_op_logprob(dev, x, ids, 2, 8, y, &err), "guard: logprob: target[1] is 8, expected 0 to 7");
     REFUSED(sg_op_logprob(dev, x, ids + 2, 1, 8, y, &err), "guard: logprob: target[0] is -1");
+    const struct sg_draw_settings how = {1, 1, 0};
+    void *d_how;
+    KT_OK(sg_dev_alloc(dev, sizeof how, "settings", &d_how, &err));
+    KT_OK(sg_dev_upload(dev, d_how, &how, sizeof how, &err));
+    const struct sg_sample_args s = {.logits = x,
+                                     .n_rows = 1,
+                                     .vocab = 8,
+                                     .n = 1,
+                                     .row = ids,
+                                     .u = g,
+                                     .setting = ids,
+                                     .settings = d_how,
+                                     .host_settings = &how,
+                                     .n_settings = 1,
+                                     .token = (int32_t *)(void *)y};
+    REFUSED(sg_op_sample(dev, &s, &err), "guard: sample: u[0] is 1, expected 0 to below 1");
 
     struct sg_kv *kv;
     KT_OK(sg_kv_new(dev, 1, 2, 1, 8, &kv, &err));

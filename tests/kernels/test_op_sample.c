@@ -65,8 +65,7 @@ struct draws {
     const float *logits;
     const int32_t *row, *yes, *no;
     int32_t n_yes, n_no;
-    const uint64_t *key;
-    const uint32_t *pos;
+    const float *u;
 };
 
 static void run(struct sg_dev *dev, const struct draws *d, int32_t *token, float *p_yes, float *logprob) {
@@ -87,32 +86,27 @@ static void run(struct sg_dev *dev, const struct draws *d, int32_t *token, float
     int32_t *row = kt_i32(dev, d->row, d->n), *tok = kt_i32(dev, NULL, d->n);
     int32_t *yes = d->n_yes ? kt_i32(dev, d->yes, d->n_yes) : NULL,
             *no = d->n_no ? kt_i32(dev, d->no, d->n_no) : NULL;
-    void *key, *pos;
-    KT_OK(sg_dev_alloc(dev, (size_t)d->n * sizeof *d->key, "keys", &key, &err));
-    KT_OK(sg_dev_alloc(dev, (size_t)d->n * sizeof *d->pos, "positions", &pos, &err));
-    KT_OK(sg_dev_upload(dev, key, d->key, (size_t)d->n * sizeof *d->key, &err));
-    KT_OK(sg_dev_upload(dev, pos, d->pos, (size_t)d->n * sizeof *d->pos, &err));
-    a.logits = logits, a.row = row, a.key = key, a.pos = pos, a.yes_ids = yes, a.no_ids = no;
+    float *u = kt_f32(dev, d->u, d->n);
+    a.logits = logits, a.row = row, a.u = u, a.yes_ids = yes, a.no_ids = no;
     a.token = tok, a.p_yes = py, a.logprob = lp;
     KT_OK(sg_op_sample(dev, &a, &err));
     kt_get(dev, tok, (size_t)d->n * sizeof *token, token);
     if (py) kt_get(dev, py, (size_t)d->n * sizeof *py, p_yes);
     if (lp) kt_get(dev, lp, (size_t)d->n * sizeof *lp, logprob);
-    void *all[] = {logits, py, lp, row, tok, yes, no, key, pos, settings, setting};
+    void *all[] = {logits, py, lp, row, tok, yes, no, u, settings, setting};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) sg_dev_free(dev, all[i]);
 }
 
 enum { DRAWS = 4000 };
 struct keys {
-    uint64_t key[DRAWS];
-    uint32_t pos[DRAWS];
+    float u[DRAWS];
     int32_t row[DRAWS]; /* all zero */
 };
 static struct keys *keys_new(uint64_t seed) {
     struct keys *k = kt_malloc(sizeof *k);
     memset(k, 0, sizeof *k);
     for (int i = 0; i < DRAWS; i++)
-        k->key[i] = sg_random64(seed, (uint64_t)(i / 4)), k->pos[i] = (uint32_t)(i % 4);
+        k->u[i] = sg_uniform(sg_random64(seed, (uint64_t)(i / 4)), (uint32_t)(i % 4));
     return k;
 }
 
@@ -157,8 +151,7 @@ static void check(struct sg_dev *dev, const float *logits, int32_t vocab, int32_
                             .top_p = top_p,
                             .logits = logits,
                             .row = k->row,
-                            .key = k->key,
-                            .pos = k->pos};
+                            .u = k->u};
     run(dev, &d, token, NULL, NULL);
     double top = 0;
     for (int32_t j = 0; j < vocab; j++) top = fmax(top, fabs((double)(isinf(logits[j]) ? 0 : logits[j] / t)));
@@ -169,7 +162,7 @@ static void check(struct sg_dev *dev, const float *logits, int32_t vocab, int32_
     for (int32_t j = 0; j < vocab; j++) place[j] = -1;
     for (int32_t i = 0; i < e.n; i++) place[e.id[i]] = i;
     for (int32_t i = 0; i < n; i++) {
-        const double u = (double)sg_uniform(k->key[i], k->pos[i]);
+        const double u = (double)k->u[i];
         if (token[i] < 0 || token[i] >= vocab || place[token[i]] < 0)
             fail_msg("draw %d of T %g k %d p %g: token %d is excluded", i, (double)t, top_k, (double)top_p,
                      token[i]);
@@ -267,8 +260,7 @@ static void test_exact_nucleus(void **state) {
                                 .top_p = c[i].p,
                                 .logits = x,
                                 .row = k->row,
-                                .key = k->key,
-                                .pos = k->pos};
+                                .u = k->u};
         run(dev, &d, token, NULL, NULL);
         for (int j = 0; j < N; j++) {
             assert_true(token[j] % 4 == 3);
@@ -338,8 +330,7 @@ static void test_greedy_and_broken(void **state) {
     x[6 * VOCAB + 77] = -2e38f;
     static const int32_t row[ROWS] = {0, 1, 2, 3, 4, 5, 6}, want[ROWS] = {299, 40, -1, -1, 0, -1, 77};
     static const int32_t yes[1] = {1}, no[1] = {2};
-    static const uint64_t key[ROWS];
-    static const uint32_t pos[ROWS];
+    static const float u[ROWS];
     static const struct {
         float t, p;
         int32_t k;
@@ -354,8 +345,7 @@ static void test_greedy_and_broken(void **state) {
                                 .top_p = c[i].p,
                                 .logits = x,
                                 .row = row,
-                                .key = key,
-                                .pos = pos,
+                                .u = u,
                                 .yes = yes,
                                 .no = no,
                                 .n_yes = 1,
@@ -398,8 +388,7 @@ static void test_outputs(void **state) {
                       .top_p = 0.95f,
                       .logits = x,
                       .row = k->row,
-                      .key = k->key,
-                      .pos = k->pos,
+                      .u = k->u,
                       .yes = yes,
                       .no = no,
                       .n_yes = 3,
@@ -420,7 +409,7 @@ static void test_outputs(void **state) {
         struct draws one = d;
         int32_t t;
         float p, l;
-        one.n = 1, one.row = k->row + i, one.key = k->key + i, one.pos = k->pos + i;
+        one.n = 1, one.row = k->row + i, one.u = k->u + i;
         run(dev, &one, &t, &p, &l);
         assert_int_equal(t, token[i]);
         kt_same_bits("p_yes alone", &p, p_yes + i, 1);
@@ -459,8 +448,7 @@ static void test_mixed_settings(void **state) {
                       .n_settings = KINDS,
                       .logits = x,
                       .row = k->row,
-                      .key = k->key,
-                      .pos = k->pos,
+                      .u = k->u,
                       .yes = yes,
                       .no = no,
                       .n_yes = 1,
@@ -507,8 +495,7 @@ static void test_isa_and_threads(void **state) {
                                 .top_p = c == 1 ? 1.0f : 0.9f,
                                 .logits = x,
                                 .row = k->row,
-                                .key = k->key,
-                                .pos = k->pos,
+                                .u = k->u,
                                 .yes = yes,
                                 .no = no,
                                 .n_yes = 2,

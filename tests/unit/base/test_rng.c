@@ -1,4 +1,6 @@
-/* Protects: draws are Philox4x32-10 to the bit, so results are the same on every machine and device. */
+/* Protects: draws are Philox4x32-10 to the bit, so results are the same on every machine and device; stratified
+ * ones are a Latin hypercube over the samples, and each by itself is uniform and independent of the others of its
+ * sample. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include <math.h>
 
 /* The known answers that the authors publish with Random123 (kat_vectors). */
 static void known_answers(void **state) {
@@ -42,6 +45,92 @@ static void uniforms_are_the_top_bits(void **state) {
     assert_true(squares / N > 0.330 && squares / N < 0.3367);
 }
 
+/* ---- stratified uniforms ------------------------------------------------------------------------------ */
+
+/* Upper 1e-6 point of chi-square (Wilson and Hilferty). */
+static double chi_limit(double df) {
+    const double t = 1 - 2 / (9 * df) + 4.75 * sqrt(2 / (9 * df));
+    return df * t * t * t;
+}
+static void assert_even(const char *what, uint32_t k, uint32_t pos, const int *count, int bins, int n) {
+    double chi = 0;
+    for (int i = 0; i < bins; i++) chi += pow(count[i] - (double)n / bins, 2) * bins / n;
+    if (chi > chi_limit(bins - 1))
+        fail_msg("%s, sample %u, position %u: chi-square %.1f over %d bins", what, k, pos, chi, bins);
+}
+static uint32_t bits24(uint64_t key, uint32_t pos, uint32_t k) {
+    const float u = sg_uniform_stratified(key, pos, k);
+    assert_true(u >= 0 && u < 1);
+    return (uint32_t)(u * 16777216.0f);
+}
+static uint64_t a_key(int i) {
+    return sg_random64(2026, (uint64_t)i);
+}
+
+/* Of each sample at each position over the keys: leading bits, the bits where stratum and jitter meet, last
+ * bits. Of neighbouring positions: independent, of one sample and of two. */
+static void each_sample_is_uniform(void **state) {
+    (void)state;
+    static const uint32_t samples[] = {0, 1, 2, 3, 5, 7, 8, 31, 63, 64, 100, 9999},
+                          positions[] = {0, 1, 70000};
+    enum { N = 1 << 15 };
+    for (size_t s = 0; s < sizeof samples / sizeof *samples; s++)
+        for (size_t p = 0; p < sizeof positions / sizeof *positions; p++) {
+            const uint32_t k = samples[s], pos = positions[p];
+            int first[256] = {0}, middle[256] = {0}, last[256] = {0}, same[64] = {0}, cross[64] = {0};
+            for (int i = 0; i < N; i++) {
+                const uint32_t u = bits24(a_key(i), pos, k), v = bits24(a_key(i), pos + 1, k),
+                               w = bits24(a_key(i), pos + 1, k ^ 1);
+                first[u >> 16]++, middle[u >> 14 & 255]++, last[u & 255]++;
+                same[u >> 21 << 3 | v >> 21]++, cross[u >> 21 << 3 | w >> 21]++;
+            }
+            assert_even("leading bits", k, pos, first, 256, N);
+            assert_even("middle bits", k, pos, middle, 256, N);
+            assert_even("last bits", k, pos, last, 256, N);
+            assert_even("next position", k, pos, same, 64, N);
+            assert_even("next position of another sample", k, pos, cross, 64, N);
+        }
+}
+
+/* Of every first 2^j samples, and of the samples from 64 and from 128 on, one in each of 2^j intervals. */
+static void the_first_samples_are_a_hypercube(void **state) {
+    (void)state;
+    for (int i = 0; i < 2000; i++)
+        for (uint32_t base = 0; base <= 128; base += 64)
+            for (uint32_t j = 0; j <= 6; j++) {
+                uint64_t seen = 0;
+                for (uint32_t k = 0; k < 1u << j; k++)
+                    seen |= (uint64_t)1 << (bits24(a_key(i), (uint32_t)i % 7, base + k) >> (24 - j));
+                assert_true(seen == (j == 6 ? ~(uint64_t)0 : ((uint64_t)1 << (1u << j)) - 1));
+            }
+}
+
+/* All orders of four strata that the scrambling has, eight, are equally likely, and those at one position say
+ * nothing about those at the next, nor those of samples 0-3 about those of samples 64-67. */
+static void strata_are_shuffled_anew(void **state) {
+    (void)state;
+    enum { N = 1 << 15, ORDERS = 256 };
+    int code[ORDERS], n_codes = 0, count[8] = {0}, next[64] = {0}, block[64] = {0};
+    for (int i = 0; i < ORDERS; i++) code[i] = -1;
+    for (int i = 0; i < N; i++) {
+        int order[3] = {0};
+        for (uint32_t k = 0; k < 4; k++) {
+            order[0] = order[0] << 2 | (int)(bits24(a_key(i), 4, k) >> 22);
+            order[1] = order[1] << 2 | (int)(bits24(a_key(i), 5, k) >> 22);
+            order[2] = order[2] << 2 | (int)(bits24(a_key(i), 4, 64 + k) >> 22);
+        }
+        for (int o = 0; o < 3; o++) {
+            if (code[order[o]] < 0) code[order[o]] = n_codes++;
+            assert_true(n_codes <= 8);
+            order[o] = code[order[o]];
+        }
+        count[order[0]]++, next[order[0] << 3 | order[1]]++, block[order[0] << 3 | order[2]]++;
+    }
+    assert_even("orders", 0, 4, count, 8, N);
+    assert_even("orders at the next position", 0, 4, next, 64, N);
+    assert_even("orders of the next block", 0, 4, block, 64, N);
+}
+
 static void words_differ_by_key_and_place(void **state) {
     (void)state;
     assert_true(sg_random64(1, 0) != sg_random64(1, 1));
@@ -55,6 +144,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_answers),
         cmocka_unit_test(uniforms_are_the_top_bits),
+        cmocka_unit_test(each_sample_is_uniform),
+        cmocka_unit_test(the_first_samples_are_a_hypercube),
+        cmocka_unit_test(strata_are_shuffled_anew),
         cmocka_unit_test(words_differ_by_key_and_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ struct world {
 static void make_step(struct world *w, uint64_t seed, int32_t n_groups, int32_t most, int32_t prompt,
                       int32_t answer) {
     static const int32_t tokens[CONTEXT];
-    static const uint64_t keys[SAMPLES];
+    static const struct sg_stream streams[SAMPLES];
     struct sg_err err = {0};
     uint64_t at = 0;
     memset(w, 0, sizeof *w);
@@ -33,8 +33,8 @@ static void make_step(struct world *w, uint64_t seed, int32_t n_groups, int32_t 
     for (int32_t g = 0; g < n_groups && w->step.n_decode < ROWS; g++) {
         const int32_t n = 1 + (int32_t)(sg_random64(seed, at++) % (uint64_t)prompt);
         const int32_t rows = 1 + (int32_t)(sg_random64(seed, at++) % (uint64_t)most);
-        assert_int_equal(sg_group_new((uint64_t)g, tokens, n, keys, NULL, rows, MAX_NEW, &w->seqs[g], &err),
-                         SG_OK);
+        assert_int_equal(
+            sg_group_new((uint64_t)g, tokens, n, streams, NULL, rows, MAX_NEW, &w->seqs[g], &err), SG_OK);
         struct sg_group *s = w->seqs[g];
         for (int32_t i = 0; i < sg_pages_for(n); i++) s->prompt_pages[i] = w->pages++ % PAGES;
         w->step.n_groups++;
@@ -80,14 +80,14 @@ static void covers(const struct sg_bucket *b, const struct sg_step *step) {
 /* Everything that launchers are given: addresses and shapes. */
 struct image {
     struct sg_batch batch;
-    const void *rest[6];
+    const void *rest[5];
     int32_t slices[8];
 };
 static struct image image_of(const struct sg_batcher *b) {
     struct image i;
     memset(&i, 0, sizeof i);
     i.batch = b->batch;
-    const void *const rest[] = {b->fed, b->from, b->draw_row, b->draw_key, b->draw_pos, b->draw_setting};
+    const void *const rest[] = {b->fed, b->from, b->draw_row, b->draw_u, b->draw_setting};
     memcpy(i.rest, rest, sizeof rest);
     for (int32_t k = 0; k * lim.logit_rows < b->batch.n_out + lim.logit_rows; k++)
         i.slices[k] = b->slice_begin[k];

@@ -12,7 +12,7 @@ enum { GROUPS = 12, MAX_SAMPLES = 6, MAX_NEW = 40, CONTEXT = 256 };
 
 struct group {
     int32_t prompt[200], n_prompt, n_samples;
-    uint64_t keys[MAX_SAMPLES];
+    struct sg_stream streams[MAX_SAMPLES];
 };
 struct outcome {
     int32_t n[MAX_SAMPLES], tokens[MAX_SAMPLES][MAX_NEW];
@@ -146,7 +146,7 @@ static void submit(struct run *r, int32_t g) {
     int32_t settings[MAX_SAMPLES];
     const int32_t kinds = r->engine->n_settings;
     for (int32_t k = 0; k < MAX_SAMPLES; k++) settings[k] = (g + k) % kinds;
-    TINY_OK(sg_engine_submit(r->engine, (uint64_t)g, groups[g].prompt, groups[g].n_prompt, groups[g].keys,
+    TINY_OK(sg_engine_submit(r->engine, (uint64_t)g, groups[g].prompt, groups[g].n_prompt, groups[g].streams,
                              kinds > 1 ? settings : NULL, groups[g].n_samples, err));
 }
 
@@ -193,7 +193,7 @@ static void make_groups(uint64_t seed, int32_t vocab) {
         for (int32_t i = 0; i < groups[g].n_prompt; i++)
             groups[g].prompt[i] = (int32_t)(sg_random64(seed, at++) % (uint64_t)vocab);
         for (int32_t k = 0; k < groups[g].n_samples; k++)
-            groups[g].keys[k] = sg_sample_key(seed, name, "m", k);
+            groups[g].streams[k] = sg_sample_stream(g % 2, seed, name, "m", k);
     }
 }
 
@@ -400,13 +400,13 @@ static void test_cannot_fit(void **state) {
                       .max_new = 20,
                       .temperature = 1};
     int32_t prompt[300] = {0};
-    const uint64_t key = 5;
+    const struct sg_stream stream = {5, -1};
     open_run(&r, &s);
-    assert_int_equal(sg_engine_submit(r.engine, 0, prompt, 200, &key, NULL, 1, &err),
+    assert_int_equal(sg_engine_submit(r.engine, 0, prompt, 200, &stream, NULL, 1, &err),
                      SG_OK); /* 13 pages of 10 */
-    assert_int_equal(sg_engine_submit(r.engine, 1, prompt, 240, &key, NULL, 1, &err),
+    assert_int_equal(sg_engine_submit(r.engine, 1, prompt, 240, &stream, NULL, 1, &err),
                      SG_OK); /* 240 + 20 of 256 tokens */
-    assert_int_equal(sg_engine_submit(r.engine, 2, prompt, 100, &key, NULL, 1, &err), SG_OK);
+    assert_int_equal(sg_engine_submit(r.engine, 2, prompt, 100, &stream, NULL, 1, &err), SG_OK);
     assert_int_equal(sg_engine_pending(r.engine), 3);
     drain(&r, false);
     assert_int_equal(r.out[0].status, SG_E_NOMEM);
@@ -418,11 +418,11 @@ static void test_cannot_fit(void **state) {
         strstr(r.out[1].err.text, "prompt of 240 tokens and max_new_tokens 20 exceed the context of 256"));
     assert_int_equal(r.out[2].status, SG_OK);
     prompt[7] = 97;
-    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 100, &key, NULL, 1, &err), SG_E_INPUT);
+    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 100, &stream, NULL, 1, &err), SG_E_INPUT);
     assert_non_null(strstr(err.text, "token id 97 at place 7 is outside the vocabulary of 97"));
-    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 0, &key, NULL, 1, &err), SG_E_INPUT);
+    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 0, &stream, NULL, 1, &err), SG_E_INPUT);
     const int32_t setting = 1;
-    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 50, &key, &setting, 1, &err), SG_E_INTERNAL);
+    assert_int_equal(sg_engine_submit(r.engine, 3, prompt, 50, &stream, &setting, 1, &err), SG_E_INTERNAL);
     assert_non_null(strstr(err.text, "sample 0 has setting 1, the engine has 1"));
     close_run(&r);
 }
@@ -603,7 +603,7 @@ static void test_no_eos(void **state) {
     snprintf(path, sizeof path, "%s/generation_config.json", dir);
     tiny_write(dir, "generation_config.json", "{\"eos_token_id\": []}", 20);
     open_run(&r, &s);
-    assert_int_equal(sg_engine_submit(r.engine, 0, groups[1].prompt, 64, groups[1].keys, NULL, 1, &err),
+    assert_int_equal(sg_engine_submit(r.engine, 0, groups[1].prompt, 64, groups[1].streams, NULL, 1, &err),
                      SG_E_INPUT);
     assert_non_null(strstr(err.text, "eos_token_id"));
     close_run(&r);
@@ -611,15 +611,21 @@ static void test_no_eos(void **state) {
     (void)c;
 }
 
-/* The keys tell every part apart, also where strings run together. */
-static void test_keys(void **state) {
+/* The keys tell every part apart, also where strings run together; stratified samples of all models of a
+ * query share one, and their index. */
+static void test_streams(void **state) {
     (void)state;
-    const uint64_t a = sg_sample_key(1, "ab", "c", 0);
-    assert_true(a == sg_sample_key(1, "ab", "c", 0));
-    assert_true(a != sg_sample_key(1, "a", "bc", 0));
-    assert_true(a != sg_sample_key(2, "ab", "c", 0));
-    assert_true(a != sg_sample_key(1, "ab", "c", 1));
-    assert_true(a != sg_sample_key(1, "c", "ab", 0));
+    const struct sg_stream a = sg_sample_stream(false, 1, "ab", "c", 0),
+                           s = sg_sample_stream(true, 1, "ab", "c", 3);
+    assert_true(a.key == sg_sample_stream(false, 1, "ab", "c", 0).key && a.stratum == -1);
+    assert_true(a.key != sg_sample_stream(false, 1, "a", "bc", 0).key);
+    assert_true(a.key != sg_sample_stream(false, 2, "ab", "c", 0).key);
+    assert_true(a.key != sg_sample_stream(false, 1, "ab", "c", 1).key);
+    assert_true(a.key != sg_sample_stream(false, 1, "c", "ab", 0).key);
+    assert_true(s.key == sg_sample_stream(true, 1, "ab", "other", 0).key && s.stratum == 3);
+    assert_true(s.key != sg_sample_stream(true, 1, "a", "bc", 3).key);
+    assert_true(s.key != sg_sample_stream(true, 2, "ab", "c", 3).key);
+    assert_true(s.key != a.key);
 }
 
 int main(void) {
@@ -629,7 +635,7 @@ int main(void) {
         cmocka_unit_test(test_stops),          cmocka_unit_test(test_cannot_fit),
         cmocka_unit_test(test_options),        cmocka_unit_test(test_score),
         cmocka_unit_test(test_embed),          cmocka_unit_test(test_nan_weights),
-        cmocka_unit_test(test_no_eos),         cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_no_eos),         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_score_between)};
     int failed = 0;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {

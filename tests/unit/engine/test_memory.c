@@ -107,9 +107,9 @@ static void test_steps_allocate_nothing(void **state) {
     const struct sg_engine_hooks hooks = {.on_done = on_done};
     struct sg_engine *e = NULL;
     const int32_t prompt[100] = {1, 2, 3};
-    const uint64_t keys[4] = {1, 2, 3, 4};
+    const struct sg_stream streams[4] = {{1, -1}, {2, -1}, {3, -1}, {4, -1}};
     TINY_OK(sg_engine_open(dev, model, &opt, &hooks, &e, err));
-    for (int32_t g = 0; g < 10; g++) TINY_OK(sg_engine_submit(e, 0, prompt, 100, keys, NULL, 4, err));
+    for (int32_t g = 0; g < 10; g++) TINY_OK(sg_engine_submit(e, 0, prompt, 100, streams, NULL, 4, err));
     done = 0;
     const int64_t before = calls;
     for (bool busy = true; busy;) TINY_OK(sg_engine_step(e, &busy, err));

@@ -106,9 +106,9 @@ static void check_case(struct fixture *f, const cJSON *c) {
         if (fabs(lp[i] - want_lp[i - 1]) > 2e-3 * top)
             fail_msg("%d tokens: logprob %d is %.6f, expected %.6f", n, i, (double)lp[i], want_lp[i - 1]);
 
-    const uint64_t key = 1;
+    const struct sg_stream stream = {1, -1};
     bool busy = true;
-    if (sg_engine_submit(f->engine, 7, ids, n, &key, NULL, 1, &err) != SG_OK) fail_msg("%s", err.text);
+    if (sg_engine_submit(f->engine, 7, ids, n, &stream, NULL, 1, &err) != SG_OK) fail_msg("%s", err.text);
     while (busy)
         if (sg_engine_step(f->engine, &busy, &err) != SG_OK) fail_msg("%s", err.text);
     assert_int_equal(f->n_greedy, n_greedy);

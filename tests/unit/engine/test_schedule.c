@@ -64,8 +64,8 @@ static void check_pages(struct world *w) {
 static void finish(struct world *w, struct sg_group *group) {
     for (int32_t k = 0; k < group->n_samples; k++) {
         const struct sg_group_sample *a = &group->samples[k];
-        assert_int_equal(a->n_tokens, answer_length(a->key, w->s.lim.max_new_tokens));
-        for (int32_t i = 0; i < a->n_tokens; i++) assert_int_equal(a->tokens[i], token_at(a->key, i));
+        assert_int_equal(a->n_tokens, answer_length(a->stream.key, w->s.lim.max_new_tokens));
+        for (int32_t i = 0; i < a->n_tokens; i++) assert_int_equal(a->tokens[i], token_at(a->stream.key, i));
     }
     w->groups_done++;
     sg_group_free(group);
@@ -81,8 +81,8 @@ static void forget(struct world *w, const struct sg_group *group) {
 static void give(struct world *w, struct sg_group *group, int32_t k) {
     struct sg_group_sample *a = &group->samples[k];
     assert_true(a->n_drawn - a->n_tokens >= 1 && a->n_drawn - a->n_tokens <= 1 + w->ahead);
-    sg_sched_token(&w->s, group, k, token_at(a->key, a->n_tokens), 0.5f);
-    if (a->n_tokens == answer_length(a->key, w->s.lim.max_new_tokens) &&
+    sg_sched_token(&w->s, group, k, token_at(a->stream.key, a->n_tokens), 0.5f);
+    if (a->n_tokens == answer_length(a->stream.key, w->s.lim.max_new_tokens) &&
         sg_sched_finish_sample(&w->s, group, k, SG_FINISH_EOS)) {
         forget(w, group);
         finish(w, group);
@@ -191,15 +191,15 @@ static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct w
     for (int32_t g = 0; g < n_groups || w.s.queue.n + w.s.running.n > 0;) {
         while (g < n_groups && w.s.queue.n < 3) {
             int32_t prompt[300];
-            uint64_t keys[12];
+            struct sg_stream streams[12] = {{0}};
             struct sg_group *group = NULL;
             const int32_t n = PICK(1, longest), samples = PICK(1, lim.max_samples);
             memset(prompt, 0, sizeof prompt);
-            for (int32_t k = 0; k < samples; k++) keys[k] = seed * 1000003 + (uint64_t)(g * 16 + k);
+            for (int32_t k = 0; k < samples; k++) streams[k].key = seed * 1000003 + (uint64_t)(g * 16 + k);
             assert_true(sg_sched_pages_alone(&w.s, n) <= pages);
-            assert_int_equal(
-                sg_group_new((uint64_t)g, prompt, n, keys, NULL, samples, lim.max_new_tokens, &group, &err),
-                SG_OK);
+            assert_int_equal(sg_group_new((uint64_t)g, prompt, n, streams, NULL, samples, lim.max_new_tokens,
+                                          &group, &err),
+                             SG_OK);
             sg_sched_submit(&w.s, group);
             g++;
         }
@@ -256,13 +256,13 @@ static void test_has_room(void **state) {
     const struct sg_sched_limits lim = {
         .max_rows = 64, .max_decode_rows = 8, .max_samples = 8, .max_new_tokens = 16};
     const int32_t prompt[64] = {0};
-    const uint64_t keys[8] = {0};
+    const struct sg_stream streams[8] = {{0}};
     struct sg_group *group = NULL;
     assert_int_equal(sg_kv_pool_init(&pool, 16, &err), SG_OK);
     assert_int_equal(sg_sched_init(&s, &lim, &pool, &err), SG_OK);
     assert_true(
         sg_sched_has_room(&s, 1000, 8)); /* an idle engine always has: the group itself will be judged */
-    assert_int_equal(sg_group_new(0, prompt, 64, keys, NULL, 4, 16, &group, &err), SG_OK);
+    assert_int_equal(sg_group_new(0, prompt, 64, streams, NULL, 4, 16, &group, &err), SG_OK);
     sg_sched_submit(&s, group);
     assert_false(sg_sched_has_room(&s, 1, 1)); /* somebody is ahead */
     assert_int_equal(sg_sched_next(&s), SG_GO_STEP);

@@ -44,6 +44,7 @@ static void defaults_are_those_of_the_issue(void **state) {
     assert_int_equal(job.prompt.similarity.method, SG_SIM_TFIDF);
     assert_int_equal(job.prompt.similarity.top_k, 10);
     assert_int_equal(job.sampling.samples, 8);
+    assert_int_equal(job.sampling.draws, SG_DRAWS_INDEPENDENT);
     assert_true(job.sampling.temperature == 0.6);
     assert_true(job.sampling.top_p == 0.95);
     assert_int_equal(job.sampling.top_k, 20);
@@ -60,19 +61,20 @@ static void defaults_are_those_of_the_issue(void **state) {
 /* Every key has a value other than its default, and each arrives in its own member. */
 static void every_key_arrives(void **state) {
     (void)state;
-    static const char *const all = "{\"name\": \"n\u00e9\", \"model\": {\"path\": \"/abs/m\"}, \"queries\": "
-                                   "\"d/q\", \"anchors\": \"d/a\", "
-                                   "\"outcomes\": \"d/o\", \"portfolio\": \"d/p\", \"prompt\": "
-                                   "{\"template\": \"t.txt\", \"anchors\": 3, "
-                                   "\"anchor_chars\": 200, \"missing\": \"next\", \"similarity\": "
-                                   "{\"method\": \"embedding\", \"top_k\": 7, "
-                                   "\"model\": \"emb\", \"path\": \"sim.json\"}}, \"sampling\": "
-                                   "{\"samples\": 2, \"temperature\": 0, \"top_p\": 1, "
-                                   "\"top_k\": 0, \"max_new_tokens\": 64, \"seed\": 9007199254740992}, "
-                                   "\"engine\": {\"device\": \"ref\", "
-                                   "\"max_batch_tokens\": 64, \"kv_cache_mib\": 33, \"threads\": 3}, "
-                                   "\"output\": {\"dir\": \"/out\", \"texts\": "
-                                   "false}}";
+    static const char *const all =
+        "{\"name\": \"n\u00e9\", \"model\": {\"path\": \"/abs/m\"}, \"queries\": "
+        "\"d/q\", \"anchors\": \"d/a\", "
+        "\"outcomes\": \"d/o\", \"portfolio\": \"d/p\", \"prompt\": "
+        "{\"template\": \"t.txt\", \"anchors\": 3, "
+        "\"anchor_chars\": 200, \"missing\": \"next\", \"similarity\": "
+        "{\"method\": \"embedding\", \"top_k\": 7, "
+        "\"model\": \"emb\", \"path\": \"sim.json\"}}, \"sampling\": "
+        "{\"samples\": 2, \"draws\": \"stratified\", \"temperature\": 0, \"top_p\": 1, "
+        "\"top_k\": 0, \"max_new_tokens\": 64, \"seed\": 9007199254740992}, "
+        "\"engine\": {\"device\": \"ref\", "
+        "\"max_batch_tokens\": 64, \"kv_cache_mib\": 33, \"threads\": 3}, "
+        "\"output\": {\"dir\": \"/out\", \"texts\": "
+        "false}}";
     struct sg_job job = {0};
     struct sg_err err = {0};
     tmp_put("all.json", all);
@@ -92,6 +94,7 @@ static void every_key_arrives(void **state) {
     assert_string_equal(job.prompt.similarity.model, tmp_path("emb"));
     assert_string_equal(job.prompt.similarity.path, tmp_path("sim.json"));
     assert_int_equal(job.sampling.samples, 2);
+    assert_int_equal(job.sampling.draws, SG_DRAWS_STRATIFIED);
     assert_true(job.sampling.temperature == 0);
     assert_true(job.sampling.top_p == 1);
     assert_int_equal(job.sampling.top_k, 0);

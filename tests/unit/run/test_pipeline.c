@@ -20,7 +20,7 @@ enum { SAMPLES = 3, MAX_GROUPS = 64, MAX_TOKENS = 200 };
 struct group {
     uint64_t tag;
     int32_t n_prompt, *prompt;
-    uint64_t keys[SAMPLES];
+    struct sg_stream streams[SAMPLES];
 };
 struct fake {
     struct sg_plan plan;
@@ -64,7 +64,7 @@ static enum sg_status take(void *ctx, int64_t cell_index, const struct sg_cell *
 }
 
 static enum sg_status fake_submit(void *ctx, uint64_t tag, const int32_t *prompt, int32_t n_prompt,
-                                  const uint64_t *keys, const int32_t *settings, int32_t n_samples,
+                                  const struct sg_stream *streams, const int32_t *settings, int32_t n_samples,
                                   struct sg_err *err) {
     struct fake *f = ctx;
     (void)err;
@@ -76,7 +76,7 @@ static enum sg_status fake_submit(void *ctx, uint64_t tag, const int32_t *prompt
     g->n_prompt = n_prompt;
     g->prompt = malloc((size_t)n_prompt * sizeof *prompt);
     memcpy(g->prompt, prompt, (size_t)n_prompt * sizeof *prompt);
-    memcpy(g->keys, keys, sizeof g->keys);
+    memcpy(g->streams, streams, sizeof g->streams);
     return SG_OK;
 }
 
@@ -250,6 +250,7 @@ static void prompt_and_keys(void **state) {
     const struct sg_plan *p = &f->plan;
     const int64_t a = 5 * p->n_models + 1, b = 5 * p->n_models + 6;
     assert_int_equal(f->compute.submit(f->compute.ctx, a, &err), SG_OK);
+    f->plan.params[0].draws = SG_DRAWS_STRATIFIED;
     assert_int_equal(f->compute.submit(f->compute.ctx, b, &err), SG_OK);
     struct sg_buf text[2] = {{0}};
     for (int i = 0; i < 2; i++) {
@@ -264,8 +265,10 @@ static void prompt_and_keys(void **state) {
         assert_non_null(strstr(text[i].data, "Example 5:"));
         assert_null(strstr(text[i].data, "Example 6:"));
         assert_non_null(strstr(text[i].data, "<|im_end|>\n<|im_start|>assistant\n"));
-        for (int32_t k = 0; k < SAMPLES; k++)
-            assert_true(g->keys[k] == sg_sample_key(77, p->queries[5].id, model, k));
+        for (int32_t k = 0; k < SAMPLES; k++) {
+            const struct sg_stream want = sg_sample_stream(i, 77, p->queries[5].id, model, k);
+            assert_true(g->streams[k].key == want.key && g->streams[k].stratum == want.stratum);
+        }
         /* the anchors' outcomes are this model's */
         struct sg_cell_anchor shown[5];
         int32_t n;

@@ -20,6 +20,7 @@ UNITS = {"p_correct": "1", "cost": "USD", "length_mean": "tokens", "true_cost": 
 CELL = ["valid", "p_correct", "votes_yes", "votes_no", "votes_unparsed", "length_mean", "length_sd", "cost",
         "prompt_tokens", "prompt_source", "output_tokens", "status", "true_correct", "true_length", "true_cost",
         "knn_correct", "knn_length", "anchor_correct", "anchor_length"]
+QUERY = ["similarity"]
 SAMPLE = ["sample_correct", "sample_length", "sample_p_yes", "sample_tokens", "sample_finish"]
 
 
@@ -27,7 +28,8 @@ def check(path):
     ds = xr.open_dataset(path, engine="h5netcdf")
     assert dict(ds.sizes) == {"query": 5, "model": 3, "sample": 4}, ds.sizes
     assert set(ds.coords) == {"query", "model", "sample", "category", "input_price", "output_price"}, ds.coords
-    assert set(ds.data_vars) == set(CELL + SAMPLE), set(ds.data_vars) ^ set(CELL + SAMPLE)
+    assert set(ds.data_vars) == set(CELL + SAMPLE + QUERY), set(ds.data_vars) ^ set(CELL + SAMPLE + QUERY)
+    assert ds["similarity"].dims == ("query",) and ds["similarity"].values[1] == 0.1
     for name in CELL:
         assert ds[name].dims == ("query", "model"), name
     for name in SAMPLE:
@@ -74,10 +76,29 @@ def check(path):
     ds.load().to_netcdf(path + ".nc", engine="h5netcdf")
     ds.close()
 
+    # Calibration: the same columns, over anchors; anchors: what is known of all of them.
+    cal = xr.open_dataset(path, engine="h5netcdf", group="calibration")
+    assert dict(cal.sizes) == {"anchor": 2, "model": 3, "sample": 4}, cal.sizes
+    assert set(cal.coords) == {"anchor", "model", "sample", "category"}, cal.coords
+    assert set(cal.data_vars) == set(ds.data_vars)
+    assert list(cal["anchor"].values) == ["anchor 1", "anchor 3"] and cal["similarity"].dims == ("anchor",)
+    assert cal["sample_length"].dims == ("anchor", "model", "sample")
+    cell = cal.sel(anchor="anchor 3", model="vendor/model-1")
+    assert float(cell.p_correct) == 0.25 + 0.01 * 19 and float(cell.true_length) == 204
+    anchors = xr.open_dataset(path, engine="h5netcdf", group="anchors")
+    assert set(anchors.coords) == {"anchor", "model", "category"}, anchors.coords
+    assert set(anchors.data_vars) == {"correct", "completion_tokens", "prompt_tokens"}
+    assert anchors["correct"].dims == ("anchor", "model")
+    assert anchors["correct"].values.tolist() == [[1, 0, 0], [0, 1, 0], [0, -1, 1], [0, 0, 0]]
+    assert anchors["completion_tokens"].sel(anchor="anchor 2").values.tolist() == [1020, -1, 1022]
+    assert anchors["correct"].attrs["flag_meanings"] == "unknown incorrect correct"
+    joined = cal["p_correct"].to_dataset().merge(anchors["correct"].to_dataset(), join="inner")
+    assert dict(joined.sizes) == {"anchor": 2, "model": 3}
+
     # The other groups open too; texts by offset.
     texts = xr.open_dataset(path, engine="h5netcdf", group="texts")
     data, offset = texts["bytes"].values.tobytes(), texts["offset"].values
-    assert len(offset) == 15 * 4 + 1 and offset[-1] == len(data)
+    assert len(offset) == (15 + 6) * 4 + 1 and offset[-1] == len(data)
     i = 4 * 4 + 0
     assert data[offset[i]:offset[i + 1]].decode() == "Analysis 4/0:\n\u00e9t\u00e9"
     assert offset[6 * 4] == offset[7 * 4]
@@ -93,7 +114,7 @@ def check(path):
     # h5py, with the scales attached.
     with h5py.File(path) as f:
         assert [d.keys()[0] for d in f["sample_length"].dims] == ["query", "model", "sample"]
-        assert f.attrs["format"] == "scope-grid results" and f.attrs["format_version"] == 1
+        assert f.attrs["format"] == "scope-grid results" and f.attrs["format_version"] == 2
 
 
 if __name__ == "__main__":

@@ -308,9 +308,62 @@ static void nights_are_the_segments(void **state) {
     sg_results_free(&r);
 }
 
+/* The rows of calibration are those behind the queries: the same segments, the same values, in columns of
+ * their own. */
+static void calibration_is_apart(void **state) {
+    enum { OWN = Q - 2, REST = 2 * M };
+    static char *const ids[] = {"a", "b"};
+    struct sg_results whole, r, b;
+    struct sg_merge_stats s;
+    char path[1024];
+    path_to(path, "%s/results.h5", (char *)*state);
+    put(*state, 0, 0, CELLS - 2, 1);
+    prefill(&whole);
+    CHECK_OK(sg_merge(*state, TEST_RUN, NULL, true, &whole, &s, err));
+    assert_int_equal(s.n_calibration, 0);
+    CHECK_OK(sg_results_alloc(&r, OWN, M, TEST_SAMPLES, false, err));
+    for (int q = 0; q < OWN; q++) r.query[q] = r.category[q] = whole.query[q];
+    memcpy(r.model, whole.model, M * sizeof *r.model);
+    memcpy(r.price_input, whole.price_input, M * sizeof *r.price_input);
+    memcpy(r.price_output, whole.price_output, M * sizeof *r.price_output);
+    CHECK_OK(sg_results_alloc_calibration(&r, 2, err));
+    struct sg_results *c = r.calibration;
+    for (int a = 0; a < 2; a++) c->query[a] = c->category[a] = ids[a];
+    c->true_length[0] = 300; /* without prompt tokens: the merge counts */
+    CHECK_OK(sg_results_set_night(&r, "tonight", err));
+    CHECK_OK(SG_NEW(&r.origin.fingerprint, CELLS, "fingerprints", err));
+    for (int64_t i = 0; i < CELLS; i++) r.origin.fingerprint[i] = test_cell_fingerprint(i);
+    CHECK_OK(sg_merge(*state, TEST_RUN, NULL, true, &r, &s, err));
+    assert_int_equal(s.n_cells, CELLS);
+    assert_int_equal(s.n_calibration, REST);
+    assert_int_equal(s.n_done, CELLS - 1);
+    assert_int_equal(s.n_failed, 2); /* cells 6 and 13 of the queries' */
+    sg_results_free(&r);
+
+    CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
+    assert_int_equal(sg_results_n_cells(&b), CELLS);
+    c = b.calibration;
+    const size_t own = (size_t)OWN * M, rest = REST;
+    assert_memory_equal(b.p_correct, whole.p_correct, own * sizeof *b.p_correct);
+    assert_memory_equal(c->p_correct, whole.p_correct + own, rest * sizeof *b.p_correct);
+    assert_memory_equal(c->cost, whole.cost + own, rest * sizeof *b.cost);
+    assert_memory_equal(c->status, whole.status + own, rest * sizeof *b.status);
+    assert_memory_equal(c->prompt_tokens, whole.prompt_tokens + own, rest * sizeof *b.prompt_tokens);
+    assert_memory_equal(c->sample_length, whole.sample_length + own * TEST_SAMPLES,
+                        rest * TEST_SAMPLES * sizeof *b.sample_length);
+    assert_memory_equal(b.text_digest, whole.text_digest, CELLS * sizeof *b.text_digest);
+    assert_int_equal(c->status[REST - 1], -1); /* in no segment */
+    assert_int_equal(b.origin.night[CELLS - 1], -1);
+    assert_int_equal(b.origin.night[CELLS - 2], 0);
+    assert_true(c->true_cost[0] == sg_call_cost(2, 10, c->prompt_tokens[0], 300));
+    sg_results_free(&b);
+    sg_results_free(&whole);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_DIR(any_partition_one_digest),
+        IN_DIR(calibration_is_apart),
         IN_DIR(cells_are_of_their_fingerprint),
         IN_DIR(nights_are_the_segments),
         IN_DIR(values_arrive),

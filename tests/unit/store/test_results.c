@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 enum { Q = 5, M = TEST_MODELS, S = TEST_SAMPLES, CELLS = Q * M };
+enum { ANCHORS = 4, CALIBRATION = 2, ALL = CELLS + CALIBRATION * M }; /* all cells */
 
 static char *keep(struct sg_results *r, const char *s) {
     char *out = NULL;
@@ -19,26 +20,12 @@ static char *keep(struct sg_results *r, const char *s) {
     return out;
 }
 
-/* Results of the cells of test_cell, with one cell never computed (14) and truth for most. Strings include
- * non-ASCII ones and one longer than any fixed width somebody might have chosen. */
-static void fill(struct sg_results *r, int64_t samples, bool truth) {
-    char name[700];
-    CHECK_OK(sg_results_alloc(r, Q, M, samples, truth, err));
-    for (int q = 0; q < Q; q++) {
-        (void)snprintf(name, sizeof name, "q\xc3\xbc%d", q);
-        if (q == 3) memset(name, 'x', 600), name[600] = 0;
-        r->query[q] = keep(r, name);
-        r->category[q] = keep(r, q == 2 ? "" : q % 2 ? "math" : "r\xc3\xa4tsel");
-    }
-    for (int m = 0; m < M; m++) {
-        (void)snprintf(name, sizeof name, "vendor/model-%d", m);
-        r->model[m] = keep(r, name);
-        r->price_input[m] = 0.25 * (m + 1);
-        r->price_output[m] = 1.5 * (m + 1);
-    }
-    for (int i = 0; i < CELLS - 1; i++) {
+/* Columns of n cells, which are test_cell's from `first` on. */
+static void fill_cells(struct sg_results *r, int first, int n, bool truth) {
+    for (int i = 0; i < n; i++) {
+        const int cell = first + i;
         struct test_kv_budget room;
-        const struct sg_cell c = test_cell(i, &room);
+        const struct sg_cell c = test_cell(cell, &room);
         r->valid[i] = c.valid;
         r->status[i] = c.status;
         r->p_correct[i] = c.p_correct;
@@ -52,11 +39,11 @@ static void fill(struct sg_results *r, int64_t samples, bool truth) {
         r->prompt_source[i] = (uint8_t)(i % 2);
         r->output_tokens[i] = c.output_tokens;
         r->knn_correct[i] = 0.125 * (i % 8);
-        r->knn_length[i] = i == 4 ? (double)NAN : 10.0 * i;
+        r->knn_length[i] = cell == 4 ? (double)NAN : 10.0 * i;
         r->anchor_correct[i] = 0.5;
         r->anchor_length[i] = 300 + i;
-        for (int64_t s = 0; s < samples && s < c.n_samples; s++) {
-            const int64_t k = i * samples + s;
+        for (int64_t s = 0; s < r->n_samples && s < c.n_samples; s++) {
+            const int64_t k = i * r->n_samples + s;
             r->sample_correct[k] = c.samples[s].correct;
             r->sample_length[k] = c.samples[s].length;
             r->sample_p_yes[k] = c.samples[s].p_yes;
@@ -69,6 +56,46 @@ static void fill(struct sg_results *r, int64_t samples, bool truth) {
             r->true_cost[i] = 0.002 * i;
         }
     }
+}
+
+/* Results of the cells of test_cell, with one cell never computed (14) and truth for most; two of four anchors
+ * are calibrated. Strings include non-ASCII ones and one longer than any fixed width somebody might have chosen. */
+static void fill(struct sg_results *r, int64_t samples, bool truth) {
+    char name[700];
+    CHECK_OK(sg_results_alloc(r, Q, M, samples, truth, err));
+    CHECK_OK(sg_results_alloc_anchors(r, ANCHORS, err));
+    for (int q = 0; q < Q; q++) {
+        (void)snprintf(name, sizeof name, "q\xc3\xbc%d", q);
+        if (q == 3) memset(name, 'x', 600), name[600] = 0;
+        r->query[q] = keep(r, name);
+        r->category[q] = keep(r, q == 2 ? "" : q % 2 ? "math" : "r\xc3\xa4tsel");
+        r->similarity[q] = q == 2 ? (double)NAN : 0.1 * q;
+    }
+    for (int m = 0; m < M; m++) {
+        (void)snprintf(name, sizeof name, "vendor/model-%d", m);
+        r->model[m] = keep(r, name);
+        r->price_input[m] = 0.25 * (m + 1);
+        r->price_output[m] = 1.5 * (m + 1);
+    }
+    for (int a = 0; a < ANCHORS; a++) {
+        (void)snprintf(name, sizeof name, "anchor %d", a);
+        r->anchors.id[a] = keep(r, name);
+        r->anchors.category[a] = keep(r, a % 2 ? "math" : "");
+        for (int m = 0; m < M; m++) {
+            if (a == 2 && m == 1) continue; /* unknown */
+            r->anchors.correct[a * M + m] = (int8_t)(a == m);
+            r->anchors.completion_tokens[a * M + m] = 1000 + 10 * a + m;
+            r->anchors.prompt_tokens[a * M + m] = m ? 20 + a : -1;
+        }
+    }
+    CHECK_OK(sg_results_alloc_calibration(r, CALIBRATION, err));
+    for (int a = 0; a < CALIBRATION; a++) {
+        r->calibration->query[a] = keep(r, r->anchors.id[2 * a + 1]);
+        r->calibration->category[a] = keep(r, "math");
+        r->calibration->similarity[a] = 0.5 + a;
+    }
+    fill_cells(r, 0, CELLS - 1, truth);
+    fill_cells(r->calibration, CELLS, CALIBRATION * M, true);
     r->name = keep(r, "a demo");
     r->job_text = keep(r, "{\"name\":\"a demo\"}");
     r->fingerprint = keep(r, "0123456789abcdef0123456789abcdef");
@@ -97,12 +124,19 @@ static void expect_same(const struct sg_results *a, const struct sg_results *b, 
         /* By bits: NaN with NaN, all else exactly. */
         if (x) assert_memory_equal(x, y, (size_t)sg__column_len(a, c) * sg_h5_type_bytes(c->var.type));
     }
+    assert_int_equal(a->anchors.n, b->anchors.n);
+    for (int64_t i = 0; i < a->anchors.n; i++) {
+        assert_string_equal(a->anchors.id[i], b->anchors.id[i]);
+        assert_string_equal(a->anchors.category[i], b->anchors.category[i]);
+    }
+    assert_int_equal(!a->calibration, !b->calibration);
+    if (a->calibration) expect_same(a->calibration, b->calibration, samples);
 }
 
 static enum sg_status write_with_texts(const char *path, struct sg_results *r, struct sg_err *err) {
     struct sg_results_writer *w = NULL;
-    enum sg_status st = sg_results_writer_open(path, CELLS, S, true, &w, err);
-    for (int64_t i = 0; i < CELLS && st == SG_OK; i++) {
+    enum sg_status st = sg_results_writer_open(path, ALL, S, true, &w, err);
+    for (int64_t i = 0; i < ALL && st == SG_OK; i++) {
         struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         st = sg_results_writer_cell(w, i == CELLS - 1 ? NULL : &c, err);
@@ -164,19 +198,16 @@ static void alloc_is_all_missing(void **state) {
     sg_results_free(NULL);
 }
 
-/* Every value counts, and only values: each change must change the digest, and none may collide. */
-static void digest_covers_everything(void **state) {
-    (void)state;
-    struct sg_results r;
-    fill(&r, S, true);
-    struct sg_digest seen[200];
+/* The digests of `r` when one value of a column of `part` (r or its calibration) changes; two of each. */
+static int digests_of_columns(const struct sg_results *r, const struct sg_results *part,
+                              struct sg_digest *seen) {
     int n = 0;
-    seen[n++] = sg_results_digest(&r);
     for (int i = 0; i < sg__n_columns; i++) {
         const struct sg__column *c = &sg__columns[i];
-        unsigned char *data = sg__column_data(&r, c);
-        const size_t bytes = sg_h5_type_bytes(c->var.type),
-                     last = (size_t)sg__column_len(&r, c) - 1 - (size_t)S;
+        unsigned char *data = sg__column_data(part, c);
+        if (!data || (part != r && c->axes == SG_AXES_MODEL)) continue; /* prices stand in the root alone */
+        const size_t bytes = sg_h5_type_bytes(c->var.type), len = (size_t)sg__column_len(part, c),
+                     last = len > 2 * S ? len - 1 - (size_t)S : 0;
         /* Element 1, and one near the end; the top byte but one: a NaN's payload is not a value */
         for (int k = 0; k < 2; k++) {
             unsigned char *p = data + (k ? (c->axes == SG_AXES_MODEL ? 2 : last) : 1) * bytes;
@@ -184,23 +215,53 @@ static void digest_covers_everything(void **state) {
             memcpy(old, p, bytes);
             memset(p, 1, bytes); /* no value of fill() is 0x0101.. */
             if (memcmp(old, p, bytes) == 0) memset(p, 2, bytes);
-            seen[n++] = sg_results_digest(&r);
+            seen[n++] = sg_results_digest(r);
             memcpy(p, old, bytes);
         }
     }
-    char **strings[] = {&r.query[1], &r.category[1], &r.model[1]};
-    for (int i = 0; i < 3; i++) {
+    return n;
+}
+
+/* Every value counts, and only values: each change must change the digest, and none may collide. */
+static void digest_covers_everything(void **state) {
+    (void)state;
+    struct sg_results r;
+    fill(&r, S, true);
+    struct sg_digest seen[300];
+    int n = 0;
+    seen[n++] = sg_results_digest(&r);
+    n += digests_of_columns(&r, &r, seen + n);
+    assert_int_equal(n, 1 + 2 * sg__n_columns);
+    n += digests_of_columns(&r, r.calibration, seen + n);
+    assert_int_equal(n, 1 + 2 * (2 * sg__n_columns - 5)); /* without two prices and three of the anchors */
+    char **strings[] = {&r.query[1],
+                        &r.category[1],
+                        &r.model[1],
+                        &r.calibration->query[1],
+                        &r.calibration->category[0],
+                        (char **)&r.anchors.id[1],
+                        (char **)&r.anchors.category[1]};
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
         char *old = *strings[i];
         *strings[i] = "other";
         seen[n++] = sg_results_digest(&r);
         *strings[i] = old;
     }
-    struct sg_digest texts[CELLS] = {{0}};
+    struct sg_digest texts[ALL] = {{0}};
     r.text_digest = texts;
     seen[n++] = sg_results_digest(&r);
     texts[CELLS - 1].lo = 1;
     seen[n++] = sg_results_digest(&r);
+    texts[ALL - 1].lo = 1;
+    seen[n++] = sg_results_digest(&r);
     r.text_digest = NULL;
+    struct sg_results *calibration = r.calibration;
+    r.calibration = NULL;
+    seen[n++] = sg_results_digest(&r);
+    r.anchors.n--;
+    seen[n++] = sg_results_digest(&r);
+    r.anchors.n++;
+    r.calibration = calibration;
     for (int i = 0; i < n; i++)
         for (int j = 0; j < i; j++)
             if (sg_digest_equal(seen[i], seen[j])) fail_msg("changes %d and %d have one digest", i, j);
@@ -226,8 +287,39 @@ static void digest_is_the_same_everywhere(void **state) {
     char hex[SG_DIGEST_HEX];
     fill(&r, S, true);
     sg_digest_hex(sg_results_digest(&r), hex);
+    assert_string_equal(hex, "397b3e7856f4902d8401834937dd7b62");
+    r.format = 1; /* as programs wrote it that knew neither anchors nor calibration */
+    sg_digest_hex(sg_results_digest(&r), hex);
     assert_string_equal(hex, "bdd1d3897138cdf78a9ea20935550fe1");
     sg_results_free(&r);
+}
+
+/* Files of version 1 have neither similarity nor anchors nor calibration: read, and verified by their own
+ * digest. */
+static void files_of_version_1(void **state) {
+    char path[1024], hex[SG_DIGEST_HEX];
+    struct sg_results a, b;
+    file_of(state, "old.h5", path);
+    fill(&a, S, true);
+    sg_results_free(a.calibration);
+    free(a.calibration);
+    a.calibration = NULL;
+    a.format = 1;
+    CHECK_OK(sg_results_write(path, &a, err));
+    struct sg_h5_in in;
+    CHECK_OK(sg_h5_open(path, &in, err));
+    assert_false(sg_h5_has(&in, "similarity") || sg_h5_has(&in, "anchors") || sg_h5_has(&in, "calibration"));
+    sg_h5_close(&in);
+    CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
+    sg_digest_hex(b.digest, hex);
+    assert_string_equal(hex, "bdd1d3897138cdf78a9ea20935550fe1");
+    assert_int_equal(b.format, 1);
+    assert_null(b.calibration);
+    assert_int_equal(b.anchors.n, 0);
+    for (int q = 0; q < Q; q++) assert_true(isnan(b.similarity[q]));
+    assert_int_equal(sg_results_n_cells(&b), CELLS);
+    sg_results_free(&a);
+    sg_results_free(&b);
 }
 
 static void verify_sees_an_edited_value(void **state) {
@@ -273,9 +365,9 @@ static void files_that_are_not_ours(void **state) {
 
     CHECK_OK(sg_h5_create(path, &out, err));
     CHECK_OK(sg_h5_attr_str(&out, out.file, NULL, "format", SG_RESULTS_FORMAT, err));
-    CHECK_OK(sg_h5_attr_i64(&out, out.file, NULL, "format_version", 2, err));
+    CHECK_OK(sg_h5_attr_i64(&out, out.file, NULL, "format_version", 3, err));
     CHECK_OK(sg_h5_commit(&out, err));
-    CHECK_FAILS(SG_E_UNSUPPORTED, "version 2, this build reads up to version 1",
+    CHECK_FAILS(SG_E_UNSUPPORTED, "version 3, this build reads up to version 2",
                 sg_results_read(path, SG_RESULTS_CELLS, &r, err));
 
     CHECK_OK(sg_h5_create(path, &out, err));
@@ -304,7 +396,8 @@ static void columns_that_do_not_agree(void **state) {
     struct sg_results a, r;
     fill(&a, S, true);
     file_of(state, "r.h5", path);
-    const hsize_t right[] = {Q, M, S}, wrong[] = {Q, M + 1, S}, huge[] = {1000000000, 1000000000};
+    const hsize_t right[] = {Q, M, S}, wrong[] = {Q, M + 1, S}, huge[] = {1000000000, 1000000000},
+                  none[] = {0, 0};
     const unsigned all = SG_RESULTS_CELLS | SG_RESULTS_SAMPLES;
 #define CASE(status, words, ...)                                                                             \
     do {                                                                                                     \
@@ -316,11 +409,21 @@ static void columns_that_do_not_agree(void **state) {
     CASE(SG_E_CORRUPT, "'cost' has shape 5 x 4, the axes say 5 x 3", "cost", H5T_NATIVE_DOUBLE, 2, wrong);
     CASE(SG_E_CORRUPT, "'cost' has shape 5, the axes say 5 x 3", "cost", H5T_NATIVE_DOUBLE, 1, right);
     CASE(SG_E_CORRUPT, "sample_p_yes", "sample_p_yes", H5T_NATIVE_FLOAT, 3, wrong);
-    CASE(SG_E_CORRUPT, "'valid' is not of shape (query 5, model 3)", "valid", H5T_NATIVE_UINT8, 2, huge);
+    CASE(SG_E_CORRUPT, "'valid' is not of shape (query 5, model 3)", "valid", H5T_NATIVE_UINT8, 2, none);
+    CASE(SG_E_CORRUPT, "'valid' claims 1000000000 x 1000000000 elements", "valid", H5T_NATIVE_UINT8, 2, huge);
     CASE(SG_E_INPUT, "'votes_yes' does not hold integers", "votes_yes", H5T_NATIVE_DOUBLE, 2, right);
-    CASE(SG_E_INPUT, "'model' does not hold text", "model", H5T_NATIVE_DOUBLE, 1, &right[1]);
-    CASE(SG_E_CORRUPT, "'valid' is not of shape", "query", H5T_C_S1, 1, huge);
+    CASE(SG_E_CORRUPT, "'model' claims 3 elements", "model", H5T_NATIVE_DOUBLE, 1, &right[1]);
+    CASE(SG_E_CORRUPT, "'query' claims 1000000000 elements", "query", H5T_C_S1, 1, huge);
     CASE(SG_E_CORRUPT, "only some of true_correct", "true_cost", 0, -1, NULL);
+    CASE(SG_E_CORRUPT, "'calibration/valid' is not of shape (anchor 2, model 3)", "calibration/valid",
+         H5T_NATIVE_UINT8, 2, right);
+    CASE(SG_E_INPUT, "has no dataset 'calibration/cost'", "calibration/cost", 0, -1, NULL);
+    CASE(SG_E_CORRUPT, "calibration has 5 models with 4 samples, the grid 3 with 4", "calibration/model",
+         H5T_NATIVE_DOUBLE, 1, right);
+    CASE(SG_E_CORRUPT, "'anchors/correct' is not of shape (anchor 4, model 3)", "anchors/correct",
+         H5T_NATIVE_INT8, 2, huge);
+    CASE(SG_E_CORRUPT, "'similarity' has shape 5 x 4, the axes say 5", "similarity", H5T_NATIVE_DOUBLE, 2,
+         wrong);
 #undef CASE
     /* Optional columns may be absent and read as missing. */
     CHECK_OK(sg_results_write(path, &a, err));
@@ -436,11 +539,11 @@ static void texts_come_back(void **state) {
     CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
     assert_true(sg_digest_equal(a.digest, b.digest));
     CHECK_OK(sg_results_texts_open(path, &t, err));
-    for (int64_t i = 0; i < CELLS; i++) {
+    for (int64_t i = 0; i < ALL; i++) {
         struct test_kv_budget room;
         const struct sg_cell c = test_cell(i, &room);
         for (int64_t s = 0; s < S; s++) {
-            const bool there = i < CELLS - 1 && s < c.n_samples && c.samples[s].text;
+            const bool there = i != CELLS - 1 && s < c.n_samples && c.samples[s].text;
             sg_buf_clear(&buf);
             CHECK_OK(sg_results_texts_get(t, i, s, &buf, err));
             assert_int_equal(buf.len, there ? c.samples[s].text_bytes : 0);
@@ -451,7 +554,7 @@ static void texts_come_back(void **state) {
     CHECK_OK(sg_buf_str(&buf, "> ", err));
     CHECK_OK(sg_results_text(path, 0, 0, &buf, err));
     assert_memory_equal(buf.data, "> Analysis 0/0", 14);
-    CHECK_FAILS(SG_E_INPUT, "no cell 15", sg_results_texts_get(t, CELLS, 0, &buf, err));
+    CHECK_FAILS(SG_E_INPUT, "no cell 21", sg_results_texts_get(t, ALL, 0, &buf, err));
     CHECK_FAILS(SG_E_INPUT, "sample 4", sg_results_texts_get(t, 0, S, &buf, err));
     CHECK_FAILS(SG_E_INPUT, "no cell -1", sg_results_text(path, -1, 0, &buf, err));
     sg_results_texts_close(t);
@@ -623,6 +726,7 @@ int main(int argc, char **argv) {
         IN_DIR(alloc_is_all_missing),
         IN_DIR(digest_covers_everything),
         IN_DIR(digest_is_the_same_everywhere),
+        IN_DIR(files_of_version_1),
         IN_DIR(verify_sees_an_edited_value),
         IN_DIR(files_that_are_not_ours),
         IN_DIR(columns_that_do_not_agree),

@@ -86,11 +86,17 @@ static enum sg_status alloc_once(struct sg_err *err) {
 static enum sg_status merge_once(struct sg_err *err) {
     static char *ids[] = {"a", "b", "c"};
     struct sg_results r;
-    enum sg_status st = sg_results_alloc(&r, Q, M, TEST_SAMPLES, false, err);
+    enum sg_status st = sg_results_alloc(&r, Q - 1, M, TEST_SAMPLES, false, err);
     if (st != SG_OK) return st;
-    for (int q = 0; q < Q; q++) r.query[q] = r.category[q] = ids[q];
+    for (int q = 0; q < Q - 1; q++) r.query[q] = r.category[q] = ids[q];
     for (int m = 0; m < M; m++) r.model[m] = ids[m];
-    st = sg_merge(dir, TEST_RUN, NULL, true, &r, NULL, err);
+    st = sg_results_alloc_anchors(&r, 2, err);
+    if (st == SG_OK) st = sg_results_alloc_calibration(&r, 1, err);
+    if (st == SG_OK) {
+        r.anchors.id[0] = r.anchors.id[1] = r.anchors.category[0] = r.anchors.category[1] = ids[0];
+        r.calibration->query[0] = r.calibration->category[0] = ids[0];
+        st = sg_merge(dir, TEST_RUN, NULL, true, &r, NULL, err);
+    }
     sg_results_free(&r);
     return st;
 }
