@@ -303,11 +303,11 @@ static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, stru
             continue;
         }
         const struct sg_estimate_fit_input in = {.m = e->m,
-                                        .n_categories = e->nc,
-                                        .price_output = e->price_output,
-                                        .queries = &e->queries,
-                                        .calibration = &e->calibration,
-                                        .anchors = &e->anchors};
+                                                 .n_categories = e->nc,
+                                                 .price_output = e->price_output,
+                                                 .queries = &e->queries,
+                                                 .calibration = &e->calibration,
+                                                 .anchors = &e->anchors};
         SG_TRY(sg_estimate_fit_make(&in, (enum sg_estimate)kind, &fit, err));
         sg_estimate_fit_apply(&fit, &e->queries, e->price_output, 0, d->n, a->p[kind], a->tokens[kind], cost);
         if (kind != (int)a->estimate) continue;

@@ -39,7 +39,7 @@ struct sg_advice_step {
     double mix_accuracy;
     struct sg_value accuracy, cost, gain, saving, over_mix; /* of what is advised */
     struct sg_value vs_incumbent, saved_of_incumbent;       /* NaN without one */
-    double *share;                                             /* [m] of the queries */
+    double *share;                                          /* [m] of the queries */
 };
 
 struct sg_advice {

@@ -27,7 +27,8 @@ struct sg_analysis_options {
      * here */
     const struct sg_sampling_noise *noise;
     const double *grid; /* [n_grid] rising; NULL: made from the costs */
-    const struct sg_advice *advice; /* borrowed; NULL: none was made, policies are those of the frontier alone */
+    const struct sg_advice
+        *advice; /* borrowed; NULL: none was made, policies are those of the frontier alone */
 };
 
 /* One list makes the curves, their names and what they mean. */
@@ -111,7 +112,15 @@ struct sg_metric {
     struct sg_value value;
 };
 
-enum sg_estimator { SG_EST_SCOPE, SG_EST_ANCHORED, SG_EST_COMBINED, SG_EST_KNN, SG_EST_ANCHOR, SG_EST_BASE, SG_ESTIMATORS };
+enum sg_estimator {
+    SG_EST_SCOPE,
+    SG_EST_ANCHORED,
+    SG_EST_COMBINED,
+    SG_EST_KNN,
+    SG_EST_ANCHOR,
+    SG_EST_BASE,
+    SG_ESTIMATORS
+};
 extern const char *const sg_estimator_name[SG_ESTIMATORS];
 
 struct sg_analysis {

@@ -296,12 +296,12 @@ static enum sg_status fit_queries(struct work *w, const uint8_t *use, struct sg_
     const int32_t m = w->m;
     const size_t cells = (size_t)w->nc * (size_t)m;
     const struct sg_estimate_fit_input in = {.m = m,
-                                    .n_categories = w->nc,
-                                    .price_output = w->in->price_output,
-                                    .queries = &w->rows,
-                                    .calibration = w->in->calibration,
-                                    .anchors = w->in->anchors,
-                                    .use = use};
+                                             .n_categories = w->nc,
+                                             .price_output = w->in->price_output,
+                                             .queries = &w->rows,
+                                             .calibration = w->in->calibration,
+                                             .anchors = w->in->anchors,
+                                             .use = use};
     struct sg_estimate_fit_input outcomes = in;
     outcomes.anchors = &w->all;
     SG_TRY(sg_estimate_fit_make(&in, w->in->estimate, &w->fit, err));
@@ -362,8 +362,8 @@ static void value_row(struct work *w, int64_t i) {
     if (w->paired[i]) {
         p = w->cal_p, cost = w->cal_cost, tokens = w->cal_length;
         if (i < na) {
-            sg_estimate_fit_apply(&w->fit, w->in->calibration, w->in->price_output, w->all_row[i], w->all_row[i] + 1,
-                         w->cal_p, w->cal_length, w->cal_cost);
+            sg_estimate_fit_apply(&w->fit, w->in->calibration, w->in->price_output, w->all_row[i],
+                                  w->all_row[i] + 1, w->cal_p, w->cal_length, w->cal_cost);
         } else {
             p = w->p + w->all_row[i] * m;
             cost = w->c + w->all_row[i] * m;
@@ -676,18 +676,18 @@ enum sg_status sg_cross_fit(const struct sg_decision_input *in, enum sg_estimate
         for (int32_t f = 0; f < in->folds; f++) {
             for (int64_t i = 0; i < a->n; i++) use[i] = fold[i] != f;
             const struct sg_estimate_fit_input fi = {.m = m,
-                                            .n_categories = in->n_categories,
-                                            .price_output = in->price_output,
-                                            .queries = in->queries,
-                                            .calibration = in->calibration,
-                                            .anchors = a,
-                                            .use = use};
+                                                     .n_categories = in->n_categories,
+                                                     .price_output = in->price_output,
+                                                     .queries = in->queries,
+                                                     .calibration = in->calibration,
+                                                     .anchors = a,
+                                                     .use = use};
             SG_TRY(sg_estimate_fit_make(&fi, kind, &fit, err));
             for (int64_t i = 0; i < a->n; i++) {
                 if (use[i] || a->cell_row[i] < 0) continue;
                 const int64_t to = a->cell_row[i] * m;
-                sg_estimate_fit_apply(&fit, in->calibration, in->price_output, a->cell_row[i], a->cell_row[i] + 1, row,
-                             row + m, NULL);
+                sg_estimate_fit_apply(&fit, in->calibration, in->price_output, a->cell_row[i],
+                                      a->cell_row[i] + 1, row, row + m, NULL);
                 for (int32_t k = 0; k < m; k++) {
                     if (p) p[to + k] += row[k] / in->splits;
                     if (length) length[to + k] += row[m + k] / in->splits;

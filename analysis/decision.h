@@ -74,12 +74,12 @@ struct sg_decision {
     int32_t m, n_categories, n_steps;
     struct sg_decision_step *step;         /* [n_steps] */
     double *single_accuracy, *single_cost; /* [m] post-stratified means of the outcomes; calibrated costs */
-    struct sg_value *single_value;      /* [m] accuracy of each model with its interval */
+    struct sg_value *single_value;         /* [m] accuracy of each model with its interval */
     double *weight;                        /* [n_categories] shares of the queries */
-    int64_t n_valued;  /* rows whose outcomes value the policies: anchors, or queries with truth */
-    int64_t n_paired;  /* those of them that have estimates */
-    bool truth;        /* the queries' own outcomes value them */
-    bool anchors;      /* anchors value some model */
+    int64_t n_valued;           /* rows whose outcomes value the policies: anchors, or queries with truth */
+    int64_t n_paired;           /* those of them that have estimates */
+    bool truth;                 /* the queries' own outcomes value them */
+    bool anchors;               /* anchors value some model */
     struct sg_estimate_fit fit; /* with all outcomes: what the rules are applied with */
     int32_t *tables;
 };

@@ -70,5 +70,5 @@ struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__est
     if (e.value <= edge || e.value >= 1 - edge) e.se = fmax(e.se, least);
     const double l = log(p / (1 - p)), h = half(e) / (p * (1 - p));
     return (struct sg_value){e.value, fmin(e.value, 1 / (1 + exp(-(l - h)))),
-                                fmax(e.value, 1 / (1 + exp(-(l + h))))};
+                             fmax(e.value, 1 / (1 + exp(-(l + h))))};
 }

@@ -46,9 +46,10 @@ out:
     return st;
 }
 
-enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories, const double *p,
-                            const double *length, const double *knn_p, const double *knn_length,
-                            const double *input_cost, struct sg_rows *out, struct sg_err *err) {
+enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories,
+                            const double *p, const double *length, const double *knn_p,
+                            const double *knn_length, const double *input_cost, struct sg_rows *out,
+                            struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_rows r = {.n = n, .m = m, .category = category, .input_cost = input_cost};
     SG_TRY(new_rows(&r, n_categories, err));
@@ -66,8 +67,9 @@ out:
     return st;
 }
 
-enum sg_status sg_rows_take(const struct sg_rows *from, const int64_t *index, int64_t n, const int32_t *category,
-                            int32_t n_categories, const double *input_cost, struct sg_rows *out, struct sg_err *err) {
+enum sg_status sg_rows_take(const struct sg_rows *from, const int64_t *index, int64_t n,
+                            const int32_t *category, int32_t n_categories, const double *input_cost,
+                            struct sg_rows *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_rows r = {.n = n, .m = from->m, .category = category, .input_cost = input_cost};
     SG_TRY(new_rows(&r, n_categories, err));
@@ -101,7 +103,8 @@ void sg_estimate_fit_free(struct sg_estimate_fit *f) {
 }
 
 /* All arrays are parts of one block, which `mean` owns. */
-static enum sg_status alloc_fit(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f, struct sg_err *err) {
+static enum sg_status alloc_fit(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f,
+                                struct sg_err *err) {
     const int64_t n = (int64_t)in->m * in->n_categories;
     if (f->mean && (f->m != in->m || f->n_categories != in->n_categories)) sg_estimate_fit_free(f);
     if (!f->mean) {
@@ -378,7 +381,8 @@ static void fit_linear(const double *t, const double *z, int64_t n, double *g) {
 
 /* What the regression makes of the lengths must not move the mean bills: the mean over the category's queries
  * stays what the anchors measured. */
-static enum sg_status keep_mean_lengths(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f, struct sg_err *err) {
+static enum sg_status keep_mean_lengths(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f,
+                                        struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_rows *r = in->queries;
     const int32_t m = f->m;
@@ -403,7 +407,8 @@ out:
     return st;
 }
 
-static enum sg_status fit_combined(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f, struct sg_err *err) {
+static enum sg_status fit_combined(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_outcomes *a = in->anchors;
     const int32_t m = f->m;
@@ -445,8 +450,8 @@ out:
     return st;
 }
 
-enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum sg_estimate kind, struct sg_estimate_fit *fit,
-                           struct sg_err *err) {
+enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum sg_estimate kind,
+                                    struct sg_estimate_fit *fit, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(alloc_fit(in, fit, err));
     fit->kind = kind;
@@ -467,8 +472,9 @@ out:
     return st;
 }
 
-void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_rows *rows, const double *price_output,
-                  int64_t from, int64_t to, double *p, double *length, double *cost) {
+void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_rows *rows,
+                           const double *price_output, int64_t from, int64_t to, double *p, double *length,
+                           double *cost) {
     const int32_t m = fit->m;
     double *s = fit->row, *t = fit->row + m;
     for (int64_t q = from; q < to; q++) {

@@ -27,12 +27,14 @@ struct sg_rows {
     int64_t *order, *first;             /* rows of category c: order[first[c]] .. order[first[c + 1] - 1] */
 };
 /* p in [0, 1]; lengths in tokens; knn may be NULL. Owned by the caller (sg_rows_free). */
-enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories, const double *p,
-                            const double *length, const double *knn_p, const double *knn_length,
-                            const double *input_cost, struct sg_rows *out, struct sg_err *err);
+enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories,
+                            const double *p, const double *length, const double *knn_p,
+                            const double *knn_length, const double *input_cost, struct sg_rows *out,
+                            struct sg_err *err);
 /* The rows index[0..n) of `from`, with their categories and costs of input, which the caller owns. */
-enum sg_status sg_rows_take(const struct sg_rows *from, const int64_t *index, int64_t n, const int32_t *category,
-                            int32_t n_categories, const double *input_cost, struct sg_rows *out, struct sg_err *err);
+enum sg_status sg_rows_take(const struct sg_rows *from, const int64_t *index, int64_t n,
+                            const int32_t *category, int32_t n_categories, const double *input_cost,
+                            struct sg_rows *out, struct sg_err *err);
 void sg_rows_free(struct sg_rows *r); /* zeroed accepted */
 
 /* Outcomes of the anchors, [n * m]; NaN where unknown. All borrowed. */
@@ -72,13 +74,14 @@ struct sg_estimate_fit {
 };
 /* The fit of one kind. COMBINED without a calibration cell whose outcome is used is SG_E_INPUT; so is
  * ANCHORED without any outcome. Owned by the caller; may be used again (the arrays are kept). */
-enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum sg_estimate kind, struct sg_estimate_fit *fit,
-                           struct sg_err *err);
+enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum sg_estimate kind,
+                                    struct sg_estimate_fit *fit, struct sg_err *err);
 void sg_estimate_fit_free(struct sg_estimate_fit *f); /* zeroed accepted */
 
 /* Estimates of rows [from, to): p and length (tokens; may be NULL) and cost (USD a call; may be NULL), each
  * [(to - from) * m], the caller's; NaN where the row has none. */
-void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_rows *rows, const double *price_output,
-                  int64_t from, int64_t to, double *p, double *length, double *cost);
+void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_rows *rows,
+                           const double *price_output, int64_t from, int64_t to, double *p, double *length,
+                           double *cost);
 
 #endif

@@ -85,23 +85,25 @@ static enum sg_status choose_advised(const struct sg_analysis *a, const struct s
     if (rule->kind == SG_CANDIDATE_ROUTING) {
         SG_TRY(sg_path_at_budget(&a->scope, step->budget, &k->policy, err));
         SG_TRY(choose(a, k, err));
-        if (k->mixed_query >= 0 && key[k->mixed_query] < k->policy.weight) k->model[k->mixed_query] = k->mixed_to;
+        if (k->mixed_query >= 0 && key[k->mixed_query] < k->policy.weight)
+            k->model[k->mixed_query] = k->mixed_to;
     } else {
         SG_TRY(SG_NEW(&k->model, d->n, "policy", err));
         SG_TRY(SG_NEW(&k->share, d->m, "policy", err));
         SG_TRY(SG_NEW(&order, d->n, "policy", err));
         SG_TRY(sg_sort_order(key, d->n, false, order, err));
         for (int64_t i = 0; i < d->n; i++)
-            k->model[order[i]] = sg_rule_model(rule, d->m, d->category[order[i]], d->p + (int64_t)order[i] * d->m,
-                                               d->c + (int64_t)order[i] * d->m, ((double)i + 0.5) / (double)d->n);
+            k->model[order[i]] =
+                sg_rule_model(rule, d->m, d->category[order[i]], d->p + (int64_t)order[i] * d->m,
+                              d->c + (int64_t)order[i] * d->m, ((double)i + 0.5) / (double)d->n);
     }
     k->mixed_query = k->mixed_from = k->mixed_to = -1;
     memset(k->share, 0, sizeof *k->share * (size_t)d->m);
     for (int64_t q = 0; q < d->n; q++) {
         /* a model that has no estimate for this query leaves it to the best one that has */
         if (isnan(d->p[q * d->m + k->model[q]]))
-            k->model[q] = sg_rule_model(&(struct sg_rule){.kind = SG_CANDIDATE_ROUTING}, d->m, 0, d->p + q * d->m,
-                                        d->c + q * d->m, 0);
+            k->model[q] = sg_rule_model(&(struct sg_rule){.kind = SG_CANDIDATE_ROUTING}, d->m, 0,
+                                        d->p + q * d->m, d->c + q * d->m, 0);
         k->share[k->model[q]] += 1.0 / (double)d->n;
         sg_sum_add(&p, d->p[q * d->m + k->model[q]]);
         sg_sum_add(&c, d->c[q * d->m + k->model[q]]);

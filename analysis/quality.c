@@ -32,8 +32,8 @@ static const double *scope_of(const struct sg_analysis *a) {
     return v && v->p[SG_ESTIMATE_SCOPE] ? v->p[SG_ESTIMATE_SCOPE] : a->data->p;
 }
 
-void sg__brier_sums(const struct sg_dataset *d, const double *scope, const double *p, const double *tp, double *num,
-                    double *den) {
+void sg__brier_sums(const struct sg_dataset *d, const double *scope, const double *p, const double *tp,
+                    double *num, double *den) {
     for (int64_t i = 0; i < d->n * d->m; i++) {
         const double ours = scope[i] - tp[i], theirs = p[i] - tp[i];
         if (isnan(ours) || isnan(theirs)) continue;
@@ -53,15 +53,19 @@ static enum sg_estimate estimate_of(enum sg_estimator e) {
     return e == SG_EST_ANCHORED ? SG_ESTIMATE_ANCHORED : SG_ESTIMATE_COMBINED;
 }
 
-static void fill_lengths(const struct sg_dataset *d, const struct sg_advice *of, struct work *w, enum sg_estimator e) {
+static void fill_lengths(const struct sg_dataset *d, const struct sg_advice *of, struct work *w,
+                         enum sg_estimator e) {
     const struct sg_results *r = d->r;
     const double *from = e == SG_EST_SCOPE ? r->length_mean
                          : e == SG_EST_KNN ? r->knn_length
                                            : r->anchor_length;
-    const double *fitted = of && (e == SG_EST_ANCHORED || e == SG_EST_COMBINED) ? of->tokens[estimate_of(e)] : NULL;
+    const double *fitted =
+        of && (e == SG_EST_ANCHORED || e == SG_EST_COMBINED) ? of->tokens[estimate_of(e)] : NULL;
     for (int64_t i = 0; i < d->n * d->m; i++) {
         const int64_t at = sg_dataset_cell(d, i / d->m, (int32_t)(i % d->m));
-        w->length[i] = isnan(d->p[i]) || isnan(d->tp[i]) || !from ? (double)NAN : fitted ? fitted[i] : from[at];
+        w->length[i] = isnan(d->p[i]) || isnan(d->tp[i]) || !from ? (double)NAN
+                       : fitted                                   ? fitted[i]
+                                                                  : from[at];
         w->true_length[i] = isnan(d->tp[i]) ? (double)NAN : r->true_length[at];
         w->sd[i] = r->length_sd[at];
         w->samples[i] = r->votes_yes[at] + r->votes_no[at];
@@ -90,7 +94,8 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
     SG_TRY(sg_quality_groups(p, d->tp, cells, by, 3, a->quality[e], a->bins[e], err));
-    if (e != SG_EST_SCOPE) sg__brier_sums(d, scope_of(a), p, d->tp, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
+    if (e != SG_EST_SCOPE)
+        sg__brier_sums(d, scope_of(a), p, d->tp, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
     fill_lengths(d, a->opt.advice, w, e);
     struct sg_length_quality *out = a->length[e];
     for (int i = 0; i < 3; out += by[i].n, i++)
@@ -127,7 +132,8 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
         base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);
     const double rate = a->quality[SG_EST_SCOPE][0].base_rate;
     for (int64_t i = 0; i < cells; i++) w.p[i] = isnan(d->p[i]) ? (double)NAN : rate;
-    sg__brier_sums(d, scope_of(a), w.p, d->tp, w.gain + 2 * SG_EST_BASE * d->n, w.gain + (2 * SG_EST_BASE + 1) * d->n);
+    sg__brier_sums(d, scope_of(a), w.p, d->tp, w.gain + 2 * SG_EST_BASE * d->n,
+                   w.gain + (2 * SG_EST_BASE + 1) * d->n);
     struct sg_boot_ratio ratio[SG_ESTIMATORS];
     for (int e = 0; e < SG_ESTIMATORS; e++)
         ratio[e] = (struct sg_boot_ratio){.num = w.gain + 2 * e * d->n, .den = w.gain + (2 * e + 1) * d->n};

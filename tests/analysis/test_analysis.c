@@ -313,11 +313,15 @@ static void reverse(struct sg_results *r) {
     FLIP(votes_yes)
     FLIP(votes_no)
     FLIP(length_mean)
-    FLIP(length_sd) FLIP(cost) FLIP(prompt_tokens) FLIP(prompt_source) FLIP(output_tokens) FLIP(true_correct)
-        FLIP(true_length) FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct)
-            FLIP(anchor_length)
+    FLIP(length_sd)
+    FLIP(cost)
+    FLIP(prompt_tokens)
+    FLIP(prompt_source)
+    FLIP(output_tokens)
+    FLIP(true_correct) FLIP(true_length) FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length)
+        FLIP(anchor_correct) FLIP(anchor_length)
 #undef FLIP
-                for (int64_t i = 0; i < n / 2; i++) {
+            for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
         r->query[i] = r->query[n - 1 - i], r->query[n - 1 - i] = t;
         t = r->category[i];
@@ -348,7 +352,8 @@ static void compared_in_any_order(void **state) {
         const struct sg_drift *d = &c.drift[4 * SG_DRIFTS + k];
         assert_true(d->n > 60 && d->difference.value == 0 && !d->moved);
     }
-    assert_true(c.file[1].brier_difference.value == 0 && c.file[1].aiq == c.file[0].aiq);
+    assert_true(c.file[1].changes.brier.value == 0 && c.file[1].changes.auc.value == 0 &&
+                c.file[1].aiq == c.file[0].aiq);
     for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
         assert_true(c.file[1].accuracy_difference[i].value == 0);
         assert_true(c.file[1].accuracy_difference[i].high == 0);
@@ -381,6 +386,8 @@ static void drift_is_found(void **state) {
                 const struct sg_drift *d = &c.drift[(4 + k) * SG_DRIFTS + i];
                 if (k == 2 && i == SG_DRIFT_LENGTH)
                     assert_true(d->moved && d->difference.low > 0);
+                else if (k == 2 && i == SG_DRIFT_COST)
+                    assert_true(d->difference.value > 0); /* longer at the same price */
                 else
                     alarm = alarm || d->moved;
             }
@@ -390,6 +397,58 @@ static void drift_is_found(void **state) {
         sg_results_free(&a), sg_results_free(&b);
     }
     assert_true(false_alarms <= 4); /* 5 % a night: 4 of 20 and more happens in 1.6 % */
+}
+
+/* Another night with all prices 10 % up and the lengths of model 1 a fifth up: no price is called drift, the bill's
+ * change is the sum of its parts, a model and queries that one night lacks are named. */
+static void bill_of_two_nights(void **state) {
+    (void)state;
+    const struct fake f = {.n = 120, .m = 4, .seed = 9, .truth = true, .noise = 0.5};
+    struct sg_results a = results(f), b = results(f);
+    for (int k = 0; k < 4; k++) b.price_input[k] *= 1.1, b.price_output[k] *= 1.1;
+    for (int64_t i = 0; i < f.n * f.m; i++) {
+        if (i % 4 == 1) b.length_mean[i] *= 1.2;
+        b.cost[i] =
+            b.prompt_tokens[i] / 1e6 * b.price_input[i % 4] + b.length_mean[i] / 1e6 * b.price_output[i % 4];
+    }
+    b.model[3][0] = 'X';
+    for (int q = 0; q < 5; q++) b.query[q][0] = 'X';
+    char job_a[] = "{\"sampling\": {\"seed\": 1, \"top_p\": 0.9}, \"name\": \"a\"}",
+         job_b[] = "{\"sampling\": {\"seed\": 2, \"top_p\": 0.9}, \"name\": \"b\"}";
+    a.job_text = job_a, b.job_text = job_b;
+    struct sg_dataset night[2] = {dataset(&a), dataset(&b)};
+    struct sg_comparison c;
+    struct sg_err err = {0};
+    if (sg_compare(night, 2, &defaults, &c, &err) != SG_OK) fail_msg("%s", err.text);
+    const struct sg_compared *x = &c.file[1];
+    assert_string_equal(x->settings, "sampling.seed: 1 -> 2");
+    assert_true(x->another_seed);
+    assert_string_equal(x->new_models, "Xaker/model-03");
+    assert_string_equal(x->gone_models, "maker/model-03");
+    assert_int_equal(x->new_queries, 5);
+    assert_int_equal(x->gone_queries, 5);
+    assert_int_equal(c.n_queries, 115);
+    assert_true(x->changes.verdicts == 0 && x->changes.p_largest == 0 && x->changes.length.low > 0);
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < SG_DRIFTS; i++) {
+            const struct sg_drift *d = &c.drift[(3 + k) * SG_DRIFTS + i];
+            const bool price = i >= SG_DRIFT_PRICE_INPUT, longer = k == 1 && i != SG_DRIFT_CORRECT;
+            assert_int_equal(d->moved, price || longer);
+            if (price) assert_near(d->after / d->before, 1.1, 1e-12);
+            if (price) assert_true(isnan(d->p_value) && isnan(d->holm));
+        }
+    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
+        const struct sg_rerouted *r = &x->rerouted[i];
+        assert_near(r->before + r->prices + r->lengths + r->routing, r->after, 1e-15);
+        assert_near(r->prices, 0.1 * r->before, 1e-12);
+        assert_true(r->lengths > 0 && r->queries < c.n_queries / 2);
+        assert_true(i == SG_COMPARE_BUDGETS - 1 ||
+                    (r->queries > 0 && r->routing < 0)); /* dearer calls are left */
+        assert_true(fabs(r->before - c.budget[i]) < 0.2 * c.budget[i]);
+    }
+    sg_comparison_free(&c);
+    sg_dataset_free(&night[0]), sg_dataset_free(&night[1]);
+    sg_results_free(&a), sg_results_free(&b);
 }
 
 static void nothing_in_common(void **state) {
@@ -417,6 +476,7 @@ int main(void) {
         cmocka_unit_test(holm),
         cmocka_unit_test(compared_in_any_order),
         cmocka_unit_test(drift_is_found),
+        cmocka_unit_test(bill_of_two_nights),
         cmocka_unit_test(nothing_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
