@@ -2,17 +2,13 @@
 #include "base/mem.h"
 #include "analysis_run.h"
 #include "literature_metrics.h"
-#include "quality.h"
 #include "single_models.h"
 #include "bootstrap.h"
 #include "sort.h"
-#include "sum.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-const char *const sg_drift_name[SG_DRIFTS] = {"p_correct", "length", "cost"};
 
 /* ids of one dataset, sorted, to be looked up. */
 struct id {
@@ -62,6 +58,32 @@ out:
     for (int32_t k = 0; sorted && k < n_files; k++) free(sorted[k]);
     free(sorted);
     free(n);
+    return st;
+}
+
+/* The ids of b that a lacks: how many, and, where `list` is not NULL, their names with commas. */
+static enum sg_status lacking(const struct sg_dataset *a, const struct sg_dataset *b, bool models, int64_t *n,
+                              struct sg_arena *arena, const char **list, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct id *known = NULL, *asked = NULL;
+    struct sg_buf names = {0};
+    int64_t n_known, n_asked;
+    char *text;
+    *n = 0;
+    SG_TRY(ids(a, models, &known, &n_known, err));
+    SG_TRY(ids(b, models, &asked, &n_asked, err));
+    for (int64_t i = 0; i < n_asked; i++) {
+        if (bsearch(&asked[i], known, (size_t)n_known, sizeof *known, by_id)) continue;
+        if (list) SG_TRY(sg_buf_printf(&names, err, "%s%s", *n ? ", " : "", asked[i].name));
+        (*n)++;
+    }
+    if (!list) goto out;
+    SG_TRY(sg_arena_dup(arena, names.len ? names.data : "", names.len, &text, err));
+    *list = text;
+out:
+    free(known);
+    free(asked);
+    sg_buf_free(&names);
     return st;
 }
 
@@ -116,111 +138,6 @@ out:
     return st;
 }
 
-enum sg_status sg_holm(const double *p, int64_t n, double *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    uint32_t *order = NULL;
-    double *key = NULL, most = 0;
-    int64_t tests = 0, rank = 0;
-    SG_TRY(SG_NEW(&order, n, "p-values", err));
-    SG_TRY(SG_NEW(&key, n, "p-values", err));
-    for (int64_t i = 0; i < n; i++) {
-        tests += !isnan(p[i]);
-        key[i] = isnan(p[i]) ? INFINITY : p[i];
-    }
-    SG_TRY(sg_sort_order(key, n, false, order, err));
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t k = order[i];
-        if (isnan(p[k])) {
-            out[k] = (double)NAN;
-            continue;
-        }
-        most = fmax(most, fmin(1, p[k] * (double)(tests - rank++)));
-        out[k] = most;
-    }
-out:
-    free(order);
-    free(key);
-    return st;
-}
-
-static double drift_value(const struct sg_dataset *d, int64_t q, int32_t k, int what) {
-    const int64_t at = q * d->m + k;
-    if (isnan(d->p[at])) return (double)NAN;
-    return what == SG_DRIFT_CORRECT ? d->p[at]
-           : what == SG_DRIFT_COST  ? d->c[at]
-                                    : d->r->length_mean[sg_dataset_cell(d, q, k)];
-}
-
-static struct sg_drift drift(const struct sg_dataset *a, const struct sg_dataset *b, int32_t k, int what) {
-    struct sg_sum before = {0, 0}, after = {0, 0}, square = {0, 0};
-    struct sg_drift d = {.n = 0};
-    for (int64_t q = 0; q < a->n; q++) {
-        const double x = drift_value(a, q, k, what), y = drift_value(b, q, k, what);
-        if (isnan(x) || isnan(y)) continue;
-        sg_sum_add(&before, x);
-        sg_sum_add(&after, y);
-        d.n++;
-    }
-    const double n = (double)d.n;
-    d.before = sg_sum_get(&before) / n;
-    d.after = sg_sum_get(&after) / n;
-    d.difference = (struct sg_value){d.after - d.before, (double)NAN, (double)NAN};
-    d.p_value = (double)NAN;
-    if (d.n < 2) return d;
-    for (int64_t q = 0; q < a->n; q++) {
-        const double x = drift_value(a, q, k, what), y = drift_value(b, q, k, what);
-        if (isnan(x) || isnan(y)) continue;
-        const double e = y - x - d.difference.value;
-        sg_sum_add(&square, e * e);
-    }
-    const double se = sqrt(sg_sum_get(&square) / (n - 1) / n), t = sg_t_quantile(0.05, n - 1);
-    d.difference.low = d.difference.value - t * se;
-    d.difference.high = d.difference.value + t * se;
-    d.p_value = se > 0 ? sg_t_two_sided(d.difference.value / se, n - 1) : d.difference.value == 0 ? 1 : 0;
-    return d;
-}
-
-static enum sg_status drifts(const struct sg_dataset *data, struct sg_comparison *c, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int64_t per = (int64_t)c->n_models * SG_DRIFTS;
-    double *p = NULL, *holm = NULL;
-    SG_TRY(SG_NEW(&c->drift, c->n_files * per, "drift", err));
-    SG_TRY(SG_NEW(&p, per, "drift", err));
-    SG_TRY(SG_NEW(&holm, per, "drift", err));
-    for (int32_t f = 1; f < c->n_files; f++) {
-        struct sg_drift *d = c->drift + f * per;
-        for (int64_t i = 0; i < per; i++) {
-            d[i] = drift(&data[0], &data[f], (int32_t)(i / SG_DRIFTS), (int)(i % SG_DRIFTS));
-            p[i] = d[i].p_value;
-        }
-        SG_TRY(sg_holm(p, per, holm, err));
-        for (int64_t i = 0; i < per; i++) {
-            d[i].holm = holm[i];
-            d[i].moved = holm[i] < 0.05;
-        }
-    }
-out:
-    free(p);
-    free(holm);
-    return st;
-}
-
-/* Brier score of file b less that of a, over the pairs that both have. */
-static enum sg_status brier_difference(const struct sg_dataset *a, const struct sg_dataset *b,
-                                       const struct sg_analysis_options *opt, struct sg_value *out,
-                                       struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    double *d = NULL;
-    SG_TRY(SG_NEW(&d, 2 * a->n, "errors", err));
-    sg__brier_sums(a, b->p, b->tp, d, d + a->n);
-    struct sg_boot_ratio ratio = {.num = d, .den = d + a->n};
-    SG_TRY(sg_boot_ratios(&ratio, 1, a->n, opt->seed, opt->reps, opt->threads, err));
-    *out = (struct sg_value){ratio.value, ratio.low, ratio.high};
-out:
-    free(d);
-    return st;
-}
-
 /* Differences of two curves' replicates at one budget. */
 static struct sg_value curve_difference(const struct sg_analysis *a, const struct sg_analysis *b,
                                         enum sg_curve_id id, int32_t g, double *scratch) {
@@ -250,8 +167,7 @@ struct basis {
     struct sg_analysis_options opt; /* of all: the grid is the first file's */
     enum sg_curve_id id;
     int32_t at[SG_COMPARE_BUDGETS];
-    double aiq, *rep,
-        *scratch; /* rep: [2 * reps] replicates of AIQ: the first file's, another's; scratch the same */
+    double *scratch; /* [2 * reps] */
 };
 
 static enum sg_status open_basis(const struct sg_dataset *data, const struct sg_analysis_options *opt,
@@ -262,7 +178,6 @@ static enum sg_status open_basis(const struct sg_dataset *data, const struct sg_
     b->opt.n_budgets = b->opt.n_targets = b->opt.n_lambdas = 0; /* asked of the first file alone */
     b->id = c->truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED;
     SG_TRY(SG_NEW(&b->scratch, 2 * opt->reps, "comparison", err));
-    SG_TRY(SG_NEW(&b->rep, 2 * opt->reps, "comparison", err));
     SG_TRY(sg_analysis_run(data, &b->opt, &b->first, err));
     const struct sg_analysis *a = &b->first;
     const double best_cost = sg__single_cost(a, a->best_single);
@@ -272,7 +187,6 @@ static enum sg_status open_basis(const struct sg_dataset *data, const struct sg_
         c->budget[i] = a->grid[b->at[i]];
     }
     b->opt.grid = a->grid;
-    SG_TRY(sg__curve_aiq(a, b->id, a->grid[opt->n_grid - 1], &b->aiq, b->rep, err));
 out:
     return st;
 }
@@ -280,8 +194,6 @@ out:
 static enum sg_status compare_file(const struct sg_dataset *first, const struct sg_dataset *d,
                                    struct basis *b, struct sg_compared *x, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int64_t reps = b->opt.reps;
-    const double none = (double)NAN;
     struct sg_analysis own = {0};
     if (d != first) SG_TRY(sg_analysis_run(d, &b->opt, &own, err));
     const struct sg_analysis *a = d != first ? &own : &b->first;
@@ -289,19 +201,33 @@ static enum sg_status compare_file(const struct sg_dataset *first, const struct 
     x->name = d->r->name ? d->r->name : "";
     x->sample_tokens = tokens_written(d);
     if (a->quality[SG_EST_SCOPE]) x->quality = a->quality[SG_EST_SCOPE][0];
-    if (first->n_scored) SG_TRY(brier_difference(first, d, &b->opt, &x->brier_difference, err));
+    SG_TRY(sg__changes(first, d, &b->opt, &x->changes, err));
     for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
+        SG_TRY(sg__rerouted(first, &b->first.scope, d, &a->scope, b->first.grid[b->at[i]], &x->rerouted[i],
+                            err));
         x->accuracy[i] = a->curve[b->id].accuracy[b->at[i]];
         x->accuracy_difference[i] = curve_difference(&b->first, a, b->id, b->at[i], b->scratch);
     }
-    SG_TRY(sg__curve_aiq(a, b->id, b->first.grid[b->opt.n_grid - 1], &x->aiq, b->rep + reps, err));
-    x->aiq_difference = (struct sg_value){x->aiq - b->aiq, none, none};
-    for (int64_t r = 0; r < reps; r++) b->rep[reps + r] -= b->rep[r];
-    if (reps)
-        sg_boot_interval(b->rep + reps, reps, 1, 0, &x->aiq_difference.low, &x->aiq_difference.high,
-                         b->scratch);
+    SG_TRY(sg__curve_aiq(a, b->id, b->first.grid[b->opt.n_grid - 1], &x->aiq, err));
 out:
     sg_analysis_free(&own);
+    return st;
+}
+
+/* What does not stand in both files, and their settings. */
+static enum sg_status told_apart(const struct sg_dataset *first, const struct sg_dataset *d,
+                                 struct sg_arena *arena, struct sg_compared *x, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    int64_t models;
+    char *settings;
+    SG_TRY(lacking(first, d, true, &models, arena, &x->new_models, err));
+    SG_TRY(lacking(d, first, true, &models, arena, &x->gone_models, err));
+    SG_TRY(lacking(first, d, false, &x->new_queries, NULL, NULL, err));
+    SG_TRY(lacking(d, first, false, &x->gone_queries, NULL, NULL, err));
+    SG_TRY(sg__settings_changed(first->r->job_text, d->r->job_text, arena, &settings, err));
+    x->settings = settings;
+    x->another_seed = !strncmp(settings, "sampling.seed: ", 15) && !strchr(settings, ',');
+out:
     return st;
 }
 
@@ -309,22 +235,24 @@ enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct
                           struct sg_comparison *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_comparison c = {.n_files = n_files};
-    struct basis b = {.aiq = 0};
+    struct basis b = {.scratch = NULL};
+    SG_TRY(SG_NEW(&c.file, n_files, "comparison", err));
+    for (int32_t f = 0; f < n_files; f++) SG_TRY(told_apart(&data[0], &data[f], &c.strings, &c.file[f], err));
     SG_TRY(align(data, n_files, err));
     c.n_models = data[0].m;
     c.n_queries = data[0].n;
     c.truth = data[0].n_scored > 0;
-    SG_TRY(SG_NEW(&c.file, n_files, "comparison", err));
+    SG_TRY(SG_NEW(&c.drift, (int64_t)n_files * c.n_models * SG_DRIFTS, "drift", err));
     SG_TRY(SG_NEW(&c.model, c.n_models, "comparison", err));
     for (int32_t k = 0; k < c.n_models; k++) c.model[k] = sg_dataset_model(&data[0], k);
-    SG_TRY(drifts(data, &c, err));
+    for (int32_t f = 1; f < n_files; f++)
+        SG_TRY(sg__drifts(&data[0], &data[f], c.drift + (int64_t)f * c.n_models * SG_DRIFTS, err));
     SG_TRY(open_basis(&data[0], opt, &c, &b, err));
     for (int32_t f = 0; f < n_files; f++) SG_TRY(compare_file(&data[0], &data[f], &b, &c.file[f], err));
     *out = c;
 out:
     sg_analysis_free(&b.first);
     free(b.scratch);
-    free(b.rep);
     if (st != SG_OK) sg_comparison_free(&c);
     return st;
 }
@@ -334,5 +262,6 @@ void sg_comparison_free(struct sg_comparison *c) {
     free(c->file);
     free(c->drift);
     free((void *)c->model);
+    sg_arena_free(&c->strings);
     memset(c, 0, sizeof *c);
 }

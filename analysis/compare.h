@@ -4,33 +4,27 @@
 #ifndef SG_ANALYSIS_COMPARE_H
 #define SG_ANALYSIS_COMPARE_H
 
-#include "analysis.h"
+#include "changes.h"
 
 enum { SG_COMPARE_BUDGETS = 3 };
 
 /* One file, on the common queries and models. Differences: this file less the first, paired over queries. */
 struct sg_compared {
-    const char *path, *name;   /* borrowed */
-    struct sg_quality quality; /* of SCOPE's estimates; n = 0 without truth */
-    struct sg_value brier_difference;
+    const char *path, *name;             /* borrowed */
+    struct sg_quality quality;           /* of SCOPE's estimates; n = 0 without truth */
     double accuracy[SG_COMPARE_BUDGETS]; /* realised (without truth: predicted) at the budgets */
     struct sg_value accuracy_difference[SG_COMPARE_BUDGETS];
     double aiq;
-    struct sg_value aiq_difference;
     double sample_tokens; /* tokens the estimator wrote a cell: what the setting costs */
+    /* against the first file; empty for itself */
+    const char *settings; /* what differs between the jobs */
+    bool
+        another_seed; /* sampling.seed alone differs: what changes is noise, a yardstick for other settings */
+    struct sg_changes changes;
+    struct sg_rerouted rerouted[SG_COMPARE_BUDGETS];
+    const char *new_models, *gone_models; /* with commas; not compared */
+    int64_t new_queries, gone_queries;
 };
-
-/* A model in a later file against the first: means over the queries both have an estimate for. */
-struct sg_drift {
-    int64_t n;
-    double before, after;       /* means */
-    struct sg_value difference; /* mean difference, 95 % by Student's t */
-    double p_value,
-        holm;   /* two-sided paired t; after Holm (1979) over all models and quantities of the file */
-    bool moved; /* holm < 0.05 */
-};
-enum { SG_DRIFT_CORRECT, SG_DRIFT_LENGTH, SG_DRIFT_COST, SG_DRIFTS };
-extern const char *const sg_drift_name[SG_DRIFTS];
 
 struct sg_comparison {
     int32_t n_files, n_models;
@@ -41,6 +35,7 @@ struct sg_comparison {
     struct sg_compared *file;       /* [n_files] */
     struct sg_drift *drift;         /* [n_files][n_models][SG_DRIFTS]; the first file's are empty */
     const char **model;             /* [n_models], borrowed */
+    struct sg_arena strings;
 };
 
 /* data[n_files] are cut down to what all have in common (models by id, queries by id with a valid cell in
@@ -48,8 +43,5 @@ struct sg_comparison {
 enum sg_status sg_compare(struct sg_dataset *data, int32_t n_files, const struct sg_analysis_options *opt,
                           struct sg_comparison *out, struct sg_err *err);
 void sg_comparison_free(struct sg_comparison *c);
-
-/* Holm's adjusted p-values of p[0..n) (NaN left out) into out. */
-enum sg_status sg_holm(const double *p, int64_t n, double *out, struct sg_err *err);
 
 #endif

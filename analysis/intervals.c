@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "policies.h"
 #include "posterior.h"
+#include "single_models.h"
 #include "bootstrap.h"
 
 #include <math.h>
@@ -77,23 +78,11 @@ static void add_policies(struct sg_analysis *a, struct work *w) {
                                                       .accuracy = w->asked_rep};
 }
 
-/* The best single model: true values, or estimates with the model's mean where it has none. */
 static void add_best_single(struct sg_analysis *a, struct work *w) {
     const struct sg_dataset *d = a->data;
     const bool truth = d->n_scored > 0;
-    const struct sg_single_model *s = &a->single[a->best_single];
     double *p = w->values + 4 * (int64_t)a->n_policies * d->n, *c = p + d->n;
-    for (int64_t q = 0; q < d->n; q++) {
-        const int64_t at = q * d->m + a->best_single;
-        if (truth) {
-            /* a cell without an estimate may lack its truth even on a scored query */
-            p[q] = !d->scored[q] ? 0 : isnan(d->tp[at]) ? s->accuracy.value : d->tp[at];
-            c[q] = !d->scored[q] ? 0 : isnan(d->tp[at]) ? s->cost.value : d->tc[at];
-        } else {
-            p[q] = isnan(d->p[at]) ? s->predicted_accuracy.value : d->p[at];
-            c[q] = isnan(d->c[at]) ? s->predicted_cost.value : d->c[at];
-        }
-    }
+    sg__single_values(a, a->best_single, p, c);
     w->points[w->n_points++] = (struct sg_boot_point){.accuracy = p,
                                                       .cost = c,
                                                       .scored = truth,

@@ -19,7 +19,7 @@ static enum sg_status add(struct sg_analysis *a, struct sg_metric m, struct sg_e
 static enum sg_status add(struct sg_analysis *a, struct sg_metric m, struct sg_err *err, const char *fmt,
                           ...) {
     enum sg_status st = SG_OK;
-    char text[512], *detail;
+    char text[1024], *detail; /* three names fit */
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
@@ -38,41 +38,27 @@ static const char *name_of(const struct sg_analysis *a, int32_t k, char buf[NAME
     return sg_text_cut(sg_dataset_model(a->data, k), NAME_COLUMNS, buf, NAME_BYTES);
 }
 
-/* What a number is computed from in each replicate: one curve on the grid and the best single model. */
+/* One curve and what its metrics are measured by. The hull is a maximum over noisy points: what is read off it
+ * is too good by their noise, in every resample once more, so that no resampling gives an interval for it. */
 struct basis {
-    const struct sg_analysis *a;
-    struct sg_xy *hull; /* [n_grid] */
+    const struct sg_curve *curve;
+    struct sg_xy *hull; /* [n_grid] points (cost truly paid, accuracy) */
     int64_t n_hull;
     double best_accuracy, best_cost;
     double cost_low, cost_high;
 };
 
-/* The hull of a curve: points (cost truly paid, accuracy); cost NULL: the budgets themselves. */
-static void set_hull(struct basis *b, const double *accuracy, const double *cost) {
-    const int32_t n = b->a->opt.n_grid;
-    for (int32_t g = 0; g < n; g++) b->hull[g] = (struct sg_xy){cost ? cost[g] : b->a->grid[g], accuracy[g]};
-    b->n_hull = sg_hull_nondecreasing(b->hull, n);
+static void set_curve(const struct sg_analysis *a, enum sg_curve_id id, struct basis *b) {
+    const struct sg_curve *c = b->curve = &a->curve[id];
+    for (int32_t g = 0; g < a->opt.n_grid; g++) b->hull[g] = (struct sg_xy){c->cost[g], c->accuracy[g]};
+    b->n_hull = sg_hull_nondecreasing(b->hull, a->opt.n_grid);
 }
 
-typedef double metric_fn(const struct basis *b);
-
-static double best_on_hull(const struct basis *b) {
-    return b->n_hull ? b->hull[b->n_hull - 1].y : (double)NAN;
-}
-static double aiq_paper(const struct basis *b) {
+static double aiq(const struct basis *b) {
     return b->n_hull ? sg_aiq(b->hull, b->n_hull, b->hull[0].x, b->cost_high) : (double)NAN;
-}
-static double aiq_code(const struct basis *b) {
-    return sg_aiq_code(b->hull, b->n_hull, b->cost_high);
 }
 static double qnc(const struct basis *b) {
     return sg_qnc(b->hull, b->n_hull, b->best_accuracy, b->best_cost);
-}
-static double cost_save(const struct basis *b) {
-    return 1 - qnc(b);
-}
-static double gain_at_budget(const struct basis *b) {
-    return sg_hull_at(b->hull, b->n_hull, b->best_cost) - b->best_accuracy;
 }
 static double arena(const struct basis *b) {
     double best = (double)NAN;
@@ -83,53 +69,23 @@ static double arena(const struct basis *b) {
     return best;
 }
 
-/* The metric of a curve with its bootstrap interval. */
-static enum sg_status value_of(const struct sg_analysis *a, const struct sg_curve *c, struct basis *b,
-                               metric_fn *fn, struct sg_value *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int64_t reps = c->rep && a->best_rep_accuracy ? a->opt.reps : 0;
-    double *rep = NULL, *scratch = NULL;
-    *out = (struct sg_value){(double)NAN, (double)NAN, (double)NAN};
-    SG_TRY(SG_NEW(&rep, reps, "replicates", err));
-    SG_TRY(SG_NEW(&scratch, reps, "replicates", err));
-    for (int64_t r = 0; r < reps; r++) {
-        const int64_t at = r * a->opt.n_grid;
-        set_hull(b, c->rep + at, c->rep_cost ? c->rep_cost + at : NULL);
-        b->best_accuracy = a->best_rep_accuracy[r];
-        b->best_cost = a->best_rep_cost[r];
-        rep[r] = fn(b);
-    }
-    b->best_accuracy = sg__single_accuracy(a, a->best_single);
-    b->best_cost = sg__single_cost(a, a->best_single);
-    set_hull(b, c->accuracy, c->cost);
-    out->value = fn(b);
-    if (reps && !isnan(out->value)) sg_boot_interval(rep, reps, 1, 0, &out->low, &out->high, scratch);
-out:
-    free(rep);
-    free(scratch);
-    return st;
-}
-
 /* What the detail of a metric names: the bounds or the model that its value depends on. */
-enum beside { BESIDE_ENDS, BESIDE_MAX, BESIDE_BEST, BESIDE_BOUNDS };
+enum beside { BESIDE_ENDS, BESIDE_BEST, BESIDE_BOUNDS };
+#define OPTIMISTIC "; optimistic by the noise of the points, no interval"
 
 static const struct {
     const char *name, *source, *formula;
-    metric_fn *fn;
+    double (*fn)(const struct basis *b);
     enum beside beside;
 } of_a_curve[] = {
-    {"AIQ (paper)", "RouterBench arXiv:2403.12031",
-     "area under the non-decreasing convex hull over [c_min, c_max] / (c_max - c_min)", aiq_paper,
+    {"AIQ", "RouterBench arXiv:2403.12031",
+     "area under the non-decreasing convex hull over [c_min, c_max] / (c_max - c_min)" OPTIMISTIC, aiq,
      BESIDE_ENDS},
-    {"AIQ (code)", "RouterBench arXiv:2403.12031",
-     "area under the hull, flat to c_max and 0 before its first point, / c_max", aiq_code, BESIDE_MAX},
     {"QNC", "UniRoute arXiv:2502.08773",
-     "least cost that reaches the best single model's accuracy / that model's cost", qnc, BESIDE_BEST},
-    {"CostSave", "LLMRouterBench arXiv:2601.07206", "1 - QNC", cost_save, BESIDE_BEST},
-    {"Gain@Budget", "LLMRouterBench arXiv:2601.07206",
-     "accuracy at the best single model's cost - that model's accuracy", gain_at_budget, BESIDE_BEST},
+     "least cost at which the hull reaches the best single model's accuracy / that model's cost" OPTIMISTIC,
+     qnc, BESIDE_BEST},
     {"Arena score", "RouterArena arXiv:2510.00202",
-     "max over the curve of (1 + b) A C / (b A + C), b = 0.1, C on a log2 scale of cost", arena,
+     "max over the curve of (1 + b) A C / (b A + C), b = 0.1, C on a log2 scale of cost" OPTIMISTIC, arena,
      BESIDE_BOUNDS},
 };
 
@@ -137,18 +93,16 @@ static enum sg_status curve_metrics(struct sg_analysis *a, enum sg_curve_id id, 
                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
     char n1[NAME_BYTES];
+    set_curve(a, id, b);
     for (size_t i = 0; i < sizeof of_a_curve / sizeof *of_a_curve; i++) {
-        struct sg_metric m = {.name = of_a_curve[i].name,
-                              .source = of_a_curve[i].source,
-                              .formula = of_a_curve[i].formula,
-                              .curve = sg_curve_name[id]};
-        SG_TRY(value_of(a, &a->curve[id], b, of_a_curve[i].fn, &m.value, err));
+        const struct sg_metric m = {.name = of_a_curve[i].name,
+                                    .source = of_a_curve[i].source,
+                                    .formula = of_a_curve[i].formula,
+                                    .curve = sg_curve_name[id],
+                                    .value = {of_a_curve[i].fn(b), (double)NAN, (double)NAN}};
         switch (of_a_curve[i].beside) {
         case BESIDE_ENDS:
             SG_TRY(add(a, m, err, "c_min = cheapest policy of the curve, c_max = %.6g USD", b->cost_high));
-            break;
-        case BESIDE_MAX:
-            SG_TRY(add(a, m, err, "c_max = %.6g USD", b->cost_high));
             break;
         case BESIDE_BEST:
             SG_TRY(add(a, m, err, "against %s", name_of(a, a->best_single, n1)));
@@ -164,18 +118,12 @@ out:
 }
 
 enum sg_status sg__curve_aiq(const struct sg_analysis *a, enum sg_curve_id id, double cost_high,
-                             double *value, double *rep, struct sg_err *err) {
+                             double *value, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_curve *c = &a->curve[id];
-    struct basis b = {.a = a, .cost_high = cost_high};
+    struct basis b = {.cost_high = cost_high};
     SG_TRY(SG_NEW(&b.hull, a->opt.n_grid, "hull", err));
-    for (int64_t r = 0; rep && c->rep && r < a->opt.reps; r++) {
-        const int64_t at = r * a->opt.n_grid;
-        set_hull(&b, c->rep + at, c->rep_cost ? c->rep_cost + at : NULL);
-        rep[r] = aiq_paper(&b);
-    }
-    set_hull(&b, c->accuracy, c->cost);
-    *value = aiq_paper(&b);
+    set_curve(a, id, &b);
+    *value = aiq(&b);
 out:
     free(b.hull);
     return st;
@@ -218,37 +166,122 @@ out:
     return st;
 }
 
-/* PGR between the pool's ends, and the distance to the oracle. */
-static enum sg_status pool_gap(struct sg_analysis *a, struct basis *b, struct sg_err *err) {
+/* What the metrics below are computed from, of the sample and of each resample: the accuracy of the curve at its
+ * largest budget and at the best single model's cost, of the oracle without a budget, and of single models. */
+struct levels {
+    double top, at_best, oracle, worst, weak, strong;
+};
+
+static double pgr_scope(const struct levels *x) {
+    return sg_pgr(x->top, x->worst, x->oracle);
+}
+static double pgr_route_llm(const struct levels *x) {
+    return sg_pgr(x->top, x->weak, x->strong);
+}
+static double gap_to_oracle(const struct levels *x) {
+    return x->oracle - x->top;
+}
+static double gain_at_budget(const struct levels *x) {
+    return x->at_best - x->strong;
+}
+
+/* Accuracy [n_grid] at a budget, linear in the budget: no point is chosen for its accuracy. */
+static double at_budget(const double *grid, const double *accuracy, int32_t n, double budget) {
+    int32_t g = 0;
+    while (g + 2 < n && grid[g + 1] < budget) g++;
+    if (g + 1 >= n || grid[g + 1] <= grid[g]) return accuracy[n - 1];
+    const double f = fmin(1, (budget - grid[g]) / (grid[g + 1] - grid[g]));
+    return f >= 1 ? accuracy[g + 1] : accuracy[g] + f * (accuracy[g + 1] - accuracy[g]);
+}
+
+static struct levels levels_of(const struct sg_analysis *a, const double *curve, const double *oracle,
+                               double worst, double weak, double strong) {
+    const int32_t n = a->opt.n_grid;
+    return (struct levels){.top = curve[n - 1],
+                           .at_best = at_budget(a->grid, curve, n, sg__single_cost(a, a->best_single)),
+                           .oracle = oracle[n - 1],
+                           .worst = worst,
+                           .weak = weak,
+                           .strong = strong};
+}
+
+/* Replicates [reps] of the accuracy of two single models, in the resamples of the curves. */
+static enum sg_status single_replicates(const struct sg_analysis *a, const int32_t model[2], double *rep,
+                                        struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_curve *c = &a->curve[SG_CURVE_REALISED];
-    const double top = a->curve[SG_CURVE_ORACLE].accuracy[a->opt.n_grid - 1];
-    const double worst = sg__single_accuracy(a, a->worst_single),
-                 strong = sg__single_accuracy(a, a->best_single);
-    struct sg_metric m = {.curve = sg_curve_name[SG_CURVE_REALISED]};
-    struct sg_value r;
-    char n1[NAME_BYTES], n2[NAME_BYTES];
-    SG_TRY(value_of(a, c, b, best_on_hull, &r, err));
-    m.name = "PGR (SCOPE)";
-    m.source = "SCOPE arXiv:2601.22323";
-    m.formula = "(best accuracy of the curve - worst model) / (oracle - worst model)";
-    m.value =
-        (struct sg_value){sg_pgr(r.value, worst, top), sg_pgr(r.low, worst, top), sg_pgr(r.high, worst, top)};
-    SG_TRY(add(a, m, err, "worst %s, oracle %.4f", name_of(a, a->worst_single, n1), top));
-    const double weak = sg__single_accuracy(a, a->cheapest_single);
-    m.name = "PGR (RouteLLM)";
-    m.source = "RouteLLM arXiv:2406.18665";
-    m.formula = "(best accuracy of the curve - weak) / (strong - weak)";
-    m.value = (struct sg_value){sg_pgr(r.value, weak, strong), sg_pgr(r.low, weak, strong),
-                                sg_pgr(r.high, weak, strong)};
-    SG_TRY(add(a, m, err, "strong %s, weak %s", name_of(a, a->best_single, n1),
-               name_of(a, a->cheapest_single, n2)));
-    m.name = "Gap@Oracle";
-    m.source = "LLMRouterBench arXiv:2601.07206";
-    m.formula = "oracle accuracy - best accuracy of the curve";
-    m.value = (struct sg_value){top - r.value, top - r.high, top - r.low};
-    SG_TRY(add(a, m, err, "oracle %.4f without a budget", top));
+    const int64_t n = a->data->n, reps = a->opt.reps;
+    struct sg_boot_point point[2];
+    double *values = NULL;
+    SG_TRY(SG_NEW(&values, 4 * n + 2 * reps, "replicates", err));
+    for (int i = 0; i < 2; i++) {
+        double *p = values + 2 * i * n;
+        sg__single_values(a, model[i], p, p + n);
+        point[i] = (struct sg_boot_point){.accuracy = p,
+                                          .cost = p + n,
+                                          .scored = true,
+                                          .rep_accuracy = rep + i * reps,
+                                          .rep_cost = values + 4 * n + i * reps};
+    }
+    const struct sg_boot boot = {.n = n,
+                                 .fold = a->fold,
+                                 .n_points = 2,
+                                 .reps = reps,
+                                 .seed = a->opt.seed,
+                                 .threads = a->opt.threads,
+                                 .points = point};
+    SG_TRY(sg_bootstrap(&boot, err));
 out:
+    free(values);
+    return st;
+}
+
+/* Metrics of the realised curve against single models and the oracle, with intervals of the same resamples. The
+ * models are named, and an interval is of the distance to that model. */
+static enum sg_status pool_gap(struct sg_analysis *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const struct {
+        const char *name, *source, *formula;
+        double (*fn)(const struct levels *x);
+    } of[] = {{"PGR (SCOPE)", "SCOPE arXiv:2601.22323",
+               "(accuracy of the curve at its largest budget - worst model) / (oracle - worst model)",
+               pgr_scope},
+              {"PGR (RouteLLM)", "RouteLLM arXiv:2406.18665",
+               "(accuracy of the curve at its largest budget - weak) / (strong - weak)", pgr_route_llm},
+              {"Gap@Oracle", "LLMRouterBench arXiv:2601.07206",
+               "oracle accuracy - accuracy of the curve at its largest budget", gap_to_oracle},
+              {"Gain@Budget", "LLMRouterBench arXiv:2601.07206",
+               "accuracy of the curve at the strong model's cost - that model's accuracy", gain_at_budget}};
+    const struct sg_curve *c = &a->curve[SG_CURVE_REALISED], *o = &a->curve[SG_CURVE_ORACLE];
+    const int32_t model[2] = {a->worst_single, a->cheapest_single}, n = a->opt.n_grid;
+    const int64_t reps = c->rep && o->rep && a->best_rep_accuracy ? a->opt.reps : 0;
+    char worst[NAME_BYTES], weak[NAME_BYTES], strong[NAME_BYTES];
+    double *single = NULL, *rep = NULL;
+    SG_TRY(SG_NEW(&single, 2 * reps, "replicates", err));
+    SG_TRY(SG_NEW(&rep, 2 * reps, "replicates", err));
+    if (reps) SG_TRY(single_replicates(a, model, single, err));
+    const struct levels x =
+        levels_of(a, c->accuracy, o->accuracy, sg__single_accuracy(a, model[0]),
+                  sg__single_accuracy(a, model[1]), sg__single_accuracy(a, a->best_single));
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        struct sg_metric m = {.name = of[i].name,
+                              .source = of[i].source,
+                              .formula = of[i].formula,
+                              .curve = sg_curve_name[SG_CURVE_REALISED],
+                              .value = {of[i].fn(&x), (double)NAN, (double)NAN}};
+        for (int64_t r = 0; r < reps; r++) {
+            const struct levels y = levels_of(a, c->rep + r * n, o->rep + r * n, single[r], single[reps + r],
+                                              a->best_rep_accuracy[r]);
+            rep[r] = of[i].fn(&y);
+        }
+        if (reps && !isnan(m.value.value))
+            sg_boot_interval(rep, reps, 1, 0, &m.value.low, &m.value.high, rep + reps);
+        SG_TRY(add(a, m, err, "worst %s, weak %s, strong %s, oracle %.4f without a budget",
+                   name_of(a, a->worst_single, worst), name_of(a, a->cheapest_single, weak),
+                   name_of(a, a->best_single, strong), x.oracle));
+    }
+out:
+    free(single);
+    free(rep);
     return st;
 }
 
@@ -258,33 +291,33 @@ static enum sg_status regrets(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_dataset *d = a->data;
     uint32_t *vertex = NULL;
+    double *x = NULL;
     struct sg_metric m = {.name = "regret",
                           .source = "regret to the oracle",
                           .formula = "mean over queries of max_m (p - lambda c) true less that of the model "
                                      "that maximises the estimate",
                           .curve = ""};
     SG_TRY(SG_NEW(&vertex, d->n, "regret", err));
+    SG_TRY(SG_NEW(&x, 2 * d->n, "regret", err));
     for (size_t i = 0; i < a->n_value; i++) {
         const double lambda = a->value_predicted[i].lambda;
         struct sg_policy policy;
-        double sum = 0, square = 0;
         sg_path_at_lambda(&a->scope, lambda, &policy);
         sg_path_vertices(&a->scope, policy.steps, vertex);
         for (int64_t q = 0; q < d->n; q++) {
             if (!d->scored[q]) continue;
             const int64_t chosen = q * d->m + a->scope.model[vertex[q]];
-            const double r = sg__best_utility(d, q, lambda) - (d->tp[chosen] - lambda * d->tc[chosen]);
-            sum += r;
-            square += r * r;
+            x[q] = sg__best_utility(d, q, lambda) - (d->tp[chosen] - lambda * d->tc[chosen]);
+            x[d->n + q] = 1;
         }
-        const double n = (double)d->n_scored, mean = sum / n;
-        const double half =
-            n > 1 ? 1.959963984540054 * sqrt(fmax(0, square - sum * mean) / (n - 1) / n) : (double)NAN;
-        m.value = (struct sg_value){mean, mean - half, mean + half};
+        struct sg_boot_ratio mean = {.num = x, .den = x + d->n};
+        SG_TRY(sg_boot_ratios(&mean, 1, d->n, a->opt.seed, a->opt.reps, a->opt.threads, err));
+        m.value = (struct sg_value){mean.value, mean.low, mean.high};
         SG_TRY(add(a, m, err, "lambda = %.6g per USD", lambda));
     }
 out:
     free(vertex);
+    free(x);
     return st;
 }
 
@@ -292,15 +325,17 @@ enum sg_status sg__literature_metrics(struct sg_analysis *a, struct sg_err *err)
     enum sg_status st = SG_OK;
     static const enum sg_curve_id of[] = {SG_CURVE_REALISED, SG_CURVE_KNN, SG_CURVE_ANCHOR, SG_CURVE_ROUTER,
                                           SG_CURVE_ORACLE};
-    struct basis b = {.a = a};
+    struct basis b = {.curve = NULL};
     if (!a->data->n_scored) return SG_OK;
     SG_TRY(SG_NEW(&b.hull, a->opt.n_grid, "hull", err));
+    b.best_accuracy = sg__single_accuracy(a, a->best_single);
+    b.best_cost = sg__single_cost(a, a->best_single);
     b.cost_low = sg__single_cost(a, a->cheapest_single);
     b.cost_high = b.cost_low;
     for (int32_t k = 0; k < a->data->m; k++) b.cost_high = fmax(b.cost_high, sg__single_cost(a, k));
     for (size_t i = 0; i < sizeof of / sizeof *of; i++)
         if (a->curve[of[i]].present) SG_TRY(curve_metrics(a, of[i], &b, err));
-    SG_TRY(pool_gap(a, &b, err));
+    SG_TRY(pool_gap(a, err));
     SG_TRY(two_models(a, err));
     SG_TRY(regrets(a, err));
 out:

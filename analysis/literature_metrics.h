@@ -8,9 +8,8 @@
 /* Sets a->metric; none without truth. Needs curves, single models and portfolio values. */
 enum sg_status sg__literature_metrics(struct sg_analysis *a, struct sg_err *err);
 
-/* AIQ (paper) of a curve over [its first point, cost_high], and, into rep[reps] (the caller's, may be
- * NULL), of each of its replicates. */
+/* AIQ of a curve over [its first point, cost_high]. */
 enum sg_status sg__curve_aiq(const struct sg_analysis *a, enum sg_curve_id id, double cost_high,
-                             double *value, double *rep, struct sg_err *err);
+                             double *value, struct sg_err *err);
 
 #endif

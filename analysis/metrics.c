@@ -50,10 +50,6 @@ double sg_aiq(const struct sg_xy *hull, int64_t n, double x_min, double x_max) {
     return n && x_max > x_min ? area(hull, n, x_min, x_max) / (x_max - x_min) : (double)NAN;
 }
 
-double sg_aiq_code(const struct sg_xy *hull, int64_t n, double x_max) {
-    return n && x_max > 0 ? area(hull, n, 0, x_max) / x_max : (double)NAN;
-}
-
 double sg_pgr(double r, double weak, double strong) {
     return strong == weak ? (double)NAN : (r - weak) / (strong - weak);
 }

@@ -19,10 +19,6 @@ double sg_hull_at(const struct sg_xy *hull, int64_t n, double x);
 
 /* AIQ, RouterBench (arXiv:2403.12031, eq. 3): area under the hull over [x_min, x_max] / (x_max - x_min). */
 double sg_aiq(const struct sg_xy *hull, int64_t n, double x_min, double x_max);
-/* AIQ as RouterBench's code computes it: flat extension to x_max, divided by x_max (nothing before the first
- * point counts as 0 accuracy). */
-double sg_aiq_code(const struct sg_xy *hull, int64_t n, double x_max);
-
 /* PGR, RouteLLM (arXiv:2406.18665): (r - weak) / (strong - weak); NaN when they are equal. */
 double sg_pgr(double r, double weak, double strong);
 

@@ -47,6 +47,23 @@ double sg__single_cost(const struct sg_analysis *a, int32_t k) {
     return a->data->n_scored ? a->single[k].cost.value : a->single[k].predicted_cost.value;
 }
 
+void sg__single_values(const struct sg_analysis *a, int32_t k, double *p, double *c) {
+    const struct sg_dataset *d = a->data;
+    const struct sg_single_model *s = &a->single[k];
+    const bool truth = d->n_scored > 0;
+    for (int64_t q = 0; q < d->n; q++) {
+        const int64_t at = q * d->m + k;
+        if (truth) {
+            /* a cell without an estimate may lack its truth even on a scored query */
+            p[q] = !d->scored[q] ? 0 : isnan(d->tp[at]) ? s->accuracy.value : d->tp[at];
+            c[q] = !d->scored[q] ? 0 : isnan(d->tp[at]) ? s->cost.value : d->tc[at];
+        } else {
+            p[q] = isnan(d->p[at]) ? s->predicted_accuracy.value : d->p[at];
+            c[q] = isnan(d->c[at]) ? s->predicted_cost.value : d->c[at];
+        }
+    }
+}
+
 static enum sg_status mark_hull(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_xy *pt = NULL;

@@ -12,5 +12,8 @@ enum sg_status sg__single_models(struct sg_analysis *a, struct sg_err *err);
 /* Of model k used for every query: true values where truth is known, else as estimated. */
 double sg__single_accuracy(const struct sg_analysis *a, int32_t k);
 double sg__single_cost(const struct sg_analysis *a, int32_t k);
+/* Per query [n], the caller's: its true accuracy and cost (0 where the query is not scored), without truth the
+ * estimates; where it has none its mean. */
+void sg__single_values(const struct sg_analysis *a, int32_t k, double *p, double *c);
 
 #endif

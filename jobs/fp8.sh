@@ -21,6 +21,5 @@ seed=$("$python" -c 'import h5py, json, sys
 print(json.loads(h5py.File(sys.argv[1])["provenance/job"][()])["sampling"]["seed"] + 1)' "$out/checkpoint/results.h5")
 run seed --set model.weight_type=checkpoint --set sampling.seed="$seed"
 echo
-"$python" analysis/effect.py "$out/checkpoint/results.h5" "$out/fp8/results.h5" --yardstick "$out/seed/results.h5"
-echo
-"$bin/scope-frontier" "$out/checkpoint/results.h5" "$out/fp8/results.h5" --no-plots -o "$out/frontier" | sed -n '/^Compared on/,$p'
+"$bin/scope-frontier" "$out/checkpoint/results.h5" "$out/fp8/results.h5" "$out/seed/results.h5" --no-plots -o "$out/frontier" |
+  sed -n '/^Compared on/,$p'

@@ -9,6 +9,7 @@ struct file {
     struct {
         double budget, accuracy;
         struct sg_value difference;
+        struct sg_rerouted rerouted;
     } at[SG_COMPARE_BUDGETS];
 };
 #define AT(member) offsetof(struct file, member)
@@ -16,7 +17,13 @@ struct file {
     SG__COLUMN(F64, AT(at[i].budget), SG__CSV | SG__JSON, "budget_" n, .csv = "budget_" n "_usd"),           \
     SG__COLUMN(F64, AT(at[i].accuracy), SG__CSV | SG__JSON, "accuracy_" n),                                  \
     SG__COLUMN(VALUE, AT(at[i].difference), SG__CSV | SG__JSON, "accuracy_" n "_difference",                \
-               .stem = "accuracy_" n)
+               .stem = "accuracy_" n),                                                                      \
+    SG__COLUMN(I64, AT(at[i].rerouted.queries), SG__CSV | SG__JSON, "rerouted_" n),                          \
+    SG__COLUMN(F64, AT(at[i].rerouted.before), SG__CSV | SG__JSON, "bill_before_" n),                        \
+    SG__COLUMN(F64, AT(at[i].rerouted.after), SG__CSV | SG__JSON, "bill_after_" n),                          \
+    SG__COLUMN(F64, AT(at[i].rerouted.prices), SG__CSV | SG__JSON, "bill_prices_" n),                        \
+    SG__COLUMN(F64, AT(at[i].rerouted.lengths), SG__CSV | SG__JSON, "bill_lengths_" n),                      \
+    SG__COLUMN(F64, AT(at[i].rerouted.routing), SG__CSV | SG__JSON, "bill_routing_" n)
 static const struct sg__table_column file_columns[] = {
     SG__COLUMN(TEXT, AT(x.path), SG__CSV | SG__JSON, "file"),
     SG__COLUMN(TEXT, AT(x.name), SG__CSV, "name"),
@@ -26,9 +33,24 @@ static const struct sg__table_column file_columns[] = {
     SG__COLUMN(F64, AT(x.quality.auc), SG__CSV | SG__JSON, "auc"),
     SG__COLUMN(F64, AT(x.quality.log_loss), SG__CSV, "log_loss"),
     SG__COLUMN(F64, AT(x.quality.ece), SG__CSV, "ece"),
-    SG__COLUMN(VALUE, AT(x.brier_difference), SG__CSV | SG__JSON, "brier_difference", .stem = "brier"),
+    SG__COLUMN(TEXT, AT(x.settings), SG__CSV | SG__JSON, "settings"),
+    SG__COLUMN(TEXT, AT(x.new_models), SG__CSV | SG__JSON, "new_models"),
+    SG__COLUMN(TEXT, AT(x.gone_models), SG__CSV | SG__JSON, "gone_models"),
+    SG__COLUMN(I64, AT(x.new_queries), SG__CSV | SG__JSON, "new_queries"),
+    SG__COLUMN(I64, AT(x.gone_queries), SG__CSV | SG__JSON, "gone_queries"),
+    SG__COLUMN(I64, AT(x.changes.cells), SG__CSV | SG__JSON, "cells"),
+    SG__COLUMN(I64, AT(x.changes.known), SG__CSV | SG__JSON, "known_cells"),
+    SG__COLUMN(VALUE, AT(x.changes.p), SG__CSV | SG__JSON, "p_change"),
+    SG__COLUMN(F64, AT(x.changes.p_mean_abs), SG__CSV | SG__JSON, "p_mean_abs_change"),
+    SG__COLUMN(F64, AT(x.changes.p_largest), SG__CSV | SG__JSON, "p_largest_change"),
+    SG__COLUMN(F64, AT(x.changes.p_correlation), SG__CSV | SG__JSON, "p_correlation"),
+    SG__COLUMN(I64, AT(x.changes.verdicts), SG__CSV | SG__JSON, "verdicts_changed"),
+    SG__COLUMN(VALUE, AT(x.changes.length), SG__CSV | SG__JSON, "length_change"),
+    SG__COLUMN(F64, AT(x.changes.length_mean_abs), SG__CSV | SG__JSON, "length_mean_abs_change"),
+    SG__COLUMN(F64, AT(x.changes.length_correlation), SG__CSV | SG__JSON, "length_correlation"),
+    SG__COLUMN(VALUE, AT(x.changes.brier), SG__CSV | SG__JSON, "brier_difference", .stem = "brier"),
+    SG__COLUMN(VALUE, AT(x.changes.auc), SG__CSV | SG__JSON, "auc_difference", .stem = "auc"),
     SG__COLUMN(F64, AT(x.aiq), SG__CSV, "aiq"),
-    SG__COLUMN(VALUE, AT(x.aiq_difference), SG__CSV, "aiq_difference", .stem = "aiq"),
     AT_BUDGET(0, "1"), AT_BUDGET(1, "2"), AT_BUDGET(2, "3"),
 };
 #undef AT
@@ -76,11 +98,11 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
         if (!c->file[f].quality.n)
             file[f].x.quality =
                 (struct sg_quality){0, none, none, none, none, none, none, {none, none, none}};
-        if (!c->truth) file[f].x.brier_difference = (struct sg_value){none, none, none};
         for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
             file[f].at[i].budget = c->budget[i];
             file[f].at[i].accuracy = c->file[f].accuracy[i];
             file[f].at[i].difference = c->file[f].accuracy_difference[i];
+            file[f].at[i].rerouted = c->file[f].rerouted[i];
         }
     }
     for (int64_t i = 0; i < n; i++)

@@ -1,5 +1,5 @@
 # cmake --install BUILD --prefix DIR:
-#   bin                 scope-grid, scope-frontier with its plot script beside it, scope-effect
+#   bin                 scope-grid, scope-frontier with its plot script beside it
 #   share/scope-grid    jobs/ (schema, examples, templates, scripts) and slurm/, side by side as in the source tree
 #   share/man/man1      a page of each program and command, made from its --help
 #   share/bash-completion/completions, share/scope-grid/modulefiles
@@ -11,7 +11,6 @@ if(SG_GRID)
 endif()
 install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(PROGRAMS ${CMAKE_BINARY_DIR}/scope-frontier-plot.py DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(PROGRAMS analysis/effect.py DESTINATION ${CMAKE_INSTALL_BINDIR} RENAME scope-effect)
 install(DIRECTORY jobs slurm DESTINATION ${share} USE_SOURCE_PERMISSIONS
   PATTERN demo.sh EXCLUDE PATTERN deps.sh EXCLUDE PATTERN fp8.sh EXCLUDE # for a source tree
   PATTERN make_slice.py EXCLUDE PATTERN spack EXCLUDE PATTERN scope-grid.def EXCLUDE)

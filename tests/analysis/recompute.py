@@ -121,6 +121,35 @@ def check(program, results):
         print(f"{results}: {len(query)} queries x {len(model)} models agree")
 
 
+def check_two(program, first, second):
+    """The comparison of two files, cell by cell; the AUC's interval by drawing queries and computing it anew."""
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run([program, first, second, "-o", out, "--bootstrap", "1000", "--no-plots"], check=True, capture_output=True)
+        a, b = ({k: f[k][()] for k in ("valid", "p_correct", "length_mean", "true_correct")} for f in map(h5py.File, (first, second)))
+        x = rows(out, "compare")[1]
+        ok = (a["valid"] == 1) & (b["valid"] == 1)
+        p, q, y = a["p_correct"][ok], b["p_correct"][ok], a["true_correct"][ok]
+        near(x["cells"], ok.sum(), 0)
+        near(x["p_change"], (q - p).mean())
+        near(x["p_mean_abs_change"], np.abs(q - p).mean())
+        near(x["p_largest_change"], np.abs(q - p).max())
+        near(x["p_correlation"], np.corrcoef(p, q)[0, 1])
+        near(x["verdicts_changed"], ((p >= 0.5) != (q >= 0.5)).sum(), 0)
+        near(x["length_change"], (b["length_mean"] - a["length_mean"])[ok].mean())
+        near(x["length_correlation"], np.corrcoef(a["length_mean"][ok], b["length_mean"][ok])[0, 1])
+        near(x["brier_difference"], ((q - y) ** 2 - (p - y) ** 2).mean())
+        near(x["auc_difference"], auc(q, y) - auc(p, y))
+        query, rng, drawn = np.nonzero(ok)[0], np.random.default_rng(1), []
+        cells = [np.flatnonzero(query == i) for i in range(len(ok))]
+        for _ in range(500):
+            at = np.concatenate([cells[i] for i in rng.integers(0, len(cells), len(cells))])
+            drawn.append(auc(q[at], y[at]) - auc(p[at], y[at]))
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        near(x["auc_low"], low, 0.15 * (high - low))
+        near(x["auc_high"], high, 0.15 * (high - low))
+        print(f"AUC difference {x['auc_difference']} [{x['auc_low']}, {x['auc_high']}], drawn anew [{low}, {high}]")
+
+
 def main():
     program, fake = map(os.path.abspath, sys.argv[1:3])
     if len(sys.argv) > 3:
@@ -130,6 +159,9 @@ def main():
         for i, (n, m, missing) in enumerate(((75, 4, 0.0), (120, 7, 0.15), (30, 1, 0.0))):
             subprocess.run([fake, f"{tmp}/r.h5", *map(str, (n, m, 4, i + 1, 1, 0.6, missing, 3))], check=True)
             check(program, f"{tmp}/r.h5")
+        for name, noise in (("a", 0.3), ("b", 0.8)):
+            subprocess.run([fake, f"{tmp}/{name}.h5", *map(str, (120, 5, 4, 3, 1, noise, 0.1, 3))], check=True)
+        check_two(program, f"{tmp}/a.h5", f"{tmp}/b.h5")
 
 
 main()

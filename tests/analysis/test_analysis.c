@@ -204,6 +204,54 @@ static void votes_of_another_scale(void **state) {
     sg_results_free(&r);
 }
 
+/* The metrics that have an interval: it holds the value that 20,000 queries of the same law have, for the same
+ * named models, in about 95 % of samples of 150 queries. The others have none. */
+static void metrics_with_intervals_cover(void **state) {
+    (void)state;
+    enum { N = 20000, SAMPLE = 150, RUNS = 150, M = 4, NAMES = 5 };
+    static const char *const name[NAMES] = {"PGR (SCOPE)", "PGR (RouteLLM)", "Gap@Oracle", "Gain@Budget",
+                                            "regret"};
+    const double lambda = 5;
+    struct sg_analysis_options o = defaults;
+    struct sg_results r = results((struct fake){.n = N, .m = M, .seed = 77, .truth = true, .noise = 0.5});
+    struct sg_dataset all = dataset(&r);
+    o.lambdas = &lambda, o.n_lambdas = 1, o.reps = 0;
+    struct sg_analysis whole = analysis(&all, &o);
+    int held[NAMES] = {0}, runs = 0;
+    o.reps = 200;
+    for (uint64_t s = 0; s < RUNS; s++) {
+        struct sg_dataset d = dataset(&r);
+        int64_t rows[SAMPLE];
+        for (uint64_t i = 0; i < SAMPLE; i++) /* one of each 133 in a row */
+            rows[i] = (int64_t)((double)i * 133 + 133 * fake_uniform(900 + s, i));
+        assert_int_equal(sg_dataset_select(&d, NULL, M, rows, SAMPLE, NULL), SG_OK);
+        d.n_scored = SAMPLE;
+        struct sg_analysis a = analysis(&d, &o);
+        const bool same = a.best_single == whole.best_single && a.worst_single == whole.worst_single &&
+                          a.cheapest_single == whole.cheapest_single;
+        runs += same;
+        for (size_t i = 0; i < a.n_metric; i++) {
+            const struct sg_value *v = &a.metric[i].value;
+            int which = 0;
+            while (which < NAMES && strcmp(a.metric[i].name, name[which]) != 0) which++;
+            assert_true(which < NAMES ? v->low <= v->high : isnan(v->low));
+            if (which == NAMES || !same) continue;
+            assert_string_equal(whole.metric[i].name, name[which]);
+            held[which] += v->low <= whole.metric[i].value.value && whole.metric[i].value.value <= v->high;
+        }
+        sg_analysis_free(&a);
+        sg_dataset_free(&d);
+    }
+    for (int i = 0; i < NAMES; i++) {
+        print_message("%s: interval holds in %d of %d\n", name[i], held[i], runs);
+        assert_true(held[i] >= runs * 9 / 10);
+    }
+    assert_true(runs > RUNS / 2);
+    sg_analysis_free(&whole);
+    sg_dataset_free(&all);
+    sg_results_free(&r);
+}
+
 static void noise_of_samples(void **state) {
     (void)state;
     /* one cell: votes 1 1 0 0, p_yes .8 .6 .4 .2: variances 1/3 and 1/15 (n - 1); truth 1, and a cell
@@ -263,11 +311,17 @@ static void reverse(struct sg_results *r) {
     FLIP(valid)
     FLIP(p_correct)
     FLIP(votes_yes)
-    FLIP(votes_no) FLIP(length_mean) FLIP(length_sd) FLIP(cost) FLIP(prompt_tokens) FLIP(prompt_source)
-        FLIP(output_tokens) FLIP(true_correct) FLIP(true_length) FLIP(true_cost) FLIP(knn_correct)
-            FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(votes_no)
+    FLIP(length_mean)
+    FLIP(length_sd)
+    FLIP(cost)
+    FLIP(prompt_tokens)
+    FLIP(prompt_source)
+    FLIP(output_tokens)
+    FLIP(true_correct) FLIP(true_length) FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length)
+        FLIP(anchor_correct) FLIP(anchor_length)
 #undef FLIP
-                for (int64_t i = 0; i < n / 2; i++) {
+            for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
         r->query[i] = r->query[n - 1 - i], r->query[n - 1 - i] = t;
         t = r->category[i];
@@ -298,7 +352,8 @@ static void compared_in_any_order(void **state) {
         const struct sg_drift *d = &c.drift[4 * SG_DRIFTS + k];
         assert_true(d->n > 60 && d->difference.value == 0 && !d->moved);
     }
-    assert_true(c.file[1].brier_difference.value == 0 && c.file[1].aiq_difference.value == 0);
+    assert_true(c.file[1].changes.brier.value == 0 && c.file[1].changes.auc.value == 0 &&
+                c.file[1].aiq == c.file[0].aiq);
     for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
         assert_true(c.file[1].accuracy_difference[i].value == 0);
         assert_true(c.file[1].accuracy_difference[i].high == 0);
@@ -331,6 +386,8 @@ static void drift_is_found(void **state) {
                 const struct sg_drift *d = &c.drift[(4 + k) * SG_DRIFTS + i];
                 if (k == 2 && i == SG_DRIFT_LENGTH)
                     assert_true(d->moved && d->difference.low > 0);
+                else if (k == 2 && i == SG_DRIFT_COST)
+                    assert_true(d->difference.value > 0); /* longer at the same price */
                 else
                     alarm = alarm || d->moved;
             }
@@ -340,6 +397,58 @@ static void drift_is_found(void **state) {
         sg_results_free(&a), sg_results_free(&b);
     }
     assert_true(false_alarms <= 4); /* 5 % a night: 4 of 20 and more happens in 1.6 % */
+}
+
+/* Another night with all prices 10 % up and the lengths of model 1 a fifth up: no price is called drift, the bill's
+ * change is the sum of its parts, a model and queries that one night lacks are named. */
+static void bill_of_two_nights(void **state) {
+    (void)state;
+    const struct fake f = {.n = 120, .m = 4, .seed = 9, .truth = true, .noise = 0.5};
+    struct sg_results a = results(f), b = results(f);
+    for (int k = 0; k < 4; k++) b.price_input[k] *= 1.1, b.price_output[k] *= 1.1;
+    for (int64_t i = 0; i < f.n * f.m; i++) {
+        if (i % 4 == 1) b.length_mean[i] *= 1.2;
+        b.cost[i] =
+            b.prompt_tokens[i] / 1e6 * b.price_input[i % 4] + b.length_mean[i] / 1e6 * b.price_output[i % 4];
+    }
+    b.model[3][0] = 'X';
+    for (int q = 0; q < 5; q++) b.query[q][0] = 'X';
+    char job_a[] = "{\"sampling\": {\"seed\": 1, \"top_p\": 0.9}, \"name\": \"a\"}",
+         job_b[] = "{\"sampling\": {\"seed\": 2, \"top_p\": 0.9}, \"name\": \"b\"}";
+    a.job_text = job_a, b.job_text = job_b;
+    struct sg_dataset night[2] = {dataset(&a), dataset(&b)};
+    struct sg_comparison c;
+    struct sg_err err = {0};
+    if (sg_compare(night, 2, &defaults, &c, &err) != SG_OK) fail_msg("%s", err.text);
+    const struct sg_compared *x = &c.file[1];
+    assert_string_equal(x->settings, "sampling.seed: 1 -> 2");
+    assert_true(x->another_seed);
+    assert_string_equal(x->new_models, "Xaker/model-03");
+    assert_string_equal(x->gone_models, "maker/model-03");
+    assert_int_equal(x->new_queries, 5);
+    assert_int_equal(x->gone_queries, 5);
+    assert_int_equal(c.n_queries, 115);
+    assert_true(x->changes.verdicts == 0 && x->changes.p_largest == 0 && x->changes.length.low > 0);
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < SG_DRIFTS; i++) {
+            const struct sg_drift *d = &c.drift[(3 + k) * SG_DRIFTS + i];
+            const bool price = i >= SG_DRIFT_PRICE_INPUT, longer = k == 1 && i != SG_DRIFT_CORRECT;
+            assert_int_equal(d->moved, price || longer);
+            if (price) assert_near(d->after / d->before, 1.1, 1e-12);
+            if (price) assert_true(isnan(d->p_value) && isnan(d->holm));
+        }
+    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
+        const struct sg_rerouted *r = &x->rerouted[i];
+        assert_near(r->before + r->prices + r->lengths + r->routing, r->after, 1e-15);
+        assert_near(r->prices, 0.1 * r->before, 1e-12);
+        assert_true(r->lengths > 0 && r->queries < c.n_queries / 2);
+        assert_true(i == SG_COMPARE_BUDGETS - 1 ||
+                    (r->queries > 0 && r->routing < 0)); /* dearer calls are left */
+        assert_true(fabs(r->before - c.budget[i]) < 0.2 * c.budget[i]);
+    }
+    sg_comparison_free(&c);
+    sg_dataset_free(&night[0]), sg_dataset_free(&night[1]);
+    sg_results_free(&a), sg_results_free(&b);
 }
 
 static void nothing_in_common(void **state) {
@@ -358,10 +467,16 @@ static void nothing_in_common(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_is_scored),       cmocka_unit_test(holes_in_the_truth),
-        cmocka_unit_test(posterior_bands),       cmocka_unit_test(votes_of_another_scale),
-        cmocka_unit_test(noise_of_samples),      cmocka_unit_test(holm),
-        cmocka_unit_test(compared_in_any_order), cmocka_unit_test(drift_is_found),
+        cmocka_unit_test(asked_is_scored),
+        cmocka_unit_test(holes_in_the_truth),
+        cmocka_unit_test(posterior_bands),
+        cmocka_unit_test(votes_of_another_scale),
+        cmocka_unit_test(metrics_with_intervals_cover),
+        cmocka_unit_test(noise_of_samples),
+        cmocka_unit_test(holm),
+        cmocka_unit_test(compared_in_any_order),
+        cmocka_unit_test(drift_is_found),
+        cmocka_unit_test(bill_of_two_nights),
         cmocka_unit_test(nothing_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

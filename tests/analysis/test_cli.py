@@ -266,9 +266,13 @@ def several_files(tmp):
     assert data_of(f"{tmp}/two/report.html")["compare"]["n"] == 150
     # the very same night: nothing moves, no difference anywhere
     r = run(a, a, "-o", f"{tmp}/same", "--bootstrap", 100)
-    assert "no model moved beyond noise" in r.stdout
+    assert "no model's estimates moved beyond noise" in r.stdout and "same settings" in r.stdout
     assert all(float(x["difference"]) == 0 and x["moved"] == "0" for x in rows(f"{tmp}/same", "drift"))
-    assert float(rows(f"{tmp}/same", "compare")[1]["brier_difference"]) == 0
+    same = rows(f"{tmp}/same", "compare")[1]
+    for name in ("brier_difference", "auc_difference", "p_change", "p_largest_change", "verdicts_changed", "length_change",
+                 "new_queries", "gone_queries", "rerouted_2", "bill_prices_2", "bill_lengths_2", "bill_routing_2"):
+        assert float(same[name]) == 0, name
+    assert same["settings"] == same["new_models"] == same["gone_models"] == "" and float(same["p_correlation"]) == 1
     # one file again: the comparison of the run before is gone
     run(a, "-o", f"{tmp}/same", "--bootstrap", 0)
     assert not os.path.exists(f"{tmp}/same/drift.csv") and not os.path.exists(f"{tmp}/same/compare.csv")

@@ -96,7 +96,7 @@ all_there $home/runs/demo
 phase "cmake --install build --prefix /opt/scope"
 inside $home "cmake --install build --prefix /opt/scope" >"$work/install.log" 2>&1 || { cat "$work/install.log"; fail "install"; }
 installed=$root/opt/scope
-for file in bin/scope-grid bin/scope-frontier bin/scope-effect share/scope-grid/jobs/job.schema.json \
+for file in bin/scope-grid bin/scope-frontier share/scope-grid/jobs/job.schema.json \
   share/scope-grid/slurm/scope-grid.sbatch share/man/man1/scope-frontier.1 share/man/man1/scope-grid-run.1; do
   [ -s "$installed/$file" ] || fail "$file was not installed"
 done
@@ -107,7 +107,7 @@ mv "$root$home" "$root$home.away"
 mkdir "$root/srv/elsewhere"
 inside /srv/elsewhere "$as_root
 mpirun -n 2 --oversubscribe scope-grid run /opt/scope/share/scope-grid/jobs/demo/job.json --set output.dir=/srv/elsewhere/run &&
-scope-grid check run && scope-frontier run/results.h5 && scope-effect run/results.h5 run/results.h5" >"$work/installed.log" 2>&1 ||
+scope-grid check run && scope-frontier run/results.h5 && scope-frontier run/results.h5 run/results.h5" >"$work/installed.log" 2>&1 ||
   { cat "$work/installed.log"; fail "the installed programs failed"; }
 # where the batch script looks for the programs
 inside /opt/scope/share/scope-grid/slurm '[ -x "$(sed -n "s/.*dirname .*)\(.*bin\)$/.\1/p" scope-grid.sbatch)/scope-grid" ]' ||

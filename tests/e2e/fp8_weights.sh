@@ -63,39 +63,28 @@ else
   echo "not shown here: memory of a device (no emulated program)"
 fi
 
-# the report: seed of its own as the yardstick, numbers as NumPy and scope-frontier have them
+# the report: seed of its own as the yardstick, numbers as NumPy has them
 report=$(SG_BUILD="$BIN" SG_OUT="$work/report" "$SRC/jobs/fp8.sh" "$job" --set engine.threads=2 2>&1); same "exit code of jobs/fp8.sh" $? 0
-has "the report" "$report" "fp8/results.h5: model.weight_type: checkpoint -> fp8"
-has "the report" "$report" "seed/results.h5: sampling.seed: 1 -> 2"
-has "the report" "$report" "effect +another seed"
-effect=("$python" "$SRC/analysis/effect.py")
-"${effect[@]}" "$work/plain/results.h5" "$work/fp8/results.h5" --json >"$work/effect.json"; same "exit code of effect.py" $? 0
-"$BIN/scope-frontier" "$work/plain/results.h5" "$work/fp8/results.h5" --no-plots --bootstrap 0 -o "$work/frontier" >/dev/null
-"$python" - "$work" <<'P' || fail "effect.py"
-import csv, json, sys, h5py, numpy as np
+has "the report" "$report" "settings: model.weight_type: checkpoint -> fp8"
+has "the report" "$report" "settings: sampling.seed: 1 -> 2 .another seed: what it changes is noise"
+"$BIN/scope-frontier" "$work/plain/results.h5" "$work/fp8/results.h5" "$work/plain/results.h5" --no-plots -o "$work/frontier" >/dev/null
+"$python" - "$work" <<'P' || fail "the comparison of fp8 with the checkpoint"
+import csv, sys, h5py, numpy as np
 work = sys.argv[1]
-e = json.load(open(f"{work}/effect.json"))["effect"]
+first, e, nothing = csv.DictReader(open(f"{work}/frontier/compare.csv"))
 a, b = (h5py.File(f"{work}/{k}/results.h5") for k in ("plain", "fp8"))
 p, q, y = a["p_correct"][()].ravel(), b["p_correct"][()].ravel(), a["true_correct"][()].ravel()
-close = lambda x, want: np.testing.assert_allclose(x, want, rtol=1e-9, atol=1e-12)
-assert e["cells"] == e["known"] == 12 and set(y) == {0, 1}, e
-close(e["p_correct"]["mean_abs"], np.mean(np.abs(p - q)))
-close(e["p_correct"]["largest"], np.max(np.abs(p - q)))
-assert 0 < e["p_correct"]["largest"] < 0.1, e
-close(e["p_correct"]["correlation"], np.corrcoef(p, q)[0, 1])
-assert e["changed_verdicts"] == sum((x >= 0.5) != (z >= 0.5) for x, z in zip(p, q))
-close(e["length"]["mean"], np.mean(b["length_mean"][()] - a["length_mean"][()]))
-low, high = e["brier"]["interval"]
-assert low <= e["brier"]["difference"] <= high, e
-for row, at in zip(csv.DictReader(open(f"{work}/frontier/compare.csv")), ("first", "second")):
-    np.testing.assert_allclose([e["auc"][at], e["brier"][at]], [float(row["auc"]), float(row["brier"])], rtol=1e-6)
+close = lambda x, want: np.testing.assert_allclose(float(x), want, rtol=1e-9, atol=1e-12)
+assert e["cells"] == e["known_cells"] == "12" and set(y) == {0, 1}, e
+assert e["settings"] == "model.weight_type: checkpoint -> fp8", e
+close(e["p_mean_abs_change"], np.mean(np.abs(p - q)))
+close(e["p_largest_change"], np.max(np.abs(p - q)))
+assert 0 < float(e["p_largest_change"]) < 0.1, e
+close(e["p_correlation"], np.corrcoef(p, q)[0, 1])
+assert int(e["verdicts_changed"]) == sum((x >= 0.5) != (z >= 0.5) for x, z in zip(p, q))
+close(e["length_change"], np.mean(b["length_mean"][()] - a["length_mean"][()]))
+assert float(e["brier_low"]) <= float(e["brier_difference"]) <= float(e["brier_high"]), e
+close(e["auc_difference"], float(e["auc"]) - float(first["auc"]))
+assert [nothing[k] for k in ("settings", "p_largest_change", "verdicts_changed", "auc_difference")] == ["", "0", "0", "0"], nothing
 P
-same "effect of nothing" "$("${effect[@]}" "$work/plain/results.h5" "$work/again/results.h5" --bootstrap 0 --json |
-  "$python" -c 'import json, sys; e = json.load(sys.stdin)["effect"]; print(e["p_correct"]["largest"], e["settings"], e["changed_verdicts"], e["auc"]["difference"])')" "0.0 {} 0 0.0"
-out=$("${effect[@]}" "$work/plain/results.h5" "$work/fp8/results.h5" --yardstick "$work/fp8/results.h5" 2>&1); same "exit code: a yardstick of another kind" $? 3
-one_line "a yardstick of another kind" "$out"; has "a yardstick of another kind" "$out" "differs from .* in model.weight_type; expected sampling.seed alone"
-out=$("${effect[@]}" "$work/plain/results.h5" "$job" 2>&1); same "exit code: no results file" $? 3
-one_line "no results file" "$out"; has "no results file" "$out" "job.json: not a readable results file"
-out=$("${effect[@]}" "$work/plain/results.h5" "$work/frontier/frontier.h5" 2>&1); same "exit code: another HDF5 file" $? 3
-has "another HDF5 file" "$out" "frontier.h5: not a results file"
 finish
