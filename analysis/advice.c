@@ -351,7 +351,7 @@ static enum sg_status asks(const struct sg_decision *d, const struct sg_advice_o
     for (int32_t g = 0; g < steps; g++) {
         const double f = steps > 1 ? (double)g / (steps - 1) : 1;
         x[n].budget = g == steps - 1 ? high : g == 0 ? low : low > 0 ? low * pow(high / low, f) : high * f;
-        x[n].ours = !opt->n_budgets && (steps == 1 || g % ((steps - 1) / 4) == 0);
+        x[n].ours = !opt->n_budgets && !opt->no_defaults && (steps == 1 || g % ((steps - 1) / 4) == 0);
         x[n].name = "";
         if (x[n].ours) SG_TRY(sg__words_budget(a, x[n].budget, &x[n].name, err));
         n++;

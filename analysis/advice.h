@@ -17,7 +17,8 @@ struct sg_advice_options {
     double margin;         /* accuracy that the cheapest policy may lose against the incumbent */
     double volume;         /* queries a month; 0: not given */
     uint64_t seed;
-    int32_t n_grid; /* budgets of the slider, from the cheapest model's cost to the best one's */
+    bool no_defaults; /* five budgets of the slider are asked for where nothing is; not then */
+    int32_t n_grid;   /* budgets of the slider, from the cheapest model's cost to the best one's */
 };
 
 /* A category of the queries, against the anchors'. */

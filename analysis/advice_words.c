@@ -1,5 +1,7 @@
 #include "advice_words.h"
 
+#include "text_width.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +14,14 @@ static enum sg_status keep(struct sg_advice *a, struct sg_buf *b, const char **o
 out:
     sg_buf_free(b);
     return st;
+}
+
+enum { NAME_COLUMNS = 40, NAME_BYTES = 4 * NAME_COLUMNS + 1 };
+enum { MOST_CATEGORIES = 6 /* that a sentence lists */ };
+
+/* A model's name as a sentence has it. */
+static const char *called(const struct sg_dataset *d, int32_t k, char *buf) {
+    return sg_text_cut(sg_dataset_model(d, k), NAME_COLUMNS, buf, NAME_BYTES);
 }
 
 /* Three digits, no exponent. */
@@ -55,9 +65,10 @@ out:
 
 static enum sg_status say_gain(struct sg_buf *b, const struct sg_dataset *d, const struct sg_advice_step *s,
                                struct sg_err *err) {
+    char name[NAME_BYTES];
     return sg_buf_printf(b, err, ": %+.1f points [%+.1f, %+.1f] against %s for everything",
                          100 * s->gain.value, 100 * s->gain.low, 100 * s->gain.high,
-                         sg_dataset_model(d, s->single));
+                         called(d, s->single, name));
 }
 
 /* "A for x, y; B for z" */
@@ -65,13 +76,16 @@ static enum sg_status say_table(struct sg_buf *b, const struct sg_dataset *d, co
                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     bool any = false;
+    char name[NAME_BYTES];
     for (int32_t k = 0; k < d->m; k++) {
         bool first = true;
         for (int32_t c = 0; c < d->n_categories; c++) {
             if (table[c] != k) continue;
-            if (first) SG_TRY(sg_buf_printf(b, err, "%s%s for ", any ? "; " : "", sg_dataset_model(d, k)));
+            if (first) SG_TRY(sg_buf_printf(b, err, "%s%s for ", any ? "; " : "", called(d, k, name)));
             SG_TRY(sg_buf_printf(b, err, "%s%s", first ? "" : ", ",
-                                 *d->category_name[c] ? d->category_name[c] : "(none)"));
+                                 *d->category_name[c]
+                                     ? sg_text_cut(d->category_name[c], NAME_COLUMNS, name, sizeof name)
+                                     : "(none)"));
             first = false;
             any = true;
         }
@@ -85,13 +99,14 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
     char text[48];
+    char name[NAME_BYTES], other[NAME_BYTES];
     const double *cost = a->decision.single_cost;
     if (!s->value) {
         int32_t cheapest = 0;
         for (int32_t k = 1; k < d->m; k++)
             if (isnan(cost[cheapest]) || cost[k] < cost[cheapest]) cheapest = k;
         SG_TRY(sg_buf_printf(&b, err, "No model fits this budget: the cheapest, %s, costs %s a query",
-                             sg_dataset_model(d, cheapest), usd(cost[cheapest], text, sizeof text)));
+                             called(d, cheapest, name), usd(cost[cheapest], text, sizeof text)));
         return keep(a, &b, &s->sentence, err);
     }
     const struct sg_rule *r = &s->value->rule;
@@ -99,17 +114,22 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
     case SG_CANDIDATE_SINGLE:
         SG_TRY(sg_buf_printf(
             &b, err, "Use %s for everything: no mix, table or routing at this budget is better beyond noise",
-            sg_dataset_model(d, s->single)));
+            called(d, s->single, name)));
         break;
     case SG_CANDIDATE_MIX:
         SG_TRY(sg_buf_printf(&b, err,
                              "Use %s for %.0f %% of the queries, drawn at random, and %s for the rest",
-                             sg_dataset_model(d, r->to), 100 * r->weight, sg_dataset_model(d, r->from)));
+                             called(d, r->to, name), 100 * r->weight, called(d, r->from, other)));
         SG_TRY(say_gain(&b, d, s, err));
         break;
     case SG_CANDIDATE_TABLE:
-        SG_TRY(sg_buf_str(&b, "Choose by category, ", err));
-        SG_TRY(say_table(&b, d, r->table, err));
+        SG_TRY(sg_buf_str(&b, "Choose by category", err));
+        if (d->n_categories <= MOST_CATEGORIES) {
+            SG_TRY(sg_buf_str(&b, ", ", err));
+            SG_TRY(say_table(&b, d, r->table, err));
+        } else {
+            SG_TRY(sg_buf_str(&b, " (policies.csv)", err));
+        }
         SG_TRY(say_gain(&b, d, s, err));
         break;
     default:
@@ -135,7 +155,8 @@ enum sg_status sg__words_category(struct sg_advice *a, struct sg_advice_category
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
-    const char *name = *c->name ? c->name : "(none)";
+    char cut[NAME_BYTES];
+    const char *name = *c->name ? sg_text_cut(c->name, NAME_COLUMNS, cut, sizeof cut) : "(none)";
     c->doubt = "";
     if (anchors && !c->n_anchors) {
         SG_TRY(sg_buf_printf(&b, err,
@@ -162,6 +183,7 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
     char text[48];
     const struct sg_advice_step *s = &a->step[a->def];
     const char *dropped;
+    char name[NAME_BYTES];
     if (!a->decision.truth && a->n_calibration == 0) {
         SG_TRY(sg_buf_str(&b,
                           "no calibration cells: routing cannot be valued and is not advised; run with "
@@ -174,7 +196,7 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
             a->decision.single_value[k].high - a->decision.single_value[k].low > 0.5) {
             SG_TRY(sg_buf_printf(
                 &b, err, "model %s has hardly any outcomes: what is said of it rests on the estimates",
-                sg_dataset_model(d, k)));
+                called(d, k, name)));
             SG_TRY(doubt(a, &b, &dropped, err));
         }
     SG_TRY(sg_buf_printf(&b, err, "At %s a query: %s.", usd(s->budget, text, sizeof text), s->sentence));

@@ -44,6 +44,8 @@ struct work {
     double *strata; /* weight, rows, paired_rows: [3][n_strata] */
     struct sg__valued valued;
     uint8_t *truth_model; /* [m] 1: the queries' own outcomes value it */
+    /* they value all models: then their outcomes alone are averaged, and no prediction is corrected by them */
+    bool measured;
     /* of one fold */
     uint8_t *fold_all, *fold_query, *use, *pick;
     double *p, *c, *length;                   /* [n * m] */
@@ -162,6 +164,8 @@ static enum sg_status take_outcomes(struct work *w, struct sg_err *err) {
         for (int64_t i = a->n; i < n; i++) with += known(w, i, k);
         w->truth_model[k] = 2 * with >= w->n && with > 1;
     }
+    w->measured = true;
+    for (int32_t k = 0; k < m; k++) w->measured = w->measured && w->truth_model[k];
 out:
     return st;
 }
@@ -380,20 +384,27 @@ static void value_row(struct work *w, int64_t i) {
             for (int32_t k = 0; k < m; k++) {
                 const double share = routing ? k == chosen : sg__rule_share(r, c, k);
                 if (!(share > 0)) continue;
-                const double price = w->in->price_output[k];
-                const bool counts = w->h[i * m + k] > 0;
+                const double price = w->in->price_output[k], h = share * w->h[i * m + k];
+                const double hk = p ? share * w->hk[i * m + k] : 0;
+                if (w->measured) {
+                    if (!(h > 0)) continue;
+                    const double paid = w->input_cost[w->all_row[i] * m + k] + price * length[k];
+                    by += h * y[k];
+                    bc += h * paid;
+                    py += hk * y[k];
+                    pc += hk * paid;
+                    continue;
+                }
                 if (!routing) {
                     by += share * w->outcomes.mean[base + k];
-                    if (counts) {
-                        by += share * w->h[i * m + k] * (y[k] - w->outcomes.mean[base + k]);
-                        bc += share * w->h[i * m + k] * price * (length[k] - w->mean_length[base + k]);
+                    if (h > 0) {
+                        by += h * (y[k] - w->outcomes.mean[base + k]);
+                        bc += h * price * (length[k] - w->mean_length[base + k]);
                     }
                 }
-                if (p && w->hk[i * m + k] > 0) {
-                    const double ep = isnan(p[k]) ? w->mean_p[base + k] : p[k];
-                    const double el = isnan(p[k]) ? w->mean_length[base + k] : tokens[k];
-                    py += share * w->hk[i * m + k] * (y[k] - ep);
-                    pc += share * w->hk[i * m + k] * price * (length[k] - el);
+                if (hk > 0) {
+                    py += hk * (y[k] - (isnan(p[k]) ? w->mean_p[base + k] : p[k]));
+                    pc += hk * price * (length[k] - (isnan(p[k]) ? w->mean_length[base + k] : tokens[k]));
                 }
             }
             w->blind_y[at] += by;
@@ -412,7 +423,7 @@ static enum sg_status value_fold(struct work *w, uint8_t fold, struct sg_err *er
     const struct sg__routing_sums sums = {
         .pick = w->pick, .p = w->sum_p, .c = w->sum_c, .planned = w->planned};
     SG_TRY(sg__rules_make(&ri, w->rule, w->tables, &sums, err));
-    for (int32_t b = 0; b < w->in->n_budgets; b++)
+    for (int32_t b = 0; b < w->in->n_budgets && !w->measured; b++)
         for (int kind = 0; kind < KINDS; kind++) {
             const int32_t at = b * KINDS + kind;
             double p = 0, c = 0;

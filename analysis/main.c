@@ -137,6 +137,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     wanted.margin /= 100;
     wanted.budgets = budgets;
     wanted.n_budgets = a->budgets.n;
+    wanted.no_defaults = a->targets.n > 0;
     const struct sg_analysis_options opt = {.advice = &advice,
                                             .budgets = budgets,
                                             .n_budgets = a->budgets.n,

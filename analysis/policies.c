@@ -73,6 +73,33 @@ out:
     return st;
 }
 
+/* For a query of which model k has no estimate: the best of those that cost no more, else the cheapest. */
+static int32_t stand_in(const struct sg_analysis *a, int64_t q, int32_t k) {
+    const struct sg_dataset *d = a->data;
+    const double *cost = a->opt.advice->decision.single_cost, *p = d->p + q * d->m, *c = d->c + q * d->m;
+    int32_t best = -1, cheapest = -1;
+    for (int32_t j = 0; j < d->m; j++) {
+        if (isnan(p[j])) continue;
+        if (cheapest < 0 || c[j] < c[cheapest]) cheapest = j;
+        if (cost[j] <= cost[k] && (best < 0 || p[j] > p[best])) best = j;
+    }
+    return best < 0 ? cheapest : best;
+}
+
+/* Gives queries to the dearer of a mix's two models, in order, as long as the estimated bill keeps the budget. */
+static void mix(const struct sg_dataset *d, const struct sg_rule *rule, const uint32_t *order, double budget,
+                int32_t *model) {
+    struct sg_sum cost = {0, 0};
+    for (int64_t q = 0; q < d->n; q++)
+        if (!isnan(d->c[q * d->m + rule->from])) sg_sum_add(&cost, d->c[q * d->m + rule->from]);
+    for (int64_t i = 0; i < d->n; i++) {
+        const double *c = d->c + (int64_t)order[i] * d->m, more = c[rule->to] - c[rule->from];
+        if (isnan(more) || sg_sum_get(&cost) + more > budget * (double)d->n) continue;
+        sg_sum_add(&cost, more);
+        model[order[i]] = rule->to;
+    }
+}
+
 /* The same for what the advice says. A share of the queries goes to the one of two models by the queries' keys. */
 static enum sg_status choose_advised(const struct sg_analysis *a, const struct sg_advice_step *step,
                                      struct sg_asked_policy *k, struct sg_err *err) {
@@ -92,18 +119,15 @@ static enum sg_status choose_advised(const struct sg_analysis *a, const struct s
         SG_TRY(SG_NEW(&k->share, d->m, "policy", err));
         SG_TRY(SG_NEW(&order, d->n, "policy", err));
         SG_TRY(sg_sort_order(key, d->n, false, order, err));
-        for (int64_t i = 0; i < d->n; i++)
-            k->model[order[i]] =
-                sg_rule_model(rule, d->m, d->category[order[i]], d->p + (int64_t)order[i] * d->m,
-                              d->c + (int64_t)order[i] * d->m, ((double)i + 0.5) / (double)d->n);
+        for (int64_t q = 0; q < d->n; q++)
+            k->model[q] = sg_rule_model(rule, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m,
+                                        1); /* a mix: `from` */
+        if (rule->kind == SG_CANDIDATE_MIX && rule->weight > 0) mix(d, rule, order, step->budget, k->model);
     }
     k->mixed_query = k->mixed_from = k->mixed_to = -1;
     memset(k->share, 0, sizeof *k->share * (size_t)d->m);
     for (int64_t q = 0; q < d->n; q++) {
-        /* a model that has no estimate for this query leaves it to the best one that has */
-        if (isnan(d->p[q * d->m + k->model[q]]))
-            k->model[q] = sg_rule_model(&(struct sg_rule){.kind = SG_CANDIDATE_ROUTING}, d->m, 0,
-                                        d->p + q * d->m, d->c + q * d->m, 0);
+        if (isnan(d->p[q * d->m + k->model[q]])) k->model[q] = stand_in(a, q, k->model[q]);
         k->share[k->model[q]] += 1.0 / (double)d->n;
         sg_sum_add(&p, d->p[q * d->m + k->model[q]]);
         sg_sum_add(&c, d->c[q * d->m + k->model[q]]);

@@ -238,8 +238,10 @@ static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k,
 static void unmet(const struct sg_analysis *a, const struct sg_unmet_target *u, FILE *to) {
     char asked[32], end[32], known[32], name[NAME_BYTES];
     const double best = sg__single_accuracy(a, a->best_single);
-    fprintf(to, "  accuracy %-10s out of reach: the estimates end at %s %%",
-            sg__print_percent(u->asked, asked, sizeof asked), sg__print_percent(u->best, end, sizeof end));
+    fprintf(to, "  accuracy %-10s out of reach: %s at %s %%",
+            sg__print_percent(u->asked, asked, sizeof asked),
+            a->opt.advice && a->opt.advice->present ? "what is advised ends" : "the estimates end",
+            sg__print_percent(u->best, end, sizeof end));
     if (a->data->n_scored)
         fprintf(to, "; by the truth %s alone is right on %s %%",
                 sg_text_cut(sg_dataset_model(a->data, a->best_single), NAME_MAX_COLUMNS, name, sizeof name),

@@ -35,7 +35,7 @@ struct candidate {
 };
 #define AT(member) offsetof(struct candidate, member)
 static const struct sg__table_column candidate_columns[] = {
-    SG__COLUMN(BOOL, AT(advised), SG__H5, "advised", NULL, "1: this one is advised"),
+    SG__COLUMN(BOOL, AT(advised), SG__H5, "advised", "1", "1: this one is advised"),
     SG__COLUMN(F64, AT(planned), SG__H5, "planned_cost", "USD", "mean cost of a query by the estimates"),
     SG__COLUMN(VALUE, AT(accuracy), SG__H5, "accuracy", "1", "accuracy, out of fold"),
     SG__COLUMN(VALUE, AT(cost), SG__H5, "cost", "USD", "mean cost of a query"),
@@ -53,9 +53,9 @@ static const struct sg__layout kind_layout = {.axes = {"candidate"}, SG__COLUMNS
 #define AT(member) offsetof(struct sg_advice_category, member)
 static const struct sg__table_column category_columns[] = {
     SG__COLUMN(TEXT, AT(name), SG__AXIS, "advice_category", NULL, "category of the queries"),
-    SG__COLUMN(I64, AT(n_queries), SG__H5, "n_queries", NULL, "queries"),
-    SG__COLUMN(I64, AT(n_anchors), SG__H5, "n_anchors", NULL, "anchors with outcomes"),
-    SG__COLUMN(I64, AT(n_estimated), SG__H5, "n_calibration", NULL, "anchors that were estimated too"),
+    SG__COLUMN(I64, AT(n_queries), SG__H5, "n_queries", "1", "queries"),
+    SG__COLUMN(I64, AT(n_anchors), SG__H5, "n_anchors", "1", "anchors with outcomes"),
+    SG__COLUMN(I64, AT(n_estimated), SG__H5, "n_calibration", "1", "anchors that were estimated too"),
     SG__COLUMN(F64, AT(similarity_queries), SG__H5, "similarity_queries", "1", "mean similarity of the queries to their anchors"),
     SG__COLUMN(F64, AT(similarity_anchors), SG__H5, "similarity_anchors", "1", "the same of the calibration anchors, left out"),
     SG__COLUMN(TEXT, AT(doubt), SG__H5, "doubt", NULL, "what stands in doubt"),
