@@ -1,6 +1,5 @@
 #include "writers.h"
 
-#include "analysis/bootstrap.h"
 #include "base/file.h"
 
 #include <cjson/cJSON.h>
@@ -74,9 +73,6 @@ static void facts(struct out *o, const struct sg_analysis *a) {
     put_whole(o, "best", a->best_single);
     put_whole(o, "cheapest", a->cheapest_single);
     put(o, o->data, "value_lambda", number(a->value_predicted[a->n_value - 1].lambda));
-    const struct sg_single_model *random = &a->single[d->m];
-    put_value(o, o->data, "random_accuracy", d->n_scored ? &random->accuracy : &random->predicted_accuracy);
-    put_value(o, o->data, "random_cost", d->n_scored ? &random->cost : &random->predicted_cost);
 }
 
 static void put_cell(struct out *o, cJSON *to, const struct sg__tables *t, const struct sg__table_column *c,
@@ -132,49 +128,6 @@ static void curves(struct out *o, const struct sg__tables *t) {
     }
 }
 
-/* Of every budget the pairs [model, share] of the models that are used. */
-static void shares(struct out *o, const struct sg_analysis *a) {
-    cJSON *all = put(o, o->data, "share", cJSON_CreateArray());
-    for (int32_t g = 0; g < a->opt.n_grid; g++) {
-        cJSON *list = put(o, all, NULL, cJSON_CreateArray());
-        for (int32_t k = 0; k < a->data->m; k++) {
-            const double s = a->share[(int64_t)g * a->data->m + k];
-            if (s > 0) put_array(o, list, NULL, (const double[]){k, s}, 2);
-        }
-    }
-}
-
-/* Intervals of gain and saving against the best single model at every budget, paired. */
-static enum sg_status gains(struct out *o, const struct sg_analysis *a, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_curve *c = &a->curve[a->data->n_scored                      ? SG_CURVE_REALISED
-                                         : a->curve[SG_CURVE_POSTERIOR].present ? SG_CURVE_POSTERIOR
-                                                                                : SG_CURVE_PREDICTED];
-    const int32_t n = a->opt.n_grid;
-    const int64_t reps = c->rep && a->best_rep_accuracy ? a->opt.reps : 0;
-    double *x = NULL, *scratch = NULL;
-    SG_TRY(SG_NEW(&x, 4 * n + reps, "gains", err));
-    SG_TRY(SG_NEW(&scratch, reps, "gains", err));
-    double *diff = x + 4 * n;
-    for (int32_t g = 0; g < n; g++) {
-        for (int i = 0; i < 4; i++) x[i * n + g] = (double)NAN;
-        if (!reps || isnan(c->accuracy[g])) continue;
-        for (int64_t r = 0; r < reps; r++) diff[r] = c->rep[r * n + g] - a->best_rep_accuracy[r];
-        sg_boot_interval(diff, reps, 1, 0, &x[g], &x[n + g], scratch);
-        for (int64_t r = 0; r < reps; r++)
-            diff[r] = 1 - (c->rep_cost ? c->rep_cost[r * n + g] : a->grid[g]) / a->best_rep_cost[r];
-        sg_boot_interval(diff, reps, 1, 0, &x[2 * n + g], &x[3 * n + g], scratch);
-    }
-    put_array(o, o->data, "gain_low", x, n);
-    put_array(o, o->data, "gain_high", x + n, n);
-    put_array(o, o->data, "save_low", x + 2 * n, n);
-    put_array(o, o->data, "save_high", x + 3 * n, n);
-out:
-    free(x);
-    free(scratch);
-    return st;
-}
-
 /* The data as text. '<' could end the script element: it stands in strings alone, where \u003c is the
  * same. */
 static enum sg_status add_data(struct sg_buf *page, const char *json, struct sg_err *err) {
@@ -197,8 +150,6 @@ enum sg_status sg__write_report(const struct sg__tables *t, const char *dir, str
     SG_ASSERT(hole);
     facts(&o, t->a);
     curves(&o, t);
-    shares(&o, t->a);
-    SG_TRY(gains(&o, t->a, err));
     cJSON *shown = put(&o, o.data, "shown", cJSON_CreateObject());
     for (size_t i = 0; i < t->n; i++)
         if (t->table[i].is->json && strcmp(t->table[i].is->json, "curves") != 0)
