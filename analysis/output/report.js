@@ -483,10 +483,13 @@
   const order = (a, b) => (modelY(b) || 0) - (modelY(a) || 0);
   show(now);
 
-  hide("policies-section", !(D.policies || []).length);
+  const unmet = (D.unmet || []).map((t) => " " + pct(t.asked) + " right is out of reach: the best policy is estimated to give " + pct(t.best) + ".").join("");
+  hide("policies-section", !(D.policies || []).length && !unmet);
+  $("policies-title").textContent = "What was asked";
+  $("policies-note").textContent = unmet;
   if ((D.policies || []).length) {
-    $("policies-title").textContent = D.policies[0].ours ? "Policies at parts of the best single model’s cost" : "What was asked";
-    $("policies-note").textContent = "Policies of the estimates at exactly this estimated cost. Gain and saving are against " + full(D.models[D.best].id) + ", paired over the queries.";
+    if (D.policies[0].ours) $("policies-title").textContent = "Policies at parts of the best single model’s cost";
+    $("policies-note").textContent = "Policies of the estimates at exactly this estimated cost. Gain and saving are against " + full(D.models[D.best].id) + ", paired over the queries." + unmet;
     list("policies", "Asked", D.policies, (a) => a.is_target ? "accuracy " + pct(a.asked) : "budget " + usd(a.asked));
   }
   $("models-note").textContent = "Each model used for every query." + (none(D.value_lambda) ? "" : " Value: what the model adds to the pool (Shapley value, in points of accuracy" +

@@ -2,7 +2,7 @@
 """Puts a decision of known numbers into a report.html, for tests of the page alone: the program's own decision has
 other tests. The single models stay as the program measured them; the advice around them is made up.
 
-usage: page_data.py REPORT.html KIND OUT.html      (KIND: normal, weak, unlabelled, hostile, dear)
+usage: page_data.py REPORT.html KIND OUT.html      (KIND: one of KINDS below)
 """
 import json
 import math
@@ -10,7 +10,7 @@ import re
 import sys
 
 DATA = re.compile(r'(<script type="application/json" id="data">)(.*?)(</script>)', re.S)
-KINDS = ("normal", "weak", "unlabelled", "hostile", "dear")
+KINDS = ("normal", "weak", "unlabelled", "hostile", "dear", "free")
 # An id each of which once broke some page: markup, quotes, the end of the script, right to left, a turn of the direction
 # that is never ended, control characters (C1's CSI among them), 200 characters, another that differs after a slash only.
 HOSTILE = ['<img src=x onerror="window.hurt=1">', "</script><script>window.hurt=2</script>", "a\"b'c`d&amp;<b>", "نموذج/اللغة-الكبير",
@@ -41,11 +41,16 @@ def decide(data, kind):
             m["id"] = name
         data["name"] = HOSTILE[0] + "\u202e" + "n" * 200
         data["file"] = "/tmp/" + HOSTILE[1]
+    if kind == "free":  # a pool of two, one of which costs nothing
+        data["models"] = data["models"][:2]
+        data["models"][0]["cost"] = data["models"][0]["predicted_cost"] = [0, 0, 0]
+        data["best"], data["cheapest"], data["unmet"], data["curves"] = 1, 0, [{"asked": 0.99, "best": 0.71}], {}
     models, labelled = data["models"], 250 if kind == "unlabelled" else 64
     price = [first(m, "cost", "predicted_cost") for m in models]
     right = [first(m, "accuracy", "predicted_accuracy") for m in models]
     best = max(range(len(models)), key=lambda k: right[k])
-    low, high = 0.7 * min(price), 1.15 * max(max(price), price[best])
+    high = 1.15 * max(price)
+    low = 0.7 * min(price) or high / 1000
     half = 1.96 * math.sqrt(0.2 / labelled)
     names = ["GSM8K", "MMLU physics", "code", "history", "law, international", "trivia", "writing"]
     if kind == "hostile":
@@ -54,7 +59,7 @@ def decide(data, kind):
     for i in range(41):
         budget = low * (high / low) ** (i / 40)
         payable = [k for k in range(len(models)) if price[k] <= budget]
-        step = {"budget": budget, "asked": {12: "budget=%.7g" % budget, 20: "target=0.7"}.get(i, "") if kind != "weak" else "",
+        step = {"budget": budget, "asked": {12: "budget=%.7g" % budget, 20: "target=0.7"}.get(i, "") if kind not in ("weak", "free") else "",
                 "kind": "none", "sentence": "No model costs so little: the cheapest needs $%.3g a query." % min(price),
                 "accuracy": [None] * 3, "cost": [None] * 3, "single": -1, "vs_single": [None] * 3, "saving": [None] * 3,
                 "mix": None, "vs_mix": [None] * 3, "over_budget": False, "shares": [], "table": []}
@@ -69,7 +74,7 @@ def decide(data, kind):
                     cost=[price[top], 0.93 * price[top], 1.08 * price[top]], shares=[[top, 1.0]], vs_single=[0, 0, 0], saving=[0, 0, 0],
                     vs_mix=[right[top] - mix, right[top] - mix - 0.03, right[top] - mix + 0.03],
                     sentence="Use %s for everything; routing gains nothing that %d labelled questions can show." % (models[top]["id"], labelled))
-        if kind == "weak" or i < 10:
+        if kind in ("weak", "free") or i < 10:
             continue
         what = "mix" if i < 14 else "table" if i < 20 else "routing"
         value = max([min(0.99, right[top] + lift)] + [s["accuracy"][0] for s in steps[:i] if s["shares"]])

@@ -100,6 +100,8 @@ def pts(x):
 
 
 def usd(x):
+    if x == 0:
+        return "$0"
     digits = max(0, min(12, 2 - math.floor(math.log10(abs(x)))))
     return f"${x:,.{digits}f}"
 
@@ -143,7 +145,8 @@ def places(p, data, kind, step):
     (a0, y0), (a1, y1) = ys[0], ys[-1]
 
     def at(cost, right):
-        return x0 + math.log(cost / c0) / math.log(c1 / c0) * (x1 - x0), y0 + (right - a0) / (a1 - a0) * (y1 - y0)
+        part = (cost - c0) / (c1 - c0) if kind == "free" else math.log(cost / c0) / math.log(c1 / c0)
+        return x0 + part * (x1 - x0), y0 + (right - a0) / (a1 - a0) * (y1 - y0)
 
     if step["accuracy"][0] is not None:
         x, y = at(step["cost"][0], step["accuracy"][0])
