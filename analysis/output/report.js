@@ -1,6 +1,8 @@
 "use strict";
 (() => {
-  const D = JSON.parse(document.getElementById("data").textContent), decision = D.decision, steps = decision.steps;
+  const D = JSON.parse(document.getElementById("data").textContent);
+  // Without any outcome there is no decision: the chart then shows what the estimates say.
+  const decision = D.decision || { steps: [], categories: [], doubts: [], valued_on: "", n_queries: D.n }, steps = decision.steps;
   const $ = (id) => document.getElementById(id);
   const truth = decision.valued_on !== "anchors"; // what people read is measured on queries, at least in part
 
@@ -23,12 +25,17 @@
   function said(s) {
     let parts = [s];
     names.forEach((n) => { parts = parts.flatMap((p) => typeof p === "string" ? p.split(n).flatMap((t, i) => i ? [[n], t] : [t]) : [p]); });
-    return parts.map((p) => typeof p === "string" ? clean(p) : isolate(p[0], 48)).join("");
+    return parts.map((p) => typeof p === "string" ? clean(p) : isolate(p[0], 48)).join("").replace(/(\d) %/g, "$1\u00a0%");
   }
   const none = (x) => x === null || x === undefined;
   const minus = (x) => x < 0 ? "−" : "";
-  const pct = (x, d) => none(x) ? "–" : minus(x) + Math.abs(100 * x).toFixed(none(d) ? 1 : d) + " %";
-  const pts = (x) => none(x) ? "–" : (x >= 0 ? "+" : "−") + Math.abs(100 * x).toFixed(1);
+  // As printf rounds, so that the page and the terminal say the same: of two equally near, the even one.
+  function fixed(x, d) {
+    const exact = x.toFixed(d + 40), cut = exact.slice(0, -40).replace(/\.$/, "");
+    return /^50*$/.test(exact.slice(-40)) && "02468".includes(cut.slice(-1)) ? cut : x.toFixed(d);
+  }
+  const pct = (x, d) => none(x) ? "–" : minus(x) + fixed(Math.abs(100 * x), none(d) ? 1 : d) + "\u00a0%";
+  const pts = (x) => none(x) ? "–" : (x >= 0 ? "+" : "−") + fixed(Math.abs(100 * x), 1);
   function usd(x) {
     if (none(x)) return "–";
     if (x === 0) return "$0";
@@ -36,7 +43,7 @@
     return minus(x) + "$" + Math.abs(x).toLocaleString("en", { minimumFractionDigits: d, maximumFractionDigits: d });
   }
   const range = (v, f) => none(v) || none(v[1]) ? "" : f(v[1]) + " to " + f(v[2]);
-  const num = (x, d) => none(x) ? "–" : x.toFixed(d);
+  const num = (x, d) => none(x) ? "–" : fixed(x, d);
   const plural = (n, one, many) => n.toLocaleString("en") + " " + (n === 1 ? one : many);
   const capital = (s) => s.charAt(0).toUpperCase() + s.slice(1);
 
@@ -81,15 +88,17 @@
 
   // ---- the chart. It is drawn at the size it has on the screen, so that its text is as large as it says.
   const first = (m, a, b) => [m[a], m[b]].map((v) => v && v[0]).find((v) => !none(v));
-  const modelX = (m) => first(m, "cost", "predicted_cost"), modelY = (m) => first(m, "accuracy", "predicted_accuracy");
-  const singles = D.models.map((m, k) => ({ k: k, x: modelX(m), y: modelY(m) })).filter((p) => !none(p.x) && !none(p.y));
+  const modelY = (m) => first(m, "accuracy", "predicted_accuracy"), value = (v) => Array.isArray(v) ? v[0] : v;
+  // where a single model lies: as the decision values it, else as measured, else as estimated
+  const singles = D.models.map((m, k) => [m, k, (decision.singles || [])[k]])
+    .map(([m, k, v]) => ({ k: k, x: v ? value(v.cost) : first(m, "cost", "predicted_cost"), y: v ? value(v.accuracy) : modelY(m) })).filter((p) => !none(p.x) && !none(p.y));
   const priced = steps.filter((s) => !none(s.accuracy[0]) && !none(s.cost[0]));
   const most = D.models.map((m, k) => Math.max(0, ...steps.map((s) => (s.shares.find((p) => p[0] === k) || [k, 0])[1])));
-  const force = decision.incumbent;
+  const force = decision.incumbent, forceX = force ? value(force.cost) : null, forceY = force ? value(force.accuracy) : null;
   const MORE = { realised: "realised: policies of the estimates, fitted on one half, scored on the other", predicted: "predicted: by the estimates themselves",
     posterior: "what the estimates are worth given the votes", oracle: "oracle: knows the answers", anchor_mean: "anchor mean", knn: "k nearest anchors", two_stage: "SCOPE two-stage router" };
-  const shown = {}; // the curves that are switched on
-  let now = decision.default, frame = null; // the slider's step; what the chart was last drawn with
+  const shown = steps.length ? {} : { posterior: true, predicted: true }; // the curves that are switched on
+  let now = decision.default || 0, frame = null; // the slider's step; what the chart was last drawn with
 
   // The best mix of single models at each cost: their concave hull, from the cheapest to the most accurate.
   function hull() {
@@ -120,8 +129,8 @@
 
   function scales(w, h) {
     const L = 34, R = 12, T = 40, B = 42, extra = visible().flatMap(curvePoints);
-    const xs = singles.map((p) => p.x).concat(priced.flatMap((s) => s.cost), steps.map((s) => s.budget), extra.map((p) => p[0]), force ? force.cost : []).filter((x) => !none(x));
-    const ys = singles.map((p) => p.y).concat(priced.flatMap((s) => s.accuracy), extra.map((p) => p[1]), force ? force.accuracy : []).filter((y) => !none(y));
+    const xs = singles.map((p) => p.x).concat(priced.flatMap((s) => s.cost), steps.map((s) => s.budget), extra.map((p) => p[0]), [forceX]).filter((x) => !none(x));
+    const ys = singles.map((p) => p.y).concat(priced.flatMap((s) => s.accuracy), extra.map((p) => p[1]), [forceY]).filter((y) => !none(y));
     const log = xs.every((x) => x > 0);
     let x0 = Math.min(...xs), x1 = Math.max(...xs);
     if (log) { x0 /= 1.25; x1 *= 1.25; } else { x0 = Math.min(0, x0); x1 = x1 * 1.04 || 1; }
@@ -233,8 +242,8 @@
     });
     f.under = svg("g", {}); // the marker: above the lines, below the names
     add(chart, f.under);
-    if (force && !none(force.cost[0]) && !none(force.accuracy[0])) {
-      const x = s.x(force.cost[0]), y = s.y(force.accuracy[0]), t = svg("text", { "class": "label used", y: y }, "in force");
+    if (!none(forceX) && !none(forceY)) {
+      const x = s.x(forceX), y = s.y(forceY), t = svg("text", { "class": "label used", y: y }, "in force");
       add(chart, svg("rect", { "class": "force", x: x - 7, y: y - 7, width: 14, height: 14 }), t);
       f.taken.push([x - 8, y - 8, x + 8, y + 8]);
       const leader = place(f, t, x, y, true);
@@ -256,6 +265,7 @@
 
   // The marker of the slider's step: the policy where it truly is, with its intervals, and the budget as a rule.
   function mark() {
+    if (!steps.length) return;
     const step = steps[now], f = frame, s = f.s, g = f.under, x = s.x(step.budget), known = !none(step.accuracy[0]) && !none(step.cost[0]);
     g.textContent = "";
     const used = new Set(step.shares.filter((p) => p[1] >= 0.005).map((p) => p[0]));
@@ -285,16 +295,18 @@
     const swatch = (...nodes) => add(svg("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" }), ...nodes);
     const stroke = (c) => svg("line", { "class": "curve " + c, x1: 0, x2: 26, y1: 6, y2: 6 });
     const entry = (icon, text) => add($("legend"), add(el("span"), icon, document.createTextNode(text)));
-    entry(swatch(svg("rect", { "class": "swatch", width: 26, height: 12 }), stroke("advised")), "what is advised, with 95 %");
+    if (steps.length) entry(swatch(svg("rect", { "class": "swatch", width: 26, height: 12 }), stroke("advised")), "what is advised, with 95 %");
     entry(swatch(stroke("mix")), "the line to beat: mix of single models");
-    entry(swatch(svg("circle", { "class": "model used", cx: 6, cy: 6, r: 4.2 }), svg("circle", { "class": "model", cx: 19, cy: 6, r: 4.2 })), "single models; filled: used at this budget");
+    entry(swatch(svg("circle", { "class": "model used", cx: 6, cy: 6, r: 4.2 }), svg("circle", { "class": "model", cx: 19, cy: 6, r: 4.2 })), steps.length ? "single models; filled: used at this budget" : "single models");
     const more = Object.keys(MORE).filter((n) => D.curves && D.curves[n]);
     more.forEach((n) => {
       const box = el("input", { type: "checkbox" });
+      box.checked = shown[n];
       box.addEventListener("change", () => { shown[n] = box.checked; redraw(); });
       add($("curves"), add(el("label"), box, swatch(stroke(n)), document.createTextNode(MORE[n])));
     });
     hide("more", !more.length);
+    $("more").open = !steps.length;
   }
 
   // ---- the slider and the panel
@@ -318,6 +330,7 @@
     add($("readout"), row);
   }
   const dearer = (saving) => (saving > 0 ? "−" : "+") + Math.abs(100 * saving).toFixed(0);
+  const bill = (saving) => dearer(saving[0]) + "\u00a0%" + (none(saving[1]) ? "" : " (" + dearer(saving[2]) + " to " + dearer(saving[1]) + ")");
   function readout(s) {
     $("readout").textContent = "";
     if (none(s.accuracy[0])) return;
@@ -327,11 +340,16 @@
     if (decision.volume) stat("Bill for " + decision.volume.toLocaleString("en") + " queries", month(s.cost[0]), range(s.cost, month));
     if (s.single >= 0 && s.single === alone(s)) stat("The best single model at this budget", "itself");
     else if (s.single >= 0 && !none(s.vs_single[0])) {
-      const saves = zero(s.saving) ? "" : "; its bill " + dearer(s.saving[0]) + " %" + (none(s.saving[1]) ? "" : " (" + dearer(s.saving[2]) + " to " + dearer(s.saving[1]) + ")");
+      const saves = zero(s.saving) ? "" : "; its bill " + bill(s.saving);
       stat("Against " + short(s.single) + " alone, points", pts(s.vs_single[0]), range(s.vs_single, pts) + verdict(s.vs_single) + saves);
     }
-    if (!none(s.mix) && !(s.kind === "mix" && zero(s.vs_mix))) stat("Against the mix at equal cost, points", pts(s.vs_mix[0]), range(s.vs_mix, pts) + verdict(s.vs_mix) + "; the mix: " + pct(s.mix));
-    if (force) stat("In force: " + isolate(tail(force.name), 32), pct(force.accuracy[0]) + " at " + usd(force.cost[0]));
+    if (!none(s.mix) && !zero(s.vs_mix)) stat("Against the mix at equal cost, points", pts(s.vs_mix[0]), range(s.vs_mix, pts) + verdict(s.vs_mix) + "; the mix: " + pct(s.mix));
+    if (force && alone(s) >= 0 && D.models[alone(s)].id === force.name) stat("The model in force", "itself");
+    else if (force) {
+      const saves = none(s.saved_of_incumbent) || none(s.saved_of_incumbent[0]) ? "" : "; its bill " + bill(s.saved_of_incumbent);
+      const than = none(s.vs_incumbent) || none(s.vs_incumbent[0]) ? ["", ""] : [pts(s.vs_incumbent[0]), range(s.vs_incumbent, pts) + verdict(s.vs_incumbent) + saves + "; "];
+      stat("Against " + isolate(tail(force.name), 32) + " in force, points", than[0], than[1] + "in force: " + pct(forceY) + " at " + usd(forceX));
+    }
   }
   function who(s) {
     const box = $("shares"), by = $("by"), all = s.shares.slice().sort((a, b) => b[1] - a[1]), room = s.table.length ? 4 : 7;
@@ -357,6 +375,7 @@
   }
   function show(i) {
     const s = steps[i];
+    if (!s) return;
     now = i;
     $("advice").textContent = said(s.sentence);
     $("budget-out").textContent = usd(s.budget);
@@ -373,6 +392,7 @@
   // The longest sentence's height, so that the slider stays where the finger is.
   function steady() {
     const p = $("advice");
+    if (!steps.length) return;
     let most = 0;
     p.style.minHeight = "";
     new Set(steps.map((s) => s.sentence)).forEach((t) => { p.textContent = said(t); most = Math.max(most, Math.ceil(p.getBoundingClientRect().height)); });
@@ -384,6 +404,7 @@
     return !m ? a : m[1] === "budget" ? usd(Number(m[2])) : pct(Number(m[2])) + " right";
   }).join(" ");
   function slider() {
+    if (!steps.length) return;
     const bar = $("budget");
     fill(bar, { max: steps.length - 1 });
     bar.value = now;
@@ -396,7 +417,7 @@
     });
     const line = (v, f) => [f(v[0]), range(v, f)];
     table("steps", ["Budget", "*What to do", "Right answers", "Bill a query", "Against the single model, points", "Against the mix, points"], steps.map((s) =>
-      [usd(s.budget), kindWords(s), line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.vs_single, pts), none(s.mix) ? "–" : line(s.vs_mix, pts)]));
+      [usd(s.budget), [kindWords(s), said(s.sentence)], line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.vs_single, pts), none(s.mix) ? "–" : line(s.vs_mix, pts)]));
   }
 
   // ---- how the estimates hold
@@ -465,14 +486,17 @@
   }
 
   // ---- put together
-  const labelled = plural(decision.n_labelled, "labelled " + (truth ? "query" : "anchor"), "labelled " + (truth ? "queries" : "anchors"));
+  const what = truth ? ["labelled query", "labelled queries"] : ["labelled anchor", "labelled anchors"], labelled = steps.length && plural(decision.n_labelled, ...what);
   document.title = clean(D.name || "Results") + ": cost and accuracy";
   $("title").textContent = D.name ? full(D.name) : "Cost and accuracy";
   $("meta").textContent = plural(decision.n_queries, "query", "queries") + " × " + plural(D.models.length, "model", "models") +
-    { truth: ", valued on " + labelled, anchors: ", no truth known: valued on " + labelled, both: ", valued on " + labelled + " and on the anchors" }[decision.valued_on] +
+    ({ truth: ", valued on " + labelled, anchors: ", no truth known: valued on " + labelled, both: ", valued on " + decision.n_labelled.toLocaleString("en") + " labelled queries and anchors" }[decision.valued_on] || "") +
     (D.own_prices ? ", at prices given for this report" : "") + (D.finished ? ". Estimated " + D.finished.slice(0, 10) : "");
-  $("decision-note").textContent = "The line is what is advised at each budget, valued on " + { truth: "questions that did not choose it, with their truth", anchors: "the anchors, whose outcomes are known, and corrected for what the queries ask", both: "the queries whose truth is known and on the anchors, corrected for the rest" }[decision.valued_on] +
-    "; shaded: 95 %. The budget is what is asked; the marker lies at what the policy costs. Estimates used: " + said(decision.estimate) + (decision.estimate_why ? ": " + said(decision.estimate_why) : "") + ".";
+  $("decision-note").textContent = steps.length ? "The line is what is advised at each budget, valued on " + { truth: "questions that did not choose it, with their truth", anchors: "the anchors, whose outcomes are known, and corrected for what the queries ask", both: "the queries whose truth is known and on the anchors, corrected for the rest" }[decision.valued_on] +
+    "; shaded: 95\u00a0%. The budget is what is asked; the marker lies at what the policy costs. Estimates used: " + said(decision.estimate) + (decision.estimate_why ? ": " + said(decision.estimate_why) : "") + "."
+    : "Every number here is what the estimator believes; the best of many estimates is optimistic about itself. Outcomes of the anchors, or of some queries, are what an advice needs.";
+  if (!steps.length) $("advice").textContent = "Nothing is advised: the file holds no outcome, neither of an anchor nor of a query, that could value a policy.";
+  document.querySelectorAll(".control, .panel, #steps-section").forEach((e) => { e.hidden = !steps.length; });
   legends();
   slider();
   decision.doubts.forEach((t) => add($("doubts"), el("li", {}, said(t))));
@@ -505,7 +529,7 @@
   if (D.n_filtered) limit(plural(D.n_filtered, "query was", "queries were") + " left out by the filters of this report.");
   if (D.n_counted) limit("The prompt tokens of " + plural(D.n_counted, "cell", "cells") + " were counted with the estimator’s tokenizer, not as the model’s provider bills them.");
   if (truth) limit("This holds for queries like these, at these prices, with one answer a query. The intervals cover the luck of the sample of queries, not a change of the traffic, the prices or the models.");
-  else limit("No outcome of these queries is known. The intervals hold as far as the queries are like the anchors; they do not cover a change of the traffic, the prices or the models.");
+  else limit("No outcome of these queries is known. " + (steps.length ? "The intervals hold as far as the queries are like the anchors; they do not cover a change of the traffic, the prices or the models." : "Nothing here tests the estimator."));
   limit("A model is judged by the answers it gave once. A model that answers differently each time carries more noise than is shown.");
   limit("The mix of single models and the best single model are chosen in hindsight on the same outcomes, which favours them slightly.");
   $("footer").textContent = clean(D.file) + " · digest " + D.digest + " · " + clean(D.version) + " · seed " + D.seed + ", " + D.reps + " bootstrap replicates";
