@@ -50,6 +50,8 @@ void sg_analysis_free(struct sg_analysis *a) {
     free(a->single);
     free(a->best_rep_accuracy);
     free(a->best_rep_cost);
+    free(a->cheapest_rep_accuracy);
+    free(a->worst_rep_accuracy);
     for (size_t i = 0; i < a->n_policies; i++) {
         free(a->policies[i].share);
         free(a->policies[i].model);

@@ -39,14 +39,12 @@ struct sg_analysis_options {
       "policies of the predicted frontier, worth what the votes say (Beta posterior); only without truth")   \
     X(REALISED, "realised",                                                                                  \
       "policies of the predicted frontier: the one that spends the budget on one half of the queries, "      \
-      "scored with the truth on the other half, both ways: the claim")                                       \
+      "scored with the truth on the other half, both ways, mean over splits: the claim")                     \
     X(KNN, "knn", "as realised, with the estimate of the k nearest anchors; only with --baselines")          \
     X(ANCHOR, "anchor_mean", "as realised, with each model's mean over the anchors of the category")         \
     X(ROUTER, "two_stage",                                                                                   \
       "as realised, with SCOPE's own two-stage router over its alphas; only with --baselines")               \
     X(MIX, "blind_mix", "best mixture of single models that ignores the query, chosen in hindsight")         \
-    X(IN_SAMPLE, "in_sample",                                                                                \
-      "policies of the predicted frontier, the most accurate within the budget in hindsight: optimistic")    \
     X(ORACLE, "oracle", "exact frontier of the truth: what no router can beat")
 #define SG_CURVE_ENUM(id, name, meaning) SG_CURVE_##id,
 enum sg_curve_id { SG_CURVE_LIST(SG_CURVE_ENUM) SG_CURVES };
@@ -126,7 +124,9 @@ extern const char *const sg_estimator_name[SG_ESTIMATORS];
 struct sg_analysis {
     const struct sg_dataset *data; /* borrowed */
     struct sg_analysis_options opt;
-    uint8_t *fold;                                           /* [n] */
+    /* [n_splits * n] the half of the cross-fit that a query belongs to; 2: not scored */
+    uint8_t *fold;
+    int32_t n_splits;
     uint8_t *ones;                                           /* [n] all 1 */
     struct sg_path scope, knn, anchor, scope_router, oracle; /* empty (n = 0) when absent */
     double *alpha;                                           /* [alphas] */
@@ -137,7 +137,8 @@ struct sg_analysis {
 
     struct sg_single_model *single; /* [m + 1]; the last: one model at random for each query */
     int32_t best_single, cheapest_single, worst_single; /* by true accuracy (then cost), else as predicted */
-    double *best_rep_accuracy, *best_rep_cost;          /* [reps] of the best single model */
+    /* [reps] of single models */
+    double *best_rep_accuracy, *best_rep_cost, *cheapest_rep_accuracy, *worst_rep_accuracy;
 
     struct sg_asked_policy *policies;
     size_t n_policies;

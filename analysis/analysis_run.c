@@ -16,28 +16,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The halves of the cross-fit. The scored queries, in the order of a keyed hash of their ids, go to the
- * halves by turns: the halves differ by one query at most, and few queries change their half when others
- * come or go. */
+/* The halves of the cross-fit. In each split the scored queries, in the order of a keyed hash of their ids, go to the
+ * halves by turns: the halves differ by one query at most, and few queries change their half when others come or
+ * go. The accuracy of one split has a standard deviation of about 20 points / sqrt(queries): with 20 splits, and
+ * fewer from 2,000 queries on, the mean's is below 0.1 points where there are 2,000 or more. */
 static enum sg_status deal_folds(struct sg_analysis *a, struct sg_err *err) {
+    enum { MOST = 20, ENOUGH = 40000 };
     enum sg_status st = SG_OK;
     const struct sg_dataset *d = a->data;
+    const int64_t enough = d->n_scored ? ENOUGH / d->n_scored : 1;
     double *key = NULL;
     uint32_t *order = NULL;
-    SG_TRY(SG_NEW(&a->fold, d->n, "halves", err));
+    a->n_splits = enough < 1 ? 1 : enough > MOST ? MOST : (int32_t)enough;
+    SG_TRY(SG_NEW(&a->fold, a->n_splits * d->n, "halves", err));
     SG_TRY(SG_NEW(&a->ones, d->n, "halves", err));
     SG_TRY(SG_NEW(&key, d->n, "halves", err));
     SG_TRY(SG_NEW(&order, d->n, "halves", err));
-    for (int64_t q = 0; q < d->n; q++) {
-        const char *id = sg_dataset_query(d, q);
-        key[q] = (double)(sg_random64(a->opt.seed ^ 0x5bd1e995, sg_hash64(id, strlen(id))) >> 12);
-    }
-    SG_TRY(sg_sort_order(key, d->n, false, order, err));
-    int dealt = 0;
-    for (int64_t i = 0; i < d->n; i++) {
-        const uint32_t q = order[i];
-        a->ones[q] = 1;
-        a->fold[q] = d->scored[q] ? (uint8_t)(dealt++ & 1) : 2;
+    memset(a->ones, 1, (size_t)d->n);
+    for (int32_t s = 0; s < a->n_splits; s++) {
+        const uint64_t split = (a->opt.seed ^ 0x5bd1e995) + (uint64_t)s * 0x9E3779B97F4A7C15u;
+        int dealt = 0;
+        for (int64_t q = 0; q < d->n; q++) {
+            const char *id = sg_dataset_query(d, q);
+            key[q] = (double)(sg_random64(split, sg_hash64(id, strlen(id))) >> 12);
+        }
+        SG_TRY(sg_sort_order(key, d->n, false, order, err));
+        for (int64_t i = 0; i < d->n; i++)
+            a->fold[s * d->n + order[i]] = d->scored[order[i]] ? (uint8_t)(dealt++ & 1) : 2;
     }
 out:
     free(key);
@@ -201,12 +206,10 @@ static enum sg_status point_curves(struct sg_analysis *a, struct sg_err *err) {
     const struct {
         enum sg_curve_id id;
         const struct sg_path *path;
-        enum sg_fit fit;
-    } choice[] = {{SG_CURVE_REALISED, &a->scope, SG_FIT_CROSS},
-                  {SG_CURVE_KNN, &a->knn, SG_FIT_CROSS},
-                  {SG_CURVE_ANCHOR, &a->anchor, SG_FIT_CROSS},
-                  {SG_CURVE_ROUTER, &a->scope_router, SG_FIT_CROSS},
-                  {SG_CURVE_IN_SAMPLE, &a->scope, SG_FIT_INSAMPLE}};
+    } choice[] = {{SG_CURVE_REALISED, &a->scope},
+                  {SG_CURVE_KNN, &a->knn},
+                  {SG_CURVE_ANCHOR, &a->anchor},
+                  {SG_CURVE_ROUTER, &a->scope_router}};
     SG_TRY(SG_NEW(&tmp, sg_curve_choice_scratch(n), "curve", err));
     SG_TRY(SG_NEW(&hull, d->m, "single models", err));
     SG_TRY(new_curve(a, SG_CURVE_PREDICTED, true, false, err));
@@ -215,9 +218,8 @@ static enum sg_status point_curves(struct sg_analysis *a, struct sg_err *err) {
     for (size_t i = 0; d->n_scored && i < sizeof choice / sizeof *choice; i++) {
         if (!choice[i].path->n) continue;
         struct sg_curve *c = &a->curve[choice[i].id];
-        SG_TRY(new_curve(a, choice[i].id, choice[i].fit == SG_FIT_CROSS, true, err));
-        sg_curve_choice(choice[i].path, &w, choice[i].fit == SG_FIT_CROSS ? SG_PICK_SPEND : SG_PICK_BEST,
-                        choice[i].fit, a->grid, n, c->accuracy, c->cost, NULL, tmp);
+        SG_TRY(new_curve(a, choice[i].id, true, true, err));
+        sg_curve_splits(choice[i].path, a->ones, a->fold, a->n_splits, a->grid, n, c->accuracy, c->cost, tmp);
     }
     if (d->n_scored) {
         const struct sg_weights scored = sg_analysis_scored_weights(a);

@@ -94,8 +94,8 @@ static void one_replicate(struct worker *k, int64_t r) {
             value = k->value;
         }
         if (c->kind == SG_BOOT_CHOICE)
-            sg_curve_choice(c->path, &all, SG_PICK_SPEND, SG_FIT_CROSS, c->grid, c->n_grid, accuracy,
-                            c->cost + r * c->n_grid, NULL, k->tmp);
+            sg_curve_splits(c->path, k->w, b->fold, b->n_splits, c->grid, c->n_grid, accuracy,
+                            c->cost + r * c->n_grid, k->tmp);
         else
             sg_curve_lp(c->path, c->kind == SG_BOOT_LP ? &all : &scored, value, c->grid, c->n_grid, accuracy);
     }
@@ -110,7 +110,7 @@ static void one_replicate(struct worker *k, int64_t r) {
         }
         const double total = p->scored ? scored.total : all.total;
         p->rep_accuracy[r] = total > 0 ? a / total : (double)NAN;
-        p->rep_cost[r] = total > 0 ? c / total : (double)NAN;
+        if (p->rep_cost) p->rep_cost[r] = total > 0 ? c / total : (double)NAN;
     }
 }
 

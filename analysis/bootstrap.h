@@ -9,7 +9,7 @@
 enum sg_boot_kind {
     SG_BOOT_LP,        /* sg_curve_lp over all queries */
     SG_BOOT_LP_SCORED, /* the same over the scored queries alone (the oracle) */
-    SG_BOOT_CHOICE     /* sg_curve_choice by spending, cross-fitted */
+    SG_BOOT_CHOICE     /* sg_curve_splits */
 };
 
 /* Beta posterior of every vertex of a path, for intervals of the predicted curve where no truth is known. */
@@ -32,12 +32,13 @@ struct sg_boot_curve {
 struct sg_boot_point {
     const double *accuracy, *cost; /* [n] */
     bool scored;
-    double *rep_accuracy, *rep_cost; /* out: [reps], the caller's */
+    double *rep_accuracy, *rep_cost; /* out: [reps], the caller's; rep_cost may be NULL */
 };
 
 struct sg_boot {
     int64_t n;
-    const uint8_t *fold; /* [n] */
+    const uint8_t *fold; /* [n_splits * n], at least [n]: it says which queries are scored */
+    int32_t n_splits;
     int32_t n_curves, n_points;
     int64_t reps;
     uint64_t seed;

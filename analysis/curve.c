@@ -54,7 +54,7 @@ struct side {
 
 size_t sg_curve_choice_scratch(int32_t n_grid) {
     const size_t slots = (size_t)n_grid + 1;
-    return 2 * (slots * (sizeof(struct best) / sizeof(double)) + slots);
+    return 2 * (slots * (sizeof(struct best) / sizeof(double)) + slots) + 3 * slots;
 }
 
 /* Index of the first budget >= cost. j: the last index found, which is near, since a step changes the cost
@@ -67,10 +67,10 @@ static inline int32_t locate(const double *budget, int32_t n, double cost, int32
 
 /* The policy after `steps` steps, worth (p, c) to the choosing side and (other_p, other_c) to the scoring
  * one. */
-static inline void offer(struct side *s, int32_t n_grid, enum sg_pick pick, struct best x) {
+static inline void offer(struct side *s, int32_t n_grid, struct best x) {
     s->at = locate(s->budget, n_grid, x.c, s->at);
     struct best *b = &s->best[s->at];
-    if (pick == SG_PICK_BEST ? x.p > b->p : x.c >= b->c) *b = x;
+    if (x.c >= b->c) *b = x;
 }
 
 static void open_side(struct side *s, double total, const double *grid, int32_t n_grid, struct best *best,
@@ -82,61 +82,73 @@ static void open_side(struct side *s, double total, const double *grid, int32_t 
 }
 
 /* A policy that fits a budget fits every larger one. */
-static void settle(struct side *s, int32_t n_grid, enum sg_pick pick) {
+static void settle(struct side *s, int32_t n_grid) {
     for (int32_t g = 1; g < n_grid; g++)
-        if (pick == SG_PICK_BEST ? s->best[g - 1].p >= s->best[g].p : s->best[g].steps < 0)
-            s->best[g] = s->best[g - 1];
+        if (s->best[g].steps < 0) s->best[g] = s->best[g - 1];
 }
 
-void sg_curve_choice(const struct sg_path *path, const struct sg_weights *w, enum sg_pick pick,
-                     enum sg_fit fit, const double *grid, int32_t n_grid, double *accuracy, double *cost,
-                     struct sg_choice *chosen, double *tmp) {
-    /* lanes: the two halves, or both as one when the fit is in sample; 2: not scored */
-    const bool cross = fit == SG_FIT_CROSS;
-    const int sides = cross ? 2 : 1;
-    const uint8_t lane[3] = {0, cross ? 1 : 0, 2};
+void sg_curve_choice(const struct sg_path *path, const struct sg_weights *w, const double *grid,
+                     int32_t n_grid, double *accuracy, double *cost, struct sg_choice *chosen, double *tmp) {
     const double scored = w->by_fold[0] + w->by_fold[1];
-    double tp[3] = {0, 0, 0}, tc[3] = {0, 0, 0};
+    double tp[3] = {0, 0, 0}, tc[3] = {0, 0, 0}; /* of the two halves; 2: not scored */
     struct best *best = (struct best *)(void *)tmp;
     double *budget = (double *)(best + 2 * (n_grid + 1));
     struct side side[2];
     for (int64_t q = 0; q < path->n; q++) {
-        const uint8_t f = lane[w->fold[q]];
+        const uint8_t f = w->fold[q];
         tp[f] += w->w[q] * path->start_tp[q];
         tc[f] += w->w[q] * path->start_tc[q];
     }
-    for (int a = 0; a < sides; a++) {
-        const int b = cross ? 1 - a : a;
-        open_side(&side[a], cross ? w->by_fold[a] : scored, grid, n_grid, best + a * (n_grid + 1),
-                  budget + a * n_grid);
-        offer(&side[a], n_grid, pick, (struct best){tp[a], tc[a], tp[b], tc[b], 0});
+    for (int a = 0; a < 2; a++) {
+        open_side(&side[a], w->by_fold[a], grid, n_grid, best + a * (n_grid + 1), budget + a * n_grid);
+        offer(&side[a], n_grid, (struct best){tp[a], tc[a], tp[1 - a], tc[1 - a], 0});
     }
     for (int64_t s = 0; s < path->n_steps; s++) {
         const int32_t q = path->query[s];
-        const uint8_t f = lane[w->fold[q]];
+        const uint8_t f = w->fold[q];
         tp[f] += w->w[q] * path->dtp[s];
         tc[f] += w->w[q] * path->dtc[s];
         if (!path->stop[s]) continue;
-        for (int a = 0; a < sides; a++) {
+        for (int a = 0; a < 2; a++) {
             if (path->exact && a != f) continue; /* only the side that moved has a new policy */
-            const int b = cross ? 1 - a : a;
-            offer(&side[a], n_grid, pick, (struct best){tp[a], tc[a], tp[b], tc[b], s + 1});
+            offer(&side[a], n_grid, (struct best){tp[a], tc[a], tp[1 - a], tc[1 - a], s + 1});
         }
     }
-    for (int a = 0; a < sides; a++) settle(&side[a], n_grid, pick);
+    for (int a = 0; a < 2; a++) settle(&side[a], n_grid);
     for (int32_t g = 0; g < n_grid; g++) {
         bool ok = scored > 0;
         double sum_p = 0, sum_c = 0;
-        for (int a = 0; a < sides; a++) {
+        for (int a = 0; a < 2; a++) {
             const struct best *x = &side[a].best[g];
             ok = ok && x->steps >= 0 && side[a].total > 0;
             sum_p += x->other_p;
             sum_c += x->other_c;
             if (chosen) chosen[g].steps[a] = x->steps;
         }
-        if (chosen && !cross) chosen[g].steps[1] = chosen[g].steps[0];
         accuracy[g] = ok ? sum_p / scored : (double)NAN;
         cost[g] = ok ? sum_c / scored : (double)NAN;
+    }
+}
+
+void sg_curve_splits(const struct sg_path *path, const uint8_t *w, const uint8_t *fold, int32_t n_splits,
+                     const double *grid, int32_t n_grid, double *accuracy, double *cost, double *tmp) {
+    double *p = tmp + sg_curve_choice_scratch(n_grid) - 3 * (n_grid + 1), *c = p + n_grid, *fits = c + n_grid;
+    for (int32_t g = 0; g < n_grid; g++) accuracy[g] = cost[g] = fits[g] = 0;
+    for (int32_t s = 0; s < n_splits; s++) {
+        struct sg_weights one = {.w = w, .fold = fold + s * path->n};
+        sg_weights_sum(&one, path->n);
+        sg_curve_choice(path, &one, grid, n_grid, p, c, NULL, tmp);
+        for (int32_t g = 0; g < n_grid; g++) {
+            if (isnan(p[g])) continue;
+            accuracy[g] += p[g];
+            cost[g] += c[g];
+            fits[g]++;
+        }
+    }
+    for (int32_t g = 0; g < n_grid; g++) {
+        const double n = 2 * fits[g] >= n_splits ? fits[g] : (double)NAN;
+        accuracy[g] /= n;
+        cost[g] /= n;
     }
 }
 

@@ -21,29 +21,21 @@ void sg_weights_sum(struct sg_weights *w, int64_t n);
 void sg_curve_lp(const struct sg_path *path, const struct sg_weights *w, const double *value,
                  const double *grid, int32_t n_grid, double *accuracy);
 
-enum sg_fit {
-    SG_FIT_CROSS,   /* chosen on one half, scored on the other, both ways: unbiased */
-    SG_FIT_INSAMPLE /* chosen and scored on the same queries: biased upwards, to show by how much */
-};
-
-/* Which member of the family answers a budget: among those whose true mean cost fits it, on the choosing
- * side, */
-enum sg_pick {
-    SG_PICK_SPEND, /* the one that spends most, whatever its accuracy (of equals the last in walking order) */
-    SG_PICK_BEST /* the one of best true accuracy (of equals the first): unbiased only under the cross-fit */
-};
-
 /* Where on the path a budget's policy lies. */
 struct sg_choice {
     int64_t steps[2]; /* policy chosen on fold f, to be used on the other one; -1: nothing fits the budget */
 };
 
-/* For every budget grid[g] the true mean accuracy[g] and cost[g] of the member of the family that `pick`
- * takes, chosen and scored as `fit` says; NaN where nothing fits or a fold is empty. chosen: NULL or
- * [n_grid]. tmp: scratch of sg_curve_choice_scratch(n_grid) doubles. */
-void sg_curve_choice(const struct sg_path *path, const struct sg_weights *w, enum sg_pick pick,
-                     enum sg_fit fit, const double *grid, int32_t n_grid, double *accuracy, double *cost,
-                     struct sg_choice *chosen, double *tmp);
+/* The cross-fit of one split. For every budget grid[g] the member of the family that spends most of it, in true
+ * cost, on one half (of equals the last in walking order) is scored on the other half, both ways: true mean
+ * accuracy[g] and cost[g]; NaN where nothing fits or a half is empty. chosen: NULL or [n_grid]. tmp: scratch of
+ * sg_curve_choice_scratch(n_grid) doubles. */
+void sg_curve_choice(const struct sg_path *path, const struct sg_weights *w, const double *grid,
+                     int32_t n_grid, double *accuracy, double *cost, struct sg_choice *chosen, double *tmp);
+/* Its mean over splits, fold[n_splits][n]: what a split happens to put together matters less. Where something fits
+ * in less than half of the splits NaN. tmp: the same scratch. */
+void sg_curve_splits(const struct sg_path *path, const uint8_t *w, const uint8_t *fold, int32_t n_splits,
+                     const double *grid, int32_t n_grid, double *accuracy, double *cost, double *tmp);
 size_t sg_curve_choice_scratch(int32_t n_grid);
 
 /* True (cost, accuracy) after every stop of the path, all scored queries, n_points <= n_steps + 1; the caller

@@ -9,6 +9,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Splits in a replicate. Few serve: the split moves an accuracy less than half as much as the sample does. */
+enum { BOOT_SPLITS = 5 };
+
 /* What one bootstrap works on. Replicates of policy i: rep[4 i + j][reps], j = 0: predicted p, 1:
  * predicted c, 2: true p, 3: true c. */
 struct work {
@@ -78,16 +81,20 @@ static void add_policies(struct sg_analysis *a, struct work *w) {
                                                       .accuracy = w->asked_rep};
 }
 
-static void add_best_single(struct sg_analysis *a, struct work *w) {
-    const struct sg_dataset *d = a->data;
-    const bool truth = d->n_scored > 0;
-    double *p = w->values + 4 * (int64_t)a->n_policies * d->n, *c = p + d->n;
-    sg__single_values(a, a->best_single, p, c);
-    w->points[w->n_points++] = (struct sg_boot_point){.accuracy = p,
-                                                      .cost = c,
-                                                      .scored = truth,
-                                                      .rep_accuracy = a->best_rep_accuracy,
-                                                      .rep_cost = a->best_rep_cost};
+/* The single models that policies and metrics are measured by. */
+static void add_singles(struct sg_analysis *a, struct work *w) {
+    const int64_t n = a->data->n;
+    const int32_t model[3] = {a->best_single, a->cheapest_single, a->worst_single};
+    double *const rep[3] = {a->best_rep_accuracy, a->cheapest_rep_accuracy, a->worst_rep_accuracy};
+    for (int i = 0; i < 3; i++) {
+        double *p = w->values + (4 * (int64_t)a->n_policies + 2 * i) * n;
+        sg__single_values(a, model[i], p, p + n);
+        w->points[w->n_points++] = (struct sg_boot_point){.accuracy = p,
+                                                          .cost = p + n,
+                                                          .scored = a->data->n_scored > 0,
+                                                          .rep_accuracy = rep[i],
+                                                          .rep_cost = i ? NULL : a->best_rep_cost};
+    }
 }
 
 /* Mean of the finite replicates x[r * stride + at]. */
@@ -161,17 +168,20 @@ enum sg_status sg__intervals(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&w.diff, reps, "intervals", err));
     SG_TRY(SG_NEW(&a->best_rep_accuracy, reps, "replicates", err));
     SG_TRY(SG_NEW(&a->best_rep_cost, reps, "replicates", err));
+    SG_TRY(SG_NEW(&a->cheapest_rep_accuracy, reps, "replicates", err));
+    SG_TRY(SG_NEW(&a->worst_rep_accuracy, reps, "replicates", err));
     SG_TRY(SG_NEW(&w.rep, reps * 4 * n_policies, "replicates", err));
-    SG_TRY(SG_NEW(&w.points, 2 * n_policies + 1, "points", err));
-    SG_TRY(SG_NEW(&w.values, a->data->n * (4 * n_policies + 2), "policies", err));
+    SG_TRY(SG_NEW(&w.points, 2 * n_policies + 3, "points", err));
+    SG_TRY(SG_NEW(&w.values, a->data->n * (4 * n_policies + 6), "policies", err));
     SG_TRY(SG_NEW(&w.asked, n_policies, "budgets", err));
     SG_TRY(SG_NEW(&w.asked_rep, reps * n_policies, "replicates", err));
     if (!a->data->n_scored) SG_TRY(sg__posterior(a, &w.beta, err));
     add_curves(a, &w);
     add_policies(a, &w);
-    add_best_single(a, &w);
+    add_singles(a, &w);
     const struct sg_boot boot = {.n = a->data->n,
                                  .fold = a->fold,
+                                 .n_splits = a->n_splits < BOOT_SPLITS ? a->n_splits : BOOT_SPLITS,
                                  .n_curves = w.n_curves,
                                  .n_points = w.n_points,
                                  .reps = reps,

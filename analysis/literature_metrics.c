@@ -205,36 +205,6 @@ static struct levels levels_of(const struct sg_analysis *a, const double *curve,
                            .strong = strong};
 }
 
-/* Replicates [reps] of the accuracy of two single models, in the resamples of the curves. */
-static enum sg_status single_replicates(const struct sg_analysis *a, const int32_t model[2], double *rep,
-                                        struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int64_t n = a->data->n, reps = a->opt.reps;
-    struct sg_boot_point point[2];
-    double *values = NULL;
-    SG_TRY(SG_NEW(&values, 4 * n + 2 * reps, "replicates", err));
-    for (int i = 0; i < 2; i++) {
-        double *p = values + 2 * i * n;
-        sg__single_values(a, model[i], p, p + n);
-        point[i] = (struct sg_boot_point){.accuracy = p,
-                                          .cost = p + n,
-                                          .scored = true,
-                                          .rep_accuracy = rep + i * reps,
-                                          .rep_cost = values + 4 * n + i * reps};
-    }
-    const struct sg_boot boot = {.n = n,
-                                 .fold = a->fold,
-                                 .n_points = 2,
-                                 .reps = reps,
-                                 .seed = a->opt.seed,
-                                 .threads = a->opt.threads,
-                                 .points = point};
-    SG_TRY(sg_bootstrap(&boot, err));
-out:
-    free(values);
-    return st;
-}
-
 /* Metrics of the realised curve against single models and the oracle, with intervals of the same resamples. The
  * models are named, and an interval is of the distance to that model. */
 static enum sg_status pool_gap(struct sg_analysis *a, struct sg_err *err) {
@@ -252,16 +222,14 @@ static enum sg_status pool_gap(struct sg_analysis *a, struct sg_err *err) {
               {"Gain@Budget", "LLMRouterBench arXiv:2601.07206",
                "accuracy of the curve at the strong model's cost - that model's accuracy", gain_at_budget}};
     const struct sg_curve *c = &a->curve[SG_CURVE_REALISED], *o = &a->curve[SG_CURVE_ORACLE];
-    const int32_t model[2] = {a->worst_single, a->cheapest_single}, n = a->opt.n_grid;
+    const int32_t n = a->opt.n_grid;
     const int64_t reps = c->rep && o->rep && a->best_rep_accuracy ? a->opt.reps : 0;
     char worst[NAME_BYTES], weak[NAME_BYTES], strong[NAME_BYTES];
-    double *single = NULL, *rep = NULL;
-    SG_TRY(SG_NEW(&single, 2 * reps, "replicates", err));
+    double *rep = NULL;
     SG_TRY(SG_NEW(&rep, 2 * reps, "replicates", err));
-    if (reps) SG_TRY(single_replicates(a, model, single, err));
     const struct levels x =
-        levels_of(a, c->accuracy, o->accuracy, sg__single_accuracy(a, model[0]),
-                  sg__single_accuracy(a, model[1]), sg__single_accuracy(a, a->best_single));
+        levels_of(a, c->accuracy, o->accuracy, sg__single_accuracy(a, a->worst_single),
+                  sg__single_accuracy(a, a->cheapest_single), sg__single_accuracy(a, a->best_single));
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         struct sg_metric m = {.name = of[i].name,
                               .source = of[i].source,
@@ -269,8 +237,8 @@ static enum sg_status pool_gap(struct sg_analysis *a, struct sg_err *err) {
                               .curve = sg_curve_name[SG_CURVE_REALISED],
                               .value = {of[i].fn(&x), (double)NAN, (double)NAN}};
         for (int64_t r = 0; r < reps; r++) {
-            const struct levels y = levels_of(a, c->rep + r * n, o->rep + r * n, single[r], single[reps + r],
-                                              a->best_rep_accuracy[r]);
+            const struct levels y = levels_of(a, c->rep + r * n, o->rep + r * n, a->worst_rep_accuracy[r],
+                                              a->cheapest_rep_accuracy[r], a->best_rep_accuracy[r]);
             rep[r] = of[i].fn(&y);
         }
         if (reps && !isnan(m.value.value))
@@ -280,7 +248,6 @@ static enum sg_status pool_gap(struct sg_analysis *a, struct sg_err *err) {
                    name_of(a, a->best_single, strong), x.oracle));
     }
 out:
-    free(single);
     free(rep);
     return st;
 }

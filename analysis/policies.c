@@ -144,7 +144,7 @@ out:
 static enum sg_status score(const struct sg_analysis *a, struct sg_asked_policy *k, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t n = a->data->n;
-    const struct sg_weights all = sg_analysis_weights(a), scored = sg_analysis_scored_weights(a);
+    const struct sg_weights scored = sg_analysis_scored_weights(a);
     struct sg_sum p = {0, 0}, c = {0, 0};
     double *value = NULL, *tmp = NULL, oracle;
     SG_TRY(SG_NEW(&value, 4 * n, "policy", err));
@@ -161,8 +161,8 @@ static enum sg_status score(const struct sg_analysis *a, struct sg_asked_policy 
     sg_curve_lp(&a->oracle, &scored, NULL, &k->cost.value, 1, &oracle);
     k->oracle_gap = oracle - k->accuracy.value;
     if (!k->is_target)
-        sg_curve_choice(&a->scope, &all, SG_PICK_SPEND, SG_FIT_CROSS, &k->asked, 1, &k->fitted_accuracy,
-                        &k->fitted_cost, NULL, tmp);
+        sg_curve_splits(&a->scope, a->ones, a->fold, a->n_splits, &k->asked, 1, &k->fitted_accuracy,
+                        &k->fitted_cost, tmp);
 out:
     free(value);
     free(tmp);
@@ -272,6 +272,7 @@ static int by_steps(const void *x, const void *y) {
 static void count_shares(const struct sg_path *path, const uint8_t *fold, struct place *at, int32_t n,
                          int64_t *count, double *share) {
     qsort(at, (size_t)n, sizeof *at, by_steps);
+    memset(count, 0, sizeof *count * 3 * (size_t)path->m);
     for (int64_t q = 0; q < path->n; q++) count[fold[q] * path->m + path->model[path->first[q]]]++;
     int64_t s = 0;
     for (int32_t i = 0; i < n; i++) {
@@ -302,21 +303,22 @@ enum sg_status sg__policies_shares(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&chosen, n, "shares", err));
     SG_TRY(SG_NEW(&tmp, sg_curve_choice_scratch(n) + 2 * (size_t)n, "shares", err));
     SG_TRY(SG_NEW(&count, 3 * d->m, "shares", err));
-    if (truth) {
-        const struct sg_weights w = sg_analysis_weights(a);
-        sg_curve_choice(&a->scope, &w, SG_PICK_SPEND, SG_FIT_CROSS, a->grid, n, tmp, tmp + n, chosen,
-                        tmp + 2 * n);
+    for (int32_t s = 0; truth && s < a->n_splits; s++) {
+        struct sg_weights w = {.w = a->ones, .fold = a->fold + s * d->n};
+        sg_weights_sum(&w, d->n);
+        sg_curve_choice(&a->scope, &w, a->grid, n, tmp, tmp + n, chosen, tmp + 2 * n);
+        k = 0;
         for (int32_t g = 0; g < n; g++)
             for (uint8_t f = 0; f < 2 && chosen[g].steps[0] >= 0 && chosen[g].steps[1] >= 0; f++)
                 at[k++] = (struct place){.steps = chosen[g].steps[f], .g = g, .fold = (uint8_t)(1 - f)};
-    } else {
-        for (int32_t g = 0; g < n; g++) {
-            struct sg_policy p;
-            if (sg_path_at_budget(&a->scope, a->grid[g], &p, NULL) == SG_OK)
-                at[k++] = (struct place){.steps = p.steps, .g = g, .fold = 3};
-        }
+        count_shares(&a->scope, w.fold, at, k, count, a->share);
     }
-    count_shares(&a->scope, a->fold, at, k, count, a->share);
+    for (int32_t g = 0; !truth && g < n; g++) {
+        struct sg_policy p;
+        if (sg_path_at_budget(&a->scope, a->grid[g], &p, NULL) == SG_OK)
+            at[k++] = (struct place){.steps = p.steps, .g = g, .fold = 3};
+    }
+    if (!truth) count_shares(&a->scope, a->fold, at, k, count, a->share);
     for (int32_t g = 0; g < n; g++) {
         double sum = 0;
         for (int32_t j = 0; j < d->m; j++) sum += a->share[(int64_t)g * d->m + j];

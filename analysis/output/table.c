@@ -148,10 +148,12 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
             "  lies below the predicted accuracy by the luck of the cells chosen. Gains below are by it.\n");
     if (truth)
         fprintf(to,
-                "  realised: fitted to the budget on one half of the queries, scored on the other "
-                "(2-fold); predicted is\n"
-                "  optimistic about itself; oracle knows the answers. Anchor mean%s: as realised.\n",
-                a->opt.baselines ? ", k-nearest, two-stage" : "");
+                "  realised: fitted to the budget on one half of the queries, scored on the other, both "
+                "ways, mean\n"
+                "  over %d split%s; predicted is optimistic about itself; oracle knows the answers. Anchor "
+                "mean%s: as\n"
+                "  realised.\n",
+                a->n_splits, a->n_splits == 1 ? "" : "s", a->opt.baselines ? ", k-nearest, two-stage" : "");
 }
 
 /* A shown column's cell: "71.4 [66.1, 76.5]", "0.0002641", "29%"; "-" where there is none. */

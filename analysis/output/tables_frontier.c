@@ -70,6 +70,11 @@ static const struct sg__table_column router_columns[] = {
 static const struct sg__layout router_layout = {.prefix = "two_stage_", .axes = {"alpha"},
     SG__COLUMNS(router_columns), .stride = sizeof(struct router)};
 
+static const struct sg__table_column fold_columns[] = {
+    SG__COLUMN(I32, 0, SG__H5, "fold", NULL, "half of the cross-fit, 0 or 1, that a query belongs to; 2: not scored")};
+static const struct sg__layout fold_layout = {.axes = {"split", "query"}, SG__COLUMNS(fold_columns),
+    .stride = sizeof(int32_t)};
+
 struct walk { /* arrays: the predicted frontier from its cheapest policy on */
     int32_t *start, *step_model;
     double *predicted_cost, *predicted_accuracy, *cost,
@@ -192,6 +197,17 @@ out:
     return st;
 }
 
+static enum sg_status folds(struct sg__tables *t, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t n = t->a->data->n, splits = t->a->data->n_scored ? t->a->n_splits : 0;
+    int32_t *row;
+    SG_TRY(SG__ROWS(t, &row, splits * n, err));
+    for (int64_t i = 0; i < splits * n; i++) row[i] = t->a->fold[i];
+    SG_TRY(sg__tables_add(t, &fold_layout, row, 0, SG__SIZES(splits, n), err));
+out:
+    return st;
+}
+
 enum sg_status sg__tables_frontier(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
     static const struct curves curves = {sg_curve_name, sg_curve_meaning};
@@ -200,6 +216,7 @@ enum sg_status sg__tables_frontier(struct sg__tables *t, struct sg_err *err) {
     SG_TRY(sg__tables_add(t, &budget_layout, t->a->grid, 0, SG__SIZES(n), err));
     SG_TRY(points(t, err));
     SG_TRY(sg__tables_add(t, &share_layout, t->a->share, 0, SG__SIZES(n, t->a->data->m), err));
+    SG_TRY(folds(t, err));
     SG_TRY(router(t, err));
     SG_TRY(walk(t, err));
     SG_TRY(sg__tables_add(t, &metric_layout, t->a->metric, n_metric, SG__SIZES(n_metric), err));

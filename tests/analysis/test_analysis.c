@@ -87,11 +87,51 @@ static void asked_is_scored(void **state) {
         double sum = 0;
         for (int j = 0; j < 6; j++) sum += a.share[g * 6 + j];
         assert_true(isnan(sum) || fabs(sum - 1) < 1e-9);
-        const int ids[] = {SG_CURVE_MIX, SG_CURVE_IN_SAMPLE};
-        for (int i = 0; i < 2; i++)
-            if (!isnan(a.curve[ids[i]].accuracy[g]))
-                assert_true(a.curve[ids[i]].accuracy[g] <= a.curve[SG_CURVE_ORACLE].accuracy[g] + 1e-12);
+        if (!isnan(a.curve[SG_CURVE_MIX].accuracy[g]))
+            assert_true(a.curve[SG_CURVE_MIX].accuracy[g] <= a.curve[SG_CURVE_ORACLE].accuracy[g] + 1e-12);
     }
+    sg_analysis_free(&a);
+    sg_dataset_free(&d);
+    sg_results_free(&r);
+}
+
+/* The seed deals the halves. The mean over 20 splits moves with it by a quarter of what one split does; queries that
+ * are not scored are in no half, and from 2,000 queries on there are fewer splits. */
+static void splits_are_averaged(void **state) {
+    (void)state;
+    enum { SEEDS = 16 };
+    struct sg_results r = results((struct fake){.n = 64, .m = 6, .seed = 5, .truth = true, .noise = 0.5});
+    struct sg_dataset d = dataset(&r);
+    struct sg_analysis_options o = defaults;
+    o.reps = 0;
+    double sum[2] = {0, 0}, square[2] = {0, 0}, *tmp = calloc(sg_curve_choice_scratch(1), sizeof *tmp);
+    d.scored[3] = 0, d.n_scored--;
+    for (o.seed = 1; o.seed <= SEEDS; o.seed++) {
+        struct sg_analysis a = analysis(&d, &o);
+        const int g = 30;
+        double x[2], cost;
+        assert_int_equal(a.n_splits, 20);
+        for (int s = 0; s < 20; s++) {
+            int n[3] = {0, 0, 0};
+            for (int q = 0; q < 64; q++) n[a.fold[s * 64 + q]]++;
+            assert_true(n[0] == 32 && n[1] == 31 && n[2] == 1 && a.fold[s * 64 + 3] == 2);
+        }
+        sg_curve_splits(&a.scope, a.ones, a.fold, 1, &a.grid[g], 1, &x[0], &cost, tmp);
+        x[1] = a.curve[SG_CURVE_REALISED].accuracy[g];
+        for (int i = 0; i < 2; i++) sum[i] += x[i], square[i] += x[i] * x[i];
+        sg_analysis_free(&a);
+    }
+    for (int i = 0; i < 2; i++) square[i] = sqrt((square[i] - sum[i] * sum[i] / SEEDS) / (SEEDS - 1));
+    print_message("realised accuracy over seeds: sd %.4f with one split, %.4f with 20\n", square[0],
+                  square[1]);
+    assert_true(square[0] > 0 && square[1] < 0.5 * square[0]);
+    free(tmp);
+    sg_dataset_free(&d);
+    sg_results_free(&r);
+    r = results((struct fake){.n = 9000, .m = 2, .seed = 5, .truth = true, .noise = 0.5});
+    d = dataset(&r);
+    struct sg_analysis a = analysis(&d, &o);
+    assert_int_equal(a.n_splits, 4);
     sg_analysis_free(&a);
     sg_dataset_free(&d);
     sg_results_free(&r);
@@ -244,7 +284,7 @@ static void metrics_with_intervals_cover(void **state) {
     }
     for (int i = 0; i < NAMES; i++) {
         print_message("%s: interval holds in %d of %d\n", name[i], held[i], runs);
-        assert_true(held[i] >= runs * 9 / 10);
+        assert_true(held[i] >= runs * 88 / 100); /* of 520 runs: 92.5 to 95.8 % */
     }
     assert_true(runs > RUNS / 2);
     sg_analysis_free(&whole);
@@ -318,10 +358,11 @@ static void reverse(struct sg_results *r) {
     FLIP(prompt_tokens)
     FLIP(prompt_source)
     FLIP(output_tokens)
-    FLIP(true_correct) FLIP(true_length) FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length)
-        FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(true_correct)
+    FLIP(true_length)
+    FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
 #undef FLIP
-            for (int64_t i = 0; i < n / 2; i++) {
+        for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
         r->query[i] = r->query[n - 1 - i], r->query[n - 1 - i] = t;
         t = r->category[i];
@@ -467,17 +508,12 @@ static void nothing_in_common(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_is_scored),
-        cmocka_unit_test(holes_in_the_truth),
-        cmocka_unit_test(posterior_bands),
-        cmocka_unit_test(votes_of_another_scale),
-        cmocka_unit_test(metrics_with_intervals_cover),
-        cmocka_unit_test(noise_of_samples),
-        cmocka_unit_test(holm),
-        cmocka_unit_test(compared_in_any_order),
-        cmocka_unit_test(drift_is_found),
-        cmocka_unit_test(bill_of_two_nights),
-        cmocka_unit_test(nothing_in_common),
+        cmocka_unit_test(splits_are_averaged),    cmocka_unit_test(asked_is_scored),
+        cmocka_unit_test(holes_in_the_truth),     cmocka_unit_test(posterior_bands),
+        cmocka_unit_test(votes_of_another_scale), cmocka_unit_test(metrics_with_intervals_cover),
+        cmocka_unit_test(noise_of_samples),       cmocka_unit_test(holm),
+        cmocka_unit_test(compared_in_any_order),  cmocka_unit_test(drift_is_found),
+        cmocka_unit_test(bill_of_two_nights),     cmocka_unit_test(nothing_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

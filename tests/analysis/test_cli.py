@@ -81,7 +81,7 @@ def writes_everything(tmp):
             policy.setdefault(r["query"], []).append(float(r["weight"]))
     assert len(policy) == 120 and all(abs(sum(w) - 1) < 1e-9 for w in policy.values())
     assert sum(len(w) > 1 for w in policy.values()) <= 1, "one mixed query at most"
-    assert {r["curve"] for r in rows(out, "frontier")} == {"predicted", "realised", "anchor_mean", "blind_mix", "in_sample", "oracle"}
+    assert {r["curve"] for r in rows(out, "frontier")} == {"predicted", "realised", "anchor_mean", "blind_mix", "oracle"}
     for r in rows(out, "frontier"):
         if r["accuracy_low"]:
             assert float(r["accuracy_low"]) <= float(r["accuracy_high"])
