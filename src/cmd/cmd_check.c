@@ -282,8 +282,9 @@ static enum sg_status see_cell(void *ctx, int64_t i, struct sg_digest fingerprin
     else if (cell->status == SG_OK && cell->n_samples != s->plan->n_samples)
         wrong = "does not have the job's number of samples";
     if (!wrong) return SG_OK;
-    return problem(s->c, err, SG_E_CORRUPT, "%s/segments: query %s, model %s: %s", s->dir,
-                   s->plan->queries[i / models].id, s->plan->models[i % models].id, wrong);
+    return problem(s->c, err, SG_E_CORRUPT, "%s/segments: %s %s, model %s: %s", s->dir,
+                   sg_plan_row_kind(s->plan, i), s->plan->queries[i / models].id,
+                   s->plan->models[i % models].id, wrong);
 }
 
 static enum sg_status check_run(struct check *c, const char *dir, struct sg_err *err) {
@@ -296,6 +297,7 @@ static enum sg_status check_run(struct check *c, const char *dir, struct sg_err 
     SG_TRY(sg_rundir_read_plan(dir, &plan, err));
     SG_TRY(sg_rundir_read_run(dir, &id, err));
     c->total = plan.n_cells;
+    c->calibration = plan.n_calibration * plan.n_models;
     SG_TRY(SG_NEW(&s.done, plan.n_cells, "cells", err));
     c->segments_cells = 0;
     SG_TRY(absorb(c, sg_segments_read(dir, plan.fingerprint, plan.n_cells, see_cell, &s, err), err));

@@ -117,17 +117,17 @@ out:
 }
 
 static void print_summary(const struct sg_run_summary *s) {
-    char hex[SG_DIGEST_HEX];
+    char hex[SG_DIGEST_HEX], cells[SG_CELLS_TEXT];
     sg_digest_hex(s->digest, hex);
+    sg_cells_text(s->total, s->calibration, cells);
     if (s->already) {
-        printf("%s was done before: digest %s, %lld cells, %lld failed", s->run_dir, hex, (long long)s->total,
+        printf("%s was done before: digest %s, %s, %lld failed", s->run_dir, hex, cells,
                (long long)s->failed);
         if (s->unparsed) printf(", %lld without a verdict", (long long)s->unparsed);
         printf("; nothing computed\n");
         return;
     }
-    printf("%s/results.h5: digest %s, %lld cells, %lld failed, ", s->run_dir, hex, (long long)s->total,
-           (long long)s->failed);
+    printf("%s/results.h5: digest %s, %s, %lld failed, ", s->run_dir, hex, cells, (long long)s->failed);
     if (s->unparsed) printf("%lld without a verdict, ", (long long)s->unparsed);
     if (s->taken) printf("%lld taken over, ", (long long)s->taken);
     printf("%lld computed", (long long)s->computed);

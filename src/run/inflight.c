@@ -151,7 +151,8 @@ static void tell(const struct page *p, const struct sg_plan *plan, int *told) {
             p->signal ? "crashed by " : "ended without a word (killed, or its node was lost)",
             p->signal ? name_of(p->signal) : "", (int)(p->n + p->n_more));
     if (p->n && p->cells[0] >= 0 && p->cells[0] < plan->n_cells)
-        fprintf(stderr, "; the first: query %s, model %s", plan->queries[p->cells[0] / plan->n_models].id,
+        fprintf(stderr, "; the first: %s %s, model %s", sg_plan_row_kind(plan, p->cells[0]),
+                plan->queries[p->cells[0] / plan->n_models].id,
                 plan->models[p->cells[0] % plan->n_models].id);
     fputc('\n', stderr);
 }

@@ -6,6 +6,7 @@ py=/usr/bin/python3
 job="$work/job/job.json"
 mkdir "$work/job"
 cp "$SRC"/jobs/demo/*.json* "$work/job/"
+sed -i "${plain[@]}" "$job"
 ln -s "$SRC/jobs/demo/model" "$work/job/" # for plan
 sim() { local n=$1; shift; ranks "$n" "$BIN/tests/sim_grid" "$job" "$@" 2>&1; }
 one() { "$BIN/tests/sim_grid" "$job" "$@" 2>&1; }
@@ -234,12 +235,12 @@ has "without {night}" "$out" "put \{night\} into the last part of output.dir"
 # the committed job, out of the box, on the real engine with few cells
 head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/two.jsonl"
 nightly() { SCOPE_BIN=$BIN "$SRC/jobs/nightly.sh" "$SRC/jobs/nightly.json" --quiet --set queries="$work/two.jsonl" \
-  --set sampling.max_new_tokens=8 --set output.dir="$work/real/{night}" "$@" 2>&1; }
+  --set sampling.max_new_tokens=8 --set calibration.anchors=1 --set output.dir="$work/real/{night}" "$@" 2>&1; }
 days=$(date -u +%F)
 first=$(nightly)
 days="$days|$(date -u +%F)" # it may have been midnight
-has "jobs/nightly.json" "$first" "real/($days)/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 without a verdict, 16 computed"
-second=$(nightly --night next); has "jobs/nightly.json again" "$second" "16 taken over, 0 computed"
+has "jobs/nightly.json" "$first" "real/($days)/results.h5: digest [0-9a-f]{32}, 16 cells and 8 calibration cells, 0 failed, 24 without a verdict, 24 computed"
+second=$(nightly --night next); has "jobs/nightly.json again" "$second" "24 taken over, 0 computed"
 same "digest of the second night" "$(digest_of "$second")" "$(digest_of "$first")"
 # a run of another job that stands beside the nights is none of them
 nightly --night another --set name=another >/dev/null
