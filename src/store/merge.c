@@ -226,11 +226,10 @@ static enum sg_status check_cell(const struct sg_results *r, int64_t i, const st
 
 /* Removes temporary files of a killed merge; the caller holds the lock, so no other merge runs. */
 static void remove_unfinished(const char *run_dir) {
-    static const char prefix[] = "results.h5.tmp.";
-    DIR *d = opendir(run_dir);
+    DIR *d = sg_dir_open(run_dir, true);
     if (!d) return;
     for (const struct dirent *e; (e = readdir(d));)
-        if (!strncmp(e->d_name, prefix, sizeof prefix - 1)) (void)unlinkat(dirfd(d), e->d_name, 0);
+        if (sg_temp_is(e->d_name, "results.h5")) (void)unlinkat(dirfd(d), e->d_name, 0);
     closedir(d);
 }
 

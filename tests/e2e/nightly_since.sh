@@ -184,12 +184,16 @@ has "the second night" "$(series 2026-01-02)" "computed 0 taken 512$"
 same "latest" "$(readlink "$nights/latest")" "2026-01-02/results.h5"
 sleep 1 # nights are ordered by when they were finished, to the second
 touch "$nights/2026-01-01/mine"
+cp -r "$nights/2026-01-01" "$nights/2025-notes" && rm "$nights/2025-notes/mine" && touch "$nights/2025-notes/segments/my notes"
+mkdir "$nights"/.retired.{1.1,1.2,notes} && touch "$nights"/.retired.1.1/DONE "$nights"/.retired.{1.2,notes}/mine
 cp -r "$nights/2026-01-01" "$nights/2025-begun" && rm "$nights/2025-begun/DONE" "$nights/2025-begun/mine"
 cp -r "$nights/2026-01-01" "$nights/2025-at-work" && rm "$nights/2025-at-work/mine" && touch "$nights/2025-at-work/lock"
 cp -r "$nights/2026-01-01" "$nights/2025-whole" && rm "$nights/2025-whole/mine"
 has "what retention removes" "$(series 2026-01-03)" "removed $nights/2025-whole$"
 # ... and leaves: a folder with a file that is not the run's, what is not complete, what is at work
-same "what retention leaves" "$(left)" "2025-at-work/results.h5 2025-begun/results.h5 2026-01-01/results.h5 2026-01-02/results.h5 2026-01-03/results.h5 "
+same "what retention leaves" "$(left)" "2025-at-work/results.h5 2025-begun/results.h5 2025-notes/results.h5 2026-01-01/results.h5 2026-01-02/results.h5 2026-01-03/results.h5 "
+same "what a killed retention left" "$(cd "$nights" && ls -dA .retired.*)" $'.retired.1.2\n.retired.notes'
+rm -r "$nights"/.retired.*
 sleep 1
 series 2026-01-04 >/dev/null
 rm -rf "$nights"/2025-* "$nights/2026-01-01"
