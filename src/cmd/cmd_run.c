@@ -157,16 +157,6 @@ out:
     return st;
 }
 
-/* Of several ranks only the coordinator prints the error. It does so before any rank ends: when the first
- * rank exits with an error, mpirun kills the others. Clears *err, so that main prints nothing. */
-static void speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *err) {
-    if (sg_comm_rank(comm) == 0) {
-        (void)fflush(stdout); /* main checks ferror */
-        if (st != SG_OK && err->text[0]) fprintf(stderr, "scope-grid: %s\n", err->text);
-    }
-    if (st != SG_OK) err->text[0] = 0;
-}
-
 enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     struct options o = {.grid = {.segment_seconds = -1, .shuffle_leases = -1}};
     struct sg_comm *comm = NULL;
@@ -200,7 +190,7 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     st = sg_run(comm, &o.grid, &maker, &summary, err);
     if (root && (st == SG_OK || st == SG_E_PARTIAL)) print_summary(&summary);
 out:
-    if (comm) speak(comm, st, err);
+    if (comm) sg_cmd_speak(comm, st, err);
     free(summary.run_dir);
     free(o.set.items);
     free(o.since.items);

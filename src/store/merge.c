@@ -3,6 +3,7 @@
 #include "cell/estimate.h"
 #include "store/results_writer.h"
 #include "store/segment_reader.h"
+#include "store/spread.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
@@ -280,6 +281,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const
         SG_TRY(sg_results_writer_cell(w, &c, err));
     }
     if (r->origin.night) own_night_last(&r->origin, n_cells);
+    sg_results_set_errors(r);
     st = sg_results_writer_close(w, r, err);
     w = NULL;
     if (st == SG_OK && stats) *stats = count;
