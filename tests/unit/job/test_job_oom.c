@@ -112,6 +112,12 @@ static void every_allocation_may_fail(void **state) {
     fail_each("plan by embedding", plan_by_embedding_once, 200);
     fail_each("plan by file", plan_by_file_once, 200);
     fail_each("unpack and pack", unpack_once, 50);
+    tmp_put("portfolio.json", edited(WORLD_PORTFOLIO, "\"name\": \"Cheap\"",
+                                     "\"provider_id\": \"Cheap\", \"aliases\": [\"c\"], \"as_of\": "
+                                     "\"2026-01-31\""));
+    tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "\"elsewhere\", \"model_name\": \"lab/dear\"",
+                                     "\"elsewhere\", \"model_name\": \"lab/deer\""));
+    fail_each("plan with other names", plan_once, 200);
     sg_buf_free(&packed);
 }
 
