@@ -344,7 +344,8 @@
       stat("Against " + short(s.single) + " alone, points", pts(s.vs_single[0]), range(s.vs_single, pts) + verdict(s.vs_single) + saves);
     }
     if (!none(s.mix) && !zero(s.vs_mix)) stat("Against the mix at equal cost, points", pts(s.vs_mix[0]), range(s.vs_mix, pts) + verdict(s.vs_mix) + "; the mix: " + pct(s.mix));
-    if (force) {
+    if (force && alone(s) >= 0 && D.models[alone(s)].id === force.name) stat("The model in force", "itself");
+    else if (force) {
       const saves = none(s.saved_of_incumbent) || none(s.saved_of_incumbent[0]) ? "" : "; its bill " + bill(s.saved_of_incumbent);
       const than = none(s.vs_incumbent) || none(s.vs_incumbent[0]) ? ["", ""] : [pts(s.vs_incumbent[0]), range(s.vs_incumbent, pts) + verdict(s.vs_incumbent) + saves + "; "];
       stat("Against " + isolate(tail(force.name), 32) + " in force, points", than[0], than[1] + "in force: " + pct(forceY) + " at " + usd(forceX));
@@ -489,7 +490,7 @@
   document.title = clean(D.name || "Results") + ": cost and accuracy";
   $("title").textContent = D.name ? full(D.name) : "Cost and accuracy";
   $("meta").textContent = plural(decision.n_queries, "query", "queries") + " × " + plural(D.models.length, "model", "models") +
-    ({ truth: ", valued on " + labelled, anchors: ", no truth known: valued on " + labelled, both: ", valued on " + labelled + " and on the anchors" }[decision.valued_on] || "") +
+    ({ truth: ", valued on " + labelled, anchors: ", no truth known: valued on " + labelled, both: ", valued on " + (decision.n_labelled || 0).toLocaleString("en") + " labelled queries and anchors" }[decision.valued_on] || "") +
     (D.own_prices ? ", at prices given for this report" : "") + (D.finished ? ". Estimated " + D.finished.slice(0, 10) : "");
   $("decision-note").textContent = steps.length ? "The line is what is advised at each budget, valued on " + { truth: "questions that did not choose it, with their truth", anchors: "the anchors, whose outcomes are known, and corrected for what the queries ask", both: "the queries whose truth is known and on the anchors, corrected for the rest" }[decision.valued_on] +
     "; shaded: 95\u00a0%. The budget is what is asked; the marker lies at what the policy costs. Estimates used: " + said(decision.estimate) + (decision.estimate_why ? ": " + said(decision.estimate_why) : "") + "."

@@ -145,7 +145,10 @@ def numbers(p, data, kind, step):
     for _, s in sorted(step["shares"], key=lambda x: -x[1])[:3]:
         assert pct(s, 1 if s < 0.01 else 0) in p["who"], (s, p["who"])
     assert p["over"] == p["warned"] == step["over_budget"], ("told that it is over the budget", p["over"], p["warned"])
-    if data["decision"]["incumbent"]:
+    in_force = data["decision"]["incumbent"] and data["decision"]["incumbent"]["name"]
+    if in_force and step["kind"] == "one model" and data["models"][step["shares"][0][0]]["id"] == in_force:
+        assert "The model in force" in p["readout"]
+    elif in_force:
         assert pts(step["vs_incumbent"][0]) in p["readout"] and f"{pts(step['vs_incumbent'][1])} to {pts(step['vs_incumbent'][2])}" in p["readout"]
     if data["decision"]["volume"]:
         paid = step["cost"][0] * data["decision"]["volume"]
