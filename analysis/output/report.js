@@ -490,7 +490,7 @@
   document.title = clean(D.name || "Results") + ": cost and accuracy";
   $("title").textContent = D.name ? full(D.name) : "Cost and accuracy";
   $("meta").textContent = plural(decision.n_queries, "query", "queries") + " × " + plural(D.models.length, "model", "models") +
-    ({ truth: ", valued on " + labelled, anchors: ", no truth known: valued on " + labelled, both: ", valued on " + decision.n_labelled.toLocaleString("en") + " labelled queries and anchors" }[decision.valued_on] || "") +
+    ({ truth: ", valued on " + labelled, anchors: ", no truth known: valued on " + labelled, both: ", valued on " + (decision.n_labelled || 0).toLocaleString("en") + " labelled queries and anchors" }[decision.valued_on] || "") +
     (D.own_prices ? ", at prices given for this report" : "") + (D.finished ? ". Estimated " + D.finished.slice(0, 10) : "");
   $("decision-note").textContent = steps.length ? "The line is what is advised at each budget, valued on " + { truth: "questions that did not choose it, with their truth", anchors: "the anchors, whose outcomes are known, and corrected for what the queries ask", both: "the queries whose truth is known and on the anchors, corrected for the rest" }[decision.valued_on] +
     "; shaded: 95\u00a0%. The budget is what is asked; the marker lies at what the policy costs. Estimates used: " + said(decision.estimate) + (decision.estimate_why ? ": " + said(decision.estimate_why) : "") + "."
