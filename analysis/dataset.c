@@ -193,24 +193,27 @@ out:
     return st;
 }
 
-static enum sg_status price_of(const cJSON *e, const char *path, const char *id, double *in, double *out,
-                               struct sg_err *err) {
+static enum sg_status price_of(const cJSON *e, const struct sg_dataset_spec *spec, const char *id, double *in,
+                               double *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char where[160];
-    snprintf(where, sizeof where, "%.100s: model \"%.40s\"", path, id);
+    const char *key[2] = {spec->batch ? "batch_input" : "input", spec->batch ? "batch_output" : "output"};
+    snprintf(where, sizeof where, "%.100s: model \"%.40s\"", spec->prices, id);
     const struct sg_json at = {.node = e, .where = where, .path = ""};
     *in = *out = -1;
-    SG_TRY(sg_json_get_f64(&at, "input", 0, 1e9, in, err));
-    SG_TRY(sg_json_get_f64(&at, "output", 0, 1e9, out, err));
+    SG_TRY(sg_json_get_f64(&at, key[0], 0, 1e9, in, err));
+    SG_TRY(sg_json_get_f64(&at, key[1], 0, 1e9, out, err));
     if (*in < 0 || *out < 0)
-        st = sg_fail(err, SG_E_INPUT, "%s has no \"%s\" price (USD per million tokens)", where,
-                     *in < 0 ? "input" : "output");
+        st = sg_fail(err, SG_E_INPUT, "%s has no \"%s\" price (USD per million tokens)%s", where,
+                     key[*in < 0 ? 0 : 1], spec->batch ? "; --pool leaves such a model out" : "");
 out:
     return st;
 }
 
-static enum sg_status read_prices(struct sg_dataset *d, const char *path, struct sg_err *err) {
+static enum sg_status read_prices(struct sg_dataset *d, const struct sg_dataset_spec *spec,
+                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
+    const char *path = spec->prices;
     struct sg_buf text = {0};
     cJSON *doc = NULL;
     const char **known = NULL;
@@ -234,7 +237,7 @@ static enum sg_status read_prices(struct sg_dataset *d, const char *path, struct
                 st = sg_fail(err, SG_E_INPUT, "%s: model \"%s\" stands twice", path, name);
                 goto out;
             }
-            SG_TRY(price_of(e, path, name, &d->price_input[k], &d->price_output[k], err));
+            SG_TRY(price_of(e, spec, name, &d->price_input[k], &d->price_output[k], err));
         }
     }
     for (int32_t k = 0; k < d->m; k++) {
@@ -252,7 +255,8 @@ out:
     return st;
 }
 
-static enum sg_status set_prices(struct sg_dataset *d, const char *path, struct sg_err *err) {
+static enum sg_status set_prices(struct sg_dataset *d, const struct sg_dataset_spec *spec,
+                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_results *r = d->r;
     SG_TRY(SG_NEW(&d->price_input, d->m, "prices", err));
@@ -261,7 +265,7 @@ static enum sg_status set_prices(struct sg_dataset *d, const char *path, struct 
         d->price_input[k] = r->price_input[d->col[k]];
         d->price_output[k] = r->price_output[d->col[k]];
     }
-    if (path) SG_TRY(read_prices(d, path, err));
+    if (spec->prices) SG_TRY(read_prices(d, spec, err));
     for (int32_t k = 0; k < d->m; k++)
         if (!(d->price_input[k] >= 0) || !(d->price_output[k] >= 0)) {
             st = sg_fail(err, SG_E_INPUT,
@@ -426,7 +430,7 @@ enum sg_status sg_dataset_open(const struct sg_results *r, const char *path,
     SG_TRY(need_different(&d, "query", r->query, r->n_queries, err));
     SG_TRY(need_different(&d, "model", r->model, r->n_models, err));
     SG_TRY(choose_pool(&d, spec->pool, err));
-    SG_TRY(set_prices(&d, spec->prices, err));
+    SG_TRY(set_prices(&d, spec, err));
     SG_TRY(SG_NEW(&keep, r->n_queries, "queries", err));
     memset(keep, 1, (size_t)r->n_queries);
     for (size_t i = 0; i < spec->n_queries; i++) SG_TRY(filter(&d, spec->queries[i], keep, err));

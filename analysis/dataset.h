@@ -11,6 +11,7 @@ struct sg_dataset_spec {
     const char *const *queries; /* [n_queries] filters, all must hold: see sg_dataset_open */
     size_t n_queries;
     const char *prices; /* NULL: the file's; else a file of objects with id, input, output (id_list.h) */
+    bool batch;         /* the prices of that file are its batch_input and batch_output */
 };
 
 struct sg_dataset {

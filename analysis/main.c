@@ -39,7 +39,7 @@ struct args {
     struct sg_opt_list queries, budgets, targets, lambdas;
     const char *pool, *prices, *dir;
     int64_t alphas, reps, seed, threads;
-    bool baselines, no_plots;
+    bool baselines, batch, no_plots;
 };
 
 static enum sg_status numbers(const struct sg_opt_list *l, const char *option, double min, double max,
@@ -68,8 +68,11 @@ out:
 static enum sg_status open_file(const struct args *a, const char *file, unsigned parts, struct sg_results *r,
                                 struct sg_dataset *d, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_dataset_spec spec = {
-        .pool = a->pool, .queries = a->queries.items, .n_queries = a->queries.n, .prices = a->prices};
+    const struct sg_dataset_spec spec = {.pool = a->pool,
+                                         .queries = a->queries.items,
+                                         .n_queries = a->queries.n,
+                                         .prices = a->prices,
+                                         .batch = a->batch};
     SG_TRY(sg_results_read(file, parts, r, err));
     SG_TRY(sg_dataset_open(r, file, &spec, d, err));
 out:
@@ -172,6 +175,8 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
          "category=A,B | category!=A | id=GLOB | id!=GLOB | @FILE; all given must hold"},
         {"prices", SG_OPT_STR, &a.prices, 0, 0, "FILE",
          "other prices: JSON, id, input, output in USD per million tokens"},
+        {"batch", SG_OPT_FLAG, &a.batch, 0, 0, NULL,
+         "with --prices: the prices are batch_input and batch_output of the file"},
         {"budget", SG_OPT_LIST, &a.budgets, 0, 0, "USD",
          "the best policy of at most this mean cost a query; repeatable"},
         {"target-accuracy", SG_OPT_LIST, &a.targets, 0, 0, "A",
@@ -193,6 +198,10 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
     SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, a.files, 1, MAX_FILES, &help,
                            err));
     if (help) goto out;
+    if (a.batch && !a.prices) {
+        st = sg_fail(err, SG_E_USAGE, "--batch needs --prices FILE: results.h5 has no batch prices");
+        goto out;
+    }
     if (a.dir)
         SG_TRY(sg_path_join(".", a.dir, &dir, err));
     else

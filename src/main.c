@@ -13,7 +13,7 @@
     X(plan, "what a job would compute and take: cells, tokens, memory")                                      \
     X(status, "how far a run is")                                                                            \
     X(merge, "write results.h5 from a run's finished cells")                                                 \
-    X(check, "verify a results file or a run's folder: digests, ranges, fingerprints, missing cells")        \
+    X(check, "verify a results file, a run's folder, or that a checkpoint is one this program computes")     \
     X(tokenize, "text to token ids and back (JSONL)")                                                        \
     X(score, "log-probabilities of token sequences (JSONL)")                                                 \
     X(generate, "samples from a checkpoint (JSONL)")                                                         \

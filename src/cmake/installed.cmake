@@ -29,6 +29,44 @@ function(man_page name what)
   message(STATUS "Installing: ${man}/${name}.1")
 endfunction()
 
+# options_of(VAR COMMAND ARG...): the options that COMMAND ARG... --help lists
+function(options_of var)
+  execute_process(COMMAND ${ARGN} --help OUTPUT_VARIABLE text RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "${ARGN} --help: ${failed}")
+  endif()
+  string(REGEX MATCHALL "\n  --[a-z-]+" found "${text}")
+  list(TRANSFORM found REPLACE "\n  " "")
+  list(JOIN found " " found)
+  set(${var} "${found}" PARENT_SCOPE)
+endfunction()
+
+# completion(NAME WORDS CASES): what bash completes for NAME: options where a word begins with a dash, WORDS as the first
+# word, file names elsewhere. CASES: what a case on the first word does, to set its options.
+function(completion name words cases)
+  options_of(options ${bin}/${name})
+  string(REPLACE "-" "_" function "_${name}")
+  if(words)
+    set(cases "  case \${COMP_WORDS[1]} in\n${cases}  esac\n")
+    set(first "  elif [[ $COMP_CWORD == 1 ]]; then
+    mapfile -t COMPREPLY < <(compgen -W '${words}' -- \"$word\")\n")
+  endif()
+  file(WRITE ${completions}/${name} "# made from ${name} --help
+${function}() {
+  local word=\${COMP_WORDS[COMP_CWORD]} options='${options}'
+${cases}  COMPREPLY=()
+  if [[ $word == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$word\")
+${first}  else
+    mapfile -t COMPREPLY < <(compgen -f -- \"$word\")
+  fi
+}
+complete -o filenames -F ${function} ${name}
+")
+  message(STATUS "Installing: ${completions}/${name}")
+endfunction()
+
+completion(scope-frontier "" "")
 man_page(scope-frontier "cost and accuracy of policies over a portfolio of models" ${bin}/scope-frontier)
 if("scope-grid" IN_LIST programs)
   man_page(scope-grid "what each model of a portfolio would do on each query" ${bin}/scope-grid)
@@ -36,6 +74,23 @@ if("scope-grid" IN_LIST programs)
   string(REGEX MATCHALL "\n  [a-z]+  +[^\n]+" lines "${text}") # a command and what it does
   foreach(line ${lines})
     string(REGEX MATCH "([a-z]+) +(.+)" line "${line}")
-    man_page(scope-grid-${CMAKE_MATCH_1} "${CMAKE_MATCH_2}" ${bin}/scope-grid ${CMAKE_MATCH_1})
+    set(command ${CMAKE_MATCH_1})
+    man_page(scope-grid-${command} "${CMAKE_MATCH_2}" ${bin}/scope-grid ${command})
+    options_of(options ${bin}/scope-grid ${command})
+    string(APPEND cases "    ${command}) options='${options}' ;;\n")
+    list(APPEND commands ${command})
   endforeach()
+  list(JOIN commands " " commands)
+  completion(scope-grid "${commands}" "${cases}")
 endif()
+
+# A module file, for Environment Modules and Lmod: module use PREFIX/share/scope-grid/modulefiles. man finds the pages
+# beside bin by itself, and an unset MANPATH stays unset.
+set(module ${share}/modulefiles/scope-grid/${version})
+file(WRITE ${module} "#%Module1.0
+module-whatis {SCOPE Grid ${version}: correctness and cost of a portfolio of LLMs, estimated query by query}
+conflict scope-grid
+prepend-path PATH {${prefix}/${bin_in_prefix}}
+setenv SCOPE_GRID_ROOT {${prefix}}
+")
+message(STATUS "Installing: ${module}")

@@ -1,6 +1,8 @@
-/* scope-grid check RESULTS.h5|RUNDIR: checks that files are complete, undamaged and consistent. */
+/* scope-grid check RESULTS.h5|RUNDIR|--model DIR: checks that files are complete, undamaged and consistent, or
+ * that a checkpoint is one that this program computes. */
 #include "base/file.h"
 #include "cell/estimate.h"
+#include "cmd/check_model.h"
 #include "cmd/cmd.h"
 #include "rundir/rundir.h"
 #include "store/results_cell.h"
@@ -15,7 +17,8 @@
 enum sg_status sg_cmd_check(int argc, char **argv, struct sg_err *err);
 
 static const char usage[] =
-    "usage: scope-grid check RESULTS.h5|RUNDIR [--json]\n\n"
+    "usage: scope-grid check RESULTS.h5|RUNDIR [--json]\n"
+    "       scope-grid check --model DIR [--device NAME] [--json]\n\n"
     "Reads everything and verifies it. A results file: seal, digest, ranges, that aggregates are those of "
     "the "
     "samples and\n"
@@ -23,9 +26,13 @@ static const char usage[] =
     "computed from.\n"
     "A run's folder: also every segment, that all cells are of this run's plan, and that DONE, run.json and "
     "results.h5\n"
-    "speak of one run.\n\n"
+    "speak of one run. A checkpoint: whether this program computes it, and if not, why, and what mends it: "
+    "files, "
+    "configuration,\n"
+    "names, shapes, dtypes and values of the weights, tokenizer, special tokens, chat template, memory.\n\n"
     "Exit codes: 0 whole, 10 sound but with missing or failed cells, 5 damaged, 6 parts of different runs, 3 "
-    "not ours.";
+    "not ours.\n"
+    "Of a checkpoint: 0 yes, 3 damaged or incomplete, 4 of a kind that this program does not compute.";
 
 enum { MAX_SHOWN = 20 };
 
@@ -386,15 +393,30 @@ static void print_text(const struct check *c) {
 
 enum sg_status sg_cmd_check(int argc, char **argv, struct sg_err *err) {
     bool json = false, help;
-    const char *path;
+    const char *path = NULL, *model = NULL, *device = NULL;
     struct check c = {.segments_cells = -1};
-    const struct sg_opt opts[] = {{.name = "json",
-                                   .kind = SG_OPT_FLAG,
-                                   .target = &json,
-                                   .help = "print one JSON object: verdict, counts, digest, problems"}};
+    const struct sg_opt opts[] = {
+        {.name = "json",
+         .kind = SG_OPT_FLAG,
+         .target = &json,
+         .help = "print one JSON object: verdict, counts, digest, problems"},
+        {.name = "model",
+         .kind = SG_OPT_STR,
+         .target = &model,
+         .arg = "DIR",
+         .help = "check a checkpoint: config.json, *.safetensors, tokenizer.json"},
+        {.name = "device",
+         .kind = SG_OPT_STR,
+         .target = &device,
+         .arg = "NAME",
+         .help = "with --model: what would compute: cpu, ref, ... (default: the fastest present)"},
+    };
     enum sg_status st =
-        sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, &path, 1, 1, &help, err);
+        sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, &path, 0, 1, &help, err);
     if (st != SG_OK || help) return st;
+    if (!path == !model)
+        return sg_fail(err, SG_E_USAGE, "check: expected RESULTS.h5, RUNDIR or --model DIR, one of them");
+    if (model) return sg__check_model(model, device, json, err);
     c.path = path;
     c.is_run = sg_dir_exists(path);
     SG_TRY(c.is_run ? check_run(&c, path, err) : check_results(&c, path, NULL, err));

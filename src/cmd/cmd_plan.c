@@ -73,6 +73,46 @@ static double most_new_tokens(const struct report *r) {
     return (double)r->plan->n_cells * (double)j->sampling.samples * (double)j->sampling.max_new_tokens;
 }
 
+static int64_t unknown_outcomes(const struct sg_plan *p) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->n_unknown; i++) n += p->unknown[i].outcomes;
+    return n;
+}
+
+static enum sg_status json_unknown(struct sg_buf *b, const struct sg_plan *p, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_buf_str(b, ", \"unknown_models\": [", err));
+    for (int64_t i = 0; i < p->n_unknown; i++) {
+        const struct sg_unknown_model *u = &p->unknown[i];
+        SG_TRY(sg_buf_str(b, i ? ", {\"name\": " : "{\"name\": ", err));
+        SG_TRY(sg_json_quote(b, u->name, strlen(u->name), err));
+        SG_TRY(sg_buf_printf(b, err, ", \"outcomes\": %lld, \"near\": ", (long long)u->outcomes));
+        SG_TRY(u->near ? sg_json_quote(b, u->near, strlen(u->near), err) : sg_buf_str(b, "null", err));
+        SG_TRY(sg_buf_str(b, "}", err));
+    }
+    SG_TRY(sg_buf_str(b, "]", err));
+out:
+    return st;
+}
+
+static void print_inputs(const struct sg_plan *p) {
+    enum { TOLD = 10 };
+    if (p->prices_from && !strcmp(p->prices_from, p->prices_to))
+        printf("  prices     as of %s\n", p->prices_from);
+    else if (p->prices_from)
+        printf("  prices     as of %s to %s\n", p->prices_from, p->prices_to);
+    if (!p->n_unknown) return;
+    printf("  unknown    %lld outcomes are of models that no portfolio entry knows:",
+           (long long)unknown_outcomes(p));
+    for (int64_t i = 0; i < p->n_unknown && i < TOLD; i++) {
+        const struct sg_unknown_model *u = &p->unknown[i];
+        printf("%s %lld of \"%s\"", i ? "," : "", (long long)u->outcomes, u->name);
+        if (u->near) printf(" (is that \"%s\"? then it is one of its aliases)", u->near);
+    }
+    if (p->n_unknown > TOLD) printf(", and %lld more names", (long long)(p->n_unknown - TOLD));
+    putchar('\n');
+}
+
 static enum sg_status print_json(const struct report *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_plan *p = r->plan;
@@ -106,6 +146,7 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
     SG_TRY(sg_json_quote(&b, p->job.output.dir, strlen(p->job.output.dir), err));
     SG_TRY(sg_buf_str(&b, ", \"model_path\": ", err));
     SG_TRY(sg_json_quote(&b, p->job.model_path, strlen(p->job.model_path), err));
+    SG_TRY(json_unknown(&b, p, err));
     SG_TRY(sg_buf_str(&b, "}\n", err));
     fwrite(b.data, 1, b.len, stdout);
 out:
@@ -128,6 +169,7 @@ static void print_text(const struct report *r) {
         (long long)p->job.sampling.samples,
         (long long)(p->job.prompt.anchors < p->n_anchors ? p->job.prompt.anchors : p->n_anchors),
         (long long)p->n_anchors);
+    print_inputs(p);
     printf("  prompts    %d to %d tokens, mean %.1f, median %.1f%s\n", (int)r->e.shortest, (int)r->e.longest,
            r->e.mean, r->e.median, r->e.cells_looked_at < p->n_cells ? " (of an even sample)" : "");
     if (r->e.too_long)

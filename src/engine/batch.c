@@ -1,7 +1,6 @@
 #include "engine/batch.h"
 
 #include "base/mem.h"
-#include "base/rng.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,11 +237,6 @@ static void list_draws(struct sg_batcher *b, const struct sg_step *step, struct 
     b->n_draws = n;
 }
 
-static float uniform(const struct sg_stream *s, uint32_t pos) {
-    return s->stratum < 0 ? sg_uniform(s->key, pos)
-                          : sg_uniform_stratified(s->key, pos, (uint32_t)s->stratum);
-}
-
 /* The arrays of the draws; every padded row has one draw. */
 static void put_draws(struct sg_batcher *b, const struct sg_step *step, const struct sg_row *draws) {
     const int32_t n = b->n_draws + b->batch.groups.n_rows - step->n_decode;
@@ -256,7 +250,7 @@ static void put_draws(struct sg_batcher *b, const struct sg_step *step, const st
         const bool same = a && a->state == SG_SAMPLE_WAITS && k > 0 && draws[k - 1].group == d->group;
         if (!same) out_row++;
         while (out_row >= slice * b->lim.logit_rows) b->slice_begin[slice++] = k;
-        u[k] = a ? uniform(&a->stream, (uint32_t)a->n_drawn) : 0;
+        u[k] = a ? sg_stream_uniform(&a->stream, (uint32_t)a->n_drawn) : 0;
         setting[k] = a ? a->setting : 0;
         row[k] = out_row % b->lim.logit_rows;
     }

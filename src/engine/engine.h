@@ -159,5 +159,7 @@ enum sg_status sg_engine_embed(struct sg_engine *e, const int32_t *ids, int32_t 
  * estimated more exactly. */
 struct sg_stream sg_sample_stream(bool stratified, uint64_t seed, const char *query_id, const char *model_id,
                                   int32_t sample);
+/* In [0, 1), a multiple of 2^-24: what the token at that position is drawn at. */
+float sg_stream_uniform(const struct sg_stream *s, uint32_t position);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/digest.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,11 @@ struct sg_stream sg_sample_stream(bool stratified, uint64_t seed, const char *qu
         seed, nq, sg_hash64(query_id, nq), nm, sg_hash64(model_id, nm), (uint64_t)sample};
     const size_t n = stratified ? 3 : 6; /* seed and query, or all */
     return (struct sg_stream){sg_hash64(block, n * sizeof *block), stratified ? sample : -1};
+}
+
+float sg_stream_uniform(const struct sg_stream *s, uint32_t position) {
+    return s->stratum < 0 ? sg_uniform(s->key, position)
+                          : sg_uniform_stratified(s->key, position, (uint32_t)s->stratum);
 }
 
 /* Bytes of the block of sg_group_new, parts of 8-byte alignment first; false on overflow. */

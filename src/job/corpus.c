@@ -118,18 +118,54 @@ out:
     return st;
 }
 
-static enum sg_status unknown_model(const struct sg__portfolio *models, const char *where, const char *name,
+/* Names that no entry of the portfolio knows, with their counts. */
+struct unknown {
+    struct sg_unknown_model *items;
+    int64_t n;
+    size_t cap;
+    struct sg_ids by_name;
+};
+
+static enum sg_status count_unknown(struct unknown *u, const char *name, struct sg_arena *strings,
                                     struct sg_err *err) {
-    const char **ids = NULL, *near = NULL;
-    if (SG_NEW(&ids, models->n, "names", NULL) == SG_OK) { /* only a hint: it can be gone without */
-        for (int64_t i = 0; i < models->n; i++) ids[i] = models->items[i].id;
-        near = sg_nearest(name, ids, (size_t)models->n);
-        free(ids);
+    enum sg_status st = SG_OK;
+    char *copy = NULL;
+    const size_t n = strlen(name);
+    int64_t old = sg_ids_get(&u->by_name, name, n);
+    if (old >= 0) {
+        u->items[old].outcomes++;
+        return SG_OK;
     }
-    return near ? sg_fail(err, SG_E_INPUT,
-                          "%s: model_name \"%s\" is not in the portfolio; did you mean \"%s\"?", where, name,
-                          near)
-                : sg_fail(err, SG_E_INPUT, "%s: model_name \"%s\" is not in the portfolio", where, name);
+    SG_TRY(SG_GROW(&u->items, &u->cap, u->n + 1, "model names", err));
+    SG_TRY(sg_arena_dup(strings, name, n, &copy, err));
+    SG_TRY(sg_ids_add(&u->by_name, copy, n, u->n, &old, err));
+    u->items[u->n++] = (struct sg_unknown_model){.name = copy, .outcomes = 1};
+out:
+    return st;
+}
+
+static int more_outcomes(const void *a, const void *b) {
+    const struct sg_unknown_model *x = a, *y = b;
+    if (x->outcomes != y->outcomes) return x->outcomes > y->outcomes ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* Sorts, and finds what the first few may have meant. */
+static enum sg_status suggest_names(struct unknown *u, const struct sg__portfolio *models,
+                                    struct sg_err *err) {
+    enum { SUGGESTED = 20 };
+    enum sg_status st = SG_OK;
+    const char **known = NULL;
+    if (!u->n) return SG_OK;
+    qsort(u->items, (size_t)u->n, sizeof *u->items, more_outcomes);
+    SG_TRY(SG_NEW(&known, models->n + models->n_names, "names", err));
+    for (int64_t i = 0; i < models->n; i++) known[i] = models->items[i].id;
+    for (int64_t i = 0; i < models->n_names; i++) known[models->n + i] = models->names[i].s;
+    for (int64_t i = 0; i < u->n && i < SUGGESTED; i++)
+        u->items[i].near = sg_nearest(u->items[i].name, known, (size_t)(models->n + models->n_names));
+out:
+    free(known);
+    return st;
 }
 
 static enum sg_status put_outcome(struct sg_outcome *at, const struct sg_outcome *o, const char *where,
@@ -143,9 +179,9 @@ static enum sg_status put_outcome(struct sg_outcome *at, const struct sg_outcome
 
 enum sg_status sg__outcomes_read(struct sg__records *r, const struct sg__questions *queries,
                                  const struct sg__questions *anchors, const struct sg__portfolio *models,
-                                 struct sg_outcome *truth, struct sg_outcome *anchor_outcomes,
-                                 int64_t *n_truth, int64_t *unused, struct sg_err *err) {
+                                 struct sg_arena *strings, struct sg__outcomes *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    struct unknown u = {0};
     int64_t on_queries = 0, elsewhere = 0;
     for (;;) {
         struct sg_json rec;
@@ -158,22 +194,35 @@ enum sg_status sg__outcomes_read(struct sg__records *r, const struct sg__questio
         SG_TRY(sg_json_need_str(&rec, "model_name", &name, err));
         int64_t m = sg__portfolio_find(models, name);
         if (m < 0) {
-            st = unknown_model(models, rec.where, name, err);
-            goto out;
+            SG_TRY(count_unknown(&u, name, strings, err));
+            continue;
         }
         SG_TRY(read_outcome(&rec, &o, err));
         int64_t q = sg_ids_get(&queries->ids, id, strlen(id)), a = sg_ids_get(&anchors->ids, id, strlen(id));
         if (q < 0 && a < 0) elsewhere++;
         if (q >= 0) {
-            SG_TRY(put_outcome(&truth[q * models->n + m], &o, rec.where, id, name, err));
+            SG_TRY(put_outcome(&out->truth[q * models->n + m], &o, rec.where, id, name, err));
             on_queries++;
         }
-        if (a >= 0) SG_TRY(put_outcome(&anchor_outcomes[a * models->n + m], &o, rec.where, id, name, err));
+        if (a >= 0)
+            SG_TRY(put_outcome(&out->anchor_outcomes[a * models->n + m], &o, rec.where, id, name, err));
     }
-    *n_truth = on_queries;
-    *unused = elsewhere;
+    SG_TRY(suggest_names(&u, models, err));
+    out->n_truth = on_queries;
+    out->unused = elsewhere;
+    out->unknown = u.items;
+    out->n_unknown = u.n;
+    u.items = NULL;
 out:
+    free(u.items);
+    sg_ids_free(&u.by_name);
     return st;
+}
+
+void sg__outcomes_free(struct sg__outcomes *o) {
+    free(o->unknown);
+    o->unknown = NULL;
+    o->n_unknown = 0;
 }
 
 /* --- similarity file ------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "job/corpus.h"
 #include "job/plan_memory.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,7 @@ void sg_plan_free(struct sg_plan *p) {
         free(m->block);
         free(m->anchor_bytes);
         free(m->query_group);
+        free(m->unknown);
         free(m->group_correct);
         free(m->group_length);
         free(m);
@@ -175,11 +177,14 @@ out:
 static enum sg_status read_outcomes(struct sg_plan *p, const struct sources *s, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__records r = {.fd = -1};
-    int64_t n_truth = 0;
+    struct sg__outcomes o = {.truth = p->truth, .anchor_outcomes = p->anchor_outcomes};
+    struct sg__plan_memory *m = p->memory;
     SG_TRY(sg__records_open(p->job.outcomes, &r, err));
-    SG_TRY(sg__outcomes_read(&r, &s->queries, &s->anchors, &s->models, p->truth, p->anchor_outcomes, &n_truth,
-                             &p->unused_outcomes, err));
-    if (!n_truth) p->truth = NULL;
+    SG_TRY(sg__outcomes_read(&r, &s->queries, &s->anchors, &s->models, &p->strings, &o, err));
+    p->unused_outcomes = o.unused;
+    p->unknown = m->unknown = o.unknown;
+    p->n_unknown = o.n_unknown;
+    if (!o.n_truth) p->truth = NULL;
 out:
     sg__records_close(&r);
     return st;
@@ -293,11 +298,21 @@ out:
     return st;
 }
 
+/* Where outcomes are missing, a name that no entry knows may be the cause. */
+static const char *unknown_names(const struct sg_plan *p, char *text, size_t n) {
+    text[0] = 0;
+    if (p->n_unknown)
+        snprintf(text, n, " (the outcomes have %lld of \"%.60s\"%s, which no portfolio entry knows)",
+                 (long long)p->unknown->outcomes, p->unknown->name, p->n_unknown > 1 ? " and others" : "");
+    return text;
+}
+
 /* prompt.missing = "error": the first prompt.anchors of the ranking must have outcomes. "next": some of the
  * ranking must. Looked at model by model only where an anchor lacks one. */
 static enum sg_status check_missing(const struct sg_plan *p, struct sg_err *err) {
     enum sg_status st = SG_OK;
     bool *complete = NULL, strict = p->job.prompt.missing == SG_MISSING_ERROR;
+    char text[160];
     SG_TRY(SG_NEW(&complete, p->n_anchors, "anchors", err));
     for (int64_t a = 0; a < p->n_anchors; a++) {
         complete[a] = true;
@@ -321,17 +336,17 @@ static enum sg_status check_missing(const struct sg_plan *p, struct sg_err *err)
             if (strict && lacking >= 0) {
                 st = sg_fail(err, SG_E_INPUT,
                              "%s: no outcome of model \"%s\" on anchor \"%s\", which query \"%s\" shows; add "
-                             "it, or set "
-                             "prompt.missing to \"next\"",
-                             p->job.outcomes, p->models[m].id, p->anchors[lacking].id, p->queries[q].id);
+                             "it, or set prompt.missing to \"next\"%s",
+                             p->job.outcomes, p->models[m].id, p->anchors[lacking].id, p->queries[q].id,
+                             unknown_names(p, text, sizeof text));
                 goto out;
             }
             if (!strict && !found) {
                 st = sg_fail(err, SG_E_INPUT,
                              "%s: no outcome of model \"%s\" on any of the %d anchors nearest to query "
-                             "\"%s\"; add some, "
-                             "or raise prompt.similarity.top_k",
-                             p->job.outcomes, p->models[m].id, (int)p->top_k, p->queries[q].id);
+                             "\"%s\"; add some, or raise prompt.similarity.top_k%s",
+                             p->job.outcomes, p->models[m].id, (int)p->top_k, p->queries[q].id,
+                             unknown_names(p, text, sizeof text));
                 goto out;
             }
         }
@@ -375,6 +390,8 @@ enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inpu
     memcpy(p.queries, s.queries.items, (size_t)p.n_queries * sizeof *p.queries);
     if (p.n_anchors) memcpy(p.anchors, s.anchors.items, (size_t)p.n_anchors * sizeof *p.anchors);
     memcpy(p.models, s.models.items, (size_t)p.n_models * sizeof *p.models);
+    p.prices_from = s.models.as_of_first;
+    p.prices_to = s.models.as_of_last;
     SG_TRY(read_outcomes(&p, &s, err));
     SG_TRY(read_template(&p, err));
     SG_TRY(rank_anchors(&p, in, &s, err));

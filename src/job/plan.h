@@ -29,6 +29,12 @@ struct sg_outcome {
     bool known, correct;
     int32_t prompt_tokens, completion_tokens; /* prompt_tokens -1 when not given */
 };
+/* A model name of the outcomes that no entry of the portfolio knows. */
+struct sg_unknown_model {
+    const char *name,
+        *near;        /* near: the portfolio's name most like it, or NULL; looked for in the first few */
+    int64_t outcomes; /* records that bear it */
+};
 /* What samples [0, samples) of a cell are drawn with. */
 struct sg_sampling_params {
     double temperature, top_p;
@@ -56,7 +62,12 @@ struct sg_plan {
     struct sg_digest fingerprint;             /* of the run: refuses a mix */
     struct sg_digest *cell_fingerprint; /* [n_cells]: what this cell's values depend on, prices excluded */
     int64_t unused_outcomes;            /* records on questions that are neither query nor anchor */
-    void *memory;                       /* owns all arrays (see plan_memory.h) */
+    /* What the inputs tell of themselves; not packed: an unpacked plan has none of it. */
+    struct sg_unknown_model *unknown; /* [n_unknown]: most outcomes first */
+    int64_t n_unknown;
+    const char *prices_from,
+        *prices_to; /* oldest and newest as_of of the portfolio; NULL when none has one */
+    void *memory;   /* owns all arrays (see plan_memory.h) */
     struct sg_arena strings;
 };
 

@@ -7,9 +7,10 @@
 
 /* sg_plan.memory points to this. Group 0 holds all anchors, the others the anchors of one category. */
 struct sg__plan_memory {
-    void *block;           /* all public arrays */
-    int64_t *anchor_bytes; /* [n_anchors] bytes of the question that a prompt shows */
-    int32_t *query_group;  /* [n_queries]: of its category, 0 when no anchor has that */
+    void *block;                      /* all public arrays */
+    int64_t *anchor_bytes;            /* [n_anchors] bytes of the question that a prompt shows */
+    int32_t *query_group;             /* [n_queries]: of its category, 0 when no anchor has that */
+    struct sg_unknown_model *unknown; /* what sg_plan.unknown points to */
     int64_t n_groups;
     double *group_correct, *group_length; /* [n_groups * n_models] means of known outcomes; NaN: none */
 };

@@ -237,8 +237,18 @@ def choosing(tmp):
     prices = f"{tmp}/prices.json"
     with open(prices, "w") as f:
         json.dump([{"id": f"maker/model-{k:02d}", "input": 0, "output": 1 if k else 0} for k in range(4)], f)
+    refused("needs --prices FILE", results, "--batch", out=f"{tmp}/free", status=2)
+    refused('model "maker/model-00" has no "batch_input" price', results, "--prices", prices, "--batch", out=f"{tmp}/free",
+            status=3)
     run(results, "-o", f"{tmp}/free", "--prices", prices, "--bootstrap", 50)
     free = rows(f"{tmp}/free", "models")
+    with open(prices, "w") as f:  # half the price in a batch
+        json.dump([{"id": f"maker/model-{k:02d}", "input": 8, "output": 6, "batch_input": 4, "batch_output": 3} for k in range(4)], f)
+    run(results, "-o", f"{tmp}/now", "--prices", prices, "--bootstrap", 0)
+    run(results, "-o", f"{tmp}/batch", "--prices", prices, "--batch", "--bootstrap", 0)
+    for now, batch in zip(rows(f"{tmp}/now", "models"), rows(f"{tmp}/batch", "models")):
+        assert abs(float(now["cost_usd"]) / (2 * float(batch["cost_usd"])) - 1) < 1e-6
+        assert now["model"] == "(random)" or (batch["price_input"], batch["price_output"]) == ("4", "3")
     with open(prices, "w") as f:  # nothing costs anything
         json.dump({f"maker/model-{k:02d}": {"input": 0, "output": 0} for k in range(4)}, f)
     r = run(results, "-o", f"{tmp}/gratis", "--prices", prices, "--bootstrap", 50)

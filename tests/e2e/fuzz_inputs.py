@@ -220,10 +220,10 @@ for it in range(N):
         elif not lines[0].startswith('scope-grid: '):
             why.append('no prefix')
         elif rc != 7 and f not in lines[0] and os.path.basename(job) not in lines[0] and \
-                not (f == 'portfolio.json' and 'not in the portfolio' in lines[0]) and \
+                not (f == 'portfolio.json' and 'no portfolio entry knows' in lines[0]) and \
                 not (f in ('job.json', 'sweep.json') and B in lines[0]):  # a path that leads nowhere
             why.append('file not named')
-        elif f.endswith('l') and what.startswith('line') and (not re.search(re.escape(f) + ':\\d+',
+        elif f.endswith('l') and what.startswith('line') and 'no outcome of model' not in lines[0] and (not re.search(re.escape(f) + ':\\d+',
             lines[0])):
             why.append('line not named?')
         for root, ds, fs in os.walk(B):

@@ -39,7 +39,7 @@ static enum sg_status read_as(unsigned kind, struct sg__records *r, struct grid 
     struct sg_cell_anchor ranked[N * TOP];
     struct sg__questions q = {0};
     struct sg__portfolio p = {0};
-    int64_t n_truth, unused;
+    struct sg__outcomes o = {.truth = truth, .anchor_outcomes = anchors};
     enum sg_status st;
     switch (kind) {
     case 0:
@@ -51,8 +51,9 @@ static enum sg_status read_as(unsigned kind, struct sg__records *r, struct grid 
         sg__portfolio_free(&p);
         return st;
     case 2:
-        return sg__outcomes_read(r, &g->questions, &g->questions, &g->models, truth, anchors, &n_truth,
-                                 &unused, err);
+        st = sg__outcomes_read(r, &g->questions, &g->questions, &g->models, strings, &o, err);
+        sg__outcomes_free(&o);
+        return st;
     default:
         return sg__similarity_read(r, &g->questions, &g->questions, TOP, ranked, err);
     }

@@ -324,10 +324,35 @@ class Import(unittest.TestCase):
         self.assertEqual((r.returncode, os.listdir(self.out)), (3, ["mine"]))
         self.assertIn("exists; give the name of a new folder", r.stderr)
 
-    def test_plan_takes_the_folder(self):
+    def grid(self):
         grid = pathlib.Path(os.environ.get("BIN", "")) / "scope-grid"
         if not grid.is_file():
             self.skipTest("BIN names no build with scope-grid")
+        return grid
+
+    def test_plan_tells_unknown_models(self):
+        grid = self.grid()
+        self.take(*BATCH, OPENROUTER, "--as-of", "2026-01-31", "--model", str(SOURCE / "jobs/demo/model"))
+        with open(self.out / "outcomes.jsonl", "a") as f:
+            for name in ("larje-1", "larje-1", "somebody else's"):
+                f.write(json.dumps({"id": "q0", "model_name": name, "is_correct": True}) + "\n")
+        plan = [grid, "plan", self.out / "job.json"]
+        said = subprocess.run(plan, text=True, capture_output=True, check=True).stdout
+        self.assertIn("  prices     as of 2026-01-31\n", said)
+        self.assertIn('  unknown    3 outcomes are of models that no portfolio entry knows: 2 of "larje-1" (is that "large-1"? '
+                      'then it is one of its aliases), 1 of "somebody else\'s"\n', said)
+        told = json.loads(subprocess.run([*plan, "--json"], text=True, capture_output=True, check=True).stdout)
+        self.assertEqual(told["unknown_models"], [{"name": "larje-1", "outcomes": 2, "near": "large-1"},
+                                                  {"name": "somebody else's", "outcomes": 1, "near": None}])
+        portfolio = read(self.out / "portfolio.json")
+        portfolio[1]["aliases"] = ["larje-1"]
+        (self.out / "portfolio.json").write_text(json.dumps(portfolio))
+        r = subprocess.run(plan, text=True, capture_output=True)  # now it is known, and its record counts
+        self.assertEqual(r.returncode, 3)
+        self.assertIn("outcomes.jsonl:9: usage_completion_tokens is missing", r.stderr)
+
+    def test_plan_takes_the_folder(self):
+        grid = self.grid()
         for args in (["eee:eee", LITELLM], ["llmrouterbench:llmrouterbench", LITELLM], LM_EVAL, [*BATCH, OPENROUTER],
                      ["routerbench:routerbench/wide.jsonl", "--chars-per-token", "4", OPENROUTER],
                      [*BATCH, OPENROUTER, "--keep-incomplete", "--rename", "large-1=big", "--map", "big=lab/large-1"]):
