@@ -9,9 +9,9 @@
  * resamples of everything else. */
 struct sg_changes {
     int64_t cells, known; /* known: of them with a truth */
-    double p_mean_abs, p_largest, p_correlation;
-    double length_first, length_mean_abs, length_correlation; /* tokens; length_first: the first file's mean */
-    int64_t verdicts;                                         /* cells on the other side of p_correct = 0.5 */
+    double p_mean_abs, p_largest;
+    double length_first, length_mean_abs; /* tokens; length_first: the first file's mean */
+    int64_t verdicts;                     /* cells on the other side of p_correct = 0.5 */
     struct sg_value p, length;
     struct sg_value brier, auc; /* over the known cells; NaN without */
 };
@@ -52,9 +52,9 @@ struct sg_rerouted {
     double before, after, prices, lengths, routing;
 };
 /* NaN and 0 where no policy is that cheap. */
-enum sg_status sg__rerouted(const struct sg_dataset *a, const struct sg_path *path_a, const struct sg_dataset *b,
-                            const struct sg_path *path_b, double budget, struct sg_rerouted *out,
-                            struct sg_err *err);
+enum sg_status sg__rerouted(const struct sg_dataset *a, const struct sg_path *path_a,
+                            const struct sg_dataset *b, const struct sg_path *path_b, double budget,
+                            struct sg_rerouted *out, struct sg_err *err);
 
 /* The settings of two jobs (JSON texts) that differ and that results depend on: "sampling.seed: 1 -> 2, ...", ""
  * for none; *out is the arena's. Cells are matched by ids, wherever files lie. */

@@ -272,7 +272,7 @@ def several_files(tmp):
     for name in ("brier_difference", "auc_difference", "p_change", "p_largest_change", "verdicts_changed", "length_change",
                  "new_queries", "gone_queries", "rerouted_2", "bill_prices_2", "bill_lengths_2", "bill_routing_2"):
         assert float(same[name]) == 0, name
-    assert same["settings"] == same["new_models"] == same["gone_models"] == "" and float(same["p_correlation"]) == 1
+    assert same["settings"] == same["new_models"] == same["gone_models"] == ""
     # one file again: the comparison of the run before is gone
     run(a, "-o", f"{tmp}/same", "--bootstrap", 0)
     assert not os.path.exists(f"{tmp}/same/drift.csv") and not os.path.exists(f"{tmp}/same/compare.csv")
