@@ -75,10 +75,16 @@ static const struct sg__table_column drift_columns[] = {
 };
 #undef AT
 static bool moved(const void *row) {
-    return ((const struct drift *)row)->d.moved;
+    return ((const struct drift *)row)->d.moved && !isnan(((const struct drift *)row)->d.holm);
+}
+static bool repriced(const void *row) {
+    return ((const struct drift *)row)->d.moved && isnan(((const struct drift *)row)->d.holm);
 }
 static const struct sg__layout drift_layout = {.csv = "drift.csv", .json = "drift",
     SG__COLUMNS(drift_columns), .stride = sizeof(struct drift), .told = moved};
+/* The same rows: what the page tells of prices. */
+static const struct sg__layout price_layout = {.json = "repriced", SG__COLUMNS(drift_columns),
+    .stride = sizeof(struct drift), .told = repriced};
 /* clang-format on */
 
 enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
@@ -108,6 +114,7 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
                                   sg_drift_name[i % SG_DRIFTS], c->drift[per + i]};
     SG_TRY(sg__tables_add(t, &file_layout, file, n_files, SG__SIZES(0), err));
     SG_TRY(sg__tables_add(t, &drift_layout, drift, n, SG__SIZES(0), err));
+    SG_TRY(sg__tables_add(t, &price_layout, drift, n, SG__SIZES(0), err));
 out:
     return st;
 }
