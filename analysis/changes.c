@@ -23,24 +23,6 @@ static bool both(const struct sg_dataset *a, const struct sg_dataset *b, int64_t
     return !isnan(a->p[at]) && !isnan(b->p[at]);
 }
 
-/* Sums over pairs (x, y) taken from their first values, which keeps digits. */
-struct pairs {
-    double n, x0, y0;
-    struct sg_sum x, y, xx, yy, xy;
-};
-static void add_pair(struct pairs *s, double x, double y) {
-    if (s->n++ == 0) s->x0 = x, s->y0 = y;
-    x -= s->x0, y -= s->y0;
-    sg_sum_add(&s->x, x), sg_sum_add(&s->y, y);
-    sg_sum_add(&s->xx, x * x), sg_sum_add(&s->yy, y * y), sg_sum_add(&s->xy, x * y);
-}
-/* NaN where one of both is constant. */
-static double correlation(const struct pairs *s) {
-    const double x = sg_sum_get(&s->x) / s->n, y = sg_sum_get(&s->y) / s->n;
-    const double xx = sg_sum_get(&s->xx) / s->n - x * x, yy = sg_sum_get(&s->yy) / s->n - y * y;
-    return xx > 0 && yy > 0 ? (sg_sum_get(&s->xy) / s->n - x * y) / sqrt(xx * yy) : (double)NAN;
-}
-
 /* AUC of p against y over k pairs, and of each pair what it adds: AUC is the mean of these sums over the pairs of
  * a resample, to first order (DeLong et al. 1988; Obuchowski 1997 for pairs in clusters, here queries). Adds sign
  * times it to influence[query]. */
@@ -109,7 +91,6 @@ enum sg_status sg__changes(const struct sg_dataset *a, const struct sg_dataset *
     const double none = (double)NAN;
     const int64_t n = a->n;
     struct sg_changes x = {.brier = {none, none, none}, .auc = {none, none, none}};
-    struct pairs p = {0}, length = {0};
     struct sg_sum p_abs = {0, 0}, length_abs = {0, 0}, first = {0, 0};
     double *q =
         NULL; /* [7 * n]: sums over each query's cells of the changes of p, of length, cells; squared errors,
@@ -118,8 +99,6 @@ enum sg_status sg__changes(const struct sg_dataset *a, const struct sg_dataset *
     for (int64_t at = 0; at < n * a->m; at++) {
         if (!both(a, b, at)) continue;
         const double la = length_of(a, at), lb = length_of(b, at), dp = b->p[at] - a->p[at];
-        add_pair(&p, a->p[at], b->p[at]);
-        add_pair(&length, la, lb);
         sg_sum_add(&p_abs, fabs(dp));
         sg_sum_add(&length_abs, fabs(lb - la));
         sg_sum_add(&first, la);
@@ -132,11 +111,9 @@ enum sg_status sg__changes(const struct sg_dataset *a, const struct sg_dataset *
         q[2 * n + at / a->m]++;
     }
     for (int64_t i = 0; i < n; i++) q[6 * n + i] = 1;
-    x.p_mean_abs = sg_sum_get(&p_abs) / p.n;
-    x.p_correlation = correlation(&p);
-    x.length_first = sg_sum_get(&first) / p.n;
-    x.length_mean_abs = sg_sum_get(&length_abs) / p.n;
-    x.length_correlation = correlation(&length);
+    x.p_mean_abs = sg_sum_get(&p_abs) / (double)x.cells;
+    x.length_first = sg_sum_get(&first) / (double)x.cells;
+    x.length_mean_abs = sg_sum_get(&length_abs) / (double)x.cells;
     struct sg_boot_ratio ratio[4] = {{.num = q, .den = q + 2 * n},
                                      {.num = q + n, .den = q + 2 * n},
                                      {.num = q + 3 * n, .den = q + 4 * n},
@@ -210,8 +187,9 @@ static struct sg_drift price_change(const struct sg_dataset *a, double before, d
 }
 
 static struct sg_drift drift(const struct sg_dataset *a, const struct sg_dataset *b, int32_t k, int what) {
-    struct sg_sum before = {0, 0}, after = {0, 0}, square = {0, 0};
-    struct sg_drift d = {.n = 0};
+    struct sg_sum before = {0, 0}, after = {0, 0};
+    double mean = 0, square = 0; /* of the differences, about their mean (Welford 1962) */
+    struct sg_drift d = {.p_value = (double)NAN};
     if (what == SG_DRIFT_PRICE_INPUT) return price_change(a, a->price_input[k], b->price_input[k]);
     if (what == SG_DRIFT_PRICE_OUTPUT) return price_change(a, a->price_output[k], b->price_output[k]);
     for (int64_t at = k; at < a->n * a->m; at += a->m) {
@@ -219,24 +197,17 @@ static struct sg_drift drift(const struct sg_dataset *a, const struct sg_dataset
         if (isnan(x) || isnan(y)) continue;
         sg_sum_add(&before, x);
         sg_sum_add(&after, y);
-        d.n++;
+        const double off = y - x - mean;
+        mean += off / (double)++d.n;
+        square += off * (y - x - mean);
     }
-    const double n = (double)d.n;
+    const double n = (double)d.n, se = n > 1 ? sqrt(square / (n - 1) / n) : (double)NAN;
+    const double half = n > 1 ? sg_t_quantile(0.05, n - 1) * se : (double)NAN;
     d.before = sg_sum_get(&before) / n;
     d.after = sg_sum_get(&after) / n;
-    d.difference = (struct sg_value){d.after - d.before, (double)NAN, (double)NAN};
-    d.p_value = (double)NAN;
-    if (d.n < 2) return d;
-    for (int64_t at = k; at < a->n * a->m; at += a->m) {
-        const double x = drift_value(a, a, at, what), y = drift_value(a, b, at, what);
-        if (isnan(x) || isnan(y)) continue;
-        const double e = y - x - d.difference.value;
-        sg_sum_add(&square, e * e);
-    }
-    const double se = sqrt(sg_sum_get(&square) / (n - 1) / n), t = sg_t_quantile(0.05, n - 1);
-    d.difference.low = d.difference.value - t * se;
-    d.difference.high = d.difference.value + t * se;
-    d.p_value = se > 0 ? sg_t_two_sided(d.difference.value / se, n - 1) : d.difference.value == 0 ? 1 : 0;
+    d.difference = (struct sg_value){mean, mean - half, mean + half};
+    if (d.n == 0) d.difference.value = (double)NAN;
+    if (d.n > 1) d.p_value = se > 0 ? sg_t_two_sided(mean / se, n - 1) : mean == 0 ? 1 : 0;
     return d;
 }
 

@@ -9,10 +9,9 @@
  * resamples of everything else. */
 struct sg_changes {
     int64_t cells, known; /* known: of them with a truth */
-    double p_mean_abs, p_largest, p_correlation;
-    double length_first, length_mean_abs,
-        length_correlation; /* tokens; length_first: the first file's mean */
-    int64_t verdicts;       /* cells on the other side of p_correct = 0.5 */
+    double p_mean_abs, p_largest;
+    double length_first, length_mean_abs; /* tokens; length_first: the first file's mean */
+    int64_t verdicts;                     /* cells on the other side of p_correct = 0.5 */
     struct sg_value p, length;
     struct sg_value brier, auc; /* over the known cells; NaN without */
 };

@@ -38,15 +38,15 @@ static int moves(const struct sg_comparison *c, int32_t f, int first, int last, 
 /* The cells of a file against those of the first. */
 static void cells(const struct sg_compared *x, FILE *to) {
     const struct sg_changes *e = &x->changes;
-    char b[64], b2[64], b3[32];
+    char b[64], b2[64];
     fprintf(to,
-            "  %lld cells that both have: p_correct x 100 changes by %s, |change| %.2f, at most %.2f, "
-            "correlation %s; %lld verdicts change\n",
+            "  %lld cells that both have: p_correct x 100 changes by %s, |change| %.2f, at most %.2f; %lld "
+            "verdicts "
+            "change\n",
             (long long)e->cells, signed_band(&e->p, 100, b, sizeof b), 100 * e->p_mean_abs,
-            100 * e->p_largest, sg__print_number(e->p_correlation, 4, b3, sizeof b3), (long long)e->verdicts);
-    fprintf(to, "  lengths of %.1f tokens change by %s, |change| %.2f, correlation %s\n", e->length_first,
-            signed_band(&e->length, 1, b, sizeof b), e->length_mean_abs,
-            sg__print_number(e->length_correlation, 4, b3, sizeof b3));
+            100 * e->p_largest, (long long)e->verdicts);
+    fprintf(to, "  lengths of %.1f tokens change by %s, |change| %.2f\n", e->length_first,
+            signed_band(&e->length, 1, b, sizeof b), e->length_mean_abs);
     if (e->known)
         fprintf(to, "  over the %lld with a truth Brier x 100 changes by %s, AUC x 100 by %s\n",
                 (long long)e->known, signed_band(&e->brier, 100, b, sizeof b),

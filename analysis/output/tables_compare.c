@@ -43,11 +43,9 @@ static const struct sg__table_column file_columns[] = {
     SG__COLUMN(VALUE, AT(x.changes.p), SG__CSV | SG__JSON, "p_change"),
     SG__COLUMN(F64, AT(x.changes.p_mean_abs), SG__CSV | SG__JSON, "p_mean_abs_change"),
     SG__COLUMN(F64, AT(x.changes.p_largest), SG__CSV | SG__JSON, "p_largest_change"),
-    SG__COLUMN(F64, AT(x.changes.p_correlation), SG__CSV | SG__JSON, "p_correlation"),
     SG__COLUMN(I64, AT(x.changes.verdicts), SG__CSV | SG__JSON, "verdicts_changed"),
     SG__COLUMN(VALUE, AT(x.changes.length), SG__CSV | SG__JSON, "length_change"),
     SG__COLUMN(F64, AT(x.changes.length_mean_abs), SG__CSV | SG__JSON, "length_mean_abs_change"),
-    SG__COLUMN(F64, AT(x.changes.length_correlation), SG__CSV | SG__JSON, "length_correlation"),
     SG__COLUMN(VALUE, AT(x.changes.brier), SG__CSV | SG__JSON, "brier_difference", .stem = "brier"),
     SG__COLUMN(VALUE, AT(x.changes.auc), SG__CSV | SG__JSON, "auc_difference", .stem = "auc"),
     SG__COLUMN(F64, AT(x.aiq), SG__CSV, "aiq"),
@@ -77,10 +75,16 @@ static const struct sg__table_column drift_columns[] = {
 };
 #undef AT
 static bool moved(const void *row) {
-    return ((const struct drift *)row)->d.moved;
+    return ((const struct drift *)row)->d.moved && !isnan(((const struct drift *)row)->d.holm);
+}
+static bool repriced(const void *row) {
+    return ((const struct drift *)row)->d.moved && isnan(((const struct drift *)row)->d.holm);
 }
 static const struct sg__layout drift_layout = {.csv = "drift.csv", .json = "drift",
     SG__COLUMNS(drift_columns), .stride = sizeof(struct drift), .told = moved};
+/* The same rows: what the page tells of prices. */
+static const struct sg__layout price_layout = {.json = "repriced", SG__COLUMNS(drift_columns),
+    .stride = sizeof(struct drift), .told = repriced};
 /* clang-format on */
 
 enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
@@ -110,6 +114,7 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
                                   sg_drift_name[i % SG_DRIFTS], c->drift[per + i]};
     SG_TRY(sg__tables_add(t, &file_layout, file, n_files, SG__SIZES(0), err));
     SG_TRY(sg__tables_add(t, &drift_layout, drift, n, SG__SIZES(0), err));
+    SG_TRY(sg__tables_add(t, &price_layout, drift, n, SG__SIZES(0), err));
 out:
     return st;
 }

@@ -14,6 +14,7 @@ try:
     import h5py
     import numpy as np
     from scipy.optimize import linprog
+    from scipy.stats import ttest_1samp
     from scipy.sparse import coo_matrix, csr_matrix
 except ImportError:
     print("SKIP: no h5py or scipy")
@@ -133,10 +134,16 @@ def check_two(program, first, second):
         near(x["p_change"], (q - p).mean())
         near(x["p_mean_abs_change"], np.abs(q - p).mean())
         near(x["p_largest_change"], np.abs(q - p).max())
-        near(x["p_correlation"], np.corrcoef(p, q)[0, 1])
         near(x["verdicts_changed"], ((p >= 0.5) != (q >= 0.5)).sum(), 0)
         near(x["length_change"], (b["length_mean"] - a["length_mean"])[ok].mean())
-        near(x["length_correlation"], np.corrcoef(a["length_mean"][ok], b["length_mean"][ok])[0, 1])
+        near(x["length_mean_abs_change"], np.abs(b["length_mean"] - a["length_mean"])[ok].mean())
+        first = {r["model"]: r for r in rows(out, "drift") if r["quantity"] == "p_correct"}
+        for k in range(ok.shape[1]):
+            r, d = first[f"maker/model-{k:02d}"], (b["p_correct"] - a["p_correct"])[:, k][ok[:, k]]
+            t = ttest_1samp(d, 0)
+            near(r["difference"], d.mean())
+            near(r["p_value"], t.pvalue)
+            near(r["low"], t.confidence_interval().low, 1e-7)
         near(x["brier_difference"], ((q - y) ** 2 - (p - y) ** 2).mean())
         near(x["auc_difference"], auc(q, y) - auc(p, y))
         query, rng, drawn = np.nonzero(ok)[0], np.random.default_rng(1), []

@@ -80,7 +80,6 @@ assert e["settings"] == "model.weight_type: checkpoint -> fp8", e
 close(e["p_mean_abs_change"], np.mean(np.abs(p - q)))
 close(e["p_largest_change"], np.max(np.abs(p - q)))
 assert 0 < float(e["p_largest_change"]) < 0.1, e
-close(e["p_correlation"], np.corrcoef(p, q)[0, 1])
 assert int(e["verdicts_changed"]) == sum((x >= 0.5) != (z >= 0.5) for x, z in zip(p, q))
 close(e["length_change"], np.mean(b["length_mean"][()] - a["length_mean"][()]))
 assert float(e["brier_low"]) <= float(e["brier_difference"]) <= float(e["brier_high"]), e
