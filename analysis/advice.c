@@ -242,7 +242,12 @@ static enum sg_status measure(const struct evidence *e, struct sg_decision_input
     for (int kind = 0; kind < SG_ESTIMATES; kind++) {
         if (!a->fitted[kind]) continue;
         in.estimate = (enum sg_estimate)kind;
-        SG_TRY(sg_cross_fit(&in, in.estimate, p, length, &a->log_loss[kind], err));
+        if (kind == SG_ESTIMATE_SCOPE) { /* nothing is fitted: as the file has it */
+            memcpy(p, e->cal_p, sizeof *p * (size_t)cells);
+            memcpy(length, e->cal_length, sizeof *length * (size_t)cells);
+        } else {
+            SG_TRY(sg_cross_fit(&in, in.estimate, p, length, &a->log_loss[kind], err));
+        }
         SG_TRY(
             sg_quality_groups(p, y, cells, &(struct sg_grouping){NULL, 1}, 1, &a->quality[kind], NULL, err));
         if (kind == SG_ESTIMATE_SCOPE) a->log_loss[kind] = a->quality[kind].log_loss;

@@ -48,6 +48,7 @@ struct work {
     bool measured;
     /* of one fold */
     uint8_t *fold_all, *fold_query, *use, *pick;
+    uint8_t *build;                           /* [all.n] outcomes that the blind candidates are built from */
     double *p, *c, *length;                   /* [n * m] */
     double *mean_p, *mean_length, *mean_cost; /* [nc * m] over the queries */
     double *pick_p, *pick_c;                  /* [nc * m] sums over the fold's queries */
@@ -65,12 +66,12 @@ struct work {
 static void work_free(struct work *w) {
     sg_rows_free(&w->rows);
     void *owned[] = {
-        w->query,      w->category,     w->input_cost, w->key,     w->weight,      w->all_correct,
-        w->all_length, w->all_category, w->all_row,    w->all_key, w->h,           w->hk,
-        w->stratum_of, w->stratum,      w->paired,     w->strata,  w->truth_model, w->fold_all,
-        w->fold_query, w->use,          w->pick,       w->p,       w->c,           w->length,
-        w->mean_p,     w->cal_p,        w->full_cost,  w->sum_p,   w->rule,        w->tables,
-        w->blind_y,    w->q_p};
+        w->query,      w->category,     w->input_cost, w->key,       w->weight,      w->all_correct,
+        w->all_length, w->all_category, w->all_row,    w->all_key,   w->h,           w->hk,
+        w->stratum_of, w->stratum,      w->paired,     w->strata,    w->truth_model, w->fold_all,
+        w->fold_query, w->use,          w->build,      w->pick,      w->p,           w->c,
+        w->length,     w->mean_p,       w->cal_p,      w->full_cost, w->sum_p,       w->rule,
+        w->tables,     w->blind_y,      w->q_p};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_estimate_fit_free(&w->fit);
     sg_estimate_fit_free(&w->outcomes);
@@ -173,6 +174,12 @@ out:
 /* Whether row i values model k. */
 static bool values(const struct work *w, int64_t i, int32_t k) {
     return known(w, i, k) && (i >= w->in->anchors->n || !w->truth_model[k]);
+}
+
+/* Whether the blind candidates are built from row i: where the queries' own outcomes value all models, from these
+ * alone. */
+static bool builds(const struct work *w, int64_t i) {
+    return !w->measured || i >= w->in->anchors->n;
 }
 
 /* Strata, and the multipliers: a mean over all rows of a stratum of h * x is the mean of x over those rows
@@ -308,6 +315,7 @@ static enum sg_status fit_queries(struct work *w, const uint8_t *use, struct sg_
                                              .use = use};
     struct sg_estimate_fit_input outcomes = in;
     outcomes.anchors = &w->all;
+    outcomes.use = w->build;
     SG_TRY(sg_estimate_fit_make(&in, w->in->estimate, &w->fit, err));
     SG_TRY(sg_estimate_fit_make(&outcomes, SG_ESTIMATE_SCOPE, &w->outcomes, err));
     sg_estimate_fit_apply(&w->fit, &w->rows, w->in->price_output, 0, w->n, w->p, w->length, w->c);
@@ -416,7 +424,10 @@ static void value_row(struct work *w, int64_t i) {
 
 static enum sg_status value_fold(struct work *w, uint8_t fold, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    for (int64_t i = 0; i < w->all.n; i++) w->use[i] = w->fold_all[i] != fold;
+    for (int64_t i = 0; i < w->all.n; i++) {
+        w->use[i] = w->fold_all[i] != fold;
+        w->build[i] = w->use[i] && builds(w, i);
+    }
     for (int64_t q = 0; q < w->n; q++) w->pick[q] = w->fold_query[q] == fold;
     SG_TRY(fit_queries(w, w->use, err));
     const struct sg__rule_input ri = rule_input(w, w->full_cost);
@@ -541,6 +552,7 @@ static enum sg_status single_values(const struct work *w, struct sg_decision *ou
     SG_TRY(SG_NEW(&out->single_accuracy, w->m, "models", err));
     SG_TRY(SG_NEW(&out->single_cost, w->m, "models", err));
     SG_TRY(SG_NEW(&out->single_value, w->m, "models", err));
+    SG_TRY(SG_NEW(&out->single_bill, w->m, "models", err));
     const struct sg__rule_input ri = rule_input(w, w->full_cost);
     for (int32_t k = 0; k < w->m; k++) {
         const struct sg_rule one = {.kind = SG_CANDIDATE_SINGLE, .from = k, .to = -1};
@@ -551,6 +563,16 @@ static enum sg_status single_values(const struct work *w, struct sg_decision *ou
                          : mean;
         }
         out->single_value[k] = sg__interval_accuracy(&w->valued, sg__value(&w->valued, tmp, NULL, 0));
+        for (int64_t i = 0; i < w->all.n; i++) {
+            const int64_t at = i * w->m + k, c = (int64_t)w->all_category[i] * w->m + k;
+            const double mean = w->outcomes.mean_length[c];
+            const double extra = w->h[at] > 0 ? w->h[at] * (w->all_length[at] - mean) : 0;
+            tmp[i] = w->full_cost[c] + w->in->price_output[k] * extra;
+            if (w->measured && w->h[at] > 0)
+                tmp[i] = w->h[at] * (w->input_cost[w->all_row[i] * w->m + k] +
+                                     w->in->price_output[k] * w->all_length[at]);
+        }
+        out->single_bill[k] = sg__interval_cost(sg__value(&w->valued, tmp, NULL, 0));
         out->single_accuracy[k] = sg__rule_mean(&one, &ri, w->outcomes.mean);
         out->single_cost[k] = sg__rule_mean(&one, &ri, w->full_cost);
     }
@@ -565,6 +587,7 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     SG_TRY(SG_NEW(&w->fold_all, w->all.n, "folds", err));
     SG_TRY(SG_NEW(&w->fold_query, w->n, "folds", err));
     SG_TRY(SG_NEW(&w->use, w->all.n, "folds", err));
+    SG_TRY(SG_NEW(&w->build, w->all.n, "folds", err));
     SG_TRY(SG_NEW(&w->pick, w->n, "folds", err));
     SG_TRY(SG_NEW(&w->p, w->n * w->m, "estimates", err));
     SG_TRY(SG_NEW(&w->c, w->n * w->m, "estimates", err));
@@ -612,8 +635,14 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     SG_TRY(SG_NEW(&d.weight, in->n_categories, "decision", err));
     memcpy(d.weight, w.weight, sizeof *d.weight * (size_t)in->n_categories);
     /* with all outcomes: what is advised, and what budgets afford */
+    for (int64_t i = 0; i < w.all.n; i++) w.build[i] = builds(&w, i);
     SG_TRY(fit_queries(&w, NULL, err));
-    memcpy(w.full_cost, w.mean_cost, sizeof *w.full_cost * (size_t)(w.nc * w.m));
+    for (int64_t i = 0; i < (int64_t)w.nc * w.m;
+         i++) /* with the lengths that were measured, where any were */
+        w.full_cost[i] =
+            w.mean_cost[i] + (w.outcomes.count[i] > 0
+                                  ? in->price_output[i % w.m] * (w.outcomes.mean_length[i] - w.mean_length[i])
+                                  : 0);
     const struct sg__rule_input ri = rule_input(&w, w.full_cost);
     const struct sg__routing_sums sums = {.pick = w.pick, .p = w.sum_p, .c = w.sum_c, .planned = w.planned};
     SG_TRY(sg__rules_make(&ri, w.rule, d.tables, &sums, err));
@@ -658,6 +687,7 @@ void sg_decision_free(struct sg_decision *d) {
     free(d->single_accuracy);
     free(d->single_cost);
     free(d->single_value);
+    free(d->single_bill);
     free(d->weight);
     free(d->tables);
     sg_estimate_fit_free(&d->fit);

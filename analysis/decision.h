@@ -74,6 +74,7 @@ struct sg_decision {
     int32_t m, n_categories, n_steps;
     struct sg_decision_step *step;         /* [n_steps] */
     double *single_accuracy, *single_cost; /* [m] post-stratified means of the outcomes; calibrated costs */
+    struct sg_value *single_bill;          /* [m] what each model truly costs, mean USD a query */
     struct sg_value *single_value;         /* [m] accuracy of each model with its interval */
     double *weight;                        /* [n_categories] shares of the queries */
     int64_t n_valued;           /* rows whose outcomes value the policies: anchors, or queries with truth */

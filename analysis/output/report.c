@@ -186,7 +186,13 @@ static void decision(struct out *o, const struct sg_analysis *a) {
     if (v->incumbent >= 0) {
         put(o, incumbent, "name", cJSON_CreateString(sg_dataset_model(a->data, v->incumbent)));
         put_value(o, incumbent, "accuracy", &v->decision.single_value[v->incumbent]);
-        put(o, incumbent, "cost", number(v->decision.single_cost[v->incumbent]));
+        put(o, incumbent, "cost", number(v->decision.single_bill[v->incumbent].value));
+    }
+    cJSON *singles = put(o, to, "singles", cJSON_CreateArray());
+    for (int32_t k = 0; k < a->data->m; k++) {
+        cJSON *one = put(o, singles, NULL, cJSON_CreateObject());
+        put_value(o, one, "accuracy", &v->decision.single_value[k]);
+        put(o, one, "cost", number(v->decision.single_bill[k].value));
     }
     put(o, to, "default", cJSON_CreateNumber(v->def));
     cJSON *list = put(o, to, "steps", cJSON_CreateArray());

@@ -5,7 +5,7 @@
 /* clang-format off */
 #define AT(member) offsetof(struct sg_advice_step, member)
 static const struct sg__table_column step_columns[] = {
-    SG__COLUMN(F64, AT(budget), SG__AXIS, "step", "USD", "budget, mean USD a query"),
+    SG__COLUMN(F64, AT(budget), SG__AXIS, "decision_step", "USD", "budget, mean USD a query"),
     SG__COLUMN(TEXT, AT(asked), SG__H5, "asked", NULL, "name of the budget where it was asked for"),
     SG__COLUMN(TEXT, AT(sentence), SG__H5, "sentence", NULL, "what to do"),
     SG__COLUMN(VALUE, AT(accuracy), SG__H5, "accuracy", "1", "accuracy of what is advised, out of fold"),
@@ -19,12 +19,12 @@ static const struct sg__table_column step_columns[] = {
     SG__COLUMN(VALUE, AT(saved_of_incumbent), SG__H5, "saved_of_incumbent", "1", "1 - cost / the incumbent's"),
 };
 #undef AT
-static const struct sg__layout step_layout = {.prefix = "decision_", .axes = {"step"}, SG__COLUMNS(step_columns),
+static const struct sg__layout step_layout = {.prefix = "decision_", .axes = {"decision_step"}, SG__COLUMNS(step_columns),
     .stride = sizeof(struct sg_advice_step)};
 
 static const struct sg__table_column share_columns[] = {
     SG__COLUMN(F64, 0, SG__H5, "decision_share", "1", "share of the queries a model gets")};
-static const struct sg__layout share_layout = {.axes = {"step", "model"}, SG__COLUMNS(share_columns),
+static const struct sg__layout share_layout = {.axes = {"decision_step", "model"}, SG__COLUMNS(share_columns),
     .stride = sizeof(double)};
 
 struct candidate {
@@ -44,7 +44,7 @@ static const struct sg__table_column candidate_columns[] = {
     SG__COLUMN(VALUE, AT(over_mix), SG__H5, "over_mix", "1", "accuracy less that of the mix, paired"),
 };
 #undef AT
-static const struct sg__layout candidate_layout = {.prefix = "candidate_", .axes = {"step", "candidate"},
+static const struct sg__layout candidate_layout = {.prefix = "candidate_", .axes = {"decision_step", "candidate"},
     SG__COLUMNS(candidate_columns), .stride = sizeof(struct candidate)};
 static const struct sg__table_column kind_columns[] = {
     SG__COLUMN(TEXT, 0, SG__AXIS, "candidate", NULL, "one model for all, a mix of two, a table by category, routing by the estimate")};
