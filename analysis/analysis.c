@@ -9,7 +9,8 @@ const char *const sg_curve_name[SG_CURVES] = {SG_CURVE_LIST(SG_CURVE_NAME)};
 #define SG_CURVE_MEANING(id, name, meaning) meaning,
 const char *const sg_curve_meaning[SG_CURVES] = {SG_CURVE_LIST(SG_CURVE_MEANING)};
 #undef SG_CURVE_MEANING
-const char *const sg_estimator_name[SG_ESTIMATORS] = {"scope", "knn", "anchor_mean", "base_rate"};
+const char *const sg_estimator_name[SG_ESTIMATORS] = {"scope", "anchored",    "combined",
+                                                      "knn",   "anchor_mean", "base_rate"};
 
 struct sg_weights sg_analysis_weights(const struct sg_analysis *a) {
     struct sg_weights w = {.w = a->ones, .fold = a->fold};

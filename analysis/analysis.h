@@ -4,6 +4,7 @@
 #ifndef SG_ANALYSIS_ANALYSIS_H
 #define SG_ANALYSIS_ANALYSIS_H
 
+#include "advice.h"
 #include "calibration.h"
 #include "curve.h"
 #include "dataset.h"
@@ -26,6 +27,8 @@ struct sg_analysis_options {
      * here */
     const struct sg_sampling_noise *noise;
     const double *grid; /* [n_grid] rising; NULL: made from the costs */
+    const struct sg_advice
+        *advice; /* borrowed; NULL: none was made, policies are those of the frontier alone */
 };
 
 /* One list makes the curves, their names and what they mean. */
@@ -107,7 +110,15 @@ struct sg_metric {
     struct sg_value value;
 };
 
-enum sg_estimator { SG_EST_SCOPE, SG_EST_KNN, SG_EST_ANCHOR, SG_EST_BASE, SG_ESTIMATORS };
+enum sg_estimator {
+    SG_EST_SCOPE,
+    SG_EST_ANCHORED,
+    SG_EST_COMBINED,
+    SG_EST_KNN,
+    SG_EST_ANCHOR,
+    SG_EST_BASE,
+    SG_ESTIMATORS
+};
 extern const char *const sg_estimator_name[SG_ESTIMATORS];
 
 struct sg_analysis {

@@ -120,7 +120,7 @@ enum sg_status sg__changes(const struct sg_dataset *a, const struct sg_dataset *
                                      {.num = q + 5 * n, .den = q + 6 * n}};
     double auc = none;
     if (x.known) {
-        sg__brier_sums(a, b->p, b->tp, q + 3 * n, q + 4 * n);
+        sg__brier_sums(a, a->p, b->p, b->tp, q + 3 * n, q + 4 * n);
         SG_TRY(auc_change(a, b, q + 5 * n, &auc, err));
         for (int64_t i = 5 * n; i < 6 * n; i++) q[i] *= (double)n;
     }

@@ -37,26 +37,36 @@ enum { MAX_FILES = 64 };
 struct args {
     const char *files[MAX_FILES];
     struct sg_opt_list queries, budgets, targets, lambdas;
-    const char *pool, *prices, *dir;
+    const char *pool, *prices, *dir, *estimate, *incumbent, *margin, *volume;
     int64_t alphas, reps, seed, threads;
     bool baselines, batch, no_plots;
 };
+
+static enum sg_status number(const char *text, const char *option, double min, double max, double *out,
+                             struct sg_err *err) {
+    char *end = NULL;
+    errno = 0;
+    *out = strtod(text, &end);
+    if (end == text || *end || errno == ERANGE || !(*out >= min && *out <= max))
+        return sg_fail(err, SG_E_USAGE, "--%s %s: expected a number from %g to %g", option, text, min, max);
+    return SG_OK;
+}
+
+static enum sg_status estimate_named(const char *name, int *out, struct sg_err *err) {
+    *out = -1;
+    for (int k = 0; name && k < SG_ESTIMATES; k++)
+        if (!strcmp(name, sg_estimate_name[k])) *out = k;
+    if (name && *out < 0)
+        return sg_fail(err, SG_E_USAGE, "--estimate %s: expected scope, anchored or combined", name);
+    return SG_OK;
+}
 
 static enum sg_status numbers(const struct sg_opt_list *l, const char *option, double min, double max,
                               double **out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     double *x = NULL;
     SG_TRY(SG_NEW(&x, l->n, "options", err));
-    for (size_t i = 0; i < l->n; i++) {
-        char *end = NULL;
-        errno = 0;
-        x[i] = strtod(l->items[i], &end);
-        if (end == l->items[i] || *end || errno == ERANGE || !(x[i] >= min && x[i] <= max)) {
-            st = sg_fail(err, SG_E_USAGE, "--%s %s: expected a number from %g to %g", option, l->items[i],
-                         min, max);
-            goto out;
-        }
-    }
+    for (size_t i = 0; i < l->n; i++) SG_TRY(number(l->items[i], option, min, max, &x[i], err));
     *out = x;
     x = NULL;
 out:
@@ -115,11 +125,21 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     struct sg_dataset other_datasets[MAX_FILES] = {{0}};
     struct sg_comparison c = {0};
     struct sg_sampling_noise noise[SG_SAMPLING_NOISES];
+    struct sg_advice advice = {0};
+    struct sg_advice_options wanted = {.incumbent = a->incumbent, .seed = (uint64_t)a->seed, .n_grid = 41};
     double *budgets = NULL, *targets = NULL, *lambdas = NULL;
     SG_TRY(numbers(&a->budgets, "budget", 0, 1e9, &budgets, err));
     SG_TRY(numbers(&a->targets, "target-accuracy", 0, 1, &targets, err));
     SG_TRY(numbers(&a->lambdas, "lambda", 0, 1e15, &lambdas, err));
-    const struct sg_analysis_options opt = {.budgets = budgets,
+    SG_TRY(estimate_named(a->estimate, &wanted.estimate, err));
+    SG_TRY(number(a->margin ? a->margin : "1", "margin", 0, 100, &wanted.margin, err));
+    SG_TRY(number(a->volume ? a->volume : "0", "volume", 0, 1e15, &wanted.volume, err));
+    wanted.margin /= 100;
+    wanted.budgets = budgets;
+    wanted.n_budgets = a->budgets.n;
+    wanted.no_defaults = a->targets.n > 0;
+    const struct sg_analysis_options opt = {.advice = &advice,
+                                            .budgets = budgets,
                                             .n_budgets = a->budgets.n,
                                             .targets = targets,
                                             .n_targets = a->targets.n,
@@ -135,6 +155,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, &d, err));
     sg_sampling_noise_usual(&d, noise);
     drop_samples(&r);
+    SG_TRY(sg_advise(&d, &wanted, &advice, err));
     SG_TRY(sg_analysis_run(&d, &opt, &x, err));
     if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_datasets, err));
     SG_TRY(sg_output(&x, a->files[1] ? &c : NULL, dir, stdout, err));
@@ -142,6 +163,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
 out:
     sg_analysis_free(&x);
     sg_comparison_free(&c);
+    sg_advice_free(&advice);
     for (int32_t i = 0; i < MAX_FILES; i++) {
         sg_dataset_free(&other_datasets[i]);
         sg_results_free(&others[i]);
@@ -179,6 +201,13 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
          "with --prices: the prices are batch_input and batch_output of the file"},
         {"budget", SG_OPT_LIST, &a.budgets, 0, 0, "USD",
          "the best policy of at most this mean cost a query; repeatable"},
+        {"estimate", SG_OPT_STR, &a.estimate, 0, 0, "KIND",
+         "scope, anchored or combined; default: the one with the least cross-fitted log loss"},
+        {"incumbent", SG_OPT_STR, &a.incumbent, 0, 0, "MODEL",
+         "the model in use now: its bill and half of it are budgets, and all is compared with it"},
+        {"margin", SG_OPT_STR, &a.margin, 0, 0, "POINTS",
+         "accuracy that the cheapest policy may lose against the incumbent, with 95 %; default 1"},
+        {"volume", SG_OPT_STR, &a.volume, 0, 0, "QUERIES", "queries a month: bills are also told a month"},
         {"target-accuracy", SG_OPT_LIST, &a.targets, 0, 0, "A",
          "the cheapest policy of this accuracy, 0 to 1; repeatable"},
         {"lambda", SG_OPT_LIST, &a.lambdas, 0, 0, "L",

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "single_models.h"
 #include "metrics.h"
+#include "sort.h"
 #include "sum.h"
 
 #include <math.h>
@@ -72,6 +73,73 @@ out:
     return st;
 }
 
+/* For a query of which model k has no estimate: the best of those that cost no more, else the cheapest. */
+static int32_t stand_in(const struct sg_analysis *a, int64_t q, int32_t k) {
+    const struct sg_dataset *d = a->data;
+    const double *cost = a->opt.advice->decision.single_cost, *p = d->p + q * d->m, *c = d->c + q * d->m;
+    int32_t best = -1, cheapest = -1;
+    for (int32_t j = 0; j < d->m; j++) {
+        if (isnan(p[j])) continue;
+        if (cheapest < 0 || c[j] < c[cheapest]) cheapest = j;
+        if (cost[j] <= cost[k] && (best < 0 || p[j] > p[best])) best = j;
+    }
+    return best < 0 ? cheapest : best;
+}
+
+/* Gives queries to the dearer of a mix's two models, in order, as long as the estimated bill keeps the budget. */
+static void mix(const struct sg_dataset *d, const struct sg_rule *rule, const uint32_t *order, double budget,
+                int32_t *model) {
+    struct sg_sum cost = {0, 0};
+    for (int64_t q = 0; q < d->n; q++)
+        if (!isnan(d->c[q * d->m + rule->from])) sg_sum_add(&cost, d->c[q * d->m + rule->from]);
+    for (int64_t i = 0; i < d->n; i++) {
+        const double *c = d->c + (int64_t)order[i] * d->m, more = c[rule->to] - c[rule->from];
+        if (isnan(more) || sg_sum_get(&cost) + more > budget * (double)d->n) continue;
+        sg_sum_add(&cost, more);
+        model[order[i]] = rule->to;
+    }
+}
+
+/* The same for what the advice says. A share of the queries goes to the one of two models by the queries' keys. */
+static enum sg_status choose_advised(const struct sg_analysis *a, const struct sg_advice_step *step,
+                                     struct sg_asked_policy *k, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_rule *rule = &step->value->rule;
+    const struct sg_dataset *d = a->data;
+    const double *key = a->opt.advice->choice_key;
+    struct sg_sum p = {0, 0}, c = {0, 0};
+    uint32_t *order = NULL;
+    if (rule->kind == SG_CANDIDATE_ROUTING) {
+        SG_TRY(sg_path_at_budget(&a->scope, step->budget, &k->policy, err));
+        SG_TRY(choose(a, k, err));
+        if (k->mixed_query >= 0 && key[k->mixed_query] < k->policy.weight)
+            k->model[k->mixed_query] = k->mixed_to;
+    } else {
+        SG_TRY(SG_NEW(&k->model, d->n, "policy", err));
+        SG_TRY(SG_NEW(&k->share, d->m, "policy", err));
+        SG_TRY(SG_NEW(&order, d->n, "policy", err));
+        SG_TRY(sg_sort_order(key, d->n, false, order, err));
+        for (int64_t q = 0; q < d->n; q++)
+            k->model[q] = sg_rule_model(rule, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m,
+                                        1); /* a mix: `from` */
+        if (rule->kind == SG_CANDIDATE_MIX && rule->weight > 0) mix(d, rule, order, step->budget, k->model);
+    }
+    k->mixed_query = k->mixed_from = k->mixed_to = -1;
+    memset(k->share, 0, sizeof *k->share * (size_t)d->m);
+    for (int64_t q = 0; q < d->n; q++) {
+        if (isnan(d->p[q * d->m + k->model[q]])) k->model[q] = stand_in(a, q, k->model[q]);
+        k->share[k->model[q]] += 1.0 / (double)d->n;
+        sg_sum_add(&p, d->p[q * d->m + k->model[q]]);
+        sg_sum_add(&c, d->c[q * d->m + k->model[q]]);
+    }
+    k->policy.weight = 0;
+    k->policy.p = sg_sum_get(&p) / (double)d->n;
+    k->policy.c = sg_sum_get(&c) / (double)d->n;
+out:
+    free(order);
+    return st;
+}
+
 /* What the truth says of a policy; needs scored queries. */
 static enum sg_status score(const struct sg_analysis *a, struct sg_asked_policy *k, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -101,10 +169,10 @@ out:
     return st;
 }
 
-/* Adds the policy for a budget or a target, without intervals. One that is there already is not added
- * again. */
+/* Adds the policy for a budget or a target, without intervals: what the advice says (step), or the frontier's
+ * (step NULL). One that is there already is not added again. */
 static enum sg_status add(struct sg_analysis *a, bool is_target, double asked, bool ours,
-                          struct sg_err *err) {
+                          const struct sg_advice_step *step, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const double none = (double)NAN;
     const bool truth = a->data->n_scored > 0;
@@ -113,22 +181,25 @@ static enum sg_status add(struct sg_analysis *a, bool is_target, double asked, b
         if (a->policies[i].is_target == is_target && a->policies[i].asked == asked) return SG_OK;
     struct sg_asked_policy *k = &a->policies[a->n_policies];
     *k = (struct sg_asked_policy){.is_target = is_target, .asked = asked, .ours = ours};
-    if (is_target && sg_path_at_target(&a->scope, asked, &k->policy, NULL) != SG_OK) {
+    if (!step && is_target && sg_path_at_target(&a->scope, asked, &k->policy, NULL) != SG_OK) {
         struct sg_policy dearest;
         sg_path_at_lambda(&a->scope, 0, &dearest);
         a->unmet[a->n_unmet++] = (struct sg_unmet_target){asked, dearest.p};
         return SG_OK;
     }
-    if (!is_target) SG_TRY(sg_path_at_budget(&a->scope, asked, &k->policy, err));
+    if (!step && !is_target) SG_TRY(sg_path_at_budget(&a->scope, asked, &k->policy, err));
     a->n_policies++;
-    snprintf(text, sizeof text, "%s=%.9g", is_target ? "target" : "budget", asked);
+    if (step && !is_target)
+        snprintf(text, sizeof text, "%s", step->asked);
+    else
+        snprintf(text, sizeof text, "%s=%.9g", is_target ? "target" : "budget", asked);
     SG_TRY(sg_arena_dup(&a->strings, text, strlen(text), &name, err));
     k->name = name;
+    SG_TRY(step ? choose_advised(a, step, k, err) : choose(a, k, err));
     k->predicted_accuracy = plain(k->policy.p);
     k->predicted_cost = plain(k->policy.c);
     k->accuracy = k->cost = k->posterior = plain(none);
     k->oracle_gap = k->regret = k->fitted_accuracy = k->fitted_cost = none;
-    SG_TRY(choose(a, k, err));
     if (truth) SG_TRY(score(a, k, err));
     k->gain =
         plain((truth ? k->accuracy : k->predicted_accuracy).value - sg__single_accuracy(a, a->best_single));
@@ -137,14 +208,41 @@ out:
     return st;
 }
 
+/* The advice at the budgets that were asked for, and the cheapest advice that reaches each target. */
+static enum sg_status add_advised(struct sg_analysis *a, const struct sg_advice *advice, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(SG_NEW(&a->policies, (size_t)advice->n_steps + a->opt.n_targets, "policies", err));
+    SG_TRY(SG_NEW(&a->unmet, a->opt.n_targets, "policies", err));
+    for (int32_t i = 0; i < advice->n_steps; i++) {
+        const struct sg_advice_step *s = &advice->step[i];
+        if (*s->asked && s->value) SG_TRY(add(a, false, s->budget, s->ours, s, err));
+    }
+    for (size_t t = 0; t < a->opt.n_targets; t++) {
+        double best = 0;
+        int32_t hit = -1;
+        for (int32_t i = advice->n_steps - 1; i >= 0; i--) {
+            if (!advice->step[i].value) continue;
+            best = fmax(best, advice->step[i].accuracy.value);
+            if (advice->step[i].accuracy.value >= a->opt.targets[t]) hit = i;
+        }
+        if (hit >= 0)
+            SG_TRY(add(a, true, a->opt.targets[t], false, &advice->step[hit], err));
+        else
+            a->unmet[a->n_unmet++] = (struct sg_unmet_target){a->opt.targets[t], best};
+    }
+out:
+    return st;
+}
+
 enum sg_status sg__policies(struct sg_analysis *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    if (a->opt.advice && a->opt.advice->present) return add_advised(a, a->opt.advice, err);
     static const double share[] = {0.1, 0.25, 0.5, 1};
     const size_t n = a->opt.n_budgets + a->opt.n_targets;
     SG_TRY(SG_NEW(&a->policies, n ? n : sizeof share / sizeof *share, "policies", err));
     SG_TRY(SG_NEW(&a->unmet, a->opt.n_targets, "policies", err));
-    for (size_t i = 0; i < a->opt.n_budgets; i++) SG_TRY(add(a, false, a->opt.budgets[i], false, err));
-    for (size_t i = 0; i < a->opt.n_targets; i++) SG_TRY(add(a, true, a->opt.targets[i], false, err));
+    for (size_t i = 0; i < a->opt.n_budgets; i++) SG_TRY(add(a, false, a->opt.budgets[i], false, NULL, err));
+    for (size_t i = 0; i < a->opt.n_targets; i++) SG_TRY(add(a, true, a->opt.targets[i], false, NULL, err));
     if (n) return SG_OK;
     /* Nothing is asked: parts of what the best single model is estimated to cost, as far as they are
      * possible. */
@@ -152,7 +250,7 @@ enum sg_status sg__policies(struct sg_analysis *a, struct sg_err *err) {
     for (int64_t q = 0; q < a->data->n; q++) sg_sum_add(&least, a->scope.start_c[q]);
     for (size_t i = 0; i < sizeof share / sizeof *share; i++) {
         const double budget = share[i] * a->single[a->best_single].predicted_cost.value;
-        if (budget * (double)a->data->n >= sg_sum_get(&least)) SG_TRY(add(a, false, budget, true, err));
+        if (budget * (double)a->data->n >= sg_sum_get(&least)) SG_TRY(add(a, false, budget, true, NULL, err));
     }
 out:
     return st;

@@ -26,9 +26,16 @@ static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
     if (isnan(of->auc)) out->auc = none;
 }
 
-void sg__brier_sums(const struct sg_dataset *d, const double *p, const double *tp, double *num, double *den) {
+/* The estimator's own p, whichever estimate decides. */
+static const double *scope_of(const struct sg_analysis *a) {
+    const struct sg_advice *v = a->opt.advice;
+    return v && v->p[SG_ESTIMATE_SCOPE] ? v->p[SG_ESTIMATE_SCOPE] : a->data->p;
+}
+
+void sg__brier_sums(const struct sg_dataset *d, const double *scope, const double *p, const double *tp,
+                    double *num, double *den) {
     for (int64_t i = 0; i < d->n * d->m; i++) {
-        const double ours = d->p[i] - d->tp[i], theirs = p[i] - tp[i];
+        const double ours = scope[i] - tp[i], theirs = p[i] - tp[i];
         if (isnan(ours) || isnan(theirs)) continue;
         num[i / d->m] += theirs * theirs - ours * ours;
         den[i / d->m]++;
@@ -42,14 +49,23 @@ struct work {
     int32_t *by_model, *by_category, *samples;
 };
 
-static void fill_lengths(const struct sg_dataset *d, struct work *w, enum sg_estimator e) {
+static enum sg_estimate estimate_of(enum sg_estimator e) {
+    return e == SG_EST_ANCHORED ? SG_ESTIMATE_ANCHORED : SG_ESTIMATE_COMBINED;
+}
+
+static void fill_lengths(const struct sg_dataset *d, const struct sg_advice *of, struct work *w,
+                         enum sg_estimator e) {
     const struct sg_results *r = d->r;
     const double *from = e == SG_EST_SCOPE ? r->length_mean
                          : e == SG_EST_KNN ? r->knn_length
                                            : r->anchor_length;
+    const double *fitted =
+        of && (e == SG_EST_ANCHORED || e == SG_EST_COMBINED) ? of->tokens[estimate_of(e)] : NULL;
     for (int64_t i = 0; i < d->n * d->m; i++) {
         const int64_t at = sg_dataset_cell(d, i / d->m, (int32_t)(i % d->m));
-        w->length[i] = isnan(d->p[i]) || isnan(d->tp[i]) || !from ? (double)NAN : from[at];
+        w->length[i] = isnan(d->p[i]) || isnan(d->tp[i]) || !from ? (double)NAN
+                       : fitted                                   ? fitted[i]
+                                                                  : from[at];
         w->true_length[i] = isnan(d->tp[i]) ? (double)NAN : r->true_length[at];
         w->sd[i] = r->length_sd[at];
         w->samples[i] = r->votes_yes[at] + r->votes_no[at];
@@ -62,8 +78,11 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     const struct sg_dataset *d = a->data;
     const int64_t cells = d->n * d->m;
     const struct sg_grouping by[3] = {{NULL, 1}, {w->by_model, d->m}, {w->by_category, d->n_categories}};
-    const double *p = d->p;
-    if (e != SG_EST_SCOPE) {
+    const double *p = scope_of(a);
+    if (e == SG_EST_ANCHORED || e == SG_EST_COMBINED) {
+        p = a->opt.advice ? a->opt.advice->p[estimate_of(e)] : NULL;
+        if (!p) return SG_OK;
+    } else if (e != SG_EST_SCOPE) {
         /* a pair without this baseline is left out of this estimator's pairs alone; the table gives their
          * number */
         const int64_t without =
@@ -75,8 +94,9 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
     SG_TRY(sg_quality_groups(p, d->tp, cells, by, 3, a->quality[e], a->bins[e], err));
-    if (e != SG_EST_SCOPE) sg__brier_sums(d, p, d->tp, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
-    fill_lengths(d, w, e);
+    if (e != SG_EST_SCOPE)
+        sg__brier_sums(d, scope_of(a), p, d->tp, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
+    fill_lengths(d, a->opt.advice, w, e);
     struct sg_length_quality *out = a->length[e];
     for (int i = 0; i < 3; out += by[i].n, i++)
         SG_TRY(sg_length_groups(w->length, w->true_length, e == SG_EST_SCOPE ? w->sd : NULL, w->samples,
@@ -112,7 +132,8 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
         base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);
     const double rate = a->quality[SG_EST_SCOPE][0].base_rate;
     for (int64_t i = 0; i < cells; i++) w.p[i] = isnan(d->p[i]) ? (double)NAN : rate;
-    sg__brier_sums(d, w.p, d->tp, w.gain + 2 * SG_EST_BASE * d->n, w.gain + (2 * SG_EST_BASE + 1) * d->n);
+    sg__brier_sums(d, scope_of(a), w.p, d->tp, w.gain + 2 * SG_EST_BASE * d->n,
+                   w.gain + (2 * SG_EST_BASE + 1) * d->n);
     struct sg_boot_ratio ratio[SG_ESTIMATORS];
     for (int e = 0; e < SG_ESTIMATORS; e++)
         ratio[e] = (struct sg_boot_ratio){.num = w.gain + 2 * e * d->n, .den = w.gain + (2 * e + 1) * d->n};

@@ -12,6 +12,7 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err);
 /* For the Brier score of other estimates p of the same cells, with their truth tp, less that of the
  * dataset: adds to num[q] the difference of the squared errors over the pairs that both have, to den[q]
  * the number of these pairs. */
-void sg__brier_sums(const struct sg_dataset *d, const double *p, const double *tp, double *num, double *den);
+void sg__brier_sums(const struct sg_dataset *d, const double *scope, const double *p, const double *tp,
+                    double *num, double *den);
 
 #endif

@@ -7,9 +7,9 @@
 
 /* For k samples a cell, over cells with at least two samples that have both a vote and a p_yes. Variances are
  * of the k-sample mean, averaged over cells: the within-cell variance (n - 1) over k, which is what
- * resampling k fresh samples gives on average, without its Monte Carlo noise. Brier scores: averaged over
- * every subset of k of the cell's n samples, exactly ((mean - y)^2 + s^2 / k (1 - k/n)); over cells with at
- * least k of them. */
+ * resampling k fresh independent samples gives on average, without its Monte Carlo noise; that of stratified
+ * ones is less. Brier scores: averaged over every subset of k of the cell's n samples, exactly ((mean - y)^2
+ * + s^2 / k (1 - k/n)); over cells with at least k of them. */
 struct sg_sampling_noise {
     int64_t k;
     int64_t n_cells;

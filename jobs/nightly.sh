@@ -40,15 +40,20 @@ finished() { sed -n 's/.*"finished_at": *"\([^"]*\)".*/\1/p' "$1/DONE" 2>/dev/nu
 # The job's name as the run folder records it.
 name_of() { sed -n 's/^  "name": //p' "$1/job.json" 2>/dev/null; }
 
-# Is that folder nothing but a complete run of the job NAME that nobody works on? (origin.bin, hand and array: of
-# earlier versions.)
+# Does that folder hold files of a run and nothing else? (origin.bin, hand and array: of earlier versions.)
+holds_a_run() { # DIR
+  [ -d "$1" ] && [ ! -L "$1" ] && [ -z "$(cd "$1" && find . -mindepth 1 \
+    ! -path './segments/*.seg' ! -path './segments/*.open' ! -path './segments/.clock.*' ! -path './inflight/[0-9]*-*' \
+    ! -path './shards/[0-9]*.*' ! -path './shards/*.json' ! -path './hand/*' ! -path './array/*' \
+    ! -path './DONE' ! -path './results.h5' ! -path './run.json' ! -path './job.json' ! -path './plan.bin' \
+    ! -path './origin.bin' ! -path './progress.json' ! -path './metrics.jsonl' ! -path './segments' ! -path './hand' \
+    ! -path './inflight' ! -path './array' ! -path './shards' ! -path './idle-attempts*' -print -quit)" ]
+}
+
+# Is that folder nothing but a complete run of the job NAME that nobody works on?
 is_old_run() { # DIR NAME
-  [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/run.json" ] && [ "$(name_of "$1")" = "$2" ] &&
-    [ -n "$(finished "$1")" ] && [ ! -e "$1/lock" ] &&
-    [ -z "$(cd "$1" && find . -mindepth 1 -maxdepth 1 ! -name DONE ! -name results.h5 ! -name run.json \
-      ! -name job.json ! -name plan.bin ! -name origin.bin ! -name progress.json ! -name metrics.jsonl \
-      ! -name segments ! -name hand ! -name inflight ! -name array ! -name shards ! -name 'idle-attempts*' \
-      -print -quit)" ]
+  [ -f "$1/run.json" ] && [ "$(name_of "$1")" = "$2" ] &&
+    [ -n "$(finished "$1")" ] && [ ! -e "$1/lock" ] && holds_a_run "$1"
 }
 
 # The oldest complete nights beyond SCOPE_KEEP go: never this one nor the one that the link names.
@@ -56,7 +61,9 @@ retire() { # RUN_DIR LATEST
   local parent dir newest gone name n=0
   name=$(name_of "$1")
   parent=$(dirname "$1")
-  rm -rf "$parent"/.retired.* # of one that was killed on the way
+  for gone in "$parent"/.retired.*; do # of one that was killed on the way
+    [[ ${gone##*/} =~ ^\.retired\.[0-9]+\.[0-9]+$ ]] && holds_a_run "$gone" && rm -rf "$gone"
+  done
   newest=$(readlink -f "$2")
   while IFS= read -r dir; do
     n=$((n + 1))

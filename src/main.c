@@ -11,6 +11,7 @@
 #define COMMANDS(X)                                                                                          \
     X(run, "compute a job's grid on all ranks into results.h5, or go on where it stopped")                   \
     X(plan, "what a job would compute and take: cells, tokens, memory")                                      \
+    X(pilot, "how many samples a job's cells need, measured on a few of them")                               \
     X(status, "how far a run is")                                                                            \
     X(merge, "write results.h5 from a run's finished cells")                                                 \
     X(check, "verify a results file, a run's folder, or that a checkpoint is one this program computes")     \

@@ -7,6 +7,7 @@ enum sg_status sg_output(const struct sg_analysis *a, const struct sg_comparison
                          FILE *to, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__tables t = {.a = a, .c = c};
+    SG_TRY(sg__tables_decision(&t, err));
     SG_TRY(sg__tables_frontier(&t, err));
     SG_TRY(sg__tables_models(&t, err));
     SG_TRY(sg__tables_policies(&t, err));

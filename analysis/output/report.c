@@ -1,6 +1,5 @@
 #include "writers.h"
 
-#include "analysis/bootstrap.h"
 #include "base/file.h"
 
 #include <cjson/cJSON.h>
@@ -74,9 +73,6 @@ static void facts(struct out *o, const struct sg_analysis *a) {
     put_whole(o, "best", a->best_single);
     put_whole(o, "cheapest", a->cheapest_single);
     put(o, o->data, "value_lambda", number(a->value_predicted[a->n_value - 1].lambda));
-    const struct sg_single_model *random = &a->single[d->m];
-    put_value(o, o->data, "random_accuracy", d->n_scored ? &random->accuracy : &random->predicted_accuracy);
-    put_value(o, o->data, "random_cost", d->n_scored ? &random->cost : &random->predicted_cost);
 }
 
 static void put_cell(struct out *o, cJSON *to, const struct sg__tables *t, const struct sg__table_column *c,
@@ -132,47 +128,88 @@ static void curves(struct out *o, const struct sg__tables *t) {
     }
 }
 
-/* Of every budget the pairs [model, share] of the models that are used. */
-static void shares(struct out *o, const struct sg_analysis *a) {
-    cJSON *all = put(o, o->data, "share", cJSON_CreateArray());
-    for (int32_t g = 0; g < a->opt.n_grid; g++) {
-        cJSON *list = put(o, all, NULL, cJSON_CreateArray());
-        for (int32_t k = 0; k < a->data->m; k++) {
-            const double s = a->share[(int64_t)g * a->data->m + k];
-            if (s > 0) put_array(o, list, NULL, (const double[]){k, s}, 2);
-        }
+/* The pairs [model, share] of the models that are used. */
+static void put_shares(struct out *o, cJSON *to, const double *share, int32_t m) {
+    cJSON *list = put(o, to, "shares", cJSON_CreateArray());
+    for (int32_t k = 0; k < m; k++)
+        if (share[k] > 0) put_array(o, list, NULL, (const double[]){k, share[k]}, 2);
+}
+
+static void put_step(struct out *o, cJSON *to, const struct sg_analysis *a, const struct sg_advice_step *s) {
+    const struct sg_dataset *d = a->data;
+    cJSON *step = put(o, to, NULL, cJSON_CreateObject());
+    put(o, step, "budget", number(s->budget));
+    put(o, step, "asked", cJSON_CreateString(s->asked));
+    put(o, step, "kind", cJSON_CreateString(s->value ? sg_candidate_name[s->is->advised] : "none"));
+    put(o, step, "sentence", cJSON_CreateString(s->sentence));
+    put_value(o, step, "accuracy", &s->accuracy);
+    put_value(o, step, "cost", &s->cost);
+    put(o, step, "single", cJSON_CreateNumber(s->single));
+    put_value(o, step, "vs_single", &s->gain);
+    put_value(o, step, "saving", &s->saving);
+    put(o, step, "mix", number(s->mix_accuracy));
+    put_value(o, step, "vs_mix", &s->over_mix);
+    if (a->opt.advice->incumbent >= 0) {
+        put_value(o, step, "vs_incumbent", &s->vs_incumbent);
+        put_value(o, step, "saved_of_incumbent", &s->saved_of_incumbent);
+    }
+    put(o, step, "over_budget", cJSON_CreateBool(s->is->over_budget));
+    put_shares(o, step, s->share, d->m);
+    cJSON *table = put(o, step, "table", cJSON_CreateArray());
+    if (!s->value || s->is->advised != SG_CANDIDATE_TABLE) return;
+    for (int32_t c = 0; c < d->n_categories; c++) {
+        cJSON *pair = put(o, table, NULL, cJSON_CreateArray());
+        put(o, pair, NULL, cJSON_CreateString(d->category_name[c]));
+        put(o, pair, NULL, cJSON_CreateNumber(s->value->rule.table[c]));
     }
 }
 
-/* Intervals of gain and saving against the best single model at every budget, paired. */
-static enum sg_status gains(struct out *o, const struct sg_analysis *a, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_curve *c = &a->curve[a->data->n_scored                      ? SG_CURVE_REALISED
-                                         : a->curve[SG_CURVE_POSTERIOR].present ? SG_CURVE_POSTERIOR
-                                                                                : SG_CURVE_PREDICTED];
-    const int32_t n = a->opt.n_grid;
-    const int64_t reps = c->rep && a->best_rep_accuracy ? a->opt.reps : 0;
-    double *x = NULL, *scratch = NULL;
-    SG_TRY(SG_NEW(&x, 4 * n + reps, "gains", err));
-    SG_TRY(SG_NEW(&scratch, reps, "gains", err));
-    double *diff = x + 4 * n;
-    for (int32_t g = 0; g < n; g++) {
-        for (int i = 0; i < 4; i++) x[i * n + g] = (double)NAN;
-        if (!reps || isnan(c->accuracy[g])) continue;
-        for (int64_t r = 0; r < reps; r++) diff[r] = c->rep[r * n + g] - a->best_rep_accuracy[r];
-        sg_boot_interval(diff, reps, 1, 0, &x[g], &x[n + g], scratch);
-        for (int64_t r = 0; r < reps; r++)
-            diff[r] = 1 - (c->rep_cost ? c->rep_cost[r * n + g] : a->grid[g]) / a->best_rep_cost[r];
-        sg_boot_interval(diff, reps, 1, 0, &x[2 * n + g], &x[3 * n + g], scratch);
+/* The advice: null where nothing was measured that could value a policy. */
+static void decision(struct out *o, const struct sg_analysis *a) {
+    const struct sg_advice *v = a->opt.advice;
+    if (!v || !v->present) {
+        put(o, o->data, "decision", cJSON_CreateNull());
+        return;
     }
-    put_array(o, o->data, "gain_low", x, n);
-    put_array(o, o->data, "gain_high", x + n, n);
-    put_array(o, o->data, "save_low", x + 2 * n, n);
-    put_array(o, o->data, "save_high", x + 3 * n, n);
-out:
-    free(x);
-    free(scratch);
-    return st;
+    cJSON *to = put(o, o->data, "decision", cJSON_CreateObject());
+    put(o, to, "estimate", cJSON_CreateString(sg_estimate_name[v->estimate]));
+    put(o, to, "estimate_why", cJSON_CreateString(v->estimate_why));
+    put(o, to, "valued_on",
+        cJSON_CreateString(!v->decision.truth    ? "anchors"
+                           : v->decision.anchors ? "both"
+                                                 : "truth"));
+    put(o, to, "n_queries", cJSON_CreateNumber((double)a->data->n));
+    put(o, to, "n_labelled", cJSON_CreateNumber((double)v->decision.n_valued));
+    put(o, to, "sentence", cJSON_CreateString(v->sentence));
+    put(o, to, "volume", v->volume > 0 ? number(v->volume) : cJSON_CreateNull());
+    cJSON *incumbent = put(o, to, "incumbent", v->incumbent >= 0 ? cJSON_CreateObject() : cJSON_CreateNull());
+    if (v->incumbent >= 0) {
+        put(o, incumbent, "name", cJSON_CreateString(sg_dataset_model(a->data, v->incumbent)));
+        put_value(o, incumbent, "accuracy", &v->decision.single_value[v->incumbent]);
+        put(o, incumbent, "cost", number(v->decision.single_bill[v->incumbent].value));
+    }
+    cJSON *singles = put(o, to, "singles", cJSON_CreateArray());
+    for (int32_t k = 0; k < a->data->m; k++) {
+        cJSON *one = put(o, singles, NULL, cJSON_CreateObject());
+        put_value(o, one, "accuracy", &v->decision.single_value[k]);
+        put(o, one, "cost", number(v->decision.single_bill[k].value));
+    }
+    put(o, to, "default", cJSON_CreateNumber(v->def));
+    cJSON *list = put(o, to, "steps", cJSON_CreateArray());
+    for (int32_t i = 0; i < v->n_steps; i++) put_step(o, list, a, &v->step[i]);
+    list = put(o, to, "categories", cJSON_CreateArray());
+    for (int32_t i = 0; i < v->n_categories; i++) {
+        const struct sg_advice_category *c = &v->category[i];
+        cJSON *row = put(o, list, NULL, cJSON_CreateObject());
+        put(o, row, "name", cJSON_CreateString(c->name));
+        put(o, row, "n_queries", cJSON_CreateNumber((double)c->n_queries));
+        put(o, row, "n_anchors", cJSON_CreateNumber((double)c->n_anchors));
+        put(o, row, "similarity_queries", number(c->similarity_queries));
+        put(o, row, "similarity_anchors", number(c->similarity_anchors));
+        put(o, row, "doubt", cJSON_CreateString(c->doubt));
+    }
+    list = put(o, to, "doubts", cJSON_CreateArray());
+    for (int32_t i = 0; i < v->n_doubts; i++) put(o, list, NULL, cJSON_CreateString(v->doubts[i]));
 }
 
 /* The data as text. '<' could end the script element: it stands in strings alone, where \u003c is the
@@ -197,8 +234,7 @@ enum sg_status sg__write_report(const struct sg__tables *t, const char *dir, str
     SG_ASSERT(hole);
     facts(&o, t->a);
     curves(&o, t);
-    shares(&o, t->a);
-    SG_TRY(gains(&o, t->a, err));
+    decision(&o, t->a);
     cJSON *shown = put(&o, o.data, "shown", cJSON_CreateObject());
     for (size_t i = 0; i < t->n; i++)
         if (t->table[i].is->json && strcmp(t->table[i].is->json, "curves") != 0)

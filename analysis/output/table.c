@@ -6,30 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-char *sg__print_number(double x, int digits, char *buf, size_t n) {
-    if (isfinite(x))
-        snprintf(buf, n, "%.*f", digits, x);
-    else
-        snprintf(buf, n, "n/a");
-    return buf;
-}
-
-char *sg__print_percent(double x, char *buf, size_t n) {
-    return sg__print_number(100 * x, 1, buf, n);
-}
-
-char *sg__print_usd(double x, char *buf, size_t n) {
-    if (isnan(x))
-        snprintf(buf, n, "n/a");
-    else if (x == 0)
-        snprintf(buf, n, "0");
-    else {
-        int digits = 3 - (int)floor(log10(fabs(x)));
-        snprintf(buf, n, "%.*f", digits < 0 ? 0 : digits > 12 ? 12 : digits, x);
-    }
-    return buf;
-}
-
 /* In percent; what would print as -0.0 is 0. */
 static double tenth(double x) {
     return fabs(100 * x) < 0.05 ? 0 : 100 * x;
@@ -240,8 +216,10 @@ static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k,
 static void unmet(const struct sg_analysis *a, const struct sg_unmet_target *u, FILE *to) {
     char asked[32], end[32], known[32], name[NAME_BYTES];
     const double best = sg__single_accuracy(a, a->best_single);
-    fprintf(to, "  accuracy %-10s out of reach: the estimates end at %s %%",
-            sg__print_percent(u->asked, asked, sizeof asked), sg__print_percent(u->best, end, sizeof end));
+    fprintf(to, "  accuracy %-10s out of reach: %s at %s %%",
+            sg__print_percent(u->asked, asked, sizeof asked),
+            a->opt.advice && a->opt.advice->present ? "what is advised ends" : "the estimates end",
+            sg__print_percent(u->best, end, sizeof end));
     if (a->data->n_scored)
         fprintf(to, "; by the truth %s alone is right on %s %%",
                 sg_text_cut(sg_dataset_model(a->data, a->best_single), NAME_MAX_COLUMNS, name, sizeof name),
@@ -311,9 +289,10 @@ static void noise(const struct sg__tables *t, FILE *to) {
 
 void sg__write_table(const struct sg__tables *t, FILE *to) {
     head(t->a, to);
+    sg__write_decision(t->a, to);
     frontier(t->a, to);
     singles(t, to);
-    policies(t, to);
+    if (!t->a->opt.advice || !t->a->opt.advice->present || t->a->n_unmet) policies(t, to);
     quality(t, to);
     noise(t, to);
 }

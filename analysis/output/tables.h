@@ -93,6 +93,7 @@ struct sg__tables {
 void sg__tables_free(struct sg__tables *t); /* zeroed accepted */
 
 /* Each appends its tables. The analysis and the comparison outlive them. */
+enum sg_status sg__tables_decision(struct sg__tables *t, struct sg_err *err);
 enum sg_status sg__tables_frontier(struct sg__tables *t, struct sg_err *err);
 enum sg_status sg__tables_models(struct sg__tables *t, struct sg_err *err);
 enum sg_status sg__tables_policies(struct sg__tables *t, struct sg_err *err);

@@ -14,6 +14,8 @@ enum sg_status sg__write_h5(const struct sg__tables *t, const char *dir, struct 
 enum sg_status sg__write_report(const struct sg__tables *t, const char *dir, struct sg_err *err);
 /* The summary on the terminal. */
 void sg__write_table(const struct sg__tables *t, FILE *to);
+/* The advice, which comes first. */
+void sg__write_decision(const struct sg_analysis *a, FILE *to);
 void sg__write_comparison(const struct sg_comparison *c, FILE *to);
 
 /* For the terminal; each returns buf. With `digits` decimals; "n/a" where x is not finite. */

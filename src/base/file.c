@@ -1,29 +1,126 @@
 #include "base/file.h"
 
+#include "base/digest.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PIPE_SECONDS = 5 }; /* how long a pipe may stay silent before its first byte */
 
 /* Opens without waiting: open() of a named pipe without a writer would block for ever. */
-static enum sg_status open_any(const char *path, int *out, struct stat *s, struct sg_err *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) { /* errors that the user can mend are bad input, others SG_E_IO */
-        int e = errno;
-        bool theirs =
-            e == ENOENT || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG || e == ENXIO;
-        return sg_fail(err, theirs ? SG_E_INPUT : SG_E_IO, "%s: cannot open: %s", path, strerror(e));
-    }
-    if (fstat(fd, s) != 0 || S_ISDIR(s->st_mode)) {
+int sg_open_at(int dir, const char *name, enum sg_open how) {
+    static const int flags[] = {
+        [SG_OPEN_INPUT] = O_RDONLY,
+        [SG_OPEN_PIPE] = O_RDONLY,
+        [SG_OPEN_OWN] = O_RDONLY | O_NOFOLLOW,
+        [SG_OPEN_NEW] = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
+        [SG_OPEN_APPEND] = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW,
+    };
+    int fd, e = 0;
+    do fd = openat(dir, name, flags[how] | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) return fd;
+    struct stat s;
+    if (fstat(fd, &s) != 0)
+        e = errno;
+    else if (S_ISDIR(s.st_mode))
+        e = EISDIR;
+    else if (!S_ISREG(s.st_mode) && how != SG_OPEN_PIPE)
+        e = ENXIO;
+    if (!e) return fd;
+    close(fd);
+    errno = e;
+    return -1;
+}
+
+int sg_open(const char *path, enum sg_open how) {
+    return sg_open_at(AT_FDCWD, path, how);
+}
+
+const char *sg_open_reason(int error) {
+    return error == ELOOP    ? "is a symbolic link (or a circle of them), which is not followed here"
+           : error == EISDIR ? "is a folder, not a regular file"
+           : error == ENXIO  ? "is not a regular file"
+                             : strerror(error);
+}
+
+DIR *sg_dir_open(const char *path, bool follow) {
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && !d) {
+        const int e = errno;
         close(fd);
-        return sg_fail(err, SG_E_INPUT, "%s: is a folder, not a regular file", path);
+        errno = e;
+    }
+    return d;
+}
+
+uint64_t sg_random_number(void) {
+    uint64_t n;
+    if (getrandom(&n, sizeof n, GRND_NONBLOCK) == (ssize_t)sizeof n) return n;
+    struct {
+        struct timespec now;
+        int64_t pid;
+    } seed = {.pid = (int64_t)getpid()};
+    clock_gettime(CLOCK_REALTIME, &seed.now);
+    return sg_hash64(&seed, sizeof seed);
+}
+
+static const char tmp_mark[] = ".tmp.";
+
+enum sg_status sg_temp_open(const char *path, char **tmp, int *fd_out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf name = {0};
+    int fd = -1;
+    for (int tries = 0; fd < 0; tries++) {
+        sg_buf_clear(&name);
+        SG_TRY(sg_buf_printf(&name, err, "%s%s%020" PRIu64, path, tmp_mark, sg_random_number()));
+        fd = sg_open(name.data, SG_OPEN_NEW);
+        if (fd < 0 && (errno != EEXIST || tries > 100)) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot create: %s", name.data, sg_open_reason(errno));
+            goto out;
+        }
+    }
+    *tmp = name.data;
+    *fd_out = fd;
+    return SG_OK;
+out:
+    sg_buf_free(&name);
+    return st;
+}
+
+bool sg_temp_is(const char *file, const char *name) {
+    const char *tail = NULL;
+    for (const char *at = file; (at = strstr(at, tmp_mark)); at++) tail = at;
+    if (!tail || !tail[5] || tail[5 + strspn(tail + 5, "0123456789")]) return false;
+    const size_t n = (size_t)(tail - file);
+    return n > 0 && (!name || (strlen(name) == n && !strncmp(file, name, n)));
+}
+
+/* Opens for a reader who is told why not: errors that the user can mend are bad input, others SG_E_IO. */
+static enum sg_status open_any(const char *path, enum sg_open how, int *out, struct stat *s,
+                               struct sg_err *err) {
+    const int fd = sg_open(path, how), e = errno;
+    if (fd < 0) {
+        const bool kind = e == EISDIR || e == ENXIO || (e == ELOOP && how == SG_OPEN_OWN);
+        const bool theirs =
+            kind || e == ENOENT || e == ENOTDIR || e == EACCES || e == ELOOP || e == ENAMETOOLONG;
+        return sg_fail(err, theirs ? SG_E_INPUT : SG_E_IO, "%s: %s%s", path,
+                       kind ? "" : "cannot open: ", kind ? sg_open_reason(e) : strerror(e));
+    }
+    if (fstat(fd, s) != 0) {
+        const int why = errno;
+        close(fd);
+        return sg_fail(err, SG_E_IO, "%s: cannot open: %s", path, strerror(why));
     }
     *out = fd;
     return SG_OK;
@@ -32,7 +129,7 @@ static enum sg_status open_any(const char *path, int *out, struct stat *s, struc
 enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
     struct stat s;
     int fd = -1, n = 1;
-    enum sg_status st = open_any(path, &fd, &s, err);
+    enum sg_status st = open_any(path, SG_OPEN_PIPE, &fd, &s, err);
     if (st != SG_OK) return st;
     struct pollfd first = {.fd = fd, .events = POLLIN};
     if (S_ISFIFO(s.st_mode)) {
@@ -52,24 +149,22 @@ enum sg_status sg_file_open(const char *path, int *out, struct sg_err *err) {
     return st;
 }
 
-enum sg_status sg_file_open_regular(const char *path, int *fd_out, uint64_t *size, struct sg_err *err) {
-    int fd = -1;
+static enum sg_status open_regular(const char *path, enum sg_open how, int *fd, uint64_t *size,
+                                   struct sg_err *err) {
     struct stat s;
-    enum sg_status st = open_any(path, &fd, &s, err);
-    if (st != SG_OK) return st;
-    if (!S_ISREG(s.st_mode)) {
-        close(fd);
-        return sg_fail(err, SG_E_INPUT, "%s: is not a regular file", path);
-    }
-    *fd_out = fd;
-    *size = (uint64_t)s.st_size;
-    return SG_OK;
+    enum sg_status st = open_any(path, how, fd, &s, err);
+    if (st == SG_OK) *size = (uint64_t)s.st_size;
+    return st;
 }
 
-enum sg_status sg_map_open(const char *path, struct sg_map *out, struct sg_err *err) {
+enum sg_status sg_file_open_regular(const char *path, int *fd, uint64_t *size, struct sg_err *err) {
+    return open_regular(path, SG_OPEN_INPUT, fd, size, err);
+}
+
+static enum sg_status map(const char *path, enum sg_open how, struct sg_map *out, struct sg_err *err) {
     int fd = -1;
     uint64_t bytes = 0;
-    enum sg_status st = sg_file_open_regular(path, &fd, &bytes, err);
+    enum sg_status st = open_regular(path, how, &fd, &bytes, err);
     if (st != SG_OK) return st;
     const size_t size = (size_t)bytes;
     void *p = NULL;
@@ -87,17 +182,25 @@ enum sg_status sg_map_open(const char *path, struct sg_map *out, struct sg_err *
     return SG_OK;
 }
 
+enum sg_status sg_map_open(const char *path, struct sg_map *out, struct sg_err *err) {
+    return map(path, SG_OPEN_INPUT, out, err);
+}
+enum sg_status sg_map_own(const char *path, struct sg_map *out, struct sg_err *err) {
+    return map(path, SG_OPEN_OWN, out, err);
+}
+
 void sg_map_close(struct sg_map *m) {
     if (!m) return;
     if (m->mapping) munmap(m->mapping, m->size);
     *m = (struct sg_map){0};
 }
 
-enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *out, struct sg_err *err) {
+static enum sg_status read_whole(const char *path, enum sg_open how, size_t max_bytes, struct sg_buf *out,
+                                 struct sg_err *err) {
     int fd = -1;
     uint64_t bytes = 0;
     size_t start = out->len;
-    enum sg_status st = sg_file_open_regular(path, &fd, &bytes, err);
+    enum sg_status st = open_regular(path, how, &fd, &bytes, err);
     if (st != SG_OK) return st;
     const size_t size = (size_t)bytes;
     if (size > max_bytes) {
@@ -121,6 +224,13 @@ out:
     close(fd);
     if (st != SG_OK) out->len = start;
     return st;
+}
+
+enum sg_status sg_file_read(const char *path, size_t max_bytes, struct sg_buf *out, struct sg_err *err) {
+    return read_whole(path, SG_OPEN_INPUT, max_bytes, out, err);
+}
+enum sg_status sg_file_read_own(const char *path, size_t max_bytes, struct sg_buf *out, struct sg_err *err) {
+    return read_whole(path, SG_OPEN_OWN, max_bytes, out, err);
 }
 
 enum sg_status sg_fd_read_at(int fd, void *bytes, size_t n, uint64_t offset, const char *path,
@@ -172,8 +282,8 @@ enum sg_status sg_dir_sync(const char *dir, struct sg_err *err) {
 enum sg_status sg_file_commit(const char *tmp_path, const char *path, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *dir = NULL;
-    int fd = open(tmp_path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return sg_fail(err, SG_E_IO, "%s: cannot open: %s", tmp_path, strerror(errno));
+    const int fd = sg_open(tmp_path, SG_OPEN_OWN);
+    if (fd < 0) return sg_fail(err, SG_E_IO, "%s: cannot open: %s", tmp_path, sg_open_reason(errno));
     if (fsync(fd) != 0) {
         st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", tmp_path, strerror(errno));
         goto out;
@@ -190,24 +300,28 @@ out:
     return st;
 }
 
-enum sg_status sg_file_write_atomic(const char *path, const void *bytes, size_t n, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_buf tmp = {0};
+static enum sg_status write_renamed(const char *path, const void *bytes, size_t n, bool sync,
+                                    struct sg_err *err) {
+    char *tmp = NULL;
     int fd = -1;
-    SG_TRY(sg_buf_printf(&tmp, err, "%s.tmp.%ld", path, (long)getpid()));
-    fd = open(tmp.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        st = sg_fail(err, SG_E_IO, "%s: cannot create: %s", tmp.data, strerror(errno));
-        goto out;
-    }
-    st = sg_fd_write(fd, bytes, n, tmp.data, err);
+    enum sg_status st = sg_temp_open(path, &tmp, &fd, err);
+    if (st != SG_OK) return st;
+    st = sg_fd_write(fd, bytes, n, tmp, err);
     if (close(fd) != 0 && st == SG_OK)
-        st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", tmp.data, strerror(errno));
-    if (st == SG_OK) st = sg_file_commit(tmp.data, path, err);
-    if (st != SG_OK) unlink(tmp.data);
-out:
-    sg_buf_free(&tmp);
+        st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", tmp, strerror(errno));
+    if (st == SG_OK && sync) st = sg_file_commit(tmp, path, err);
+    if (st == SG_OK && !sync && rename(tmp, path) != 0)
+        st = sg_fail(err, SG_E_IO, "%s: cannot rename to %s: %s", tmp, path, strerror(errno));
+    if (st != SG_OK) unlink(tmp);
+    free(tmp);
     return st;
+}
+
+enum sg_status sg_file_write_atomic(const char *path, const void *bytes, size_t n, struct sg_err *err) {
+    return write_renamed(path, bytes, n, true, err);
+}
+enum sg_status sg_file_write_soon(const char *path, const void *bytes, size_t n, struct sg_err *err) {
+    return write_renamed(path, bytes, n, false, err);
 }
 
 enum sg_status sg_dir_make(const char *path, struct sg_err *err) {

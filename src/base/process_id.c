@@ -1,8 +1,8 @@
 #include "base/process_id.h"
 
 #include "base/digest.h"
+#include "base/file.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
  * fits on one line of the lock file. */
 static void first_line(const char *path, char out[SG_PROCESS_TEXT]) {
     out[0] = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = sg_open(path, SG_OPEN_INPUT);
     if (fd < 0) return;
     ssize_t n = read(fd, out, SG_PROCESS_TEXT - 1);
     close(fd);
@@ -32,7 +32,7 @@ static void one_word(char *s) {
 static int proc_stat(int64_t pid, char *state, uint64_t *start) {
     char path[64], text[1024];
     (void)snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = sg_open(path, SG_OPEN_INPUT);
     if (fd < 0) return errno == ENOENT && access("/proc/self/stat", R_OK) == 0 ? 0 : -1;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);

@@ -48,7 +48,10 @@ struct posting {
     double weight;
 };
 
-struct tfidf {
+struct sg_tfidf {
+    const struct sg_doc *anchors; /* the caller's */
+    int64_t n_anchors;
+    double *score;         /* [n_anchors], scratch */
     struct sg_ids ids;     /* token -> id */
     struct sg_arena words; /* the tokens' bytes */
     int64_t n_tokens;
@@ -64,7 +67,8 @@ struct tfidf {
     size_t cap_word;
 };
 
-static void tfidf_free(struct tfidf *t) {
+void sg_tfidf_free(struct sg_tfidf *t) {
+    if (!t) return;
     sg_ids_free(&t->ids);
     sg_arena_free(&t->words);
     free(t->start);
@@ -73,6 +77,8 @@ static void tfidf_free(struct tfidf *t) {
     free(t->terms);
     free(t->seen);
     free(t->word);
+    free(t->score);
+    free(t);
 }
 
 static bool is_word(unsigned char c) {
@@ -81,7 +87,7 @@ static bool is_word(unsigned char c) {
 }
 
 /* Counts one token; `learn` adds it to the vocabulary, else an unknown one is passed over. */
-static enum sg_status count_token(struct tfidf *t, const char *word, size_t n, bool learn,
+static enum sg_status count_token(struct sg_tfidf *t, const char *word, size_t n, bool learn,
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     int64_t id = sg_ids_get(&t->ids, word, n), old;
@@ -108,7 +114,7 @@ out:
 }
 
 /* t->terms = the distinct tokens of a document in order of first appearance. */
-static enum sg_status count_tokens(struct tfidf *t, const struct sg_doc *doc, bool learn,
+static enum sg_status count_tokens(struct sg_tfidf *t, const struct sg_doc *doc, bool learn,
                                    struct sg_err *err) {
     enum sg_status st = SG_OK;
     for (size_t i = 0; i < t->n_terms; i++) t->seen[t->terms[i].id] = 0;
@@ -136,12 +142,12 @@ out:
 }
 
 /* Weight of a term before normalisation. */
-static double term_weight(const struct tfidf *t, struct term w) {
+static double term_weight(const struct sg_tfidf *t, struct term w) {
     return (1 + log((double)w.count)) * t->idf[w.id];
 }
 
 /* 1 / length of the vector of t->terms; 0 for an empty one. */
-static double inverse_norm(const struct tfidf *t) {
+static double inverse_norm(const struct sg_tfidf *t) {
     double sum = 0;
     for (size_t i = 0; i < t->n_terms; i++) {
         double w = term_weight(t, t->terms[i]);
@@ -152,7 +158,7 @@ static double inverse_norm(const struct tfidf *t) {
 
 /* Two passes over the anchors: the first finds the vocabulary and document frequencies, the second fills
  * the postings; the texts are short, and nothing of the first pass needs to be kept. */
-static enum sg_status tfidf_fit(struct tfidf *t, const struct sg_doc *anchors, int64_t n_anchors,
+static enum sg_status tfidf_fit(struct sg_tfidf *t, const struct sg_doc *anchors, int64_t n_anchors,
                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     int64_t *df = NULL;
@@ -184,27 +190,33 @@ out:
     return st;
 }
 
-enum sg_status sg_anchors_tfidf(const struct sg_doc *queries, int64_t n_queries, const struct sg_doc *anchors,
-                                int64_t n_anchors, int32_t k, struct sg_cell_anchor *out,
-                                struct sg_err *err) {
+enum sg_status sg_tfidf_new(const struct sg_doc *anchors, int64_t n_anchors, struct sg_tfidf **out,
+                            struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct tfidf t = {0};
-    double *score = NULL;
-    SG_TRY(tfidf_fit(&t, anchors, n_anchors, err));
-    SG_TRY(SG_NEW(&score, n_anchors, "similarities", err));
-    for (int64_t q = 0; q < n_queries; q++) {
-        SG_TRY(count_tokens(&t, &queries[q], false, err));
-        double scale = inverse_norm(&t);
-        memset(score, 0, (size_t)n_anchors * sizeof *score);
-        for (size_t i = 0; i < t.n_terms; i++) {
-            double w = term_weight(&t, t.terms[i]) * scale;
-            for (int64_t p = t.start[t.terms[i].id]; p < t.start[t.terms[i].id + 1]; p++)
-                score[t.postings[p].anchor] += w * t.postings[p].weight;
-        }
-        sg_anchors_select(&queries[q], anchors, n_anchors, score, k, out + q * k);
-    }
+    struct sg_tfidf *t = NULL;
+    SG_TRY(SG_NEW(&t, 1, "tf-idf", err));
+    t->anchors = anchors;
+    t->n_anchors = n_anchors;
+    SG_TRY(SG_NEW(&t->score, n_anchors, "similarities", err));
+    SG_TRY(tfidf_fit(t, anchors, n_anchors, err));
+    *out = t;
+    t = NULL;
 out:
-    free(score);
-    tfidf_free(&t);
+    sg_tfidf_free(t);
     return st;
+}
+
+enum sg_status sg_tfidf_rank(struct sg_tfidf *t, const struct sg_doc *query, int32_t k,
+                             struct sg_cell_anchor *out, struct sg_err *err) {
+    enum sg_status st = count_tokens(t, query, false, err);
+    if (st != SG_OK) return st;
+    const double scale = inverse_norm(t);
+    memset(t->score, 0, (size_t)t->n_anchors * sizeof *t->score);
+    for (size_t i = 0; i < t->n_terms; i++) {
+        const double w = term_weight(t, t->terms[i]) * scale;
+        for (int64_t p = t->start[t->terms[i].id]; p < t->start[t->terms[i].id + 1]; p++)
+            t->score[t->postings[p].anchor] += w * t->postings[p].weight;
+    }
+    sg_anchors_select(query, t->anchors, t->n_anchors, t->score, k, out);
+    return SG_OK;
 }

@@ -36,9 +36,14 @@ bool sg_anchor_is_query(const struct sg_doc *query, const struct sg_doc *anchor)
 void sg_anchors_select(const struct sg_doc *query, const struct sg_doc *anchors, int64_t n_anchors,
                        const double *score, int32_t k, struct sg_cell_anchor *out);
 
-/* tf-idf: out[n_queries * k]. SG_E_NOMEM only. */
-enum sg_status sg_anchors_tfidf(const struct sg_doc *queries, int64_t n_queries, const struct sg_doc *anchors,
-                                int64_t n_anchors, int32_t k, struct sg_cell_anchor *out, struct sg_err *err);
+/* tf-idf vectors of the anchors, which stay the caller's and must live as long. SG_E_NOMEM only. */
+struct sg_tfidf;
+enum sg_status sg_tfidf_new(const struct sg_doc *anchors, int64_t n_anchors, struct sg_tfidf **out,
+                            struct sg_err *err);
+/* The k anchors nearest to the query, into out[k]. SG_E_NOMEM only. */
+enum sg_status sg_tfidf_rank(struct sg_tfidf *t, const struct sg_doc *query, int32_t k,
+                             struct sg_cell_anchor *out, struct sg_err *err);
+void sg_tfidf_free(struct sg_tfidf *t); /* NULL accepted */
 
 /* score[i] = dot product of v[dim] with vectors[i * dim], in double; all L2-normalised by their maker. */
 void sg_anchors_dot(const float *v, const float *vectors, int64_t n_anchors, int32_t dim, double *score);

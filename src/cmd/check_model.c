@@ -9,12 +9,12 @@
 #include "model/safetensors.h"
 #include "text/tokenizer.h"
 
-#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct model_check {
     const char *dir, *device;
@@ -132,11 +132,11 @@ static const char LFS[] = "version https://git-lfs.github.com/spec/";
 
 static bool is_pointer(const char *path) {
     char head[sizeof LFS] = {0};
-    FILE *f = fopen(path, "rb");
-    if (!f) return false;
-    const size_t n = fread(head, 1, sizeof LFS - 1, f);
-    fclose(f);
-    return n == sizeof LFS - 1 && !memcmp(head, LFS, n);
+    const int fd = sg_open(path, SG_OPEN_INPUT);
+    if (fd < 0) return false;
+    const ssize_t n = read(fd, head, sizeof LFS - 1);
+    close(fd);
+    return n == (ssize_t)sizeof LFS - 1 && !memcmp(head, LFS, sizeof LFS - 1);
 }
 
 struct listing {
@@ -149,7 +149,7 @@ struct listing {
 static enum sg_status list_files(const char *dir, struct listing *l, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *path = NULL;
-    DIR *d = opendir(dir);
+    DIR *d = sg_dir_open(dir, true);
     if (!d) return sg_fail(err, SG_E_INPUT, "%s: no such model directory", dir);
     for (const struct dirent *e; (e = readdir(d));) {
         struct stat s;

@@ -1,5 +1,7 @@
 #include "cmd/cmd.h"
 
+#include "run/comm.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,6 +16,14 @@ const char *sg_cells_text(int64_t total, int64_t calibration, char room[SG_CELLS
         (void)snprintf(room + n, SG_CELLS_TEXT - (size_t)n, " and %lld calibration cells",
                        (long long)calibration);
     return room;
+}
+
+void sg_cmd_speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *err) {
+    if (sg_comm_rank(comm) == 0) {
+        (void)fflush(stdout); /* main checks ferror */
+        if (st != SG_OK && err->text[0]) fprintf(stderr, "scope-grid: %s\n", err->text);
+    }
+    if (st != SG_OK) err->text[0] = 0;
 }
 
 /* The next line of stdin without its newline; *got = false at the end. */

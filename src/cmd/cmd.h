@@ -45,4 +45,9 @@ struct sg_json sg_cmd_record(const struct sg_cmd_records *r, size_t i);
 enum sg_status sg_cmd_ids(const struct sg_json *record, int64_t vocab, int32_t **ids, int32_t *n,
                           struct sg_err *err);
 
+struct sg_comm; /* run/comm.h */
+/* Of several ranks only the coordinator prints the error. It does so before any rank ends: when the first
+ * rank exits with an error, mpirun kills the others. Clears *err, so that main prints nothing. */
+void sg_cmd_speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *err);
+
 #endif

@@ -4,6 +4,7 @@
 #include "cell/estimate.h"
 #include "cmd/check_model.h"
 #include "cmd/cmd.h"
+#include "store/spread.h"
 #include "rundir/rundir.h"
 #include "store/results_cell.h"
 #include "store/segment.h"
@@ -142,6 +143,16 @@ static const char *bad_aggregates(const struct sg_results *r, int64_t i, struct 
     return NULL;
 }
 
+/* A file without standard errors has NaN for them. */
+static const char *bad_errors(const struct sg_results *r, int64_t i, const struct sg_spread *pool) {
+    double p, length;
+    if (isnan(r->p_se[i]) && isnan(r->length_se[i])) return NULL;
+    sg_results_errors(r, i, pool, &p, &length);
+    return same(p, r->p_se[i]) && same(length, r->length_se[i])
+               ? NULL
+               : "p_se or length_se is not that of its samples";
+}
+
 /* What is wrong with the anchors' outcomes, and with calibration as one of them; NULL: nothing. */
 static const char *bad_anchors(const struct sg_results *r) {
     const struct sg_anchor_outcomes *a = &r->anchors;
@@ -165,6 +176,7 @@ static enum sg_status check_cells(struct check *c, const char *path, const struc
     enum sg_status st = SG_OK;
     struct sg_cell_buf buf = {0};
     const int64_t n = sg_results_n_cells(r);
+    const struct sg_spread pool = sg_results_spread(r);
     for (int64_t m = 0; m < r->n_models; m++)
         if (!amount(r->price_input[m]) || !amount(r->price_output[m]))
             SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: model %s: a price is negative or infinite", path,
@@ -189,6 +201,7 @@ static enum sg_status check_cells(struct check *c, const char *path, const struc
                 continue;
             }
             wrong = bad_aggregates(part, at, &cell);
+            if (!wrong) wrong = bad_errors(part, at, &pool);
         }
         if (!wrong && r->origin.night && (r->origin.night[i] < 0) != (status < 0))
             wrong = "its night and its status do not agree on whether it was computed";
@@ -282,8 +295,9 @@ static enum sg_status see_cell(void *ctx, int64_t i, struct sg_digest fingerprin
     else if (cell->status == SG_OK && cell->n_samples != s->plan->n_samples)
         wrong = "does not have the job's number of samples";
     if (!wrong) return SG_OK;
-    return problem(s->c, err, SG_E_CORRUPT, "%s/segments: query %s, model %s: %s", s->dir,
-                   s->plan->queries[i / models].id, s->plan->models[i % models].id, wrong);
+    return problem(s->c, err, SG_E_CORRUPT, "%s/segments: %s %s, model %s: %s", s->dir,
+                   sg_plan_row_kind(s->plan, i), s->plan->queries[i / models].id,
+                   s->plan->models[i % models].id, wrong);
 }
 
 static enum sg_status check_run(struct check *c, const char *dir, struct sg_err *err) {
@@ -296,6 +310,7 @@ static enum sg_status check_run(struct check *c, const char *dir, struct sg_err 
     SG_TRY(sg_rundir_read_plan(dir, &plan, err));
     SG_TRY(sg_rundir_read_run(dir, &id, err));
     c->total = plan.n_cells;
+    c->calibration = plan.n_calibration * plan.n_models;
     SG_TRY(SG_NEW(&s.done, plan.n_cells, "cells", err));
     c->segments_cells = 0;
     SG_TRY(absorb(c, sg_segments_read(dir, plan.fingerprint, plan.n_cells, see_cell, &s, err), err));

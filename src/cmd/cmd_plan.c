@@ -113,6 +113,17 @@ static void print_inputs(const struct sg_plan *p) {
     putchar('\n');
 }
 
+/* The calibration cells' part of the work, by the bytes of their prompts. */
+static double calibration_share(const struct sg_plan *p) {
+    double all = 0, calibration = 0;
+    for (int64_t c = 0; c < p->n_cells; c++) {
+        const double weight = (double)sg_plan_cell_weight(p, c);
+        all += weight;
+        if (c / p->n_models >= p->n_queries) calibration += weight;
+    }
+    return calibration / all;
+}
+
 static enum sg_status print_json(const struct report *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_plan *p = r->plan;
@@ -127,6 +138,9 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
                          "\"anchors\": %lld, \"samples\": %lld",
                          hex, (long long)p->n_cells, (long long)p->n_queries, (long long)p->n_models,
                          (long long)p->n_anchors, (long long)p->job.sampling.samples));
+    SG_TRY(sg_buf_printf(&b, err, ", \"calibration\": {\"anchors\": %lld, \"cells\": %lld, \"share\": %.4f}",
+                         (long long)p->n_calibration, (long long)sg_plan_calibration_cells(p),
+                         calibration_share(p)));
     SG_TRY(
         sg_buf_printf(&b, err,
                       ", \"prompts\": {\"looked_at\": %lld, \"min\": %d, \"median\": %.1f, \"mean\": %.2f, "
@@ -161,15 +175,22 @@ static double mib(int64_t bytes) {
 static void print_text(const struct report *r) {
     const struct sg_plan *p = r->plan;
     const struct sg_engine_memory *m = &r->e.memory;
-    char hex[SG_DIGEST_HEX];
+    char hex[SG_DIGEST_HEX], lacks[SG_CALIBRATION_TEXT];
     sg_digest_hex(p->fingerprint, hex);
     printf(
         "%s: %lld cells = %lld queries x %lld models, %lld samples each, %lld of %lld anchors in a prompt\n",
-        p->job.name, (long long)p->n_cells, (long long)p->n_queries, (long long)p->n_models,
+        p->job.name, (long long)(p->n_queries * p->n_models), (long long)p->n_queries, (long long)p->n_models,
         (long long)p->job.sampling.samples,
         (long long)(p->job.prompt.anchors < p->n_anchors ? p->job.prompt.anchors : p->n_anchors),
         (long long)p->n_anchors);
     print_inputs(p);
+    if (p->n_calibration)
+        printf("  calibration %lld cells of %lld anchors, each left out of its own prompt: %.0f %% of the "
+               "work\n",
+               (long long)sg_plan_calibration_cells(p), (long long)p->n_calibration,
+               100 * calibration_share(p));
+    if (sg_plan_calibration_lacks(p, lacks))
+        printf("  calibration %s%s\n", p->n_calibration ? "" : "none: ", lacks);
     printf("  prompts    %d to %d tokens, mean %.1f, median %.1f%s\n", (int)r->e.shortest, (int)r->e.longest,
            r->e.mean, r->e.median, r->e.cells_looked_at < p->n_cells ? " (of an even sample)" : "");
     if (r->e.too_long)
@@ -206,8 +227,10 @@ out:
 /* ---- a sweep ---------------------------------------------------------------------------------------- */
 
 struct sweep_report {
-    int64_t *cells; /* [n_points] */
-    int64_t n_points, total;
+    struct cells {
+        int64_t all, calibration; /* of them */
+    } * cells;                    /* [n_points] */
+    int64_t n_points, total, calibration;
     char *name, *job, *dir;
     char *model_path;     /* of the first point */
     struct sg_buf points; /* text or JSON */
@@ -215,7 +238,7 @@ struct sweep_report {
 };
 
 /* Counts the point's cells. Sets *model_path, when it is NULL, to the point's; the caller frees it. */
-static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells, char **model_path,
+static enum sg_status count_cells(const struct sg_sweep_point *p, struct cells *cells, char **model_path,
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_runner *runner = NULL;
@@ -225,7 +248,7 @@ static enum sg_status count_cells(const struct sg_sweep_point *p, int64_t *cells
     SG_TRY(sg_job_read(p->job, p->overrides, p->n_overrides, &job, err));
     SG_TRY(sg_runner_new(&runner, err));
     SG_TRY(build(runner, &job, &facts, &plan, err));
-    *cells = plan.n_cells;
+    *cells = (struct cells){plan.n_cells, sg_plan_calibration_cells(&plan)};
     if (!*model_path && !(*model_path = strdup(job.model_path)))
         st = sg_fail(err, SG_E_NOMEM, "no memory for the sweep");
 out:
@@ -238,6 +261,7 @@ out:
 static enum sg_status add_point(void *ctx, const struct sg_sweep_point *p, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sweep_report *r = ctx;
+    char text[SG_CELLS_TEXT];
     struct sg_buf *b = &r->points;
     if (!r->cells) {
         SG_TRY(SG_NEW(&r->cells, p->n_points, "points", err));
@@ -253,15 +277,16 @@ static enum sg_status add_point(void *ctx, const struct sg_sweep_point *p, struc
         r->cells[p->index] = r->cells[p->like];
     else
         SG_TRY(count_cells(p, &r->cells[p->index], &r->model_path, err));
-    const long long cells = (long long)r->cells[p->index];
-    r->total += cells;
+    const struct cells cells = r->cells[p->index];
+    r->total += cells.all;
+    r->calibration += cells.calibration;
     r->n_points++;
     if (r->json) {
         SG_TRY(sg_buf_printf(b, err, "%s{\"name\": \"%s\", \"cells\": %lld, \"settings\": %s}",
-                             p->index ? ", " : "", p->name, cells, p->json));
+                             p->index ? ", " : "", p->name, (long long)cells.all, p->json));
         goto out;
     }
-    SG_TRY(sg_buf_printf(b, err, "  %s  %lld cells:", p->name, cells));
+    SG_TRY(sg_buf_printf(b, err, "  %s  %s:", p->name, sg_cells_text(cells.all, cells.calibration, text)));
     for (size_t i = 0; i < p->n_axes; i++)
         SG_TRY(sg_buf_printf(b, err, " %s", p->overrides[p->first_axis + i]));
     SG_TRY(sg_buf_str(b, "\n", err));
@@ -298,8 +323,9 @@ static enum sg_status plan_sweep(const struct plan_options *o, struct sg_err *er
         st = print_sweep_json(&r, err);
         goto out;
     }
-    printf("%s: a sweep of %lld points over %s, %lld cells together\n%s  output     %s\n", r.name,
-           (long long)r.n_points, r.job, (long long)r.total, r.points.data, r.dir);
+    char text[SG_CELLS_TEXT];
+    printf("%s: a sweep of %lld points over %s, %s together\n%s  output     %s\n", r.name,
+           (long long)r.n_points, r.job, sg_cells_text(r.total, r.calibration, text), r.points.data, r.dir);
 out:
     free(r.cells);
     free(r.name);

@@ -117,17 +117,17 @@ out:
 }
 
 static void print_summary(const struct sg_run_summary *s) {
-    char hex[SG_DIGEST_HEX];
+    char hex[SG_DIGEST_HEX], cells[SG_CELLS_TEXT];
     sg_digest_hex(s->digest, hex);
+    sg_cells_text(s->total, s->calibration, cells);
     if (s->already) {
-        printf("%s was done before: digest %s, %lld cells, %lld failed", s->run_dir, hex, (long long)s->total,
+        printf("%s was done before: digest %s, %s, %lld failed", s->run_dir, hex, cells,
                (long long)s->failed);
         if (s->unparsed) printf(", %lld without a verdict", (long long)s->unparsed);
         printf("; nothing computed\n");
         return;
     }
-    printf("%s/results.h5: digest %s, %lld cells, %lld failed, ", s->run_dir, hex, (long long)s->total,
-           (long long)s->failed);
+    printf("%s/results.h5: digest %s, %s, %lld failed, ", s->run_dir, hex, cells, (long long)s->failed);
     if (s->unparsed) printf("%lld without a verdict, ", (long long)s->unparsed);
     if (s->taken) printf("%lld taken over, ", (long long)s->taken);
     printf("%lld computed", (long long)s->computed);
@@ -155,16 +155,6 @@ static enum sg_status is_sweep(struct sg_comm *comm, const char *path, bool *is,
 out:
     sg_buf_free(&b);
     return st;
-}
-
-/* Of several ranks only the coordinator prints the error. It does so before any rank ends: when the first
- * rank exits with an error, mpirun kills the others. Clears *err, so that main prints nothing. */
-static void speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *err) {
-    if (sg_comm_rank(comm) == 0) {
-        (void)fflush(stdout); /* main checks ferror */
-        if (st != SG_OK && err->text[0]) fprintf(stderr, "scope-grid: %s\n", err->text);
-    }
-    if (st != SG_OK) err->text[0] = 0;
 }
 
 enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
@@ -200,7 +190,7 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
     st = sg_run(comm, &o.grid, &maker, &summary, err);
     if (root && (st == SG_OK || st == SG_E_PARTIAL)) print_summary(&summary);
 out:
-    if (comm) speak(comm, st, err);
+    if (comm) sg_cmd_speak(comm, st, err);
     free(summary.run_dir);
     free(o.set.items);
     free(o.since.items);

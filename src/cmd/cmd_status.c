@@ -37,7 +37,7 @@ static void read_progress(const char *dir, struct report *r) {
     struct sg_buf text = {0};
     char *path = NULL;
     if (sg_path_join(dir, "progress.json", &path, NULL) == SG_OK &&
-        sg_file_read(path, 64 << 20, &text, NULL) == SG_OK &&
+        sg_file_read_own(path, 64 << 20, &text, NULL) == SG_OK &&
         sg_json_parse(text.data, text.len, path, 1, &r->doc, NULL) == SG_OK)
         r->age = (int64_t)time(NULL) - (int64_t)number(r, "time");
     free(path);
@@ -182,7 +182,7 @@ static enum sg_status read_index(const char *dir, cJSON **doc, struct sg_err *er
     if (sg_rundir_is(dir)) return SG_OK;
     SG_TRY(sg_path_join(dir, "index.json", &path, err));
     if (!sg_file_exists(path)) goto out;
-    SG_TRY(sg_file_read(path, 64 << 20, &text, err));
+    SG_TRY(sg_file_read_own(path, 64 << 20, &text, err));
     SG_TRY(sg_json_parse(text.data, text.len, path, 1, doc, err));
     const struct sg_json root = {.node = *doc, .where = path};
     struct sg_json points;

@@ -236,8 +236,9 @@ static void insert_ranked(struct sg_cell_anchor *row, int32_t k, struct sg_cell_
     row[at] = a;
 }
 
+/* out->anchor is -1 for an anchor that the job does not have and need not. */
 static enum sg_status read_similar(const struct sg_json *item, const struct sg__questions *anchors,
-                                   struct sg_cell_anchor *out, struct sg_err *err) {
+                                   bool lenient, struct sg_cell_anchor *out, struct sg_err *err) {
     const char *id = NULL;
     struct sg_json value;
     double s = NAN;
@@ -246,7 +247,7 @@ static enum sg_status read_similar(const struct sg_json *item, const struct sg__
     SG_TRY(sg_json_member(item, "similarity", true, &value, err));
     SG_TRY(sg_json_get_f64(item, "similarity", -1e6, 1e6, &s, err)); /* cosines; others that stay finite */
     int64_t a = sg_ids_get(&anchors->ids, id, strlen(id));
-    if (a < 0) {
+    if (a < 0 && !lenient) {
         st = sg_fail(err, SG_E_INPUT, "%s: %s.anchor_id is \"%s\", which is no anchor of this job",
                      item->where, item->path, id);
         goto out;
@@ -256,13 +257,13 @@ out:
     return st;
 }
 
-/* One query's list into its row. seen[anchor] = 1 + the query that listed it last: finds an anchor twice. */
-static enum sg_status read_row(const struct sg_json *rec, int64_t q, const struct sg__questions *queries,
-                               const struct sg__questions *anchors, int32_t k, int64_t *seen,
+/* One question's list into its row. seen[anchor]: the `number` of the list that named it last: finds an
+ * anchor twice. */
+static enum sg_status read_row(const struct sg_json *rec, const struct sg_query *query, bool lenient,
+                               const struct sg__questions *anchors, int32_t k, int64_t number, int64_t *seen,
                                struct sg_cell_anchor *row, struct sg_err *err) {
     struct sg_json list;
     enum sg_status st = SG_OK;
-    const struct sg_query *query = &queries->items[q];
     const struct sg_doc self = {.id = query->id, .s = query->prompt.s, .n = query->prompt.n};
     SG_TRY(sg_json_member(rec, "similar_anchors", true, &list, err));
     if (!cJSON_IsArray(list.node)) {
@@ -273,14 +274,15 @@ static enum sg_status read_row(const struct sg_json *rec, int64_t q, const struc
     for (const cJSON *c = list.node->child; c; c = c->next, i++) {
         struct sg_json item = sg_json_element(&list, c, i);
         struct sg_cell_anchor a = {0};
-        SG_TRY(read_similar(&item, anchors, &a, err));
+        SG_TRY(read_similar(&item, anchors, lenient, &a, err));
+        if (a.anchor < 0) continue;
         const struct sg_query *anchor = &anchors->items[a.anchor];
-        if (seen[a.anchor] == q + 1) {
+        if (seen[a.anchor] == number) {
             st = sg_fail(err, SG_E_INPUT, "%s: %s.anchor_id \"%s\" stands twice for this query", rec->where,
                          item.path, anchor->id);
             goto out;
         }
-        seen[a.anchor] = q + 1;
+        seen[a.anchor] = number;
         const struct sg_doc doc = {.id = anchor->id, .s = anchor->prompt.s, .n = anchor->prompt.n};
         if (!sg_anchor_is_query(&self, &doc)) insert_ranked(row, k, a);
     }
@@ -290,14 +292,16 @@ out:
 
 enum sg_status sg__similarity_read(struct sg__records *r, const struct sg__questions *queries,
                                    const struct sg__questions *anchors, int32_t k,
-                                   struct sg_cell_anchor *ranked, struct sg_err *err) {
+                                   struct sg_cell_anchor *ranked, struct sg__anchor_rows *own,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
+    const struct sg_cell_anchor none = {.anchor = -1, .similarity = 0};
     bool *have = NULL;
-    int64_t *seen = NULL;
+    int64_t *seen = NULL, lists = 0;
     SG_TRY(SG_NEW(&have, queries->n, "queries", err));
     SG_TRY(SG_NEW(&seen, anchors->n, "anchors", err));
-    for (int64_t i = 0; i < queries->n * k; i++)
-        ranked[i] = (struct sg_cell_anchor){.anchor = -1, .similarity = 0};
+    for (int64_t i = 0; i < queries->n * k; i++) ranked[i] = none;
+    for (int64_t i = 0; own && i < anchors->n * k; i++) own->ranked[i] = none;
     for (;;) {
         struct sg_json rec;
         bool more = false;
@@ -305,14 +309,21 @@ enum sg_status sg__similarity_read(struct sg__records *r, const struct sg__quest
         SG_TRY(sg__records_next(r, &rec, &more, err));
         if (!more) break;
         SG_TRY(sg_json_need_str(&rec, "router_id", &id, err));
-        int64_t q = sg_ids_get(&queries->ids, id, strlen(id));
-        if (q < 0) continue;
-        if (have[q]) {
+        int64_t q = sg_ids_get(&queries->ids, id, strlen(id)),
+                a = own ? sg_ids_get(&anchors->ids, id, strlen(id)) : -1;
+        if (q >= 0 && have[q]) {
             st = sg_fail(err, SG_E_INPUT, "%s: router_id \"%s\" stands here a second time", rec.where, id);
             goto out;
         }
-        have[q] = true;
-        SG_TRY(read_row(&rec, q, queries, anchors, k, seen, ranked + q * k, err));
+        if (q >= 0) {
+            have[q] = true;
+            SG_TRY(read_row(&rec, &queries->items[q], false, anchors, k, ++lists, seen, ranked + q * k, err));
+        }
+        if (a >= 0 && !own->have[a]) {
+            own->have[a] = true;
+            SG_TRY(read_row(&rec, &anchors->items[a], true, anchors, k, ++lists, seen, own->ranked + a * k,
+                            err));
+        }
     }
     for (int64_t q = 0; q < queries->n; q++)
         if (!have[q]) {

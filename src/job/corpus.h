@@ -63,11 +63,19 @@ enum sg_status sg__outcomes_read(struct sg__records *r, const struct sg__questio
                                  struct sg_arena *strings, struct sg__outcomes *out, struct sg_err *err);
 void sg__outcomes_free(struct sg__outcomes *o); /* frees unknown alone */
 
+/* The anchors' own rows of a similarity file, for those that have a record. */
+struct sg__anchor_rows {
+    struct sg_cell_anchor *ranked; /* [anchors * k] */
+    bool *have;                    /* [anchors] */
+};
 /* The reference's similarity file: {router_id, similar_anchors: [{anchor_id, similarity}]}, into
  * ranked[queries * k]: highest similarity first, equal ones as listed, the query itself left out, at most k.
- * Records of other queries are passed over; a query without a record, or an unknown anchor, is an error. */
+ * Records of other queries are passed over; a query without a record, or an unknown anchor, is an error.
+ * own (NULL: not asked for): records whose router_id is an anchor go there too, without the anchors that the
+ * job does not have, and of two the first: a file that was good enough without them stays so. */
 enum sg_status sg__similarity_read(struct sg__records *r, const struct sg__questions *queries,
                                    const struct sg__questions *anchors, int32_t k,
-                                   struct sg_cell_anchor *ranked, struct sg_err *err);
+                                   struct sg_cell_anchor *ranked, struct sg__anchor_rows *own,
+                                   struct sg_err *err);
 
 #endif

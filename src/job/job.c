@@ -123,7 +123,8 @@ out:
 }
 
 static bool takes_string(const struct sg__field *f) {
-    return f->kind != SG__INTEGER && f->kind != SG__SEED && f->kind != SG__REAL && f->kind != SG__BOOLEAN;
+    return f->kind != SG__INTEGER && f->kind != SG__COUNT && f->kind != SG__SEED && f->kind != SG__REAL &&
+           f->kind != SG__BOOLEAN;
 }
 
 /* One "a.b=value". Text fields take the value as it stands, so that `--set name=12` needs no quotes; all
@@ -241,6 +242,19 @@ static enum sg_status read_word(const struct sg__field *f, const struct sg_json 
     return sg_fail(err, SG_E_INPUT, "%s: %s is \"%s\"; expected %s", at->where, f->path, s, all);
 }
 
+static enum sg_status read_count(const struct sg__field *f, const struct sg_json *at, const char *key,
+                                 int64_t *out, struct sg_err *err) {
+    struct sg_json m;
+    enum sg_status st = sg_json_member(at, key, false, &m, err);
+    if (st != SG_OK || !cJSON_IsString(m.node))
+        return st == SG_OK ? sg_json_get_i64(at, key, (int64_t)f->min, (int64_t)f->max, out, err) : st;
+    if (strcmp(m.node->valuestring, "all") != 0)
+        return sg_fail(err, SG_E_INPUT, "%s: %s is \"%s\"; expected a whole number or \"all\"", at->where,
+                       f->path, m.node->valuestring);
+    *out = SG_JOB_ALL;
+    return SG_OK;
+}
+
 static enum sg_status read_field(struct reading *r, size_t i, struct sg_job *job, struct sg_err *err) {
     const struct sg__field *f = &sg__fields[i];
     void *p = (char *)job + f->offset;
@@ -264,6 +278,9 @@ static enum sg_status read_field(struct reading *r, size_t i, struct sg_job *job
         break;
     case SG__INTEGER:
         st = sg_json_get_i64(&at, key, (int64_t)f->min, (int64_t)f->max, p, err);
+        break;
+    case SG__COUNT:
+        st = read_count(f, &at, key, p, err);
         break;
     case SG__SEED:
         SG_TRY(sg_json_get_i64(&at, key, (int64_t)f->min, (int64_t)f->max, &seed, err));
@@ -363,6 +380,9 @@ static enum sg_status put_field(struct sg_buf *b, const struct sg__field *f, con
         return s ? sg_json_quote(b, s, strlen(s), err) : sg_buf_str(b, "null", err);
     case SG__INTEGER:
         if (!f->def && *(const int64_t *)p == SG_JOB_UNSET) return sg_buf_str(b, "null", err);
+        return sg_buf_printf(b, err, "%lld", (long long)*(const int64_t *)p);
+    case SG__COUNT:
+        if (*(const int64_t *)p == SG_JOB_ALL) return sg_buf_str(b, "\"all\"", err);
         return sg_buf_printf(b, err, "%lld", (long long)*(const int64_t *)p);
     case SG__SEED:
         return sg_buf_printf(b, err, "%llu", (unsigned long long)*(const uint64_t *)p);

@@ -16,6 +16,8 @@ enum sg_compute_type { SG_COMPUTE_TYPE_AUTO, SG_COMPUTE_TYPE_BF16, SG_COMPUTE_TY
 
 /* A whole number that the job does not give and that has no default of its own. */
 enum { SG_JOB_UNSET = -1 };
+/* A count that the job gives as "all". */
+enum { SG_JOB_ALL = -2 };
 
 struct sg_job {
     char *path; /* the job file, as given */
@@ -44,6 +46,9 @@ struct sg_job {
         int64_t top_k, max_new_tokens;
         uint64_t seed;
     } sampling;
+    struct {
+        int64_t anchors; /* or SG_JOB_ALL */
+    } calibration;
     struct {
         char *device;
         int64_t max_batch_tokens, threads; /* threads 0 = cores / ranks on the node */

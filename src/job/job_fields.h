@@ -12,6 +12,7 @@ enum sg__field_kind {
     SG__STRING,
     SG__PATH,
     SG__INTEGER,
+    SG__COUNT, /* an integer, or "all" */
     SG__SEED,
     SG__REAL,
     SG__BOOLEAN,

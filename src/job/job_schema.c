@@ -20,12 +20,15 @@ static enum sg_status put_line(struct sg_buf *b, int depth, const char *key, str
 
 static enum sg_status put_leaf(struct sg_buf *b, const struct sg__field *f, int depth, struct sg_err *err) {
     static const char *const types[] = {
-        [SG__STRING] = "string",       [SG__PATH] = "string",    [SG__INTEGER] = "integer",
-        [SG__SEED] = "integer",        [SG__REAL] = "number",    [SG__BOOLEAN] = "boolean",
-        [SG__SIMILARITY] = "string",   [SG__MISSING] = "string", [SG__WEIGHT_TYPE] = "string",
+        [SG__STRING] = "string",       [SG__PATH] = "string",
+        [SG__INTEGER] = "integer",     [SG__COUNT] = "integer\", \"string",
+        [SG__SEED] = "integer",        [SG__REAL] = "number",
+        [SG__BOOLEAN] = "boolean",     [SG__SIMILARITY] = "string",
+        [SG__MISSING] = "string",      [SG__WEIGHT_TYPE] = "string",
         [SG__COMPUTE_TYPE] = "string", [SG__DRAWS] = "string",
     };
-    bool number = f->kind == SG__INTEGER || f->kind == SG__SEED || f->kind == SG__REAL;
+    bool number =
+        f->kind == SG__INTEGER || f->kind == SG__COUNT || f->kind == SG__SEED || f->kind == SG__REAL;
     bool text = f->kind == SG__STRING || f->kind == SG__PATH;
     size_t n_words;
     const char *const *words = sg__field_words(f->kind, &n_words);
@@ -55,6 +58,10 @@ static enum sg_status put_leaf(struct sg_buf *b, const struct sg__field *f, int 
         SG_TRY(sg__put_number(b, f->min, err));
         SG_TRY(put_line(b, depth + 1, "maximum", err));
         SG_TRY(sg__put_number(b, f->max, err));
+    }
+    if (f->kind == SG__COUNT) {
+        SG_TRY(put_line(b, depth + 1, "pattern", err));
+        SG_TRY(sg_buf_str(b, "\"^all$\"", err));
     }
     if (text) {
         SG_TRY(put_line(b, depth + 1, "minLength", err));

@@ -2,14 +2,14 @@
 
 #include "base/file.h"
 #include "base/utf8.h"
-#include "job/corpus.h"
+#include "job/calibration.h"
 #include "job/plan_memory.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TEMPLATE_BYTES = 1 << 20, EMBED_CODE_POINTS = 2000 };
+enum { MAX_TEMPLATE_BYTES = 1 << 20 };
 
 /* --- memory ---------------------------------------------------------------------------------------- */
 
@@ -33,13 +33,14 @@ static void *carve(struct carver *c, int64_t n, size_t size) {
 }
 
 static void carve_all(struct carver *c, struct sg_plan *p) {
-    p->queries = carve(c, p->n_queries, sizeof *p->queries);
+    p->queries = carve(c, p->n_rows, sizeof *p->queries);
     p->anchors = carve(c, p->n_anchors, sizeof *p->anchors);
+    p->calibration = carve(c, p->n_calibration, sizeof *p->calibration);
     p->models = carve(c, p->n_models, sizeof *p->models);
     p->params = carve(c, p->n_params, sizeof *p->params);
     p->anchor_outcomes = carve(c, p->n_anchors * p->n_models, sizeof *p->anchor_outcomes);
-    p->truth = carve(c, p->n_cells, sizeof *p->truth);
-    p->ranked = carve(c, p->n_queries * p->top_k, sizeof *p->ranked);
+    p->truth = carve(c, p->n_queries * p->n_models, sizeof *p->truth);
+    p->ranked = carve(c, p->n_rows * p->top_k, sizeof *p->ranked);
     p->cell_fingerprint = carve(c, p->n_cells, sizeof *p->cell_fingerprint);
 }
 
@@ -47,15 +48,19 @@ enum sg_status sg__plan_alloc(struct sg_plan *p, struct sg_err *err) {
     struct sg__plan_memory *m = NULL;
     struct carver c = {0};
     /* each axis fits 31 bits, so these products fit 63 */
-    SG_ASSERT(p->n_queries <= INT32_MAX && p->n_anchors <= INT32_MAX && p->n_models <= INT32_MAX);
-    p->n_cells = p->n_queries * p->n_models;
+    p->n_rows = p->n_queries + p->n_calibration;
+    if (p->n_rows > INT32_MAX)
+        return sg_fail(err, SG_E_UNSUPPORTED, "plan: more than %d queries and calibration anchors",
+                       INT32_MAX);
+    SG_ASSERT(p->n_anchors <= INT32_MAX && p->n_models <= INT32_MAX);
+    p->n_cells = p->n_rows * p->n_models;
     enum sg_status st = SG_NEW(&m, 1, "plan", err);
     if (st != SG_OK) return st;
     p->memory = m;
     carve_all(&c, p);
     if (c.overflow)
         return sg_fail(err, SG_E_NOMEM, "plan: %lld queries x %lld models do not fit the address space",
-                       (long long)p->n_queries, (long long)p->n_models);
+                       (long long)p->n_rows, (long long)p->n_models);
     st = sg_new(&m->block, c.used, 1, "plan", err);
     if (st != SG_OK) return st;
     c = (struct carver){.block = m->block};
@@ -71,6 +76,9 @@ void sg_plan_free(struct sg_plan *p) {
         free(m->anchor_bytes);
         free(m->query_group);
         free(m->unknown);
+        free(m->anchor_group);
+        free(m->twin);
+        free(m->group_count);
         free(m->group_correct);
         free(m->group_length);
         free(m);
@@ -82,12 +90,11 @@ void sg_plan_free(struct sg_plan *p) {
 
 /* --- what follows from the arrays -------------------------------------------------------------------- */
 
-/* Means over the anchors of each group, per model; a group without any takes those of all anchors. */
-static enum sg_status group_means(const struct sg_plan *p, struct sg__plan_memory *m,
-                                  const int32_t *anchor_group, struct sg_err *err) {
+/* Sums over the anchors of each group, per model. */
+static enum sg_status group_sums(const struct sg_plan *p, struct sg__plan_memory *m, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    int64_t *count = NULL, n = m->n_groups * p->n_models;
-    SG_TRY(SG_NEW(&count, n, "anchor means", err));
+    const int64_t n = m->n_groups * p->n_models;
+    SG_TRY(SG_NEW(&m->group_count, n, "anchor means", err));
     SG_TRY(SG_NEW(&m->group_correct, n, "anchor means", err));
     SG_TRY(SG_NEW(&m->group_length, n, "anchor means", err));
     for (int64_t a = 0; a < p->n_anchors; a++)
@@ -95,23 +102,33 @@ static enum sg_status group_means(const struct sg_plan *p, struct sg__plan_memor
             const struct sg_outcome *o = &p->anchor_outcomes[a * p->n_models + j];
             if (!o->known) continue;
             for (int pass = 0; pass < 2; pass++) { /* in all anchors, and in its category */
-                int64_t at = (pass ? anchor_group[a] : 0) * p->n_models + j;
-                count[at]++;
+                int64_t at = (pass ? m->anchor_group[a] : 0) * p->n_models + j;
+                m->group_count[at]++;
                 m->group_correct[at] += o->correct;
                 m->group_length[at] += o->completion_tokens;
             }
         }
-    for (int64_t at = 0; at < n; at++) {
-        int64_t all = at % p->n_models; /* the same model in group 0, which comes first and is done */
-        m->group_correct[at] = count[at]   ? m->group_correct[at] / (double)count[at]
-                               : at == all ? NAN
-                                           : m->group_correct[all];
-        m->group_length[at] = count[at]   ? m->group_length[at] / (double)count[at]
-                              : at == all ? NAN
-                                          : m->group_length[all];
+out:
+    return st;
+}
+
+/* m->twin, for the calibration anchors' own baselines. */
+static enum sg_status find_twins(const struct sg_plan *p, struct sg__plan_memory *m, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_ids texts = {0};
+    int64_t old;
+    if (!p->n_calibration) return SG_OK;
+    SG_TRY(SG_NEW(&m->twin, p->n_anchors, "anchors", err));
+    for (int64_t a = 0; a < p->n_anchors; a++) {
+        const struct sg_text *t = &p->anchors[a].prompt;
+        SG_TRY(sg_ids_add(&texts, t->s, (size_t)t->n, a, &old, err));
+        m->twin[a] = (int32_t)a;
+        if (old < 0) continue;
+        m->twin[a] = m->twin[old];
+        m->twin[old] = (int32_t)a;
     }
 out:
-    free(count);
+    sg_ids_free(&texts);
     return st;
 }
 
@@ -119,27 +136,26 @@ enum sg_status sg__plan_derive(struct sg_plan *p, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__plan_memory *m = p->memory;
     struct sg_ids categories = {0};
-    int32_t *anchor_group = NULL;
     size_t chars = (size_t)p->job.prompt.anchor_chars;
     int64_t old;
-    SG_TRY(SG_NEW(&anchor_group, p->n_anchors, "anchor groups", err));
+    SG_TRY(SG_NEW(&m->anchor_group, p->n_anchors, "anchor groups", err));
     SG_TRY(SG_NEW(&m->anchor_bytes, p->n_anchors, "anchors", err));
-    SG_TRY(SG_NEW(&m->query_group, p->n_queries, "query groups", err));
+    SG_TRY(SG_NEW(&m->query_group, p->n_rows, "query groups", err));
     m->n_groups = 1;
     for (int64_t a = 0; a < p->n_anchors; a++) {
         const struct sg_query *q = &p->anchors[a];
         m->anchor_bytes[a] =
             chars ? (int64_t)sg_utf8_prefix(q->prompt.s, (size_t)q->prompt.n, chars) : q->prompt.n;
         SG_TRY(sg_ids_add(&categories, q->category, strlen(q->category), m->n_groups, &old, err));
-        anchor_group[a] = (int32_t)(old >= 0 ? old : m->n_groups++);
+        m->anchor_group[a] = (int32_t)(old >= 0 ? old : m->n_groups++);
     }
-    for (int64_t q = 0; q < p->n_queries; q++) {
+    for (int64_t q = 0; q < p->n_rows; q++) {
         int64_t g = sg_ids_get(&categories, p->queries[q].category, strlen(p->queries[q].category));
         m->query_group[q] = g < 0 ? 0 : (int32_t)g;
     }
-    SG_TRY(group_means(p, m, anchor_group, err));
+    SG_TRY(group_sums(p, m, err));
+    SG_TRY(find_twins(p, m, err));
 out:
-    free(anchor_group);
     sg_ids_free(&categories);
     return st;
 }
@@ -228,76 +244,6 @@ out:
     return st;
 }
 
-static struct sg_doc doc_of(const struct sg_query *q) {
-    return (struct sg_doc){.id = q->id, .s = q->prompt.s, .n = q->prompt.n};
-}
-
-static enum sg_status embed_one(const struct sg_plan_inputs *in, const struct sg_doc *d, float *out,
-                                struct sg_err *err) {
-    int64_t n = (int64_t)sg_utf8_prefix(d->s, (size_t)d->n, EMBED_CODE_POINTS);
-    enum sg_status st = in->embed(in->embed_ctx, d->s, n, out, err);
-    if (st != SG_OK) {
-        sg_err_at(err, "embedding of \"%s\"", d->id);
-        return st;
-    }
-    for (int32_t i = 0; i < in->embed_dim; i++)
-        if (!isfinite(out[i]))
-            return sg_fail(err, SG_E_INPUT, "embedding of \"%s\": value %d is not finite", d->id, (int)i);
-    return SG_OK;
-}
-
-static enum sg_status rank_embedding(struct sg_plan *p, const struct sg_plan_inputs *in,
-                                     const struct sg_doc *queries, const struct sg_doc *anchors,
-                                     struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    float *vectors = NULL, *v = NULL;
-    double *score = NULL;
-    size_t n;
-    if (!in->embed || in->embed_dim < 1)
-        return sg_fail(err, SG_E_UNSUPPORTED,
-                       "%s: prompt.similarity.method \"embedding\" cannot be computed here", p->job.path);
-    if (!sg_mul_size((size_t)p->n_anchors, (size_t)in->embed_dim, &n))
-        return sg_fail(err, SG_E_NOMEM, "anchor embeddings: size overflow");
-    SG_TRY(SG_NEW(&vectors, n, "anchor embeddings", err));
-    SG_TRY(SG_NEW(&v, in->embed_dim, "query embedding", err));
-    SG_TRY(SG_NEW(&score, p->n_anchors, "similarities", err));
-    for (int64_t a = 0; a < p->n_anchors; a++)
-        SG_TRY(embed_one(in, &anchors[a], vectors + a * in->embed_dim, err));
-    for (int64_t q = 0; q < p->n_queries; q++) {
-        SG_TRY(embed_one(in, &queries[q], v, err));
-        sg_anchors_dot(v, vectors, p->n_anchors, in->embed_dim, score);
-        sg_anchors_select(&queries[q], anchors, p->n_anchors, score, p->top_k, p->ranked + q * p->top_k);
-    }
-out:
-    free(vectors);
-    free(v);
-    free(score);
-    return st;
-}
-
-static enum sg_status rank_anchors(struct sg_plan *p, const struct sg_plan_inputs *in,
-                                   const struct sources *s, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_doc *docs = NULL;
-    struct sg__records r = {.fd = -1};
-    if (p->job.prompt.similarity.method == SG_SIM_FILE) {
-        SG_TRY(sg__records_open(p->job.prompt.similarity.path, &r, err));
-        SG_TRY(sg__similarity_read(&r, &s->queries, &s->anchors, p->top_k, p->ranked, err));
-        goto out;
-    }
-    SG_TRY(SG_NEW(&docs, p->n_queries + p->n_anchors, "questions", err));
-    struct sg_doc *anchors = docs + p->n_queries;
-    for (int64_t q = 0; q < p->n_queries; q++) docs[q] = doc_of(&p->queries[q]);
-    for (int64_t a = 0; a < p->n_anchors; a++) anchors[a] = doc_of(&p->anchors[a]);
-    SG_TRY(p->job.prompt.similarity.method == SG_SIM_EMBEDDING
-               ? rank_embedding(p, in, docs, anchors, err)
-               : sg_anchors_tfidf(docs, p->n_queries, anchors, p->n_anchors, p->top_k, p->ranked, err));
-out:
-    sg__records_close(&r);
-    free(docs);
-    return st;
-}
-
 /* Where outcomes are missing, a name that no entry knows may be the cause. */
 static const char *unknown_names(const struct sg_plan *p, char *text, size_t n) {
     text[0] = 0;
@@ -310,49 +256,43 @@ static const char *unknown_names(const struct sg_plan *p, char *text, size_t n) 
 /* prompt.missing = "error": the first prompt.anchors of the ranking must have outcomes. "next": some of the
  * ranking must. Looked at model by model only where an anchor lacks one. */
 static enum sg_status check_missing(const struct sg_plan *p, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    bool *complete = NULL, strict = p->job.prompt.missing == SG_MISSING_ERROR;
+    bool *complete = NULL;
+    int64_t m = 0;
+    int32_t lacking = 0;
     char text[160];
-    SG_TRY(SG_NEW(&complete, p->n_anchors, "anchors", err));
-    for (int64_t a = 0; a < p->n_anchors; a++) {
-        complete[a] = true;
-        for (int64_t m = 0; m < p->n_models; m++)
-            complete[a] &= p->anchor_outcomes[a * p->n_models + m].known;
+    enum sg_status st = sg__complete_anchors(p, &complete, err);
+    for (int64_t q = 0; q < p->n_queries && st == SG_OK; q++) {
+        if (!sg__row_lacks(p, complete, p->ranked + q * p->top_k, &m, &lacking)) continue;
+        if (p->job.prompt.missing == SG_MISSING_ERROR)
+            st = sg_fail(err, SG_E_INPUT,
+                         "%s: no outcome of model \"%s\" on anchor \"%s\", which query \"%s\" shows; add "
+                         "it, or set prompt.missing to \"next\"%s",
+                         p->job.outcomes, p->models[m].id, p->anchors[lacking].id, p->queries[q].id,
+                         unknown_names(p, text, sizeof text));
+        else
+            st = sg_fail(err, SG_E_INPUT,
+                         "%s: no outcome of model \"%s\" on any of the %d anchors nearest to query "
+                         "\"%s\"; add some, or raise prompt.similarity.top_k%s",
+                         p->job.outcomes, p->models[m].id, (int)p->top_k, p->queries[q].id,
+                         unknown_names(p, text, sizeof text));
     }
-    for (int64_t q = 0; q < p->n_queries; q++) {
-        const struct sg_cell_anchor *row = p->ranked + q * p->top_k;
-        int32_t shown = 0, incomplete = 0;
-        for (int32_t i = 0; i < p->top_k && shown < p->job.prompt.anchors && row[i].anchor >= 0; i++, shown++)
-            incomplete += !complete[row[i].anchor];
-        if (!incomplete) continue;
-        for (int64_t m = 0; m < p->n_models; m++) {
-            int32_t lacking = -1, found = 0;
-            for (int32_t i = 0; i < (strict ? shown : p->top_k) && row[i].anchor >= 0; i++) {
-                if (p->anchor_outcomes[row[i].anchor * p->n_models + m].known)
-                    found++;
-                else if (lacking < 0)
-                    lacking = row[i].anchor;
-            }
-            if (strict && lacking >= 0) {
-                st = sg_fail(err, SG_E_INPUT,
-                             "%s: no outcome of model \"%s\" on anchor \"%s\", which query \"%s\" shows; add "
-                             "it, or set prompt.missing to \"next\"%s",
-                             p->job.outcomes, p->models[m].id, p->anchors[lacking].id, p->queries[q].id,
-                             unknown_names(p, text, sizeof text));
-                goto out;
-            }
-            if (!strict && !found) {
-                st = sg_fail(err, SG_E_INPUT,
-                             "%s: no outcome of model \"%s\" on any of the %d anchors nearest to query "
-                             "\"%s\"; add some, or raise prompt.similarity.top_k%s",
-                             p->job.outcomes, p->models[m].id, (int)p->top_k, p->queries[q].id,
-                             unknown_names(p, text, sizeof text));
-                goto out;
-            }
-        }
-    }
-out:
     free(complete);
+    return st;
+}
+
+/* Ranks the anchors of all queries, then chooses and ranks the calibration anchors. */
+static enum sg_status rank_anchors(struct sg_plan *p, const struct sg_plan_inputs *in,
+                                   const struct sources *s, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__ranker *ranker = NULL;
+    SG_TRY(sg__ranker_new(p, in, &s->queries, &s->anchors, p->n_calibration > 0, &ranker, err));
+    SG_TRY(sg__ranker_queries(ranker, err));
+    SG_TRY(check_missing(p, err));
+    if (p->n_calibration) SG_TRY(sg__calibration_choose(p, ranker, err));
+    p->n_rows = p->n_queries + p->n_calibration;
+    p->n_cells = p->n_rows * p->n_models;
+out:
+    sg__ranker_free(ranker);
     return st;
 }
 
@@ -384,6 +324,9 @@ enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inpu
         (int32_t)(job->prompt.similarity.top_k < p.n_anchors ? job->prompt.similarity.top_k : p.n_anchors);
     const struct sg_sampling_params own = sg_plan_job_params(job);
     p.n_params = in->n_params > 0 ? in->n_params : 1;
+    p.n_calibration = job->calibration.anchors == SG_JOB_ALL || job->calibration.anchors > p.n_anchors
+                          ? p.n_anchors
+                          : job->calibration.anchors; /* room: may become less */
     SG_TRY(sg__plan_alloc(&p, err));
     memcpy(p.params, in->n_params > 0 ? in->params : &own, (size_t)p.n_params * sizeof own);
     for (int32_t i = 0; i < p.n_params; i++) p.n_samples += p.params[i].samples;
@@ -395,7 +338,6 @@ enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inpu
     SG_TRY(read_outcomes(&p, &s, err));
     SG_TRY(read_template(&p, err));
     SG_TRY(rank_anchors(&p, in, &s, err));
-    SG_TRY(check_missing(&p, err));
     SG_TRY(sg__plan_derive(&p, err));
     SG_TRY(sg__plan_fingerprint(&p, in, err));
     *out = p;

@@ -1,6 +1,9 @@
 /* plan - what a run computes: the corpus, the grid of cells, each cell's anchors, and the fingerprints.
  * Built by one rank, packed to bytes, broadcast, unpacked by the others: all ranks hold the same plan.
- * Immutable after build. Cell index c = query * n_models + model. */
+ * Immutable after build.
+ *
+ * The rows of the grid are the queries and, behind them, the calibration anchors: anchors that are estimated
+ * as if they were queries (job/calibration.h). Cell index c = row * n_models + model. */
 #ifndef SG_PLAN_H
 #define SG_PLAN_H
 
@@ -45,19 +48,23 @@ struct sg_sampling_params {
 };
 struct sg_plan {
     struct sg_job job;
-    int64_t n_queries, n_anchors, n_models, n_cells;
+    int64_t n_queries, n_anchors, n_models;
+    int64_t n_calibration, n_rows,
+        n_cells;            /* n_rows = n_queries + n_calibration; n_cells = n_rows * n_models */
+    int64_t n_calibratable; /* anchors with an outcome and, where a similarity file ranks, a record there */
     /* What each cell's samples are drawn with: the job's own sampling; or, in the run of a prefill group
      * (sweep/sweep.h), that of several jobs, all from one prefill. A cell's samples lie in this order. */
     int32_t n_params;
     int64_t n_samples;                  /* of a cell: all of params together */
     struct sg_sampling_params *params;  /* [n_params] */
-    struct sg_query *queries;           /* [n_queries] */
+    struct sg_query *queries;           /* [n_rows] */
     struct sg_query *anchors;           /* [n_anchors] */
+    int32_t *calibration;               /* [n_calibration]: the anchor of row n_queries + i, rising */
     struct sg_portfolio_model *models;  /* [n_models] */
     struct sg_outcome *anchor_outcomes; /* [n_anchors * n_models] */
-    struct sg_outcome *truth;           /* [n_cells], or NULL when no query has an outcome */
-    int32_t top_k;                      /* anchors ranked per query */
-    struct sg_cell_anchor *ranked; /* [n_queries * top_k], most similar first; anchor = -1 past the end */
+    struct sg_outcome *truth;           /* [n_queries * n_models], or NULL when no query has an outcome */
+    int32_t top_k;                      /* anchors ranked per row */
+    struct sg_cell_anchor *ranked;      /* [n_rows * top_k], most similar first; anchor = -1 past the end */
     const char *template_text, *example_text; /* NULL: built in */
     struct sg_digest fingerprint;             /* of the run: refuses a mix */
     struct sg_digest *cell_fingerprint; /* [n_cells]: what this cell's values depend on, prices excluded */
@@ -98,11 +105,12 @@ bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sam
 
 /* What the fingerprints cover (plan_fingerprint.c).
  * A cell's: estimator, numerics, template and example, samples, draws, temperature, top_p, top_k,
- * max_new_tokens, seed (those of all jobs of a prefill group), the query's id and text, the model's id, anchor_chars, and the
+ * max_new_tokens, seed (those of all jobs of a prefill group), the id and text of the query or calibration
+ * anchor, the model's id, anchor_chars, and the
  * anchors of its prompt in order: text, correct, completion tokens. Not: prices, truth, categories, ids of
  * anchors, similarities, other cells, engine.*, output.*, name, paths. So a cell computed for one grid is
  * good for another. The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices,
- * truth, the ranked anchors and all anchor outcomes (the k-nearest-anchor and anchor-mean columns),
+ * truth, the ranked anchors, all anchors' ids, categories and outcomes, which are calibrated,
  * output.texts. Not: engine.*, output.dir, name, paths. */
 
 /* The cells' fingerprints as they would be if the job drew with these parameters, out[n_cells]: tells whether
@@ -130,12 +138,33 @@ enum sg_status sg_plan_unpack(const void *bytes, size_t n, struct sg_plan *out, 
 void sg_plan_cell_anchors(const struct sg_plan *p, int64_t cell, struct sg_cell_anchor *out, int32_t max,
                           int32_t *n);
 
+/* What is known of the cell's outcome: of a query the truth, of a calibration anchor its own outcome, which
+ * its prompt does not show. NULL: nothing. */
+const struct sg_outcome *sg_plan_cell_truth(const struct sg_plan *p, int64_t cell);
+
+/* Mean similarity of the row to the anchors of its prompts, over all models; NaN where they show none. */
+double sg_plan_row_similarity(const struct sg_plan *p, int64_t row);
+
+/* For messages: what the row of the cell is. */
+static inline const char *sg_plan_row_kind(const struct sg_plan *p, int64_t cell) {
+    return cell / p->n_models < p->n_queries ? "query" : "calibration anchor";
+}
+
+/* Cells of calibration anchors. */
+static inline int64_t sg_plan_calibration_cells(const struct sg_plan *p) {
+    return p->n_calibration * p->n_models;
+}
+/* Why the job has no calibration cells, or fewer than it asks for, as a line for people; false (and nothing
+ * written): it has what it asks for. */
+enum { SG_CALIBRATION_TEXT = 200 };
+bool sg_plan_calibration_lacks(const struct sg_plan *p, char text[SG_CALIBRATION_TEXT]);
+
 /* Relative weight of a cell's work (bytes of its prompt, its anchors included), for heavy-first leasing. */
 int64_t sg_plan_cell_weight(const struct sg_plan *p, int64_t cell);
 
 /* The k-nearest-anchor baseline of a cell: top 6 of `ranked` that have outcomes, weights similarity^2; and
- * the mean over all anchors of the query's category (all anchors when that category has none). NaN where no
- * outcome is known. */
+ * the mean over all anchors of the query's category (all anchors when that category has none). A calibration
+ * anchor, and others with its text, are left out of its own. NaN where no outcome is known. */
 void sg_plan_cell_baselines(const struct sg_plan *p, int64_t cell, double *knn_correct, double *knn_length,
                             double *anchor_correct, double *anchor_length);
 

@@ -140,11 +140,16 @@ static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
         sg_hasher_f64(h, p->models[m].output);
     }
     sg_hasher_add(h, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint);
-    for (int64_t a = 0; a < p->n_anchors; a++) sg_hasher_str(h, p->anchors[a].category);
+    for (int64_t a = 0; a < p->n_anchors; a++) {
+        sg_hasher_str(h, p->anchors[a].id);
+        sg_hasher_str(h, p->anchors[a].category);
+    }
+    sg_hasher_i64(h, p->n_calibration);
+    for (int64_t i = 0; i < p->n_calibration; i++) sg_hasher_i64(h, p->calibration[i]);
     add_outcomes(h, p->anchor_outcomes, p->n_anchors * p->n_models);
     sg_hasher_i64(h, p->truth != NULL);
-    if (p->truth) add_outcomes(h, p->truth, p->n_cells);
-    sg_hasher_add(h, p->ranked, (size_t)(p->n_queries * p->top_k) * sizeof *p->ranked);
+    if (p->truth) add_outcomes(h, p->truth, p->n_queries * p->n_models);
+    sg_hasher_add(h, p->ranked, (size_t)(p->n_rows * p->top_k) * sizeof *p->ranked);
     p->fingerprint = sg_hasher_end(h);
     sg_hasher_free(h);
     return SG_OK;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char MAGIC[8] = "sgplan4"; /* the NUL included */
+static const char MAGIC[8] = "sgplan5"; /* the NUL included */
 
 /* Packed outcome: flags, prompt tokens, completion tokens. */
 enum { KNOWN = 1, CORRECT = 2, OUTCOME_BYTES = 9 };
@@ -60,6 +60,8 @@ enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct 
     SG_TRY(put_str(&b, p->job.text, err));
     SG_TRY(put_i64(&b, p->n_queries, err));
     SG_TRY(put_i64(&b, p->n_anchors, err));
+    SG_TRY(put_i64(&b, p->n_calibration, err));
+    SG_TRY(put_i64(&b, p->n_calibratable, err));
     SG_TRY(put_i64(&b, p->n_models, err));
     SG_TRY(put_i64(&b, p->top_k, err));
     SG_TRY(put_i64(&b, p->n_params, err));
@@ -70,6 +72,7 @@ enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct 
     SG_TRY(put_str(&b, p->example_text, err));
     SG_TRY(put_questions(&b, p->queries, p->n_queries, err));
     SG_TRY(put_questions(&b, p->anchors, p->n_anchors, err));
+    SG_TRY(sg_buf_add(&b, p->calibration, (size_t)p->n_calibration * sizeof *p->calibration, err));
     for (int64_t m = 0; m < p->n_models; m++) {
         double price[2] = {p->models[m].input, p->models[m].output};
         SG_TRY(put_str(&b, p->models[m].id, err));
@@ -77,8 +80,8 @@ enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct 
         SG_TRY(sg_buf_add(&b, price, sizeof price, err));
     }
     SG_TRY(put_outcomes(&b, p->anchor_outcomes, p->n_anchors * p->n_models, err));
-    if (p->truth) SG_TRY(put_outcomes(&b, p->truth, p->n_cells, err));
-    SG_TRY(sg_buf_add(&b, p->ranked, (size_t)(p->n_queries * p->top_k) * sizeof *p->ranked, err));
+    if (p->truth) SG_TRY(put_outcomes(&b, p->truth, p->n_queries * p->n_models, err));
+    SG_TRY(sg_buf_add(&b, p->ranked, (size_t)(p->n_rows * p->top_k) * sizeof *p->ranked, err));
     SG_TRY(sg_buf_add(&b, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint, err));
     SG_TRY(sg_buf_add(&b, &p->fingerprint, sizeof p->fingerprint, err));
     struct sg_digest d = sg_digest_bytes(b.data, b.len);
@@ -192,12 +195,24 @@ out:
 }
 
 static enum sg_status get_ranked(struct source *s, const struct sg_plan *p, struct sg_err *err) {
-    int64_t n = p->n_queries * p->top_k;
+    int64_t n = p->n_rows * p->top_k;
     enum sg_status st = get(s, p->ranked, (size_t)n * sizeof *p->ranked, err);
     for (int64_t i = 0; i < n && st == SG_OK; i++)
         if (p->ranked[i].anchor < -1 || p->ranked[i].anchor >= p->n_anchors ||
             !isfinite(p->ranked[i].similarity))
             st = damaged("a ranked anchor is out of range", err);
+    return st;
+}
+
+static enum sg_status get_calibration(struct source *s, struct sg_plan *p, struct sg_err *err) {
+    enum sg_status st = get(s, p->calibration, (size_t)p->n_calibration * sizeof *p->calibration, err);
+    for (int64_t i = 0; i < p->n_calibration && st == SG_OK; i++) {
+        const int32_t a = p->calibration[i], before = i ? p->calibration[i - 1] : -1;
+        if (a <= before || a >= p->n_anchors)
+            st = damaged("a calibration anchor is out of range", err);
+        else
+            p->queries[p->n_queries + i] = p->anchors[a];
+    }
     return st;
 }
 
@@ -224,20 +239,25 @@ static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_er
     SG_TRY(sg_job_from_text(text, (size_t)n_text, path, &p->job, err));
     SG_TRY(get_size(s, 1, 3 * 9, &p->n_queries, err));
     SG_TRY(get_size(s, 0, 3 * 9, &p->n_anchors, err));
+    SG_TRY(get_size(s, 0, sizeof *p->calibration, &p->n_calibration, err));
+    SG_TRY(get_size(s, 0, 1, &p->n_calibratable, err));
     SG_TRY(get_size(s, 1, 9 + 8 + 16, &p->n_models, err));
     SG_TRY(get_size(s, 0, 1, &top_k, err));
     SG_TRY(get_size(s, 1, sizeof *p->params, &n_params, err));
     SG_TRY(get(s, &with_truth, sizeof with_truth, err));
     SG_TRY(get(s, &p->unused_outcomes, sizeof p->unused_outcomes, err));
-    if (top_k > p->n_anchors || (with_truth != 0 && with_truth != 1) || p->unused_outcomes < 0) {
+    if (top_k > p->n_anchors || p->n_calibration > p->n_calibratable || p->n_calibratable > p->n_anchors ||
+        p->n_queries + p->n_calibration > INT32_MAX || (with_truth != 0 && with_truth != 1) ||
+        p->unused_outcomes < 0) {
         st = damaged("a size is out of range", err);
         goto out;
     }
     /* the products of 31-bit sizes fit 63 bits; the bytes must be there before memory is taken */
     p->top_k = (int32_t)top_k;
     p->n_params = (int32_t)n_params;
-    if (p->n_queries * top_k > (int64_t)(s->left / sizeof *p->ranked) ||
-        p->n_queries * p->n_models > (int64_t)(s->left / sizeof *p->cell_fingerprint) ||
+    const int64_t rows = p->n_queries + p->n_calibration;
+    if (rows * top_k > (int64_t)(s->left / sizeof *p->ranked) ||
+        rows * p->n_models > (int64_t)(s->left / sizeof *p->cell_fingerprint) ||
         p->n_anchors * p->n_models > (int64_t)(s->left / OUTCOME_BYTES)) {
         st = damaged("a size is out of range", err);
         goto out;
@@ -248,12 +268,13 @@ static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_er
     SG_TRY(get_text(s, false, &p->example_text, NULL, err));
     SG_TRY(get_questions(s, p->queries, p->n_queries, err));
     SG_TRY(get_questions(s, p->anchors, p->n_anchors, err));
+    SG_TRY(get_calibration(s, p, err));
     SG_TRY(get_models(s, p->models, p->n_models, err));
     SG_TRY(get_outcomes(s, p->anchor_outcomes, p->n_anchors * p->n_models, err));
     if (!with_truth)
         p->truth = NULL;
     else
-        SG_TRY(get_outcomes(s, p->truth, p->n_cells, err));
+        SG_TRY(get_outcomes(s, p->truth, p->n_queries * p->n_models, err));
     SG_TRY(get_ranked(s, p, err));
     SG_TRY(get(s, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint, err));
     SG_TRY(get(s, &p->fingerprint, sizeof p->fingerprint, err));

@@ -2,6 +2,7 @@
 #include "job/plan.h"
 #include "job/plan_memory.h"
 #include <math.h>
+#include <stdio.h>
 
 enum { BASELINE_ANCHORS = 6 }; /* spec/scope.md, stage I */
 
@@ -32,9 +33,77 @@ int64_t sg_plan_cell_weight(const struct sg_plan *p, int64_t cell) {
     return bytes;
 }
 
+/* The mean over the group, without the cell's own calibration anchor and its twins; over all anchors where
+ * that leaves none. */
+static void category_means(const struct sg_plan *p, int64_t cell, double *correct, double *length) {
+    const struct sg__plan_memory *m = p->memory;
+    const int64_t row = cell / p->n_models, model = cell % p->n_models;
+    const int32_t own = row < p->n_queries ? -1 : p->calibration[row - p->n_queries];
+    *correct = *length = NAN;
+    for (int32_t group = m->query_group[row];; group = 0) {
+        const int64_t at = group * p->n_models + model;
+        int64_t n = m->group_count[at];
+        double c = m->group_correct[at], l = m->group_length[at];
+        for (int32_t a = own; a >= 0; a = m->twin[a] == own ? -1 : m->twin[a]) {
+            const struct sg_outcome *o = &p->anchor_outcomes[a * p->n_models + model];
+            if (!o->known || (group && m->anchor_group[a] != group)) continue;
+            n--;
+            c -= o->correct;
+            l -= o->completion_tokens;
+        }
+        if (n > 0) {
+            *correct = c / (double)n;
+            *length = l / (double)n;
+        }
+        if (n > 0 || !group) return;
+    }
+}
+
+const struct sg_outcome *sg_plan_cell_truth(const struct sg_plan *p, int64_t cell) {
+    const int64_t row = cell / p->n_models - p->n_queries;
+    const struct sg_outcome *o = NULL;
+    if (row >= 0)
+        o = &p->anchor_outcomes[p->calibration[row] * p->n_models + cell % p->n_models];
+    else if (p->truth)
+        o = &p->truth[cell];
+    return o && o->known ? o : NULL;
+}
+
+bool sg_plan_calibration_lacks(const struct sg_plan *p, char text[SG_CALIBRATION_TEXT]) {
+    const int64_t asked = p->job.calibration.anchors;
+    const long long possible = p->n_calibratable, all = p->n_anchors;
+    const bool file = p->job.prompt.similarity.method == SG_SIM_FILE;
+    if (asked == 0 || all == 0 || p->n_calibration == (asked == SG_JOB_ALL || asked > all ? all : asked))
+        return false;
+    const char *what = file ? "outcomes and a record of their own in the similarity file" : "outcomes";
+    if (p->n_calibration < possible)
+        (void)snprintf(
+            text, SG_CALIBRATION_TEXT,
+            "%lld of the %lld anchors that have %s; prompts of the others lack outcomes of some model",
+            (long long)p->n_calibration, possible, what);
+    else
+        (void)snprintf(text, SG_CALIBRATION_TEXT, "%lld of %lld anchors: no others have %s", possible, all,
+                       what);
+    return true;
+}
+
+double sg_plan_row_similarity(const struct sg_plan *p, int64_t row) {
+    const struct sg_cell_anchor *ranked = p->ranked + row * p->top_k;
+    double sum = 0;
+    int64_t n = 0;
+    for (int64_t m = 0; m < p->n_models; m++)
+        for (int32_t i = 0, found = 0; i < p->top_k && found < p->job.prompt.anchors && ranked[i].anchor >= 0;
+             i++) {
+            if (!p->anchor_outcomes[ranked[i].anchor * p->n_models + m].known) continue;
+            sum += (double)ranked[i].similarity;
+            found++;
+            n++;
+        }
+    return n ? sum / (double)n : (double)NAN;
+}
+
 void sg_plan_cell_baselines(const struct sg_plan *p, int64_t cell, double *knn_correct, double *knn_length,
                             double *anchor_correct, double *anchor_length) {
-    const struct sg__plan_memory *m = p->memory;
     int64_t query = cell / p->n_models, model = cell % p->n_models;
     const struct sg_cell_anchor *row = p->ranked + query * p->top_k;
     double weights = 0, correct = 0, length = 0, plain_correct = 0, plain_length = 0;
@@ -53,7 +122,5 @@ void sg_plan_cell_baselines(const struct sg_plan *p, int64_t cell, double *knn_c
     /* a query that shares no word with any anchor still has neighbours, all equally far */
     *knn_correct = !found ? NAN : weights > 0 ? correct / weights : plain_correct / found;
     *knn_length = !found ? NAN : weights > 0 ? length / weights : plain_length / found;
-    int64_t at = m->query_group[query] * p->n_models + model;
-    *anchor_correct = m->group_correct[at];
-    *anchor_length = m->group_length[at];
+    category_means(p, cell, anchor_correct, anchor_length);
 }

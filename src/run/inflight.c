@@ -83,7 +83,7 @@ struct sg_inflight *sg_inflight_open(const char *run_dir, int32_t rank) {
     if (sg_path_join(run_dir, "inflight", &n->dir, NULL) == SG_OK && sg_dir_make(n->dir, NULL) == SG_OK &&
         sg_buf_printf(&path, NULL, "%s/%05d-%s-%ld-%" PRIx64, n->dir, (int)rank, n->page.host, (long)getpid(),
                       (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) == SG_OK)
-        n->fd = open(path.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        n->fd = sg_open(path.data, SG_OPEN_NEW);
     n->path = path.data;
     if (n->fd < 0) {
         free(n->dir);
@@ -132,10 +132,15 @@ void sg_inflight_close(struct sg_inflight *n) {
 
 /* ---- the notes of others ---------------------------------------------------------------------------- */
 
+/* The names that sg_inflight_open gives: users may keep other files there. */
+static bool is_note(const char *name) {
+    return strspn(name, "0123456789") == 5 && name[5] == '-';
+}
+
 /* False when the file is no whole note: its rank died before it had cells in flight, or it is no note. */
 static bool read_page(int dir, const char *name, struct page *p) {
     memset(p, 0, sizeof *p);
-    const int fd = name[0] < '0' || name[0] > '9' ? -1 : openat(dir, name, O_RDONLY | O_CLOEXEC);
+    const int fd = is_note(name) ? sg_open_at(dir, name, SG_OPEN_OWN) : -1;
     const ssize_t n = fd < 0 ? -1 : read(fd, p, sizeof *p);
     if (fd >= 0) close(fd);
     p->host[HOST - 1] = 0;
@@ -151,7 +156,8 @@ static void tell(const struct page *p, const struct sg_plan *plan, int *told) {
             p->signal ? "crashed by " : "ended without a word (killed, or its node was lost)",
             p->signal ? name_of(p->signal) : "", (int)(p->n + p->n_more));
     if (p->n && p->cells[0] >= 0 && p->cells[0] < plan->n_cells)
-        fprintf(stderr, "; the first: query %s, model %s", plan->queries[p->cells[0] / plan->n_models].id,
+        fprintf(stderr, "; the first: %s %s, model %s", sg_plan_row_kind(plan, p->cells[0]),
+                plan->queries[p->cells[0] / plan->n_models].id,
                 plan->models[p->cells[0] % plan->n_models].id);
     fputc('\n', stderr);
 }
@@ -163,7 +169,7 @@ static void tell_rest(int told) {
 void sg_inflight_read(struct sg_inflight *n, const struct sg_plan *plan) {
     struct page p;
     int told = 0;
-    DIR *d = n ? opendir(n->dir) : NULL;
+    DIR *d = n ? sg_dir_open(n->dir, false) : NULL;
     for (const struct dirent *e; d && (e = readdir(d));) {
         size_t i = 0;
         while (i < n->n_crashes && strcmp(n->crashes[i].name, e->d_name) != 0) i++;
@@ -200,9 +206,9 @@ void sg_inflight_tidy(const char *run_dir, const struct sg_plan *plan, bool forg
     char *dir = NULL;
     struct page p;
     int told = 0;
-    DIR *d = sg_path_join(run_dir, "inflight", &dir, NULL) == SG_OK ? opendir(dir) : NULL;
+    DIR *d = sg_path_join(run_dir, "inflight", &dir, NULL) == SG_OK ? sg_dir_open(dir, false) : NULL;
     for (const struct dirent *e; d && (e = readdir(d));) {
-        if (e->d_name[0] < '0' || e->d_name[0] > '9') continue;
+        if (!is_note(e->d_name)) continue;
         const bool whole = read_page(dirfd(d), e->d_name, &p);
         if (whole && (p.n || p.signal)) tell(&p, plan, &told);
         if (forget || !whole || !p.signal) (void)unlinkat(dirfd(d), e->d_name, 0);

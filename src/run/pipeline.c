@@ -97,8 +97,8 @@ static enum sg_status count_query(struct sg_pipeline *p, int64_t query, int32_t 
 static enum sg_status prompt_tokens(struct sg_pipeline *p, int64_t cell_index, int32_t *n,
                                     struct sg_err *err) {
     const struct sg_plan *plan = p->opt.plan;
-    const struct sg_outcome *truth = plan->truth ? &plan->truth[cell_index] : NULL;
-    if (truth && truth->known && truth->prompt_tokens >= 0) {
+    const struct sg_outcome *truth = sg_plan_cell_truth(plan, cell_index);
+    if (truth && truth->prompt_tokens >= 0) {
         *n = truth->prompt_tokens;
         return SG_OK;
     }

@@ -16,6 +16,7 @@ enum sg_status sg_run_begin(const struct sg_plan *plan, const struct sg_begin_op
     enum sg_status st = SG_OK;
     const char *dir = plan->job.output.dir;
     const struct sg_reuse_options *reuse = &opt->reuse;
+    sum->calibration = plan->n_calibration * plan->n_models;
     bool exists;
     struct sg_run_done end;
     sg_rundir_tidy(dir, true);
@@ -64,12 +65,13 @@ enum sg_status sg_run_end(const char *dir, const struct sg_plan *plan, const str
     SG_TRY(sg_merge(dir, plan->fingerprint, opt->group, plan->job.output.texts, &r, &stats, err));
     if (r.n_failures > 0) {
         int64_t c = r.failure_cell[0];
-        sg_fail(&sum->first_failure, SG_E_PARTIAL, "query %s, model %s: %s",
+        sg_fail(&sum->first_failure, SG_E_PARTIAL, "%s %s, model %s: %s", sg_plan_row_kind(plan, c),
                 plan->queries[c / plan->n_models].id, plan->models[c % plan->n_models].id,
                 r.failure_reason[0]);
     }
     sum->digest = end.digest = r.digest;
     sum->total = stats.n_cells;
+    sum->calibration = stats.n_calibration;
     sum->failed = end.failed = stats.n_failed;
     sum->unparsed = end.unparsed = stats.n_unparsed;
     sum->computed = stats.n_done;

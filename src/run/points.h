@@ -14,6 +14,7 @@ struct sg_run_summary {
     char *run_dir; /* owned: free */
     bool already;  /* it was DONE before: nothing was computed */
     struct sg_digest digest;
+    int64_t calibration;             /* of total: cells of calibration anchors */
     int64_t total, failed, computed; /* cells; computed: by this call; of a point: those not taken over */
     int64_t unparsed; /* cells that did not fail and have no verdict in any sample: no estimate */
     int64_t taken;    /* cells taken over from earlier results; not counted when `already` */

@@ -162,8 +162,7 @@ static enum sg_status put_meter(struct sg_buf *b, const struct sg_counts *c) {
 static void write_file(const struct sg_progress *p, const char *state, const char *error,
                        const struct sg_counts *t, const struct rates *r) {
     struct sg_buf b = {0};
-    char *path = NULL, *tmp = NULL;
-    FILE *f = NULL;
+    char *path = NULL;
     enum sg_status st = SG_OK;
     SG_TRY(sg_buf_printf(
         &b, NULL,
@@ -201,15 +200,9 @@ static void write_file(const struct sg_progress *p, const char *state, const cha
     SG_TRY(put_meter(&b, t));
     SG_TRY(sg_buf_str(&b, "}\n", NULL));
     SG_TRY(sg_path_join(p->run_dir, "progress.json", &path, NULL));
-    SG_TRY(sg_path_join(p->run_dir, "progress.json.tmp", &tmp, NULL));
-    f = fopen(tmp, "w");
-    if (!f) goto out;
-    bool ok = fwrite(b.data, 1, b.len, f) == b.len;
-    ok = fclose(f) == 0 && ok;
-    if (!ok || rename(tmp, path) != 0) unlink(tmp);
+    (void)sg_file_write_soon(path, b.data, b.len, NULL);
 out:
     free(path);
-    free(tmp);
     sg_buf_free(&b);
 }
 
@@ -253,7 +246,7 @@ static void add_metrics(struct sg_progress *p, const char *state, const struct s
         put_meter(&b, t) == SG_OK && put_rank_joules(p, t, &b) == SG_OK &&
         sg_buf_str(&b, "}\n", NULL) == SG_OK &&
         sg_path_join(p->run_dir, "metrics.jsonl", &path, NULL) == SG_OK) {
-        const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        const int fd = sg_open(path, SG_OPEN_APPEND);
         if (fd >= 0) {
             (void)!write(fd, b.data, b.len);
             close(fd);

@@ -65,7 +65,7 @@ static enum sg_status source_open(struct source *s, const struct sg_plan *plan, 
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(sg_results_read(s->path, parts, &s->r, err));
-    const int64_t cells = s->r.n_queries * s->r.n_models;
+    const int64_t cells = sg_results_n_cells(&s->r);
     if (!s->r.origin.fingerprint) {
         st =
             sg_fail(err, SG_E_UNSUPPORTED,
@@ -73,9 +73,10 @@ static enum sg_status source_open(struct source *s, const struct sg_plan *plan, 
         goto out;
     }
     if (plan->job.output.texts) SG_TRY(sg_results_texts_open(s->path, &s->texts, err));
+    int64_t at;
     SG_TRY(SG_NEW(&s->known, cells, "cells of earlier results", err));
     for (int64_t i = 0; i < cells; i++)
-        if (s->r.status[i] == SG_OK && s->r.origin.night[i] >= 0)
+        if (sg_results_part(&s->r, i, &at)->status[at] == SG_OK && s->r.origin.night[i] >= 0)
             s->known[s->n_known++] = (struct known){s->r.origin.fingerprint[i], i};
     if (s->n_known > 1) qsort(s->known, s->n_known, sizeof *s->known, by_fingerprint);
 out:
@@ -98,7 +99,8 @@ out:
 }
 
 static bool measured(const struct sg_plan *plan, int64_t cell) {
-    return plan->truth && plan->truth[cell].known && plan->truth[cell].prompt_tokens >= 0;
+    const struct sg_outcome *truth = sg_plan_cell_truth(plan, cell);
+    return truth && truth->prompt_tokens >= 0;
 }
 
 /* The source's cell to take for the plan's, or -1. */
@@ -107,7 +109,9 @@ static int64_t find(const struct source *s, const struct sg_plan *plan, int64_t 
     const struct known *k =
         s->n_known ? bsearch(&key, s->known, s->n_known, sizeof key, by_fingerprint) : NULL;
     if (!k) return -1;
-    if (s->r.prompt_source[k->cell] == SG_PROMPT_MEASURED && !measured(plan, cell)) return -1;
+    int64_t at;
+    const struct sg_results *part = sg_results_part(&s->r, k->cell, &at);
+    if (part->prompt_source[at] == SG_PROMPT_MEASURED && !measured(plan, cell)) return -1;
     return k->cell;
 }
 
@@ -135,7 +139,7 @@ static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c
     const struct sg_plan *plan = t->plan;
     c->query = (int32_t)(cell / plan->n_models);
     c->model = (int32_t)(cell % plan->n_models);
-    if (measured(plan, cell)) c->prompt_tokens = plan->truth[cell].prompt_tokens;
+    if (measured(plan, cell)) c->prompt_tokens = sg_plan_cell_truth(plan, cell)->prompt_tokens;
     sg_cell_estimate(c, plan->models[c->model].input, plan->models[c->model].output);
     if (!t->w) SG_TRY(sg_segment_open(t->dir, head, &t->w, err));
     SG_TRY(sg_segment_append(t->w, cell, plan->cell_fingerprint[cell], c, err));

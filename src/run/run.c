@@ -232,11 +232,15 @@ out:
 static enum sg_status share_plan(struct grid *g, bool *compute, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
+    char lacks[SG_CALIBRATION_TEXT];
     const int64_t began = sg_clock_ns();
     if (g->root) {
         st = make_plan(g, err);
         if (st == SG_OK) st = open_directory(g, err);
         if (st == SG_OK) *compute = !g->out->already && g->n_done < g->plan.n_cells;
+        if (*compute && !g->opt->quiet && sg_plan_calibration_lacks(&g->plan, lacks))
+            fprintf(stderr, "scope-grid: calibration cells of %s%s\n",
+                    g->plan.n_calibration ? "" : "none: ", lacks);
         if (st == SG_OK && *compute) st = sg_plan_pack(&g->plan, &b, err); /* empty: nothing to do */
         if (st == SG_OK && *compute) st = sg_buf_add(&b, &g->id, sizeof g->id, err);
     }
@@ -259,12 +263,11 @@ out:
 static enum sg_status make_order(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
     int64_t *weight = NULL;
-    SG_TRY(SG_NEW(&weight, g->plan.n_queries, "weights of queries", err));
+    SG_TRY(SG_NEW(&weight, g->plan.n_rows, "weights of queries", err));
     /* The cells of a query differ by a few bytes of outcomes: the first one's weight serves for all. */
-    for (int64_t q = 0; q < g->plan.n_queries; q++)
+    for (int64_t q = 0; q < g->plan.n_rows; q++)
         weight[q] = sg_plan_cell_weight(&g->plan, q * g->plan.n_models);
-    SG_TRY(
-        sg_order_init(&g->order, g->plan.n_queries, g->plan.n_models, weight, g->opt->shuffle_leases, err));
+    SG_TRY(sg_order_init(&g->order, g->plan.n_rows, g->plan.n_models, weight, g->opt->shuffle_leases, err));
 out:
     free(weight);
     return st;

@@ -267,7 +267,7 @@ static int32_t engine_pending(void *ctx) {
  * at least one byte of normalised text, and NFC makes UTF-8 at most three times longer. */
 static int32_t context_for(const struct sg_plan *plan, const struct sg_config *config) {
     int64_t longest = 0;
-    for (int64_t q = 0; q < plan->n_queries; q++) {
+    for (int64_t q = 0; q < plan->n_rows; q++) {
         int64_t w = sg_plan_cell_weight(plan, q * plan->n_models);
         if (w > longest) longest = w;
     }

@@ -13,10 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SHARE = 64, FLOOR = 512 };           /* shards.h: the cut */
-static const int64_t LOOK_NS = 500000000;   /* between listings of the other tasks' shards */
-static const int64_t BEAT_NS = 10000000000; /* between checks of this task's locks */
-static const int64_t LINE_NS = 10000000000; /* between lines on stderr */
+enum { SHARE = 64, FLOOR = 512 };                       /* shards.h: the cut */
+static const int64_t LOOK_NS = 500000000;               /* between listings of the other tasks' shards */
+static const int64_t BEAT_NS = 10000000000;             /* between checks of this task's locks */
+static const int64_t LINE_NS = 10000000000;             /* between lines on stderr */
 static const struct timespec PAUSE = {0, 20 * 1000000}; /* while there is nothing to do */
 static const struct timespec WAIT = {0, 200 * 1000000}; /* while another task has RUNDIR/lock */
 
@@ -42,7 +42,7 @@ struct sg_shards {
     struct sg_workqueue *queue;
     uint8_t *done; /* [n_cells]: in a closed segment at the last scan */
     int64_t found, failed;
-    int32_t *rank_of; /* [n_queries]: rank of a query in the order */
+    int32_t *rank_of; /* [n_rows]: rank of a row in the order */
     int64_t *first;   /* [n + 1] */
     struct shard *shards;
     struct sg_shard_state *files; /* [n]: scratch */
@@ -221,7 +221,7 @@ enum sg_status sg_shards_open(const struct sg_shards_options *opt, struct sg_sha
     SG_TRY(SG_NEW(&a->shards, a->n, "shards of the grid", err));
     SG_TRY(SG_NEW(&a->files, a->n, "shards of the grid", err));
     SG_TRY(SG_NEW(&a->done, plan->n_cells, "cells done", err));
-    SG_TRY(SG_NEW(&a->rank_of, plan->n_queries, "order of cells", err));
+    SG_TRY(SG_NEW(&a->rank_of, plan->n_rows, "order of cells", err));
     for (int64_t r = 0; r < opt->order->n_queries; r++) a->rank_of[opt->order->query[r]] = (int32_t)r;
     SG_TRY(sg_dir_make(a->dir, err));
     SG_TRY(sg_path_join(a->dir, "lock", &a->lock_path, err));

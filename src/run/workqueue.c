@@ -66,8 +66,8 @@ static enum sg_status give_up(struct sg_workqueue *h, int64_t cell_index, int32_
                            .reason = why};
     sg_cell_estimate(&cell, p->models[cell.model].input, p->models[cell.model].output);
     if (!h->opt.quiet)
-        fprintf(stderr, "scope-grid: query %s, model %s is %s\n", p->queries[cell.query].id,
-                p->models[cell.model].id, why);
+        fprintf(stderr, "scope-grid: %s %s, model %s is %s\n", sg_plan_row_kind(p, cell_index),
+                p->queries[cell.query].id, p->models[cell.model].id, why);
     return put_cell(h, cell_index, &cell, err);
 }
 

@@ -86,7 +86,7 @@ struct found {
 static void look(const char *path, struct found *f) {
     char text[LOCK_BYTES + 1];
     memset(f, 0, sizeof *f);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = sg_open(path, SG_OPEN_OWN);
     f->exists = fd >= 0 || errno != ENOENT;
     const ssize_t n = fd < 0 ? -1 : read(fd, text, LOCK_BYTES);
     f->error = n < 0 && f->exists ? errno : 0;
@@ -139,7 +139,7 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
     if (!f->exists) return SG_OK;
     if (f->error)
         return sg_fail(err, SG_E_BUSY, "%s: cannot be read: %s; if no run is active here, remove it", path,
-                       strerror(f->error));
+                       sg_open_reason(f->error));
     if (!f->readable) {
         /* A torn file comes from a machine that lost power, or from a writer without hard links (appear). It
          * becomes stale after the same time. */
@@ -157,16 +157,15 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
 /* A token that no other process makes. */
 static void make_token(const struct sg_process_id *self, const char *path, char out[SG_DIGEST_HEX]) {
     struct {
-        unsigned char random[16];
+        uint64_t random[2];
         struct timespec now;
         int64_t pid;
         uint64_t start, path;
     } seed;
     memset(&seed, 0, sizeof seed);
-    const int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    /* Without a random device, pid, start time and the time of day still make it unique. */
-    if (fd >= 0 && read(fd, seed.random, sizeof seed.random) < 0) memset(seed.random, 0, sizeof seed.random);
-    if (fd >= 0) close(fd);
+    /* Without random numbers, pid, start time and the time of day still make it unique. */
+    seed.random[0] = sg_random_number();
+    seed.random[1] = sg_random_number();
     clock_gettime(CLOCK_REALTIME, &seed.now);
     seed.pid = self->pid;
     seed.start = self->start;
@@ -175,8 +174,8 @@ static void make_token(const struct sg_process_id *self, const char *path, char 
 }
 
 static enum sg_status write_aside(const struct sg_lock *l, const struct sg_buf *text, struct sg_err *err) {
-    const int fd = open(l->aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) return sg_fail(err, SG_E_IO, "%s: cannot create: %s", l->aside, strerror(errno));
+    const int fd = sg_open(l->aside, SG_OPEN_NEW);
+    if (fd < 0) return sg_fail(err, SG_E_IO, "%s: cannot create: %s", l->aside, sg_open_reason(errno));
     enum sg_status st = sg_fd_write(fd, text->data, text->len, l->aside, err);
     if (st == SG_OK && fsync(fd) != 0)
         st = sg_fail(err, SG_E_IO, "%s: cannot sync: %s", l->aside, strerror(errno));
@@ -202,7 +201,7 @@ static enum sg_status appear(const struct sg_lock *l, const char *name, const st
     if (e != EPERM && e != ENOTSUP && e != ENOSYS && e != EMLINK)
         return sg_fail(err, SG_E_IO, "%s: cannot create: %s", name, strerror(e));
     /* No hard links here (FAT, some object stores): created exclusively, then written. */
-    const int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    const int fd = sg_open(name, SG_OPEN_NEW);
     if (fd < 0) {
         const int why = errno; /* sshfs gives EPERM for a name that exists */
         if (why == EEXIST || access(name, F_OK) == 0) return SG_OK;
@@ -290,7 +289,7 @@ static enum sg_status clear_asides(const struct sg_lock *l, struct sg_err *err) 
     DIR *d = NULL;
     SG_TRY(
         sg_buf_printf(&folder, err, "%.*s", slash ? (int)(slash - l->path) + 1 : 1, slash ? l->path : "."));
-    d = opendir(folder.data);
+    d = sg_dir_open(folder.data, true);
     for (const struct dirent *e; d && (e = readdir(d));) {
         char *path = NULL;
         struct found f;
@@ -385,7 +384,7 @@ enum sg_status sg_lock_take(const char *path, enum sg_lock_role role, struct sg_
 enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
     struct sg_lock_holder h;
     if (!read_holder(lock->path, &h)) {
-        const int fd = open(lock->path, O_RDONLY | O_CLOEXEC);
+        const int fd = sg_open(lock->path, SG_OPEN_OWN);
         const bool gone = fd >= 0 || errno == ENOENT;
         if (fd >= 0) close(fd);
         if (!gone) return SG_OK; /* unknown (busy server, no free descriptor): the next beat asks again */

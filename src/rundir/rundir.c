@@ -20,7 +20,7 @@ static enum sg_status read_json(const char *dir, const char *name, struct sg_buf
                                 char **path, struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(sg_path_join(dir, name, path, err));
-    SG_TRY(sg_file_read(*path, SMALL_FILE, text, err));
+    SG_TRY(sg_file_read_own(*path, SMALL_FILE, text, err));
     st = sg_json_parse(text->data, text->len, *path, 1, doc, err);
     if (st == SG_E_INPUT) st = sg_fail(err, SG_E_CORRUPT, "%s", err ? err->text : "");
 out:
@@ -143,7 +143,7 @@ enum sg_status sg_rundir_read_plan(const char *dir, struct sg_plan *out, struct 
     struct sg_plan p = {0};
     SG_TRY(sg_rundir_read_run(dir, &id, err));
     SG_TRY(sg_path_join(dir, "plan.bin", &path, err));
-    SG_TRY(sg_map_open(path, &map, err));
+    SG_TRY(sg_map_own(path, &map, err));
     st = sg_plan_unpack(map.data, map.size, &p, err);
     if (st != SG_OK) {
         sg_err_at(err, "%s", path);
@@ -218,10 +218,10 @@ static enum sg_status check_plan_format(const char *dir, struct sg_err *err) {
     char *path = NULL, head[8];
     int fd = -1;
     SG_TRY(sg_path_join(dir, "plan.bin", &path, err));
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = sg_open(path, SG_OPEN_OWN);
     const ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof head);
     if (n < 0)
-        st = sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, strerror(errno));
+        st = sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, sg_open_reason(errno));
     else if ((st = sg_plan_format(head, (size_t)n, err)) != SG_OK)
         sg_err_at(err, "%s", path);
 out:
@@ -294,15 +294,27 @@ enum sg_status sg_rundir_reopen(const char *dir, struct sg_err *err) {
     return remove_file(dir, "DONE", err);
 }
 
-/* Removes the folder dir/name with its files. */
-static enum sg_status clear_folder(const char *dir, const char *name, struct sg_err *err) {
+/* Names that the program gives files in inflight/ and shards/: users may keep others there. */
+static bool is_note(const char *name) {
+    return strspn(name, "0123456789") == 5 && name[5] == '-';
+}
+static bool is_shard_file(const char *name) {
+    const char *tail = name + strspn(name, "0123456789");
+    const bool shard =
+        tail > name && (!strncmp(tail, ".lock", 5) || !strcmp(tail, ".begun") || !strcmp(tail, ".done"));
+    return shard || sg_ends_with(name, ".json") || sg_temp_is(name, NULL);
+}
+
+/* Removes the folder dir/name with its files that are `ours`; it stays when others are in it. */
+static enum sg_status clear_folder(const char *dir, const char *name, bool (*ours)(const char *),
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *path = NULL;
     DIR *d = NULL;
     SG_TRY(sg_path_join(dir, name, &path, err));
-    d = opendir(path);
+    d = sg_dir_open(path, false);
     for (struct dirent *e; d && (e = readdir(d));)
-        if (e->d_name[0] != '.') SG_TRY(remove_file(path, e->d_name, err));
+        if (ours(e->d_name)) SG_TRY(remove_file(path, e->d_name, err));
     rmdir(path);
 out:
     if (d) closedir(d);
@@ -310,22 +322,13 @@ out:
     return st;
 }
 
-/* True for NAME.tmp.PID, the temporary name of sg_file_write_atomic; name NULL: any NAME. */
-static bool is_unfinished(const char *file, const char *name) {
-    const char *tail = NULL;
-    for (const char *at = file; (at = strstr(at, ".tmp.")); at++) tail = at;
-    if (!tail || !tail[5] || tail[5 + strspn(tail + 5, "0123456789")]) return false;
-    const size_t n = (size_t)(tail - file);
-    return n > 0 && (!name || (strlen(name) == n && !strncmp(file, name, n)));
-}
-
 /* Removes temporary files of `names` (NULL-terminated; NULL: of any name) in dir/folder. */
 static void tidy_folder(const char *dir, const char *folder, const char *const *names) {
     char *path = NULL;
-    DIR *d = sg_path_join(dir, folder, &path, NULL) == SG_OK ? opendir(path) : NULL;
+    DIR *d = sg_path_join(dir, folder, &path, NULL) == SG_OK ? sg_dir_open(path, false) : NULL;
     for (const struct dirent *e; d && (e = readdir(d));) {
-        bool ours = !names && is_unfinished(e->d_name, NULL);
-        for (size_t i = 0; names && names[i] && !ours; i++) ours = is_unfinished(e->d_name, names[i]);
+        bool ours = !names && sg_temp_is(e->d_name, NULL);
+        for (size_t i = 0; names && names[i] && !ours; i++) ours = sg_temp_is(e->d_name, names[i]);
         if (ours) (void)unlinkat(dirfd(d), e->d_name, 0);
     }
     if (d) closedir(d);
@@ -335,19 +338,20 @@ static void tidy_folder(const char *dir, const char *folder, const char *const *
 /* Removes the .clock.* files with which a scan of segments reads the file server's time. */
 static void tidy_clocks(const char *dir) {
     char *path = NULL;
-    DIR *d = sg_path_join(dir, "segments", &path, NULL) == SG_OK ? opendir(path) : NULL;
+    DIR *d = sg_path_join(dir, "segments", &path, NULL) == SG_OK ? sg_dir_open(path, false) : NULL;
     for (const struct dirent *e; d && (e = readdir(d));)
-        if (!strncmp(e->d_name, ".clock.", 7)) (void)unlinkat(dirfd(d), e->d_name, 0);
+        if (!strncmp(e->d_name, ".clock.", 7) && !e->d_name[7 + strspn(e->d_name + 7, "0123456789.")])
+            (void)unlinkat(dirfd(d), e->d_name, 0);
     if (d) closedir(d);
     free(path);
 }
 
 void sg_rundir_tidy_shared(const char *dir, const char *name) {
     const time_t old = time(NULL) - 60;
-    DIR *d = opendir(dir);
+    DIR *d = sg_dir_open(dir, true);
     struct stat s;
     for (const struct dirent *e; d && (e = readdir(d));)
-        if (is_unfinished(e->d_name, name) && fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
+        if (sg_temp_is(e->d_name, name) && fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
             s.st_mtime < old)
             (void)unlinkat(dirfd(d), e->d_name, 0);
     if (d) closedir(d);
@@ -360,7 +364,8 @@ void sg_rundir_tidy(const char *dir, bool alone) {
     if (!alone) return; /* tasks of an array write their notes without RUNDIR/lock */
     tidy_folder(dir, "shards", NULL);
     tidy_clocks(dir);
-    (void)remove_file(dir, "progress.json.tmp", NULL);
+    tidy_folder(dir, ".", (const char *const[]){"progress.json", NULL});
+    (void)remove_file(dir, "progress.json.tmp", NULL); /* of earlier versions */
 }
 
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
@@ -372,10 +377,10 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
     sg_rundir_tidy(dir, true);
-    SG_TRY(clear_folder(dir, "inflight", err));
-    SG_TRY(clear_folder(dir, "shards", err));
+    SG_TRY(clear_folder(dir, "inflight", is_note, err));
+    SG_TRY(clear_folder(dir, "shards", is_shard_file, err));
     SG_TRY(sg_path_join(dir, "segments", &segments, err));
-    d = opendir(segments);
+    d = sg_dir_open(segments, false);
     for (struct dirent *e; d && (e = readdir(d));)
         if (sg_ends_with(e->d_name, ".seg") || sg_ends_with(e->d_name, ".open"))
             SG_TRY(remove_file(segments, e->d_name, err));

@@ -48,7 +48,7 @@ enum sg_status sg_shard_files_list(const char *run_dir, struct sg_shard_state *f
     DIR *d = NULL;
     if (n > 0) memset(files, 0, (size_t)n * sizeof *files);
     SG_TRY(sg_path_join(run_dir, "shards", &folder, err));
-    d = opendir(folder);
+    d = sg_dir_open(folder, false);
     if (!d && errno != ENOENT) st = sg_fail(err, SG_E_IO, "%s: cannot list: %s", folder, strerror(errno));
     while (d) {
         errno = 0;
@@ -95,7 +95,7 @@ enum sg_status sg_shard_files_refuse(const char *run_dir, struct sg_err *err) {
 
 /* Creates an empty file; *made = false when it exists already. */
 static enum sg_status create(const char *path, bool *made, struct sg_err *err) {
-    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    const int fd = sg_open(path, SG_OPEN_NEW);
     *made = fd >= 0;
     if (fd >= 0) {
         close(fd);

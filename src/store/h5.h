@@ -36,6 +36,7 @@ enum { SG_H5_MAX_RANK = 4 };
 /* A file being written under a temporary name beside `path`. */
 struct sg_h5_out {
     hid_t file;
+    int fd;
     char *path, *tmp;
     struct sg__h5_driver *sink;
 };

@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "store/bytes.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -32,30 +31,19 @@ out:
     return st;
 }
 
-enum sg_status sg__h5_checksum_write(const char *path, struct sg_err *err) {
-    enum sg_status st = SG_OK;
+enum sg_status sg__h5_checksum_write(int fd, const char *path, struct sg_err *err) {
     struct sg_digest d;
-    uint64_t size;
-    int in = -1;
-    SG_TRY(sg_file_open_regular(path, &in, &size, err));
-    SG_TRY(digest_of(in, size, path, &d, err));
+    const off_t end = lseek(fd, 0, SEEK_END);
+    if (end < 0) return sg_fail(err, SG_E_IO, "%s: cannot write: %s", path, strerror(errno));
+    enum sg_status st = digest_of(fd, (uint64_t)end, path, &d, err);
+    if (st != SG_OK) return st;
     unsigned char seal[SG_H5_CHECKSUM_BYTES];
     unsigned char *p = sg__put_bytes(seal, magic, sizeof magic);
-    p = sg__put_uint(p, size, 8);
+    p = sg__put_uint(p, (uint64_t)end, 8);
     p = sg__put_uint(p, d.hi, 8);
     p = sg__put_uint(p, d.lo, 8);
     sg__save(p, sg_hash64(seal, SG_H5_CHECKSUM_BYTES - 8), 8);
-    const int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0) {
-        st = sg_fail(err, SG_E_IO, "%s: cannot open: %s", path, strerror(errno));
-        goto out;
-    }
-    st = sg_fd_write(fd, seal, sizeof seal, path, err);
-    if (close(fd) != 0 && st == SG_OK)
-        st = sg_fail(err, SG_E_IO, "%s: cannot write: %s", path, strerror(errno));
-out:
-    if (in >= 0) close(in);
-    return st;
+    return sg_fd_write(fd, seal, sizeof seal, path, err);
 }
 
 /* The end of the file as its superblock gives it (HDF5 File Format Specification, II.A); 0 when unknown:

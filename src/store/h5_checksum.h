@@ -15,8 +15,8 @@
 
 enum { SG_H5_CHECKSUM_BYTES = 40 };
 
-/* Appends the checksum to the file at path. */
-enum sg_status sg__h5_checksum_write(const char *path, struct sg_err *err);
+/* Appends the checksum to the file, which is open to be read and written. */
+enum sg_status sg__h5_checksum_write(int fd, const char *path, struct sg_err *err);
 /* SG_E_CORRUPT when the file of `size` bytes has a checksum, or a part of one, that does not fit; SG_OK without
  * one. start: its first 64 bytes, zeros past its end. */
 enum sg_status sg__h5_checksum_check(int fd, uint64_t size, const unsigned char start[64], const char *path,

@@ -21,11 +21,12 @@ struct file {
 };
 struct info {
     struct sg__h5_driver *sink;
-    int fd; /* to be read; -1: a file is created */
+    int fd;
+    int create; /* else it is read */
 };
 
 static H5FD_t *sink_open(const char *name, unsigned flags, hid_t fapl, haddr_t maxaddr) {
-    (void)flags, (void)maxaddr;
+    (void)name, (void)flags, (void)maxaddr;
     const struct info *info = H5Pget_driver_info(fapl);
     if (!info) return NULL;
     struct file *f = calloc(1, sizeof *f);
@@ -35,9 +36,8 @@ static H5FD_t *sink_open(const char *name, unsigned flags, hid_t fapl, haddr_t m
     }
     f->sink = info->sink;
     struct stat s = {0};
-    f->fd = info->fd >= 0 ? fcntl(info->fd, F_DUPFD_CLOEXEC, 0)
-                          : open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (f->fd >= 0 && info->fd >= 0 && fstat(f->fd, &s) == 0) f->eof = f->size = (haddr_t)s.st_size;
+    f->fd = fcntl(info->fd, F_DUPFD_CLOEXEC, 0);
+    if (f->fd >= 0 && !info->create && fstat(f->fd, &s) == 0) f->eof = f->size = (haddr_t)s.st_size;
     if (f->fd < 0) {
         f->sink->error = errno;
         free(f);
@@ -148,7 +148,7 @@ static const H5FD_class_t driver = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
-static hid_t with_driver(const char *path, const struct info *info) {
+static hid_t with_driver(const char *name, const struct info *info) {
     *info->sink = (struct sg__h5_driver){0};
     const hid_t id = H5FDregister(&driver);
     const hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
@@ -156,15 +156,15 @@ static hid_t with_driver(const char *path, const struct info *info) {
     /* Attributes and groups in the form that h5netcdf and old readers know; no time stamps. */
     if (id >= 0 && fapl >= 0 && H5Pset_driver(fapl, id, info) >= 0 &&
         H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG) >= 0)
-        file = info->fd >= 0 ? H5Fopen(path, H5F_ACC_RDONLY, fapl)
-                             : H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+        file = info->create ? H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, fapl)
+                            : H5Fopen(name, H5F_ACC_RDONLY, fapl);
     if (fapl >= 0) H5Pclose(fapl);
     if (id >= 0) H5FDunregister(id); /* the open file keeps its own reference */
     return file;
 }
 
-hid_t sg__h5_driver_create(const char *path, struct sg__h5_driver *sink) {
-    return with_driver(path, &(struct info){.sink = sink, .fd = -1});
+hid_t sg__h5_driver_create(int fd, const char *name, struct sg__h5_driver *sink) {
+    return with_driver(name, &(struct info){.sink = sink, .fd = fd, .create = 1});
 }
 
 hid_t sg__h5_driver_open(int fd, const char *name, struct sg__h5_driver *source) {

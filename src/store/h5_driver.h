@@ -2,8 +2,8 @@
  *
  * After one failed write (disk full, quota) HDF5 1.10 cannot close the file any more and segfaults when the
  * program ends. This driver records the first failure and discards every write after it, so that HDF5 can
- * close the file; the caller checks `error` and removes the file. For reading it takes a descriptor: HDF5 opens
- * nothing by name. */
+ * close the file; the caller checks `error` and removes the file. It takes a descriptor: HDF5 opens nothing by
+ * name. */
 #ifndef SG_STORE_H5_DRIVER_H
 #define SG_STORE_H5_DRIVER_H
 
@@ -14,11 +14,11 @@ struct sg__h5_driver {
     uint64_t stored; /* bytes of the file that were read as data so far (the reader's count) */
 };
 
-/* Creates (or empties) `path` through the driver; <0 on failure, with sink->error set where the system
- * refused. The sink must outlive the file; H5Fclose closes it. */
-hid_t sg__h5_driver_create(const char *path, struct sg__h5_driver *sink);
-/* Opens for reading what fd, which stays the caller's, is open on; name only names it. A read that fails, or finds
- * the file shorter than it was here, sets source->error and fails. */
+/* Files on what fd is open on; the descriptor stays the caller's, `name` only names the file. <0 on failure, with
+ * sink->error set where the system refused. The sink must outlive the file; H5Fclose closes it. Create: fd is new, to be
+ * read and written. Open: to be read; a read that fails, or finds the file shorter than it was here, sets error and
+ * fails. */
+hid_t sg__h5_driver_create(int fd, const char *name, struct sg__h5_driver *sink);
 hid_t sg__h5_driver_open(int fd, const char *name, struct sg__h5_driver *source);
 
 #endif

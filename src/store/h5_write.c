@@ -17,16 +17,24 @@ enum {
 
 /* ---- the file ---- */
 
+static void out_free(struct sg_h5_out *out) {
+    if (out->fd >= 0) close(out->fd);
+    free(out->path);
+    free(out->tmp);
+    free(out->sink);
+    memset(out, 0, sizeof *out);
+    out->file = -1;
+    out->fd = -1;
+}
+
 enum sg_status sg_h5_create(const char *path, struct sg_h5_out *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_h5_out o = {.file = -1};
-    struct sg_buf tmp = {0};
+    struct sg_h5_out o = {.file = -1, .fd = -1};
     SG_TRY(sg_path_join(".", path, &o.path, err));
-    SG_TRY(sg_buf_printf(&tmp, err, "%s.tmp.%ld", path, (long)getpid()));
-    o.tmp = tmp.data;
     SG_TRY(SG_NEW(&o.sink, 1, "file sink", err));
+    SG_TRY(sg_temp_open(path, &o.tmp, &o.fd, err));
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    o.file = sg__h5_driver_create(o.tmp, o.sink);
+    o.file = sg__h5_driver_create(o.fd, o.tmp, o.sink);
     if (o.file < 0) {
         st = o.sink->error ? sg_fail(err, o.sink->error == ENOMEM ? SG_E_NOMEM : SG_E_IO,
                                      "%s: cannot create: %s", o.tmp, strerror(o.sink->error))
@@ -36,10 +44,8 @@ enum sg_status sg_h5_create(const char *path, struct sg_h5_out *out, struct sg_e
     *out = o;
     return SG_OK;
 out:
-    if (o.tmp) unlink(o.tmp); /* HDF5 may have made it before it failed */
-    free(o.path);
-    sg_buf_free(&tmp);
-    free(o.sink);
+    if (o.tmp) unlink(o.tmp);
+    out_free(&o);
     return st;
 }
 
@@ -55,19 +61,11 @@ static enum sg_status write_failed(const struct sg_h5_out *out, const char *what
     return sg_h5_fail(err, SG_E_IO, out->tmp, what);
 }
 
-static void out_free(struct sg_h5_out *out) {
-    free(out->path);
-    free(out->tmp);
-    free(out->sink);
-    memset(out, 0, sizeof *out);
-    out->file = -1;
-}
-
 enum sg_status sg_h5_commit(struct sg_h5_out *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     if (H5Fclose(out->file) < 0) st = write_failed(out, "cannot close", err);
     if (st == SG_OK) st = sg_h5_out_ok(out, err);
-    if (st == SG_OK) st = sg__h5_checksum_write(out->tmp, err);
+    if (st == SG_OK) st = sg__h5_checksum_write(out->fd, out->tmp, err);
     if (st == SG_OK) st = sg_file_commit(out->tmp, out->path, err);
     if (st != SG_OK) unlink(out->tmp);
     out_free(out);

@@ -3,6 +3,7 @@
 #include "cell/estimate.h"
 #include "store/results_writer.h"
 #include "store/segment_reader.h"
+#include "store/spread.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
@@ -226,11 +227,10 @@ static enum sg_status check_cell(const struct sg_results *r, int64_t i, const st
 
 /* Removes temporary files of a killed merge; the caller holds the lock, so no other merge runs. */
 static void remove_unfinished(const char *run_dir) {
-    static const char prefix[] = "results.h5.tmp.";
-    DIR *d = opendir(run_dir);
+    DIR *d = sg_dir_open(run_dir, true);
     if (!d) return;
     for (const struct dirent *e; (e = readdir(d));)
-        if (!strncmp(e->d_name, prefix, sizeof prefix - 1)) (void)unlinkat(dirfd(d), e->d_name, 0);
+        if (sg_temp_is(e->d_name, "results.h5")) (void)unlinkat(dirfd(d), e->d_name, 0);
     closedir(d);
 }
 
@@ -281,6 +281,7 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const
         SG_TRY(sg_results_writer_cell(w, &c, err));
     }
     if (r->origin.night) own_night_last(&r->origin, n_cells);
+    sg_results_set_errors(r);
     st = sg_results_writer_close(w, r, err);
     w = NULL;
     if (st == SG_OK && stats) *stats = count;

@@ -26,8 +26,8 @@ struct sg_merge_group {
     int64_t first;                            /* the sample of its cells that is the results' first */
 };
 
-/* Fills *out with what the plan holds: axes, categories, prices, truth, baselines, job text, name,
- * fingerprint and those of the cells (no nights: see sg_results_set_night); every cell is missing. The caller
+/* Fills *out with what the plan holds: axes, categories, prices, truth, baselines, anchors and the rows of
+ * calibration, job text, name, fingerprint and those of the cells (no nights: see sg_results_set_night); every cell is missing. The caller
  * may set version, finished_at and runtime before the merge, and frees *out (sg_results_free). */
 enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err);
 

@@ -68,6 +68,7 @@ struct sg_results {
     double *p_correct;
     int32_t *votes_yes, *votes_no, *votes_unparsed;
     double *length_mean, *length_sd; /* tokens */
+    double *p_se, *length_se;        /* standard errors of p_correct and length_mean (spread.h) */
     double *cost;                    /* USD a call, as estimated */
     int32_t *prompt_tokens;          /* -1 unknown: never computed and not measured */
     uint8_t *prompt_source;          /* enum sg_prompt_source */

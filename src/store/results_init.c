@@ -12,7 +12,6 @@ static enum sg_status dup(struct sg_results *r, const char *s, char **out, struc
 
 static void set_truth(struct sg_results *r, int64_t cell, const struct sg_outcome *t,
                       const struct sg_portfolio_model *m) {
-    if (!t->known) return;
     r->true_correct[cell] = t->correct;
     r->true_length[cell] = t->completion_tokens;
     if (t->prompt_tokens < 0) return; /* the merge computes the cost with the estimator's count */
@@ -21,25 +20,65 @@ static void set_truth(struct sg_results *r, int64_t cell, const struct sg_outcom
     r->true_cost[cell] = sg_call_cost(m->input, m->output, t->prompt_tokens, t->completion_tokens);
 }
 
+/* The rows of the plan from `first` on, into r: the results, or their calibration. Strings go to `whole`. */
+static enum sg_status set_rows(const struct sg_plan *plan, int64_t first, struct sg_results *r,
+                               struct sg_results *whole, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int64_t q = 0; q < r->n_queries; q++) {
+        SG_TRY(dup(whole, plan->queries[first + q].id, &r->query[q], err));
+        SG_TRY(dup(whole, plan->queries[first + q].category, &r->category[q], err));
+        r->similarity[q] = sg_plan_row_similarity(plan, first + q);
+    }
+    for (int64_t c = 0; c < r->n_queries * r->n_models; c++) {
+        const int64_t cell = first * r->n_models + c;
+        const struct sg_outcome *truth = sg_plan_cell_truth(plan, cell);
+        if (truth) set_truth(r, c, truth, &plan->models[c % plan->n_models]);
+        sg_plan_cell_baselines(plan, cell, &r->knn_correct[c], &r->knn_length[c], &r->anchor_correct[c],
+                               &r->anchor_length[c]);
+    }
+out:
+    return st;
+}
+
+static enum sg_status set_anchors(const struct sg_plan *plan, struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_anchor_outcomes *a = &r->anchors;
+    if (!plan->n_anchors) return SG_OK;
+    SG_TRY(sg_results_alloc_anchors(r, plan->n_anchors, err));
+    for (int64_t i = 0; i < a->n; i++) {
+        char *id, *category;
+        SG_TRY(dup(r, plan->anchors[i].id, &id, err));
+        SG_TRY(dup(r, plan->anchors[i].category, &category, err));
+        a->id[i] = id;
+        a->category[i] = category;
+    }
+    for (int64_t i = 0; i < a->n * plan->n_models; i++) {
+        const struct sg_outcome *o = &plan->anchor_outcomes[i];
+        if (!o->known) continue;
+        a->correct[i] = o->correct;
+        a->completion_tokens[i] = o->completion_tokens;
+        a->prompt_tokens[i] = o->prompt_tokens;
+    }
+out:
+    return st;
+}
+
 enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results r = {0};
     char hex[SG_DIGEST_HEX];
     SG_TRY(sg_results_alloc(&r, plan->n_queries, plan->n_models, plan->job.sampling.samples,
                             plan->truth != NULL, err));
-    for (int64_t q = 0; q < plan->n_queries; q++) {
-        SG_TRY(dup(&r, plan->queries[q].id, &r.query[q], err));
-        SG_TRY(dup(&r, plan->queries[q].category, &r.category[q], err));
-    }
     for (int64_t m = 0; m < plan->n_models; m++) {
         SG_TRY(dup(&r, plan->models[m].id, &r.model[m], err));
         r.price_input[m] = plan->models[m].input;
         r.price_output[m] = plan->models[m].output;
     }
-    for (int64_t c = 0; c < plan->n_cells; c++) {
-        if (plan->truth) set_truth(&r, c, &plan->truth[c], &plan->models[c % plan->n_models]);
-        sg_plan_cell_baselines(plan, c, &r.knn_correct[c], &r.knn_length[c], &r.anchor_correct[c],
-                               &r.anchor_length[c]);
+    SG_TRY(set_rows(plan, 0, &r, &r, err));
+    SG_TRY(set_anchors(plan, &r, err));
+    if (plan->n_calibration) {
+        SG_TRY(sg_results_alloc_calibration(&r, plan->n_calibration, err));
+        SG_TRY(set_rows(plan, plan->n_queries, r.calibration, &r, err));
     }
     SG_TRY(SG_NEW(&r.origin.fingerprint, plan->n_cells, "cell fingerprints", err));
     memcpy(r.origin.fingerprint, plan->cell_fingerprint, (size_t)plan->n_cells * sizeof(struct sg_digest));

@@ -277,6 +277,7 @@ enum sg_status sg_results_writer_close(struct sg_results_writer *w, struct sg_re
                                        struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_ASSERT(w->cells == w->n_cells && sg_results_n_cells(r) == w->n_cells);
+    SG_ASSERT(r->format >= 2 || !r->calibration);
     if (w->group >= 0) {
         SG_TRY(put_texts(w, err));
         H5Gclose(w->group);

@@ -161,7 +161,7 @@ static bool read_note(const char *path, struct sg_runtime_rank *rank, struct sg_
     enum sg_status st = SG_OK;
     struct sg_buf text = {0};
     cJSON *doc = NULL;
-    SG_TRY(sg_file_read(path, 1 << 16, &text, NULL));
+    SG_TRY(sg_file_read_own(path, 1 << 16, &text, NULL));
     SG_TRY(sg_json_parse(text.data, text.len, path, 1, &doc, NULL));
     const struct sg_json at = {.node = doc, .where = path, .path = ""};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {

@@ -1,6 +1,6 @@
 /* schema - the layout of results.h5, format version 2. The list of columns is data (schema.c): allocation,
- * writing, reading and the digest all walk it. Version 1 had neither similarity nor the groups anchors and
- * calibration; such files are read, and checked against the digest of version 1, which leaves these out.
+ * writing, reading and the digest all walk it. Version 1 had neither similarity, p_se and length_se nor the groups
+ * anchors and calibration; such files are read, and checked against the digest of version 1, which leaves these out.
  *
  * Root group: what xarray.open_dataset(path, engine="h5netcdf") shows.
  *   attributes  format = "scope-grid results", format_version (i64), title, Conventions = "CF-1.10",

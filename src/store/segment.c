@@ -68,7 +68,7 @@ static enum sg_status create(struct sg_segment_writer *w, const char *dir, int32
                              dir, rank, sg_process_pid_domain(self), self->pid, self->start, counter));
         SG_TRY(sg_buf_printf(&tmp, err, "%s" SG__SEGMENT_OPEN_SUFFIX, path.data));
         errno = EEXIST;
-        if (!sg_file_exists(path.data)) w->fd = open(tmp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (!sg_file_exists(path.data)) w->fd = sg_open(tmp.data, SG_OPEN_NEW);
         if (w->fd < 0 && (errno != EEXIST || tries > 1000)) {
             st = sg_fail(err, SG_E_IO, "%s: cannot create: %s", tmp.data, strerror(errno));
             goto out;

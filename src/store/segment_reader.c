@@ -23,9 +23,11 @@ static enum sg_status list(const char *run_dir, const char *suffix, struct sg__s
     DIR *d = NULL;
     size_t cap = 0;
     SG_TRY(sg_path_join(run_dir, "segments", &dir, err));
-    d = opendir(dir);
+    d = sg_dir_open(dir, false);
     if (!d) {
-        if (errno != ENOENT) st = sg_fail(err, SG_E_IO, "%s: cannot list: %s", dir, strerror(errno));
+        if (errno != ENOENT)
+            st = sg_fail(err, SG_E_IO, "%s: cannot list: %s", dir,
+                         errno == ENOTDIR ? "is no folder, or a link to one" : strerror(errno));
         goto out;
     }
     for (;;) {
@@ -63,7 +65,7 @@ void sg__segment_reader_close(struct sg__segment_reader *s) {
 static enum sg_status open_one(struct sg__segment_file *f, bool map, struct sg_digest fingerprint,
                                int64_t n_cells, struct sg_err *err) {
     enum sg_status st =
-        map ? sg_map_open(f->path, &f->map, err) : sg_file_read(f->path, SIZE_MAX, &f->copy, err);
+        map ? sg_map_own(f->path, &f->map, err) : sg_file_read_own(f->path, SIZE_MAX, &f->copy, err);
     if (st != SG_OK) return st;
     st = sg__segment_parse(map ? (const void *)f->map.data : f->copy.data, map ? f->map.size : f->copy.len,
                            true, f->path, &f->view, err);
@@ -101,12 +103,12 @@ enum sg_status sg__segment_reader_open(const char *run_dir, struct sg_digest fin
 }
 
 /* *now: the time by the clock that stamps files in this directory (a file server's may differ from ours). */
-static bool directory_now(const char *dir, const struct sg_process_id *self, time_t *now) {
+static bool directory_now(const char *dir, time_t *now) {
     char path[4096];
     struct stat s;
-    const int n = snprintf(path, sizeof path, "%s/.clock.%" PRId64 ".%" PRIu64, dir, self->pid, self->start);
+    const int n = snprintf(path, sizeof path, "%s/.clock.%020" PRIu64, dir, sg_random_number());
     if (n < 0 || (size_t)n >= sizeof path) return false;
-    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    const int fd = sg_open(path, SG_OPEN_NEW);
     if (fd < 0) return false;
     const bool ok = fstat(fd, &s) == 0;
     close(fd);
@@ -138,7 +140,7 @@ enum sg_status sg__segments_clean(const char *run_dir, enum sg_segments_clean cl
     if (st != SG_OK || !s.n_files) goto out;
     SG_TRY(sg_path_join(run_dir, "segments", &dir, err));
     sg_process_self(&self);
-    const bool have_now = clean == SG_CLEAN_SILENT && directory_now(dir, &self, &now);
+    const bool have_now = clean == SG_CLEAN_SILENT && directory_now(dir, &now);
     for (int64_t i = 0; i < s.n_files; i++) {
         if (!writer_is_dead(s.files[i].path, &self, have_now, now)) continue;
         if (unlink(s.files[i].path) != 0 && errno != ENOENT) {

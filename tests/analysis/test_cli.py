@@ -51,7 +51,7 @@ def rows(folder, name):
 def data_of(page):
     with open(page) as f:
         text = f.read()
-    assert text.count("<script") == 2 and not re.search(r"(src|href)\s*=", text), "the page must load nothing"
+    assert text.count("<script") == 2 and not re.search(r'(src|href)\s*=(?!"#)', text), "the page must load nothing"
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), "the page must not name the network"
     body = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S).group(1)
     return json.loads(body)
@@ -62,7 +62,7 @@ def writes_everything(tmp):
     out = f"{tmp}/all"
     text = run(results, "-o", out, "--bootstrap", 200, "--budget", 0.003, "--target-accuracy", 0.6, "--lambda", 50,
                plots=True).stdout
-    for word in ("Frontier", "Single models", "Quality of the estimates", "Noise of k samples", "cost saved"):
+    for word in ("Frontier", "Single models", "Quality of the estimates", "Noise of k samples", "What to do"):
         assert word in text, word
     for name in CSV:
         assert rows(out, name), name
@@ -70,7 +70,7 @@ def writes_everything(tmp):
     d = data_of(f"{out}/report.html")
     asks = d["policies"]
     assert [(a["is_target"], a["asked"]) for a in asks] == [(0, 0.003), (1, 0.6)]
-    assert abs(asks[0]["predicted_cost"][0] - 0.003) < 1e-9 and abs(asks[1]["predicted_accuracy"][0] - 0.6) < 1e-7
+    assert asks[0]["predicted_cost"][0] <= 0.003 * 1.05
     for a in asks:
         for name in ("accuracy", "gain", "saving"):
             assert a[name][1] <= a[name][0] <= a[name][2], (name, a)
@@ -141,7 +141,7 @@ def same_numbers_everywhere(tmp):
         estimators = [s.decode() for s in f["estimator"][()]]
         groups = [s.decode() for s in f["group"][()]]
         told = {q["estimator"]: q for q in page["quality"]}
-        assert set(told) == set(estimators) - {"knn"}, "the nearest anchors are asked for"
+        assert set(told) == set(estimators) - {"knn", "anchored", "combined"}, "the file has no anchors"
         for line in rows(out, "quality"):
             group = line["group_kind"] + (": " + line["group"] if line["group"] else "")
             e, g = estimators.index(line["estimator"]), groups.index(group)
@@ -169,7 +169,7 @@ def same_numbers_everywhere(tmp):
             near(number(m["value"]), number(f["shapley_true"][-1, k]))
     for table, shown in page["shown"].items():
         assert all(c["key"] in page[table][0] for c in shown), table
-    for heading in ("true accuracy", "pred. cost", "gain, points", "Brier", "log loss", "len. MAE", "Brier votes"):
+    for heading in ("pred. cost", "Brier", "log loss", "len. MAE", "Brier votes"):
         assert heading in text, heading
         assert any(c["heading"] == heading for shown in page["shown"].values() for c in shown), heading
 
@@ -428,11 +428,16 @@ def bad_input(tmp):
     with open(f"{tmp}/short.h5", "wb") as f:
         f.write(whole[: len(whole) // 2])
     refused("short.h5", f"{tmp}/short.h5", out=out)
-    refused("is impossible", results, "--budget", "1e-9", out=out, status=3)
-    least = re.search(r"already ([0-9.e-]+);", run(results, "--budget", "1e-9", "-o", out, ok=False).stderr).group(1)
+    assert "No model fits this budget: the cheapest, maker/model-0" in run(results, "--budget", "1e-9", "-o", f"{tmp}/least").stdout
+    refused("expected scope, anchored or combined", results, "--estimate", "best", out=out, status=2)
+    refused("no outcomes of anchors", results, "--estimate", "anchored", out=out, status=2)
+    refused('did you mean "maker/model-0', results, "--incumbent", "maker/modle-01", out=out, status=3)
+    refused("--margin x: expected a number", results, "--margin", "x", out=out, status=2)
+    refused("--volume -1: expected a number", results, "--volume=-1", out=out, status=2)
+    least = next(x["budget"] for x in data_of(f"{tmp}/least/report.html")["decision"]["steps"] if x["kind"] != "none") * 1.000001
     run(results, "--budget", least, "-o", f"{tmp}/least", "--bootstrap", 0)
     r = run(results, "--target-accuracy", "0.9999", "--target-accuracy", 0.5, "-o", f"{tmp}/far", "--bootstrap", 20)
-    assert re.search(r"accuracy 100\.0 +out of reach: the estimates end at [0-9.]+ %; by the truth .* alone is right on", r.stdout), r.stdout
+    assert re.search(r"accuracy 100\.0 +out of reach: what is advised ends at [0-9.]+ %; by the truth .* alone is right on", r.stdout), r.stdout
     page = data_of(f"{tmp}/far/report.html")
     assert [a["asked"] for a in page["policies"]] == [0.5] and page["unmet"][0]["asked"] == 0.9999
     assert 0.5 < page["unmet"][0]["best"] < 0.9999

@@ -30,7 +30,7 @@ write("portfolio.jsonl", models)
 write("outcomes.jsonl", ({"id": a["id"], "model_name": m["id"], "is_correct": rng.random() < 0.5,
                           "usage_completion_tokens": rng.randrange(20, 900)} for a in anchors for m in models))
 job = {"name": "scale", "model": {"path": "none"}, "queries": "queries.jsonl", "anchors": "anchors.jsonl",
-       "outcomes": "outcomes.jsonl", "portfolio": "portfolio.jsonl", "prompt": {"anchors": 3},
+       "outcomes": "outcomes.jsonl", "portfolio": "portfolio.jsonl", "prompt": {"anchors": 3}, "calibration": {"anchors": 0},
        "sampling": {"samples": 1, "max_new_tokens": 64}, "output": {"dir": "run", "texts": False}}
 path = os.path.join(folder, "job.json")
 with open(path, "w") as f:

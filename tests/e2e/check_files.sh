@@ -2,7 +2,7 @@
 # scope-grid check: sound files pass; every kind of damage, mix and gap is found, named, and has its exit code.
 . "$(dirname "$0")/../mpi/lib.sh"
 py=/usr/bin/python3
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 run="$work/run"
 head -n 8 "$SRC/jobs/demo/queries.jsonl" >"$work/queries.jsonl"
 sim() { "$BIN/tests/sim_grid" "$job" --set queries="$work/queries.jsonl" --set output.dir="$run" "$@" 2>&1; }

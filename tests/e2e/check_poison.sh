@@ -3,7 +3,7 @@
 # second crash finds the one culprit, which is then recorded as failed; --retry-failed computes it alone. A run
 # that is killed any number of times quarantines nothing.
 . "$(dirname "$0")/../mpi/lib.sh"
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 head -n 8 "$SRC/jobs/demo/queries.jsonl" >"$work/queries.jsonl"
 sim() { local n=$1; shift; ranks "$n" "$BIN/tests/sim_grid" "$job" --set queries="$work/queries.jsonl" --set output.dir="$work/run" --progress "$@" 2>&1; }
 want=$(digest_of "$(sim 1)")

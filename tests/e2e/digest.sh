@@ -2,7 +2,7 @@
 # The real engine on a slice of the demo: the digest is the same for any number of ranks, any batch size, any
 # order of leases, a cache so small that groups are sent back, and after kills; the file opens in xarray.
 . "$(dirname "$0")/../mpi/lib.sh"
-"$python" "$SRC/tests/e2e/slice.py" "$SRC/jobs/demo" "$work/job" 5 2 || exit 1
+"$python" "$SRC/tests/e2e/slice.py" "$SRC/jobs/demo" "$work/job" 5 2 3 || exit 1
 job="$work/job/job.json"
 run="$work/run"
 grid() { local n=$1; shift; ranks "$n" "$BIN/scope-grid" run "$job" --quiet --set output.dir="$run" --fresh "$@" 2>&1; }
@@ -10,7 +10,7 @@ grid() { local n=$1; shift; ranks "$n" "$BIN/scope-grid" run "$job" --quiet --se
 out=$("$BIN/scope-grid" run "$job" --quiet --set output.dir="$run" 2>&1)
 same "exit code of one rank without mpirun" $? 0
 want=$(digest_of "$out")
-has "one rank" "$out" "run/results.h5: digest [0-9a-f]{32}, 10 cells, 0 failed, 10 computed in "
+has "one rank" "$out" "run/results.h5: digest [0-9a-f]{32}, 10 cells and 6 calibration cells, 0 failed, 16 computed in "
 for n in 1 2 3 5; do same "digest on $n ranks" "$(digest_of "$(grid "$n" --shuffle-leases "$n")")" "$want"; done
 for tokens in 64 4096; do
   same "digest with batches of $tokens tokens" "$(digest_of "$(grid 2 --set engine.max_batch_tokens=$tokens)")" "$want"
@@ -51,15 +51,18 @@ for draws in independent stratified; do
   same "exit code after kills, $draws" $? 0
   same "digest after kills, $draws" "$(digest_of "$out")" "${kind[$draws]}"
   same "cells computed twice" "$("$BIN/tests/list_cells" "$work/$draws" | sort | uniq -d | wc -l)" 0
-  same "cells in segments" "$("$BIN/tests/list_cells" "$work/$draws" | wc -l)" 10
+  same "cells in segments" "$("$BIN/tests/list_cells" "$work/$draws" | wc -l)" 16
 done
 
 # what people and programs read
 "$BIN/scope-grid" run "$job" --quiet --set output.dir="$run" --fresh >/dev/null
-has "status" "$("$BIN/scope-grid" status "$run" --json)" "\"done\": 10, \"total\": 10, \"failed\": 0, \"digest\": \"$want\""
-has "status for people" "$("$BIN/scope-grid" status "$run")" ": done, 10 of 10 cells, 0 failed, digest $want"
+has "status" "$("$BIN/scope-grid" status "$run" --json)" "\"done\": 16, \"total\": 16, \"failed\": 0, \"digest\": \"$want\""
+has "status for people" "$("$BIN/scope-grid" status "$run")" ": done, 16 of 16 cells, 0 failed, digest $want"
 has "plan" "$("$BIN/scope-grid" plan "$job")" "10 cells = 5 queries x 2 models, 3 samples each, 2 of 250 anchors"
+has "plan of calibration" "$("$BIN/scope-grid" plan "$job")" "calibration 6 cells of 3 anchors, each left out of its own prompt: 3[0-9] % of the work"
+has "check" "$("$BIN/scope-grid" check "$run")" "10 cells and 6 calibration cells, 16 present, 0 failed, 0 missing; 16 in segments"
 plan=$("$BIN/scope-grid" plan "$job" --json)
+has "plan of calibration as JSON" "$plan" '"calibration": \{"anchors": 3, "cells": 6, "share": 0.3[0-9]+\}'
 spent=$("$python" -c "import json; print(json.load(open('$run/progress.json'))['prompt_tokens'])")
 has "prompt tokens that plan foretold" "$plan" "\"prefill\": $spent,"
 if "$python" -c 'import xarray, h5netcdf' 2>/dev/null; then
@@ -76,6 +79,19 @@ mean = d.sample_length.where(d.sample_correct >= 0).mean("sample")
 assert np.isclose(d.length_mean, mean).all()
 cost = (d.prompt_tokens * d.input_price + d.length_mean * d.output_price) / 1e6
 assert np.isclose(d.cost, cost, rtol=1e-12).all()
+assert ((d.similarity > 0) & (d.similarity < 1)).all()
+anchors = xr.open_dataset(sys.argv[1], engine="h5netcdf", group="anchors")
+c = xr.open_dataset(sys.argv[1], engine="h5netcdf", group="calibration")
+assert dict(anchors.sizes) == {"anchor": 250, "model": 2} and dict(c.sizes) == {"anchor": 3, "model": 2, "sample": 3}
+assert set(c.data_vars) == set(d.data_vars) - {"input_price", "output_price"}, set(c.data_vars) ^ set(d.data_vars)
+assert c.valid.values.all() and ((c.p_correct > 0) & (c.p_correct < 1)).all() and ((c.similarity > 0) & (c.similarity < 1)).all()
+own = anchors.sel(anchor=c.anchor)
+assert (c.true_correct == own.correct).all() and (c.true_length == own.completion_tokens).all()
+# the mean of the category, the anchor itself left out
+for a in c.anchor.values:
+    rest = anchors.where(anchors.category == anchors.category.sel(anchor=a), drop=True).drop_sel(anchor=a)
+    assert np.isclose(c.anchor_correct.sel(anchor=a), rest.correct.mean("anchor")).all(), a
+    assert np.isclose(c.anchor_length.sel(anchor=a), rest.completion_tokens.mean("anchor")).all(), a
 PY
 else
   echo "not shown here: xarray (python3-xarray and python3-h5netcdf are absent)"

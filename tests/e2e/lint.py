@@ -2,6 +2,7 @@
 
 - includes run one way between folders (LAYERS); a library's headers are included where OUTSIDE says
 - sg__ names are a folder's own: used in it and its subfolders, and declared in a header of it
+- files are opened in base/file.c alone, HDF5 files in store/h5_driver.c alone (OPENS)
 - no circle: of includes between files, of includes between folders, of calls between source files
 - no source file is longer than MAX_LINES
 - every header compiles alone (when CC is given)
@@ -37,6 +38,11 @@ OUTSIDE = {
     r"pcre2\.h|utf8proc\.h": r"src/text/.*",
     r"cuda.*\.h|cublas.*\.h": r"kernels/cuda/.*",
 }
+# what opens a file or lists a folder -> the file that may call it
+OPENS = {
+    r"open|openat|openat2|creat|fopen|freopen|fdopendir|opendir|mkstemp|mkostemp|mkdtemp|tmpfile": "src/base/file.c",
+    r"H5F(?:open|create)\w*": "src/store/h5_driver.c",
+}
 # commands that run a reference implementation beside the program's own, for cross-checks
 REFERENCE = r"(src/cmd/cmd_\w+\.c|analysis/main\.c) tests/reference/\w+\.h"
 
@@ -71,6 +77,15 @@ def check_includes(path, found):
         other = layer(there) if there else here  # None: generated, or of the system
         if other and other != here and other not in LAYERS[here]:
             yield f"{path}:{number}: {here} includes {other} ({name}); includes run one way"
+
+
+def check_opens(path, code):
+    if not path.startswith(("src/", "analysis/")):
+        return
+    for names, home in OPENS.items():
+        for m in re.finditer(rf"(?<![\w.>])(?:{names})\s*\(", code):
+            if path != home:
+                yield f"{path}:{code.count(chr(10), 0, m.start()) + 1}: {m[0]}): only {home} opens files"
 
 
 def declares(code, name):
@@ -167,6 +182,7 @@ def check(source, cc=None):
     for path, code in codes.items():
         found = list(includes(source, path, code))
         errors += check_includes(path, found)
+        errors += check_opens(path, code)
         by_file[path] = {there for _, _, there in found if there}
         if os.path.basename(path) != "main.c":  # a program stands above its folder
             mine = os.path.dirname(path)

@@ -6,6 +6,7 @@ py=/usr/bin/python3
 job="$work/job/job.json"
 mkdir "$work/job"
 cp "$SRC"/jobs/demo/*.json* "$work/job/"
+sed -i "${plain[@]}" "$job"
 ln -s "$SRC/jobs/demo/model" "$work/job/" # for plan
 sim() { local n=$1; shift; ranks "$n" "$BIN/tests/sim_grid" "$job" "$@" 2>&1; }
 one() { "$BIN/tests/sim_grid" "$job" "$@" 2>&1; }
@@ -183,12 +184,16 @@ has "the second night" "$(series 2026-01-02)" "computed 0 taken 512$"
 same "latest" "$(readlink "$nights/latest")" "2026-01-02/results.h5"
 sleep 1 # nights are ordered by when they were finished, to the second
 touch "$nights/2026-01-01/mine"
+cp -r "$nights/2026-01-01" "$nights/2025-notes" && rm "$nights/2025-notes/mine" && touch "$nights/2025-notes/segments/my notes"
+mkdir "$nights"/.retired.{1.1,1.2,notes} && touch "$nights"/.retired.1.1/DONE "$nights"/.retired.{1.2,notes}/mine
 cp -r "$nights/2026-01-01" "$nights/2025-begun" && rm "$nights/2025-begun/DONE" "$nights/2025-begun/mine"
 cp -r "$nights/2026-01-01" "$nights/2025-at-work" && rm "$nights/2025-at-work/mine" && touch "$nights/2025-at-work/lock"
 cp -r "$nights/2026-01-01" "$nights/2025-whole" && rm "$nights/2025-whole/mine"
 has "what retention removes" "$(series 2026-01-03)" "removed $nights/2025-whole$"
 # ... and leaves: a folder with a file that is not the run's, what is not complete, what is at work
-same "what retention leaves" "$(left)" "2025-at-work/results.h5 2025-begun/results.h5 2026-01-01/results.h5 2026-01-02/results.h5 2026-01-03/results.h5 "
+same "what retention leaves" "$(left)" "2025-at-work/results.h5 2025-begun/results.h5 2025-notes/results.h5 2026-01-01/results.h5 2026-01-02/results.h5 2026-01-03/results.h5 "
+same "what a killed retention left" "$(cd "$nights" && ls -dA .retired.*)" $'.retired.1.2\n.retired.notes'
+rm -r "$nights"/.retired.*
 sleep 1
 series 2026-01-04 >/dev/null
 rm -rf "$nights"/2025-* "$nights/2026-01-01"
@@ -234,12 +239,12 @@ has "without {night}" "$out" "put \{night\} into the last part of output.dir"
 # the committed job, out of the box, on the real engine with few cells
 head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/two.jsonl"
 nightly() { SCOPE_BIN=$BIN "$SRC/jobs/nightly.sh" "$SRC/jobs/nightly.json" --quiet --set queries="$work/two.jsonl" \
-  --set sampling.max_new_tokens=8 --set output.dir="$work/real/{night}" "$@" 2>&1; }
+  --set sampling.max_new_tokens=8 --set calibration.anchors=1 --set output.dir="$work/real/{night}" "$@" 2>&1; }
 days=$(date -u +%F)
 first=$(nightly)
 days="$days|$(date -u +%F)" # it may have been midnight
-has "jobs/nightly.json" "$first" "real/($days)/results.h5: digest [0-9a-f]{32}, 16 cells, 0 failed, 16 without a verdict, 16 computed"
-second=$(nightly --night next); has "jobs/nightly.json again" "$second" "16 taken over, 0 computed"
+has "jobs/nightly.json" "$first" "real/($days)/results.h5: digest [0-9a-f]{32}, 16 cells and 8 calibration cells, 0 failed, 24 without a verdict, 24 computed"
+second=$(nightly --night next); has "jobs/nightly.json again" "$second" "24 taken over, 0 computed"
 same "digest of the second night" "$(digest_of "$second")" "$(digest_of "$first")"
 # a run of another job that stands beside the nights is none of them
 nightly --night another --set name=another >/dev/null

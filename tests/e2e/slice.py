@@ -1,4 +1,5 @@
-"""slice.py FROM TO QUERIES MODELS: a small job of the demo's first queries and models, in the folder TO."""
+"""slice.py FROM TO QUERIES MODELS [CALIBRATION]: a small job of the demo's first queries and models, in the folder TO,
+with as many calibration anchors (0)."""
 import json, os, sys
 
 source, to, n_queries, n_models = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -33,6 +34,7 @@ json.dump({
     "queries": "queries.jsonl", "anchors": "anchors.jsonl", "outcomes": "outcomes.jsonl",
     "portfolio": "portfolio.json",
     "prompt": {"anchors": 2, "anchor_chars": 80},
+    "calibration": {"anchors": int(sys.argv[5]) if len(sys.argv) > 5 else 0},
     "sampling": {"samples": 3, "temperature": 0.6, "max_new_tokens": 80, "seed": 1},
     "engine": {"max_batch_tokens": 512, "kv_cache_mib": 64},
     "output": {"dir": "run"},

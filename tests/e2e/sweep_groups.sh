@@ -5,7 +5,6 @@
 # spare a group the cells that all of its points find there.
 . "$(dirname "$0")/../mpi/lib.sh"
 py=/usr/bin/python3
-demo=$SRC/jobs/demo/job.json
 head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/queries.jsonl"
 small=(--set queries="$work/queries.jsonl" --set sampling.max_new_tokens=64 --quiet)
 sweep() { "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" "$@" 2>&1; }

@@ -7,7 +7,7 @@ py=/usr/bin/python3
 head -n 2 "$SRC/jobs/demo/queries.jsonl" >"$work/queries.jsonl"
 small=(--set queries="$work/queries.jsonl" --set sampling.max_new_tokens=96 --quiet)
 sweep() { "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" "$@" 2>&1; }
-write() { echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"dir\": \"out\", \"axes\": $1}" >"$work/sweep.json"; }
+write() { echo "{\"job\": \"$demo\", \"dir\": \"out\", \"axes\": $1}" >"$work/sweep.json"; }
 index() { $py -c 'import json, sys; d = json.load(open(sys.argv[1])); print(*(eval(sys.argv[2], {"p": p}) for p in d["points"]))' "$work/out/index.json" "$1"; }
 
 write '{"prompt.anchors": [2, 3], "sampling.samples": [1, 3]}'
@@ -20,7 +20,7 @@ same "cells computed" "$(index 'p["computed"]')" "16 16 16 16"
 same "settings of the index" "$(index '"%d/%d" % (p["settings"]["prompt.anchors"], p["settings"]["sampling.samples"])')" "2/1 2/3 3/1 3/3"
 digests=$(index 'p["digest"]')
 for n in 1 2; do # each point alone, on one rank and on two
-  alone=$(ranks $n "$BIN/scope-grid" run "$SRC/jobs/demo/job.json" "${small[@]}" --set output.dir="$work/alone$n" --set prompt.anchors=3 --set sampling.samples=1 2>&1)
+  alone=$(ranks $n "$BIN/scope-grid" run "$demo" "${small[@]}" --set output.dir="$work/alone$n" --set prompt.anchors=3 --set sampling.samples=1 2>&1)
   has "a point alone" "$alone" "16 computed"
   same "digest of a point whose samples are a larger point's first" "$(digest_of "$alone")" "$(cut -d' ' -f3 <<<"$digests")"
 done
@@ -51,7 +51,7 @@ has "the folder of the plan" "$out" "^  output     $(realpath "$work")/out$"
 fields() { $py -c 'import json, sys; d = json.load(sys.stdin); print(d["cells"], *(p["name"] for p in d["points"]), *(p["cells"] for p in d["points"]), d["points"][2]["settings"]["prompt.anchors"], d["run_dir"], d["model_path"])'; }
 same "the plan of a sweep as JSON" "$(plan --json | fields)" "64 $(index 'p["name"]') 16 16 16 16 3 $(realpath "$work")/out $SRC/jobs/demo/model"
 head -n 1 "$work/queries.jsonl" >"$work/one.jsonl"
-echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"dir\": \"none\", \"axes\": {\"sampling.samples\": [1, 2], \"queries\": [\"$work/queries.jsonl\", \"$work/one.jsonl\"]}}" >"$work/grids.json"
+echo "{\"job\": \"$demo\", \"dir\": \"none\", \"axes\": {\"sampling.samples\": [1, 2], \"queries\": [\"$work/queries.jsonl\", \"$work/one.jsonl\"]}}" >"$work/grids.json"
 same "cells of points whose queries differ" "$("$BIN/scope-grid" plan "$work/grids.json" | grep -o '[0-9]* cells' | tr '\n' ' ')" "48 cells 16 cells 8 cells 16 cells 8 cells "
 [ ! -e "$work/none" ] || fail "plan made a folder"
 
@@ -66,7 +66,7 @@ $py -c 'import json, sys; d = json.load(open(sys.argv[1])); assert set(d) == {"n
 
 # on the simulated device: groups in the order of their first points; ranks change nothing
 cat >"$work/sim.json" <<J
-{"job": "$SRC/jobs/demo/job.json", "dir": "sim", "axes": {"output.texts": [false, true], "prompt.anchors": [4, 5]}}
+{"job": "$demo", "dir": "sim", "axes": {"output.texts": [false, true], "prompt.anchors": [4, 5]}}
 J
 out=$(ranks 3 "$BIN/tests/sim_grid" "$work/sim.json" 2>&1); same "exit code of a simulated sweep" $? 0
 same "order of points" "$(grep -Eo 'point .*' <<<"$out" | tr '\n' ';')" "point texts-false_anchors-4 cells 512 computed 512 taken 0;point texts-true_anchors-4 cells 512 computed 512 taken 0;point texts-false_anchors-5 cells 512 computed 512 taken 0;point texts-true_anchors-5 cells 512 computed 512 taken 0;"
@@ -104,7 +104,7 @@ open(sys.argv[3], "w").writelines(l for l in open(sys.argv[1]) if json.loads(l)[
 P
 last "outcomes that longer prompts need" "\"outcomes\": [\"$work/fewer.jsonl\"], \"prompt.anchors\": [0, 8]" 3 'outcomes-fewer.jsonl_anchors-8: .*fewer.jsonl: no outcome of model'
 bad_file() { # WHAT KEY VALUE WORDS
-  echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"$2\": \"$3\", \"axes\": {\"sampling.samples\": [1]}}" >"$work/bad.json"
+  echo "{\"job\": \"$demo\", \"$2\": \"$3\", \"axes\": {\"sampling.samples\": [1]}}" >"$work/bad.json"
   out=$("$BIN/scope-grid" run "$work/bad.json" 2>&1); same "exit code: $1" $? 3
   one_line "$1" "$out"; has "$1" "$out" "bad.json: $4"
 }
@@ -113,7 +113,7 @@ bad_file "a night in dir" dir "$work/{night}" "the sweep's folder .*/\{night\} h
 [ ! -e "$work/{night}" ] || fail "a night in dir: a folder was made"
 
 # a value that stands twice makes two points and is computed once
-echo "{\"job\": \"$SRC/jobs/demo/job.json\", \"dir\": \"double\", \"axes\": {\"sampling.temperature\": [0.3, 0.30], \"prompt.anchors\": [4]}}" >"$work/double.json"
+echo "{\"job\": \"$demo\", \"dir\": \"double\", \"axes\": {\"sampling.temperature\": [0.3, 0.30], \"prompt.anchors\": [4]}}" >"$work/double.json"
 out=$("$BIN/tests/sim_grid" "$work/double.json" 2>&1); same "exit code of a value that stands twice" $? 0
 has "a value that stands twice" "$out" "point temperature-0.3_anchors-4_1 cells 512 computed 512 taken 0$"
 same "segments of a value that stands twice" "$("$BIN/tests/list_cells" "$work/double/group_anchors-4" | sort -n | uniq -c | awk '$1 != 1' | wc -l)" 0

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../mpi/lib.sh"
 kills=${1:-6}
 RANDOM=${2:-1}
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 sim="$BIN/tests/sim_grid"
 run="$work/run"
 slow=(--array --step-us 60000 --slots 4 --segment-seconds 0.05)

@@ -9,7 +9,7 @@
 kills=${1:-8} damages=${2:-40}
 RANDOM=${3:-1}
 kind=${4:-simulated}
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 declare -A count=([kill]=0 [all]=0 [mpirun]=0 [term]=0 [stop]=0 [readonly]=0 [full]=0 [runs]=0 [cells]=0)
 
 if [ "$kind" = real ]; then

@@ -5,7 +5,7 @@
 # back. What is not shown: a file server's caches.
 . "$(dirname "$0")/../mpi/lib.sh"
 unshare --uts --pid --fork --mount-proc true 2>/dev/null || { echo "skip: needs root and namespaces (unshare)"; exit 77; }
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 sim="$BIN/tests/sim_grid"
 slow=(--step-us 60000 --slots 4 --segment-seconds 0.05)
 cells() { "$BIN/tests/list_cells" "$run" 2>/dev/null | sort; }

@@ -7,7 +7,7 @@ for f in "$server" /dev/fuse "$(command -v sshfs)" "$(command -v fusermount)"; d
   [ -e "$f" ] || { echo "SKIP: sshfs, its server or /dev/fuse are not here"; exit 77; }
 done
 sim="$BIN/tests/sim_grid"
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 mkdir "$work/back" "$work/one" "$work/two"
 printf '#!/bin/sh\nexec %s\n' "$server" >"$work/ssh"
 chmod +x "$work/ssh"

@@ -55,7 +55,7 @@ static enum sg_status read_as(unsigned kind, struct sg__records *r, struct grid 
         sg__outcomes_free(&o);
         return st;
     default:
-        return sg__similarity_read(r, &g->questions, &g->questions, TOP, ranked, err);
+        return sg__similarity_read(r, &g->questions, &g->questions, TOP, ranked, NULL, err);
     }
 }
 

@@ -2,7 +2,7 @@
 # What goes wrong on one rank ends the run on all, with one message that names rank, host and cause, and keeps
 # the finished cells; a restart completes the run with the digest of an undisturbed one.
 . "$(dirname "$0")/lib.sh"
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 run="$work/run"
 sim() { local n=$1; shift; ranks "$n" "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "$@" 2>&1; }
 cells() { "$BIN/tests/list_cells" "$run" 2>/dev/null | wc -l; }

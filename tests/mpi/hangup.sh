@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A terminal that goes away (SIGHUP) ends a run as SIGTERM does, with what is finished safe; under nohup it goes on.
 . "$(dirname "$0")/lib.sh"
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 run="$work/run"
 slow=(--step-us 5000 --slots 4 --segment-seconds 0.1)
 start() { # COMMAND...: in the background, until it has finished cells; its process is $pid

@@ -8,7 +8,12 @@ main=$BASHPID
 # Open MPI's own files: mpiruns that share a session folder now and then remove it under each other, and what kill -9
 # leaves in /dev/shm stays there for ever.
 shm=$(mktemp -d /dev/shm/sg-test.XXXXXX 2>/dev/null) && export OMPI_MCA_btl_vader_backing_directory="$shm"
-mkdir "$work/mpi"
+mkdir -p "$work/mpi" "$work/jobs/demo"
+# The demo's job without calibration cells, for tests that count its 512 cells; tests/mpi/calibration.sh has them.
+demo="$work/jobs/demo/job.json"
+plain=(-e 's|"output":|"calibration": { "anchors": 0 }, "output":|')
+sed -E "${plain[@]}" -e 's,"(path|queries|anchors|outcomes|portfolio)": ",&'"$SRC/jobs/demo/," "$SRC/jobs/demo/job.json" >"$demo"
+ln -s "$SRC/jobs/demo/model" "$work/jobs/demo/"
 export OMPI_MCA_orte_tmpdir_base="$work/mpi"
 cleanup() {
   [ "$BASHPID" = "$main" ] || return

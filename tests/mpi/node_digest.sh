@@ -3,7 +3,7 @@
 # others hashes its own; the digest tells models apart and does not depend on where a copy lies, so a run goes on with a
 # copy; what goes wrong ends the run on all ranks with one line.
 . "$(dirname "$0")/lib.sh"
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 # sim RANKS NODES options: ranks that read the model's files, on pretended nodes; each says when it hashes
 sim() {
   local n=$1 nodes=$2; shift 2

@@ -2,7 +2,7 @@
 # The digest does not depend on the number of ranks, on the order of leases, or on whether the root computes;
 # a message leases many cells.
 . "$(dirname "$0")/lib.sh"
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 sim() { local n=$1; shift; ranks "$n" "$BIN/tests/sim_grid" "$job" --set output.dir="$work/run" --fresh "$@" 2>&1; }
 
 alone=$("$BIN/tests/sim_grid" "$job" --set output.dir="$work/run" 2>&1)

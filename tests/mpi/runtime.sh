@@ -3,7 +3,7 @@
 # devices, and so does status while the run goes on.
 . "$(dirname "$0")/lib.sh"
 "$python" -c 'import h5py' 2>/dev/null || { echo "SKIP: no h5py"; exit 77; }
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 sim="$BIN/tests/sim_grid"
 # who RUN: "ranks cells, device, hosts, energy" of /runtime
 who() {

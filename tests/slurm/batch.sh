@@ -73,13 +73,13 @@ requeues() { grep -c '^requeue 1$' "$work/asked"; }
 begin() { # WHAT: a job of that name in a folder that needs quotes, and nothing asked of Slurm yet
   run=$work/runs/$1\ \"\\x\"
   job=$work/$1\ job.json
-  sed -E -e 's,"(path|queries|anchors|outcomes|portfolio)": ",&'"$SRC/jobs/demo/," \
+  sed -E "${plain[@]}" -e 's,"(path|queries|anchors|outcomes|portfolio)": ",&'"$SRC/jobs/demo/," \
     -e 's,"dir": "[^"]*","dir": "runs/'"$1"' \\"\\\\x\\"",' "$SRC/jobs/demo/job.json" >"$job"
   : >"$work/asked"
   echo 0 >"$work/fails"
   rm -f "$work/submitted"
 }
-want=$(digest_of "$("$BIN/tests/sim_grid" "$SRC/jobs/demo/job.json" --set output.dir="$work/whole" --step-us 100 2>&1)")
+want=$(digest_of "$("$BIN/tests/sim_grid" "$demo" --set output.dir="$work/whole" --step-us 100 2>&1)")
 
 # 1. the time limit itself, SIGTERM being the first that is heard of it: queued again while the ranks still work
 begin limit

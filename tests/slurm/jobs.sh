@@ -10,7 +10,7 @@ code=$?
 [ $code = 0 ] || exit $code
 trap 'slurm_stop; cleanup' EXIT
 
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 cd "$work" || exit 1
 # What the scripts find as scope-grid: the real one, but `run` computes on the simulated device, at a speed that
 # the test can change between two attempts.
@@ -241,7 +241,7 @@ lacks "the job that hears of its limit last" "$(cat cut.log)" 'USR1'
 # are copied to the node before each attempt
 mkdir night night/node
 cp -r "$SRC/jobs/demo/"*.json* night
-sed 's|"output": .*|"output": { "dir": "runs/{night}" }|; s|"path": "model"|"path": "'"$SRC"'/jobs/demo/model"|' \
+sed "${plain[@]}" -e 's|"output": .*|"output": { "dir": "runs/{night}" }|; s|"path": "model"|"path": "'"$SRC"'/jobs/demo/model"|' \
   "$SRC/jobs/demo/job.json" >night/job.json
 night() { # NAME
   SCOPE_NIGHT=$1 SCOPE_WEIGHTS=node SCOPE_NODE_DIR=$work/night/node sbatch --parsable --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=10 --output="$work/night-$1.log" \

@@ -27,7 +27,7 @@ exec mpirun -q -n 2 --oversubscribe --bind-to none "$@"
 WRAP
 chmod +x "$work"/bin/*
 cat >"$work/sweep.json" <<J
-{"job": "$SRC/jobs/demo/job.json", "dir": "out",
+{"job": "$demo", "dir": "out",
  "axes": {"prompt.anchors": [4, 5], "sampling.temperature": [0.3, 0.6], "sampling.samples": [2, 4]}}
 J
 speed() { echo "$*" >"$work/speed"; }

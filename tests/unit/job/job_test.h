@@ -16,7 +16,7 @@
 static const char *const WORLD_JOB =
     "{\"name\": \"small\", \"model\": {\"path\": \"ckpt\"}, \"queries\": \"queries.jsonl\",\n"
     " \"anchors\": \"anchors.jsonl\", \"outcomes\": \"outcomes.jsonl\", \"portfolio\": \"portfolio.json\",\n"
-    " \"prompt\": {\"anchors\": 2, \"similarity\": {\"top_k\": 3}}}\n";
+    " \"prompt\": {\"anchors\": 2, \"similarity\": {\"top_k\": 3}}, \"calibration\": {\"anchors\": 0}}\n";
 static const char *const WORLD_PORTFOLIO =
     "[\n"
     " {\"id\": \"lab/cheap\", \"name\": \"Cheap\", \"input\": 0.5, \"output\": 1},\n"

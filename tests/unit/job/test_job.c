@@ -50,6 +50,7 @@ static void defaults_are_those_of_the_issue(void **state) {
     assert_int_equal(job.sampling.top_k, 20);
     assert_int_equal(job.sampling.max_new_tokens, 1536);
     assert_int_equal(job.sampling.seed, 0);
+    assert_int_equal(job.calibration.anchors, 64);
     assert_string_equal(job.engine.device, "auto");
     assert_int_equal(job.engine.threads, 0);
     assert_string_equal(job.output.dir, tmp_path("runs/j"));
@@ -71,6 +72,7 @@ static void every_key_arrives(void **state) {
         "\"model\": \"emb\", \"path\": \"sim.json\"}}, \"sampling\": "
         "{\"samples\": 2, \"draws\": \"stratified\", \"temperature\": 0, \"top_p\": 1, "
         "\"top_k\": 0, \"max_new_tokens\": 64, \"seed\": 9007199254740992}, "
+        "\"calibration\": {\"anchors\": \"all\"}, "
         "\"engine\": {\"device\": \"ref\", "
         "\"max_batch_tokens\": 64, \"kv_cache_mib\": 33, \"threads\": 3}, "
         "\"output\": {\"dir\": \"/out\", \"texts\": "
@@ -100,6 +102,7 @@ static void every_key_arrives(void **state) {
     assert_int_equal(job.sampling.top_k, 0);
     assert_int_equal(job.sampling.max_new_tokens, 64);
     assert_true(job.sampling.seed == (uint64_t)1 << 53);
+    assert_int_equal(job.calibration.anchors, SG_JOB_ALL);
     assert_string_equal(job.engine.device, "ref");
     assert_int_equal(job.engine.max_batch_tokens, 64);
     assert_int_equal(job.engine.kv_cache_mib, 33);
@@ -137,6 +140,30 @@ static void the_cache_may_be_left_open(void **state) {
         assert_int_equal(sg_job_from_text(job.text, strlen(job.text), "rank 1", &again, &err), SG_OK);
         assert_true(job.engine.kv_cache_mib == list[i].want && again.engine.kv_cache_mib == list[i].want);
         assert_true(again.engine.oversubscribe == (i == 3));
+        assert_string_equal(again.text, job.text);
+        sg_job_free(&again);
+        sg_job_free(&job);
+    }
+}
+
+/* A number, all of them, or none, from the file or the command line, on every rank. */
+static void a_count_may_be_all(void **state) {
+    (void)state;
+    static const struct {
+        const char *set;
+        int64_t want;
+    } list[] = {{"calibration.anchors=all", SG_JOB_ALL},
+                {"calibration.anchors=\"all\"", SG_JOB_ALL},
+                {"calibration.anchors=0", 0},
+                {"calibration.anchors=17", 17},
+                {"calibration.anchors=null", 64}};
+    world_put();
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        struct sg_job job = {0}, again = {0};
+        struct sg_err err = {0};
+        assert_int_equal(sg_job_read(tmp_path("job.json"), &list[i].set, 1, &job, &err), SG_OK);
+        assert_int_equal(sg_job_from_text(job.text, strlen(job.text), "rank 1", &again, &err), SG_OK);
+        assert_true(job.calibration.anchors == list[i].want && again.calibration.anchors == list[i].want);
         assert_string_equal(again.text, job.text);
         sg_job_free(&again);
         sg_job_free(&job);
@@ -224,6 +251,11 @@ static void bad_keys_and_values_are_refused_by_name(void **state) {
         {"\"sampling\": {\"max_new_tokens\": 0}", ": sampling.max_new_tokens is 0; expected 1 to 1000000"},
         {"\"sampling\": {\"seed\": -1}", ": sampling.seed is -1; expected 0 to 9007199254740992"},
         {"\"sampling\": {\"seed\": 1e300}", ": sampling.seed is 1e+300; expected a whole number"},
+        {"\"calibration\": {\"anchors\": -1}", ": calibration.anchors is -1; expected 0 to 2147483647"},
+        {"\"calibration\": {\"anchors\": \"some\"}",
+         ": calibration.anchors is \"some\"; expected a whole number or \"all\""},
+        {"\"calibration\": {\"anchors\": true}",
+         ": calibration.anchors must be a whole number, not true or false"},
         {"\"engine\": {\"max_batch_tokens\": 1}", ": engine.max_batch_tokens is 1; expected 16 to 1048576"},
         {"\"engine\": {\"kv_cache_mib\": -1}", ": engine.kv_cache_mib is -1; expected 0 to 16777216"},
         {"\"engine\": {\"threads\": -1}", ": engine.threads is -1; expected 0 to 4096"},
@@ -353,6 +385,7 @@ int main(void) {
         cmocka_unit_test(every_key_arrives),
         cmocka_unit_test(canonical_text_of_a_relative_job_is_stable),
         cmocka_unit_test(the_cache_may_be_left_open),
+        cmocka_unit_test(a_count_may_be_all),
         cmocka_unit_test(broken_files_are_refused_with_line_and_column),
         cmocka_unit_test(bad_keys_and_values_are_refused_by_name),
         cmocka_unit_test(null_gives_the_default),

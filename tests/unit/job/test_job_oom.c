@@ -41,18 +41,19 @@ static enum sg_status plan_once(struct sg_err *err) {
 
 static enum sg_status plan_by_embedding_once(struct sg_err *err) {
     static const char *const set[] = {"prompt.similarity.method=embedding", "prompt.similarity.model=m",
-                                      "prompt.template=t.txt"};
+                                      "prompt.template=t.txt", "calibration.anchors=2"};
     struct sg_plan_inputs in = {.numerics = "x", .embed = embed, .embed_dim = 2};
     struct sg_plan p = {0};
-    enum sg_status st = world_plan(set, 3, &in, &p, err);
+    enum sg_status st = world_plan(set, 4, &in, &p, err);
     sg_plan_free(&p);
     return st;
 }
 
 static enum sg_status plan_by_file_once(struct sg_err *err) {
-    static const char *const set[] = {"prompt.similarity.method=file", "prompt.similarity.path=sim.json"};
+    static const char *const set[] = {"prompt.similarity.method=file", "prompt.similarity.path=sim.json",
+                                      "calibration.anchors=all"};
     struct sg_plan p = {0};
-    enum sg_status st = world_plan(set, 2, NULL, &p, err);
+    enum sg_status st = world_plan(set, 3, NULL, &p, err);
     sg_plan_free(&p);
     return st;
 }
@@ -98,9 +99,11 @@ static void every_allocation_may_fail(void **state) {
     tmp_put("t.txt", "template");
     tmp_put("sim.json",
             "[{\"router_id\": \"q0\", \"similar_anchors\": [{\"anchor_id\": \"a0\", \"similarity\": 1}]},"
-            "{\"router_id\": \"q1\", \"similar_anchors\": [{\"anchor_id\": \"a1\", \"similarity\": 1}]}]");
+            "{\"router_id\": \"q1\", \"similar_anchors\": [{\"anchor_id\": \"a1\", \"similarity\": 1}]},"
+            "{\"router_id\": \"a3\", \"similar_anchors\": [{\"anchor_id\": \"a1\", \"similarity\": 1}]}]");
     oom_arm(0); /* cJSON's hooks must stand before its first allocation */
-    world_plan_ok(NULL, 0, &p);
+    static const char *const all[] = {"calibration.anchors=all"};
+    world_plan_ok(all, 1, &p);
     assert_int_equal(sg_plan_pack(&p, &packed, NULL), SG_OK);
     sg_plan_free(&p);
     fail_each("job", job_once, 50);
@@ -109,6 +112,12 @@ static void every_allocation_may_fail(void **state) {
     fail_each("plan by embedding", plan_by_embedding_once, 200);
     fail_each("plan by file", plan_by_file_once, 200);
     fail_each("unpack and pack", unpack_once, 50);
+    tmp_put("portfolio.json", edited(WORLD_PORTFOLIO, "\"name\": \"Cheap\"",
+                                     "\"provider_id\": \"Cheap\", \"aliases\": [\"c\"], \"as_of\": "
+                                     "\"2026-01-31\""));
+    tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "\"elsewhere\", \"model_name\": \"lab/dear\"",
+                                     "\"elsewhere\", \"model_name\": \"lab/deer\""));
+    fail_each("plan with other names", plan_once, 200);
     sg_buf_free(&packed);
 }
 

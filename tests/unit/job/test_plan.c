@@ -350,6 +350,283 @@ static void a_template_and_its_example_are_read(void **state) {
     assert_non_null(strstr(err.text, "mine.txt: cannot open: No such file or directory"));
 }
 
+/* --- calibration --------------------------------------------------------------------------------------- */
+
+/* The ids of the calibration rows, with blanks between. */
+static const char *calibrated(const struct sg_plan *p) {
+    static char ids[4000];
+    ids[0] = 0;
+    for (int64_t i = 0; i < p->n_calibration; i++) {
+        assert_string_equal(p->queries[p->n_queries + i].id, p->anchors[p->calibration[i]].id);
+        snprintf(ids + strlen(ids), sizeof ids - strlen(ids), "%s%s", i ? " " : "",
+                 p->anchors[p->calibration[i]].id);
+    }
+    return ids;
+}
+
+static void calibration_rows_follow_the_queries(void **state) {
+    (void)state;
+    static const char *const all[] = {"calibration.anchors=all"}, *const two[] = {"calibration.anchors=2"},
+                             *const none[] = {"calibration.anchors=0"};
+    struct sg_plan p = {0}, q = {0};
+    struct sg_outcome o;
+    world_plan_ok(all, 1, &p);
+    assert_int_equal(p.n_calibration, 4);
+    assert_int_equal(p.n_calibratable, 4);
+    assert_int_equal(p.n_rows, 6);
+    assert_int_equal(p.n_cells, 12);
+    assert_string_equal(calibrated(&p), "a0 a1 a2 a3");
+    assert_anchors(&p, 4, "a2 a3"); /* a0 shows others, never itself */
+    assert_anchors(&p, 6, "a3 a2"); /* a1 */
+    o = *sg_plan_cell_truth(&p, 5); /* a0 on lab/dear: its outcome as an anchor */
+    assert_true(o.known && o.correct && o.completion_tokens == 10);
+    assert_null(sg_plan_cell_truth(&p, 0));
+    assert_true(sg_plan_cell_truth(&p, 1)->completion_tokens == 7);
+    assert_string_equal(sg_plan_row_kind(&p, 3), "query");
+    assert_string_equal(sg_plan_row_kind(&p, 4), "calibration anchor");
+    assert_true(fabs(sg_plan_row_similarity(&p, 2) -
+                     ((double)p.ranked[2 * 3].similarity + (double)p.ranked[2 * 3 + 1].similarity) / 2) <
+                1e-12);
+    /* the queries' cells are those of the job without calibration, and a chosen cell is the same in each */
+    world_plan_ok(none, 1, &q);
+    assert_int_equal(q.n_cells, 4);
+    assert_memory_equal(p.cell_fingerprint, q.cell_fingerprint, 4 * sizeof *p.cell_fingerprint);
+    assert_false(sg_digest_equal(p.fingerprint, q.fingerprint));
+    sg_plan_free(&q);
+    world_plan_ok(two, 1, &q);
+    assert_int_equal(q.n_calibration, 2);
+    for (int64_t i = 0; i < 2; i++)
+        assert_memory_equal(&q.cell_fingerprint[4 + 2 * i], &p.cell_fingerprint[4 + 2 * q.calibration[i]],
+                            2 * sizeof *p.cell_fingerprint);
+    sg_plan_free(&q);
+    sg_plan_free(&p);
+}
+
+/* By hand, the anchor itself left out: a0's category is count, where a2 is left; a1's algebra, with a3. */
+static void calibration_is_left_out_of_its_baselines(void **state) {
+    (void)state;
+    static const char *const all[] = {"calibration.anchors=all"};
+    struct sg_plan p = {0};
+    double kc, kl, ac, al;
+    world_plan_ok(all, 1, &p);
+    sg_plan_cell_baselines(&p, 4, &kc, &kl, &ac, &al); /* a0, lab/cheap */
+    assert_true(ac == 1 && al == 300);
+    sg_plan_cell_baselines(&p, 9, &kc, &kl, &ac, &al); /* a2, lab/dear */
+    assert_true(ac == 1 && al == 10);
+    for (int64_t row = 2; row < 6; row++)
+        for (int32_t i = 0; i < 3; i++) assert_true(p.ranked[row * 3 + i].anchor != row - 2);
+    sg_plan_free(&p);
+    /* alone in its category: the mean of all others */
+    tmp_put("anchors.jsonl", edited(WORLD_ANCHORS, "\"count\"", "\"lonely\""));
+    world_plan_ok(all, 1, &p);
+    sg_plan_cell_baselines(&p, 4, &kc, &kl, &ac, &al); /* a0, lab/cheap: a1, a2, a3 */
+    assert_true(fabs(ac - 1.0 / 3) < 1e-15 && al == 300);
+    sg_plan_free(&p);
+    world_put();
+}
+
+/* An anchor with the very text of another would tell its outcome. */
+static void calibration_never_shows_its_twin(void **state) {
+    (void)state;
+    static const char *const all[] = {"calibration.anchors=all"};
+    struct sg_plan p = {0};
+    double kc, kl, ac, al;
+    tmp_put("anchors.jsonl", edited(WORLD_ANCHORS, "How many pears are red?", "How many apples has Ann?"));
+    world_plan_ok(all, 1, &p); /* a2 has a0's text now, and no other is in their category */
+    for (int32_t i = 0; i < 3; i++) {
+        assert_true(p.ranked[2 * 3 + i].anchor != 0 && p.ranked[2 * 3 + i].anchor != 2);
+        assert_true(p.ranked[4 * 3 + i].anchor != 0 && p.ranked[4 * 3 + i].anchor != 2);
+    }
+    sg_plan_cell_baselines(&p, 4, &kc, &kl, &ac, &al); /* a0, lab/cheap: the mean of a1 and a3 */
+    assert_true(ac == 0 && al == 300);
+    sg_plan_cell_baselines(&p, 9, &kc, &kl, &ac, &al); /* a2, lab/dear */
+    assert_true(ac == 1 && al == 30);
+    sg_plan_cell_baselines(&p, 0, &kc, &kl, &ac, &al); /* a query still has both */
+    assert_true(ac == 1 && al == 200);
+    sg_plan_free(&p);
+    world_put();
+}
+
+/* An outcome that is missing must not stop a job that would run without calibration. */
+static void calibration_takes_what_can_be_made(void **state) {
+    (void)state;
+    static const char *const set[] = {"calibration.anchors=all", "prompt.anchors=1"},
+                             *const next[] = {"calibration.anchors=all", "prompt.missing=next"};
+    struct sg_plan p = {0};
+    char text[SG_CALIBRATION_TEXT];
+    world_plan_ok(set, 2, &p);
+    assert_false(sg_plan_calibration_lacks(&p, text));
+    sg_plan_free(&p);
+    /* lab/dear lacks a0, which no query shows first, but a2 does */
+    tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "{\"id\": \"a0\", \"model_name\": \"lab/dear\"",
+                                     "{\"id\": \"zz\", \"model_name\": \"lab/dear\""));
+    world_plan_ok(set, 2, &p);
+    assert_string_equal(calibrated(&p), "a0 a1 a3");
+    assert_null(sg_plan_cell_truth(&p, 5)); /* a0 itself has one outcome: enough to be chosen */
+    assert_non_null(sg_plan_cell_truth(&p, 4));
+    assert_true(sg_plan_calibration_lacks(&p, text));
+    assert_string_equal(
+        text, "3 of the 4 anchors that have outcomes; prompts of the others lack outcomes of some model");
+    sg_plan_free(&p);
+    world_plan_ok(next, 2, &p);
+    assert_string_equal(calibrated(&p), "a0 a1 a2 a3");
+    assert_anchors(&p, 9, "a3 a1"); /* a2 on lab/dear: without a0 */
+    sg_plan_free(&p);
+    /* an anchor without any outcome has no truth to be compared with */
+    tmp_put("outcomes.jsonl", edited(edited(WORLD_OUTCOMES, "\"a3\"", "\"zz\""), "\"a3\"", "\"zz\""));
+    world_plan_ok(next, 2, &p);
+    assert_string_equal(calibrated(&p), "a0 a1 a2");
+    assert_int_equal(p.n_calibratable, 3);
+    assert_true(sg_plan_calibration_lacks(&p, text));
+    assert_string_equal(text, "3 of 4 anchors: no others have outcomes");
+    sg_plan_free(&p);
+    world_put();
+}
+
+/* The anchor with number i of a large world. */
+static void put_anchor(struct sg_buf *anchors, struct sg_buf *outcomes, int i, const char *category) {
+    sg_buf_printf(anchors, NULL, "{\"id\": \"n%d\", \"prompt\": \"word%d of %s\", \"category\": \"%s\"}\n", i,
+                  i, category, category);
+    for (int m = 0; m < 2; m++)
+        sg_buf_printf(outcomes, NULL,
+                      "{\"id\": \"n%d\", \"model_name\": \"%s\", \"is_correct\": %s, "
+                      "\"usage_completion_tokens\": %d}\n",
+                      i, m ? "lab/dear" : "lab/cheap", i % 3 ? "true" : "false", 10 + i);
+}
+
+/* Anchors: 30 x, 10 y, 5 z, in rising or falling order, with n60 in addition or not; the queries: 6 x, 3 y,
+ * 3 of a category without anchors. */
+static void large_world(bool falling, bool one_more) {
+    struct sg_buf anchors = {0}, outcomes = {0}, queries = {0};
+    for (int k = 0; k < 45; k++) {
+        const int i = falling ? 44 - k : k;
+        put_anchor(&anchors, &outcomes, i, i < 30 ? "x" : i < 40 ? "y" : "z");
+    }
+    if (one_more) put_anchor(&anchors, &outcomes, 60, "x");
+    for (int q = 0; q < 12; q++)
+        sg_buf_printf(&queries, NULL, "{\"id\": \"q%d\", \"prompt\": \"what\", \"category\": \"%s\"}\n", q,
+                      q < 6   ? "x"
+                      : q < 9 ? "y"
+                              : "elsewhere");
+    tmp_put("anchors.jsonl", anchors.data);
+    tmp_put("outcomes.jsonl", outcomes.data);
+    tmp_put("queries.jsonl", queries.data);
+    sg_buf_free(&anchors);
+    sg_buf_free(&outcomes);
+    sg_buf_free(&queries);
+}
+
+static void count_categories(const struct sg_plan *p, int64_t want_x, int64_t want_y, int64_t want_z) {
+    int64_t n[3] = {0};
+    for (int64_t i = 0; i < p->n_calibration; i++) n[p->queries[p->n_queries + i].category[0] - 'x']++;
+    assert_int_equal(n[0], want_x);
+    assert_int_equal(n[1], want_y);
+    assert_int_equal(n[2], want_z);
+}
+
+static void calibration_is_chosen_by_category(void **state) {
+    (void)state;
+    static const struct {
+        const char *set;
+        int64_t x, y, z;
+    } cases[] = {
+        {"calibration.anchors=9", 6, 3, 0},     {"calibration.anchors=10", 7, 3, 0}, /* 6.67 and 3.33 */
+        {"calibration.anchors=36", 25, 10, 1}, /* 24 and 12, but y has 10; the two go to 6 x and 5 z: 1.09, .91 */
+        {"calibration.anchors=45", 30, 10, 5},  {"calibration.anchors=46", 30, 10, 5},
+        {"calibration.anchors=all", 30, 10, 5}, {"calibration.anchors=1", 1, 0, 0},
+        {"calibration.anchors=64", 30, 10, 5},
+    };
+    large_world(false, false);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sg_plan p = {0};
+        world_plan_ok(&cases[i].set, 1, &p);
+        count_categories(&p, cases[i].x, cases[i].y, cases[i].z);
+        sg_plan_free(&p);
+    }
+    world_put();
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The ids chosen of 12, sorted, whatever the order of the file. */
+static int chosen_of(bool falling, bool one_more, char ids[20][8]) {
+    static const char *const set[] = {"calibration.anchors=12"};
+    struct sg_plan p = {0};
+    const char *list[20];
+    large_world(falling, one_more);
+    world_plan_ok(set, 1, &p);
+    for (int64_t i = 0; i < p.n_calibration; i++) list[i] = p.queries[p.n_queries + i].id;
+    qsort(list, (size_t)p.n_calibration, sizeof *list, by_name);
+    for (int64_t i = 0; i < p.n_calibration; i++) snprintf(ids[i], 8, "%s", list[i]);
+    const int n = (int)p.n_calibration;
+    sg_plan_free(&p);
+    return n;
+}
+
+static void the_choice_of_calibration_is_stable(void **state) {
+    (void)state;
+    char rising[20][8], falling[20][8], more[20][8];
+    assert_int_equal(chosen_of(false, false, rising), 12);
+    assert_int_equal(chosen_of(true, false, falling), 12);
+    for (int i = 0; i < 12; i++) assert_string_equal(rising[i], falling[i]);
+    assert_int_equal(chosen_of(false, true, more), 12); /* a new anchor takes the place of at most one */
+    int kept = 0;
+    for (int i = 0; i < 12; i++)
+        for (int k = 0; k < 12; k++) kept += !strcmp(rising[i], more[k]);
+    assert_true(kept >= 11);
+    bool first = true; /* not simply the first ones of the file */
+    for (int i = 0; i < 12; i++) first = first && atoi(rising[i] + 1) < 12;
+    assert_false(first);
+    world_put();
+}
+
+static void calibration_with_a_similarity_file(void **state) {
+    (void)state;
+    static const char *const set[] = {"prompt.similarity.method=file", "prompt.similarity.path=sim.json",
+                                      "calibration.anchors=64"};
+    struct sg_plan p = {0};
+    char text[SG_CALIBRATION_TEXT];
+    tmp_put("sim.json", SIMILARITY);
+    world_plan_ok(set, 3, &p); /* no record of an anchor: none, and no error */
+    assert_int_equal(p.n_calibration, 0);
+    assert_int_equal(p.n_cells, 4);
+    assert_true(sg_plan_calibration_lacks(&p, text));
+    assert_string_equal(text,
+                        "0 of 4 anchors: no others have outcomes and a record of their own in the similarity "
+                        "file");
+    sg_plan_free(&p);
+    tmp_put("sim.json", edited(SIMILARITY, "{\"router_id\": \"someone else\", \"similar_anchors\": []}",
+                               "{\"router_id\": \"a2\", \"similar_anchors\": ["
+                               "{\"anchor_id\": \"a2\", \"similarity\": 1},"
+                               "{\"anchor_id\": \"unknown here\", \"similarity\": 0.9},"
+                               "{\"anchor_id\": \"a1\", \"similarity\": 0.5},"
+                               "{\"anchor_id\": \"a3\", \"similarity\": 0.75}]},"
+                               "{\"router_id\": \"a1\", \"similar_anchors\": []}"));
+    world_plan_ok(set, 3, &p); /* a1 has a record, but nothing to show */
+    assert_string_equal(calibrated(&p), "a2");
+    assert_int_equal(p.n_calibratable, 2);
+    assert_anchors(&p, 4, "a3 a1");
+    assert_true(sg_plan_row_similarity(&p, 2) == 0.625);
+    assert_anchors(&p, 0, "a3 a2"); /* the queries' rows are as without */
+    sg_plan_free(&p);
+}
+
+static void calibration_with_embeddings(void **state) {
+    (void)state;
+    static const char *const set[] = {"prompt.similarity.method=embedding", "prompt.similarity.model=emb",
+                                      "calibration.anchors=all"};
+    struct embedder e = {0};
+    struct sg_plan_inputs in = {.numerics = "x", .embed = embed, .embed_ctx = &e, .embed_dim = 3};
+    struct sg_plan p = {0};
+    struct sg_err err = {0};
+    if (world_plan(set, 3, &in, &p, &err) != SG_OK) fail_msg("%s", err.text);
+    assert_int_equal(e.calls, 6);   /* no text is embedded twice */
+    assert_anchors(&p, 4, "a2 a3"); /* a0 (.7, 0, .3): a2 (.8, 0, .2) .62, a3 (0, .9, .1) .03 */
+    sg_plan_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_nearest_anchors_come_first),
@@ -363,6 +640,14 @@ int main(void) {
         cmocka_unit_test(a_similarity_file_is_taken_as_it_is),
         cmocka_unit_test(an_anchor_that_is_the_query_is_left_out_of_a_file),
         cmocka_unit_test(bad_similarity_files),
+        cmocka_unit_test(calibration_rows_follow_the_queries),
+        cmocka_unit_test(calibration_is_left_out_of_its_baselines),
+        cmocka_unit_test(calibration_never_shows_its_twin),
+        cmocka_unit_test(calibration_takes_what_can_be_made),
+        cmocka_unit_test(calibration_is_chosen_by_category),
+        cmocka_unit_test(the_choice_of_calibration_is_stable),
+        cmocka_unit_test(calibration_with_a_similarity_file),
+        cmocka_unit_test(calibration_with_embeddings),
         cmocka_unit_test(embeddings_come_from_the_callback),
         cmocka_unit_test(long_texts_are_cut_for_the_embedding),
         cmocka_unit_test(a_failing_embedder_names_the_question),

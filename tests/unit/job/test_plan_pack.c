@@ -33,7 +33,10 @@ static void assert_same_plan(const struct sg_plan *p, const struct sg_plan *q) {
     assert_int_equal(p->n_cells, q->n_cells);
     assert_int_equal(p->top_k, q->top_k);
     assert_int_equal(p->unused_outcomes, q->unused_outcomes);
-    assert_same_questions(p->queries, q->queries, p->n_queries);
+    assert_int_equal(p->n_rows, q->n_rows);
+    assert_int_equal(p->n_calibratable, q->n_calibratable);
+    assert_memory_equal(p->calibration, q->calibration, (size_t)p->n_calibration * sizeof *p->calibration);
+    assert_same_questions(p->queries, q->queries, p->n_rows);
     assert_same_questions(p->anchors, q->anchors, p->n_anchors);
     for (int64_t m = 0; m < p->n_models; m++) {
         assert_string_equal(p->models[m].id, q->models[m].id);
@@ -43,11 +46,11 @@ static void assert_same_plan(const struct sg_plan *p, const struct sg_plan *q) {
     }
     assert_same_outcomes(p->anchor_outcomes, q->anchor_outcomes, p->n_anchors * p->n_models);
     assert_int_equal(p->truth != NULL, q->truth != NULL);
-    if (p->truth) assert_same_outcomes(p->truth, q->truth, p->n_cells);
+    if (p->truth) assert_same_outcomes(p->truth, q->truth, p->n_queries * p->n_models);
     assert_int_equal(p->template_text != NULL, q->template_text != NULL);
     if (p->template_text) assert_string_equal(p->template_text, q->template_text);
     assert_int_equal(p->example_text != NULL, q->example_text != NULL);
-    assert_memory_equal(p->ranked, q->ranked, (size_t)(p->n_queries * p->top_k) * sizeof *p->ranked);
+    assert_memory_equal(p->ranked, q->ranked, (size_t)(p->n_rows * p->top_k) * sizeof *p->ranked);
     assert_true(sg_digest_equal(p->fingerprint, q->fingerprint));
     for (int64_t c = 0; c < p->n_cells; c++) {
         double a[4], b[4];
@@ -61,16 +64,17 @@ static void assert_same_plan(const struct sg_plan *p, const struct sg_plan *q) {
 
 static void a_packed_plan_unpacks_to_the_same(void **state) {
     (void)state;
-    static const char *const set[] = {"prompt.template=t.txt", "prompt.anchor_chars=7"};
+    static const char *const set[] = {"prompt.template=t.txt", "calibration.anchors=3",
+                                      "prompt.anchor_chars=7"};
     tmp_put("t.txt", "template\n");
-    for (size_t n_set = 0; n_set < 3; n_set++) {
+    for (size_t n_set = 0; n_set < 4; n_set++) {
         struct sg_plan p = {0}, q = {0};
         struct sg_buf b = {0}, again = {0};
         struct sg_err err = {0};
         if (n_set == 2)
             tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "\"q0\"", "\"nobody\"")); /* no truth */
         world_plan_ok(set, n_set, &p);
-        assert_int_equal(p.truth == NULL, n_set == 2);
+        assert_int_equal(p.truth == NULL, n_set >= 2);
         sg_buf_str(&b, "before", &err);
         assert_int_equal(sg_plan_pack(&p, &b, &err), SG_OK);
         if (sg_plan_unpack(b.data + 6, b.len - 6, &q, &err) != SG_OK) fail_msg("%s", err.text);
@@ -89,8 +93,9 @@ static void a_packed_plan_unpacks_to_the_same(void **state) {
 /* The packed world; with its digest made right again after a change. */
 static void pack_world(struct sg_buf *b) {
     struct sg_plan p = {0};
+    static const char *const calibrate[] = {"calibration.anchors=3"};
     struct sg_err err = {0};
-    world_plan_ok(NULL, 0, &p);
+    world_plan_ok(calibrate, 1, &p);
     assert_int_equal(sg_plan_pack(&p, b, &err), SG_OK);
     sg_plan_free(&p);
 }
@@ -162,12 +167,14 @@ static void changed_bytes_never_crash(void **state) {
                 struct sg_cell_anchor a[4];
                 int32_t n;
                 double v[4];
-                for (int64_t r = 0; r < q.n_queries * q.top_k; r++)
+                for (int64_t r = 0; r < q.n_rows * q.top_k; r++)
                     assert_true(q.ranked[r].anchor >= -1 && q.ranked[r].anchor < q.n_anchors);
                 for (int64_t c = 0; c < q.n_cells; c++) {
                     sg_plan_cell_anchors(&q, c, a, 4, &n);
                     sg_plan_cell_baselines(&q, c, &v[0], &v[1], &v[2], &v[3]);
                     assert_true(sg_plan_cell_weight(&q, c) > 0);
+                    (void)sg_plan_cell_truth(&q, c);
+                    (void)sg_plan_row_similarity(&q, c / q.n_models);
                 }
                 accepted++;
             } else {

@@ -17,8 +17,8 @@ except ImportError as e:
 
 UNITS = {"p_correct": "1", "cost": "USD", "length_mean": "tokens", "true_cost": "USD", "votes_yes": "samples",
          "input_price": "USD per million tokens", "sample_length": "tokens"}
-CELL = ["valid", "p_correct", "votes_yes", "votes_no", "votes_unparsed", "length_mean", "length_sd", "cost",
-        "prompt_tokens", "prompt_source", "output_tokens", "status", "true_correct", "true_length", "true_cost",
+CELL = ["valid", "p_correct", "votes_yes", "votes_no", "votes_unparsed", "length_mean", "length_sd", "p_se", "length_se",
+        "cost",        "prompt_tokens", "prompt_source", "output_tokens", "status", "true_correct", "true_length", "true_cost",
         "knn_correct", "knn_length", "anchor_correct", "anchor_length"]
 QUERY = ["similarity"]
 SAMPLE = ["sample_correct", "sample_length", "sample_p_yes", "sample_tokens", "sample_finish"]

@@ -85,6 +85,48 @@ static void any_partition_one_digest(void **state) {
     assert_true(sg_digest_equal(merged(many, false, &s), merged(one, false, &s)));
 }
 
+/* Standard errors by their formula, over all samples that have a verdict. */
+static void check_errors(const struct sg_results *r) {
+    double s2[2][CELLS], mean[2][CELLS], pool[2] = {0, 0};
+    int n[CELLS], cells = 0, checked = 0;
+    for (int c = 0; c < CELLS; c++) {
+        n[c] = 0;
+        for (int v = 0; v < 2; v++) mean[v][c] = s2[v][c] = 0;
+        for (int pass = 0; pass < 2; pass++) {
+            for (int64_t k = c * TEST_SAMPLES; k < (c + 1) * TEST_SAMPLES; k++) {
+                if (r->sample_length[k] < 0) continue;
+                const double x[2] = {(double)r->sample_p_yes[k], (double)r->sample_length[k]};
+                n[c] += !pass;
+                for (int v = 0; v < 2; v++)
+                    if (pass)
+                        s2[v][c] += (x[v] - mean[v][c]) * (x[v] - mean[v][c]) / (n[c] - 1);
+                    else
+                        mean[v][c] += x[v];
+            }
+            for (int v = 0; v < 2 && !pass; v++) mean[v][c] /= n[c];
+        }
+        if (n[c] < 2) continue;
+        cells++;
+        pool[0] += s2[0][c], pool[1] += s2[1][c] / mean[1][c] / mean[1][c];
+    }
+    assert_true(cells >= 4);
+    for (int c = 0; c < CELLS; c++) {
+        if (!r->valid[c]) {
+            assert_true(isnan(r->p_se[c]) && isnan(r->length_se[c]));
+            continue;
+        }
+        const double prior[2] = {pool[0] / cells, pool[1] / cells * mean[1][c] * mean[1][c]},
+                     got[2] = {r->p_se[c], r->length_se[c]};
+        for (int v = 0; v < 2; v++) {
+            const double want =
+                sqrt((4 * prior[v] + (n[c] - 1) * (n[c] > 1 ? s2[v][c] : 0)) / (n[c] + 3) / n[c]);
+            assert_true(want > 0 && fabs(got[v] - want) <= 1e-9 * want);
+            checked++;
+        }
+    }
+    assert_true(checked >= 8);
+}
+
 static void values_arrive(void **state) {
     struct sg_results r, b;
     char path[1024];
@@ -125,6 +167,7 @@ static void values_arrive(void **state) {
     }
     assert_true(b.true_cost[1] == sg_call_cost(4, 20, 77, 300));
     assert_true(b.true_cost[2] == sg_call_cost(6, 30, 52, 300)); /* cell 2 counted 52 prompt tokens */
+    check_errors(&b);
     for (int64_t i = 9; i < CELLS; i++) {
         assert_int_equal(b.valid[i], 0);
         assert_int_equal(b.status[i], -1);

@@ -287,7 +287,7 @@ static void digest_is_the_same_everywhere(void **state) {
     char hex[SG_DIGEST_HEX];
     fill(&r, S, true);
     sg_digest_hex(sg_results_digest(&r), hex);
-    assert_string_equal(hex, "397b3e7856f4902d8401834937dd7b62");
+    assert_string_equal(hex, "e48a2d177425955cb5dc051a093d2428");
     r.format = 1; /* as programs wrote it that knew neither anchors nor calibration */
     sg_digest_hex(sg_results_digest(&r), hex);
     assert_string_equal(hex, "bdd1d3897138cdf78a9ea20935550fe1");
@@ -383,9 +383,13 @@ static void replace(const char *path, const char *name, hid_t type, int rank, co
     assert_true(H5Ldelete(f, name, H5P_DEFAULT) >= 0);
     if (rank >= 0) {
         const hid_t s = H5Screate_simple(rank, dims, NULL);
-        const hid_t d = H5Dcreate2(f, name, type, s, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        const hid_t p = H5Pcreate(H5P_DATASET_CREATE);
+        if (!strncmp(name, "calibration/", 12)) /* with its bytes, which a plausible shape must have */
+            H5Pset_alloc_time(p, H5D_ALLOC_TIME_EARLY);
+        const hid_t d = H5Dcreate2(f, name, type, s, H5P_DEFAULT, p, H5P_DEFAULT);
         assert_true(d >= 0);
         H5Dclose(d);
+        H5Pclose(p);
         H5Sclose(s);
     }
     H5Fclose(f);
@@ -420,8 +424,8 @@ static void columns_that_do_not_agree(void **state) {
     CASE(SG_E_INPUT, "has no dataset 'calibration/cost'", "calibration/cost", 0, -1, NULL);
     CASE(SG_E_CORRUPT, "calibration has 5 models with 4 samples, the grid 3 with 4", "calibration/model",
          H5T_NATIVE_DOUBLE, 1, right);
-    CASE(SG_E_CORRUPT, "'anchors/correct' is not of shape (anchor 4, model 3)", "anchors/correct",
-         H5T_NATIVE_INT8, 2, huge);
+    CASE(SG_E_CORRUPT, "'anchors/correct' claims 1000000000 x 1000000000", "anchors/correct", H5T_NATIVE_INT8,
+         2, huge);
     CASE(SG_E_CORRUPT, "'similarity' has shape 5 x 4, the axes say 5", "similarity", H5T_NATIVE_DOUBLE, 2,
          wrong);
 #undef CASE

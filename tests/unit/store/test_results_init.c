@@ -59,6 +59,55 @@ static void a_plan_becomes_results(void **state) {
     sg_plan_free(&p);
 }
 
+/* The rows behind the queries go to calibration, with the anchors' outcomes as their truth. */
+static void calibration_rows_are_apart(void **state) {
+    (void)state;
+    static const char *const set[] = {"calibration.anchors=all"};
+    struct sg_plan p = {0};
+    struct sg_results r = {0};
+    struct sg_err e = {0};
+    tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "\"usage_completion_tokens\": 20}", /* a1 on lab/dear */
+                                     "\"usage_completion_tokens\": 20, \"usage_prompt_tokens\": 9}"));
+    world_plan_ok(set, 1, &p);
+    if (sg_results_init_plan(&p, &r, &e) != SG_OK) fail_msg("%s", e.text);
+    assert_int_equal(r.n_queries, 2);
+    assert_int_equal(sg_results_n_cells(&r), 12);
+    assert_int_equal(r.anchors.n, 4);
+    assert_string_equal(r.anchors.id[2], "a2");
+    assert_string_equal(r.anchors.category[1], "algebra");
+    assert_int_equal(r.anchors.correct[2 * 2 + 1], 0);
+    assert_int_equal(r.anchors.completion_tokens[3 * 2], 400);
+    assert_int_equal(r.anchors.prompt_tokens[3], 9);
+    assert_int_equal(r.anchors.prompt_tokens[0], -1);
+    const struct sg_results *c = r.calibration;
+    assert_non_null(c);
+    assert_int_equal(c->n_queries, 4);
+    for (int a = 0; a < 4; a++) {
+        assert_string_equal(c->query[a], r.anchors.id[a]);
+        assert_string_equal(c->category[a], r.anchors.category[a]);
+        assert_true(c->similarity[a] == sg_plan_row_similarity(&p, 2 + a));
+    }
+    for (int m = 0; m < 2; m++) {
+        assert_string_equal(c->model[m], r.model[m]);
+        assert_true(c->price_input[m] == r.price_input[m] && c->price_output[m] == r.price_output[m]);
+    }
+    for (int64_t i = 0; i < 8; i++) {
+        double kc, kl, ac, al;
+        sg_plan_cell_baselines(&p, 4 + i, &kc, &kl, &ac, &al);
+        assert_memory_equal(&c->knn_correct[i], &kc, 8);
+        assert_memory_equal(&c->anchor_length[i], &al, 8);
+        assert_int_equal(c->true_correct[i], r.anchors.correct[i]);
+        assert_true(c->true_length[i] == r.anchors.completion_tokens[i]);
+        assert_int_equal(c->status[i], -1);
+    }
+    assert_int_equal(c->prompt_source[3], SG_PROMPT_MEASURED);
+    assert_true(c->true_cost[3] == sg_call_cost(15, 75, 9, 20));
+    assert_true(isnan(c->true_cost[0])); /* the merge counts its prompt */
+    sg_results_free(&r);
+    sg_plan_free(&p);
+    world_put();
+}
+
 static void no_outcomes_no_truth(void **state) {
     (void)state;
     struct sg_plan p = {0};
@@ -81,6 +130,7 @@ static void no_outcomes_no_truth(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_plan_becomes_results, world_setup, tmpdir_remove),
+        cmocka_unit_test_setup_teardown(calibration_rows_are_apart, world_setup, tmpdir_remove),
         cmocka_unit_test_setup_teardown(no_outcomes_no_truth, world_setup, tmpdir_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,580 @@
+#include "advice.h"
+
+#include "base/digest.h"
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "advice_words.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FOLDS = 5,
+    SPLITS = 20,
+    FEW_SPLITS = 4,
+    MANY_ROWS = 5000,
+    MAX_VALUED = 4096,
+    MAX_TRUTH = 10000,
+    MAX_SHARES = 20000
+};
+enum { LEAST_CALIBRATION = 10 /* fewer anchors cannot fit a regression of five terms out of fold */ };
+
+/* The dataset as the decision's arrays. */
+struct evidence {
+    int32_t m, nc;
+    struct sg_ids categories;
+    struct sg_arena names;
+    const char **name;    /* [nc] */
+    double *price_output; /* [m] USD a token */
+    struct sg_rows queries, calibration;
+    double *length, *input_cost;
+    double *cal_p, *cal_length, *cal_knn, *cal_knn_length, *cal_cost, *knn, *knn_length;
+    int32_t *cal_category, *anchor_category;
+    struct sg_outcomes anchors, truth;
+    double *anchor_correct, *anchor_length, *true_length;
+    int64_t *cell_row, *truth_row;
+    uint64_t *query_key, *anchor_key;
+};
+
+static void evidence_free(struct evidence *e) {
+    void *owned[] = {
+        (void *)e->name, e->price_output, e->length,          e->input_cost,     e->cal_p,
+        e->cal_length,   e->cal_knn,      e->cal_knn_length,  e->cal_cost,       e->knn,
+        e->knn_length,   e->cal_category, e->anchor_category, e->anchor_correct, e->anchor_length,
+        e->true_length,  e->cell_row,     e->truth_row,       e->query_key,      e->anchor_key};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+    sg_rows_free(&e->queries);
+    sg_rows_free(&e->calibration);
+    sg_ids_free(&e->categories);
+}
+
+static enum sg_status category_of(struct evidence *e, const char *name, int32_t *out, struct sg_err *err) {
+    int64_t old;
+    const enum sg_status st = sg_ids_add(&e->categories, name, strlen(name), e->nc, &old, err);
+    if (st != SG_OK) return st;
+    if (old < 0) e->name[e->nc++] = name;
+    *out = old < 0 ? e->nc - 1 : (int32_t)old;
+    return SG_OK;
+}
+
+static double known(double x) {
+    return x >= 0 ? x : (double)NAN;
+}
+
+static enum sg_status query_rows(const struct sg_dataset *d, struct evidence *e, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *r = d->r;
+    const int64_t cells = d->n * d->m;
+    SG_TRY(SG_NEW(&e->length, cells, "estimates", err));
+    SG_TRY(SG_NEW(&e->input_cost, cells, "estimates", err));
+    SG_TRY(SG_NEW(&e->knn, cells, "estimates", err));
+    SG_TRY(SG_NEW(&e->knn_length, cells, "estimates", err));
+    SG_TRY(SG_NEW(&e->query_key, d->n, "estimates", err));
+    SG_TRY(SG_NEW(&e->true_length, d->tp ? cells : 0, "outcomes", err));
+    SG_TRY(SG_NEW(&e->truth_row, d->n, "outcomes", err));
+    for (int64_t q = 0; q < d->n; q++) {
+        const char *id = sg_dataset_query(d, q);
+        e->query_key[q] = sg_hash64(id, strlen(id));
+        e->truth_row[q] = q;
+        for (int32_t k = 0; k < d->m; k++) {
+            const int64_t to = q * d->m + k, at = sg_dataset_cell(d, q, k);
+            e->length[to] = isnan(d->p[to]) ? (double)NAN : r->length_mean[at];
+            e->input_cost[to] = fmax(0, r->prompt_tokens[at]) / 1e6 * d->price_input[k];
+            e->knn[to] = r->knn_correct ? r->knn_correct[at] : (double)NAN;
+            e->knn_length[to] = r->knn_length ? r->knn_length[at] : (double)NAN;
+            if (d->tp) e->true_length[to] = isnan(d->tp[to]) ? (double)NAN : known(r->true_length[at]);
+        }
+    }
+    SG_TRY(sg_rows_make(d->n, d->m, d->category, e->nc, d->p, e->length, e->knn, e->knn_length, e->input_cost,
+                        &e->queries, err));
+    if (d->tp)
+        e->truth = (struct sg_outcomes){.n = d->n,
+                                        .m = d->m,
+                                        .category = d->category,
+                                        .correct = d->tp,
+                                        .length = e->true_length,
+                                        .cell_row = e->truth_row};
+out:
+    return st;
+}
+
+static enum sg_status calibration_rows(const struct sg_dataset *d, struct evidence *e, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *c = d->r->calibration;
+    const int64_t n = c ? c->n_queries : 0, cells = n * d->m;
+    double **all[] = {&e->cal_p, &e->cal_length, &e->cal_knn, &e->cal_knn_length, &e->cal_cost};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        SG_TRY(SG_NEW(all[i], cells, "calibration cells", err));
+    for (int64_t i = 0; i < n; i++)
+        for (int32_t k = 0; k < d->m; k++) {
+            const int64_t to = i * d->m + k, at = i * c->n_models + d->col[k];
+            const bool valid = c->valid[at];
+            e->cal_p[to] = valid ? c->p_correct[at] : (double)NAN;
+            e->cal_length[to] = valid ? c->length_mean[at] : (double)NAN;
+            e->cal_knn[to] = c->knn_correct ? c->knn_correct[at] : (double)NAN;
+            e->cal_knn_length[to] = c->knn_length ? c->knn_length[at] : (double)NAN;
+            e->cal_cost[to] = fmax(0, c->prompt_tokens[at]) / 1e6 * d->price_input[k];
+        }
+    SG_TRY(sg_rows_make(n, d->m, e->cal_category, e->nc, e->cal_p, e->cal_length, e->cal_knn,
+                        e->cal_knn_length, e->cal_cost, &e->calibration, err));
+out:
+    return st;
+}
+
+/* Categories first: the queries' in the dataset's order, then those that only anchors have. */
+static enum sg_status categories(const struct sg_dataset *d, struct evidence *e, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_anchor_outcomes *a = &d->r->anchors;
+    const struct sg_results *c = d->r->calibration;
+    int32_t at;
+    SG_TRY(SG_NEW(&e->name, d->n_categories + a->n + (c ? c->n_queries : 0), "categories", err));
+    SG_TRY(SG_NEW(&e->anchor_category, a->n, "categories", err));
+    SG_TRY(SG_NEW(&e->cal_category, c ? c->n_queries : 0, "categories", err));
+    for (int32_t i = 0; i < d->n_categories; i++) SG_TRY(category_of(e, d->category_name[i], &at, err));
+    for (int64_t i = 0; i < a->n; i++) SG_TRY(category_of(e, a->category[i], &e->anchor_category[i], err));
+    for (int64_t i = 0; c && i < c->n_queries; i++)
+        SG_TRY(category_of(e, c->category[i] ? c->category[i] : "", &e->cal_category[i], err));
+out:
+    return st;
+}
+
+static enum sg_status anchor_outcomes(const struct sg_dataset *d, struct evidence *e, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_anchor_outcomes *a = &d->r->anchors;
+    const struct sg_results *c = d->r->calibration;
+    struct sg_ids rows = {0};
+    int64_t old;
+    SG_TRY(SG_NEW(&e->anchor_correct, a->n * d->m, "anchors", err));
+    SG_TRY(SG_NEW(&e->anchor_length, a->n * d->m, "anchors", err));
+    SG_TRY(SG_NEW(&e->anchor_key, a->n, "anchors", err));
+    SG_TRY(SG_NEW(&e->cell_row, a->n, "anchors", err));
+    for (int64_t i = 0; c && i < c->n_queries; i++)
+        SG_TRY(sg_ids_add(&rows, c->query[i], strlen(c->query[i]), i, &old, err));
+    for (int64_t i = 0; i < a->n; i++) {
+        e->anchor_key[i] = sg_hash64(a->id[i], strlen(a->id[i]));
+        e->cell_row[i] = sg_ids_get(&rows, a->id[i], strlen(a->id[i]));
+        for (int32_t k = 0; k < d->m; k++) {
+            const int64_t at = i * d->r->n_models + d->col[k];
+            e->anchor_correct[i * d->m + k] = known(a->correct[at]);
+            e->anchor_length[i * d->m + k] = known(a->completion_tokens[at]);
+        }
+    }
+    e->anchors = (struct sg_outcomes){.n = a->n,
+                                      .m = d->m,
+                                      .category = e->anchor_category,
+                                      .correct = e->anchor_correct,
+                                      .length = e->anchor_length,
+                                      .cell_row = e->cell_row};
+out:
+    sg_ids_free(&rows);
+    return st;
+}
+
+static enum sg_status gather(const struct sg_dataset *d, struct evidence *e, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    e->m = d->m;
+    SG_TRY(SG_NEW(&e->price_output, d->m, "prices", err));
+    for (int32_t k = 0; k < d->m; k++) e->price_output[k] = d->price_output[k] / 1e6;
+    SG_TRY(categories(d, e, err));
+    SG_TRY(query_rows(d, e, err));
+    SG_TRY(calibration_rows(d, e, err));
+    SG_TRY(anchor_outcomes(d, e, err));
+out:
+    return st;
+}
+
+static struct sg_decision_input input_of(const struct evidence *e, const struct sg_dataset *d,
+                                         uint64_t seed) {
+    const bool truth = d->tp != NULL;
+    const int64_t most = truth ? MAX_TRUTH : MAX_VALUED;
+    const int64_t rows = e->anchors.n + (truth ? (d->n < most ? d->n : most) : 0);
+    return (struct sg_decision_input){.m = e->m,
+                                      .n_categories = e->nc,
+                                      .price_output = e->price_output,
+                                      .queries = &e->queries,
+                                      .calibration = &e->calibration,
+                                      .anchors = &e->anchors,
+                                      .truth = truth ? &e->truth : NULL,
+                                      .query_key = e->query_key,
+                                      .anchor_key = e->anchor_key,
+                                      .splits = rows > MANY_ROWS ? FEW_SPLITS : SPLITS,
+                                      .folds = FOLDS,
+                                      .max_queries = most,
+                                      .seed = seed};
+}
+
+/* --- the estimate used ----------------------------------------------------------------------------------- */
+
+static bool any_outcome(const struct evidence *e) {
+    for (int64_t i = 0; i < e->anchors.n * e->m; i++)
+        if (!isnan(e->anchor_correct[i]) && !isnan(e->anchor_length[i])) return true;
+    return false;
+}
+
+/* Anchors that have both estimates and outcomes. */
+static int64_t calibrated(const struct evidence *e) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < e->anchors.n; i++) {
+        bool any = false;
+        for (int32_t k = 0; k < e->m && e->cell_row[i] >= 0; k++)
+            any |= !isnan(e->anchor_correct[i * e->m + k]) && !isnan(e->cal_p[e->cell_row[i] * e->m + k]);
+        n += any;
+    }
+    return n;
+}
+
+/* Cross-fitted quality of each estimate on the calibration cells. */
+static enum sg_status measure(const struct evidence *e, struct sg_decision_input in, struct sg_advice *a,
+                              struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t cells = e->calibration.n * e->m;
+    double *x = NULL;
+    SG_TRY(SG_NEW(&x, 4 * cells, "calibration cells", err));
+    double *p = x, *length = x + cells, *y = x + 2 * cells, *true_length = x + 3 * cells;
+    for (int64_t i = 0; i < cells; i++) y[i] = true_length[i] = (double)NAN;
+    for (int64_t i = 0; i < e->anchors.n; i++)
+        for (int32_t k = 0; k < e->m && e->cell_row[i] >= 0; k++) {
+            y[e->cell_row[i] * e->m + k] = e->anchor_correct[i * e->m + k];
+            true_length[e->cell_row[i] * e->m + k] = e->anchor_length[i * e->m + k];
+        }
+    for (int kind = 0; kind < SG_ESTIMATES; kind++) {
+        if (!a->fitted[kind]) continue;
+        in.estimate = (enum sg_estimate)kind;
+        if (kind == SG_ESTIMATE_SCOPE) { /* nothing is fitted: as the file has it */
+            memcpy(p, e->cal_p, sizeof *p * (size_t)cells);
+            memcpy(length, e->cal_length, sizeof *length * (size_t)cells);
+        } else {
+            SG_TRY(sg_cross_fit(&in, in.estimate, p, length, &a->log_loss[kind], err));
+        }
+        SG_TRY(
+            sg_quality_groups(p, y, cells, &(struct sg_grouping){NULL, 1}, 1, &a->quality[kind], NULL, err));
+        if (kind == SG_ESTIMATE_SCOPE) a->log_loss[kind] = a->quality[kind].log_loss;
+        SG_TRY(sg_length_groups(length, true_length, NULL, NULL, cells, (struct sg_grouping){NULL, 1},
+                                &a->length[kind], err));
+    }
+out:
+    free(x);
+    return st;
+}
+
+static enum sg_status choose_estimate(const struct evidence *e, const struct sg_advice_options *opt,
+                                      const struct sg_decision_input *in, struct sg_advice *a,
+                                      struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    a->n_calibration = calibrated(e);
+    a->fitted[SG_ESTIMATE_SCOPE] = true;
+    a->fitted[SG_ESTIMATE_ANCHORED] = any_outcome(e);
+    a->fitted[SG_ESTIMATE_COMBINED] = a->n_calibration >= LEAST_CALIBRATION;
+    for (int k = 0; k < SG_ESTIMATES; k++) a->log_loss[k] = (double)NAN;
+    if (a->n_calibration) SG_TRY(measure(e, *in, a, err));
+    a->estimate = a->fitted[SG_ESTIMATE_ANCHORED] ? SG_ESTIMATE_ANCHORED : SG_ESTIMATE_SCOPE;
+    if (a->fitted[SG_ESTIMATE_COMBINED])
+        for (int k = 0; k < SG_ESTIMATES; k++)
+            if (a->fitted[k] && a->log_loss[k] < a->log_loss[a->estimate]) a->estimate = (enum sg_estimate)k;
+    if (opt->estimate >= 0) {
+        if (!a->fitted[opt->estimate]) {
+            st = sg_fail(err, SG_E_USAGE,
+                         "--estimate %s: the results hold %s; run scope-grid with calibration.anchors",
+                         sg_estimate_name[opt->estimate],
+                         opt->estimate == SG_ESTIMATE_COMBINED ? "too few calibration cells"
+                                                               : "no outcomes of anchors");
+            goto out;
+        }
+        a->estimate = (enum sg_estimate)opt->estimate;
+    }
+    SG_TRY(sg__words_estimate(a, opt->estimate >= 0, err));
+out:
+    return st;
+}
+
+/* The estimates of all cells: the chosen one replaces the dataset's; where there is truth, all are kept for
+ * their quality. */
+static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, struct sg_advice *a,
+                            struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_estimate_fit fit = {0};
+    double *cost = NULL;
+    const int64_t cells = d->n * d->m;
+    SG_TRY(SG_NEW(&cost, cells, "estimates", err));
+    for (int kind = 0; kind < SG_ESTIMATES; kind++) {
+        if (!a->fitted[kind] || (kind != (int)a->estimate && !d->tp)) continue;
+        SG_TRY(SG_NEW(&a->p[kind], cells, "estimates", err));
+        SG_TRY(SG_NEW(&a->tokens[kind], cells, "estimates", err));
+        if (kind == SG_ESTIMATE_SCOPE) {
+            memcpy(a->p[kind], d->p, sizeof *d->p * (size_t)cells);
+            memcpy(a->tokens[kind], e->length, sizeof *e->length * (size_t)cells);
+            continue;
+        }
+        const struct sg_estimate_fit_input in = {.m = e->m,
+                                                 .n_categories = e->nc,
+                                                 .price_output = e->price_output,
+                                                 .queries = &e->queries,
+                                                 .calibration = &e->calibration,
+                                                 .anchors = &e->anchors};
+        SG_TRY(sg_estimate_fit_make(&in, (enum sg_estimate)kind, &fit, err));
+        sg_estimate_fit_apply(&fit, &e->queries, e->price_output, 0, d->n, a->p[kind], a->tokens[kind], cost);
+        if (kind != (int)a->estimate) continue;
+        memcpy(d->p, a->p[kind], sizeof *d->p * (size_t)cells);
+        memcpy(d->c, cost, sizeof *d->c * (size_t)cells);
+    }
+out:
+    free(cost);
+    sg_estimate_fit_free(&fit);
+    return st;
+}
+
+/* --- budgets ------------------------------------------------------------------------------------------------- */
+
+struct ask {
+    double budget;
+    const char *name;
+    bool ours;
+};
+
+static int by_budget(const void *x, const void *y) {
+    const struct ask *a = x, *b = y;
+    if (a->budget != b->budget) return a->budget < b->budget ? -1 : 1;
+    return (*b->name != 0) - (*a->name != 0); /* a named one stands for an equal one of the slider */
+}
+
+static enum sg_status asks(const struct sg_decision *d, const struct sg_advice_options *opt,
+                           struct sg_advice *a, struct ask **out, int32_t *n_out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct ask *x = NULL;
+    int32_t n = 0, best = 0, cheapest = 0, kept = 0;
+    SG_TRY(SG_NEW(&x, opt->n_grid + (int32_t)opt->n_budgets + 2, "budgets", err));
+    for (int32_t k = 1; k < d->m; k++) {
+        const double *y = d->single_accuracy, *c = d->single_cost;
+        if (isnan(c[k])) continue;
+        if (isnan(c[best]) || y[k] > y[best] || (y[k] == y[best] && c[k] < c[best])) best = k;
+        if (isnan(c[cheapest]) || c[k] < c[cheapest]) cheapest = k;
+    }
+    const double low = d->single_cost[cheapest], high = d->single_cost[best];
+    const int32_t steps = high > low ? opt->n_grid : 1;
+    for (int32_t g = 0; g < steps; g++) {
+        const double f = steps > 1 ? (double)g / (steps - 1) : 1;
+        x[n].budget = g == steps - 1 ? high : g == 0 ? low : low > 0 ? low * pow(high / low, f) : high * f;
+        x[n].ours = !opt->n_budgets && !opt->no_defaults && (steps == 1 || g % ((steps - 1) / 4) == 0);
+        x[n].name = "";
+        if (x[n].ours) SG_TRY(sg__words_budget(a, x[n].budget, &x[n].name, err));
+        n++;
+    }
+    for (size_t i = 0; i < opt->n_budgets; i++, n++) {
+        x[n].budget = opt->budgets[i];
+        SG_TRY(sg__words_budget(a, x[n].budget, &x[n].name, err));
+    }
+    if (a->incumbent >= 0) {
+        x[n++] = (struct ask){d->single_cost[a->incumbent], "incumbent's bill", false};
+        x[n++] = (struct ask){d->single_cost[a->incumbent] / 2, "half the incumbent's bill", false};
+    }
+    qsort(x, (size_t)n, sizeof *x, by_budget);
+    for (int32_t i = 0; i < n; i++)
+        if (!kept || x[i].budget != x[kept - 1].budget) x[kept++] = x[i];
+    *out = x;
+    *n_out = kept;
+    x = NULL;
+out:
+    free(x);
+    return st;
+}
+
+/* Shares of the models under a rule, over at most MAX_SHARES of the queries. */
+static void rule_shares(const struct sg_dataset *d, const struct sg_advice *a, const struct sg_rule *r,
+                        double *share) {
+    const int64_t stride = d->n > MAX_SHARES ? d->n / MAX_SHARES : 1;
+    int64_t n = 0;
+    for (int64_t q = 0; q < d->n; q += stride, n++) {
+        const int32_t k = sg_rule_model(r, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m, 2);
+        if (k < 0) continue;
+        if (r->kind == SG_CANDIDATE_MIX && r->weight > 0) {
+            share[r->from] += 1 - r->weight;
+            share[r->to] += r->weight;
+        } else {
+            share[k]++;
+        }
+    }
+    (void)a;
+    for (int32_t k = 0; k < d->m; k++) share[k] /= (double)n;
+}
+
+static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, struct sg_advice *a,
+                            struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
+    double best = -1;
+    SG_TRY(SG_NEW(&a->step, a->n_steps, "advice", err));
+    for (int32_t i = 0; i < a->n_steps; i++) {
+        struct sg_advice_step *s = &a->step[i];
+        s->is = &a->decision.step[i];
+        s->budget = ask[i].budget;
+        s->asked = ask[i].name;
+        s->ours = ask[i].ours;
+        s->value = s->is->affordable ? &s->is->candidate[s->is->advised] : NULL;
+        s->single = s->is->affordable ? s->is->candidate[SG_CANDIDATE_SINGLE].rule.from : -1;
+        s->accuracy = s->value ? s->value->accuracy : none;
+        s->cost = s->value ? s->value->cost : none;
+        s->gain = s->value ? s->value->gain : none;
+        s->saving = s->value ? s->value->saving : none;
+        s->over_mix = s->value ? s->value->over_mix : none;
+        s->mix_accuracy = s->value ? s->is->candidate[SG_CANDIDATE_MIX].accuracy.value : (double)NAN;
+        s->vs_incumbent = s->value && a->incumbent >= 0 ? s->is->versus[s->is->advised] : none;
+        s->saved_of_incumbent = s->value && a->incumbent >= 0 ? s->is->saved[s->is->advised] : none;
+        SG_TRY(SG_NEW(&s->share, d->m, "advice", err));
+        if (s->value) rule_shares(d, a, &s->value->rule, s->share);
+        SG_TRY(sg__words_step(d, a, s, err));
+        if (s->value) best = fmax(best, s->accuracy.value);
+    }
+    a->cheapest_as_good = -1;
+    for (int32_t i = a->n_steps - 1; i >= 0; i--) {
+        const struct sg_advice_step *s = &a->step[i];
+        if (!s->value) continue;
+        if (s->accuracy.value >= best - 0.01) a->def = i;
+        if (a->incumbent >= 0 && s->vs_incumbent.low >= -a->margin) a->cheapest_as_good = i;
+    }
+out:
+    return st;
+}
+
+/* --- queries and anchors alike? --------------------------------------------------------------------------------- */
+
+struct moments {
+    double n, sum, square;
+};
+static void add(struct moments *m, double x) {
+    if (isnan(x)) return;
+    m->n++;
+    m->sum += x;
+    m->square += x * x;
+}
+static double mean(const struct moments *m) {
+    return m->n > 0 ? m->sum / m->n : (double)NAN;
+}
+static double variance(const struct moments *m) {
+    return m->n > 1 ? fmax(0, (m->square - m->sum * m->sum / m->n) / (m->n - 1)) : 0;
+}
+
+/* A clear shift: the queries are less like their anchors than the anchors like theirs, by more than a quarter of
+ * the spread and by three standard errors. */
+static bool shifted(const struct moments *q, const struct moments *c) {
+    if (q->n < 5 || c->n < 5) return false;
+    const double se = sqrt(variance(q) / q->n + variance(c) / c->n), less = mean(c) - mean(q);
+    return less > 3 * se && less > 0.25 * sqrt(variance(c));
+}
+
+static enum sg_status alike(const struct sg_dataset *d, const struct evidence *e, struct sg_advice *a,
+                            struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_results *c = d->r->calibration;
+    struct moments *q = NULL;
+    SG_TRY(SG_NEW(&q, 2 * e->nc, "categories", err));
+    SG_TRY(SG_NEW(&a->category, d->n_categories, "categories", err));
+    SG_TRY(SG_NEW((void ***)&a->doubts, d->n_categories + d->m + 4, "doubts", err));
+    struct moments *of = q + e->nc;
+    a->n_categories = d->n_categories;
+    for (int32_t k = 0; k < d->n_categories; k++) a->category[k].name = d->category_name[k];
+    for (int64_t i = 0; i < d->n; i++) {
+        a->category[d->category[i]].n_queries++;
+        if (d->r->similarity) add(&q[d->category[i]], d->r->similarity[d->row[i]]);
+    }
+    for (int64_t i = 0; i < e->anchors.n; i++) {
+        const int32_t k = e->anchor_category[i];
+        bool any = false;
+        for (int32_t j = 0; j < e->m; j++) any |= !isnan(e->anchor_correct[i * e->m + j]);
+        if (k < d->n_categories && any) a->category[k].n_anchors++;
+        if (k < d->n_categories && e->cell_row[i] >= 0) a->category[k].n_estimated++;
+    }
+    for (int64_t i = 0; c && i < c->n_queries; i++)
+        if (c->similarity) add(&of[e->cal_category[i]], c->similarity[i]);
+    for (int32_t k = 0; k < d->n_categories; k++) {
+        a->category[k].similarity_queries = mean(&q[k]);
+        a->category[k].similarity_anchors = mean(&of[k]);
+        SG_TRY(sg__words_category(a, &a->category[k], shifted(&q[k], &of[k]), e->anchors.n > 0, err));
+    }
+out:
+    free(q);
+    return st;
+}
+
+/* --- all together ------------------------------------------------------------------------------------------------- */
+
+static enum sg_status find_incumbent(const struct sg_dataset *d, const char *id, struct sg_advice *a,
+                                     struct sg_err *err) {
+    a->incumbent = -1;
+    if (!id) return SG_OK;
+    for (int32_t k = 0; k < d->m; k++)
+        if (!strcmp(sg_dataset_model(d, k), id)) a->incumbent = k;
+    if (a->incumbent >= 0) return SG_OK;
+    const char *near = sg_nearest(id, (const char *const *)d->r->model, (size_t)d->r->n_models);
+    return sg_fail(err, SG_E_INPUT, "--incumbent: no model \"%s\" in the pool%s%s%s", id,
+                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
+                             const struct sg_advice_options *opt, struct sg_decision_input in,
+                             struct sg_advice *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_decision first = {0};
+    struct ask *ask = NULL;
+    double *budgets = NULL;
+    in.estimate = a->estimate;
+    const int32_t splits = in.splits;
+    in.splits = 0; /* the costs of the models, of which the budgets follow */
+    SG_TRY(sg_decide(&in, &first, err));
+    SG_TRY(asks(&first, opt, a, &ask, &a->n_steps, err));
+    SG_TRY(SG_NEW(&budgets, a->n_steps, "budgets", err));
+    for (int32_t i = 0; i < a->n_steps; i++) budgets[i] = ask[i].budget;
+    in.splits = splits;
+    in.budgets = budgets;
+    in.n_budgets = a->n_steps;
+    in.incumbent = a->incumbent;
+    SG_TRY(sg_decide(&in, &a->decision, err));
+    a->present = true;
+    SG_TRY(apply(e, d, a, err));
+    SG_TRY(steps(d, ask, a, err));
+    SG_TRY(sg__words_answer(d, a, err));
+out:
+    sg_decision_free(&first);
+    free(ask);
+    free(budgets);
+    return st;
+}
+
+enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *opt, struct sg_advice *out,
+                         struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct evidence e = {0};
+    struct sg_advice a = {.margin = opt->margin, .volume = opt->volume};
+    SG_TRY(find_incumbent(d, opt->incumbent, &a, err));
+    SG_TRY(gather(d, &e, err));
+    const struct sg_decision_input in = input_of(&e, d, opt->seed);
+    SG_TRY(choose_estimate(&e, opt, &in, &a, err));
+    SG_TRY(alike(d, &e, &a, err));
+    SG_TRY(SG_NEW(&a.choice_key, d->n, "queries", err));
+    for (int64_t q = 0; q < d->n; q++)
+        a.choice_key[q] =
+            (double)(sg_random64(opt->seed ^ 0xd3a3, e.query_key[q]) >> 12) / 4503599627370496.0;
+    if (a.fitted[SG_ESTIMATE_ANCHORED] || d->tp) SG_TRY(decide(d, &e, opt, in, &a, err));
+    *out = a;
+out:
+    evidence_free(&e);
+    if (st != SG_OK) sg_advice_free(&a);
+    return st;
+}
+
+void sg_advice_free(struct sg_advice *a) {
+    if (!a) return;
+    for (int32_t i = 0; i < a->n_steps && a->step; i++) free(a->step[i].share);
+    for (int k = 0; k < SG_ESTIMATES; k++) {
+        free(a->p[k]);
+        free(a->tokens[k]);
+    }
+    free(a->step);
+    free(a->category);
+    free((void *)a->doubts);
+    free(a->choice_key);
+    sg_decision_free(&a->decision);
+    sg_arena_free(&a->strings);
+    memset(a, 0, sizeof *a);
+}

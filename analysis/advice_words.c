@@ -1,0 +1,207 @@
+#include "advice_words.h"
+
+#include "text_width.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static enum sg_status keep(struct sg_advice *a, struct sg_buf *b, const char **out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *text;
+    SG_TRY(sg_arena_dup(&a->strings, b->data ? b->data : "", b->len, &text, err));
+    *out = text;
+out:
+    sg_buf_free(b);
+    return st;
+}
+
+enum { NAME_COLUMNS = 40, NAME_BYTES = 4 * NAME_COLUMNS + 1 };
+enum { MOST_CATEGORIES = 6 /* that a sentence lists */ };
+
+/* A model's name as a sentence has it. */
+static const char *called(const struct sg_dataset *d, int32_t k, char *buf) {
+    return sg_text_cut(sg_dataset_model(d, k), NAME_COLUMNS, buf, NAME_BYTES);
+}
+
+/* Three digits, no exponent. */
+static const char *usd(double x, char *buf, size_t n) {
+    const int digits = x > 0 ? 2 - (int)floor(log10(x)) : 2;
+    snprintf(buf, n, "$%.*f", digits < 0 ? 0 : digits > 12 ? 12 : digits, x);
+    return buf;
+}
+
+enum sg_status sg__words_budget(struct sg_advice *a, double budget, const char **out, struct sg_err *err) {
+    struct sg_buf b = {0};
+    enum sg_status st = sg_buf_printf(&b, err, "budget=%.9g", budget);
+    if (st == SG_OK) return keep(a, &b, out, err);
+    sg_buf_free(&b);
+    return st;
+}
+
+enum sg_status sg__words_estimate(struct sg_advice *a, bool asked, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    if (asked) SG_TRY(sg_buf_str(&b, "as asked for with --estimate", err));
+    if (!asked && !a->fitted[SG_ESTIMATE_COMBINED])
+        SG_TRY(sg_buf_str(&b,
+                          !a->fitted[SG_ESTIMATE_ANCHORED] ? "the file holds no outcomes of anchors"
+                          : a->n_calibration               ? "too few calibration cells to choose"
+                                                           : "no calibration cells to choose by",
+                          err));
+    if (a->n_calibration && a->fitted[SG_ESTIMATE_ANCHORED]) {
+        SG_TRY(sg_buf_printf(&b, err, "%slog loss on %lld calibration anchors, cross-fitted:",
+                             b.len ? "; " : "", (long long)a->n_calibration));
+        for (int k = 0; k < SG_ESTIMATES; k++)
+            if (a->fitted[k] && !isnan(a->log_loss[k]))
+                SG_TRY(
+                    sg_buf_printf(&b, err, "%s %s %.4f", k ? "," : "", sg_estimate_name[k], a->log_loss[k]));
+    }
+    return keep(a, &b, &a->estimate_why, err);
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+static enum sg_status say_gain(struct sg_buf *b, const struct sg_dataset *d, const struct sg_advice_step *s,
+                               struct sg_err *err) {
+    char name[NAME_BYTES];
+    return sg_buf_printf(b, err, ": %+.1f points [%+.1f, %+.1f] against %s for everything",
+                         100 * s->gain.value, 100 * s->gain.low, 100 * s->gain.high,
+                         called(d, s->single, name));
+}
+
+/* "A for x, y; B for z" */
+static enum sg_status say_table(struct sg_buf *b, const struct sg_dataset *d, const int32_t *table,
+                                struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    bool any = false;
+    char name[NAME_BYTES];
+    for (int32_t k = 0; k < d->m; k++) {
+        bool first = true;
+        for (int32_t c = 0; c < d->n_categories; c++) {
+            if (table[c] != k) continue;
+            if (first) SG_TRY(sg_buf_printf(b, err, "%s%s for ", any ? "; " : "", called(d, k, name)));
+            SG_TRY(sg_buf_printf(b, err, "%s%s", first ? "" : ", ",
+                                 *d->category_name[c]
+                                     ? sg_text_cut(d->category_name[c], NAME_COLUMNS, name, sizeof name)
+                                     : "(none)"));
+            first = false;
+            any = true;
+        }
+    }
+out:
+    return st;
+}
+
+enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, struct sg_advice_step *s,
+                              struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    char text[48];
+    char name[NAME_BYTES], other[NAME_BYTES];
+    const double *cost = a->decision.single_cost;
+    if (!s->value) {
+        int32_t cheapest = 0;
+        for (int32_t k = 1; k < d->m; k++)
+            if (isnan(cost[cheapest]) || cost[k] < cost[cheapest]) cheapest = k;
+        SG_TRY(sg_buf_printf(&b, err, "No model fits this budget: the cheapest, %s, costs %s a query",
+                             called(d, cheapest, name), usd(cost[cheapest], text, sizeof text)));
+        return keep(a, &b, &s->sentence, err);
+    }
+    const struct sg_rule *r = &s->value->rule;
+    switch (s->is->advised) {
+    case SG_CANDIDATE_SINGLE:
+        SG_TRY(sg_buf_printf(
+            &b, err, "Use %s for everything: no mix, table or routing at this budget is better beyond noise",
+            called(d, s->single, name)));
+        break;
+    case SG_CANDIDATE_MIX:
+        SG_TRY(sg_buf_printf(&b, err,
+                             "Use %s for %.0f %% of the queries, drawn at random, and %s for the rest",
+                             called(d, r->to, name), 100 * r->weight, called(d, r->from, other)));
+        SG_TRY(say_gain(&b, d, s, err));
+        break;
+    case SG_CANDIDATE_TABLE:
+        SG_TRY(sg_buf_str(&b, "Choose by category", err));
+        if (d->n_categories <= MOST_CATEGORIES) {
+            SG_TRY(sg_buf_str(&b, ", ", err));
+            SG_TRY(say_table(&b, d, r->table, err));
+        } else {
+            SG_TRY(sg_buf_str(&b, " (policies.csv)", err));
+        }
+        SG_TRY(say_gain(&b, d, s, err));
+        break;
+    default:
+        SG_TRY(sg_buf_str(&b, "Route query by query (policies.csv)", err));
+        SG_TRY(say_gain(&b, d, s, err));
+    }
+    if (s->is->over_budget)
+        SG_TRY(sg_buf_printf(&b, err, ". Its bill is above the budget: %s",
+                             usd(s->cost.value, text, sizeof text)));
+    return keep(a, &b, &s->sentence, err);
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+static enum sg_status doubt(struct sg_advice *a, struct sg_buf *b, const char **text, struct sg_err *err) {
+    const enum sg_status st = keep(a, b, text, err);
+    if (st == SG_OK) a->doubts[a->n_doubts++] = *text;
+    return st;
+}
+
+enum sg_status sg__words_category(struct sg_advice *a, struct sg_advice_category *c, bool shift, bool anchors,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    char cut[NAME_BYTES];
+    const char *name = *c->name ? sg_text_cut(c->name, NAME_COLUMNS, cut, sizeof cut) : "(none)";
+    c->doubt = "";
+    if (anchors && !c->n_anchors) {
+        SG_TRY(sg_buf_printf(&b, err,
+                             "category %s (%lld queries) has no anchor: its values are those of all anchors",
+                             name, (long long)c->n_queries));
+        return doubt(a, &b, &c->doubt, err);
+    }
+    if (shift) {
+        SG_TRY(sg_buf_printf(
+            &b, err,
+            "queries of category %s are less like the anchors (similarity %.3f) than the anchors are "
+            "like each other (%.3f): their accuracy may differ from what the anchors measured",
+            name, c->similarity_queries, c->similarity_anchors));
+        return doubt(a, &b, &c->doubt, err);
+    }
+out:
+    sg_buf_free(&b);
+    return st;
+}
+
+enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    char text[48];
+    const struct sg_advice_step *s = &a->step[a->def];
+    const char *dropped;
+    char name[NAME_BYTES];
+    if (!a->decision.truth && a->n_calibration == 0) {
+        SG_TRY(sg_buf_str(&b,
+                          "no calibration cells: routing cannot be valued and is not advised; run with "
+                          "calibration.anchors (default 64)",
+                          err));
+        SG_TRY(doubt(a, &b, &dropped, err));
+    }
+    for (int32_t k = 0; k < d->m; k++)
+        if (isnan(a->decision.single_value[k].value) ||
+            a->decision.single_value[k].high - a->decision.single_value[k].low > 0.5) {
+            SG_TRY(sg_buf_printf(
+                &b, err, "model %s has hardly any outcomes: what is said of it rests on the estimates",
+                called(d, k, name)));
+            SG_TRY(doubt(a, &b, &dropped, err));
+        }
+    SG_TRY(sg_buf_printf(&b, err, "At %s a query: %s.", usd(s->budget, text, sizeof text), s->sentence));
+    return keep(a, &b, &a->sentence, err);
+out:
+    sg_buf_free(&b);
+    return st;
+}

@@ -1,0 +1,750 @@
+#include "decision.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "decision_rules.h"
+#include "decision_value.h"
+#include "sort.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAST_ROWS = 5 /* a category with fewer valued rows joins the pooled stratum */ };
+
+/* What is valued at each budget: the candidates as each fold builds them, and the blind ones as they are built
+ * with all outcomes. The former say what a candidate is worth, since choosing flatters; the latter what the
+ * models that are named in the end cost, which choosing does not flatter. */
+enum { NAMED = SG_CANDIDATES, INCUMBENT = NAMED + SG_CANDIDATE_ROUTING, KINDS };
+
+/* What the valuation works on. */
+struct work {
+    const struct sg_decision_input *in;
+    const struct sg_decision *out; /* its rules are those of all outcomes */
+    int32_t m, nc;
+    /* the queries valued: all, or a sample of them */
+    int64_t n;
+    struct sg_rows rows;
+    int64_t *query; /* [n] indices in in->queries */
+    int32_t *category;
+    double *input_cost;
+    uint64_t *key;  /* [n] */
+    double *weight; /* [nc] shares of all queries */
+    /* outcomes that build and value: anchors first, then sampled queries with truth */
+    struct sg_outcomes all;
+    double *all_correct, *all_length;
+    int32_t *all_category;
+    int64_t *all_row; /* estimates: of anchors in in->calibration, else in rows; -1: none */
+    uint64_t *all_key;
+    double *h, *hk; /* [all.n * m] multipliers that make means over known outcomes of means over rows */
+    /* strata and the rows that value */
+    int32_t n_strata, *stratum_of; /* [nc] */
+    int32_t *stratum;              /* [all.n]; -1: values nothing */
+    uint8_t *paired;
+    double *strata; /* weight, rows, paired_rows: [3][n_strata] */
+    struct sg__valued valued;
+    uint8_t *truth_model; /* [m] 1: the queries' own outcomes value it */
+    /* they value all models: then their outcomes alone are averaged, and no prediction is corrected by them */
+    bool measured;
+    /* of one fold */
+    uint8_t *fold_all, *fold_query, *use, *pick;
+    uint8_t *build;                           /* [all.n] outcomes that the blind candidates are built from */
+    double *p, *c, *length;                   /* [n * m] */
+    double *mean_p, *mean_length, *mean_cost; /* [nc * m] over the queries */
+    double *pick_p, *pick_c;                  /* [nc * m] sums over the fold's queries */
+    double *cal_p, *cal_length, *cal_cost;    /* [m] one row */
+    double *full_cost;                        /* [nc * m] by all outcomes: decides what a budget affords */
+    double *sum_p, *sum_c, *planned;
+    struct sg_rule *rule, incumbent;
+    int32_t *tables;
+    struct sg_estimate_fit fit, outcomes;
+    /* sums over splits, [n_budgets][KINDS][all.n] */
+    double *blind_y, *blind_c, *paired_y, *paired_c;
+    double *q_p, *q_c, *blind_q; /* [n_budgets][KINDS] */
+};
+
+static void work_free(struct work *w) {
+    sg_rows_free(&w->rows);
+    void *owned[] = {
+        w->query,      w->category,     w->input_cost, w->key,       w->weight,      w->all_correct,
+        w->all_length, w->all_category, w->all_row,    w->all_key,   w->h,           w->hk,
+        w->stratum_of, w->stratum,      w->paired,     w->strata,    w->truth_model, w->fold_all,
+        w->fold_query, w->use,          w->build,      w->pick,      w->p,           w->c,
+        w->length,     w->mean_p,       w->cal_p,      w->full_cost, w->sum_p,       w->rule,
+        w->tables,     w->blind_y,      w->q_p};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+    sg_estimate_fit_free(&w->fit);
+    sg_estimate_fit_free(&w->outcomes);
+}
+
+static double unit_key(uint64_t key, uint64_t seed) {
+    return (double)(sg_random64(seed, key) >> 12);
+}
+
+/* --- the queries ------------------------------------------------------------------------------------- */
+
+/* At most max_queries of the queries, those whose keys come first. */
+static enum sg_status take_queries(struct work *w, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_rows *all = w->in->queries;
+    double *key = NULL;
+    uint32_t *order = NULL;
+    w->n = all->n < w->in->max_queries ? all->n : w->in->max_queries;
+    SG_TRY(SG_NEW(&w->query, w->n, "valued queries", err));
+    SG_TRY(SG_NEW(&w->category, w->n, "valued queries", err));
+    SG_TRY(SG_NEW(&w->key, w->n, "valued queries", err));
+    SG_TRY(SG_NEW(&w->input_cost, w->n * w->m, "valued queries", err));
+    SG_TRY(SG_NEW(&w->weight, w->nc, "categories", err));
+    SG_TRY(SG_NEW(&key, all->n, "valued queries", err));
+    SG_TRY(SG_NEW(&order, all->n, "valued queries", err));
+    for (int64_t q = 0; q < all->n; q++) {
+        key[q] = unit_key(w->in->query_key[q], w->in->seed ^ 0x71);
+        w->weight[all->category[q]] += 1.0 / (double)all->n;
+    }
+    SG_TRY(sg_sort_order(key, all->n, false, order, err));
+    for (int64_t i = 0; i < w->n; i++) {
+        const int64_t q = order[i];
+        w->query[i] = q;
+        w->category[i] = all->category[q];
+        w->key[i] = w->in->query_key[q];
+        memcpy(w->input_cost + i * w->m, all->input_cost + q * w->m, sizeof *w->input_cost * (size_t)w->m);
+    }
+    SG_TRY(sg_rows_take(all, w->query, w->n, w->category, w->nc, w->input_cost, &w->rows, err));
+out:
+    free(key);
+    free(order);
+    return st;
+}
+
+/* --- the outcomes ------------------------------------------------------------------------------------- */
+
+static bool known(const struct work *w, int64_t i, int32_t k) {
+    return !isnan(w->all_correct[i * w->m + k]) && !isnan(w->all_length[i * w->m + k]);
+}
+
+static enum sg_status take_outcomes(struct work *w, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_outcomes *a = w->in->anchors, *t = w->in->truth;
+    const int32_t m = w->m;
+    const int64_t cap = a->n + (t ? w->n : 0);
+    int64_t n = 0;
+    SG_TRY(SG_NEW(&w->all_correct, cap * m, "outcomes", err));
+    SG_TRY(SG_NEW(&w->all_length, cap * m, "outcomes", err));
+    SG_TRY(SG_NEW(&w->all_category, cap, "outcomes", err));
+    SG_TRY(SG_NEW(&w->all_row, cap, "outcomes", err));
+    SG_TRY(SG_NEW(&w->all_key, cap, "outcomes", err));
+    SG_TRY(SG_NEW(&w->truth_model, m, "outcomes", err));
+    for (; n < a->n; n++) {
+        memcpy(w->all_correct + n * m, a->correct + n * m, sizeof(double) * (size_t)m);
+        memcpy(w->all_length + n * m, a->length + n * m, sizeof(double) * (size_t)m);
+        w->all_category[n] = a->category[n];
+        w->all_row[n] = a->cell_row[n];
+        w->all_key[n] = w->in->anchor_key[n];
+    }
+    for (int64_t q = 0; t && q < w->n; q++) {
+        const int64_t of = w->query[q];
+        bool any = false;
+        for (int32_t k = 0; k < m; k++)
+            any |= !isnan(t->correct[of * m + k]) && !isnan(t->length[of * m + k]);
+        if (!any) continue;
+        memcpy(w->all_correct + n * m, t->correct + of * m, sizeof(double) * (size_t)m);
+        memcpy(w->all_length + n * m, t->length + of * m, sizeof(double) * (size_t)m);
+        w->all_category[n] = w->category[q];
+        w->all_row[n] = q;
+        w->all_key[n] = w->key[q];
+        n++;
+    }
+    w->all = (struct sg_outcomes){.n = n,
+                                  .m = m,
+                                  .category = w->all_category,
+                                  .correct = w->all_correct,
+                                  .length = w->all_length,
+                                  .cell_row = w->all_row};
+    for (int32_t k = 0; k < m; k++) {
+        int64_t with = 0;
+        for (int64_t i = a->n; i < n; i++) with += known(w, i, k);
+        w->truth_model[k] = 2 * with >= w->n && with > 1;
+    }
+    w->measured = true;
+    for (int32_t k = 0; k < m; k++) w->measured = w->measured && w->truth_model[k];
+out:
+    return st;
+}
+
+/* Whether row i values model k. */
+static bool values(const struct work *w, int64_t i, int32_t k) {
+    return known(w, i, k) && (i >= w->in->anchors->n || !w->truth_model[k]);
+}
+
+/* Whether the blind candidates are built from row i: where the queries' own outcomes value all models, from these
+ * alone. */
+static bool builds(const struct work *w, int64_t i) {
+    return !w->measured || i >= w->in->anchors->n;
+}
+
+/* Strata, and the multipliers: a mean over all rows of a stratum of h * x is the mean of x over those rows
+ * whose outcome values the model. */
+static enum sg_status stratify(struct work *w, struct sg_decision *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t n = w->all.n;
+    const int32_t m = w->m;
+    double *count = NULL, labelled = 0;
+    SG_TRY(SG_NEW(&w->stratum_of, w->nc, "strata", err));
+    SG_TRY(SG_NEW(&w->stratum, n, "strata", err));
+    SG_TRY(SG_NEW(&w->paired, n, "strata", err));
+    SG_TRY(SG_NEW(&w->strata, 3 * (w->nc + 1), "strata", err));
+    SG_TRY(SG_NEW(&w->h, n * m, "strata", err));
+    SG_TRY(SG_NEW(&w->hk, n * m, "strata", err));
+    SG_TRY(SG_NEW(&count, 2 * (int64_t)(w->nc + 1) * (m + 1), "strata", err));
+    double *paired_count = count + (int64_t)(w->nc + 1) * (m + 1);
+    /* rows of each category, in slot m */
+    for (int64_t i = 0; i < n; i++) {
+        bool any = false;
+        for (int32_t k = 0; k < m; k++) any |= values(w, i, k);
+        w->paired[i] = any && w->all_row[i] >= 0;
+        w->stratum[i] = any && w->weight[w->all_category[i]] > 0 ? 0 : -1;
+        if (w->stratum[i] < 0) continue;
+        count[w->all_category[i]]++;
+        paired_count[w->all_category[i]] += w->paired[i];
+    }
+    double pooled = 0, pooled_rows = 0, pooled_paired = 0;
+    bool any_paired = false;
+    for (int32_t c = 0; c < w->nc; c++) any_paired |= paired_count[c] > 0;
+    for (int32_t c = 0; c < w->nc; c++) {
+        const bool large = (any_paired ? paired_count[c] : count[c]) >= LEAST_ROWS;
+        w->stratum_of[c] = large ? w->n_strata++ : -1;
+        if (large) continue;
+        pooled += w->weight[c];
+        pooled_rows += count[c];
+        pooled_paired += paired_count[c];
+    }
+    /* too few rows even together: they join the last stratum, or are the only one */
+    const bool own = pooled > 0 && (!w->n_strata || (any_paired ? pooled_paired : pooled_rows) >= LEAST_ROWS);
+    const int32_t rest = own ? w->n_strata++ : w->n_strata - 1;
+    for (int32_t c = 0; c < w->nc; c++)
+        if (w->stratum_of[c] < 0) w->stratum_of[c] = rest < 0 ? 0 : rest;
+    if (!w->n_strata) w->n_strata = 1;
+    double *weight = w->strata, *rows = w->strata + w->n_strata, *paired_rows = w->strata + 2 * w->n_strata;
+    for (int32_t c = 0; c < w->nc; c++) weight[w->stratum_of[c]] += w->weight[c];
+    memset(count, 0, sizeof *count * 2 * (size_t)(w->nc + 1) * (size_t)(m + 1));
+    for (int64_t i = 0; i < n; i++) {
+        if (w->stratum[i] < 0) continue;
+        const int32_t s = w->stratum[i] = w->stratum_of[w->all_category[i]];
+        rows[s]++;
+        paired_rows[s] += w->paired[i];
+        for (int32_t k = 0; k < m; k++) {
+            if (!values(w, i, k)) continue;
+            count[(int64_t)s * m + k]++;
+            paired_count[(int64_t)s * m + k] += w->paired[i];
+        }
+        out->n_valued++;
+        out->n_paired += w->paired[i];
+        out->truth |= i >= w->in->anchors->n;
+        out->anchors |= i < w->in->anchors->n;
+        labelled += i >= w->in->anchors->n;
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int32_t k = 0; k < m && w->stratum[i] >= 0; k++) {
+            const int32_t s = w->stratum[i];
+            if (!values(w, i, k)) continue;
+            w->h[i * m + k] = rows[s] / count[(int64_t)s * m + k];
+            if (w->paired[i]) w->hk[i * m + k] = paired_rows[s] / paired_count[(int64_t)s * m + k];
+        }
+    w->valued = (struct sg__valued){.n = n,
+                                    .n_strata = w->n_strata,
+                                    .stratum = w->stratum,
+                                    .weight = weight,
+                                    .rows = rows,
+                                    .paired_rows = paired_rows,
+                                    .paired = w->paired,
+                                    .n_queries = (double)w->in->queries->n,
+                                    .unknown = 1 - labelled / (double)w->n};
+out:
+    free(count);
+    return st;
+}
+
+/* --- folds --------------------------------------------------------------------------------------------- */
+
+static enum sg_status deal(const int32_t *category, const uint64_t *key, int64_t n, uint64_t seed, int32_t nc,
+                           int32_t folds, uint8_t *fold, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    double *x = NULL;
+    uint32_t *order = NULL;
+    int32_t *next = NULL;
+    SG_TRY(SG_NEW(&x, n, "folds", err));
+    SG_TRY(SG_NEW(&order, n, "folds", err));
+    SG_TRY(SG_NEW(&next, nc, "folds", err));
+    for (int64_t i = 0; i < n; i++) x[i] = unit_key(key[i], seed);
+    SG_TRY(sg_sort_order(x, n, false, order, err));
+    /* categories begin at different folds, so that small ones do not all fill the first */
+    for (int32_t c = 0; c < nc; c++) next[c] = c;
+    for (int64_t i = 0; i < n; i++) fold[order[i]] = (uint8_t)(next[category[order[i]]]++ % folds);
+out:
+    free(x);
+    free(order);
+    free(next);
+    return st;
+}
+
+/* The folds of one split: of the sampled queries, and of the outcomes; a query's outcome has its fold. */
+static enum sg_status deal_split(struct work *w, int32_t split, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const uint64_t seed = sg_random64(w->in->seed ^ 0xf01d, (uint64_t)split);
+    const int64_t na = w->in->anchors->n;
+    SG_TRY(deal(w->category, w->key, w->n, seed, w->nc, w->in->folds, w->fold_query, err));
+    SG_TRY(deal(w->all_category, w->all_key, na, seed ^ 1, w->nc, w->in->folds, w->fold_all, err));
+    for (int64_t i = na; i < w->all.n; i++) w->fold_all[i] = w->fold_query[w->all_row[i]];
+out:
+    return st;
+}
+
+/* --- one fold --------------------------------------------------------------------------------------------- */
+
+/* Fits without the outcomes whose use[] is 0, estimates the queries, and takes means by category and model. */
+static enum sg_status fit_queries(struct work *w, const uint8_t *use, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int32_t m = w->m;
+    const size_t cells = (size_t)w->nc * (size_t)m;
+    const struct sg_estimate_fit_input in = {.m = m,
+                                             .n_categories = w->nc,
+                                             .price_output = w->in->price_output,
+                                             .queries = &w->rows,
+                                             .calibration = w->in->calibration,
+                                             .anchors = w->in->anchors,
+                                             .use = use};
+    struct sg_estimate_fit_input outcomes = in;
+    outcomes.anchors = &w->all;
+    outcomes.use = w->build;
+    SG_TRY(sg_estimate_fit_make(&in, w->in->estimate, &w->fit, err));
+    SG_TRY(sg_estimate_fit_make(&outcomes, SG_ESTIMATE_SCOPE, &w->outcomes, err));
+    sg_estimate_fit_apply(&w->fit, &w->rows, w->in->price_output, 0, w->n, w->p, w->length, w->c);
+    memset(w->mean_p, 0, sizeof *w->mean_p * cells * 6);
+    double *n = w->pick_c + cells;
+    for (int64_t q = 0; q < w->n; q++)
+        for (int32_t k = 0; k < m; k++) {
+            const int64_t at = q * m + k, to = (int64_t)w->category[q] * m + k;
+            if (isnan(w->p[at])) continue;
+            w->mean_p[to] += w->p[at];
+            w->mean_length[to] += w->length[at];
+            w->mean_cost[to] += w->c[at];
+            n[to]++;
+        }
+    for (size_t i = 0; i < cells; i++) {
+        const double none = (double)NAN;
+        w->mean_p[i] = n[i] > 0 ? w->mean_p[i] / n[i] : w->outcomes.mean[i];
+        w->mean_length[i] = n[i] > 0 ? w->mean_length[i] / n[i] : w->outcomes.mean_length[i];
+        w->mean_cost[i] = n[i] > 0 ? w->mean_cost[i] / n[i] : none;
+    }
+    for (int64_t q = 0; q < w->n; q++)
+        for (int32_t k = 0; k < m && w->pick[q]; k++) {
+            const int64_t at = q * m + k, to = (int64_t)w->category[q] * m + k;
+            w->pick_p[to] += isnan(w->p[at]) ? w->mean_p[to] : w->p[at];
+            w->pick_c[to] += isnan(w->p[at]) ? w->mean_cost[to] : w->c[at];
+        }
+out:
+    return st;
+}
+
+static struct sg__rule_input rule_input(const struct work *w, const double *cost) {
+    return (struct sg__rule_input){.n = w->n,
+                                   .m = w->m,
+                                   .n_categories = w->nc,
+                                   .category = w->category,
+                                   .weight = w->weight,
+                                   .p = w->p,
+                                   .c = w->c,
+                                   .mean = w->outcomes.mean,
+                                   .mean_cost = cost,
+                                   .budgets = w->in->budgets,
+                                   .n_budgets = w->in->n_budgets};
+}
+
+static const struct sg_rule *rule_of(const struct work *w, int32_t b, int kind) {
+    if (kind == INCUMBENT) return &w->incumbent;
+    return kind < NAMED ? &w->rule[b * SG_CANDIDATES + kind] : &w->out->step[b].candidate[kind - NAMED].rule;
+}
+
+/* Adds what row i, which this fold's rules have not seen, says of them. */
+static void value_row(struct work *w, int64_t i) {
+    const int32_t m = w->m, c = w->all_category[i];
+    const int64_t base = (int64_t)c * m, na = w->in->anchors->n;
+    const double *y = w->all_correct + i * m, *length = w->all_length + i * m;
+    const double *p = NULL, *cost = NULL, *tokens = NULL;
+    if (w->paired[i]) {
+        p = w->cal_p, cost = w->cal_cost, tokens = w->cal_length;
+        if (i < na) {
+            sg_estimate_fit_apply(&w->fit, w->in->calibration, w->in->price_output, w->all_row[i],
+                                  w->all_row[i] + 1, w->cal_p, w->cal_length, w->cal_cost);
+        } else {
+            p = w->p + w->all_row[i] * m;
+            cost = w->c + w->all_row[i] * m;
+            tokens = w->length + w->all_row[i] * m;
+        }
+    }
+    for (int32_t b = 0; b < w->in->n_budgets; b++)
+        for (int kind = 0; kind < KINDS; kind++) {
+            const int64_t at = ((int64_t)b * KINDS + kind) * w->all.n + i;
+            const struct sg_rule *r = rule_of(w, b, kind);
+            const bool routing = kind == SG_CANDIDATE_ROUTING;
+            const int32_t chosen = routing && p ? sg_rule_model(r, m, c, p, cost, 0) : -1;
+            double by = 0, bc = 0, py = 0, pc = 0;
+            for (int32_t k = 0; k < m; k++) {
+                const double share = routing ? k == chosen : sg__rule_share(r, c, k);
+                if (!(share > 0)) continue;
+                const double price = w->in->price_output[k], h = share * w->h[i * m + k];
+                const double hk = p ? share * w->hk[i * m + k] : 0;
+                if (w->measured) {
+                    if (!(h > 0)) continue;
+                    const double paid = w->input_cost[w->all_row[i] * m + k] + price * length[k];
+                    by += h * y[k];
+                    bc += h * paid;
+                    py += hk * y[k];
+                    pc += hk * paid;
+                    continue;
+                }
+                if (!routing) {
+                    by += share * w->outcomes.mean[base + k];
+                    if (h > 0) {
+                        by += h * (y[k] - w->outcomes.mean[base + k]);
+                        bc += h * price * (length[k] - w->mean_length[base + k]);
+                    }
+                }
+                if (hk > 0) {
+                    py += hk * (y[k] - (isnan(p[k]) ? w->mean_p[base + k] : p[k]));
+                    pc += hk * price * (length[k] - (isnan(p[k]) ? w->mean_length[base + k] : tokens[k]));
+                }
+            }
+            w->blind_y[at] += by;
+            w->blind_c[at] += bc;
+            w->paired_y[at] += py;
+            w->paired_c[at] += pc;
+        }
+}
+
+static enum sg_status value_fold(struct work *w, uint8_t fold, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int64_t i = 0; i < w->all.n; i++) {
+        w->use[i] = w->fold_all[i] != fold;
+        w->build[i] = w->use[i] && builds(w, i);
+    }
+    for (int64_t q = 0; q < w->n; q++) w->pick[q] = w->fold_query[q] == fold;
+    SG_TRY(fit_queries(w, w->use, err));
+    const struct sg__rule_input ri = rule_input(w, w->full_cost);
+    const struct sg__routing_sums sums = {
+        .pick = w->pick, .p = w->sum_p, .c = w->sum_c, .planned = w->planned};
+    SG_TRY(sg__rules_make(&ri, w->rule, w->tables, &sums, err));
+    for (int32_t b = 0; b < w->in->n_budgets && !w->measured; b++)
+        for (int kind = 0; kind < KINDS; kind++) {
+            const int32_t at = b * KINDS + kind;
+            double p = 0, c = 0;
+            if (kind == SG_CANDIDATE_ROUTING) {
+                p = w->sum_p[b];
+                c = w->sum_c[b];
+            }
+            for (int32_t g = 0; g < w->nc && kind != SG_CANDIDATE_ROUTING; g++)
+                for (int32_t k = 0; k < w->m; k++) {
+                    const double share = sg__rule_share(rule_of(w, b, kind), g, k);
+                    p += share * w->pick_p[(int64_t)g * w->m + k];
+                    c += share * w->pick_c[(int64_t)g * w->m + k];
+                }
+            w->q_p[at] += p / (double)w->n;
+            w->q_c[at] += c / (double)w->n;
+        }
+    for (int64_t i = 0; i < w->all.n; i++)
+        if (w->stratum[i] >= 0 && !w->use[i]) value_row(w, i);
+out:
+    return st;
+}
+
+/* --- the answer ---------------------------------------------------------------------------------------- */
+
+static const double *at_kind(const struct work *w, const double *x, int32_t b, int kind) {
+    return x + ((int64_t)b * KINDS + kind) * w->all.n;
+}
+
+/* x - f * y of two rows of values, into out. */
+static const double *less(const double *x, const double *y, double f, int64_t n, double *out) {
+    for (int64_t i = 0; i < n; i++) out[i] = x[i] - f * y[i];
+    return out;
+}
+
+/* A candidate against another one at budget b: routing is compared on the paired rows, by the estimates'
+ * difference on the queries and its error there; the others on all rows. f: times the other one. */
+static struct sg__estimate against(const struct work *w, int32_t b, int kind, int other, bool cost, double f,
+                                   double *tmp) {
+    const bool paired = kind == SG_CANDIDATE_ROUTING || other == SG_CANDIDATE_ROUTING;
+    const double *q = cost ? w->q_c : w->q_p;
+    const double *x = paired ? (cost ? w->paired_c : w->paired_y) : (cost ? w->blind_c : w->blind_y);
+    const double *d = less(at_kind(w, x, b, kind), at_kind(w, x, b, other), f, w->all.n, tmp);
+    const double shift = paired || cost ? q[b * KINDS + kind] - f * q[b * KINDS + other] : 0;
+    return sg__value(&w->valued, paired ? NULL : d, paired ? d : NULL, shift);
+}
+
+/* Accuracy or cost of a candidate. Routing: that of one model, by all rows, and the difference to it, by the
+ * paired ones. */
+static struct sg__estimate level(const struct work *w, int32_t b, int kind, bool cost, double *tmp) {
+    const double *blind = cost ? w->blind_c : w->blind_y, *paired = cost ? w->paired_c : w->paired_y;
+    const double *q = (cost ? w->q_c : w->q_p) + b * KINDS;
+    const int one = SG_CANDIDATE_SINGLE + (cost ? NAMED : 0);
+    if (kind != SG_CANDIDATE_ROUTING) {
+        if (cost) kind += NAMED;
+        return sg__value(&w->valued, at_kind(w, blind, b, kind), NULL, cost ? q[kind] : 0);
+    }
+    return sg__value(&w->valued, at_kind(w, blind, b, one),
+                     less(at_kind(w, paired, b, kind), at_kind(w, paired, b, one), 1, w->all.n, tmp),
+                     q[kind] - (cost ? 0 : q[one]));
+}
+
+/* Whether a candidate is better than another one, beyond what the outcomes leave open. */
+static bool better(const struct work *w, int32_t b, int kind, int other, double *tmp) {
+    return sg__above_zero(against(w, b, kind, other, false, 1, tmp));
+}
+
+static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
+    const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
+    s->advised = SG_CANDIDATE_SINGLE;
+    s->affordable = s->candidate[SG_CANDIDATE_SINGLE].rule.affordable;
+    for (int kind = 0; kind < SG_CANDIDATES; kind++) {
+        struct sg_candidate_value *v = &s->candidate[kind];
+        v->accuracy = v->cost = v->gain = v->saving = v->over_mix = s->versus[kind] = s->saved[kind] = none;
+        if (!s->affordable || !v->rule.affordable) continue;
+        if (kind == SG_CANDIDATE_ROUTING && !w->valued.paired_rows) continue;
+        v->accuracy = sg__interval_accuracy(&w->valued, level(w, b, kind, false, tmp));
+        v->cost = sg__interval_cost(level(w, b, kind, true, tmp));
+        v->gain = sg__interval_chosen(against(
+            w, b, kind, kind == SG_CANDIDATE_SINGLE ? kind : NAMED + SG_CANDIDATE_SINGLE, false, 1, tmp));
+        v->over_mix = sg__interval_chosen(against(w, b, kind, SG_CANDIDATE_MIX, false, 1, tmp));
+        const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;
+        struct sg__estimate saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED,
+                                            NAMED + SG_CANDIDATE_SINGLE, true, ratio, tmp);
+        saved.value = 1 - ratio;
+        saved.se /= base;
+        v->saving = base > 0 ? sg__interval_plain(saved) : none;
+        if (w->in->incumbent < 0) continue;
+        const double paid =
+            sg__value(&w->valued, at_kind(w, w->blind_c, b, INCUMBENT), NULL, w->q_c[b * KINDS + INCUMBENT])
+                .value;
+        s->versus[kind] = sg__interval_plain(against(w, b, kind, INCUMBENT, false, 1, tmp));
+        saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED, INCUMBENT, true,
+                        v->cost.value / paid, tmp);
+        saved.value = 1 - v->cost.value / paid;
+        saved.se /= paid;
+        if (paid > 0) s->saved[kind] = sg__interval_plain(saved);
+    }
+    if (!s->affordable) return;
+    for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
+        const struct sg_candidate_value *v = &s->candidate[kind];
+        if (isnan(v->accuracy.value) || !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
+        /* better than every simpler one that was advised so far, and than the mix at this budget */
+        if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
+            !better(w, b, kind, SG_CANDIDATE_MIX, tmp))
+            continue;
+        if (s->advised != SG_CANDIDATE_SINGLE && !better(w, b, kind, (int)s->advised, tmp)) continue;
+        s->advised = (enum sg_candidate)kind;
+    }
+    s->over_budget = s->candidate[s->advised].cost.low > s->budget;
+}
+
+static enum sg_status single_values(const struct work *w, struct sg_decision *out, double *tmp,
+                                    struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(SG_NEW(&out->single_accuracy, w->m, "models", err));
+    SG_TRY(SG_NEW(&out->single_cost, w->m, "models", err));
+    SG_TRY(SG_NEW(&out->single_value, w->m, "models", err));
+    SG_TRY(SG_NEW(&out->single_bill, w->m, "models", err));
+    const struct sg__rule_input ri = rule_input(w, w->full_cost);
+    for (int32_t k = 0; k < w->m; k++) {
+        const struct sg_rule one = {.kind = SG_CANDIDATE_SINGLE, .from = k, .to = -1};
+        for (int64_t i = 0; i < w->all.n; i++) {
+            const double mean = w->outcomes.mean[(int64_t)w->all_category[i] * w->m + k];
+            tmp[i] = w->h[i * w->m + k] > 0
+                         ? mean + w->h[i * w->m + k] * (w->all_correct[i * w->m + k] - mean)
+                         : mean;
+        }
+        out->single_value[k] = sg__interval_accuracy(&w->valued, sg__value(&w->valued, tmp, NULL, 0));
+        for (int64_t i = 0; i < w->all.n; i++) {
+            const int64_t at = i * w->m + k, c = (int64_t)w->all_category[i] * w->m + k;
+            const double mean = w->outcomes.mean_length[c];
+            const double extra = w->h[at] > 0 ? w->h[at] * (w->all_length[at] - mean) : 0;
+            tmp[i] = w->full_cost[c] + w->in->price_output[k] * extra;
+            if (w->measured && w->h[at] > 0)
+                tmp[i] = w->h[at] * (w->input_cost[w->all_row[i] * w->m + k] +
+                                     w->in->price_output[k] * w->all_length[at]);
+        }
+        out->single_bill[k] = sg__interval_cost(sg__value(&w->valued, tmp, NULL, 0));
+        out->single_accuracy[k] = sg__rule_mean(&one, &ri, w->outcomes.mean);
+        out->single_cost[k] = sg__rule_mean(&one, &ri, w->full_cost);
+    }
+out:
+    return st;
+}
+
+static enum sg_status new_work(struct work *w, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t cells = (int64_t)w->nc * w->m, nb = w->in->n_budgets;
+    const int64_t values_n = nb * KINDS * w->all.n;
+    SG_TRY(SG_NEW(&w->fold_all, w->all.n, "folds", err));
+    SG_TRY(SG_NEW(&w->fold_query, w->n, "folds", err));
+    SG_TRY(SG_NEW(&w->use, w->all.n, "folds", err));
+    SG_TRY(SG_NEW(&w->build, w->all.n, "folds", err));
+    SG_TRY(SG_NEW(&w->pick, w->n, "folds", err));
+    SG_TRY(SG_NEW(&w->p, w->n * w->m, "estimates", err));
+    SG_TRY(SG_NEW(&w->c, w->n * w->m, "estimates", err));
+    SG_TRY(SG_NEW(&w->length, w->n * w->m, "estimates", err));
+    SG_TRY(SG_NEW(&w->mean_p, 6 * cells, "estimates", err));
+    SG_TRY(SG_NEW(&w->cal_p, 3 * w->m, "estimates", err));
+    SG_TRY(SG_NEW(&w->full_cost, cells, "estimates", err));
+    SG_TRY(SG_NEW(&w->sum_p, 3 * nb, "budgets", err));
+    SG_TRY(SG_NEW(&w->rule, nb * SG_CANDIDATES, "budgets", err));
+    SG_TRY(SG_NEW(&w->tables, nb * w->nc, "budgets", err));
+    SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
+    SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS, "values", err));
+    w->mean_length = w->mean_p + cells;
+    w->mean_cost = w->mean_p + 2 * cells;
+    w->pick_p = w->mean_p + 3 * cells;
+    w->pick_c = w->mean_p + 4 * cells;
+    w->cal_length = w->cal_p + w->m;
+    w->cal_cost = w->cal_p + 2 * w->m;
+    w->sum_c = w->sum_p + nb;
+    w->planned = w->sum_p + 2 * nb;
+    w->blind_c = w->blind_y + values_n;
+    w->paired_y = w->blind_y + 2 * values_n;
+    w->paired_c = w->blind_y + 3 * values_n;
+    w->q_c = w->q_p + nb * KINDS;
+out:
+    return st;
+}
+
+enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct work w = {
+        .in = in,
+        .m = in->m,
+        .nc = in->n_categories,
+        .incumbent = {.kind = SG_CANDIDATE_SINGLE, .affordable = true, .from = in->incumbent, .to = -1}};
+    struct sg_decision d = {.m = in->m, .n_categories = in->n_categories, .n_steps = in->n_budgets};
+    double *tmp = NULL;
+    SG_TRY(take_queries(&w, err));
+    SG_TRY(take_outcomes(&w, err));
+    SG_TRY(stratify(&w, &d, err));
+    SG_TRY(new_work(&w, err));
+    SG_TRY(SG_NEW(&tmp, w.all.n, "values", err));
+    SG_TRY(SG_NEW(&d.step, in->n_budgets, "decision", err));
+    SG_TRY(SG_NEW(&d.tables, (int64_t)in->n_budgets * in->n_categories, "decision", err));
+    SG_TRY(SG_NEW(&d.weight, in->n_categories, "decision", err));
+    memcpy(d.weight, w.weight, sizeof *d.weight * (size_t)in->n_categories);
+    /* with all outcomes: what is advised, and what budgets afford */
+    for (int64_t i = 0; i < w.all.n; i++) w.build[i] = builds(&w, i);
+    SG_TRY(fit_queries(&w, NULL, err));
+    for (int64_t i = 0; i < (int64_t)w.nc * w.m;
+         i++) /* with the lengths that were measured, where any were */
+        w.full_cost[i] =
+            w.mean_cost[i] + (w.outcomes.count[i] > 0
+                                  ? in->price_output[i % w.m] * (w.outcomes.mean_length[i] - w.mean_length[i])
+                                  : 0);
+    const struct sg__rule_input ri = rule_input(&w, w.full_cost);
+    const struct sg__routing_sums sums = {.pick = w.pick, .p = w.sum_p, .c = w.sum_c, .planned = w.planned};
+    SG_TRY(sg__rules_make(&ri, w.rule, d.tables, &sums, err));
+    for (int32_t b = 0; b < in->n_budgets; b++) {
+        d.step[b].budget = in->budgets[b];
+        for (int k = 0; k < SG_CANDIDATES; k++) {
+            struct sg_candidate_value *v = &d.step[b].candidate[k];
+            v->rule = w.rule[b * SG_CANDIDATES + k];
+            v->planned_cost = k == SG_CANDIDATE_ROUTING ? w.planned[b]
+                              : v->rule.affordable      ? sg__rule_mean(&v->rule, &ri, w.full_cost)
+                                                        : (double)NAN;
+        }
+    }
+    SG_TRY(single_values(&w, &d, tmp, err));
+    d.fit = w.fit;
+    w.fit = (struct sg_estimate_fit){0};
+    w.out = &d;
+    for (int32_t split = 0; split < in->splits; split++) {
+        SG_TRY(deal_split(&w, split, err));
+        for (int32_t f = 0; f < in->folds; f++) SG_TRY(value_fold(&w, (uint8_t)f, err));
+    }
+    const int64_t n_values = 4 * (int64_t)in->n_budgets * KINDS * w.all.n;
+    if (!in->splits) { /* the models' means alone were asked for */
+        *out = d;
+        d = (struct sg_decision){0};
+        goto out;
+    }
+    for (int64_t i = 0; i < n_values; i++) w.blind_y[i] /= in->splits;
+    for (int32_t i = 0; i < 2 * in->n_budgets * KINDS; i++) w.q_p[i] /= in->splits;
+    for (int32_t b = 0; b < in->n_budgets; b++) answer(&w, b, &d.step[b], tmp);
+    *out = d;
+out:
+    work_free(&w);
+    free(tmp);
+    if (st != SG_OK) sg_decision_free(&d);
+    return st;
+}
+
+void sg_decision_free(struct sg_decision *d) {
+    if (!d) return;
+    free(d->step);
+    free(d->single_accuracy);
+    free(d->single_cost);
+    free(d->single_value);
+    free(d->single_bill);
+    free(d->weight);
+    free(d->tables);
+    sg_estimate_fit_free(&d->fit);
+    memset(d, 0, sizeof *d);
+}
+
+/* --- the estimates' own quality ------------------------------------------------------------------------- */
+
+enum sg_status sg_cross_fit(const struct sg_decision_input *in, enum sg_estimate kind, double *p,
+                            double *length, double *log_loss, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_outcomes *a = in->anchors;
+    const int32_t m = in->m;
+    struct sg_estimate_fit fit = {0};
+    uint8_t *fold = NULL, *use = NULL;
+    double *row = NULL, loss = 0, n = 0;
+    SG_TRY(SG_NEW(&fold, a->n, "folds", err));
+    SG_TRY(SG_NEW(&use, a->n, "folds", err));
+    SG_TRY(SG_NEW(&row, 3 * m, "estimates", err));
+    for (int64_t i = 0; i < in->calibration->n * m; i++) {
+        if (p) p[i] = 0;
+        if (length) length[i] = 0;
+    }
+    for (int32_t split = 0; split < in->splits; split++) {
+        const uint64_t seed = sg_random64(in->seed ^ 0xf01d, (uint64_t)split);
+        SG_TRY(deal(a->category, in->anchor_key, a->n, seed ^ 1, in->n_categories, in->folds, fold, err));
+        for (int32_t f = 0; f < in->folds; f++) {
+            for (int64_t i = 0; i < a->n; i++) use[i] = fold[i] != f;
+            const struct sg_estimate_fit_input fi = {.m = m,
+                                                     .n_categories = in->n_categories,
+                                                     .price_output = in->price_output,
+                                                     .queries = in->queries,
+                                                     .calibration = in->calibration,
+                                                     .anchors = a,
+                                                     .use = use};
+            SG_TRY(sg_estimate_fit_make(&fi, kind, &fit, err));
+            for (int64_t i = 0; i < a->n; i++) {
+                if (use[i] || a->cell_row[i] < 0) continue;
+                const int64_t to = a->cell_row[i] * m;
+                sg_estimate_fit_apply(&fit, in->calibration, in->price_output, a->cell_row[i],
+                                      a->cell_row[i] + 1, row, row + m, NULL);
+                for (int32_t k = 0; k < m; k++) {
+                    if (p) p[to + k] += row[k] / in->splits;
+                    if (length) length[to + k] += row[m + k] / in->splits;
+                    const double y = a->correct[i * m + k];
+                    if (isnan(y) || isnan(row[k])) continue;
+                    loss -= log(fmax(y > 0.5 ? row[k] : 1 - row[k], 1e-6));
+                    n++;
+                }
+            }
+        }
+    }
+    *log_loss = n > 0 ? loss / n : (double)NAN;
+out:
+    sg_estimate_fit_free(&fit);
+    free(fold);
+    free(use);
+    free(row);
+    return st;
+}

@@ -1,0 +1,40 @@
+/* decision_value - post-stratified means of outcomes with their 95 % intervals. */
+#ifndef SG_ANALYSIS_DECISION_VALUE_H
+#define SG_ANALYSIS_DECISION_VALUE_H
+
+#include "decision.h"
+
+/* The rows whose outcomes value policies, in strata: categories, the small ones together. */
+struct sg__valued {
+    int64_t n;
+    int32_t n_strata;
+    const int32_t *stratum;           /* [n] */
+    const double *weight;             /* [n_strata] share of the queries */
+    const double *rows, *paired_rows; /* [n_strata] how many rows, how many with estimates */
+    const uint8_t *paired;            /* [n] 1: the row has estimates */
+    double n_queries;                 /* that the value is about */
+    double unknown;                   /* share of them without truth: their own outcomes are still to come */
+};
+
+/* Sum over strata of weight * (mean of x over the rows + mean of d over the paired rows) + shift, and its
+ * standard error. x or d NULL: that part is zero. The error has the sampling of the rows (linearised, a row
+ * that stands in both means counts once with both) and the outcomes of the n_queries themselves, which vary
+ * about their expectation as the rows do. df: Welch and Satterthwaite. */
+struct sg__estimate {
+    double value, se, df;
+    double mean_se; /* without the queries' own luck: of the expected value */
+};
+struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const double *d, double shift);
+
+/* 95 % intervals: of an accuracy (in logits, so that it stays inside [0, 1]), of a positive cost (in
+ * logarithms), of a difference. */
+struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e);
+struct sg_value sg__interval_cost(struct sg__estimate e);
+struct sg_value sg__interval_plain(struct sg__estimate e);
+/* Whether the expected difference is above zero, at 97.5 %. */
+bool sg__above_zero(struct sg__estimate e);
+/* Of a gain that a candidate is advised for: at 97.5 %, since a candidate has two comparisons to pass (one model,
+ * mix) and is told of only when it passed; the simulation shows about 95 % with it. */
+struct sg_value sg__interval_chosen(struct sg__estimate e);
+
+#endif

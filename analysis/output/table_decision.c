@@ -1,0 +1,84 @@
+/* table_decision - the advice on the terminal: the first thing that is printed. */
+#include "writers.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static const char *points(const struct sg_value *v, char *buf, size_t n) {
+    if (isnan(v->value)) return "-";
+    snprintf(buf, n, "%+.1f [%+.1f, %+.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
+    return buf;
+}
+
+static const char *percent(const struct sg_value *v, char *buf, size_t n) {
+    if (isnan(v->value)) return "-";
+    snprintf(buf, n, "%.1f [%.1f, %.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
+    return buf;
+}
+
+static const char *bill(const struct sg_value *v, double times, char *buf, size_t n) {
+    char x[3][32];
+    if (isnan(v->value)) return "-";
+    snprintf(buf, n, "%s [%s, %s]", sg__print_usd(times * v->value, x[0], sizeof x[0]),
+             sg__print_usd(times * v->low, x[1], sizeof x[1]),
+             sg__print_usd(times * v->high, x[2], sizeof x[2]));
+    return buf;
+}
+
+static void estimate(const struct sg_advice *a, FILE *to) {
+    fprintf(to, "  estimate used: %s (%s)\n", sg_estimate_name[a->estimate], a->estimate_why);
+    if (!a->n_calibration) return;
+    fprintf(to, "  %-9s %8s %8s %8s %8s %16s %9s\n", "estimate", "Brier", "log loss", "AUC", "ECE",
+            "calibrated ECE", "length");
+    for (int k = 0; k < SG_ESTIMATES; k++) {
+        const struct sg_quality *q = &a->quality[k];
+        if (!a->fitted[k] || isnan(a->log_loss[k])) continue;
+        fprintf(to, "  %-9s %8.4f %8.4f %8.4f %8.4f  %.3f [%.3f, %.3f] %+8.1f%%\n", sg_estimate_name[k],
+                q->brier, a->log_loss[k], q->auc, q->ece, q->ece_null.value, q->ece_null.low,
+                q->ece_null.high, 100 * a->length[k].bias);
+    }
+}
+
+void sg__write_decision(const struct sg_analysis *x, FILE *to) {
+    const struct sg_advice *a = x->opt.advice;
+    char b[5][96];
+    if (!a || !a->present) return;
+    const struct sg_decision *d = &a->decision;
+    fprintf(to, "\nWhat to do\n  %s\n", a->sentence);
+    fprintf(to, "  valued by the outcomes of %lld %s, out of fold; 95 %% intervals%s\n",
+            (long long)d->n_valued,
+            d->truth && d->anchors ? "queries and anchors"
+            : d->truth             ? "of the queries"
+                                   : "anchors",
+            d->truth ? "" : " of what these queries will show");
+    estimate(a, to);
+    fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s\n", "budget", "do", "accuracy, %",
+            a->volume > 0 ? "bill, USD a month" : "bill, USD a query", "points over one model",
+            "points over a mix");
+    for (int32_t i = 0; i < a->n_steps; i++) {
+        const struct sg_advice_step *s = &a->step[i];
+        if (!*s->asked) continue;
+        fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s%s\n", sg__print_usd(s->budget, b[0], sizeof b[0]),
+                s->value ? sg_candidate_name[s->is->advised] : "none",
+                percent(&s->accuracy, b[1], sizeof b[1]),
+                bill(&s->cost, a->volume > 0 ? a->volume : 1, b[2], sizeof b[2]),
+                s->value && s->is->advised == SG_CANDIDATE_SINGLE ? "is one"
+                                                                  : points(&s->gain, b[3], sizeof b[3]),
+                points(&s->over_mix, b[4], sizeof b[4]), s->is->over_budget ? "  over the budget" : "");
+        fprintf(to, "      %s\n", s->sentence);
+        if (a->incumbent >= 0 && s->value)
+            fprintf(to, "      against the incumbent: %s points, %s %% of its bill saved\n",
+                    points(&s->vs_incumbent, b[3], sizeof b[3]),
+                    percent(&s->saved_of_incumbent, b[4], sizeof b[4]));
+    }
+    if (a->incumbent >= 0 && a->cheapest_as_good >= 0) {
+        const struct sg_advice_step *s = &a->step[a->cheapest_as_good];
+        fprintf(to, "  at most %.1f points below %s, with 95 %%: from %s a query: %s\n", 100 * a->margin,
+                sg_dataset_model(x->data, a->incumbent), sg__print_usd(s->budget, b[0], sizeof b[0]),
+                s->sentence);
+    } else if (a->incumbent >= 0) {
+        fprintf(to, "  nothing is shown to be at most %.1f points below %s, with 95 %%\n", 100 * a->margin,
+                sg_dataset_model(x->data, a->incumbent));
+    }
+    for (int32_t i = 0; i < a->n_doubts; i++) fprintf(to, "  doubt: %s\n", a->doubts[i]);
+}

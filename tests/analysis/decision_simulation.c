@@ -1,0 +1,289 @@
+/* decision_simulation - does the decision keep its promises? Draws worlds whose truth is known (models, questions,
+ * anchors, an estimator that is good, weak or useless), asks sg_decide without telling it, and counts: how often
+ * the 95 % intervals hold what they claim, what is advised, and what the advised policy is truly worth.
+ *
+ *     decision_simulation [--runs N] [--queries N] [--anchors N] [--cells N] [--truth SHARE] [--splits N] ...
+ *
+ * Without truth an interval is about the outcomes of these queries, with truth about queries like these.
+ * tests/analysis/decision_coverage.md holds a run of it. */
+#include "analysis/decision.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/status.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { M = 8, C = 3, BUDGETS = 5, POPULATION = 20000 };
+enum { SPLIT_FOLDS = 5 };
+
+struct random {
+    uint64_t key, at;
+};
+static double unit(struct random *r) {
+    return ((double)(sg_random64(r->key, r->at++) >> 12) + 0.5) / 4503599627370496.0;
+}
+static double normal(struct random *r) {
+    const double x = sqrt(-2 * log(unit(r)));
+    return x * cos(6.283185307179586 * unit(r));
+}
+static double expit(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+/* Questions with the truth of each model and what the estimator says. */
+struct questions {
+    int64_t n;
+    int32_t *category;
+    double *chance, *y, *length, *p, *estimated_length, *knn, *knn_length, *input_cost, *cost;
+    uint64_t *key;
+};
+struct world {
+    double ability[M], by_category[C][M], price[M], tokens[M], bias[M], bias_length[M];
+    double signal, noise; /* of the estimator, in logits */
+    double mean[C][M];    /* chance, for the nearest anchors */
+};
+
+static void *need(size_t n, size_t size) {
+    void *p = calloc(n, size);
+    if (!p) exit(70);
+    return p;
+}
+
+static struct questions ask(const struct world *w, int64_t n, struct random *r) {
+    struct questions q = {.n = n};
+    q.category = need((size_t)n, sizeof *q.category);
+    q.key = need((size_t)n, sizeof *q.key);
+    double **all[] = {&q.chance, &q.y,          &q.length,     &q.p,   &q.estimated_length,
+                      &q.knn,    &q.knn_length, &q.input_cost, &q.cost};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) *all[i] = need((size_t)n * M, sizeof(double));
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t c = q.category[i] = (int32_t)(unit(r) * C);
+        const double hard = 1.2 * normal(r), near = hard + 1.5 * normal(r), prompt = exp(5 + 0.5 * normal(r));
+        q.key[i] = sg_random64(r->key ^ 77, r->at++);
+        for (int32_t k = 0; k < M; k++) {
+            const int64_t at = i * M + k;
+            const double own = 0.8 * normal(r), base = w->ability[k] + w->by_category[c][k];
+            q.chance[at] = expit(base - hard + own);
+            q.y[at] = unit(r) < q.chance[at];
+            q.length[at] = ceil(w->tokens[k] * exp(0.25 * hard + 0.5 * normal(r)));
+            q.p[at] =
+                expit(w->bias[k] + 0.7 * w->ability[k] + w->signal * (own - hard) + w->noise * normal(r));
+            q.estimated_length[at] = w->bias_length[k] * exp(0.25 * w->signal * hard + 0.3 * normal(r));
+            q.knn[at] = expit(base - 0.4 * near + 0.8 * normal(r));
+            q.knn_length[at] = w->tokens[k] * exp(0.3 * normal(r));
+            q.input_cost[at] = prompt * w->price[k] / 4;
+            q.cost[at] = q.input_cost[at] + q.length[at] * w->price[k];
+        }
+    }
+    return q;
+}
+static void forget(struct questions *q) {
+    void *all[] = {q->category,         q->key, q->chance,     q->y,          q->length, q->p,
+                   q->estimated_length, q->knn, q->knn_length, q->input_cost, q->cost};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static struct world create(double signal, double noise, struct random *r) {
+    struct world w = {.signal = signal, .noise = noise};
+    for (int32_t k = 0; k < M; k++) {
+        w.ability[k] = -1.2 + 0.45 * k + 0.4 * normal(r);
+        w.price[k] = 1e-7 * pow(2.2, k) * exp(0.3 * normal(r));
+        w.tokens[k] = 250 * exp(0.3 * normal(r));
+        w.bias[k] = 0.5 * normal(r);
+        w.bias_length[k] = w.tokens[k] * exp(0.4 * normal(r));
+        for (int32_t c = 0; c < C; c++) w.by_category[c][k] = 0.5 * normal(r);
+    }
+    return w;
+}
+
+static struct sg_rows rows_of(const struct questions *q, int64_t n) {
+    struct sg_rows r = {0};
+    if (sg_rows_make(n, M, q->category, C, q->p, q->estimated_length, q->knn, q->knn_length, q->input_cost,
+                     &r, NULL) != SG_OK)
+        exit(70);
+    return r;
+}
+
+/* What a rule is truly worth on questions: chance or outcome, and cost. */
+static void worth(const struct sg_decision *d, const struct sg_rule *rule, const struct questions *q,
+                  const struct sg_rows *rows, const double *price, bool outcome, double *accuracy,
+                  double *cost) {
+    double p[M], c[M];
+    *accuracy = *cost = 0;
+    for (int64_t i = 0; i < q->n; i++) {
+        sg_estimate_fit_apply(&d->fit, rows, price, i, i + 1, p, NULL, c);
+        const int32_t a = sg_rule_model(rule, M, q->category[i], p, c, 2),
+                      b = sg_rule_model(rule, M, q->category[i], p, c, -1);
+        const double w = rule->kind == SG_CANDIDATE_MIX ? rule->weight : 0;
+        const double *x = outcome ? q->y : q->chance;
+        *accuracy += ((1 - w) * x[i * M + a] + w * x[i * M + b]) / (double)q->n;
+        *cost += ((1 - w) * q->cost[i * M + a] + w * q->cost[i * M + b]) / (double)q->n;
+    }
+}
+
+struct tally {
+    int64_t n, advised[SG_CANDIDATES], accuracy, cost, gain, saving, n_gain, worse, over;
+    double width, regret, true_gain, bill;
+};
+static void count(struct tally *t, const struct sg_decision_step *s, double accuracy, double cost,
+                  double single, double single_cost) {
+    const struct sg_candidate_value *v = &s->candidate[s->advised];
+    t->n++;
+    t->advised[s->advised]++;
+    t->accuracy += accuracy >= v->accuracy.low && accuracy <= v->accuracy.high;
+    t->cost += cost >= v->cost.low && cost <= v->cost.high;
+    t->width += v->accuracy.high - v->accuracy.low;
+    t->true_gain += accuracy - single;
+    t->bill += cost / s->budget;
+    if (s->advised == SG_CANDIDATE_SINGLE) return;
+    t->n_gain++;
+    t->gain += accuracy - single >= v->gain.low && accuracy - single <= v->gain.high;
+    const double saved = 1 - cost / single_cost;
+    t->saving += saved >= v->saving.low && saved <= v->saving.high;
+    t->worse += accuracy < single;
+}
+
+int main(int argc, char **argv) {
+    long runs = 200, n = 120, na = 250, cells = 64, splits = 20, seed = 1;
+    double truth = 0;
+    int kind = -1;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const char *o = argv[i];
+        if (!strcmp(o, "--runs"))
+            runs = atol(argv[i + 1]);
+        else if (!strcmp(o, "--queries"))
+            n = atol(argv[i + 1]);
+        else if (!strcmp(o, "--anchors"))
+            na = atol(argv[i + 1]);
+        else if (!strcmp(o, "--cells"))
+            cells = atol(argv[i + 1]);
+        else if (!strcmp(o, "--truth"))
+            truth = atof(argv[i + 1]);
+        else if (!strcmp(o, "--splits"))
+            splits = atol(argv[i + 1]);
+        else if (!strcmp(o, "--seed"))
+            seed = atol(argv[i + 1]);
+        else if (!strcmp(o, "--estimate"))
+            kind = atoi(argv[i + 1]);
+        else
+            return 2;
+    }
+    static const struct {
+        const char *name;
+        double signal, noise;
+    } estimator[] = {{"good", 0.9, 0.4}, {"weak", 0.35, 0.8}, {"useless", 0, 1}};
+    printf("%ld runs, %ld queries (truth of %.0f %%), %ld anchors, %ld calibrated, %ld splits\n", runs, n,
+           100 * truth, na, cells, splits);
+    printf("%-8s %6s | %6s %6s %6s %6s | %8s %8s %8s %8s | %6s %8s %6s\n", "", "budget", "one", "mix",
+           "table", "routing", "accuracy", "cost", "gain", "saving", "width", "gain", "bill");
+    for (int e = 0; e < 3; e++) {
+        struct tally t[BUDGETS + 1] = {{0}};
+        double chosen[SG_ESTIMATES] = {0};
+        for (long run = 0; run < runs; run++) {
+            struct random r = {.key = sg_random64((uint64_t)seed * 1000 + (uint64_t)e, (uint64_t)run)};
+            const struct world w = create(estimator[e].signal, estimator[e].noise, &r);
+            struct questions q = ask(&w, n, &r), a = ask(&w, na, &r), more = {0};
+            struct sg_rows rows = rows_of(&q, n), cal = rows_of(&a, cells < na ? cells : na), rows_more = {0};
+            int64_t *row = need((size_t)na, sizeof *row), *qrow = need((size_t)n, sizeof *qrow);
+            double *ty = need((size_t)(n * M), sizeof *ty), *tl = need((size_t)(n * M), sizeof *tl),
+                   budgets[BUDGETS];
+            for (long i = 0; i < na; i++) row[i] = i < cells ? i : -1;
+            for (long i = 0; i < n; i++) {
+                qrow[i] = i;
+                for (int32_t k = 0; k < M; k++) {
+                    ty[i * M + k] = i < truth * (double)n ? q.y[i * M + k] : (double)NAN;
+                    tl[i * M + k] = q.length[i * M + k];
+                }
+            }
+            const struct sg_outcomes anchors = {
+                .n = na, .m = M, .category = a.category, .correct = a.y, .length = a.length, .cell_row = row};
+            const struct sg_outcomes known = {
+                .n = n, .m = M, .category = q.category, .correct = ty, .length = tl, .cell_row = qrow};
+            struct sg_decision_input in = {.m = M,
+                                           .n_categories = C,
+                                           .price_output = w.price,
+                                           .queries = &rows,
+                                           .calibration = &cal,
+                                           .anchors = &anchors,
+                                           .truth = truth > 0 ? &known : NULL,
+                                           .query_key = q.key,
+                                           .anchor_key = a.key,
+                                           .estimate = SG_ESTIMATE_COMBINED,
+                                           .budgets = budgets,
+                                           .n_budgets = BUDGETS,
+                                           .splits = (int32_t)splits,
+                                           .folds = SPLIT_FOLDS,
+                                           .max_queries = 4096,
+                                           .seed = 1,
+                                           .incumbent = -1};
+            double loss[SG_ESTIMATES];
+            int best = 0;
+            for (int k = 0; k < SG_ESTIMATES; k++) {
+                if (sg_cross_fit(&in, (enum sg_estimate)k, NULL, NULL, &loss[k], NULL) != SG_OK) return 70;
+                if (loss[k] < loss[best]) best = k;
+            }
+            if (kind >= 0) best = kind;
+            chosen[best]++;
+            in.estimate = (enum sg_estimate)best;
+            /* the budgets: from the cheapest to the dearest model's cost */
+            double low = INFINITY, high = 0;
+            for (int32_t k = 0; k < M; k++) {
+                double c = 0;
+                for (long i = 0; i < na; i++) c += a.cost[i * M + k] / (double)na;
+                low = fmin(low, c);
+                high = fmax(high, c);
+            }
+            for (int b = 0; b < BUDGETS; b++) budgets[b] = 1.1 * low * pow(high / low, b / (BUDGETS - 1.0));
+            struct sg_decision d = {0};
+            struct sg_err err = {0};
+            if (sg_decide(&in, &d, &err) != SG_OK) {
+                fprintf(stderr, "%s\n", err.text);
+                return 70;
+            }
+            if (truth > 0) {
+                more = ask(&w, POPULATION, &r);
+                rows_more = rows_of(&more, POPULATION);
+            }
+            for (int b = 0; b < BUDGETS; b++) {
+                const struct sg_decision_step *s = &d.step[b];
+                double x, c, x1, c1;
+                if (!s->affordable) continue;
+                const struct questions *on = truth > 0 ? &more : &q;
+                const struct sg_rows *ron = truth > 0 ? &rows_more : &rows;
+                worth(&d, &s->candidate[s->advised].rule, on, ron, w.price, !(truth > 0), &x, &c);
+                worth(&d, &s->candidate[SG_CANDIDATE_SINGLE].rule, on, ron, w.price, !(truth > 0), &x1, &c1);
+                count(&t[b], s, x, c, x1, c1);
+                count(&t[BUDGETS], s, x, c, x1, c1);
+            }
+            sg_decision_free(&d);
+            sg_rows_free(&rows);
+            sg_rows_free(&cal);
+            sg_rows_free(&rows_more);
+            forget(&q);
+            forget(&a);
+            forget(&more);
+            free(row);
+            free(qrow);
+            free(ty);
+            free(tl);
+        }
+        for (int b = 0; b <= BUDGETS; b++) {
+            const double all = (double)t[b].n / 100, gains = (double)t[b].n_gain / 100;
+            char name[16];
+            snprintf(name, sizeof name, b < BUDGETS ? "%d" : "all", b);
+            printf("%-8s %6s | %6.1f %6.1f %6.1f %6.1f | %8.1f %8.1f %8.1f %8.1f | %6.3f %+8.4f %6.3f worse "
+                   "%.1f\n",
+                   estimator[e].name, name, (double)t[b].advised[0] / all, (double)t[b].advised[1] / all,
+                   (double)t[b].advised[2] / all, (double)t[b].advised[3] / all, (double)t[b].accuracy / all,
+                   (double)t[b].cost / all, (double)t[b].gain / gains, (double)t[b].saving / gains,
+                   t[b].width / (double)t[b].n, t[b].true_gain / (double)t[b].n, t[b].bill / (double)t[b].n,
+                   (double)t[b].worse / gains);
+        }
+        printf("%-8s estimates chosen: scope %.0f anchored %.0f combined %.0f\n", estimator[e].name,
+               chosen[0], chosen[1], chosen[2]);
+    }
+    return 0;
+}

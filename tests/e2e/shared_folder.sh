@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# A run folder that others may write: a link that somebody put in the place of a file of the run is not followed, a pipe
+# is not waited for, and nothing is removed but what the program has made.
+. "$(dirname "$0")/../mpi/lib.sh"
+job="$SRC/jobs/demo/job.json"
+run="$work/run"
+sim() { timeout -k 5 60 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "$@" 2>&1; }
+want=$(digest_of "$(sim)")
+victim="$work/victim" # a file of the user that somebody would like to see overwritten
+fresh() { rm -rf "$run"; mkdir "$run"; echo precious >"$victim"; }
+
+# links where the program writes
+fresh
+ln -s "$victim" "$run/metrics.jsonl"
+for name in progress.json.tmp progress.json job.json plan.bin results.h5; do ln -s "$victim" "$run/$name"; done
+out=$(sim); same "exit code among links" $? 0
+same "digest among links" "$(digest_of "$out")" "$want"
+same "the file that the links name" "$(cat "$victim")" precious
+[ ! -L "$run/results.h5" ] || fail "results.h5 is still a link"
+
+# links and pipes where it reads: one line, no waiting
+for name in run.json plan.bin lock; do
+  for kind in link pipe; do
+    fresh
+    [ $name-$kind != run.json-pipe ] || continue # a folder without a run: one is begun
+    sim >/dev/null
+    rm -rf "$run/DONE" "${run:?}/$name"
+    if [ $kind = pipe ]; then mkfifo "$run/$name"; else ln -s "$victim" "$run/$name"; fi
+    out=$(sim); code=$?
+    [ $code -ne 0 ] && [ $code -lt 124 ] || fail "$name is a $kind: exit code $code: $out"
+    one_line "$name is a $kind" "$out"
+    has "$name is a $kind" "$out" "/$name: .*(is a symbolic link|is not a regular file)"
+    same "the file that a link $name names" "$(cat "$victim")" precious
+  done
+done
+fresh
+sim >/dev/null
+rm "$run/DONE"
+mkfifo "$run/segments/00009-x.seg"
+out=$(sim); code=$?
+[ $code -ne 0 ] && [ $code -lt 124 ] || fail "a segment is a pipe: exit code $code: $out"
+has "a segment is a pipe" "$out" "00009-x.seg: is not a regular file"
+
+# folders of the run that are links: --fresh removes nothing there, a run does not compute into them
+mine="$work/mine"
+for name in inflight shards segments; do
+  fresh
+  sim >/dev/null
+  mkdir -p "$mine" && touch "$mine"/{notes,00001-notes,001.done,a.seg}
+  rm -rf "${run:?}/$name" && ln -s "$mine" "$run/$name"
+  sim --fresh >/dev/null
+  same "a folder that $name was a link to" "$(ls "$mine" | tr '\n' ' ')" "00001-notes 001.done a.seg notes "
+done
+
+# files that are not the run's stay, wherever they lie
+fresh
+sim >/dev/null
+mkdir -p "$run"/{inflight,shards}
+touch "$run"/{notes.txt,inflight/1notes,shards/notes.txt,segments/notes.txt,results.h5.tmp.mine,segments/.clock.mine}
+sim --fresh >/dev/null; same "exit code of --fresh among other files" $? 0
+for name in notes.txt inflight/1notes shards/notes.txt segments/notes.txt results.h5.tmp.mine segments/.clock.mine; do
+  [ -e "$run/$name" ] || fail "--fresh removed $name, which the program did not make"
+done
+
+# what the user names may be a link: the job, the model's files, the results
+mkdir "$work/model" && ln -s "$SRC"/jobs/demo/model/* "$work/model/"
+ln -s "$job" "$work/job.json"
+ln -s "$SRC"/jobs/demo/*.jsonl "$SRC/jobs/demo/portfolio.json" "$work/"
+out=$("$BIN/scope-grid" plan "$work/job.json" --set model.path="$work/model" 2>&1); same "exit code of a plan through links" $? 0
+ln -s "$run/results.h5" "$work/latest"
+"$BIN/scope-frontier" "$work/latest" --output "$work/out" >/dev/null 2>&1; same "exit code of the frontier through a link" $? 0
+finish
