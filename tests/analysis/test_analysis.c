@@ -360,7 +360,8 @@ static void reverse(struct sg_results *r) {
     FLIP(output_tokens)
     FLIP(true_correct)
     FLIP(true_length)
-    FLIP(true_cost) FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(true_cost)
+    FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
 #undef FLIP
         for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
