@@ -48,9 +48,11 @@ out:
     return st;
 }
 
-static void cell(const struct fake *f, struct sg_results *r, int64_t q, int64_t k, double difficulty) {
-    const int64_t at = q * f->m + k;
-    const uint64_t key = f->seed + 2, pos = (uint64_t)at * 64;
+/* Cell (row, k) of r, a part of the whole; q: the question's number among queries and anchors together. */
+static void cell(const struct fake *f, struct sg_results *r, int64_t row, int64_t q, int64_t k) {
+    const int64_t at = row * f->m + k;
+    const uint64_t key = f->seed + 2, pos = (uint64_t)(q * f->m + k) * 64;
+    const double difficulty = 1.5 + 1.2 * fake_normal(f->seed + 5, (uint64_t)q);
     const int64_t kinds = f->categories > 0 ? f->categories : 1;
     const double x = f->m > 1 ? (double)k / (double)(f->m - 1) : 0;
     const double skill = 3 * x + 0.6 * fake_normal(f->seed + 3, (uint64_t)(k * kinds + q % kinds));
@@ -75,8 +77,9 @@ static void cell(const struct fake *f, struct sg_results *r, int64_t q, int64_t 
     r->valid[at] = 1;
     r->status[at] = 0;
     for (int64_t s = 0; s < n; s++) {
-        const double p_yes = logistic(log(p / (1 - p)) + 0.5 * fake_normal(key + 7, (uint64_t)(at * n + s)));
-        const bool yes = fake_uniform(key + 9, (uint64_t)(at * n + s)) < p_yes;
+        const double p_yes =
+            logistic(log(p / (1 - p)) + 0.5 * fake_normal(key + 7, (uint64_t)((q * f->m + k) * n + s)));
+        const bool yes = fake_uniform(key + 9, (uint64_t)((q * f->m + k) * n + s)) < p_yes;
         if (r->sample_correct) {
             const int64_t i = at * n + s;
             r->sample_correct[i] = yes;
@@ -97,15 +100,58 @@ static void cell(const struct fake *f, struct sg_results *r, int64_t q, int64_t 
     r->output_tokens[at] = 40 * n;
 }
 
+static void part(const struct fake *f, struct sg_results *r, int64_t first) {
+    for (int64_t at = 0; at < r->n_queries * f->m; at++)
+        r->votes_yes[at] = r->votes_no[at] = r->votes_unparsed[at] = 0;
+    for (int64_t q = 0; q < r->n_queries; q++)
+        for (int64_t k = 0; k < f->m; k++) cell(f, r, q, first + q, k);
+}
+
+/* The anchors are questions as the queries are; the first ones are estimated too. */
+static enum sg_status anchors(const struct fake *f, struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t kinds = f->categories > 0 ? f->categories : 1;
+    struct sg_results all = {0};
+    struct sg_results *c;
+    char *name;
+    SG_TRY(sg_results_alloc(&all, f->anchors, f->m, 0, true, err));
+    memcpy(all.price_input, r->price_input, sizeof *all.price_input * (size_t)f->m);
+    memcpy(all.price_output, r->price_output, sizeof *all.price_output * (size_t)f->m);
+    part(f, &all, f->n);
+    SG_TRY(sg_results_alloc_anchors(r, f->anchors, err));
+    for (int64_t a = 0; a < f->anchors; a++) {
+        SG_TRY(text(r, &name, "anchor-%06lld", (long long)a, err));
+        r->anchors.id[a] = name;
+        SG_TRY(text(r, &name, "category-%lld", (long long)((f->n + a) % kinds), err));
+        r->anchors.category[a] = name;
+        for (int64_t at = a * f->m; at < (a + 1) * f->m; at++) {
+            r->anchors.correct[at] = all.true_correct[at];
+            r->anchors.completion_tokens[at] = (int32_t)all.true_length[at];
+            r->anchors.prompt_tokens[at] = all.prompt_tokens[at];
+        }
+    }
+    if (!f->calibrated) goto out;
+    SG_TRY(sg_results_alloc_calibration(r, f->calibrated, err));
+    c = r->calibration;
+    part(f, c, f->n);
+    for (int64_t a = 0; a < f->calibrated; a++) {
+        SG_TRY(text(r, &c->query[a], "anchor-%06lld", (long long)a, err));
+        SG_TRY(text(r, &c->category[a], "category-%lld", (long long)((f->n + a) % kinds), err));
+        c->similarity[a] = 0.4 + 0.1 * fake_uniform(f->seed + 11, (uint64_t)a);
+    }
+    for (int64_t q = 0; q < f->n; q++) r->similarity[q] = 0.4 + 0.1 * fake_uniform(f->seed + 12, (uint64_t)q);
+out:
+    sg_results_free(&all);
+    return st;
+}
+
 enum sg_status fake_results(const struct fake *f, struct sg_results *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results r = {0};
     SG_TRY(sg_results_alloc(&r, f->n, f->m, f->samples, f->truth, err));
     SG_TRY(names(f, &r, err));
-    for (int64_t at = 0; at < f->n * f->m; at++) r.votes_yes[at] = r.votes_no[at] = r.votes_unparsed[at] = 0;
-    for (int64_t q = 0; q < f->n; q++)
-        for (int64_t k = 0; k < f->m; k++)
-            cell(f, &r, q, k, 1.5 + 1.2 * fake_normal(f->seed + 5, (uint64_t)q));
+    part(f, &r, 0);
+    if (f->anchors) SG_TRY(anchors(f, &r, err));
     r.digest = sg_results_digest(&r);
     *out = r;
 out:

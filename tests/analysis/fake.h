@@ -12,6 +12,7 @@ struct fake {
     bool pure_noise; /* p_correct says nothing about the truth */
     double missing;  /* share of cells without an estimate */
     int32_t categories;
+    int64_t anchors, calibrated; /* anchors with outcomes; of them estimated like queries */
 };
 
 /* Model k has a skill and a price that rise together, loosely; query q a difficulty; the true probability of

@@ -21,8 +21,8 @@ static struct times now(void) {
     struct timespec t;
     getrusage(RUSAGE_SELF, &u);
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (struct times){(double)u.ru_utime.tv_sec + (double)u.ru_utime.tv_usec * 1e-6 + (double)u.ru_stime.tv_sec +
-                              (double)u.ru_stime.tv_usec * 1e-6,
+    return (struct times){(double)u.ru_utime.tv_sec + (double)u.ru_utime.tv_usec * 1e-6 +
+                              (double)u.ru_stime.tv_sec + (double)u.ru_stime.tv_usec * 1e-6,
                           (double)t.tv_sec + (double)t.tv_nsec * 1e-9};
 }
 
@@ -36,12 +36,25 @@ static int one(int64_t n, int64_t m, int64_t reps) {
     struct sg_dataset d = {0};
     struct sg_analysis a = {0};
     struct sg_err err = {0};
-    const struct fake f = {.n = n, .m = m, .seed = 1, .truth = true, .noise = 0.6, .missing = 0.01, .categories = 8};
+    const struct fake f = {.n = n,
+                           .m = m,
+                           .seed = 1,
+                           .truth = true,
+                           .noise = 0.6,
+                           .missing = 0.01,
+                           .categories = 8,
+                           .anchors = 250,
+                           .calibrated = 64};
+    const struct sg_advice_options wanted = {.estimate = -1, .seed = 1, .n_grid = 41, .margin = 0.01};
+    struct sg_advice advice = {0};
     const struct sg_dataset_spec spec = {0};
-    struct sg_analysis_options opt = {.alphas = 101, .seed = 1, .threads = 1, .n_grid = 101};
+    struct sg_analysis_options opt = {
+        .advice = &advice, .alphas = 101, .seed = 1, .threads = 1, .n_grid = 101};
     if (!check(fake_results(&f, &r, &err), &err)) return 1;
     const struct times t0 = now();
     if (!check(sg_dataset_open(&r, "fake", &spec, &d, &err), &err)) return 1;
+    if (!check(sg_advise(&d, &wanted, &advice, &err), &err)) return 1;
+    const struct times ta = now();
     if (!check(sg_analysis_run(&d, &opt, &a, &err), &err)) return 1;
     const struct times t1 = now();
     const int64_t steps = a.scope.n_steps;
@@ -49,8 +62,10 @@ static int one(int64_t n, int64_t m, int64_t reps) {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
     const double cells = (double)n * (double)m;
-    printf("%10.0f cells  analysis %8.3f s CPU (%5.2f ns x NM log2 NM)  %9lld steps  peak %7.1f MB", cells, t1.cpu - t0.cpu,
-           (t1.cpu - t0.cpu) * 1e9 / (cells * log2(cells)), (long long)steps, (double)u.ru_maxrss / 1024);
+    printf("%10.0f cells  analysis %8.3f s CPU (%5.2f ns x NM log2 NM)  %9lld steps  peak %7.1f MB  decision "
+           "%.3f s CPU",
+           cells, t1.cpu - t0.cpu, (t1.cpu - t0.cpu) * 1e9 / (cells * log2(cells)), (long long)steps,
+           (double)u.ru_maxrss / 1024, ta.cpu - t0.cpu);
     if (reps) {
         opt.reps = reps;
         opt.threads = 2;
@@ -59,9 +74,10 @@ static int one(int64_t n, int64_t m, int64_t reps) {
         const struct times t3 = now();
         sg_analysis_free(&a);
         printf("  %lld replicates %+8.3f s wall on 2 threads (%.3f s CPU)", (long long)reps,
-               (t3.wall - t2.wall) - (t1.wall - t0.wall), (t3.cpu - t2.cpu) - (t1.cpu - t0.cpu));
+               (t3.wall - t2.wall) - (t1.wall - ta.wall), (t3.cpu - t2.cpu) - (t1.cpu - ta.cpu));
     }
     printf("\n");
+    sg_advice_free(&advice);
     sg_dataset_free(&d);
     sg_results_free(&r);
     return 0;
