@@ -212,7 +212,7 @@ double sg_t_two_sided(double t, double df) {
 }
 
 double sg_t_quantile(double outside, double df) {
-    double low = 0, high = 13; /* t(0.975, 1) = 12.7 is the largest asked for */
+    double low = 0, high = 26; /* t(0.9875, 1) = 25.5 is the largest asked for */
     for (int i = 0; i < 60; i++) {
         const double mid = (low + high) / 2;
         if (sg_t_two_sided(mid, df) > outside)

@@ -64,7 +64,7 @@ enum sg_status sg_length_groups(const double *estimate, const double *truth, con
                                 struct sg_length_quality *out, struct sg_err *err);
 
 /* Student's t with df >= 1 degrees of freedom: the t beyond which, on both sides together, lies the share
- * `outside`, at least 0.05; and that share of a t, the two-sided p-value. */
+ * `outside`, at least 0.025; and that share of a t, the two-sided p-value. */
 double sg_t_quantile(double outside, double df);
 double sg_t_two_sided(double t, double df);
 

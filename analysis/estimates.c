@@ -108,7 +108,7 @@ static enum sg_status alloc_fit(const struct sg_estimate_fit_input *in, struct s
     const int64_t n = (int64_t)in->m * in->n_categories;
     if (f->mean && (f->m != in->m || f->n_categories != in->n_categories)) sg_estimate_fit_free(f);
     if (!f->mean) {
-        enum sg_status st = SG_NEW(&f->mean, 7 * n + in->m * (1 + SG_FIT_TERMS), "fit", err);
+        enum sg_status st = SG_NEW(&f->mean, 7 * n + in->m * (2 + SG_FIT_TERMS), "fit", err);
         if (st != SG_OK) return st;
         f->m = in->m;
         f->n_categories = in->n_categories;
@@ -118,7 +118,8 @@ static enum sg_status alloc_fit(const struct sg_estimate_fit_input *in, struct s
         f->shift = f->mean + 4 * n;
         f->scale = f->mean + 5 * n;
         f->rescale = f->mean + 6 * n;
-        f->row = f->mean + 7 * n;
+        f->tried = f->mean + 7 * n;
+        f->row = f->tried + in->m;
     }
     return SG_OK;
 }
@@ -159,6 +160,7 @@ static bool anchor_means(const struct sg_estimate_fit_input *in, struct sg_estim
             kr += f->right[at];
             kl += f->mean_length[at];
         }
+        f->tried[k] = kn > 0;
         for (int64_t at = k; at < (int64_t)m * nc; at += m) {
             f->mean[at] = logit(smoothed(kr, kn, right / n));
             f->scale[at] = smoothed(kl, kn, grand_length);
@@ -268,7 +270,7 @@ static void row_terms(const struct sg_estimate_fit *f, const struct sg_rows *r, 
         t[2] = s[k] - a;
         t[3] = isnan(near) ? 0 : KNN_WEIGHT * (near - a);
         t[4] = a;
-        if (isnan(l)) continue;
+        if (isnan(l) || f->tried[k] == 0) continue;
         shared += t[2];
         n++;
     }
@@ -353,7 +355,7 @@ static void length_terms(const struct sg_estimate_fit *f, const struct sg_rows *
         t[0] = 1;
         t[2] = s[k] - a;
         t[3] = isnan(near) ? 0 : near - a;
-        if (isnan(l)) continue;
+        if (isnan(l) || f->tried[k] == 0) continue;
         shared += t[2];
         n++;
     }

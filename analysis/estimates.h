@@ -70,6 +70,7 @@ struct sg_estimate_fit {
                                      anchors' deviation, anchor mean */
     double g[SG_FIT_LENGTH_TERMS];
     double *rescale; /* of `combined`: keeps the mean lengths of the anchors */
+    double *tried;   /* [m] 1: an outcome of the model is known; the others say nothing of the question */
     double *row;     /* scratch of sg_estimate_fit_apply, which is for one thread at a time */
 };
 /* The fit of one kind. COMBINED without a calibration cell whose outcome is used is SG_E_INPUT; so is

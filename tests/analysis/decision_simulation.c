@@ -2,7 +2,16 @@
  * anchors, an estimator that is good, weak or useless), asks sg_decide without telling it, and counts: how often
  * the 95 % intervals hold what they claim, what is advised, and what the advised policy is truly worth.
  *
- *     decision_simulation [--runs N] [--queries N] [--anchors N] [--cells N] [--truth SHARE] [--splits N] ...
+ *     decision_simulation [--OPTION VALUE]...
+ *       --runs N       worlds for each estimator (200)
+ *       --queries N    questions to decide for (120)
+ *       --anchors N    anchors with outcomes of all models (250)
+ *       --cells N      anchors that the estimator estimated as well (64)
+ *       --truth SHARE  of the queries, from the first on, whose outcomes are known (0)
+ *       --splits N     cross-fits (20, as scope-frontier has it)
+ *       --seed N       of the worlds (1)
+ *       --estimate N   0 scope, 1 anchored, 2 combined; without it the least cross-fitted log loss chooses
+ *       --check 1      exit status 1 where a bound is broken that few runs must meet too: see check()
  *
  * Without truth an interval is about the outcomes of these queries, with truth about queries like these.
  * tests/analysis/decision_coverage.md holds a run of it. */
@@ -146,10 +155,30 @@ static void count(struct tally *t, const struct sg_decision_step *s, double accu
     t->worse += accuracy < single;
 }
 
+/* Wide enough for 60 worlds, which differ by chance: intervals that hold, and no routing by noise. */
+static bool check(const struct tally *t, const char *name, bool useless) {
+    const double all = (double)t->n / 100, accuracy = (double)t->accuracy / all, cost = (double)t->cost / all;
+    const double routing = (double)t->advised[SG_CANDIDATE_ROUTING] / all;
+    bool ok = true;
+    if (!(accuracy >= 88) || !(cost >= 88)) {
+        printf(
+            "FAIL %s: the intervals hold in %.1f %% (accuracy) and %.1f %% (cost), at least 88 %% expected\n",
+            name, accuracy, cost);
+        ok = false;
+    }
+    if (useless ? routing > 10 : routing < 10) {
+        printf("FAIL %s: routing is advised in %.1f %%, %s 10 %% expected\n", name, routing,
+               useless ? "at most" : "at least");
+        ok = false;
+    }
+    return ok;
+}
+
 int main(int argc, char **argv) {
     long runs = 200, n = 120, na = 250, cells = 64, splits = 20, seed = 1;
     double truth = 0;
     int kind = -1;
+    bool bounds = false, ok = true;
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *o = argv[i];
         if (!strcmp(o, "--runs"))
@@ -168,6 +197,8 @@ int main(int argc, char **argv) {
             seed = atol(argv[i + 1]);
         else if (!strcmp(o, "--estimate"))
             kind = atoi(argv[i + 1]);
+        else if (!strcmp(o, "--check"))
+            bounds = atoi(argv[i + 1]) != 0;
         else
             return 2;
     }
@@ -177,8 +208,8 @@ int main(int argc, char **argv) {
     } estimator[] = {{"good", 0.9, 0.4}, {"weak", 0.35, 0.8}, {"useless", 0, 1}};
     printf("%ld runs, %ld queries (truth of %.0f %%), %ld anchors, %ld calibrated, %ld splits\n", runs, n,
            100 * truth, na, cells, splits);
-    printf("%-8s %6s | %6s %6s %6s %6s | %8s %8s %8s %8s | %6s %8s %6s\n", "", "budget", "one", "mix",
-           "table", "routing", "accuracy", "cost", "gain", "saving", "width", "gain", "bill");
+    printf("%-8s %6s | %6s %6s %6s %6s | %8s %8s %8s %8s | %6s %9s %6s %6s\n", "", "budget", "one", "mix",
+           "table", "routing", "accuracy", "cost", "gain", "saving", "width", "true gain", "bill", "worse");
     for (int e = 0; e < 3; e++) {
         struct tally t[BUDGETS + 1] = {{0}};
         double chosen[SG_ESTIMATES] = {0};
@@ -271,19 +302,22 @@ int main(int argc, char **argv) {
             free(tl);
         }
         for (int b = 0; b <= BUDGETS; b++) {
-            const double all = (double)t[b].n / 100, gains = (double)t[b].n_gain / 100;
+            const double all = (double)t[b].n / 100;
+            const double gains = t[b].n_gain ? (double)t[b].n_gain / 100 : (double)NAN; /* none: nan */
             char name[16];
             snprintf(name, sizeof name, b < BUDGETS ? "%d" : "all", b);
-            printf("%-8s %6s | %6.1f %6.1f %6.1f %6.1f | %8.1f %8.1f %8.1f %8.1f | %6.3f %+8.4f %6.3f worse "
-                   "%.1f\n",
-                   estimator[e].name, name, (double)t[b].advised[0] / all, (double)t[b].advised[1] / all,
-                   (double)t[b].advised[2] / all, (double)t[b].advised[3] / all, (double)t[b].accuracy / all,
-                   (double)t[b].cost / all, (double)t[b].gain / gains, (double)t[b].saving / gains,
-                   t[b].width / (double)t[b].n, t[b].true_gain / (double)t[b].n, t[b].bill / (double)t[b].n,
-                   (double)t[b].worse / gains);
+            printf(
+                "%-8s %6s | %6.1f %6.1f %6.1f %6.1f | %8.1f %8.1f %8.1f %8.1f | %6.3f %+9.4f %6.3f %6.1f\n",
+                estimator[e].name, name, (double)t[b].advised[0] / all, (double)t[b].advised[1] / all,
+                (double)t[b].advised[2] / all, (double)t[b].advised[3] / all, (double)t[b].accuracy / all,
+                (double)t[b].cost / all, (double)t[b].gain / gains, (double)t[b].saving / gains,
+                t[b].width / (double)t[b].n, t[b].true_gain / (double)t[b].n, t[b].bill / (double)t[b].n,
+                (double)t[b].worse / gains);
         }
         printf("%-8s estimates chosen: scope %.0f anchored %.0f combined %.0f\n", estimator[e].name,
                chosen[0], chosen[1], chosen[2]);
+        fflush(stdout);
+        if (bounds && e != 1) ok = check(&t[BUDGETS], estimator[e].name, e == 2) && ok;
     }
-    return 0;
+    return ok ? 0 : 1;
 }

@@ -1,0 +1,488 @@
+#!/usr/bin/env python3
+"""The decision computed a second time: means, shifts, both ridge regressions, the four rules by an LP solver (HiGHS), the
+folds, the values out of fold with their standard errors and intervals.
+
+usage: decision_check.py DECISION_PROBE      (exit 77: no scipy)
+"""
+import json
+import subprocess
+import sys
+
+try:
+    import numpy as np
+    from scipy.optimize import brentq, linprog, minimize
+    from scipy.special import expit
+    from scipy.stats import t as student
+except ImportError:
+    print("SKIP: no scipy")
+    sys.exit(77)
+
+KINDS = ["scope", "anchored", "combined"]
+SINGLE, MIX, TABLE, ROUTING = range(4)
+FOLDS = 5
+checked = 0
+
+
+def near(ours, theirs, eps=1e-9, what=""):
+    global checked
+    a, b = np.asarray(ours, float), np.asarray(theirs, float)
+    assert a.shape == b.shape and (np.isnan(a) == np.isnan(b)).all(), (what, a, b)
+    ok = ~np.isnan(a)
+    same = np.where(a[ok] == b[ok], 0, np.abs(a[ok] - b[ok]))  # infinities
+    assert (same <= eps * np.maximum(1, np.abs(b[ok]))).all(), (what, a, b)
+    checked += a.size
+
+
+def logit(p):
+    p = np.clip(p, 0.005, 0.995)
+    return np.log(p / (1 - p))
+
+
+class Rows:
+    def __init__(self, d, n, m):
+        get = lambda name: np.array(d[name], float).reshape(-1, m)[:n]
+        p, length = get("p"), get("length")
+        none = np.isnan(p) | np.isnan(length)
+        self.n, self.m, self.category = n, m, np.array(d["category"][:n])
+        self.s = np.where(none, np.nan, logit(p))
+        self.log_length = np.where(none, np.nan, np.log(np.maximum(length, 1)))
+        self.knn, self.log_knn_length = logit(get("knn")), np.log(np.maximum(get("knn_length"), 1))
+        self.input, self.y, self.tokens = get("input"), get("y"), get("tokens")
+
+
+class Means:
+    """Smoothed means of the outcomes of rows."""
+
+    def __init__(self, category, y, tokens, nc):
+        m = y.shape[1]
+        one = np.arange(nc)[:, None] == category[None, :]
+        self.count = np.repeat(one.sum(1)[:, None], m, 1).astype(float)
+        right, length = one @ y, one @ tokens
+        n = self.count.sum()
+        grand, grand_length = right.sum() / n, length.sum() / n
+        draw = lambda s, k, prior: (s + 5 * prior) / (k + 5)
+        model = draw(right.sum(0), self.count.sum(0), grand)
+        of_category = draw(right.sum(1), self.count.sum(1), grand)
+        self.p = draw(right, self.count, expit(logit(model)[None] + logit(of_category)[:, None] - logit(grand)))
+        model = draw(length.sum(0), self.count.sum(0), grand_length)
+        ratio = (length.sum(1) + 5 * grand_length) / ((self.count * model).sum(1) + 5 * grand_length)
+        self.length = draw(length, self.count, model[None] * ratio[:, None])
+
+
+class Fit:
+    def __init__(self, kind, queries, anchors, calibration, use, nc):
+        """use: which of the anchors may be seen; the first of them are the calibration's rows."""
+        self.kind, self.nc, m = kind, nc, queries.m
+        self.means = Means(anchors.category[use], anchors.y[use], anchors.tokens[use], nc)
+        self.shift, self.scale = np.zeros((nc, m)), np.ones((nc, m))
+        for c in range(nc):
+            for k in range(m):
+                s = queries.s[queries.category == c, k]
+                s = s[~np.isnan(s)]
+                length = queries.log_length[queries.category == c, k]
+                self.scale[c, k] = self.means.length[c, k] / np.nanmean(np.exp(length))
+                if kind > 0:
+                    miss = lambda x: expit(s + x).mean() - self.means.p[c, k]
+                    self.shift[c, k] = brentq(miss, -12, 12, xtol=1e-13)
+        self.b, self.g, self.rescale = np.zeros(5), np.zeros(4), np.ones((nc, m))
+        if kind == 2:
+            self.stack(anchors, calibration, use[:calibration.n], queries)
+
+    def terms(self, rows, own=None):
+        c = rows.category
+        mean = self.means.p[c]
+        a, shift = logit(mean), self.shift[c]
+        if own is not None:
+            total = self.means.count[c] + 5
+            without = logit((mean * total - own) / (total - 1))
+            shift, a = shift + without - a, without
+        s = rows.s + shift
+        deviation = s - a
+        shared = np.nanmean(deviation, 1, keepdims=True)
+        one = np.ones_like(s)
+        return s, np.stack([one, shared * one, deviation - shared, 0.75 * (rows.knn - a), a], -1)
+
+    def length_terms(self, rows):
+        a = np.log(self.means.length[rows.category])
+        s = rows.log_length + np.log(self.scale[rows.category])
+        shared = np.nanmean(s - a, 1, keepdims=True)
+        one = np.ones_like(s)
+        return s, np.stack([one, shared * one, s - a - shared, rows.log_knn_length - a], -1)
+
+    def stack(self, anchors, calibration, use, queries):
+        y, tokens = anchors.y[:calibration.n], anchors.tokens[:calibration.n]
+        s, t = self.terms(calibration, y)
+        ok = use[:, None] & ~np.isnan(s)
+        s, t, y = s[ok], t[ok], y[ok]
+        penalty = np.array([1.0, 8, 8, 8, 8])
+        loss = lambda b: np.logaddexp(0, -(2 * y - 1) * (s + t @ b)).sum() + (penalty * b * b).sum() / 2
+        slope = lambda b: -(t.T @ (y - expit(s + t @ b))) + penalty * b
+        curve = lambda b: (t.T * (lambda p: p * (1 - p))(expit(s + t @ b))) @ t + np.diag(penalty)
+        r = minimize(loss, np.zeros(5), jac=slope, hess=curve, method="trust-exact", options={"gtol": 1e-9})
+        assert np.abs(slope(r.x)).max() < 1e-6, r
+        self.b = r.x
+        s, t = self.length_terms(calibration)
+        z = (np.log(np.maximum(tokens, 1)) - s)[ok]
+        wide = np.vstack([t[ok], np.diag(np.sqrt(penalty[:4]))])  # ridge as more rows of a least squares problem
+        self.g = np.linalg.lstsq(wide, np.concatenate([z, np.zeros(4)]), rcond=None)[0]
+        length = self.apply(queries, np.zeros(queries.m))[1]
+        for c in range(self.nc):
+            self.rescale[c] = self.means.length[c] / np.nanmean(length[queries.category == c], 0)
+
+    def apply(self, rows, price):
+        """p, length and cost of the rows."""
+        c = rows.category
+        if self.kind == 2:
+            s, t = self.terms(rows)
+            p = expit(s + t @ self.b)
+            s, t = self.length_terms(rows)
+            length = np.exp(s + t @ self.g) * self.rescale[c]
+        else:
+            p = expit(rows.s + self.shift[c])
+            length = np.exp(rows.log_length) * self.scale[c]
+        return p, length, rows.input + length * price
+
+
+# --- rules ---
+
+
+def lp(p, c, weight, budget):
+    """The best distribution over the columns for each row, rows weighted, of mean cost <= budget; None: none."""
+    n, m = p.shape
+    ok = ~np.isnan(p).ravel()
+    unit = np.nanmean(c)
+    take = lambda x: (weight[:, None] * np.where(np.isnan(x), 0, x)).ravel()[ok]
+    one = (np.arange(n)[:, None] == np.repeat(np.arange(n), m)[None, ok]).astype(float)
+    r = linprog(-take(p), A_ub=take(c / unit)[None], b_ub=[budget / unit], A_eq=one, b_eq=np.ones(n), bounds=(0, 1),
+                method="highs", options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10})
+    if r.status != 0:
+        return None
+    x = np.zeros(n * m)
+    x[ok] = r.x
+    return -r.fun, x.reshape(n, m)
+
+
+def steps(p, c):
+    """Where the exact frontier begins, and its steps (slope, query, model), by falling slope."""
+    start, all_steps = [], []
+    for q in range(len(p)):
+        ok = np.flatnonzero(~np.isnan(p[q]))
+        here = ok[np.lexsort((-p[q, ok], c[q, ok]))[0]]
+        start.append(here)
+        while True:
+            up = [k for k in ok if p[q, k] > p[q, here] and c[q, k] > c[q, here]]
+            if not up:
+                break
+            slope = [(p[q, k] - p[q, here]) / (c[q, k] - c[q, here]) for k in up]
+            best = int(np.argmax(slope))
+            all_steps.append((slope[best], q, up[best], here))
+            here = up[best]
+    return np.array(start), sorted(all_steps, key=lambda s: -s[0])
+
+
+def routing(p, c, budget):
+    """The policy as weights [n, m], its multiplier, and whether the budget affords it."""
+    n = len(p)
+    at, path = steps(p, c)
+    cost, s, w = c[np.arange(n), at].sum(), 0, 0.0
+    affordable = cost <= budget * n * (1 + 1e-9)
+    while s < len(path) and cost + c[path[s][1], path[s][2]] - c[path[s][1], path[s][3]] <= budget * n:
+        cost += c[path[s][1], path[s][2]] - c[path[s][1], path[s][3]]
+        at[path[s][1]] = path[s][2]
+        s += 1
+    x = (at[:, None] == np.arange(p.shape[1])[None]).astype(float)
+    if s < len(path):
+        _, q, to, at_q = path[s]
+        w = max(0, (budget * n - cost) / (c[q, to] - c[q, at_q]))
+        x[q, to], x[q, at_q] = w, 1 - w
+    if s >= len(path):
+        lam = 0.0
+    elif s == 0:
+        lam = path[0][0] if w > 0 else np.inf
+    else:
+        lam = path[s - 1][0] ** (1 - w) * path[s][0] ** w
+    return x, lam, affordable
+
+
+def choose(lam, p, c):
+    if np.isinf(lam):
+        return int(np.nanargmin(c))
+    return int(np.nanargmax(p - lam * c))
+
+
+def blind(mean, cost, weight, budget):
+    """Shares [nc, m] of one model, mix and table; None where nothing is affordable."""
+    nc, m = mean.shape
+    accuracy, bill = weight @ mean, weight @ cost
+    fits = np.flatnonzero(bill <= budget * (1 + 1e-9))
+    if not len(fits):
+        return None
+    one = np.zeros((nc, m))
+    one[:, fits[np.argmax(accuracy[fits])]] = 1
+    mix = np.repeat(lp(accuracy[None], bill[None], np.ones(1), budget)[1], nc, 0)
+    start, path = steps(mean * weight[:, None], cost * weight[:, None])
+    table, total = start.copy(), (weight * cost[np.arange(nc), start]).sum()
+    for _, g, to, at in path:
+        more = weight[g] * (cost[g, to] - cost[g, at])
+        if total + more > budget * (1 + 1e-9):
+            break
+        total += more
+        table[g] = to
+    if total > budget * (1 + 1e-9):
+        return None
+    return one, mix, (table[:, None] == np.arange(m)[None]).astype(float)
+
+
+def check_rules(d, f, fit, queries, budgets, weight):
+    """The probe's rules for the probe's own estimates, by HiGHS."""
+    nc, m = fit.means.p.shape
+    p, c = np.array(f["p"]).reshape(-1, m), np.array(f["cost"]).reshape(-1, m)
+    mean = np.array(f["mean"]).reshape(nc, m)
+    cost = np.array([np.nanmean(c[queries.category == g], 0) for g in range(nc)])
+    pick = np.arange(queries.n) % 3 == 0
+    even = np.full(queries.n, 1 / queries.n)
+    for budget, r in zip(budgets, f["rules"]):
+        best = lp(p, c, even, budget)
+        assert (best is not None) == bool(r["affordable"][2])
+        if best is not None:
+            value, x = best
+            near(r["sums"][2], (x * np.nan_to_num(c)).sum() / queries.n, 1e-7)
+            assert r["sums"][2] <= budget * (1 + 1e-9)
+            near(r["sums"][0], (x * np.nan_to_num(p))[pick].sum(), 1e-6)
+            near(r["sums"][1], (x * np.nan_to_num(c))[pick].sum(), 1e-7)
+            for q in range(queries.n):  # the multiplier gives the policy back; of the mixed pair the cheaper
+                pair = np.flatnonzero(x[q] > 1e-6)
+                near(choose(r["lambda"][0], p[q], c[q]), pair[np.argmin(c[q, pair])])
+        accuracy, bill = weight @ mean, weight @ cost
+        fits = np.flatnonzero(bill <= budget)
+        assert bool(len(fits)) == bool(r["affordable"][0])
+        if len(fits):
+            near(r["single"][0], fits[np.argmax(accuracy[fits])])
+            i, j, w = r["mix"]
+            ours = accuracy[int(i)] * (1 - w) + (accuracy[int(j)] * w if w else 0)
+            near(ours, lp(accuracy[None], bill[None], np.ones(1), budget)[0], 1e-8)
+        best = lp(mean, cost, weight, budget)
+        if r["affordable"][1]:
+            table = np.array(r["table"])
+            at = np.arange(nc), table
+            paid = (weight * cost[at]).sum()
+            assert paid <= budget * (1 + 1e-9)
+            near((weight * mean[at]).sum(), lp(mean, cost, weight, paid)[0], 1e-7)
+            assert (best[1][at] < 1 - 1e-6).sum() <= 1  # the LP at the budget differs in the mixed category alone
+        else:
+            assert best is None
+
+
+# --- values out of fold ---
+
+
+def philox(c, k0, k1):
+    for _ in range(10):
+        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(b >> 32) ^ c[1] ^ k0, b & 0xFFFFFFFF, (a >> 32) ^ c[3] ^ k1, a & 0xFFFFFFFF]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c
+
+
+def random64(key, at):
+    c = philox([at & 0xFFFFFFFF, at >> 32, 1, 0], key & 0xFFFFFFFF, key >> 32)
+    return c[1] << 32 | c[0]
+
+
+def deal(category, key, seed, nc):
+    x = [random64(seed, k) >> 12 for k in key]
+    following, fold = list(range(nc)), np.zeros(len(x), int)
+    for i in np.argsort(x, kind="stable"):
+        fold[i] = following[category[i]] % FOLDS
+        following[category[i]] += 1
+    return fold
+
+
+class Valued:
+    def __init__(self, stratum, weight, paired, n_queries, unknown):
+        self.stratum, self.weight, self.paired, self.n, self.unknown = stratum, weight, paired, n_queries, unknown
+
+    def estimate(self, x, d, shift):
+        """Value, standard error and degrees of freedom of sum w (mean x + mean d over the paired) + shift."""
+        value, var, below = shift, 0.0, 0.0
+        for s, w in enumerate(self.weight):
+            rows, pairs = self.stratum == s, (self.stratum == s) & self.paired
+            n, k = rows.sum(), pairs.sum()
+            sampled = 0.0
+            own = np.zeros(pairs.sum() if d is not None else rows.sum())
+            if x is not None:
+                value += w * x[rows].mean()
+                sampled += x[rows].var(ddof=1) / n
+                own = own + (x[pairs] if d is not None else x[rows]) - x[rows].mean()
+            if d is not None:
+                value += w * d[pairs].mean()
+                sampled += d[pairs].var(ddof=1) / k
+                own = own + d[pairs] - d[pairs].mean()
+            if x is not None and d is not None:
+                both = ((x[pairs] - x[rows].mean()) * (d[pairs] - d[pairs].mean())).sum()
+                sampled += 2 * both / np.sqrt(n * (n - 1) * k * (k - 1))
+            here = w * w * sampled + w * self.unknown * (own ** 2).sum() / (len(own) - 1) / self.n
+            var += here
+            below += here * here / (len(own) - 1)
+        return value, np.sqrt(var), (var * var / below if below > 0 else 1e6)
+
+
+def plain(e, outside=0.05):
+    h = student.ppf(1 - outside / 2, min(e[2], 1e6)) * e[1] if e[1] > 0 else 0
+    return [e[0], e[0] - h, e[0] + h]
+
+
+def accuracy_interval(e):
+    v, low, high = plain(e)
+    l, h = np.log(v / (1 - v)), (high - v) / (v * (1 - v))
+    return [v, expit(l - h), expit(l + h)]
+
+
+def cost_interval(e):
+    v, _, high = plain(e)
+    f = np.exp((high - v) / v)
+    return [v, v / f, v * f]
+
+
+def check_decision(d, out, queries, anchors, calibration, budgets, weight, price, truth):
+    nc, m, kind = d["c"], d["m"], KINDS.index(out["kind"])
+    known = queries if truth else anchors
+    n_rows = known.n
+    everything = np.ones(anchors.n, bool)
+
+    def fold_fit(use, use_known):
+        fit = Fit(kind, queries, anchors, calibration, use, nc)
+        means = Means(known.category[use_known], known.y[use_known], known.tokens[use_known], nc)
+        p, length, cost = fit.apply(queries, price)
+        by = lambda x: np.array([np.nanmean(x[queries.category == g], 0) for g in range(nc)])
+        return fit, means, p, length, cost, by(p), by(length), by(cost)
+
+    fit, means, p, length, cost, mean_p, mean_length, mean_cost = fold_fit(everything, np.ones(n_rows, bool))
+    full_cost = mean_cost + price * (means.length - mean_length)
+    named = [blind(means.p, full_cost, weight, b) for b in budgets]
+    nb = len(budgets)
+    # [budget][kind: 4 of the folds, then 3 named]
+    y, c, py, pc = (np.zeros((nb, 7, n_rows)) for _ in range(4))
+    qp, qc = np.zeros((nb, 7)), np.zeros((nb, 7))
+    for split in range(out["splits"]):
+        seed = random64(1 ^ 0xF01D, split)
+        fold_q = deal(queries.category, d["queries"]["key"], seed, nc)
+        fold_a = deal(anchors.category, d["anchors"]["key"], seed ^ 1, nc)
+        fold = fold_q if truth else fold_a
+        for f in range(FOLDS):
+            fit, means, p, length, cost, mean_p, mean_length, mean_cost = fold_fit(fold_a != f, fold != f)
+            if truth:
+                rp, rl, rc = p, length, cost
+            else:
+                rp, rl, rc = fit.apply(calibration, price)
+            picked = fold_q == f
+            for b, budget in enumerate(budgets):
+                x, lam, _ = routing(p, cost, budget)
+                qp[b, ROUTING] += (x * np.nan_to_num(p))[picked].sum() / queries.n / out["splits"]
+                qc[b, ROUTING] += (x * np.nan_to_num(cost))[picked].sum() / queries.n / out["splits"]
+                rules = blind(means.p, full_cost, weight, budget)
+                if rules is None or named[b] is None:
+                    continue
+                shares = list(rules) + [None] + list(named[b])
+                for kind_at, share in enumerate(shares):
+                    if share is not None:
+                        g = queries.category[picked]
+                        fill_p = np.where(np.isnan(p[picked]), mean_p[g], p[picked])
+                        fill_c = np.where(np.isnan(p[picked]), mean_cost[g], cost[picked])
+                        qp[b, kind_at] += (share[g] * fill_p).sum() / queries.n / out["splits"]
+                        qc[b, kind_at] += (share[g] * fill_c).sum() / queries.n / out["splits"]
+                    for i in np.flatnonzero(fold == f):
+                        g = known.category[i]
+                        has = truth or i < calibration.n
+                        if share is not None:
+                            z = share[g]
+                        elif has:
+                            z = (np.arange(m) == choose(lam, rp[i], rc[i])).astype(float)
+                        else:
+                            continue
+                        paid = known.input[i] + price * known.tokens[i]
+                        to = b, kind_at, i
+                        if truth:
+                            y[to] += z @ known.y[i] / out["splits"]
+                            c[to] += z @ paid / out["splits"]
+                            continue
+                        if share is not None:
+                            y[to] += z @ known.y[i] / out["splits"]
+                            c[to] += z @ (price * (known.tokens[i] - mean_length[g])) / out["splits"]
+                        if has:
+                            expected = np.where(np.isnan(rp[i]), mean_p[g], rp[i])
+                            tokens = np.where(np.isnan(rp[i]), mean_length[g], rl[i])
+                            py[to] += z @ (known.y[i] - expected) / out["splits"]
+                            pc[to] += z @ (price * (known.tokens[i] - tokens)) / out["splits"]
+    if truth:
+        py, pc, qp, qc = y, c, qp * 0, qc * 0
+    paired = np.ones(n_rows, bool) if truth else np.arange(n_rows) < calibration.n
+    assert min(np.bincount(known.category[paired], minlength=nc)) >= 5  # strata are the categories
+    v = Valued(known.category, weight, paired, queries.n, 0 if truth else 1)
+    one = 4
+    for b, step in enumerate(out["steps"]):
+        assert step["affordable"] == (named[b] is not None)
+        if named[b] is None:
+            continue
+        for kind_at in range(4):
+            got = step["candidates"][kind_at]
+            if not got["affordable"]:
+                continue
+            if kind_at == ROUTING:
+                a = v.estimate(y[b, SINGLE], py[b, ROUTING] - py[b, SINGLE], qp[b, ROUTING] - qp[b, SINGLE])
+                k = v.estimate(c[b, one], pc[b, ROUTING] - pc[b, one], qc[b, ROUTING])
+                gain = v.estimate(None, py[b, ROUTING] - py[b, one], qp[b, ROUTING] - qp[b, one])
+                over = v.estimate(None, py[b, ROUTING] - py[b, MIX], qp[b, ROUTING] - qp[b, MIX])
+            else:
+                a = v.estimate(y[b, kind_at], None, 0)
+                k = v.estimate(c[b, one + kind_at], None, qc[b, one + kind_at])
+                gain = v.estimate(y[b, kind_at] - (y[b, one] if kind_at else y[b, SINGLE]), None, 0)
+                over = v.estimate(y[b, kind_at] - y[b, MIX], None, 0)
+            where = out["kind"], b, kind_at
+            near(got["accuracy"], accuracy_interval(a), 1e-6, where)
+            near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
+            near(got["gain"], plain(gain, 0.025), 1e-6, where)
+            near(got["over_mix"], plain(over, 0.025), 1e-6, where)
+            base = v.estimate(c[b, one], None, qc[b, one])[0]
+            ratio = k[0] / base
+            if kind_at == ROUTING:
+                saved = v.estimate(None, pc[b, ROUTING] - ratio * pc[b, one], 0)
+            else:
+                saved = v.estimate(c[b, one + kind_at] - ratio * c[b, one], None, 0)
+            near(got["saving"], plain((1 - ratio, saved[1] / base, saved[2])), 1e-6, where)
+
+
+def main():
+    for seed, truth, missing in [(3, 0, 0), (4, 1, 0), (5, 0, 13), (6, 1, 11)]:
+        text = subprocess.run([sys.argv[1], str(seed), str(truth), str(missing)], capture_output=True, text=True,
+                              check=True).stdout
+        d = json.loads(text)
+        m, nc, price = d["m"], d["c"], np.array(d["price"])
+        queries, anchors = Rows(d["queries"], d["queries"]["n"], m), Rows(d["anchors"], d["anchors"]["n"], m)
+        calibration = Rows(d["anchors"], d["cells"], m)
+        weight = np.bincount(queries.category, minlength=nc) / queries.n
+        for f in d["fits"]:
+            use = np.arange(anchors.n) % 5 != f["out"]
+            fit = Fit(KINDS.index(f["kind"]), queries, anchors, calibration, use, nc)
+            where = f["kind"], f["out"]
+            near(f["mean"], fit.means.p.ravel(), 1e-12, where)
+            near(f["mean_length"], fit.means.length.ravel(), 1e-12, where)
+            near(f["shift"], fit.shift.ravel(), 1e-7, where)
+            near(f["scale"], fit.scale.ravel(), 1e-12, where)
+            near(f["b"], fit.b, 1e-6, where)
+            near(f["g"], fit.g, 1e-9, where)
+            p, length, cost = fit.apply(queries, price)
+            near(f["p"], p.ravel(), 1e-6, where)
+            near(f["length"], length.ravel(), 1e-9, where)
+            near(np.array(f["cost"]) / cost.ravel(), np.where(np.isnan(cost), np.nan, 1).ravel(), 1e-9, where)
+            p, length, _ = fit.apply(calibration, price)
+            near(f["anchor_p"], p.ravel(), 1e-6, where)
+            near(f["anchor_length"], length.ravel(), 1e-9, where)
+            check_rules(d, f, fit, queries, d["budgets"], weight)
+        for out in d["decisions"]:
+            check_decision(d, out, queries, anchors, calibration, d["budgets"], weight, price, truth)
+    print(f"{checked} numbers agree")
+    assert checked > 20000
+
+
+main()
