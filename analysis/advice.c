@@ -556,6 +556,7 @@ enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *o
         a.choice_key[q] =
             (double)(sg_random64(opt->seed ^ 0xd3a3, e.query_key[q]) >> 12) / 4503599627370496.0;
     if (a.fitted[SG_ESTIMATE_ANCHORED] || d->tp) SG_TRY(decide(d, &e, opt, in, &a, err));
+    SG_TRY(sg_dataset_stand_in(d, err));
     *out = a;
 out:
     evidence_free(&e);

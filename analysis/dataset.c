@@ -466,6 +466,18 @@ static enum sg_status select_cells(const struct sg_dataset *d, double **x, const
     return SG_OK;
 }
 
+/* A query is scored where the truth of all its estimated cells is known. */
+static void count_scored(struct sg_dataset *d) {
+    d->n_scored = 0;
+    for (int64_t q = 0; q < d->n; q++) {
+        bool all_true = d->tp != NULL;
+        for (int64_t i = q * d->m; i < (q + 1) * d->m; i++)
+            all_true = all_true && (isnan(d->p[i]) || !isnan(d->tp[i]));
+        d->scored[q] = all_true;
+        d->n_scored += all_true;
+    }
+}
+
 enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int32_t m, const int64_t *rows,
                                  int64_t n, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -487,16 +499,8 @@ enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int3
         price[0][k] = d->price_input[from];
         price[1][k] = d->price_output[from];
     }
-    d->n_missing = d->n_scored = 0;
-    for (int64_t q = 0; q < n; q++) {
-        bool all_true = d->tp != NULL;
-        for (int64_t i = q * m; i < (q + 1) * m; i++) {
-            d->n_missing += isnan(d->p[i]) != 0;
-            all_true = all_true && (isnan(d->p[i]) || !isnan(d->tp[i]));
-        }
-        scored[q] = all_true;
-        d->n_scored += all_true;
-    }
+    d->n_missing = 0;
+    for (int64_t i = 0; i < n * m; i++) d->n_missing += isnan(d->p[i]) != 0;
     free(d->row);
     free(d->col);
     free(d->price_input);
@@ -514,6 +518,7 @@ enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int3
     d->n_categories = 0;
     d->n = n;
     d->m = m;
+    count_scored(d);
     return set_categories(d, err);
 out:
     free(row);
@@ -521,6 +526,27 @@ out:
     free(price[0]);
     free(price[1]);
     free(scored);
+    return st;
+}
+
+enum sg_status sg_dataset_stand_in(struct sg_dataset *d, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    if (!d->tp) return SG_OK;
+    if (!d->measured) SG_TRY(SG_NEW(&d->measured, d->m, "models", err));
+    d->n_unmeasured = d->m;
+    for (int32_t k = 0; k < d->m; k++) {
+        d->measured[k] = 0;
+        for (int64_t q = 0; q < d->n && !d->measured[k]; q++) if (!isnan(d->tp[q * d->m + k])) d->measured[k] = 1;
+        d->n_unmeasured -= d->measured[k];
+    }
+    if (!d->n_unmeasured || d->n_unmeasured == d->m) return SG_OK;
+    for (int64_t i = 0; i < d->n * d->m; i++) {
+        if (d->measured[i % d->m]) continue;
+        d->tp[i] = d->p[i];
+        d->tc[i] = d->c[i];
+    }
+    count_scored(d);
+out:
     return st;
 }
 
@@ -535,6 +561,7 @@ void sg_dataset_free(struct sg_dataset *d) {
     free(d->tp);
     free(d->tc);
     free(d->scored);
+    free(d->measured);
     free((void *)d->category_name);
     free(d->category);
     memset(d, 0, sizeof *d);

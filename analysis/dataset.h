@@ -26,6 +26,10 @@ struct sg_dataset {
     /* [n * m], row-major */
     double *p, *c;   /* the estimator's accuracy and cost (USD a call); NaN where there is no valid cell */
     double *tp, *tc; /* truth; NaN where unknown; NULL when the file has none */
+    /* [m] 0: no query's outcome of this model is known, though those of others are. After
+     * sg_dataset_stand_in tp and tc of such a model hold its estimates. */
+    uint8_t *measured;
+    int32_t n_unmeasured;
     uint8_t *scored; /* [n] 1: the truth of every estimated cell of the pool is known */
     int64_t n_scored;
     /* what was left out, for the report */
@@ -51,6 +55,10 @@ void sg_dataset_free(struct sg_dataset *d);
  * keeps all as they are. Counts of what was left out before are not touched. */
 enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int32_t m, const int64_t *rows,
                                  int64_t n, struct sg_err *err);
+
+/* Gives models without any outcome on the queries their estimates as truth where others have outcomes, so that
+ * one new model does not take the truth from all: sets measured, n_unmeasured, scored, n_scored. */
+enum sg_status sg_dataset_stand_in(struct sg_dataset *d, struct sg_err *err);
 
 enum sg_baseline { SG_BASE_KNN, SG_BASE_ANCHOR };
 /* A baseline's matrices over the same cells: p and c are the caller's, [n * m]. Returns how many estimated

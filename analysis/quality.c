@@ -45,7 +45,8 @@ void sg__brier_sums(const struct sg_dataset *d, const double *scope, const doubl
 /* Scratch of one run: matrices [n * m] of one estimator, and the two groupings. */
 struct work {
     double *p, *length, *sd, *true_length;
-    double *gain; /* [2 * SG_ESTIMATORS][n]: num, den of each estimator's Brier score less ours */
+    double *truth; /* as measured: NaN for a model whose truth is stood in for */
+    double *gain;  /* [2 * SG_ESTIMATORS][n]: num, den of each estimator's Brier score less ours */
     int32_t *by_model, *by_category, *samples;
 };
 
@@ -63,10 +64,10 @@ static void fill_lengths(const struct sg_dataset *d, const struct sg_advice *of,
         of && (e == SG_EST_ANCHORED || e == SG_EST_COMBINED) ? of->tokens[estimate_of(e)] : NULL;
     for (int64_t i = 0; i < d->n * d->m; i++) {
         const int64_t at = sg_dataset_cell(d, i / d->m, (int32_t)(i % d->m));
-        w->length[i] = isnan(d->p[i]) || isnan(d->tp[i]) || !from ? (double)NAN
-                       : fitted                                   ? fitted[i]
-                                                                  : from[at];
-        w->true_length[i] = isnan(d->tp[i]) ? (double)NAN : r->true_length[at];
+        w->length[i] = isnan(d->p[i]) || isnan(w->truth[i]) || !from ? (double)NAN
+                       : fitted                                      ? fitted[i]
+                                                                     : from[at];
+        w->true_length[i] = isnan(w->truth[i]) ? (double)NAN : r->true_length[at];
         w->sd[i] = r->length_sd[at];
         w->samples[i] = r->votes_yes[at] + r->votes_no[at];
     }
@@ -93,9 +94,9 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     SG_TRY(SG_NEW(&a->quality[e], a->n_groups, "quality", err));
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
-    SG_TRY(sg_quality_groups(p, d->tp, cells, by, 3, a->quality[e], a->bins[e], err));
+    SG_TRY(sg_quality_groups(p, w->truth, cells, by, 3, a->quality[e], a->bins[e], err));
     if (e != SG_EST_SCOPE)
-        sg__brier_sums(d, scope_of(a), p, d->tp, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
+        sg__brier_sums(d, scope_of(a), p, w->truth, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
     fill_lengths(d, a->opt.advice, w, e);
     struct sg_length_quality *out = a->length[e];
     for (int i = 0; i < 3; out += by[i].n, i++)
@@ -116,6 +117,9 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&w.length, cells, "quality", err));
     SG_TRY(SG_NEW(&w.sd, cells, "quality", err));
     SG_TRY(SG_NEW(&w.true_length, cells, "quality", err));
+    SG_TRY(SG_NEW(&w.truth, cells, "quality", err));
+    for (int64_t i = 0; i < cells; i++)
+        w.truth[i] = d->measured && !d->measured[i % d->m] ? (double)NAN : d->tp[i];
     SG_TRY(SG_NEW(&w.gain, 2 * SG_ESTIMATORS * d->n, "quality", err));
     SG_TRY(SG_NEW(&w.by_model, cells, "quality", err));
     SG_TRY(SG_NEW(&w.by_category, cells, "quality", err));
@@ -132,7 +136,7 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
         base_rate(&a->quality[SG_EST_SCOPE][g], &a->quality[SG_EST_BASE][g]);
     const double rate = a->quality[SG_EST_SCOPE][0].base_rate;
     for (int64_t i = 0; i < cells; i++) w.p[i] = isnan(d->p[i]) ? (double)NAN : rate;
-    sg__brier_sums(d, scope_of(a), w.p, d->tp, w.gain + 2 * SG_EST_BASE * d->n,
+    sg__brier_sums(d, scope_of(a), w.p, w.truth, w.gain + 2 * SG_EST_BASE * d->n,
                    w.gain + (2 * SG_EST_BASE + 1) * d->n);
     struct sg_boot_ratio ratio[SG_ESTIMATORS];
     for (int e = 0; e < SG_ESTIMATORS; e++)
@@ -149,6 +153,7 @@ out:
     free(w.length);
     free(w.sd);
     free(w.true_length);
+    free(w.truth);
     free(w.gain);
     free(w.by_model);
     free(w.by_category);

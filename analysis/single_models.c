@@ -110,7 +110,8 @@ enum sg_status sg__single_models(struct sg_analysis *a, struct sg_err *err) {
         double row_p = 0, row_c = 0, row = 0;
         for (int32_t k = 0; k < d->m; k++) {
             const int64_t at = q * d->m + k;
-            const bool estimated = !isnan(d->p[at]), known = truth && d->scored[q] && !isnan(d->tp[at]);
+            const bool estimated = !isnan(d->p[at]),
+                       known = truth && d->scored[q] && !isnan(d->tp[at]) && (!d->measured || d->measured[k]);
             if (estimated) {
                 add(&s[k].p, d->p[at]);
                 add(&s[k].c, d->c[at]);

@@ -44,6 +44,9 @@ static void head(const struct sg_analysis *a, FILE *to) {
     if (d->n_scored && d->n_scored < d->n)
         fprintf(to, "  %s without the truth of an estimated cell: not scored\n",
                 count(d->n - d->n_scored, "query", "queries", b1, sizeof b1));
+    if (d->n_unmeasured && d->n_scored)
+        fprintf(to, "  %s without any outcome on these queries: in the curves its calls count as estimated\n",
+                count(d->n_unmeasured, "model", "models", b1, sizeof b1));
     if (d->n_missing)
         fprintf(to, "  %s without an estimate: no candidate, neither wrong nor free\n",
                 count(d->n_missing, "cell", "cells", b1, sizeof b1));

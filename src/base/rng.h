@@ -35,24 +35,51 @@ SG_HD float sg_uniform(uint64_t key, uint32_t pos) {
     return (float)(c[0] >> 8) * (1.0f / 16777216.0f);
 }
 
-/* The uniform of sample k of those that share `key`, at position `pos`; 24 bits as above. Of the samples
- * [0, 2^j), j <= 6, one falls into each of 2^j equal intervals, which one by chance anew at every position: a
- * Latin hypercube (McKay, Beckman, Conover 1979) whose first samples are one again. Samples 64 b to 64 b + 63
- * are such a hypercube of their own. Positions are independent of each other, so each sample by itself is
- * drawn as with sg_uniform. The six leading bits are k's, least significant first, each flipped by a random
- * bit that its predecessors choose among 2^l: Owen's nested scrambling (1995) of van der Corput's sequence. */
-SG_HD float sg_uniform_stratified(uint64_t key, uint32_t pos, uint32_t k) {
-    uint32_t flips[4] = {pos, k >> 6, 3, 0}, own[4] = {pos, k, 4, 0};
-    sg_philox(flips, (uint32_t)key, (uint32_t)(key >> 32));
-    sg_philox(own, (uint32_t)key, (uint32_t)(key >> 32));
-    const uint64_t flip = (uint64_t)flips[1] << 32 | flips[0];
-    uint32_t bits = 0, path = 0; /* b_0 leading; b_0 least significant */
-    for (uint32_t l = 0; l < 6; l++) {
-        const uint32_t b = (k >> l ^ (uint32_t)(flip >> ((1u << l) - 1 + path))) & 1;
-        bits = bits << 1 | b;
-        path |= b << l;
+/* ---- stratified uniforms ------------------------------------------------------------------------------ */
+
+/* The place of sample k among the samples [first, first + n) of a block of 64 in a random order of them, anew
+ * at every position: the rank of its random word. n: a multiple of 4. */
+static inline uint32_t sg__rng_place(uint64_t key, uint32_t pos, uint32_t block, uint32_t first, uint32_t n,
+                                     uint32_t k) {
+    uint32_t words[64], rank = 0;
+    for (uint32_t i = first; i < first + n; i += 4) {
+        uint32_t *c = words + i;
+        c[0] = pos, c[1] = block, c[2] = 3, c[3] = i / 4;
+        sg_philox(c, (uint32_t)key, (uint32_t)(key >> 32));
     }
-    return (float)(bits << 18 | own[0] >> 14) * (1.0f / 16777216.0f);
+    for (uint32_t i = first; i < first + n; i++)
+        rank += words[i] < words[k] || (words[i] == words[k] && i < k);
+    return rank;
+}
+
+/* The uniform of sample k of those that share `key`, at position `pos`; 24 bits as above. Of the samples
+ * [0, n), n = 4, 8, 16, 32, 64, one falls into each of n equal intervals: a Latin hypercube over the positions
+ * (McKay, Beckman, Conover 1979) whose first samples are one again. Samples 64 b to 64 b + 63 are another one.
+ * By itself each sample is drawn as with sg_uniform: uniform, positions independent of each other.
+ * Samples 0-3 lie in the quarters, and those from n to 2 n - 1 in the free halves of the n intervals, each in
+ * a random order that is another one at every position. A fixed order (van der Corput's sequence, scrambled)
+ * would keep two samples in one quarter at every position, nearly the same answer twice; samples 0 and 1 in
+ * opposite halves at every position would already undo part of the gain wherever positions interact. */
+static inline float sg_uniform_stratified(uint64_t key, uint32_t pos, uint32_t k) {
+    const uint32_t block = k / 64;
+    uint32_t path[5], level[5], n = 0, i = k % 64; /* sample path[n] has the free half of the next one's */
+    for (; i >= 4; n++) {
+        uint32_t l = 2;
+        while (i >> (l + 1)) l++;
+        path[n] = i;
+        level[n] = l;
+        i = sg__rng_place(key, pos, block, 1u << l, 1u << l, i);
+    }
+    uint32_t own[4] = {pos, block * 64 + i, 4, 0};
+    sg_philox(own, (uint32_t)key, (uint32_t)(key >> 32));
+    uint32_t bits = sg__rng_place(key, pos, block, 0, 4, i) << 22 | own[0] >> 10;
+    while (n-- > 0) {
+        const uint32_t half = 1u << (23 - level[n]);
+        own[0] = pos, own[1] = block * 64 + path[n], own[2] = 4, own[3] = 0;
+        sg_philox(own, (uint32_t)key, (uint32_t)(key >> 32));
+        bits = (bits & ~(2 * half - 1)) | (~bits & half) | (own[0] >> 8 & (half - 1));
+    }
+    return (float)bits * (1.0f / 16777216.0f);
 }
 
 /* One 64-bit value of the stream; for host code that shuffles, bootstraps or makes test data. */

@@ -92,12 +92,12 @@ static void each_sample_is_uniform(void **state) {
         }
 }
 
-/* Of every first 2^j samples, and of the samples from 64 and from 128 on, one in each of 2^j intervals. */
+/* Of the first 1, 4, 8, ... 64 samples, and of the samples from 64 and from 128 on, one in each interval. */
 static void the_first_samples_are_a_hypercube(void **state) {
     (void)state;
     for (int i = 0; i < 2000; i++)
         for (uint32_t base = 0; base <= 128; base += 64)
-            for (uint32_t j = 0; j <= 6; j++) {
+            for (uint32_t j = 0; j <= 6; j += j ? 1 : 2) {
                 uint64_t seen = 0;
                 for (uint32_t k = 0; k < 1u << j; k++)
                     seen |= (uint64_t)1 << (bits24(a_key(i), (uint32_t)i % 7, base + k) >> (24 - j));
@@ -105,12 +105,12 @@ static void the_first_samples_are_a_hypercube(void **state) {
             }
 }
 
-/* All orders of four strata that the scrambling has, eight, are equally likely, and those at one position say
- * nothing about those at the next, nor those of samples 0-3 about those of samples 64-67. */
+/* All orders of four strata, 24, are equally likely, and those at one
+ * position say nothing about those at the next, nor those of samples 0-3 about those of samples 64-67. */
 static void strata_are_shuffled_anew(void **state) {
     (void)state;
     enum { N = 1 << 15, ORDERS = 256 };
-    int code[ORDERS], n_codes = 0, count[8] = {0}, next[64] = {0}, block[64] = {0};
+    int code[ORDERS], n_codes = 0, count[24] = {0}, next[576] = {0}, block[576] = {0};
     for (int i = 0; i < ORDERS; i++) code[i] = -1;
     for (int i = 0; i < N; i++) {
         int order[3] = {0};
@@ -121,14 +121,34 @@ static void strata_are_shuffled_anew(void **state) {
         }
         for (int o = 0; o < 3; o++) {
             if (code[order[o]] < 0) code[order[o]] = n_codes++;
-            assert_true(n_codes <= 8);
+            assert_true(n_codes <= 24);
             order[o] = code[order[o]];
         }
-        count[order[0]]++, next[order[0] << 3 | order[1]]++, block[order[0] << 3 | order[2]]++;
+        count[order[0]]++, next[order[0] * 24 + order[1]]++, block[order[0] * 24 + order[2]]++;
     }
-    assert_even("orders", 0, 4, count, 8, N);
-    assert_even("orders at the next position", 0, 4, next, 64, N);
-    assert_even("orders of the next block", 0, 4, block, 64, N);
+    assert_even("orders", 0, 4, count, 24, N);
+    assert_even("orders at the next position", 0, 4, next, 576, N);
+    assert_even("orders of the next block", 0, 4, block, 576, N);
+}
+
+/* Which of samples 0-3 shares the quarter of sample k, 4-7, and which of samples 0-7 the eighth of sample k,
+ * 8-15: any, and another one at the next position. Two samples that stay together would be one answer twice. */
+static void no_samples_stay_together(void **state) {
+    (void)state;
+    enum { N = 1 << 15 };
+    for (uint32_t l = 2; l <= 3; l++)
+        for (uint32_t k = 1u << l; k < 2u << l; k++) {
+            int pairs[64] = {0};
+            for (int i = 0; i < N; i++) {
+                uint32_t with[2] = {0};
+                for (uint32_t pos = 0; pos < 2; pos++)
+                    while (bits24(a_key(i), pos, with[pos]) >> (24 - l) !=
+                           bits24(a_key(i), pos, k) >> (24 - l))
+                        assert_true(++with[pos] < 1u << l);
+                pairs[with[0] << l | with[1]]++;
+            }
+            assert_even("partners", k, 0, pairs, 1 << (2 * l), N);
+        }
 }
 
 static void words_differ_by_key_and_place(void **state) {
@@ -147,6 +167,7 @@ int main(void) {
         cmocka_unit_test(each_sample_is_uniform),
         cmocka_unit_test(the_first_samples_are_a_hypercube),
         cmocka_unit_test(strata_are_shuffled_anew),
+        cmocka_unit_test(no_samples_stay_together),
         cmocka_unit_test(words_differ_by_key_and_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

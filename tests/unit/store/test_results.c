@@ -420,12 +420,15 @@ static void columns_that_do_not_agree(void **state) {
     CASE(SG_E_CORRUPT, "'query' claims 1000000000 elements", "query", H5T_C_S1, 1, huge);
     CASE(SG_E_CORRUPT, "only some of true_correct", "true_cost", 0, -1, NULL);
     CASE(SG_E_CORRUPT, "'calibration/valid' is not of shape (anchor 2, model 3)", "calibration/valid",
+         H5T_NATIVE_UINT8, 2, none);
+    CASE(SG_E_CORRUPT, "'calibration/valid' is not of shape (anchor 2, model 3)", "calibration/valid",
          H5T_NATIVE_UINT8, 2, right);
     CASE(SG_E_INPUT, "has no dataset 'calibration/cost'", "calibration/cost", 0, -1, NULL);
-    CASE(SG_E_CORRUPT, "calibration has 5 models with 4 samples, the grid 3 with 4", "calibration/model",
-         H5T_NATIVE_DOUBLE, 1, right);
-    CASE(SG_E_CORRUPT, "'anchors/correct' claims 1000000000 x 1000000000", "anchors/correct", H5T_NATIVE_INT8,
-         2, huge);
+    CASE(SG_E_CORRUPT, "calibration has 0 models with 4 samples, the grid 3 with 4", "calibration/model",
+         H5T_NATIVE_DOUBLE, 1, none);
+    CASE(SG_E_CORRUPT, "'anchors/correct' is not of shape (anchor 4, model 3)", "anchors/correct",
+         H5T_NATIVE_INT8, 2, none);
+    CASE(SG_E_CORRUPT, "'anchors/anchor' claims 1000000000 elements", "anchors/anchor", H5T_C_S1, 1, huge);
     CASE(SG_E_CORRUPT, "'similarity' has shape 5 x 4, the axes say 5", "similarity", H5T_NATIVE_DOUBLE, 2,
          wrong);
 #undef CASE
