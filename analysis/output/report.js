@@ -457,9 +457,18 @@
     $("compare-note").textContent = "On the " + D.compare.n.toLocaleString("en") + " queries and " + D.compare.m + " models all files have; differences to the first, paired, 95 %.";
     table("compare", ["File", "Tokens a cell", "Brier", "Difference × 100", "AUC"].concat(at.map((j) => "At " + usd(D.compared[0]["budget_" + j]))), D.compared.map((f, i) => {
       const v = f.brier_difference;
-      return [full(f.file), num(f.tokens_per_cell, 0), num(f.brier, 4), i && !none(v[0]) ? [num(100 * v[0], 2), num(100 * v[1], 2) + " to " + num(100 * v[2], 2)] : "", num(f.auc, 3)]
+      return [[full(f.file), clean(f.settings)], num(f.tokens_per_cell, 0), num(f.brier, 4), i && !none(v[0]) ? [num(100 * v[0], 2), num(100 * v[1], 2) + " to " + num(100 * v[2], 2)] : "", num(f.auc, 3)]
         .concat(at.map((j) => { const x = f["accuracy_" + j + "_difference"]; return [pct(f["accuracy_" + j]), i ? pts(x[0]) + " (" + range(x, pts) + ")" : ""]; }));
     }));
+    const later = D.compared.slice(1), change = (x) => (x < 0 ? "−" : "+") + usd(Math.abs(x));
+    $("nights-note").textContent = later.map((f) => [["new models", f.new_models], ["gone models", f.gone_models], ["new queries", f.new_queries], ["gone queries", f.gone_queries]]
+      .filter((x) => x[1]).map((x) => x[0] + ": " + said(String(x[1]))).join("; ")).filter((s) => s).map((s) => "Not compared: " + s + ". ").join("") +
+      "Bill: the policy of a budget in the first file, and the policy of another file when a point of accuracy may cost what it did; estimated USD a query. Its change is the sum of prices, lengths and other choices.";
+    table("bill", ["File", "Bill", "Then", "Rerouted", "Prices", "Lengths", "Routing"], later.flatMap((f) => at.filter((j) => !none(f["bill_before_" + j])).map((j) => [full(f.file),
+      usd(f["bill_before_" + j]), usd(f["bill_after_" + j]), plural(f["rerouted_" + j], "query", "queries")].concat(["prices", "lengths", "routing"].map((k) => change(f["bill_" + k + "_" + j]))))));
+    hide("repriced-title", !D.repriced.length);
+    if (D.repriced.length) table("repriced", ["Model", "Price", "File", "Before", "After", "Change"], D.repriced.map((m) =>
+      [full(m.model), m.quantity, full(m.file), num(m.before, 3), num(m.after, 3), m.before ? pct(m.after / m.before - 1) : "–"]));
     $("drift-title").textContent = D.drift.length ? "Moved beyond noise" : "No model moved beyond noise";
     if (D.drift.length) table("drift", ["Model", "Quantity", "File", "Before", "After", "Change", "p (Holm)"], D.drift.map((m) => {
       const digits = m.quantity === "length" ? 1 : 6;

@@ -417,6 +417,28 @@ def faults(b, page, data, tmp):
     return len(FAULTS) + len(GREY) + 2
 
 
+def nights(b, program, fake, tmp):
+    """A second file with other prices and without a model: prices by themselves, the bill as the sum of its parts."""
+    folder = f"{tmp}/nights"
+    os.mkdir(folder)
+    for name, models in (("a", "5"), ("b", "4")):
+        subprocess.run([fake, f"{folder}/{name}.h5", "60", models, "4", "1", "1", "0.5", "0.03", "3"], check=True)
+    subprocess.run([program, f"{folder}/a.h5", f"{folder}/b.h5", "--bootstrap", "50", "--no-plots", "-o", folder], check=True,
+                   capture_output=True)
+    data = page_data.read(f"{folder}/report.html")
+    x = data["compared"][1]
+    assert data["repriced"] and x["gone_models"] == "maker/model-04"
+    for size in SIZES:
+        b.open(f"{folder}/report.html", size)
+        p = b.probe()
+        assert "gone models: " in p["text"] and "model-04" in p["text"] and "Prices that changed" in p["text"]
+        rows = b.d.execute_script("return [...document.querySelectorAll('#bill tbody tr')].map(r => [...r.children].map(c => c.textContent))")
+        assert len(rows) == 3 and rows[1][3].startswith(str(x["rerouted_2"])), rows
+        money = [float(re.sub("[$+]", "", t).replace("−", "-")) for t in rows[1][1:3] + rows[1][4:]]
+        assert abs(money[0] + sum(money[2:]) - money[1]) <= 0.02 * money[1], money
+        assert p["wide"] <= 0 and min(p["fonts"])[0] >= 11.99 and not b.told()
+
+
 def main():
     program, fake = map(os.path.abspath, sys.argv[1:3])
     if not (CHROMIUM and DRIVER and webdriver):
@@ -464,6 +486,7 @@ def main():
                 if shots:
                     with open(f"{shots}/{kind}.pdf", "wb") as f:
                         f.write(pdf)
+            nights(b, program, fake, tmp)
             planted = faults(b, pages[0][1], pages[0][2], tmp)
             steps = sum(len(d["decision"]["steps"]) for _, _, d in pages if d["decision"])
             print(f"{len(pages)} pages at {len(SIZES)} sizes, {len(SIZES) * steps} steps of the slider, {planted} planted faults seen")
