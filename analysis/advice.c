@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "advice_words.h"
+#include "sort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@ enum {
     FOLDS = 5,
     SPLITS = 20,
     FEW_SPLITS = 4,
-    MANY_ROWS = 5000,
+    MANY_CELLS =
+        40000 /* from so many valued cells on fewer splits do: the split then moves the values less */,
     MAX_VALUED = 4096,
     MAX_TRUTH = 10000,
     MAX_SHARES = 20000
@@ -189,7 +191,11 @@ static struct sg_decision_input input_of(const struct evidence *e, const struct 
                                          uint64_t seed) {
     const bool truth = d->tp != NULL;
     const int64_t most = truth ? MAX_TRUTH : MAX_VALUED;
-    const int64_t rows = e->anchors.n + (truth ? (d->n < most ? d->n : most) : 0);
+    const int64_t cells = (d->n < most ? d->n : most) * e->m;
+    const int32_t splits = cells <= MANY_CELLS ? SPLITS
+                           : cells >= MANY_CELLS * (SPLITS / FEW_SPLITS)
+                               ? FEW_SPLITS
+                               : (int32_t)(SPLITS * MANY_CELLS / cells);
     return (struct sg_decision_input){.m = e->m,
                                       .n_categories = e->nc,
                                       .price_output = e->price_output,
@@ -199,7 +205,7 @@ static struct sg_decision_input input_of(const struct evidence *e, const struct 
                                       .truth = truth ? &e->truth : NULL,
                                       .query_key = e->query_key,
                                       .anchor_key = e->anchor_key,
-                                      .splits = rows > MANY_ROWS ? FEW_SPLITS : SPLITS,
+                                      .splits = splits,
                                       .folds = FOLDS,
                                       .max_queries = most,
                                       .seed = seed};
@@ -289,15 +295,44 @@ out:
     return st;
 }
 
+/* At most MAX_TRUTH of the queries, those whose keys come first: what the fits need of them is means. */
+static enum sg_status sample_rows(const struct evidence *e, struct sg_rows *out, int32_t **category,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t all = e->queries.n, n = all < MAX_TRUTH ? all : MAX_TRUTH;
+    double *key = NULL;
+    uint32_t *order = NULL;
+    int64_t *index = NULL;
+    SG_TRY(SG_NEW(&key, all, "fit", err));
+    SG_TRY(SG_NEW(&order, all, "fit", err));
+    SG_TRY(SG_NEW(&index, n, "fit", err));
+    SG_TRY(SG_NEW(category, n, "fit", err));
+    for (int64_t q = 0; q < all; q++) key[q] = (double)(e->query_key[q] >> 12);
+    SG_TRY(sg_sort_order(key, all, false, order, err));
+    for (int64_t i = 0; i < n; i++) {
+        index[i] = order[i];
+        (*category)[i] = e->queries.category[order[i]];
+    }
+    SG_TRY(sg_rows_take(&e->queries, index, n, *category, e->nc, NULL, out, err));
+out:
+    free(key);
+    free(order);
+    free(index);
+    return st;
+}
+
 /* The estimates of all cells: the chosen one replaces the dataset's; where there is truth, all are kept for
  * their quality. */
 static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, struct sg_advice *a,
                             struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_estimate_fit fit = {0};
+    struct sg_rows sample = {0};
+    int32_t *category = NULL;
     double *cost = NULL;
     const int64_t cells = d->n * d->m;
     SG_TRY(SG_NEW(&cost, cells, "estimates", err));
+    SG_TRY(sample_rows(e, &sample, &category, err));
     for (int kind = 0; kind < SG_ESTIMATES; kind++) {
         if (!a->fitted[kind] || (kind != (int)a->estimate && !d->tp)) continue;
         SG_TRY(SG_NEW(&a->p[kind], cells, "estimates", err));
@@ -310,7 +345,7 @@ static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, stru
         const struct sg_estimate_fit_input in = {.m = e->m,
                                                  .n_categories = e->nc,
                                                  .price_output = e->price_output,
-                                                 .queries = &e->queries,
+                                                 .queries = &sample,
                                                  .calibration = &e->calibration,
                                                  .anchors = &e->anchors};
         SG_TRY(sg_estimate_fit_make(&in, (enum sg_estimate)kind, &fit, err));
@@ -321,6 +356,8 @@ static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, stru
     }
 out:
     free(cost);
+    free(category);
+    sg_rows_free(&sample);
     sg_estimate_fit_free(&fit);
     return st;
 }

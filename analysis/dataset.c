@@ -536,7 +536,8 @@ enum sg_status sg_dataset_stand_in(struct sg_dataset *d, struct sg_err *err) {
     d->n_unmeasured = d->m;
     for (int32_t k = 0; k < d->m; k++) {
         d->measured[k] = 0;
-        for (int64_t q = 0; q < d->n && !d->measured[k]; q++) if (!isnan(d->tp[q * d->m + k])) d->measured[k] = 1;
+        for (int64_t q = 0; q < d->n && !d->measured[k]; q++)
+            if (!isnan(d->tp[q * d->m + k])) d->measured[k] = 1;
         d->n_unmeasured -= d->measured[k];
     }
     if (!d->n_unmeasured || d->n_unmeasured == d->m) return SG_OK;

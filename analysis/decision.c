@@ -45,7 +45,7 @@ struct work {
     struct sg__valued valued;
     uint8_t *truth_model; /* [m] 1: the queries' own outcomes value it */
     /* they value all models: then their outcomes alone are averaged, and no prediction is corrected by them */
-    bool measured;
+    bool measured, fitted;
     /* of one fold */
     uint8_t *fold_all, *fold_query, *use, *pick;
     uint8_t *build;                           /* [all.n] outcomes that the blind candidates are built from */
@@ -316,8 +316,10 @@ static enum sg_status fit_queries(struct work *w, const uint8_t *use, struct sg_
     struct sg_estimate_fit_input outcomes = in;
     outcomes.anchors = &w->all;
     outcomes.use = w->build;
+    SG_TRY(sg_estimate_fit_means(&outcomes, &w->outcomes, err));
+    if (w->fitted) return SG_OK; /* no outcome that values has a say in the estimates */
+    w->fitted = w->measured;
     SG_TRY(sg_estimate_fit_make(&in, w->in->estimate, &w->fit, err));
-    SG_TRY(sg_estimate_fit_make(&outcomes, SG_ESTIMATE_SCOPE, &w->outcomes, err));
     sg_estimate_fit_apply(&w->fit, &w->rows, w->in->price_output, 0, w->n, w->p, w->length, w->c);
     memset(w->mean_p, 0, sizeof *w->mean_p * cells * 6);
     double *n = w->pick_c + cells;
@@ -365,11 +367,38 @@ static const struct sg_rule *rule_of(const struct work *w, int32_t b, int kind) 
     return kind < NAMED ? &w->rule[b * SG_CANDIDATES + kind] : &w->out->step[b].candidate[kind - NAMED].rule;
 }
 
+/* Adds to the values at `at` that model k answers row i with this share. p, tokens: the row's estimates, NULL without. */
+static void value_answer(struct work *w, int64_t i, int64_t at, int32_t k, double share, bool blind,
+                         const double *p, const double *tokens) {
+    const int64_t cell = i * w->m + k, mean = (int64_t)w->all_category[i] * w->m + k;
+    const double y = w->all_correct[cell], length = w->all_length[cell], price = w->in->price_output[k];
+    const double h = share * w->h[cell], hk = p ? share * w->hk[cell] : 0;
+    if (w->measured) {
+        if (!(h > 0)) return;
+        const double paid = w->input_cost[w->all_row[i] * w->m + k] + price * length;
+        w->blind_y[at] += h * y;
+        w->blind_c[at] += h * paid;
+        w->paired_y[at] += hk * y;
+        w->paired_c[at] += hk * paid;
+        return;
+    }
+    if (blind) {
+        w->blind_y[at] += share * w->outcomes.mean[mean];
+        if (h > 0) {
+            w->blind_y[at] += h * (y - w->outcomes.mean[mean]);
+            w->blind_c[at] += h * price * (length - w->mean_length[mean]);
+        }
+    }
+    if (hk > 0) {
+        w->paired_y[at] += hk * (y - (isnan(p[k]) ? w->mean_p[mean] : p[k]));
+        w->paired_c[at] += hk * price * (length - (isnan(p[k]) ? w->mean_length[mean] : tokens[k]));
+    }
+}
+
 /* Adds what row i, which this fold's rules have not seen, says of them. */
 static void value_row(struct work *w, int64_t i) {
     const int32_t m = w->m, c = w->all_category[i];
-    const int64_t base = (int64_t)c * m, na = w->in->anchors->n;
-    const double *y = w->all_correct + i * m, *length = w->all_length + i * m;
+    const int64_t na = w->in->anchors->n;
     const double *p = NULL, *cost = NULL, *tokens = NULL;
     if (w->paired[i]) {
         p = w->cal_p, cost = w->cal_cost, tokens = w->cal_length;
@@ -386,39 +415,18 @@ static void value_row(struct work *w, int64_t i) {
         for (int kind = 0; kind < KINDS; kind++) {
             const int64_t at = ((int64_t)b * KINDS + kind) * w->all.n + i;
             const struct sg_rule *r = rule_of(w, b, kind);
-            const bool routing = kind == SG_CANDIDATE_ROUTING;
-            const int32_t chosen = routing && p ? sg_rule_model(r, m, c, p, cost, 0) : -1;
-            double by = 0, bc = 0, py = 0, pc = 0;
-            for (int32_t k = 0; k < m; k++) {
-                const double share = routing ? k == chosen : sg__rule_share(r, c, k);
-                if (!(share > 0)) continue;
-                const double price = w->in->price_output[k], h = share * w->h[i * m + k];
-                const double hk = p ? share * w->hk[i * m + k] : 0;
-                if (w->measured) {
-                    if (!(h > 0)) continue;
-                    const double paid = w->input_cost[w->all_row[i] * m + k] + price * length[k];
-                    by += h * y[k];
-                    bc += h * paid;
-                    py += hk * y[k];
-                    pc += hk * paid;
-                    continue;
-                }
-                if (!routing) {
-                    by += share * w->outcomes.mean[base + k];
-                    if (h > 0) {
-                        by += h * (y[k] - w->outcomes.mean[base + k]);
-                        bc += h * price * (length[k] - w->mean_length[base + k]);
-                    }
-                }
-                if (hk > 0) {
-                    py += hk * (y[k] - (isnan(p[k]) ? w->mean_p[base + k] : p[k]));
-                    pc += hk * price * (length[k] - (isnan(p[k]) ? w->mean_length[base + k] : tokens[k]));
-                }
-            }
-            w->blind_y[at] += by;
-            w->blind_c[at] += bc;
-            w->paired_y[at] += py;
-            w->paired_c[at] += pc;
+            /* the models that answer, and their shares: two of a mix */
+            int32_t model[2] = {-1, -1};
+            double share[2] = {1, 0};
+            if (kind == SG_CANDIDATE_ROUTING)
+                model[0] = p ? sg_rule_model(r, m, c, p, cost, 0) : -1;
+            else if (r->kind == SG_CANDIDATE_TABLE)
+                model[0] = r->table[c];
+            else if (r->from >= 0)
+                model[0] = r->from, model[1] = r->to, share[0] = 1 - r->weight, share[1] = r->weight;
+            for (int a = 0; a < 2; a++)
+                if (model[a] >= 0 && share[a] > 0)
+                    value_answer(w, i, at, model[a], share[a], kind != SG_CANDIDATE_ROUTING, p, tokens);
         }
 }
 
@@ -430,7 +438,8 @@ static enum sg_status value_fold(struct work *w, uint8_t fold, struct sg_err *er
     }
     for (int64_t q = 0; q < w->n; q++) w->pick[q] = w->fold_query[q] == fold;
     SG_TRY(fit_queries(w, w->use, err));
-    const struct sg__rule_input ri = rule_input(w, w->full_cost);
+    struct sg__rule_input ri = rule_input(w, w->full_cost);
+    ri.blind = w->measured;
     const struct sg__routing_sums sums = {
         .pick = w->pick, .p = w->sum_p, .c = w->sum_c, .planned = w->planned};
     SG_TRY(sg__rules_make(&ri, w->rule, w->tables, &sums, err));

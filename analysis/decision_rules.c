@@ -193,7 +193,7 @@ enum sg_status sg__rules_make(const struct sg__rule_input *in, struct sg_rule *r
     }
     blind_rules(in, accuracy, accuracy + in->m, rule);
     SG_TRY(table_rules(in, rule, tables, err));
-    SG_TRY(routing_rules(in, rule, sums, err));
+    if (!in->blind) SG_TRY(routing_rules(in, rule, sums, err));
 out:
     free(accuracy);
     return st;

@@ -187,21 +187,22 @@ static bool anchor_means(const struct sg_estimate_fit_input *in, struct sg_estim
 }
 
 /* The shift with which the mean of expit(logit_p + shift) over the category's rows is `target`. Newton's
- * method on a monotone function, kept inside a bracket. */
-static double solve_shift(const struct sg_rows *r, int32_t c, int32_t k, double target, double start) {
-    double low = -12, high = 12, x = start;
+ * method on a monotone function, kept inside a bracket. column: room for the category's rows. */
+static double solve_shift(const struct sg_rows *r, int32_t c, int32_t k, double target, double *column) {
+    double low = -12, high = 12, x = 0;
+    int64_t n = 0;
+    for (int64_t i = r->first[c]; i < r->first[c + 1]; i++) {
+        const double l = r->logit_p[r->order[i] * r->m + k];
+        if (!isnan(l)) column[n++] = l;
+    }
+    if (!n) return (double)NAN;
     for (int step = 0; step < 60; step++) {
         double sum = 0, slope = 0;
-        int64_t n = 0;
-        for (int64_t i = r->first[c]; i < r->first[c + 1]; i++) {
-            const double l = r->logit_p[r->order[i] * r->m + k];
-            if (isnan(l)) continue;
-            const double p = expit(l + x);
+        for (int64_t i = 0; i < n; i++) {
+            const double p = expit(column[i] + x);
             sum += p;
             slope += p * (1 - p);
-            n++;
         }
-        if (!n) return (double)NAN;
         const double miss = sum / (double)n - target;
         if (fabs(miss) < 1e-9) break;
         if (miss > 0)
@@ -229,20 +230,27 @@ static double mean_length_of(const struct sg_rows *r, int32_t c, int32_t k) {
 }
 
 /* A category that no query has takes its shift from the calibration rows; one that neither has, none. */
-static void anchor_shifts(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f) {
+static enum sg_status anchor_shifts(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f,
+                                    struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    double *column = NULL;
+    SG_TRY(SG_NEW(&column, in->queries->n + in->calibration->n, "fit", err));
     for (int32_t c = 0; c < f->n_categories; c++)
         for (int32_t k = 0; k < f->m; k++) {
             const int64_t at = (int64_t)c * f->m + k;
             const bool shifts = f->kind != SG_ESTIMATE_SCOPE;
-            double shift = shifts ? solve_shift(in->queries, c, k, f->mean[at], 0) : 0;
+            double shift = shifts ? solve_shift(in->queries, c, k, f->mean[at], column) : 0;
             double length = mean_length_of(in->queries, c, k);
             if (isnan(shift) || isnan(length)) {
-                shift = !shifts ? 0 : solve_shift(in->calibration, c, k, f->mean[at], 0);
+                shift = !shifts ? 0 : solve_shift(in->calibration, c, k, f->mean[at], column);
                 length = mean_length_of(in->calibration, c, k);
             }
             f->shift[at] = isnan(shift) ? 0 : shift;
             f->scale[at] = isnan(length) ? 1 : f->mean_length[at] / length;
         }
+out:
+    free(column);
+    return st;
 }
 
 /* What the regressions see of one row, for all models of it: s the anchored logit, and the terms
@@ -452,6 +460,13 @@ out:
     return st;
 }
 
+enum sg_status sg_estimate_fit_means(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *fit,
+                                     struct sg_err *err) {
+    const enum sg_status st = alloc_fit(in, fit, err);
+    if (st == SG_OK) anchor_means(in, fit);
+    return st;
+}
+
 enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum sg_estimate kind,
                                     struct sg_estimate_fit *fit, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -468,7 +483,7 @@ enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum
         st = sg_fail(err, SG_E_INPUT, "no anchor has a known outcome of a model of the pool");
         goto out;
     }
-    anchor_shifts(in, fit);
+    SG_TRY(anchor_shifts(in, fit, err));
     if (kind == SG_ESTIMATE_COMBINED) SG_TRY(fit_combined(in, fit, err));
 out:
     return st;

@@ -77,6 +77,10 @@ struct sg_estimate_fit {
  * ANCHORED without any outcome. Owned by the caller; may be used again (the arrays are kept). */
 enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum sg_estimate kind,
                                     struct sg_estimate_fit *fit, struct sg_err *err);
+/* The outcomes' smoothed means alone (mean, mean_length, count, right); in->queries and in->calibration are not
+ * looked at. */
+enum sg_status sg_estimate_fit_means(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *fit,
+                                     struct sg_err *err);
 void sg_estimate_fit_free(struct sg_estimate_fit *f); /* zeroed accepted */
 
 /* Estimates of rows [from, to): p and length (tokens; may be NULL) and cost (USD a call; may be NULL), each
