@@ -83,7 +83,7 @@ static enum sg_status query_rows(const struct sg_dataset *d, struct evidence *e,
         for (int32_t k = 0; k < d->m; k++) {
             const int64_t to = q * d->m + k, at = sg_dataset_cell(d, q, k);
             e->length[to] = isnan(d->p[to]) ? (double)NAN : r->length_mean[at];
-            e->input_cost[to] = fmax(0, r->prompt_tokens[at]) / 1e6 * d->price_input[k];
+            e->input_cost[to] = fmax(0, r->prompt_tokens[at]) / 1e6 * d->price_input[k] + d->price_request[k];
             e->knn[to] = r->knn_correct ? r->knn_correct[at] : (double)NAN;
             e->knn_length[to] = r->knn_length ? r->knn_length[at] : (double)NAN;
             if (d->tp) e->true_length[to] = isnan(d->tp[to]) ? (double)NAN : known(r->true_length[at]);

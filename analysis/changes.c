@@ -166,7 +166,7 @@ out:
 static double cost_at(const struct sg_dataset *prices, const struct sg_dataset *d, int64_t at) {
     const int32_t k = (int32_t)(at % d->m);
     return d->r->prompt_tokens[sg_dataset_cell(d, at / d->m, k)] / 1e6 * prices->price_input[k] +
-           length_of(d, at) / 1e6 * prices->price_output[k];
+           length_of(d, at) / 1e6 * prices->price_output[k] + prices->price_request[k];
 }
 
 static double drift_value(const struct sg_dataset *prices, const struct sg_dataset *d, int64_t at, int what) {

@@ -193,19 +193,20 @@ out:
     return st;
 }
 
-static enum sg_status price_of(const cJSON *e, const struct sg_dataset_spec *spec, const char *id, double *in,
-                               double *out, struct sg_err *err) {
+static enum sg_status price_of(const cJSON *e, const struct sg_dataset_spec *spec, const char *id,
+                               struct sg_price *price, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char where[160];
     const char *key[2] = {spec->batch ? "batch_input" : "input", spec->batch ? "batch_output" : "output"};
     snprintf(where, sizeof where, "%.100s: model \"%.40s\"", spec->prices, id);
     const struct sg_json at = {.node = e, .where = where, .path = ""};
-    *in = *out = -1;
-    SG_TRY(sg_json_get_f64(&at, key[0], 0, 1e9, in, err));
-    SG_TRY(sg_json_get_f64(&at, key[1], 0, 1e9, out, err));
-    if (*in < 0 || *out < 0)
+    *price = (struct sg_price){.input = -1, .output = -1};
+    SG_TRY(sg_json_get_f64(&at, key[0], 0, 1e9, &price->input, err));
+    SG_TRY(sg_json_get_f64(&at, key[1], 0, 1e9, &price->output, err));
+    SG_TRY(sg_json_get_f64(&at, "request", 0, 1e9, &price->request, err));
+    if (price->input < 0 || price->output < 0)
         st = sg_fail(err, SG_E_INPUT, "%s has no \"%s\" price (USD per million tokens)%s", where,
-                     key[*in < 0 ? 0 : 1], spec->batch ? "; --pool leaves such a model out" : "");
+                     key[price->input < 0 ? 0 : 1], spec->batch ? "; --pool leaves such a model out" : "");
 out:
     return st;
 }
@@ -237,7 +238,11 @@ static enum sg_status read_prices(struct sg_dataset *d, const struct sg_dataset_
                 st = sg_fail(err, SG_E_INPUT, "%s: model \"%s\" stands twice", path, name);
                 goto out;
             }
-            SG_TRY(price_of(e, spec, name, &d->price_input[k], &d->price_output[k], err));
+            struct sg_price price;
+            SG_TRY(price_of(e, spec, name, &price, err));
+            d->price_input[k] = price.input;
+            d->price_output[k] = price.output;
+            d->price_request[k] = price.request;
         }
     }
     for (int32_t k = 0; k < d->m; k++) {
@@ -261,9 +266,11 @@ static enum sg_status set_prices(struct sg_dataset *d, const struct sg_dataset_s
     const struct sg_results *r = d->r;
     SG_TRY(SG_NEW(&d->price_input, d->m, "prices", err));
     SG_TRY(SG_NEW(&d->price_output, d->m, "prices", err));
+    SG_TRY(SG_NEW(&d->price_request, d->m, "prices", err));
     for (int32_t k = 0; k < d->m; k++) {
         d->price_input[k] = r->price_input[d->col[k]];
         d->price_output[k] = r->price_output[d->col[k]];
+        d->price_request[k] = sg_results_price(r, d->col[k]).request;
     }
     if (spec->prices) SG_TRY(read_prices(d, spec, err));
     for (int32_t k = 0; k < d->m; k++)
@@ -322,7 +329,9 @@ static enum sg_status need_sound(const struct sg_dataset *d, int64_t q, int32_t 
 
 static double call_cost(const struct sg_dataset *d, int32_t k, double prompt_tokens,
                         double completion_tokens) {
-    return prompt_tokens / 1e6 * d->price_input[k] + completion_tokens / 1e6 * d->price_output[k];
+    const struct sg_price price = {
+        .input = d->price_input[k], .output = d->price_output[k], .request = d->price_request[k]};
+    return sg_call_cost(price, prompt_tokens, completion_tokens);
 }
 
 static enum sg_status need_cost(const struct sg_dataset *d, int64_t q, int32_t k, const char *what, double c,
@@ -483,13 +492,14 @@ enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int3
     enum sg_status st = SG_OK;
     int64_t *row = NULL;
     int32_t *col = NULL;
-    double *price[2] = {NULL, NULL};
+    double *price[3] = {NULL, NULL, NULL};
     uint8_t *scored = NULL;
     SG_TRY(SG_NEW(&row, n, "queries", err));
     SG_TRY(SG_NEW(&scored, n, "queries", err));
     SG_TRY(SG_NEW(&col, m, "models", err));
     SG_TRY(SG_NEW(&price[0], m, "prices", err));
     SG_TRY(SG_NEW(&price[1], m, "prices", err));
+    SG_TRY(SG_NEW(&price[2], m, "prices", err));
     double **cells[] = {&d->p, &d->c, &d->tp, &d->tc};
     for (int i = 0; i < 4; i++) SG_TRY(select_cells(d, cells[i], cols, m, rows, n, err));
     for (int64_t q = 0; q < n; q++) row[q] = d->row[rows ? rows[q] : q];
@@ -498,6 +508,7 @@ enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int3
         col[k] = d->col[from];
         price[0][k] = d->price_input[from];
         price[1][k] = d->price_output[from];
+        price[2][k] = d->price_request[from];
     }
     d->n_missing = 0;
     for (int64_t i = 0; i < n * m; i++) d->n_missing += isnan(d->p[i]) != 0;
@@ -505,6 +516,7 @@ enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int3
     free(d->col);
     free(d->price_input);
     free(d->price_output);
+    free(d->price_request);
     free(d->scored);
     free(d->category);
     free((void *)d->category_name);
@@ -512,6 +524,7 @@ enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int3
     d->col = col;
     d->price_input = price[0];
     d->price_output = price[1];
+    d->price_request = price[2];
     d->scored = scored;
     d->category = NULL;
     d->category_name = NULL;
@@ -525,6 +538,7 @@ out:
     free(col);
     free(price[0]);
     free(price[1]);
+    free(price[2]);
     free(scored);
     return st;
 }
@@ -557,6 +571,7 @@ void sg_dataset_free(struct sg_dataset *d) {
     free(d->col);
     free(d->price_input);
     free(d->price_output);
+    free(d->price_request);
     free(d->p);
     free(d->c);
     free(d->tp);

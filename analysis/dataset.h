@@ -10,8 +10,9 @@ struct sg_dataset_spec {
     const char *pool;           /* NULL: all models; else a file (id_list.h) or ids separated by commas */
     const char *const *queries; /* [n_queries] filters, all must hold: see sg_dataset_open */
     size_t n_queries;
-    const char *prices; /* NULL: the file's; else a file of objects with id, input, output (id_list.h) */
-    bool batch;         /* the prices of that file are its batch_input and batch_output */
+    const char
+        *prices; /* NULL: the file's; else a file of objects with id, input, output, request? (id_list.h) */
+    bool batch;  /* the prices of that file are its batch_input and batch_output */
 };
 
 struct sg_dataset {
@@ -22,6 +23,7 @@ struct sg_dataset {
     int64_t *row;                       /* [n] their rows in r */
     int32_t *col;                       /* [m] their columns in r */
     double *price_input, *price_output; /* [m] USD per million tokens */
+    double *price_request;              /* [m] USD per call */
     bool own_prices;                    /* prices came from a file given, not from the results */
     /* [n * m], row-major */
     double *p, *c;   /* the estimator's accuracy and cost (USD a call); NaN where there is no valid cell */

@@ -23,7 +23,7 @@ struct sg_rows {
     const int32_t *category;            /* [n], borrowed */
     double *logit_p, *log_length;       /* the estimator's */
     double *logit_knn, *log_knn_length; /* the nearest anchors' */
-    const double *input_cost;           /* USD of the call's prompt, borrowed */
+    const double *input_cost;           /* USD of the call's prompt and of the request, borrowed */
     int64_t *order, *first;             /* rows of category c: order[first[c]] .. order[first[c + 1] - 1] */
 };
 /* p in [0, 1]; lengths in tokens; knn may be NULL. Owned by the caller (sg_rows_free). */

@@ -196,7 +196,7 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         {"queries", SG_OPT_LIST, &a.queries, 0, 0, "FILTER",
          "category=A,B | category!=A | id=GLOB | id!=GLOB | @FILE; all given must hold"},
         {"prices", SG_OPT_STR, &a.prices, 0, 0, "FILE",
-         "other prices: JSON, id, input, output in USD per million tokens"},
+         "other prices: JSON, id, input, output in USD per million tokens, request in USD per call"},
         {"batch", SG_OPT_FLAG, &a.batch, 0, 0, NULL,
          "with --prices: the prices are batch_input and batch_output of the file"},
         {"budget", SG_OPT_LIST, &a.budgets, 0, 0, "USD",

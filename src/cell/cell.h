@@ -28,7 +28,8 @@ struct sg_cell {
     double p_correct;     /* mean p_yes over samples that have one */
     int32_t votes_yes, votes_no, votes_unparsed;
     double length_mean, length_sd; /* tokens; sd with n-1, 0 for one sample */
-    double cost;           /* USD of one call: prompt_tokens and length_mean at the portfolio's prices */
+    double
+        cost; /* USD of one call: prompt_tokens and length_mean at the portfolio's prices, and the request's */
     int32_t prompt_tokens; /* of the query as the target model would be billed */
     int64_t output_tokens; /* tokens the estimator wrote for this cell, all samples */
     int32_t estimator_prompt_tokens;

@@ -2,9 +2,8 @@
 
 #include <math.h>
 
-double sg_call_cost(double input_per_million, double output_per_million, double prompt_tokens,
-                    double completion_tokens) {
-    return prompt_tokens / 1e6 * input_per_million + completion_tokens / 1e6 * output_per_million;
+double sg_call_cost(struct sg_price price, double prompt_tokens, double completion_tokens) {
+    return prompt_tokens / 1e6 * price.input + completion_tokens / 1e6 * price.output + price.request;
 }
 
 /* A verdict is whole or it is none: an answer without a length tells nothing about cost. */
@@ -12,7 +11,7 @@ static bool parsed(const struct sg_cell_sample *s) {
     return (s->correct == SG_ANSWER_YES || s->correct == SG_ANSWER_NO) && s->length >= 0;
 }
 
-void sg_cell_estimate(struct sg_cell *cell, double input_per_million, double output_per_million) {
+void sg_cell_estimate(struct sg_cell *cell, struct sg_price price) {
     cell->valid = false;
     cell->p_correct = cell->length_mean = cell->length_sd = cell->cost = NAN;
     cell->votes_yes = cell->votes_no = cell->votes_unparsed = 0;
@@ -51,5 +50,5 @@ void sg_cell_estimate(struct sg_cell *cell, double input_per_million, double out
         squares += d * d;
     }
     cell->length_sd = n > 1 ? sqrt(squares / (n - 1)) : 0;
-    cell->cost = sg_call_cost(input_per_million, output_per_million, cell->prompt_tokens, cell->length_mean);
+    cell->cost = sg_call_cost(price, cell->prompt_tokens, cell->length_mean);
 }

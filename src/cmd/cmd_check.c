@@ -130,8 +130,7 @@ static const char *bad_cell(const struct sg_results *r, int64_t i) {
 
 /* Compares the aggregates with those of the samples. */
 static const char *bad_aggregates(const struct sg_results *r, int64_t i, struct sg_cell *cell) {
-    const double in = r->price_input[cell->model], out = r->price_output[cell->model];
-    sg_cell_estimate(cell, in, out);
+    sg_cell_estimate(cell, sg_results_price(r, cell->model));
     if (cell->valid != (r->valid[i] != 0) || cell->votes_yes != r->votes_yes[i] ||
         cell->votes_no != r->votes_no[i] || cell->votes_unparsed != r->votes_unparsed[i])
         return "votes are not those of its samples";
@@ -178,7 +177,7 @@ static enum sg_status check_cells(struct check *c, const char *path, const struc
     const int64_t n = sg_results_n_cells(r);
     const struct sg_spread pool = sg_results_spread(r);
     for (int64_t m = 0; m < r->n_models; m++)
-        if (!amount(r->price_input[m]) || !amount(r->price_output[m]))
+        if (!amount(r->price_input[m]) || !amount(r->price_output[m]) || !amount(r->price_request[m]))
             SG_TRY(problem(c, err, SG_E_CORRUPT, "%s: model %s: a price is negative or infinite", path,
                            r->model[m]));
     const char *bad = bad_anchors(r);

@@ -38,7 +38,7 @@ struct sg__portfolio {
     struct sg_ids ids, by_name;           /* by_name: the names that belong to one model alone */
     const char *as_of_first, *as_of_last; /* of all entries' dates; NULL when none has one */
 };
-/* {id, name?, provider_id?, aliases?, as_of?, input, output, batch_input?, batch_output?}: prices in USD per
+/* {id, name?, provider_id?, aliases?, as_of?, input, output, batch_input?, batch_output?, request?}: prices in USD per
  * million tokens, finite and not negative; input and output are needed, batch prices come in pairs. as_of is
  * the date of the prices, YYYY-MM-DD. A name or provider id that two models bear says neither; an alias that is
  * another model's too is an error. */

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "cell/anchors.h"
+#include "cell/estimate.h"
 #include "job/job.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,7 +26,7 @@ struct sg_query {
 };
 struct sg_portfolio_model {
     const char *id, *name; /* id is what the prompt and the results show; name may be NULL */
-    double input, output;  /* USD per million tokens */
+    struct sg_price price;
 };
 /* One true outcome of a model on a question; known = false where the input has none. */
 struct sg_outcome {

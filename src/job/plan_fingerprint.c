@@ -136,8 +136,9 @@ static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
     }
     for (int64_t m = 0; m < p->n_models; m++) {
         sg_hasher_str(h, p->models[m].id);
-        sg_hasher_f64(h, p->models[m].input);
-        sg_hasher_f64(h, p->models[m].output);
+        sg_hasher_f64(h, p->models[m].price.input);
+        sg_hasher_f64(h, p->models[m].price.output);
+        sg_hasher_f64(h, p->models[m].price.request);
     }
     sg_hasher_add(h, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint);
     for (int64_t a = 0; a < p->n_anchors; a++) {

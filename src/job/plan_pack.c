@@ -74,10 +74,10 @@ enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct 
     SG_TRY(put_questions(&b, p->anchors, p->n_anchors, err));
     SG_TRY(sg_buf_add(&b, p->calibration, (size_t)p->n_calibration * sizeof *p->calibration, err));
     for (int64_t m = 0; m < p->n_models; m++) {
-        double price[2] = {p->models[m].input, p->models[m].output};
+        const struct sg_price price = p->models[m].price;
         SG_TRY(put_str(&b, p->models[m].id, err));
         SG_TRY(put_str(&b, p->models[m].name, err));
-        SG_TRY(sg_buf_add(&b, price, sizeof price, err));
+        SG_TRY(sg_buf_add(&b, &price, sizeof price, err));
     }
     SG_TRY(put_outcomes(&b, p->anchor_outcomes, p->n_anchors * p->n_models, err));
     if (p->truth) SG_TRY(put_outcomes(&b, p->truth, p->n_queries * p->n_models, err));
@@ -161,16 +161,16 @@ static enum sg_status get_models(struct source *s, struct sg_portfolio_model *m,
                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
     for (int64_t i = 0; i < n; i++) {
-        double price[2] = {0};
+        struct sg_price price = {0};
         SG_TRY(get_text(s, true, &m[i].id, NULL, err));
         SG_TRY(get_text(s, false, &m[i].name, NULL, err));
-        SG_TRY(get(s, price, sizeof price, err));
-        if (!(price[0] >= 0 && price[1] >= 0 && isfinite(price[0]) && isfinite(price[1]))) {
+        SG_TRY(get(s, &price, sizeof price, err));
+        if (!(price.input >= 0 && price.output >= 0 && price.request >= 0 && isfinite(price.input) &&
+              isfinite(price.output) && isfinite(price.request))) {
             st = damaged("a price is out of range", err);
             goto out;
         }
-        m[i].input = price[0];
-        m[i].output = price[1];
+        m[i].price = price;
     }
 out:
     return st;
@@ -241,7 +241,7 @@ static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_er
     SG_TRY(get_size(s, 0, 3 * 9, &p->n_anchors, err));
     SG_TRY(get_size(s, 0, sizeof *p->calibration, &p->n_calibration, err));
     SG_TRY(get_size(s, 0, 1, &p->n_calibratable, err));
-    SG_TRY(get_size(s, 1, 9 + 8 + 16, &p->n_models, err));
+    SG_TRY(get_size(s, 1, 9 + 8 + sizeof(struct sg_price), &p->n_models, err));
     SG_TRY(get_size(s, 0, 1, &top_k, err));
     SG_TRY(get_size(s, 1, sizeof *p->params, &n_params, err));
     SG_TRY(get(s, &with_truth, sizeof with_truth, err));

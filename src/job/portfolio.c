@@ -22,8 +22,9 @@ static enum sg_status read_prices(const struct sg_json *rec, struct sg_portfolio
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     double batch[2] = {-1, -1};
-    SG_TRY(read_price(rec, "input", true, m->id, &m->input, err));
-    SG_TRY(read_price(rec, "output", true, m->id, &m->output, err));
+    SG_TRY(read_price(rec, "input", true, m->id, &m->price.input, err));
+    SG_TRY(read_price(rec, "output", true, m->id, &m->price.output, err));
+    SG_TRY(read_price(rec, "request", false, m->id, &m->price.request, err));
     SG_TRY(read_price(rec, "batch_input", false, m->id, &batch[0], err));
     SG_TRY(read_price(rec, "batch_output", false, m->id, &batch[1], err));
     if ((batch[0] < 0) != (batch[1] < 0))

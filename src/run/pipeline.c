@@ -188,7 +188,7 @@ static enum sg_status finish_cell(struct sg_pipeline *p, struct slot *s, const s
         SG_TRY(take_samples(p, s, r, &cell, err));
     else
         cell.reason = r->err.text;
-    sg_cell_estimate(&cell, m->input, m->output);
+    sg_cell_estimate(&cell, m->price);
     SG_TRY(p->opt.sink.done(p->opt.sink.ctx, s->cell, &cell, err));
 out:
     return st;

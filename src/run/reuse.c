@@ -140,7 +140,7 @@ static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c
     c->query = (int32_t)(cell / plan->n_models);
     c->model = (int32_t)(cell % plan->n_models);
     if (measured(plan, cell)) c->prompt_tokens = sg_plan_cell_truth(plan, cell)->prompt_tokens;
-    sg_cell_estimate(c, plan->models[c->model].input, plan->models[c->model].output);
+    sg_cell_estimate(c, plan->models[c->model].price);
     if (!t->w) SG_TRY(sg_segment_open(t->dir, head, &t->w, err));
     SG_TRY(sg_segment_append(t->w, cell, plan->cell_fingerprint[cell], c, err));
     t->done[cell] = head->since ? SG_CELL_TAKEN_OVER : SG_CELL_COMPUTED;

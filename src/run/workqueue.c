@@ -64,7 +64,7 @@ static enum sg_status give_up(struct sg_workqueue *h, int64_t cell_index, int32_
                            .prompt_tokens = -1,
                            .status = SG_E_DEVICE,
                            .reason = why};
-    sg_cell_estimate(&cell, p->models[cell.model].input, p->models[cell.model].output);
+    sg_cell_estimate(&cell, p->models[cell.model].price);
     if (!h->opt.quiet)
         fprintf(stderr, "scope-grid: %s %s, model %s is %s\n", sg_plan_row_kind(p, cell_index),
                 p->queries[cell.query].id, p->models[cell.model].id, why);

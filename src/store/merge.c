@@ -83,8 +83,7 @@ static enum sg_status take_checked(const struct segments *set, struct place p, c
                        f->path, cell, out->n_samples, group->n_samples);
     out->samples += group->first;
     out->n_samples = (int32_t)r->n_samples;
-    if (out->model >= 0 && out->model < r->n_models)
-        sg_cell_estimate(out, r->price_input[out->model], r->price_output[out->model]);
+    if (out->model >= 0 && out->model < r->n_models) sg_cell_estimate(out, sg_results_price(r, out->model));
     return SG_OK;
 }
 
@@ -144,9 +143,9 @@ static void set_cell(struct sg_results *r, int64_t i, const struct sg_cell *c) {
         r->prompt_tokens[i] = c->prompt_tokens;
     r->output_tokens[i] = c->output_tokens;
     r->status[i] = c->status;
-    const double in = r->price_input[c->model], out = r->price_output[c->model];
+    const struct sg_price price = sg_results_price(r, c->model);
     const int32_t prompt = r->prompt_tokens[i];
-    if (c->valid) r->cost[i] = sg_call_cost(in, out, prompt, c->length_mean);
+    if (c->valid) r->cost[i] = sg_call_cost(price, prompt, c->length_mean);
     for (int32_t s = 0; s < c->n_samples; s++) {
         const int64_t k = i * r->n_samples + s;
         r->sample_correct[k] = c->samples[s].correct;
@@ -157,7 +156,7 @@ static void set_cell(struct sg_results *r, int64_t i, const struct sg_cell *c) {
     }
     /* Outcomes without measured prompt tokens: the same prompt, so the same count. */
     if (r->true_cost && isnan(r->true_cost[i]) && !isnan(r->true_length[i]) && prompt >= 0)
-        r->true_cost[i] = sg_call_cost(in, out, prompt, r->true_length[i]);
+        r->true_cost[i] = sg_call_cost(price, prompt, r->true_length[i]);
 }
 
 static enum sg_status add_failure(struct sg_results *r, int64_t i, const struct sg_cell *c, size_t cap[2],

@@ -59,6 +59,7 @@ void sg__results_share_models(struct sg_results *r) {
     memcpy(c->model, r->model, (size_t)r->n_models * sizeof *r->model);
     memcpy(c->price_input, r->price_input, prices);
     memcpy(c->price_output, r->price_output, prices);
+    memcpy(c->price_request, r->price_request, prices);
 }
 
 enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, struct sg_err *err) {

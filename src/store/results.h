@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "cell/estimate.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -63,6 +64,7 @@ struct sg_results {
     char **category;                    /* [n_queries], "" where the input has none */
     char **model;                       /* [n_models] ids */
     double *price_input, *price_output; /* [n_models] USD per million tokens */
+    double *price_request;              /* [n_models] USD per call; NaN in a file that does not say */
     /* per cell [n_queries * n_models]; NaN where valid is 0 */
     uint8_t *valid;
     double *p_correct;
@@ -110,6 +112,13 @@ struct sg_results {
     struct sg_arena strings; /* owns all strings */
 };
 
+/* The price of a model; a file that does not tell a price of requests has none. */
+static inline struct sg_price sg_results_price(const struct sg_results *r, int64_t model) {
+    const double request = r->price_request ? r->price_request[model] : 0;
+    return (struct sg_price){.input = r->price_input[model],
+                             .output = r->price_output[model],
+                             .request = request > 0 ? request : 0};
+}
 /* All cells: the queries', then the calibration's. */
 static inline int64_t sg_results_n_cells(const struct sg_results *r) {
     return (r->n_queries + (r->calibration ? r->calibration->n_queries : 0)) * r->n_models;

@@ -17,7 +17,7 @@ static void set_truth(struct sg_results *r, int64_t cell, const struct sg_outcom
     if (t->prompt_tokens < 0) return; /* the merge computes the cost with the estimator's count */
     r->prompt_tokens[cell] = t->prompt_tokens;
     r->prompt_source[cell] = SG_PROMPT_MEASURED;
-    r->true_cost[cell] = sg_call_cost(m->input, m->output, t->prompt_tokens, t->completion_tokens);
+    r->true_cost[cell] = sg_call_cost(m->price, t->prompt_tokens, t->completion_tokens);
 }
 
 /* The rows of the plan from `first` on, into r: the results, or their calibration. Strings go to `whole`. */
@@ -71,8 +71,9 @@ enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_result
                             plan->truth != NULL, err));
     for (int64_t m = 0; m < plan->n_models; m++) {
         SG_TRY(dup(&r, plan->models[m].id, &r.model[m], err));
-        r.price_input[m] = plan->models[m].input;
-        r.price_output[m] = plan->models[m].output;
+        r.price_input[m] = plan->models[m].price.input;
+        r.price_output[m] = plan->models[m].price.output;
+        r.price_request[m] = plan->models[m].price.request;
     }
     SG_TRY(set_rows(plan, 0, &r, &r, err));
     SG_TRY(set_anchors(plan, &r, err));

@@ -49,6 +49,8 @@ const struct sg__column sg__columns[] = {
            "price of prompt tokens", NO_FLAGS),
     COLUMN(1, AXES_MODEL, price_output, "output_price", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD per million tokens",
            "price of completion tokens", NO_FLAGS),
+    COLUMN(2, AXES_MODEL, price_request, "request_price", SG_H5_F64, SG_NEED_OPTIONAL, 0, "USD",
+           "price of a call beside its tokens", NO_FLAGS),
 
     COLUMN(1, AXES_CELL, valid, "valid", SG_H5_U8, SG_NEED_ALWAYS, 0, NULL,
            "1 where the cell was computed and a sample of it parsed", FLAGS(yes_no, "missing present")),
@@ -70,7 +72,7 @@ const struct sg__column sg__columns[] = {
     COLUMN(2, AXES_CELL, length_se, "length_se", SG_H5_F64, SG_NEED_OPTIONAL, 0, "tokens",
            "standard error of length_mean, likewise", NO_FLAGS),
     COLUMN(1, AXES_CELL, cost, "cost", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD",
-           "estimated cost of the call: prompt_tokens and length_mean at the model's prices", NO_FLAGS),
+           "estimated cost of the call: prompt_tokens and length_mean at the model's prices, and request_price", NO_FLAGS),
     COLUMN(1, AXES_CELL, prompt_tokens, "prompt_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
            "prompt tokens of the query as the model bills them (-1 unknown)", NO_FLAGS),
     COLUMN(1, AXES_CELL, prompt_source, "prompt_source", SG_H5_U8, SG_NEED_OPTIONAL, SG_PROMPT_COUNTED, NULL,

@@ -10,6 +10,7 @@
  *   sample      i32 (sample)      0 .. n-1; absent when the run kept no samples
  *   category    string (query)    "" where the input has none
  *   input_price, output_price     f64 (model), USD per million tokens
+ *   request_price                 f64 (model), USD a call; NaN where a file does not say, which counts as 0
  *   columns of SG_AXES_QUERY      (query)
  *   columns of SG_AXES_CELL       (query, model)
  *   columns of SG_AXES_SAMPLE     (query, model, sample)

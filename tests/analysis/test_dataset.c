@@ -135,6 +135,26 @@ static void other_prices(void **state) {
     open_bad("maker/model-00", path, NULL, "stands twice");
     put("3");
     open_bad(NULL, path, NULL, "expected an array");
+    put("[{\"id\": \"maker/model-00\", \"input\": 2, \"output\": 10, \"request\": 0.25}]"); /* and USD a call */
+    d = open_ok("maker/model-00", path, NULL);
+    double *p = calloc((size_t)d.n, sizeof *p), *c = calloc((size_t)d.n, sizeof *c);
+    assert_non_null(p);
+    assert_non_null(c);
+    sg_dataset_baseline(&d, SG_BASE_KNN, p, c);
+    for (int64_t q = 0; q < d.n; q++) {
+        const double prompt = r.prompt_tokens[q * r.n_models] / 1e6 * 2;
+        assert_near(d.c[q], prompt + r.length_mean[q * r.n_models] / 1e6 * 10 + 0.25, 1e-15);
+        assert_near(d.tc[q], prompt + r.true_length[q * r.n_models] / 1e6 * 10 + 0.25, 1e-15);
+        assert_near(c[q], prompt + r.knn_length[q * r.n_models] / 1e6 * 10 + 0.25, 1e-15);
+    }
+    sg_dataset_free(&d);
+    r.price_request[0] = 0.5; /* of the results themselves */
+    d = open_ok("maker/model-00,maker/model-01", NULL, NULL);
+    assert_true(d.price_request[0] == 0.5 && d.price_request[1] == 0);
+    sg_dataset_free(&d);
+    r.price_request[0] = (double)NAN; /* a file that does not tell it */
+    free(p);
+    free(c);
     const double kept = r.price_input[1];
     r.price_input[1] = (double)NAN;
     open_bad(NULL, NULL, NULL, "no price for model \"maker/model-01\" of the pool; give one with --prices");

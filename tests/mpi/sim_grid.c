@@ -166,7 +166,7 @@ static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
         cell.n_samples = 0;
         cell.samples = NULL;
     }
-    sg_cell_estimate(&cell, p->models[cell.model].input, p->models[cell.model].output);
+    sg_cell_estimate(&cell, p->models[cell.model].price);
     return s->sink.done(s->sink.ctx, c, &cell, err);
 }
 

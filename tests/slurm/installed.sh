@@ -14,7 +14,7 @@ complete_words() (
   echo "${COMPREPLY[*]}"
 )
 cd "$work" && touch a-job.json || exit 1
-same "commands" "$(complete_words scope-grid p)" "plan parse"
+same "commands" "$(complete_words scope-grid mer)" "merge"
 same "options of a command" "$(complete_words scope-grid run my.json --se)" "--set --segment-seconds"
 same "options of another command" "$(complete_words scope-grid check --m)" "--model"
 same "options of no command" "$(complete_words scope-grid --v)" "--version"

@@ -34,9 +34,10 @@ static void near(double got, double want) {
 static void money_by_hand(void **state) {
     (void)state;
     /* 1000 prompt tokens at 3 USD/M and 500 completion tokens at 15 USD/M: 0.003 + 0.0075 */
-    near(sg_call_cost(3, 15, 1000, 500), 0.0105);
-    near(sg_call_cost(3, 15, 1000, 0), 0.003); /* the prompt is never free */
-    near(sg_call_cost(0, 0, 1000, 500), 0);
+    near(sg_call_cost((struct sg_price){3, 15, 0}, 1000, 500), 0.0105);
+    near(sg_call_cost((struct sg_price){3, 15, 0}, 1000, 0), 0.003); /* the prompt is never free */
+    near(sg_call_cost((struct sg_price){0, 0, 0}, 1000, 500), 0);
+    near(sg_call_cost((struct sg_price){3, 15, 0.005}, 1000, 500), 0.0155); /* and 0.005 a call */
 }
 
 static void mixed_samples_by_hand(void **state) {
@@ -50,7 +51,7 @@ static void mixed_samples_by_hand(void **state) {
         sample(SG_ANSWER_UNPARSED, -1, 0.5f, 5), /* a p_yes of an unparsed sample does not count */
     };
     struct sg_cell c = cell_of(s, 6);
-    sg_cell_estimate(&c, 2, 10);
+    sg_cell_estimate(&c, (struct sg_price){2, 10, 0});
     assert_true(c.valid);
     assert_int_equal(c.votes_yes, 3);
     assert_int_equal(c.votes_no, 1);
@@ -67,7 +68,7 @@ static void votes_when_no_p_yes(void **state) {
     struct sg_cell_sample s[] = {sample(SG_ANSWER_YES, 10, NAN, 1), sample(SG_ANSWER_NO, 10, NAN, 1),
                                  sample(SG_ANSWER_NO, 10, NAN, 1), sample(SG_ANSWER_UNPARSED, -1, 0.9f, 1)};
     struct sg_cell c = cell_of(s, 4);
-    sg_cell_estimate(&c, 1, 1);
+    sg_cell_estimate(&c, (struct sg_price){1, 1, 0});
     near(c.p_correct, 1.0 / 3);
     near(c.length_sd, 0);
 }
@@ -76,7 +77,7 @@ static void one_sample_has_no_spread(void **state) {
     (void)state;
     struct sg_cell_sample s[] = {sample(SG_ANSWER_NO, 0, 0.125f, 3)}; /* a length of 0 is a length */
     struct sg_cell c = cell_of(s, 1);
-    sg_cell_estimate(&c, 2, 10);
+    sg_cell_estimate(&c, (struct sg_price){2, 10, 0});
     assert_true(c.valid);
     near(c.p_correct, 0.125);
     assert_true(c.length_mean == 0 && c.length_sd == 0);
@@ -92,13 +93,13 @@ static void unparsed_is_missing_not_free(void **state) {
     (void)state;
     struct sg_cell_sample s[] = {sample(SG_ANSWER_UNPARSED, -1, 0.9f, 8), sample(SG_ANSWER_YES, -1, 0.9f, 8)};
     struct sg_cell c = cell_of(s, 2); /* the second has an answer but no length: half a verdict is none */
-    sg_cell_estimate(&c, 2, 10);
+    sg_cell_estimate(&c, (struct sg_price){2, 10, 0});
     expect_missing(&c);
     assert_int_equal(c.votes_unparsed, 2);
     assert_int_equal(c.votes_yes, 0);
     assert_int_equal(c.output_tokens, 16);
     c = cell_of(NULL, 0);
-    sg_cell_estimate(&c, 2, 10);
+    sg_cell_estimate(&c, (struct sg_price){2, 10, 0});
     expect_missing(&c);
 }
 
@@ -107,7 +108,7 @@ static void failed_cell_stays_invalid(void **state) {
     struct sg_cell_sample s[] = {sample(SG_ANSWER_YES, 10, 0.5f, 8)};
     struct sg_cell c = cell_of(s, 1);
     c.status = SG_E_INPUT;
-    sg_cell_estimate(&c, 2, 10);
+    sg_cell_estimate(&c, (struct sg_price){2, 10, 0});
     expect_missing(&c);
     assert_int_equal(c.status, SG_E_INPUT);
 }
@@ -119,7 +120,7 @@ static void small_spread_on_a_large_mean(void **state) {
     struct sg_cell_sample s[] = {sample(1, big, 0.5f, 1), sample(1, big + 2, 0.5f, 1),
                                  sample(1, big + 4, 0.5f, 1)};
     struct sg_cell c = cell_of(s, 3);
-    sg_cell_estimate(&c, 0, 0);
+    sg_cell_estimate(&c, (struct sg_price){0, 0, 0});
     near(c.length_sd, 2);
 }
 

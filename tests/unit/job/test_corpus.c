@@ -76,6 +76,8 @@ static void bad_portfolios(void **state) {
          "portfolio.json:3: as_of is \"2026-1-31\"; expected YYYY-MM-DD"},
         {"portfolio.json", "\"input\": 15", "\"input\": 15, \"as_of\": 20260131",
          "portfolio.json:3: as_of must be a string, not a number"},
+        {"portfolio.json", "\"input\": 15", "\"input\": 15, \"request\": -0.005",
+         "portfolio.json:3: request is -0.005; expected 0 to 1e+09"},
         {"portfolio.json", "\"input\": 15", "\"input\": 15, \"batch_input\": 7.5",
          "portfolio.json:3: model \"lab/dear\" has one batch price: batch_output is missing"},
         {"portfolio.json", "\"input\": 15", "\"input\": 15, \"batch_output\": -1, \"batch_input\": 7",
@@ -134,7 +136,8 @@ static void good_data_lands_where_it_belongs(void **state) {
     assert_string_equal(p.models[0].id, "lab/cheap");
     assert_string_equal(p.models[0].name, "Cheap");
     assert_null(p.models[1].name);
-    assert_true(p.models[1].input == 15 && p.models[1].output == 75);
+    assert_true(p.models[1].price.input == 15 && p.models[1].price.output == 75 &&
+                p.models[1].price.request == 0);
     const struct sg_outcome *o = &p.anchor_outcomes[3 * 2 + 0]; /* told by the short name, with 0 for false */
     assert_true(o->known && !o->correct && o->completion_tokens == 400 && o->prompt_tokens == -1);
     o = &p.anchor_outcomes[2 * 2 + 0];

@@ -38,8 +38,8 @@ static void the_demo_is_what_it_says(void **state) {
     int64_t alike = 0;
     double least = 1e9, most = 0;
     for (int64_t m = 0; m < p.n_models; m++) {
-        least = p.models[m].output < least ? p.models[m].output : least;
-        most = p.models[m].output > most ? p.models[m].output : most;
+        least = p.models[m].price.output < least ? p.models[m].price.output : least;
+        most = p.models[m].price.output > most ? p.models[m].price.output : most;
     }
     assert_true(most / least > 100);
     for (int64_t c = 0; c < p.n_cells; c++) {

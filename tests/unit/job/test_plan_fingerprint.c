@@ -67,6 +67,8 @@ static void data(void **state) {
         bool run;
     } cases[] = {
         {"price", "portfolio.json", "\"output\": 75", "\"output\": 76", "", true},
+        {"price of a request", "portfolio.json", "\"output\": 75", "\"output\": 75, \"request\": 0.1", "",
+         true},
         {"model id", "portfolio.json", "\"id\": \"lab/dear\"", "\"name\": \"lab/dear\", \"id\": \"new\"",
          "13", true},
         {"model name", "portfolio.json", "\"id\": \"lab/dear\"", "\"id\": \"lab/dear\", \"name\": \"D\"", "",

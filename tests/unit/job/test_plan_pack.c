@@ -42,7 +42,7 @@ static void assert_same_plan(const struct sg_plan *p, const struct sg_plan *q) {
         assert_string_equal(p->models[m].id, q->models[m].id);
         assert_int_equal(p->models[m].name != NULL, q->models[m].name != NULL);
         if (p->models[m].name) assert_string_equal(p->models[m].name, q->models[m].name);
-        assert_true(p->models[m].input == q->models[m].input && p->models[m].output == q->models[m].output);
+        assert_memory_equal(&p->models[m].price, &q->models[m].price, sizeof(struct sg_price));
     }
     assert_same_outcomes(p->anchor_outcomes, q->anchor_outcomes, p->n_anchors * p->n_models);
     assert_int_equal(p->truth != NULL, q->truth != NULL);

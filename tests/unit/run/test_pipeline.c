@@ -318,7 +318,7 @@ static void prompt_tokens_measured_or_counted(void **state) {
     run_cell(f, c);
     assert_int_equal(f->cell.prompt_tokens, 4321);
     const struct sg_portfolio_model *m = &f->plan.models[c % f->plan.n_models];
-    assert_true(near(f->cell.cost, 4321 / 1e6 * m->input + f->cell.length_mean / 1e6 * m->output, 1e-15));
+    assert_true(near(f->cell.cost, sg_call_cost(m->price, 4321, f->cell.length_mean), 1e-15));
 
     f->plan.truth[c].prompt_tokens = -1; /* an outcome that did not measure it */
     run_cell(f, c);

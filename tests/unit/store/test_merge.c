@@ -23,7 +23,7 @@ static void prefill(struct sg_results *r) {
     r->true_length[1] = r->true_length[2] = 300;
     r->prompt_tokens[1] = 77;
     r->prompt_source[1] = SG_PROMPT_MEASURED;
-    r->true_cost[1] = sg_call_cost(4, 20, 77, 300);
+    r->true_cost[1] = sg_call_cost((struct sg_price){4, 20, 0}, 77, 300);
 }
 
 static void put_head(const char *dir, const struct sg_segment_head *head, int64_t first, int64_t last,
@@ -155,8 +155,7 @@ static void values_arrive(void **state) {
         assert_int_equal(b.prompt_tokens[i], prompt);
         assert_int_equal(b.prompt_source[i], i == 1 ? SG_PROMPT_MEASURED : SG_PROMPT_COUNTED);
         /* at today's prices, not those of the segment */
-        assert_true(b.cost[i] ==
-                    sg_call_cost(b.price_input[c.model], b.price_output[c.model], prompt, c.length_mean));
+        assert_true(b.cost[i] == sg_call_cost(sg_results_price(&b, c.model), prompt, c.length_mean));
         for (int k = 0; k < TEST_SAMPLES; k++) {
             assert_int_equal(b.sample_length[i * TEST_SAMPLES + k], c.samples[k].length);
             sg_buf_clear(&text);
@@ -165,8 +164,9 @@ static void values_arrive(void **state) {
             if (text.len) assert_memory_equal(text.data, c.samples[k].text, text.len);
         }
     }
-    assert_true(b.true_cost[1] == sg_call_cost(4, 20, 77, 300));
-    assert_true(b.true_cost[2] == sg_call_cost(6, 30, 52, 300)); /* cell 2 counted 52 prompt tokens */
+    assert_true(b.true_cost[1] == sg_call_cost((struct sg_price){4, 20, 0}, 77, 300));
+    assert_true(b.true_cost[2] ==
+                sg_call_cost((struct sg_price){6, 30, 0}, 52, 300)); /* cell 2 counted 52 prompt tokens */
     check_errors(&b);
     for (int64_t i = 9; i < CELLS; i++) {
         assert_int_equal(b.valid[i], 0);
@@ -398,7 +398,7 @@ static void calibration_is_apart(void **state) {
     assert_int_equal(c->status[REST - 1], -1); /* in no segment */
     assert_int_equal(b.origin.night[CELLS - 1], -1);
     assert_int_equal(b.origin.night[CELLS - 2], 0);
-    assert_true(c->true_cost[0] == sg_call_cost(2, 10, c->prompt_tokens[0], 300));
+    assert_true(c->true_cost[0] == sg_call_cost((struct sg_price){2, 10, 0}, c->prompt_tokens[0], 300));
     sg_results_free(&b);
     sg_results_free(&whole);
 }

@@ -28,7 +28,8 @@ static void a_plan_becomes_results(void **state) {
                 r.price_output[1] == 75);
     /* The one known outcome of a query: q0 on lab/dear, 11 prompt and 7 completion tokens. */
     assert_int_equal(r.true_correct[1], 1);
-    assert_true(r.true_length[1] == 7 && r.true_cost[1] == sg_call_cost(15, 75, 11, 7));
+    assert_true(r.true_length[1] == 7 && r.true_cost[1] == sg_call_cost((struct sg_price){15, 75, 0}, 11, 7));
+    assert_true(r.price_request[0] == 0 && r.price_request[1] == 0);
     assert_int_equal(r.prompt_tokens[1], 11);
     assert_int_equal(r.prompt_source[1], SG_PROMPT_MEASURED);
     const int others[] = {0, 2, 3};
@@ -57,6 +58,22 @@ static void a_plan_becomes_results(void **state) {
     assert_string_equal(r.job_text, p.job.text);
     sg_results_free(&r);
     sg_plan_free(&p);
+}
+
+/* What a call costs beside its tokens is in its cost, and in the model's column. */
+static void requests_have_a_price(void **state) {
+    (void)state;
+    struct sg_plan p = {0};
+    struct sg_results r = {0};
+    world_put();
+    tmp_put("portfolio.json", edited(WORLD_PORTFOLIO, "\"output\": 75", "\"output\": 75, \"request\": 0.25"));
+    world_plan_ok(NULL, 0, &p);
+    assert_int_equal(sg_results_init_plan(&p, &r, NULL), SG_OK);
+    assert_true(r.price_request[0] == 0 && r.price_request[1] == 0.25);
+    assert_true(r.true_cost[1] == 11 / 1e6 * 15 + 7 / 1e6 * 75 + 0.25);
+    sg_results_free(&r);
+    sg_plan_free(&p);
+    world_put();
 }
 
 /* The rows behind the queries go to calibration, with the anchors' outcomes as their truth. */
@@ -101,7 +118,7 @@ static void calibration_rows_are_apart(void **state) {
         assert_int_equal(c->status[i], -1);
     }
     assert_int_equal(c->prompt_source[3], SG_PROMPT_MEASURED);
-    assert_true(c->true_cost[3] == sg_call_cost(15, 75, 9, 20));
+    assert_true(c->true_cost[3] == sg_call_cost((struct sg_price){15, 75, 0}, 9, 20));
     assert_true(isnan(c->true_cost[0])); /* the merge counts its prompt */
     sg_results_free(&r);
     sg_plan_free(&p);
@@ -130,6 +147,7 @@ static void no_outcomes_no_truth(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_plan_becomes_results, world_setup, tmpdir_remove),
+        cmocka_unit_test_setup_teardown(requests_have_a_price, world_setup, tmpdir_remove),
         cmocka_unit_test_setup_teardown(calibration_rows_are_apart, world_setup, tmpdir_remove),
         cmocka_unit_test_setup_teardown(no_outcomes_no_truth, world_setup, tmpdir_remove),
     };
