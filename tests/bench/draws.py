@@ -5,9 +5,11 @@
 
 Runs a sweep over both kinds of draws and SEEDS seeds (20) with 8 samples, all of them from one prefill, on every k-th
 query so that QUERIES (16) are left, into the folder WORK (started again, it goes on), and prints a table for draws.md.
-Samples nest: a cell with n = 4 is the first four. Every variance is that over seeds, averaged over cells (for
-differences over pairs of models of a query); lengths count relative to their cell's mean length, differences of lengths
-to the query's. In brackets: standard error by leaving out one query at a time. Needs h5py."""
+V(n) is the variance over seeds of the mean of n samples, averaged over cells and over the runs of n samples of the 8;
+lengths as log(length + 20), since some cells now and then say a hundred times their usual length. A cell's ratio is
+n V(n) / V(1) of the same kind, as a single sample has one distribution with both kinds; a difference's, over pairs of
+models of a query, is n V(n) over V(1) of independent draws. Independent draws must give 1. In brackets: standard error by
+leaving out one query at a time. Needs h5py."""
 import itertools
 import json
 import pathlib
@@ -29,55 +31,48 @@ given = {"queries": work / "queries.jsonl", "sampling.samples": SAMPLES, "output
 sets = [a for key, value in given.items() for a in ("--set", f"{key}={value}")]
 subprocess.run([build / "scope-grid", "run", work / "sweep.json", *sets], check=True)
 
-p, votes, length = ({kind: [] for kind in KINDS} for _ in range(3))
+COLUMNS = {"p_correct": "sample_p_yes", "votes": "sample_correct", "length": "sample_length"}
+samples = {name: {kind: [] for kind in KINDS} for name in COLUMNS}
+unparsed = 0
 for kind, seed in itertools.product(KINDS, axes["sampling.seed"]):
     with h5py.File(work / f"out/draws-{kind}_seed-{seed}/results.h5") as f:
-        parsed = f["sample_length"][:] >= 0
-        p[kind].append(np.where(parsed, f["sample_p_yes"][:], np.nan))
-        votes[kind].append(np.where(parsed, f["sample_correct"][:] > 0, np.nan))
-        length[kind].append(np.where(parsed, f["sample_length"][:], np.nan))
+        missing = f["sample_length"][:] < 0
+        unparsed += missing.mean() / (2 * n_seeds)
+        for name, column in COLUMNS.items():
+            x = f[column][:].astype(float)
+            samples[name][kind].append(np.where(missing, np.nan, np.log(x + 20) if name == "length" else x))
 
 
-def values(of, n, differences, relative):
-    """[kind][seed, query, cell or pair of models]"""
-    out = {}
-    cell_mean = np.nanmean(np.concatenate([of[k] for k in KINDS]), axis=(0, 3))
-    for kind in KINDS:
-        x = np.nanmean(np.array(of[kind])[..., :n], axis=3)
-        if differences:
-            a, b = np.triu_indices(x.shape[2], 1)
-            x = x[:, :, a] - x[:, :, b]
-        if relative:
-            x = x / (cell_mean.mean(axis=1, keepdims=True) if differences else cell_mean)
-        out[kind] = x
-    return out
+def variance(x, n):
+    """V(n) of x[seed, query, cell, sample], by query"""
+    runs = [np.nanmean(x[..., i : i + n], axis=3).var(axis=0, ddof=1) for i in range(0, SAMPLES, n)]
+    return np.nanmean(runs, axis=(0, 2))
 
 
 def ratio(top, bottom):
-    """of variances, and its standard error"""
-    a, b = (np.nanvar(x, axis=0, ddof=1).mean(axis=1) for x in (top, bottom))
-    n = len(a)
-    left_out = (a.sum() - a) / (b.sum() - b)
-    return a.sum() / b.sum(), np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean()) ** 2))
+    left_out = (top.sum() - top) / (bottom.sum() - bottom)
+    error = np.sqrt((len(top) - 1) / len(top) * np.sum((left_out - left_out.mean()) ** 2))
+    return f"{top.sum() / bottom.sum():.2f} ({error:.2f})"
 
 
-unparsed = np.mean([np.isnan(x).mean() for k in KINDS for x in length[k]])
-print(f"{len(p[KINDS[0]][0])} queries x {p[KINDS[0]][0].shape[1]} models, {n_seeds} seeds of each kind; "
+shape = np.array(samples["votes"]["independent"]).shape
+print(f"{shape[1]} queries x {shape[2]} models, {n_seeds} seeds of each kind; "
       f"{100 * unparsed:.1f} % of the samples without a verdict.\n")
-print("| value | sd, n = 4, independent | stratified / independent, n = 4 | n = 8 | 4 stratified / 8 independent |")
-print("| --- | --- | --- | --- | --- |")
-for name, of, differences, relative in (
-    ("p_correct", p, False, False), ("p_correct, between models", p, True, False),
-    ("votes", votes, False, False), ("votes, between models", votes, True, False),
-    ("length", length, False, True), ("length, between models", length, True, True)):
-    four, eight = (values(of, n, differences, relative) for n in (4, 8))
-    sd = np.sqrt(np.nanvar(four["independent"], axis=0, ddof=1).mean())
-    cells = [ratio(x["stratified"], y["independent"]) for x, y in ((four, four), (eight, eight), (four, eight))]
-    print(f"| {name} | {sd:.4f} | " + " | ".join(f"{r:.2f} ({e:.2f})" for r, e in cells) + " |")
+print("| value | draws | sd of one sample | n = 2 | n = 4 | n = 8 | between models: n = 1 | n = 2 | n = 4 | n = 8 |")
+print("|" + " --- |" * 10)
+first, second = np.triu_indices(shape[2], 1)
+for name in COLUMNS:
+    one = None
+    for kind in KINDS:
+        x = np.array(samples[name][kind])
+        between = x[:, :, first] - x[:, :, second]
+        one = variance(between, 1) if one is None else one
+        row = [f"{np.sqrt(variance(x, 1).mean()):.4f}"]
+        row += [ratio(n * variance(x, n), variance(x, 1)) for n in (2, 4, 8)]
+        row += [ratio(n * variance(between, n), one) for n in (1, 2, 4, 8)]
+        print(f"| {name} | {kind} | " + " | ".join(row) + " |")
 print()
-for name, of in (("p_correct", p), ("length", length)):
-    x = values(of, 8, False, name == "length")
-    mean = {k: np.nanmean(x[k], axis=(1, 2)) for k in KINDS}
-    by = mean["stratified"].mean() - mean["independent"].mean()
-    error = np.sqrt(sum(m.var(ddof=1) / n_seeds for m in mean.values()))
-    print(f"Mean {name}: stratified minus independent {by:+.5f}, standard error {error:.5f}.")
+for name in ("p_correct", "length"):
+    mean = [np.nanmean(np.array(samples[name][kind]), axis=(1, 2, 3)) for kind in KINDS]
+    error = np.sqrt(sum(m.var(ddof=1) / n_seeds for m in mean))
+    print(f"Mean {name}: stratified minus independent {mean[1].mean() - mean[0].mean():+.5f}, standard error {error:.5f}.")

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../mpi/lib.sh"
 "$python" "$SRC/tests/e2e/slice.py" "$SRC/jobs/demo" "$work/job" 16 2 || exit 1
 job="$work/job/job.json"
-pilot() { "$BIN/scope-grid" pilot "$job" --quiet --cells 20 --set engine.max_batch_tokens=256 "$@"; }
+pilot() { "$BIN/scope-grid" pilot "$job" --quiet --cells 20 --set engine.max_batch_tokens=256 --set calibration.anchors=3 "$@"; }
 # all but what depends on the clock
 still() { "$python" -c 'import json, sys; d = json.load(sys.stdin); [d[k].pop("seconds_at_most") for k in ("independent", "stratified")]; print(json.dumps(d, sort_keys=True))'; }
 
@@ -54,8 +54,8 @@ tight=$(pilot --json --tolerance-length 0.001 --usd-per-hour 3)
 has "a tight tolerance" "$tight" '"stratified": \{"samples": [0-9]{4,}, .*"usd_at_most"'
 
 # two ranks, killed and started again
-two() { mpirun -q -n 2 --oversubscribe --bind-to none "$BIN/scope-grid" pilot "$job" --quiet --cells 20 --set engine.max_batch_tokens=256 --dir "$work/two" --json; }
-launch 2 "$BIN/scope-grid" pilot "$job" --quiet --cells 20 --set engine.max_batch_tokens=256 --dir "$work/two" --json >/dev/null 2>&1 &
+two() { mpirun -q -n 2 --oversubscribe --bind-to none "$BIN/scope-grid" pilot "$job" --quiet --cells 20 --set engine.max_batch_tokens=256 --set calibration.anchors=3 --dir "$work/two" --json; }
+launch 2 "$BIN/scope-grid" pilot "$job" --quiet --cells 20 --set engine.max_batch_tokens=256 --set calibration.anchors=3 --dir "$work/two" --json >/dev/null 2>&1 &
 pid=$!
 until_busy "$work/two/points/group" 1
 mapfile -t children < <(pgrep -P $pid)

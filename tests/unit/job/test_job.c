@@ -44,7 +44,7 @@ static void defaults_are_those_of_the_issue(void **state) {
     assert_int_equal(job.prompt.similarity.method, SG_SIM_TFIDF);
     assert_int_equal(job.prompt.similarity.top_k, 10);
     assert_int_equal(job.sampling.samples, 8);
-    assert_int_equal(job.sampling.draws, SG_DRAWS_INDEPENDENT);
+    assert_int_equal(job.sampling.draws, SG_DRAWS_STRATIFIED);
     assert_true(job.sampling.temperature == 0.6);
     assert_true(job.sampling.top_p == 0.95);
     assert_int_equal(job.sampling.top_k, 20);
@@ -70,7 +70,7 @@ static void every_key_arrives(void **state) {
         "\"anchor_chars\": 200, \"missing\": \"next\", \"similarity\": "
         "{\"method\": \"embedding\", \"top_k\": 7, "
         "\"model\": \"emb\", \"path\": \"sim.json\"}}, \"sampling\": "
-        "{\"samples\": 2, \"draws\": \"stratified\", \"temperature\": 0, \"top_p\": 1, "
+        "{\"samples\": 2, \"draws\": \"independent\", \"temperature\": 0, \"top_p\": 1, "
         "\"top_k\": 0, \"max_new_tokens\": 64, \"seed\": 9007199254740992}, "
         "\"calibration\": {\"anchors\": \"all\"}, "
         "\"engine\": {\"device\": \"ref\", "
@@ -96,7 +96,7 @@ static void every_key_arrives(void **state) {
     assert_string_equal(job.prompt.similarity.model, tmp_path("emb"));
     assert_string_equal(job.prompt.similarity.path, tmp_path("sim.json"));
     assert_int_equal(job.sampling.samples, 2);
-    assert_int_equal(job.sampling.draws, SG_DRAWS_STRATIFIED);
+    assert_int_equal(job.sampling.draws, SG_DRAWS_INDEPENDENT);
     assert_true(job.sampling.temperature == 0);
     assert_true(job.sampling.top_p == 1);
     assert_int_equal(job.sampling.top_k, 0);

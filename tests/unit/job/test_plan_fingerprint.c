@@ -33,7 +33,7 @@ static void settings(void **state) {
         bool run;
     } cases[] = {
         {"sampling.samples=9", "0123", true},
-        {"sampling.draws=stratified", "0123", true},
+        {"sampling.draws=independent", "0123", true},
         {"sampling.temperature=0.7", "0123", true},
         {"sampling.top_p=0.9", "0123", true},
         {"sampling.top_k=21", "0123", true},

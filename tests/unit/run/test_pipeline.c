@@ -249,6 +249,7 @@ static void prompt_and_keys(void **state) {
     struct sg_err err = {0};
     const struct sg_plan *p = &f->plan;
     const int64_t a = 5 * p->n_models + 1, b = 5 * p->n_models + 6;
+    f->plan.params[0].draws = SG_DRAWS_INDEPENDENT;
     assert_int_equal(f->compute.submit(f->compute.ctx, a, &err), SG_OK);
     f->plan.params[0].draws = SG_DRAWS_STRATIFIED;
     assert_int_equal(f->compute.submit(f->compute.ctx, b, &err), SG_OK);

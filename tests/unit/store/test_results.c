@@ -384,13 +384,9 @@ static void replace(const char *path, const char *name, hid_t type, int rank, co
     assert_true(H5Ldelete(f, name, H5P_DEFAULT) >= 0);
     if (rank >= 0) {
         const hid_t s = H5Screate_simple(rank, dims, NULL);
-        const hid_t p = H5Pcreate(H5P_DATASET_CREATE);
-        if (!strncmp(name, "calibration/", 12)) /* with its bytes, which a plausible shape must have */
-            H5Pset_alloc_time(p, H5D_ALLOC_TIME_EARLY);
-        const hid_t d = H5Dcreate2(f, name, type, s, H5P_DEFAULT, p, H5P_DEFAULT);
+        const hid_t d = H5Dcreate2(f, name, type, s, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
         assert_true(d >= 0);
         H5Dclose(d);
-        H5Pclose(p);
         H5Sclose(s);
     }
     H5Fclose(f);
