@@ -199,6 +199,7 @@ static void times_in_the_future(void **state) {
     path_to(path, "%s/lock", (char *)*state);
     sg_process_self(&o);
     (void)snprintf(o.machine, sizeof o.machine, "ffffffffffffffffffffffffffffffff");
+    (void)snprintf(o.boot, sizeof o.boot, "11111111-0000-0000-0000-000000000000");
     plant(*state, &o, -86400);
     CHECK_FAILS(SG_E_BUSY, "s in the future", sg_lock_look(path, &h, err));
     CHECK_FAILS(SG_E_BUSY, "last sign of life 0 s ago", take_in(*state, &l, err));
