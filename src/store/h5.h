@@ -111,7 +111,7 @@ struct sg_h5_in {
     char *path;
     uint64_t size;                /* of the file when it was opened, bytes */
     struct sg__h5_driver *source; /* what the system refused to read */
-    bool trial;                   /* bulk numbers stay as they are in memory (h5_trial.h) */
+    bool trial;                   /* numbers of large datasets stay as they are in memory (h5_trial.h) */
 };
 /* Opens the file once; everything is read through that descriptor, and what is read follows the rules of
  * h5_object.h. SG_E_INPUT: no such file, or not HDF5 (says so); SG_E_CORRUPT: HDF5 that is cut short or damaged

@@ -2,8 +2,8 @@
  *
  * HDF5 1.10 trusts the inner structure of a file: made or damaged ones crash it (variable-length strings) or keep it
  * busy for ever. The checksum (h5_checksum.h) finds damage, not malice: anybody can compute one. So a child reads the
- * names, shapes, attributes and texts, and walks the indices of the chunks; bulk numbers, which pass through deflate
- * alone, it leaves out. If the child lives, this process does the same and reads the numbers, too. */
+ * names, shapes, attributes and texts, and walks the indices of the chunks; of the numbers it leaves out datasets
+ * above 1 MiB, which pass through deflate alone. If the child lives, this process does the same and reads the numbers, too. */
 #ifndef SG_STORE_H5_TRIAL_H
 #define SG_STORE_H5_TRIAL_H
 
