@@ -39,7 +39,7 @@ struct args {
     struct sg_opt_list queries, budgets, targets, lambdas;
     const char *pool, *prices, *dir, *estimate, *incumbent, *margin, *volume;
     int64_t alphas, reps, seed, threads;
-    bool baselines, batch, no_plots;
+    bool baselines, batch, csv_raw, no_plots;
 };
 
 static enum sg_status number(const char *text, const char *option, double min, double max, double *out,
@@ -158,7 +158,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     SG_TRY(sg_advise(&d, &wanted, &advice, err));
     SG_TRY(sg_analysis_run(&d, &opt, &x, err));
     if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_datasets, err));
-    SG_TRY(sg_output(&x, a->files[1] ? &c : NULL, dir, stdout, err));
+    SG_TRY(sg_output(&x, a->files[1] ? &c : NULL, dir, stdout, a->csv_raw, err));
     if (!a->no_plots) sg_plots_draw(dir, stdout);
 out:
     sg_analysis_free(&x);
@@ -221,6 +221,8 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         {"seed", SG_OPT_I64, &a.seed, 0, 9e15, "S", "of the bootstrap and the cross-fit; default 1"},
         {"threads", SG_OPT_I64, &a.threads, 1, 1024, "T",
          "for the bootstrap; results do not depend on it; default: the cores, at most 16"},
+        {"csv-raw", SG_OPT_FLAG, &a.csv_raw, 0, 0, NULL,
+         "no apostrophe before ids that a spreadsheet would take for formulas"},
         {"no-plots", SG_OPT_FLAG, &a.no_plots, 0, 0, NULL,
          "do not draw PNG and PDF (needs Python with matplotlib and h5py)"},
     };

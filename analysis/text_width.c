@@ -1,5 +1,6 @@
 #include "text_width.h"
 
+#include "base/utf8.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,10 +19,6 @@ static uint32_t next(const char **s) {
     }
     *s += more > 0 ? more + 1 : 1;
     return more < 0 ? 0x80 : c;
-}
-
-static bool is_control(uint32_t c) {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029;
 }
 
 /* Ranges of two columns: East Asian wide scripts and pictographs (Unicode annex 11, in outline). */
@@ -46,9 +43,9 @@ static int put(const char *s, int width, char **to, const char *end) {
     while (*s) {
         const char *from = s;
         const uint32_t c = next(&s);
-        const size_t n = is_control(c) ? 1 : (size_t)(s - from);
+        const size_t n = sg_utf8_is_control(c) ? 1 : (size_t)(s - from);
         if (taken + columns(c) > width || *to + n >= end) break;
-        if (is_control(c))
+        if (sg_utf8_is_control(c))
             **to = '?';
         else
             memcpy(*to, from, n);

@@ -9,11 +9,15 @@
 
 enum { NAME_BYTES = 64 };
 
-/* One field with its quotes where it needs them. */
-static enum sg_status text(struct sg_buf *b, const char *s, struct sg_err *err) {
+/* One field with its quotes where it needs them. A spreadsheet computes a cell that begins with one of = + - @, a tab or
+ * a carriage return: an apostrophe in front makes it text. Texts that begin with an apostrophe get another, so that who
+ * drops one from each has the texts again. */
+static enum sg_status text(struct sg_buf *b, const char *s, bool raw, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    if (!strpbrk(s, ",\"\r\n")) return sg_buf_str(b, s, err);
-    SG_TRY(sg_buf_str(b, "\"", err));
+    const char *mark = !raw && *s && strchr("=+-@\t\r'", *s) ? "'" : "";
+    const bool quotes = strpbrk(s, ",\"\r\n");
+    SG_TRY(sg_buf_printf(b, err, "%s%s", quotes ? "\"" : "", mark));
+    if (!quotes) return sg_buf_str(b, s, err);
     for (; *s; s++) {
         if (*s == '"') SG_TRY(sg_buf_str(b, "\"", err));
         SG_TRY(sg_buf_add(b, s, 1, err));
@@ -26,7 +30,7 @@ out:
 static enum sg_status field(const struct sg__tables *all, struct sg_buf *b, const struct sg__table_column *c,
                             const void *cell, int part, struct sg_err *err) {
     const char *s = sg__cell_text(all, c, cell);
-    if (s) return text(b, s, err);
+    if (s) return text(b, s, all->csv_raw, err);
     const double x = sg__cell_number(c, cell, part);
     if (!isfinite(x)) return SG_OK;
     if (c->kind == SG__I64) return sg_buf_printf(b, err, "%lld", (long long)*(const int64_t *)cell);

@@ -1,12 +1,34 @@
 #include "output.h"
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "writers.h"
 
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Ids and names come from files that others may have written: a terminal shows their control characters as \uXXXX. */
+static void put_shown(const char *text, FILE *to) {
+    for (const char *p = text; *p;) {
+        uint32_t code = 0;
+        const size_t n = *p == '\n' ? 0 : sg_utf8_control(p, &code);
+        if (n)
+            fprintf(to, "\\u%04" PRIx32, code);
+        else
+            fputc(*p, to);
+        p += n ? n : 1;
+    }
+}
+
 enum sg_status sg_output(const struct sg_analysis *a, const struct sg_comparison *c, const char *dir,
-                         FILE *to, struct sg_err *err) {
+                         FILE *to, bool csv_raw, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg__tables t = {.a = a, .c = c};
+    struct sg__tables t = {.a = a, .c = c, .csv_raw = csv_raw};
+    char *text = NULL;
+    size_t size = 0;
+    FILE *told = NULL;
     SG_TRY(sg__tables_decision(&t, err));
     SG_TRY(sg__tables_frontier(&t, err));
     SG_TRY(sg__tables_models(&t, err));
@@ -17,11 +39,22 @@ enum sg_status sg_output(const struct sg_analysis *a, const struct sg_comparison
     SG_TRY(sg__write_csv(&t, dir, err));
     SG_TRY(sg__write_h5(&t, dir, err));
     SG_TRY(sg__write_report(&t, dir, err));
-    sg__write_table(&t, to);
-    if (c) sg__write_comparison(c, to);
-    fprintf(to, "\nWritten to %s: report.html, frontier.h5, CSV files\n", dir);
+    told = open_memstream(&text, &size);
+    if (!told) {
+        st = sg_fail(err, SG_E_NOMEM, "the summary: %s", strerror(errno));
+        goto out;
+    }
+    sg__write_table(&t, told);
+    if (c) sg__write_comparison(c, told);
+    fprintf(told, "\nWritten to %s: report.html, frontier.h5, CSV files\n", dir);
+    if (fclose(told) != 0) {
+        st = sg_fail(err, SG_E_NOMEM, "the summary: %s", strerror(errno));
+        goto out;
+    }
+    put_shown(text, to);
     fflush(to);
 out:
+    free(text);
     sg__tables_free(&t);
     return st;
 }

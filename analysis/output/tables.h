@@ -88,6 +88,7 @@ struct sg__tables {
     struct sg_arena arena; /* of the rows */
     void *owned[12];       /* freed with the tables */
     int n_owned;
+    bool csv_raw; /* texts of CSV files as they are */
 };
 
 void sg__tables_free(struct sg__tables *t); /* zeroed accepted */

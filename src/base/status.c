@@ -1,5 +1,6 @@
 #include "base/status.h"
 
+#include "base/utf8.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,15 +32,20 @@ int sg_status_exit_code(enum sg_status status) {
     return 70;
 }
 
-/* Keeps an error one line of valid UTF-8: control bytes become '?', and a cut never splits a sequence. */
+/* Keeps an error one line of valid UTF-8: control characters (sg_utf8_control) become '?', and a cut never splits a sequence. */
 static void make_one_line(char *text, size_t cap, int wanted) {
     if (wanted >= 0 && (size_t)wanted >= cap) {
         size_t end = cap - 4;
         while (end > 0 && ((unsigned char)text[end] & 0xC0) == 0x80) end--;
         memcpy(text + end, "...", 4);
     }
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = '?';
+    char *to = text;
+    for (const char *p = text; *p;) {
+        const size_t control = sg_utf8_control(p, NULL);
+        *to++ = control ? '?' : *p;
+        p += control ? control : 1;
+    }
+    *to = 0;
 }
 
 enum sg_status sg_fail(struct sg_err *err, enum sg_status status, const char *fmt, ...) {

@@ -54,3 +54,28 @@ size_t sg_utf8_count(const char *s, size_t n) {
     for (size_t i = 0; i < n; i++) count += ((unsigned char)s[i] & 0xC0) != 0x80;
     return count;
 }
+
+bool sg_utf8_is_control(uint32_t c) {
+    const bool direction = c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) ||
+                           (c >= 0x2066 && c <= 0x2069);
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || direction;
+}
+
+size_t sg_utf8_control(const char *text, uint32_t *code) {
+    const unsigned char *s = (const unsigned char *)text;
+    uint32_t c = s[0];
+    size_t n = 1;
+    if (!c) return 0;
+    if (c >= 0xC2 && c <= 0xDF && (s[1] & 0xC0) == 0x80) {
+        c = (c & 0x1F) << 6 | (s[1] & 0x3F);
+        n = 2;
+    } else if (c == 0xE2 && (s[1] & 0xC0) == 0x80 && (s[2] & 0xC0) == 0x80) {
+        c = (c & 0x0F) << 12 | (uint32_t)(s[1] & 0x3F) << 6 | (s[2] & 0x3F);
+        n = 3;
+    } else if (c > 0x7F) {
+        return 0;
+    }
+    if (!sg_utf8_is_control(c)) return 0;
+    if (code) *code = c;
+    return n;
+}

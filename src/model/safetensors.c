@@ -17,8 +17,9 @@ enum { INDEX_MAX_BYTES = 64 << 20 };
     X("F32", 32)                                                                                             \
     X("F16", 16)                                                                                             \
     X("BF16", 16)                                                                                            \
-    X("F8_E4M3", 8) X("F8_E5M2", 8) X("I64", 64) X("I32", 32) X("I16", 16) X("I8", 8) X("U64", 64)           \
-        X("U32", 32) X("U16", 16) X("U8", 8) X("BOOL", 8)
+    X("F8_E4M3", 8)                                                                                          \
+    X("F8_E5M2", 8) X("I64", 64) X("I32", 32) X("I16", 16) X("I8", 8) X("U64", 64) X("U32", 32) X("U16", 16) \
+        X("U8", 8) X("BOOL", 8)
 
 /* Bytes of one element, 0 for a dtype unknown to the format. */
 static size_t element_bytes(const char *dtype) {
@@ -243,7 +244,8 @@ out:
 }
 
 /* The distinct files that weight_map names, sorted. Names with a slash are refused, so that an index cannot
- * refer to files outside its directory. */
+ * refer to files outside its directory, and other names than *.safetensors, so that it cannot name files that
+ * mean something else where the weights are copied to. */
 static enum sg_status index_files(const struct sg_json *map, struct sg_arena *arena, const char ***out,
                                   int32_t *n, struct sg_err *err) {
     enum sg_status st;
@@ -253,8 +255,10 @@ static enum sg_status index_files(const struct sg_json *map, struct sg_arena *ar
     SG_TRY(sg_arena_get(arena, (count + 1) * sizeof *names, (void **)&names, err));
     count = 0;
     for (const cJSON *e = map->node->child; e; e = e->next) {
-        if (!cJSON_IsString(e) || !e->valuestring[0] || strchr(e->valuestring, '/'))
-            return sg_fail(err, SG_E_INPUT, "%s: weight_map.%s must name a file in the same directory",
+        if (!cJSON_IsString(e) || strchr(e->valuestring, '/') ||
+            !sg_ends_with(e->valuestring, ".safetensors"))
+            return sg_fail(err, SG_E_INPUT,
+                           "%s: weight_map.%s must name a file *.safetensors in the same directory",
                            map->where, e->string);
         names[count++] = e->valuestring;
     }

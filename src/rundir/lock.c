@@ -126,21 +126,34 @@ static enum sg_status busy(const char *path, const struct sg_lock_holder *h, enu
     if (life == SG_LIFE_ALIVE)
         return sg_fail(err, SG_E_BUSY, "%s: %s: process %" PRId64 " on %s, since %s; wait for it or stop it",
                        path, who[h->role], h->owner.pid, h->owner.host, h->since);
+    if (age < -limit)
+        return sg_fail(err, SG_E_BUSY,
+                       "%s: %s: process %" PRId64 " on %s, since %s; its time lies %" PRId64
+                       " s in the future (a clock was set back); if it is gone, remove this file",
+                       path, who[h->role], h->owner.pid, h->owner.host, h->since, -age);
     return sg_fail(err, SG_E_BUSY,
                    "%s: %s: process %" PRId64 " on %s, since %s, last sign of life %" PRId64
                    " s ago; if it is gone, wait until %" PRId64 " s have passed or remove this file",
-                   path, who[h->role], h->owner.pid, h->owner.host, h->since, age, limit);
+                   path, who[h->role], h->owner.pid, h->owner.host, h->since, age > 0 ? age : 0, limit);
+}
+
+/* silence() of a lock whose holder only the heartbeat can tell. A time in the future (the clock was set back) would hold
+ * the lock for as long: it is set to now, as a living holder's next beat would do, and ages from there. */
+static int64_t silence_mended(const char *path, const char *fresh, const struct sg__lock_terms *t) {
+    const int64_t age = silence(path, fresh);
+    if (age >= -t->stale_seconds || utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW) != 0) return age;
+    return silence(path, fresh);
 }
 
 /* SG_OK when the lock file that was found under `path` is stale or gone. */
 static enum sg_status judge(const char *path, const char *fresh, const struct sg__lock_terms *t,
                             const struct found *f, struct sg_err *err) {
-    const int64_t age = silence(path, fresh);
     if (!f->exists) return SG_OK;
     if (f->error)
         return sg_fail(err, SG_E_BUSY, "%s: cannot be read: %s; if no run is active here, remove it", path,
                        sg_open_reason(f->error));
     if (!f->readable) {
+        const int64_t age = silence_mended(path, fresh, t);
         /* A torn file comes from a machine that lost power, or from a writer without hard links (appear). It
          * becomes stale after the same time. */
         if (age > t->stale_seconds || access(path, F_OK) != 0) return SG_OK;
@@ -148,7 +161,9 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
                        "%s: is not a lock file of this program; if no run is active here, remove it", path);
     }
     const enum sg_process_state life = sg_process_life(&f->h.owner, &t->self);
-    if (life == SG_LIFE_DEAD || (life == SG_LIFE_UNKNOWN && age > t->stale_seconds)) return SG_OK;
+    if (life == SG_LIFE_DEAD) return SG_OK;
+    const int64_t age = life == SG_LIFE_UNKNOWN ? silence_mended(path, fresh, t) : 0;
+    if (age > t->stale_seconds) return SG_OK;
     return busy(path, &f->h, life, age, t->stale_seconds, err);
 }
 

@@ -8,7 +8,8 @@
  *   same boot and pid namespace    the process table decides: no such pid, or another start time, is stale
  *   same machine, another boot     stale: no process outlives a reboot
  *   another machine or container   only the heartbeat can tell: stale when the file has not been touched for
- *                                  SG_LOCK_STALE_SECONDS, by the clock of the file system
+ *                                  SG_LOCK_STALE_SECONDS, by the clock of the file system; who finds it with a
+ *                                  time in the future beyond that sets it to now, from where it ages
  *
  * So neither a crash nor a reboot nor a killed container locks a directory for good. A living holder keeps
  * its lock: its heartbeat thread touches the file as long as the process runs (heartbeat.h).

@@ -111,11 +111,20 @@ struct sg_h5_in {
     char *path;
     uint64_t size;                /* of the file when it was opened, bytes */
     struct sg__h5_driver *source; /* what the system refused to read */
+    bool trial;                   /* numbers of large datasets stay as they are in memory (h5_trial.h) */
 };
 /* Opens the file once; everything is read through that descriptor, and what is read follows the rules of
  * h5_object.h. SG_E_INPUT: no such file, or not HDF5 (says so); SG_E_CORRUPT: HDF5 that is cut short or damaged
  * (reads the whole file once to know, see h5_checksum.h). */
-enum sg_status sg_h5_open(const char *path, struct sg_h5_in *in, struct sg_err *err);
+struct sg_h5_try { /* what a reader does with a file, `in` being open */
+    enum sg_status (*read)(const struct sg_h5_in *in, const void *ctx, struct sg_err *err);
+    const void *ctx;
+    unsigned seconds; /* of computing; 0: as many as the size of the file asks for */
+};
+/* first: what the caller will read, for a child process to read before this one (h5_trial.h); NULL: a file that this
+ * process has just written. */
+enum sg_status sg_h5_open(const char *path, const struct sg_h5_try *first, struct sg_h5_in *in,
+                          struct sg_err *err);
 void sg_h5_close(struct sg_h5_in *in); /* zeroed accepted */
 
 /* Names are paths from the root ("texts/offset"). True, too, where a part of the path is a link that the reader
@@ -150,5 +159,8 @@ enum sg_status sg_h5_get_f64(const struct sg_h5_in *in, const char *object, cons
 /* Fails with "path: what: message", message being the innermost of HDF5's error stack. Call it right after
  * the call that failed. */
 enum sg_status sg_h5_fail(struct sg_err *err, enum sg_status status, const char *path, const char *what);
+
+/* The same for a file that HDF5 does not open: the system's reason when there is one. */
+enum sg_status sg__h5_open_failed(const struct sg_h5_in *in, struct sg_err *err);
 
 #endif

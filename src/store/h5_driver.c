@@ -78,11 +78,14 @@ static haddr_t sink_get_eof(const H5FD_t *base, H5FD_mem_t type) {
     return ((const struct file *)base)->eof;
 }
 
-/* Past the end of the file there are zeros, as HDF5 expects; not where a file that is read has become shorter. */
+/* Past the end of the file there are zeros, as HDF5 expects; not where a file that is read has become shorter, and not
+ * for a damaged size, which would fill gigabytes. */
+enum { PAST_END = 1 << 16 };
 static herr_t sink_read(H5FD_t *base, H5FD_mem_t type, hid_t dxpl, haddr_t addr, size_t size, void *buffer) {
     (void)type, (void)dxpl;
     struct file *f = (struct file *)base;
     char *p = buffer;
+    if (f->size && (addr > f->size || size > f->size - addr + PAST_END)) return -1;
     while (size) {
         const ssize_t n = pread(f->fd, p, size, (off_t)addr);
         if (n < 0 && errno == EINTR) continue;

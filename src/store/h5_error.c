@@ -1,5 +1,6 @@
 #include "store/h5.h"
 
+#include <errno.h>
 #include <string.h>
 
 struct innermost {
@@ -20,4 +21,10 @@ enum sg_status sg_h5_fail(struct sg_err *err, enum sg_status status, const char 
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_last, &k);
     H5Eclear2(H5E_DEFAULT);
     return sg_fail(err, status, "%s: %s%s%s", path, what, k.text[0] ? ": " : "", k.text);
+}
+
+enum sg_status sg__h5_open_failed(const struct sg_h5_in *in, struct sg_err *err) {
+    const int e = in->source->error;
+    if (!e) return sg_h5_fail(err, SG_E_CORRUPT, in->path, "damaged or cut short");
+    return sg_fail(err, e == ENOMEM ? SG_E_NOMEM : SG_E_IO, "%s: cannot read: %s", in->path, strerror(e));
 }

@@ -71,7 +71,10 @@ static enum sg_status check_storage(const struct sg_h5_in *in, const char *name,
 static enum sg_status check_type(const struct sg_h5_in *in, const char *name, const struct sg__h5_dataset *d,
                                  struct sg_err *err) {
     const H5T_class_t c = H5Tget_class(d->type);
-    const bool number = (c == H5T_INTEGER || c == H5T_FLOAT) && H5Tget_size(d->type) <= 8;
+    /* Numbers that fill their bytes, as every machine has them: HDF5 converts others bit by bit. */
+    const size_t bytes = H5Tget_size(d->type);
+    const bool number = (c == H5T_INTEGER || c == H5T_FLOAT) && bytes <= 8 && bytes &&
+                        H5Tget_precision(d->type) == 8 * bytes && H5Tget_offset(d->type) == 0;
     return number || c == H5T_STRING ? SG_OK : refuse(in, name, "holds neither numbers nor text", err);
 }
 

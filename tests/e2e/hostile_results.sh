@@ -37,6 +37,16 @@ refused packed model - "is packed by other filters"
 refused huge query - "claims 300000000 elements, its 0 stored bytes cannot hold them"
 refused huge model - "claims 300000000 elements, its 0 stored bytes cannot hold them"
 
+# damaged structure without a checksum: HDF5 1.10 read gigabytes, crashed, or never came back
+for kind in heap mutated; do
+  for seed in $(seq 0 24); do
+    "$BIN/tests/hostile_results" "$good" $kind "$seed" - "$hostile"
+    out=$(ulimit -v 4000000; timeout -k 5 60 "$BIN/scope-grid" check "$hostile" 2>&1); code=$?
+    [ $code -eq 0 ] || [ $code -eq 5 ] || [ $code -eq 3 ] || [ $code -eq 7 ] || fail "$kind $seed: exit code $code: $out"
+    [ $code -eq 0 ] || one_line "$kind $seed" "$out"
+  done
+done
+
 # the texts are read by another way
 "$BIN/tests/hostile_results" "$good" elink texts "$work/other/results.h5" "$hostile"
 out=$("$BIN/tests/sim_grid" "$job" --set output.dir="$work/next" --night n3 --since "$hostile" 2>&1) && fail "texts by an external link: --since took it"

@@ -5,12 +5,16 @@
  *   virtual    a virtual dataset over the object of that name in the results file OTHER
  *   huge       300 million elements, none of them stored
  *   packed     the same elements behind a filter that the writer does not use
+ *   heap       the heap of the texts, whose objects claim other sizes: OBJECT is a number, another place for each
+ *   mutated    bytes changed at places that the number OBJECT chooses
  * The copy has no checksum, as other tools leave files. */
 #include "base/file.h"
+#include "base/rng.h"
 #include "store/h5_checksum.h"
 
 #include <hdf5.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static hid_t text_type(size_t width) {
@@ -58,6 +62,21 @@ static int change(hid_t f, const char *kind, const char *name, const char *other
     return 0;
 }
 
+/* Changes bytes of the file itself. */
+static void damage(unsigned char *b, size_t n, const char *kind, uint64_t seed) {
+    if (!strcmp(kind, "mutated"))
+        for (uint64_t i = 0; i < 8; i++)
+            b[sg_random64(seed, 2 * i) % n] = (unsigned char)sg_random64(seed, 2 * i + 1);
+    /* a collection: signature, version, 3 bytes, size; then objects: index (2), uses (2), 4 bytes, size (8) (HDF5 File
+     * Format Specification, III.E) */
+    uint64_t seen = 0;
+    for (size_t at = 0; !strcmp(kind, "heap") && at + 40 < n; at++)
+        if (!memcmp(b + at, "GCOL", 4) && seen++ == seed / 4) {
+            const uint64_t sizes[] = {UINT64_MAX, (uint64_t)1 << 40, n, 0};
+            memcpy(b + at + (seed & 8 ? 8 : 24), &sizes[seed % 4], 8);
+        }
+}
+
 int main(int argc, char **argv) {
     struct sg_map map = {0};
     struct sg_err err = {0};
@@ -68,11 +87,18 @@ int main(int argc, char **argv) {
     }
     FILE *out = fopen(argv[5], "wb");
     const size_t n = map.size - SG_H5_CHECKSUM_BYTES;
-    if (!out || fwrite(map.data, 1, n, out) != n || fclose(out) != 0) {
+    const int bytes = !strcmp(argv[2], "heap") || !strcmp(argv[2], "mutated");
+    unsigned char *copy = malloc(n);
+    if (!copy) return 1;
+    memcpy(copy, map.data, n);
+    if (bytes) damage(copy, n, argv[2], strtoull(argv[3], NULL, 10));
+    if (!out || fwrite(copy, 1, n, out) != n || fclose(out) != 0) {
         perror(argv[5]);
         return 1;
     }
     sg_map_close(&map);
+    free(copy);
+    if (bytes) return 0;
     const hid_t plist = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fclose_degree(plist, H5F_CLOSE_STRONG); /* with the file goes whatever is still open in it */
     const hid_t f = H5Fopen(argv[5], H5F_ACC_RDWR, plist);

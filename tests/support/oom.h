@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
@@ -22,9 +24,20 @@ void *__wrap_realloc(void *p, size_t n);
 int __wrap_posix_memalign(void **p, size_t align, size_t n);
 void __wrap_free(void *p);
 
-static int64_t oom_countdown; /* allocations until one fails; 0 = never */
-static bool oom_hit;          /* one has failed since oom_arm */
-static int64_t oom_live;      /* blocks held */
+/* What a child process and this one share, so that the allocations of both are counted. */
+struct oom_count {
+    int64_t countdown; /* allocations until one fails; 0 = never */
+    bool hit;          /* one has failed since oom_arm */
+};
+static inline struct oom_count *oom_shared(void) {
+    static struct oom_count *count;
+    if (!count) count = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (count == MAP_FAILED) abort();
+    return count;
+}
+#define oom_countdown (oom_shared()->countdown)
+#define oom_hit       (oom_shared()->hit)
+static int64_t oom_live; /* blocks held by this process */
 
 /* The n-th allocation from here on fails (once); 0 = none. */
 static inline void oom_arm(int64_t n) {

@@ -15,6 +15,12 @@ static void control_characters_become_visible(void **state) {
     assert_int_equal(sg_fail(&err, SG_E_INPUT, "a\nb\tc\x1b[31m\x7f"), SG_E_INPUT);
     assert_string_equal(err.text, "a?b?c?[31m?");
     assert_int_equal(err.status, SG_E_INPUT);
+    /* C1, the controls of writing direction, a line separator; letters of other scripts stay */
+    sg_fail(&err, SG_E_INPUT,
+            "\xC2\x9B"
+            "1m \xE2\x80\xAE"
+            "txt.exe \xD8\x9C \xE2\x81\xA6 \xE2\x80\xA8 \xC3\xBC\xE6\xA8\xA1\xD8\xB9");
+    assert_string_equal(err.text, "?1m ?txt.exe ? ? ? \xC3\xBC\xE6\xA8\xA1\xD8\xB9");
 }
 
 static void long_text_is_cut_between_characters(void **state) {

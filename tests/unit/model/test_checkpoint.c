@@ -319,6 +319,9 @@ static void test_index(void **state) {
     snprintf(text, sizeof text, "%.*s\"model.x\": \"../model.safetensors\"}}", (int)(at - b.data), b.data);
     write_index(text);
     expect_fail(SG_E_INPUT, "index.json", "weight_map.model.x", "in the same directory");
+    snprintf(text, sizeof text, "%.*s\"model.x\": \"lock\"}}", (int)(at - b.data), b.data);
+    write_index(text);
+    expect_fail(SG_E_INPUT, "index.json", "weight_map.model.x", "must name a file *.safetensors");
     at[-2] = '}'; /* the entry before the last ends the map: the last tensor is unlisted */
     at[-1] = '}';
     *at = 0;

@@ -189,6 +189,39 @@ static void other_machines_by_heartbeat(void **state) {
     takes(*state);
 }
 
+/* A clock was set back, or a file came from a machine whose clock is ahead: nobody is locked out for longer. */
+static void times_in_the_future(void **state) {
+    struct sg_process_id o;
+    struct sg_lock *l = NULL;
+    struct sg_lock_holder h;
+    char path[1024];
+    struct stat s;
+    path_to(path, "%s/lock", (char *)*state);
+    sg_process_self(&o);
+    (void)snprintf(o.machine, sizeof o.machine, "ffffffffffffffffffffffffffffffff");
+    (void)snprintf(o.boot, sizeof o.boot, "11111111-0000-0000-0000-000000000000");
+    plant(*state, &o, -86400);
+    CHECK_FAILS(SG_E_BUSY, "s in the future", sg_lock_look(path, &h, err));
+    CHECK_FAILS(SG_E_BUSY, "last sign of life 0 s ago", take_in(*state, &l, err));
+    assert_int_equal(stat(path, &s), 0);
+    assert_true(s.st_mtime <= time(NULL) + 1); /* from here on it ages */
+    CHECK_FAILS(SG_E_BUSY, "wait until 300 s have passed", sg_lock_look(path, &h, err));
+    plant(*state, &o, SG_LOCK_STALE_SECONDS + 5);
+    takes(*state);
+    /* a node's clock is a minute ahead: within the limit, nothing is touched */
+    plant(*state, &o, -60);
+    CHECK_FAILS(SG_E_BUSY, "last sign of life 0 s ago", take_in(*state, &l, err));
+    assert_int_equal(stat(path, &s), 0);
+    assert_true(s.st_mtime > time(NULL) + 30);
+    /* no lock file at all */
+    write_file(path, "torn", 4);
+    const struct utimbuf ahead = {time(NULL) + 86400, time(NULL) + 86400};
+    assert_int_equal(utime(path, &ahead), 0);
+    CHECK_FAILS(SG_E_BUSY, "is not a lock file", take_in(*state, &l, err));
+    assert_int_equal(stat(path, &s), 0);
+    assert_true(s.st_mtime <= time(NULL) + 1);
+}
+
 static void files_that_are_no_lock(void **state) {
     struct sg_lock *l = NULL;
     char path[1024];
@@ -411,6 +444,7 @@ int main(void) {
         IN_DIR(children_do_not_drop_it),
         IN_DIR(reused_pids_and_reboots),
         IN_DIR(other_machines_by_heartbeat),
+        IN_DIR(times_in_the_future),
         IN_DIR(files_that_are_no_lock),
         IN_DIR(a_lost_lock_is_noticed),
         IN_DIR(beats_touch_the_file),

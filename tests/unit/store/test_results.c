@@ -308,7 +308,7 @@ static void files_of_version_1(void **state) {
     a.format = 1;
     CHECK_OK(sg_results_write(path, &a, err));
     struct sg_h5_in in;
-    CHECK_OK(sg_h5_open(path, &in, err));
+    CHECK_OK(sg_h5_open(path, NULL, &in, err));
     assert_false(sg_h5_has(&in, "similarity") || sg_h5_has(&in, "anchors") || sg_h5_has(&in, "calibration"));
     sg_h5_close(&in);
     CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
@@ -691,7 +691,7 @@ static void runtime_and_failures(void **state) {
     struct sg_h5_in in;
     double seconds = 0;
     int64_t cells[2] = {0}, two = 2;
-    CHECK_OK(sg_h5_open(path, &in, err));
+    CHECK_OK(sg_h5_open(path, NULL, &in, err));
     CHECK_OK(sg_h5_get_f64(&in, "runtime", "seconds", &seconds, err));
     CHECK_OK(sg_h5_read(&in, "runtime/rank_cells", SG_H5_I64, 1, &two, cells, err));
     assert_true(seconds == 12.5 && cells[1] == 9);
