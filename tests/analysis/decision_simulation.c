@@ -212,7 +212,7 @@ int main(int argc, char **argv) {
            "table", "routing", "accuracy", "cost", "gain", "saving", "width", "true gain", "bill", "worse");
     for (int e = 0; e < 3; e++) {
         struct tally t[BUDGETS + 1] = {{0}};
-        double chosen[SG_ESTIMATES] = {0};
+        double chosen[SG_ESTIMATES] = {0}, model_accuracy = 0, model_bill = 0, models = 0;
         for (long run = 0; run < runs; run++) {
             struct random r = {.key = sg_random64((uint64_t)seed * 1000 + (uint64_t)e, (uint64_t)run)};
             const struct world w = create(estimator[e].signal, estimator[e].noise, &r);
@@ -278,6 +278,16 @@ int main(int argc, char **argv) {
                 more = ask(&w, POPULATION, &r);
                 rows_more = rows_of(&more, POPULATION);
             }
+            /* every model by itself, chosen by nobody */
+            for (int32_t k = 0; k < M; k++) {
+                const struct sg_rule rule = {.kind = SG_CANDIDATE_SINGLE, .from = k, .to = -1};
+                double x, c;
+                worth(&d, &rule, truth > 0 ? &more : &q, truth > 0 ? &rows_more : &rows, w.price,
+                      !(truth > 0), &x, &c);
+                models++;
+                model_accuracy += x >= d.single_value[k].low && x <= d.single_value[k].high;
+                model_bill += c >= d.single_bill[k].low && c <= d.single_bill[k].high;
+            }
             for (int b = 0; b < BUDGETS; b++) {
                 const struct sg_decision_step *s = &d.step[b];
                 double x, c, x1, c1;
@@ -316,6 +326,8 @@ int main(int argc, char **argv) {
         }
         printf("%-8s estimates chosen: scope %.0f anchored %.0f combined %.0f\n", estimator[e].name,
                chosen[0], chosen[1], chosen[2]);
+        printf("%-8s each model by itself: accuracy %.1f cost %.1f\n", estimator[e].name,
+               100 * model_accuracy / models, 100 * model_bill / models);
         fflush(stdout);
         if (bounds && e != 1) ok = check(&t[BUDGETS], estimator[e].name, e == 2) && ok;
     }
