@@ -146,10 +146,10 @@ void SG_ISA_NAME(qkv)(void *ctx, int64_t task, int thread) {
             const float *row = (const float *)a->qkv + (i * heads + a->q_heads + h) * dim;
             const float *cs = a->cos_sin + (int64_t)a->positions[i] * dim;
             float key[SG_MAX_HEAD_DIM], *page = page_of(a, kv, i, h);
-            if (i + 1 < block_end(j, task))
-                fetch_page(page_of(a, kv, i + 1, h), kv);
-            else if (h + 1 < a->kv_heads)
-                fetch_page(page_of(a, kv, task * j->block, h + 1), kv);
+            const float *next = i + 1 < block_end(j, task) ? page_of(a, kv, i + 1, h)
+                                : h + 1 < a->kv_heads      ? page_of(a, kv, task * j->block, h + 1)
+                                                           : page;
+            if (next != page) fetch_page(next, kv);
             norm_rope(row, a->k_norm, cs, dim, a->eps, key);
             (kv->half ? store_bf16 : store_f32)(page, a->slot[i] % SG_PAGE_TOKENS, dim, key,
                                                 row + (int64_t)a->kv_heads * dim);
