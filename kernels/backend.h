@@ -35,7 +35,7 @@ struct sg_dev_record {
 struct sg_weight {
     struct sg_dev *dev;
     int64_t rows, cols;
-    enum sg_dtype dtype; /* of the elements that products see: bf16 with SG_USE_FP8 */
+    enum sg_dtype dtype; /* of the elements that products see */
     unsigned use;
     size_t bytes;
 };

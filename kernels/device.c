@@ -44,18 +44,6 @@ static enum sg_status unknown_backend(const char *name, struct sg_err *err) {
                    "device '%s' is unknown to this build; it has: %s (guard:NAME guards NAME)", name, known);
 }
 
-/* A device that was asked for bf16 and computes in float32, which host backends all do, is none. */
-static enum sg_status check_precision(enum sg_precision want, struct sg_dev **dev, struct sg_err *err) {
-    if (want != SG_PRECISION_BF16 || (*dev)->info.act == SG_BF16) return SG_OK;
-    const enum sg_status st =
-        sg_fail(err, SG_E_USAGE,
-                "device %s computes in float32, not in bf16 as the compute type says; expected device cuda",
-                (*dev)->info.backend);
-    (*dev)->be->close(*dev);
-    *dev = NULL;
-    return st;
-}
-
 enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err) {
     static const struct sg_dev_options defaults;
     if (!opt) opt = &defaults;
@@ -76,8 +64,7 @@ enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out
     if (!be) return unknown_backend(name, err);
     struct sg_dev_options o = *opt;
     o.backend = name;
-    const enum sg_status st = be->open(&o, out, err);
-    return st == SG_OK ? check_precision(o.precision, out, err) : st;
+    return be->open(&o, out, err);
 }
 
 enum sg_status sg_dev_find(const char *backend, int index, struct sg_dev_place *out, struct sg_err *err) {
@@ -239,8 +226,9 @@ static bool weight_shape_ok(int64_t rows, int64_t cols, unsigned use) {
     return rows >= 1 && rows <= INT32_MAX && cols >= 1 && cols <= INT32_MAX && use_ok;
 }
 
-static enum sg_dtype held(enum sg_dtype t, unsigned use) {
-    return use & SG_USE_FP8 ? SG_BF16 : t;
+static enum sg_dtype held(const struct sg_dev *dev, enum sg_dtype t, unsigned use) {
+    const bool rounded = dev->info.host_memory && dev->info.products == SG_BF16;
+    return rounded || (use & SG_USE_FP8) ? SG_BF16 : t;
 }
 
 static struct sg_weight *weight_made(struct sg_dev *dev, const struct sg_weight_spec *spec,
@@ -274,7 +262,7 @@ enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *pa
         return sg_fail(err, SG_E_INTERNAL, "sg_weight_new: shape [%" PRId64 "][%" PRId64 "], use %u", rows,
                        cols, use);
     const enum sg_dtype t = parts[0].dtype;
-    const struct sg_weight_spec spec = {parts, n_parts, rows, cols, t, held(t, use), use};
+    const struct sg_weight_spec spec = {parts, n_parts, rows, cols, t, held(dev, t, use), use};
     struct sg_weight *w = NULL;
     const enum sg_status st = dev->be->weight_new(dev, &spec, &w, err);
     if (st == SG_OK) *out = weight_made(dev, &spec, w);
@@ -314,7 +302,7 @@ size_t sg_weight_bytes(const struct sg_weight *w) {
 size_t sg_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64_t cols, enum sg_dtype t,
                            unsigned use) {
     if (!weight_shape_ok(rows, cols, use) || (unsigned)t >= SG_DTYPE_COUNT) return 0;
-    return dev->be->weight_bytes_for(dev, rows, cols, held(t, use), use);
+    return dev->be->weight_bytes_for(dev, rows, cols, held(dev, t, use), use);
 }
 
 /* ---- KV pool ------------------------------------------------------------------------------------ */

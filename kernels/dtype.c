@@ -1,5 +1,5 @@
 /* dtype - element types: names, sizes, exact conversion to float. */
-#include "kernels/kernels.h"
+#include "kernels/bf16.h"
 
 #include <string.h>
 
@@ -44,4 +44,8 @@ float sg_dtype_to_f32(const void *data, int64_t i, enum sg_dtype t) {
     bits = (uint32_t)half << 16;
     memcpy(&f, &bits, sizeof f);
     return f;
+}
+
+void sg__bf16_from(uint16_t *to, const void *from, int64_t n, enum sg_dtype t) {
+    for (int64_t i = 0; i < n; i++) to[i] = (uint16_t)(sg__bf16_bits(sg_dtype_to_f32(from, i, t)) >> 16);
 }

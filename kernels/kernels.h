@@ -45,16 +45,16 @@ float sg_dtype_to_f32(const void *data, int64_t i, enum sg_dtype t);
 
 struct sg_dev; /* opaque: one open device, owned by the caller of sg_dev_open */
 
-/* What a device computes in: activations, KV cache, attention and the operands of products. */
+/* What a device computes in: KV cache, attention and the factors of products; on cuda activations too. */
 enum sg_precision {
     SG_PRECISION_AUTO,    /* the device's default: bf16 on cuda, float32 on host backends */
-    SG_PRECISION_BF16,    /* float32 sums of bf16; not on host backends */
+    SG_PRECISION_BF16,    /* float32 sums of bf16 */
     SG_PRECISION_FLOAT32, /* no rounding below float32, weights as the checkpoint stores them */
 };
 struct sg_dev_options {
     const char *backend; /* "auto", "ref", "cpu", "guard" (guards cpu), "guard:ref", "cuda"; NULL = "auto" */
     int threads;         /* host backends: threads, caller's included; 0 = all cores of the affinity mask */
-    const char *isa;     /* cpu: "auto", "scalar", "avx2", "avx512"; NULL = "auto" */
+    const char *isa;     /* cpu: "auto", "scalar", "avx2", "avx512", "avx512bf16"; NULL = "auto" */
     int device;          /* cuda: ordinal */
     enum sg_precision precision;
 };
@@ -63,7 +63,10 @@ struct sg_dev_info {
     char backend[16];  /* "cpu" */
     char name[128];    /* "AMD EPYC 9354 (avx512, 2 threads)" or the GPU's name */
     enum sg_dtype act; /* activation type */
-    bool host_memory;  /* device pointers are host pointers */
+    /* What the factors of sums are rounded to: inputs of linear and logits, keys, values, queries and softmax
+     * weights. On cuda the activation type. */
+    enum sg_dtype products;
+    bool host_memory; /* device pointers are host pointers */
     int threads;
     bool async;           /* operators return before they have finished */
     bool records;         /* supports sg_dev_record_begin */
@@ -152,7 +155,7 @@ enum sg_weight_use {
     SG_USE_FP8 = 4,
 };
 /* Opaque, in device memory, in the backend's own packing. Without SG_USE_FP8, host backends keep the element
- * type; cuda rounds F32 and F16 to bf16 on loading when it computes in bf16, and converts F16 to F32 when it
+ * type, or round to bf16 when they compute in bf16; cuda rounds F32 and F16 to bf16 on loading when it computes in bf16, and converts F16 to F32 when it
  * computes in float32. */
 struct sg_weight;
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts,

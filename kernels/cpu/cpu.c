@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,31 +24,58 @@ static bool has_avx2(void) {
 static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f");
 }
+/* Whether VDPBF16PS has the bits of two FMAs (isa.h) here, on numbers of all sizes and around 2^-126: the
+ * manuals of other processors than those it was tried on leave some of it open. */
+static bool bf16_agrees(void) {
+    enum { N = 4096 };
+    uint32_t x[N / 16], w[N];
+    float c[N], want[N], got[N];
+    for (int i = 0; i < N; i++) {
+        const uint64_t a = sg_random64(0xB16, (uint64_t)i), b = sg_random64(0xB17, (uint64_t)i);
+        w[i] = (uint32_t)a & 0xBFFFBFFFu; /* exponents below 128: neither infinities nor NaN */
+        if (i % 16 == 0) x[i / 16] = (uint32_t)(a >> 32) & 0xBFFFBFFFu;
+        uint32_t at = (uint32_t)b;
+        if (b >> 62)
+            at = (at & 0x807FFFFFu) | ((uint32_t)(b >> 40) % 8) << 23; /* about 2^-126 */
+        else
+            at &= 0xBFFFFFFFu;
+        memcpy(&c[i], &at, sizeof at);
+    }
+    sg__isa_avx512.dot2(x, w, c, N, want);
+    sg__isa_avx512bf16.dot2(x, w, c, N, got);
+    return memcmp(want, got, sizeof want) == 0;
+}
+static bool has_avx512bf16(void) {
+    return has_avx512() && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16") &&
+           bf16_agrees();
+}
 #endif
 static bool has_scalar(void) {
     return true;
 }
 
-const struct sg__isa *sg__isa_find(const char *name, struct sg_err *err) {
+const struct sg__isa *sg__isa_find(const char *name, bool bf16, struct sg_err *err) {
     static const struct {
         const struct sg__isa *isa;
         bool (*here)(void);
+        bool bf16; /* differs from the next one there alone */
     } all[] = {
 #if defined(SG_CPU_X86)
-        {&sg__isa_avx512, has_avx512},
-        {&sg__isa_avx2, has_avx2},
+        {&sg__isa_avx512bf16, has_avx512bf16, true},
+        {&sg__isa_avx512, has_avx512, false},
+        {&sg__isa_avx2, has_avx2, false},
 #endif
-        {&sg__isa_scalar, has_scalar},
+        {&sg__isa_scalar, has_scalar, false},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const bool any = !name || strcmp(name, "auto") == 0;
-        if (!any && strcmp(name, all[i].isa->name) != 0) continue;
+        if (any ? all[i].bf16 && !bf16 : strcmp(name, all[i].isa->name) != 0) continue;
         if (all[i].here()) return all[i].isa;
         if (any) continue;
         sg_fail(err, SG_E_DEVICE, "this processor has no %s", name);
         return NULL;
     }
-    sg_fail(err, SG_E_USAGE, "instruction set '%s': expected auto, scalar, avx2 or avx512", name);
+    sg_fail(err, SG_E_USAGE, "instruction set '%s': expected auto, scalar, avx2, avx512 or avx512bf16", name);
     return NULL;
 }
 
@@ -63,7 +91,8 @@ static void cpu_close(struct sg_dev *dev) {
 static enum sg_status cpu_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err) {
     struct sg__cpu_dev *d = NULL;
     struct sg_err why = {0};
-    const struct sg__isa *isa = sg__isa_find(opt->isa, &why);
+    const bool bf16 = opt->precision == SG_PRECISION_BF16;
+    const struct sg__isa *isa = sg__isa_find(opt->isa, bf16, &why);
     if (!isa) return sg_fail(err, why.status, "%s", why.text);
     enum sg_status st;
     SG_TRY(SG_NEW(&d, 1, "cpu device", err));
@@ -73,6 +102,7 @@ static enum sg_status cpu_open(const struct sg_dev_options *opt, struct sg_dev *
     SG_TRY(sg__pool_open(threads, &d->pool, err));
     d->base.info = (struct sg_dev_info){.backend = "cpu",
                                         .act = SG_F32,
+                                        .products = bf16 ? SG_BF16 : SG_F32,
                                         .host_memory = true,
                                         .threads = threads,
                                         .memory_bytes = sg__host_memory_bytes()};
@@ -133,7 +163,7 @@ static size_t lay_out(const struct sg_limits *lim, int threads, char *base, stru
     if (rows > SG__ROW_BLOCK) rows = SG__ROW_BLOCK;
     const size_t widest = max_size(max_size((size_t)lim->hidden, (size_t)lim->intermediate),
                                    (size_t)lim->q_heads * (size_t)lim->head_dim);
-    d->x_pack = take(base, &used, rows * widest, sizeof(float));
+    d->x_pack = take(base, &used, rows * (widest + widest % 2), sizeof(float));
     struct sg__thread_scratch *t = take(base, &used, (size_t)threads, sizeof *t);
     d->threads = t;
     for (int i = 0; i < threads; i++) {
@@ -181,14 +211,14 @@ static void cpu_poison_scratch(struct sg_dev *dev, uint32_t word) {
 
 /* ---- KV pool ------------------------------------------------------------------------------------ */
 
-static size_t head_floats(int32_t head_dim) {
-    return (size_t)SG_PAGE_TOKENS * ((size_t)head_dim + (size_t)sg__pad16(head_dim));
+static size_t head_floats(const struct sg_dev *dev, int32_t head_dim) {
+    const size_t both = (size_t)SG_PAGE_TOKENS * ((size_t)head_dim + (size_t)sg__pad16(head_dim));
+    return dev->info.products == SG_BF16 ? both / 2 : both;
 }
 
 static size_t cpu_kv_page_bytes(const struct sg_dev *dev, int32_t layers, int32_t kv_heads,
                                 int32_t head_dim) {
-    (void)dev;
-    return (size_t)layers * (size_t)kv_heads * head_floats(head_dim) * sizeof(float);
+    return (size_t)layers * (size_t)kv_heads * head_floats(dev, head_dim) * sizeof(float);
 }
 
 static enum sg_status cpu_kv_new(struct sg_dev *dev, int32_t layers, int32_t pages, int32_t kv_heads,
@@ -202,7 +232,8 @@ static enum sg_status cpu_kv_new(struct sg_dev *dev, int32_t layers, int32_t pag
     const enum sg_status st = cpu_alloc(dev, total, "KV pool", (void **)&kv, err);
     if (st != SG_OK) return st;
     kv->data = (float *)(void *)((char *)kv + head);
-    kv->head_floats = head_floats(head_dim);
+    kv->half = dev->info.products == SG_BF16;
+    kv->head_floats = head_floats(dev, head_dim);
     kv->page_floats = kv->head_floats * (size_t)kv_heads;
     kv->layer_floats = kv->page_floats * (size_t)pages;
     *out = &kv->base;

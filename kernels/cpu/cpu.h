@@ -7,14 +7,18 @@
  * Weights: panels of SG__PANEL output columns (rows of W), k-major: for one k the 32 values of a panel lie
  * side by side. bf16: 32-bit word j holds column j in its low half and column j + 16 in its high half, so
  * that one load, one shift and one mask give two vectors of float32. f16 and f32: in order. The last panel
- * is padded with zeros. Weights that are only looked up (SG_USE_EMBED alone) stay row-major.
+ * is padded with zeros. Weights that are only looked up (SG_USE_EMBED alone) stay row-major. A device that
+ * computes in bf16 has panels of pairs instead: the 32-bit word of column j holds k in its high half and k + 1
+ * in its low half, k even (see vn_dot2 in isa.h); behind an odd last k comes zero.
  *
  * KV page of one layer and KV head: keys [head_dim][16 tokens], so that sixteen scores are one chain of
- * vector FMAs; then values [16 tokens][dim_pad], dim_pad = head_dim rounded up to 16, the pad zero. */
+ * vector FMAs; then values [16 tokens][dim_pad], dim_pad = head_dim rounded up to 16, the pad zero. In bf16 keys
+ * [head_dim / 2][16 tokens] of pairs along head_dim, values [8][dim_pad] of pairs of tokens. */
 #ifndef SG_KERNELS_CPU_H
 #define SG_KERNELS_CPU_H
 
 #include "kernels/backend.h"
+#include "kernels/bf16.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/host.h"
 
@@ -22,8 +26,9 @@ enum {
     SG__PANEL = 32,      /* columns of a weight panel */
     SG__ROW_BLOCK = 504, /* rows packed at a time by a product: a multiple of both tile heights (14 and 6) */
     SG__TILE = 32,       /* query lines (row x head) of an attention tile */
-    SG__KEYS = 64,   /* keys of one online-softmax step; at fixed multiples of it, divides SG_SPLIT_TOKENS */
-    SG__CHUNK = 128, /* logits per entry of the sampler's table of maxima */
+    SG__KEYS = SG__BF16_KEYS, /* keys of one online-softmax step; at fixed multiples of it, divides
+                               * SG_SPLIT_TOKENS */
+    SG__CHUNK = 128,          /* logits per entry of the sampler's table of maxima */
 };
 
 static inline int32_t sg__pad16(int32_t dim) {
@@ -51,7 +56,7 @@ struct sg__cpu_dev {
     struct sg__pool *pool;
     const struct sg__isa *isa;
     char *scratch; /* NULL before the first reserve */
-    float *x_pack; /* [SG__ROW_BLOCK or less][widest input] */
+    float *x_pack; /* [SG__ROW_BLOCK or less][widest input, made even] */
     struct sg__thread_scratch *threads;
     float
         *splits; /* [split_slots][sg__partial_floats]; partial sums of a decode that is cut along its keys */
@@ -65,7 +70,8 @@ struct sg__cpu_weight {
 struct sg__cpu_kv {
     struct sg_kv base;
     float *data;
-    size_t head_floats, page_floats, layer_floats; /* strides */
+    bool half;                                     /* pairs of bf16 */
+    size_t head_floats, page_floats, layer_floats; /* strides, in words of 32 bits */
 };
 static inline int64_t sg__panels(int64_t rows) {
     return (rows + SG__PANEL - 1) / SG__PANEL;
@@ -93,7 +99,9 @@ static inline int32_t sg__tile_begin(struct sg__tiling t, int32_t tile) {
 struct sg__linear_job {
     const struct sg__cpu_weight *w;
     const float *x; /* [n][cols] */
-    float *x_pack;  /* linear_pack writes, tile t at sg__tile_begin(t) * cols: [cols][height]; n > 1 only */
+    /* linear_pack writes, tile t at sg__tile_begin(t) * cols: [cols][height]; n > 1 only. In bf16 pairs in place
+     * of cols, of struct sg_x2. */
+    float *x_pack;
     const float *packed; /* linear reads: x_pack, or x itself when n = 1 */
     float *y;            /* [n][rows] */
     struct sg__tiling tiling;
@@ -103,8 +111,9 @@ struct sg__linear_job {
 struct sg__pack_job { /* fills a weight's panels from row-major parts, or with random numbers */
     const struct sg_weight_spec *spec;
     struct sg__cpu_weight *w;
-    uint16_t *made; /* [threads][cols]: room for rows of the stream `key`; NULL: from parts */
+    bool made; /* rows are those of the stream `key` */
     uint64_t key;
+    uint16_t *row; /* [threads][cols]: room for rows that are made or rounded; else NULL */
 };
 struct sg__rows_job { /* row-wise operators: a task is `block` rows */
     int32_t n, block, cols;
@@ -163,6 +172,7 @@ struct sg__isa {
     const char *name;
     int32_t tile_rows;                                  /* tallest product tile */
     sg__task_fn *linear_pack, *linear;                  /* sg__linear_job */
+    sg__task_fn *pack_bf16, *linear_bf16;               /* sg__linear_job, on a device of bf16 */
     sg__task_fn *norm, *swiglu, *l2norm, *qkv;          /* sg__rows_job */
     sg__task_fn *prefill;                               /* sg__prefill_job */
     sg__task_fn *decode, *decode_split, *decode_fold;   /* sg__decode_job */
@@ -170,10 +180,14 @@ struct sg__isa {
     sg__task_fn *logprob;                               /* sg__logprob_job */
     sg__task_fn *measure_fma, *measure_read;            /* sg__measure_job */
     void (*exp)(const float *x, int32_t n, float *out); /* for the test of its error bound */
+    /* out[i] = c[i] + products of the bf16 in the high halves of x[i / 16] and w[i], then of those in the low
+     * halves (isa.h); n a multiple of 16 */
+    void (*dot2)(const uint32_t *x, const uint32_t *w, const float *c, int64_t n, float *out);
 };
-extern const struct sg__isa sg__isa_scalar, sg__isa_avx2, sg__isa_avx512;
-/* The table by name ("auto": the widest this machine runs), or NULL with the reason in err. */
-const struct sg__isa *sg__isa_find(const char *name, struct sg_err *err);
+extern const struct sg__isa sg__isa_scalar, sg__isa_avx2, sg__isa_avx512, sg__isa_avx512bf16;
+/* The table by name, or NULL with the reason in err. "auto": the widest this machine runs; the one with
+ * products of bf16 only if those are wanted and agree with the others' bits on this machine. */
+const struct sg__isa *sg__isa_find(const char *name, bool bf16, struct sg_err *err);
 
 /* isa_*.c are compiled once per instruction set; SG_ISA is its name. */
 #define SG__CAT2(a, b)    a##b

@@ -3,10 +3,13 @@
 #ifndef SG_KERNELS_CPU_ISA_H
 #define SG_KERNELS_CPU_ISA_H
 
+#include "kernels/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/v16.h"
 
-/* Product tiles: X(rows, units at once). Accumulators, weights and one broadcast fill the registers. */
+#include <float.h>
+
+/* Product tiles: X(rows, units at once), a unit being two vectors. Accumulators, weights and one broadcast fill the registers. */
 #if defined(__AVX512F__) /* 32 registers, a unit is a whole panel */
 #    define SG_TILE_ROWS 14
 #    define SG_PRODUCT_SHAPES(X)                                                                             \
@@ -106,6 +109,119 @@ SG_INLINE struct vn vn_f16(const void *p) {
     return r;
 }
 #endif
+/* ---- products of bf16 ---------------------------------------------------------------------------
+ *
+ * acc + x.hi * w.hi + x.lo * w.lo, as two chained FMAs of float32 in this order. Each of them takes
+ * subnormal operands as zero, rounds to nearest, ties to even, and returns zero of its sign for a result
+ * below 2^-126 (judged after rounding to 24 bits). VDPBF16PS does just this: Intel's manual gives the order
+ * and the treatment of subnormals, sg__bf16_agrees compares the rest on the machine at hand. Without that
+ * instruction it is two FMAs between flush_begin and flush_end. x: two neighbours along the sum, rounded to
+ * bf16. */
+#if defined(__AVX512BF16__)
+struct sg_x2 {
+    uint32_t w; /* hi, lo */
+};
+struct vw {
+    __m512i v;
+};
+SG_INLINE struct sg_x2 x2_make(float hi, float lo) {
+    return (struct sg_x2){sg__bf16_bits(hi) | sg__bf16_bits(lo) >> 16};
+}
+SG_INLINE struct vw vw_load(const void *p) {
+    return (struct vw){_mm512_loadu_si512(p)};
+}
+SG_INLINE struct vw vw_high(struct vw w) {
+    return (struct vw){_mm512_and_si512(w.v, _mm512_set1_epi32(-65536))};
+}
+SG_INLINE struct vn vn_dot2(struct vn acc, struct sg_x2 x, struct vw w) {
+    return VN_OP(dpbf16_ps, acc.v, (__m512bh)_mm512_set1_epi32((int)x.w), (__m512bh)w.v);
+}
+#else
+struct sg_x2 {
+    float hi, lo;
+};
+struct vw {
+    struct vn hi, lo;
+};
+SG_INLINE struct sg_x2 x2_make(float hi, float lo) {
+    return (struct sg_x2){sg__bf16_round(hi), sg__bf16_round(lo)};
+}
+SG_INLINE struct vw vw_high(struct vw w) {
+    return (struct vw){w.hi, vn_set1(0)};
+}
+#    if defined(__AVX2__)
+SG_INLINE struct vw vw_load(const void *p) {
+    const struct sg_pair w = vn_bf16_pair(p);
+    return (struct vw){w.b, w.a};
+}
+SG_INLINE struct vn vn_fma_flush(struct vn a, struct vn b, struct vn c) {
+    return vn_fma(a, b, c);
+}
+#    else
+SG_INLINE struct vw vw_load(const void *p) {
+    const struct sg_pair w = vn_bf16_pair(p);
+    struct vw r;
+    for (int i = 0; i < 16; i++) {
+        r.hi.v.f[i] = sg__bf16_round(w.b.v.f[i]); /* for its subnormals */
+        r.lo.v.f[i] = sg__bf16_round(w.a.v.f[i]);
+    }
+    return r;
+}
+SG_INLINE float fma_flush(float a, float b, float c) {
+    c = fabsf(c) < FLT_MIN ? copysignf(0, c) : c;
+    const float r = fmaf(a, b, c);
+    if (!(fabsf(r) <= FLT_MIN)) return r;
+    /* Exact here: a, b have 8 bits, c is a multiple of 2^-149, and the sum is at most 2^-126. What 24 bits
+     * round to 2^-126 is no subnormal; fmaf rounded to a multiple of 2^-149 and does not show it. */
+    const double sum = (double)a * b + (double)c;
+    return fabs(sum) < 0x1p-126 - 0x1p-151 ? copysignf(0, r) : r;
+}
+SG_INLINE struct vn vn_fma_flush(struct vn a, struct vn b, struct vn c) {
+    for (int i = 0; i < 16; i++) c.v.f[i] = fma_flush(a.v.f[i], b.v.f[i], c.v.f[i]);
+    return c;
+}
+#    endif
+SG_INLINE struct vn vn_dot2(struct vn acc, struct sg_x2 x, struct vw w) {
+    return vn_fma_flush(vn_set1(x.lo), w.lo, vn_fma_flush(vn_set1(x.hi), w.hi, acc));
+}
+#endif
+/* Rounds sixteen numbers that are zero or normal, and writes them as pairs. */
+#if defined(__AVX512BF16__)
+SG_INLINE struct v16 x2_round(struct sg_x2 *to, struct v16 x) {
+    const struct v16 near = v16_bf16(x);
+    const __m512i b = _mm512_castps_si512(near.v);
+    const __m512i pairs = _mm512_or_si512(b, _mm512_srli_epi64(b, 48)); /* in the low half of 64 bits */
+    _mm256_storeu_si256((void *)to, _mm512_cvtepi64_epi32(pairs));
+    return near;
+}
+#else
+SG_INLINE struct v16 x2_round(struct sg_x2 *to, struct v16 x) {
+    const struct v16 near = v16_bf16(x);
+    v16_store((float *)(void *)to, near);
+    return near;
+}
+#endif
+/* The compiler knows nothing of the mode: what is to run under it must be in a function of its own that is
+ * not inlined (SG_OWN). */
+#define SG_OWN static __attribute__((noinline))
+#if defined(__AVX2__) && !defined(__AVX512BF16__)
+SG_INLINE unsigned flush_begin(void) {
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040u); /* results to zero, operands as zero */
+    return mode;
+}
+SG_INLINE void flush_end(unsigned mode) {
+    _mm_setcsr(mode);
+}
+#else
+SG_INLINE unsigned flush_begin(void) {
+    return 0;
+}
+SG_INLINE void flush_end(unsigned mode) {
+    (void)mode;
+}
+#endif
+
 /* The first n lanes, all when n >= SG_LANES. */
 SG_INLINE void vn_store_upto(float *p, struct vn a, int64_t n) {
     if (n >= SG_LANES) {

@@ -1,69 +1,166 @@
 /* Attention by tiles of query lines (one row and head each) that share a KV head. Keys come in blocks of
  * SG__KEYS at fixed positions; for every line scores are one FMA chain over head_dim, the weighted sum of
  * values is one FMA chain over the keys, and the online softmax rescales once per block. What a line gets
- * thus depends on its own query and keys alone, whatever tile it sits in. */
+ * thus depends on its own query and keys alone, whatever tile it sits in.
+ *
+ * In bf16 queries, keys, values and softmax weights are rounded and go in pairs, along head_dim for scores and
+ * along the keys for values (vn_dot2). Pairs of keys begin at even places; the last key, when its place is
+ * even, goes with zero. */
 #include "kernels/cpu/isa.h"
 
 /* ---- tile products ------------------------------------------------------------------------------ */
 
-/* c[r][0..16) (and d[r] when B = 2) = or += sum over k < n of x[k * xk + r * xr] * a[k * step] (b for d). */
-SG_INLINE void tile_product(const int R, const int B, const int xk, const int xr, const bool accumulate,
-                            int32_t n, const float *x, const float *a, const float *b, int32_t step, float *c,
-                            float *d, int32_t c_step) {
+enum { BLOCK_PAGES = SG__KEYS / 16 };
+
+/* Vectors of sixteen that R lines take at once: enough chains for the latency of an FMA. */
+#define SG_WIDE(R) ((R)*4 <= SG_TILE_ROWS * 2 ? 4 : 2)
+
+/* One step of the sums of R lines: of one k, or in bf16 of a pair. x is strided by xr from line to line. */
+SG_INLINE void step(const int R, const int B, const bool half, const void *x, const int xr,
+                    const float *const at[4], struct vn acc[16][4]) {
+    struct vn w[4];
+    struct vw pair[4];
+    SG_UNROLL
+    for (int b = 0; b < B; b++) {
+        if (half)
+            pair[b] = vw_load(at[b]);
+        else
+            w[b] = vn_load(at[b]);
+    }
+    SG_UNROLL
+    for (int r = 0; r < R; r++) {
+        SG_UNROLL
+        for (int b = 0; b < B; b++)
+            acc[r][b] = half ? vn_dot2(acc[r][b], ((const struct sg_x2 *)x)[r * xr], pair[b])
+                             : vn_fma(vn_set1(((const float *)x)[r * xr]), w[b], acc[r][b]);
+    }
+}
+
+/* s[r][16 b..] = q k of page b; n steps over dim, q [n][R], s rows SG__KEYS apart. */
+SG_INLINE void tile_scores(const int R, const int B, const bool half, int32_t n, const void *q,
+                           const float *const *k, float *s) {
+    const size_t size = half ? sizeof(struct sg_x2) : sizeof(float);
     for (int sub = 0; sub < 16; sub += SG_LANES) {
-        struct vn acc[16][2];
+        struct vn acc[16][4];
         SG_UNROLL
         for (int r = 0; r < R; r++) {
-            acc[r][0] = accumulate ? vn_load(c + r * c_step + sub) : vn_set1(0);
-            if (B == 2) acc[r][1] = accumulate ? vn_load(d + r * c_step + sub) : vn_set1(0);
-        }
-        for (int64_t k = 0; k < n; k++) {
-            const struct vn wa = vn_load(a + k * step + sub), wb = B == 2 ? vn_load(b + k * step + sub) : wa;
             SG_UNROLL
-            for (int r = 0; r < R; r++) {
-                const struct vn xv = vn_set1(x[k * xk + r * xr]);
-                acc[r][0] = vn_fma(xv, wa, acc[r][0]);
-                if (B == 2) acc[r][1] = vn_fma(xv, wb, acc[r][1]);
-            }
+            for (int b = 0; b < B; b++) acc[r][b] = vn_set1(0);
+        }
+        for (int64_t i = 0; i < n; i++) {
+            const float *at[4];
+            SG_UNROLL
+            for (int b = 0; b < B; b++) at[b] = k[b] + i * 16 + sub;
+            step(R, B, half, (const char *)q + (size_t)(i * R) * size, 1, at, acc);
         }
         SG_UNROLL
         for (int r = 0; r < R; r++) {
-            vn_store(c + r * c_step + sub, acc[r][0]);
-            if (B == 2) vn_store(d + r * c_step + sub, acc[r][1]);
+            SG_UNROLL
+            for (int b = 0; b < B; b++) vn_store(s + r * SG__KEYS + b * 16 + sub, acc[r][b]);
         }
     }
 }
 
-/* Scores of `height` lines against one page of keys, or two: q [dim][height], s rows SG__KEYS apart. */
-static void score_pages(int32_t height, bool two, int32_t dim, const float *q, const float *k0,
-                        const float *k1, float *s) {
+/* acc[r][0..16 B) += p v over n steps along the keys of the pages v, `steps` to a page; p rows SG__KEYS words
+ * apart, v and acc rows `pad` words. */
+SG_INLINE void tile_values(const int R, const int B, const bool half, int32_t n, const int32_t steps,
+                           int32_t pad, const float *p, const float *const *v, int32_t column, float *out) {
+    const int xr = half ? (int)(SG__KEYS * sizeof(float) / sizeof(struct sg_x2)) : SG__KEYS;
+    const size_t size = half ? sizeof(struct sg_x2) : sizeof(float);
+    for (int sub = 0; sub < 16; sub += SG_LANES) {
+        struct vn acc[16][4];
+        SG_UNROLL
+        for (int r = 0; r < R; r++) {
+            SG_UNROLL
+            for (int b = 0; b < B; b++) acc[r][b] = vn_load(out + r * pad + column + b * 16 + sub);
+        }
+        for (int32_t first = 0; first < n; first += steps) {
+            const float *page = v[first / steps] + column + sub;
+            const int32_t end = n - first < steps ? n - first : steps;
+            for (int64_t i = 0; i < end; i++) {
+                const float *at[4];
+                SG_UNROLL
+                for (int b = 0; b < B; b++) at[b] = page + i * pad + b * 16;
+                step(R, B, half, (const char *)p + (size_t)(first + i) * size, xr, at, acc);
+            }
+        }
+        SG_UNROLL
+        for (int r = 0; r < R; r++) {
+            SG_UNROLL
+            for (int b = 0; b < B; b++) vn_store(out + r * pad + column + b * 16 + sub, acc[r][b]);
+        }
+    }
+}
+
+SG_INLINE void pages_scores(const bool half, int32_t height, int32_t pages, int32_t n, const void *q,
+                            const float *const *k, float *s) {
     switch (height) {
 #define SG_CASE(R, U)                                                                                        \
     case R:                                                                                                  \
-        if (two)                                                                                             \
-            tile_product(R, 2, R, 1, false, dim, q, k0, k1, 16, s, s + 16, SG__KEYS);                        \
-        else                                                                                                 \
-            tile_product(R, 1, R, 1, false, dim, q, k0, NULL, 16, s, NULL, SG__KEYS);                        \
+        if (pages == 4 && SG_WIDE(R) == 4) {                                                                 \
+            tile_scores(R, SG_WIDE(R), half, n, q, k, s);                                                    \
+            break;                                                                                           \
+        }                                                                                                    \
+        for (; pages >= 2; pages -= 2, k += 2, s += 32) tile_scores(R, 2, half, n, q, k, s);                 \
+        if (pages) tile_scores(R, 1, half, n, q, k, s);                                                      \
         break;
         SG_PRODUCT_SHAPES(SG_CASE)
 #undef SG_CASE
     }
 }
 
-/* acc += p V over n keys of one page: p rows SG__KEYS apart, v and acc rows `pad` floats. */
-static void add_values(int32_t height, int32_t n, int32_t pad, const float *p, const float *v, float *acc) {
-    for (int32_t c = 0; c < pad; c += 32) {
-        const bool two = c + 16 < pad;
-        switch (height) {
+SG_INLINE void columns_values(const bool half, int32_t height, int32_t columns, int32_t n, int32_t pad,
+                              const float *p, const float *const *v, int32_t c, float *acc) {
+    const int32_t steps = half ? SG_PAGE_TOKENS / 2 : SG_PAGE_TOKENS;
+    switch (height) {
 #define SG_CASE(R, U)                                                                                        \
     case R:                                                                                                  \
-        if (two)                                                                                             \
-            tile_product(R, 2, 1, SG__KEYS, true, n, p, v + c, v + c + 16, pad, acc + c, acc + c + 16, pad); \
-        else                                                                                                 \
-            tile_product(R, 1, 1, SG__KEYS, true, n, p, v + c, NULL, pad, acc + c, NULL, pad);               \
+        if (columns == 4 && SG_WIDE(R) == 4) {                                                               \
+            tile_values(R, SG_WIDE(R), half, n, steps, pad, p, v, c, acc);                                   \
+            break;                                                                                           \
+        }                                                                                                    \
+        for (; columns >= 2; columns -= 2, c += 32) tile_values(R, 2, half, n, steps, pad, p, v, c, acc);    \
+        if (columns) tile_values(R, 1, half, n, steps, pad, p, v, c, acc);                                   \
         break;
-            SG_PRODUCT_SHAPES(SG_CASE)
+        SG_PRODUCT_SHAPES(SG_CASE)
 #undef SG_CASE
+    }
+}
+
+/* Scores of `height` lines against one to four pages of keys. */
+SG_OWN void scores(const bool half, int32_t height, int32_t pages, int32_t dim, const float *q,
+                   const float *const *k, float *s) {
+    if (half)
+        pages_scores(true, height, pages, dim / 2, q, k, s);
+    else
+        pages_scores(false, height, pages, dim, q, k, s);
+}
+
+/* acc += p V over the first n keys (in bf16: n even) of the pages v, for `columns` x 16 columns from c. */
+SG_OWN void values(const bool half, int32_t height, int32_t columns, int32_t n, int32_t pad, const float *p,
+                   const float *const *v, int32_t c, float *acc) {
+    if (half)
+        columns_values(true, height, columns, n / 2, pad, p, v, c, acc);
+    else
+        columns_values(false, height, columns, n, pad, p, v, c, acc);
+}
+
+/* The same of one line, for keys [k0, k1); in bf16 k0 is even, and the partner of an odd last key is not looked
+ * at: it may be anything. */
+SG_OWN void values_line(const bool half, int32_t k0, int32_t k1, int32_t pad, const float *p,
+                        const float *const *v, float *acc) {
+    for (int32_t k = k0; k < k1; k += half ? 2 : 1) {
+        const int32_t in_page = k % SG_PAGE_TOKENS;
+        const float *row = v[k / SG_PAGE_TOKENS] + (half ? in_page / 2 : in_page) * pad;
+        for (int32_t d = 0; d < pad; d += SG_LANES) {
+            struct vn a = vn_load(acc + d);
+            if (half) {
+                const struct vw w = vw_load(row + d);
+                a = vn_dot2(a, ((const struct sg_x2 *)(const void *)p)[k / 2], k + 1 < k1 ? w : vw_high(w));
+            } else {
+                a = vn_fma(vn_set1(p[k]), vn_load(row + d), a);
+            }
+            vn_store(acc + d, a);
         }
     }
 }
@@ -74,28 +171,52 @@ static void add_values(int32_t height, int32_t n, int32_t pad, const float *p, c
 struct tile {
     const struct sg__cpu_kv *kv;
     int32_t layer, head, lines, dim, pad;
-    struct sg__tiling chunks; /* runs of lines that one tile_product takes */
-    float *q, *s;             /* chunk at line b: q + b * dim, [dim][height]; s [lines][SG__KEYS] */
+    bool half;                /* factors are rounded to bf16 */
+    int32_t v_at;             /* words of a page's keys */
+    float scale;              /* of scores: goes into the queries, in bf16 into the sums */
+    struct sg__tiling chunks; /* runs of lines that one product takes */
+    float *q, *s; /* chunk at line b: q + b * dim, [dim][height]; s [lines][SG__KEYS]. In bf16 pairs
+                               * in place of dim and keys, of struct sg_x2, and rows of s as far apart */
 };
 
 static struct tile tile_init(const struct sg__cpu_kv *kv, int32_t layer, int32_t head, int32_t lines,
-                             float *q, float *s) {
+                             float scale, float *q, float *s) {
     const int32_t dim = kv->base.head_dim;
-    return (struct tile){kv, layer, head, lines, dim, sg__pad16(dim), sg__tile_rows(lines, SG_TILE_ROWS),
-                         q,  s};
+    return (struct tile){.kv = kv,
+                         .layer = layer,
+                         .head = head,
+                         .lines = lines,
+                         .dim = dim,
+                         .pad = sg__pad16(dim),
+                         .half = kv->half,
+                         .v_at = kv->half ? dim * 8 : dim * 16,
+                         .scale = scale,
+                         .chunks = sg__tile_rows(lines, SG_TILE_ROWS),
+                         .q = q,
+                         .s = s};
+}
+
+static float *queries_at(const struct tile *t, int32_t line) {
+    const size_t pairs = (size_t)line * (size_t)(t->dim / 2);
+    return t->half ? (float *)(void *)((struct sg_x2 *)(void *)t->q + pairs) : t->q + line * t->dim;
 }
 
 /* Line i of the tile is query head head * ratio + i % ratio of row i / ratio; q points at the tile's first
- * row. The scale goes into the queries. */
-static void pack_queries(const struct tile *t, const float *q, int32_t q_heads, int32_t ratio, float scale) {
+ * row. */
+static void pack_queries(const struct tile *t, const float *q, int32_t q_heads, int32_t ratio) {
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
         const int32_t begin = sg__tile_begin(t->chunks, c), height = sg__tile_begin(t->chunks, c + 1) - begin;
         for (int32_t r = 0; r < height; r++) {
             const int32_t line = begin + r;
             const float *from =
                 q + ((int64_t)(line / ratio) * q_heads + t->head * ratio + line % ratio) * t->dim;
-            float *to = t->q + begin * t->dim + r;
-            for (int32_t d = 0; d < t->dim; d++) to[d * height] = from[d] * scale;
+            float *to = queries_at(t, begin);
+            struct sg_x2 *pairs = (struct sg_x2 *)(void *)to;
+            if (t->half)
+                for (int32_t d = 0; d < t->dim; d += 2)
+                    pairs[d / 2 * height + r] = x2_make(from[d], from[d + 1]);
+            else
+                for (int32_t d = 0; d < t->dim; d++) to[d * height + r] = from[d] * t->scale;
         }
     }
 }
@@ -108,20 +229,26 @@ static void partial_reset(struct sg__partial p, int32_t lines, int32_t pad) {
     memset(p.acc, 0, (size_t)lines * (size_t)pad * sizeof *p.acc);
 }
 
-/* Scores of one line become exp(score - m); m, l and acc move to the new maximum. 0 < n <= SG__KEYS. */
-static void softmax_line(float *s, int32_t n, float *m, float *l, float *acc, int32_t pad) {
-    struct v16 x[SG__KEYS / 16], top = v16_set1(-INFINITY);
+/* Scores of one line become exp(score - m), in bf16 rounded and in pairs; m, l (the sum of what they became)
+ * and acc move to the new maximum. 0 < n <= SG__KEYS. */
+SG_INLINE void softmax(const bool half, float scale, float *s, int32_t n, float *m, float *l, float *acc,
+                       int32_t pad) {
+    struct v16 x[BLOCK_PAGES], top = v16_set1(-INFINITY);
     const int32_t vectors = (n + 15) / 16;
     for (int32_t i = 0; i < vectors; i++) {
         const int32_t left = n - i * 16;
-        x[i] = v16_load_n(s + i * 16, left < 16 ? left : 16, -INFINITY);
+        x[i] = v16_load_n(s + i * 16, left < 16 ? left : 16, -copysignf(INFINITY, scale));
+        if (half) x[i] = v16_mul(x[i], v16_set1(scale));
         top = v16_max(x[i], top);
     }
     const float old = *m, high = v16_hmax(top), now = high > old ? high : old;
     struct v16 sum = v16_set1(0);
     for (int32_t i = 0; i < vectors; i++) {
-        const struct v16 p = v16_exp(v16_sub(x[i], v16_set1(now)));
-        v16_store(s + i * 16, p);
+        struct v16 p = v16_exp(v16_sub(x[i], v16_set1(now)));
+        if (half)
+            p = x2_round((struct sg_x2 *)(void *)s + i * 8, p);
+        else
+            v16_store(s + i * 16, p);
         sum = v16_add(sum, p);
     }
     if (now > old) {
@@ -132,8 +259,14 @@ static void softmax_line(float *s, int32_t n, float *m, float *l, float *acc, in
     }
     *l += v16_sum(sum);
 }
+static void softmax_line(const struct tile *t, float *s, int32_t n, float *m, float *l, float *acc) {
+    if (t->half)
+        softmax(true, t->scale, s, n, m, l, acc, t->pad);
+    else
+        softmax(false, 1, s, n, m, l, acc, t->pad);
+}
 
-/* Asks for n floats to be brought into the second-level cache. Pages lie scattered: the processor cannot
+/* Asks for n words to be brought into the second-level cache. Pages lie scattered: the processor cannot
  * guess where the next one is. */
 static void fetch(const float *p, int32_t n) {
     for (int32_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 0, 2);
@@ -144,43 +277,45 @@ static void fetch(const float *p, int32_t n) {
  * follow in the list that the next block will want; negative: all of it is in the cache already. */
 static void attend_block(const struct tile *t, const int32_t *pages, const int32_t *seen, int32_t ahead,
                          struct sg__partial p) {
+    const int32_t value_words = t->pad * (t->half ? 8 : 16);
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
         const int32_t begin = sg__tile_begin(t->chunks, c), height = sg__tile_begin(t->chunks, c + 1) - begin;
+        const int32_t group = height * 4 <= SG_TILE_ROWS * 2 ? 4 : 2; /* SG_WIDE */
         float *s = t->s + begin * SG__KEYS, *acc = p.acc + begin * t->pad;
+        const float *k[BLOCK_PAGES], *v[BLOCK_PAGES];
         int32_t most = 0, least = SG__KEYS;
         for (int32_t r = 0; r < height; r++) {
             most = seen[begin + r] > most ? seen[begin + r] : most;
             least = seen[begin + r] < least ? seen[begin + r] : least;
         }
-        for (int32_t k = 0; k < most; k += 32) {
-            const bool two = k + 16 < most;
-            const float *k0 = sg__kv_at(t->kv, t->layer, pages[k / 16], t->head);
-            const float *k1 = two ? sg__kv_at(t->kv, t->layer, pages[k / 16 + 1], t->head) : NULL;
-            if (c == 0 && ahead >= 0) { /* values, needed after the scores */
-                fetch(k0 + t->dim * 16, t->pad * 16);
-                if (two) fetch(k1 + t->dim * 16, t->pad * 16);
-            }
-            score_pages(height, two, t->dim, t->q + begin * t->dim, k0, k1, s + k);
+        const int32_t n = sg_pages_for(most);
+        for (int32_t i = 0; i < n; i++) {
+            k[i] = sg__kv_at(t->kv, t->layer, pages[i], t->head);
+            v[i] = k[i] + t->v_at;
         }
+        unsigned mode = t->half ? flush_begin() : 0;
+        for (int32_t i = 0; i < n; i += group) {
+            const int32_t some = n - i < group ? n - i : group;
+            for (int32_t f = i; c == 0 && ahead >= 0 && f < i + some; f++)
+                fetch(v[f], value_words); /* needed after the scores */
+            scores(t->half, height, some, t->dim, queries_at(t, begin), k + i, s + i * 16);
+        }
+        if (t->half) flush_end(mode);
         for (int32_t r = 0; r < height; r++) {
             const int32_t i = begin + r;
-            if (seen[i] > 0)
-                softmax_line(s + r * SG__KEYS, seen[i], p.m + i, p.l + i, acc + r * t->pad, t->pad);
+            if (seen[i] > 0) softmax_line(t, s + r * SG__KEYS, seen[i], p.m + i, p.l + i, acc + r * t->pad);
         }
-        for (int32_t k = 0; k < most; k += 16) {
-            const float *v = sg__kv_at(t->kv, t->layer, pages[k / 16], t->head) + t->dim * 16;
-            if (c == 0 && k / 16 < ahead) /* keys of the next block */
-                fetch(sg__kv_at(t->kv, t->layer, pages[(k + SG__KEYS) / 16], t->head), t->dim * 16);
-            if (k < least) add_values(height, least - k < 16 ? least - k : 16, t->pad, s + k, v, acc);
-            for (int32_t r = 0; r < height; r++) /* keys that only some lines of the chunk see */
-                for (int32_t j = k > least ? k : least; j < k + 16 && j < seen[begin + r]; j++) {
-                    const struct v16 weight = v16_set1(s[r * SG__KEYS + j]);
-                    float *a = acc + r * t->pad;
-                    for (int32_t d = 0; d < t->pad; d += 16)
-                        v16_store(a + d,
-                                  v16_fma(weight, v16_load(v + (j - k) * t->pad + d), v16_load(a + d)));
-                }
+        mode = t->half ? flush_begin() : 0;
+        if (t->half) least &= ~1;
+        for (int32_t d = 0, f = 0; d < t->pad; d += 16 * group) {
+            const int32_t left = (t->pad - d) / 16;
+            for (; c == 0 && f < ahead && f < BLOCK_PAGES && f * t->pad < (d + 16 * group) * BLOCK_PAGES; f++)
+                fetch(sg__kv_at(t->kv, t->layer, pages[BLOCK_PAGES + f], t->head), t->v_at);
+            if (least > 0) values(t->half, height, left < group ? left : group, least, t->pad, s, v, d, acc);
         }
+        for (int32_t r = 0; r < height; r++) /* keys that only some lines of the chunk see */
+            values_line(t->half, least, seen[begin + r], t->pad, s + r * SG__KEYS, v, acc + r * t->pad);
+        if (t->half) flush_end(mode);
     }
 }
 
@@ -239,10 +374,10 @@ void SG_ISA_NAME(prefill)(void *ctx, int64_t task, int thread) {
         sg__find_tile(a->row_begin, a->n_segs, a->kv_heads, ratio, j->n_tiles - 1 - task);
     const int64_t at = (int64_t)cut.row * a->q_heads * a->head_dim;
     const struct tile t = tile_init((const struct sg__cpu_kv *)a->kv, a->layer, cut.kv_head, cut.rows * ratio,
-                                    scratch->q, scratch->s);
+                                    a->scale, scratch->q, scratch->s);
     const int32_t *pages = a->pages + a->page_begin[cut.group];
     const int32_t first = a->pos0[cut.group] + cut.row - a->row_begin[cut.group], end = first + cut.rows;
-    pack_queries(&t, (const float *)a->q + at, a->q_heads, ratio, a->scale);
+    pack_queries(&t, (const float *)a->q + at, a->q_heads, ratio);
     partial_reset(scratch->part, t.lines, t.pad);
     for (int32_t k = 0; k < end; k += SG__KEYS) {
         int32_t seen[SG__TILE];
@@ -267,7 +402,7 @@ static struct decode_tile decode_tile(const struct sg__decode_job *j, int64_t ta
     const int32_t ratio = a->q_heads / a->kv_heads;
     const struct sg__tile cut = sg__find_tile(a->row_begin, a->n_groups, a->kv_heads, ratio, task);
     struct decode_tile d = {.row = cut.row, .ratio = ratio, .prompt = a->prompt_len[cut.group]};
-    d.t = tile_init((const struct sg__cpu_kv *)a->kv, a->layer, cut.kv_head, cut.rows * ratio,
+    d.t = tile_init((const struct sg__cpu_kv *)a->kv, a->layer, cut.kv_head, cut.rows * ratio, a->scale,
                     j->threads[thread].q, j->threads[thread].s);
     d.pages = a->prompt_pages + a->prompt_page_begin[cut.group];
     d.splits = (d.prompt + SG_SPLIT_TOKENS - 1) / SG_SPLIT_TOKENS;
@@ -289,12 +424,10 @@ static void decode_end(const struct sg__decode_job *j, const struct decode_tile 
     partial_reset(scratch->part, t->lines, t->pad);
     for (int32_t i = 0; i < t->lines / d->ratio; i++) {
         const int32_t line = i * d->ratio, row = d->row + i;
-        const struct tile own =
-            tile_init(t->kv, t->layer, t->head, d->ratio, t->q + line * t->dim, t->s + line * SG__KEYS);
+        const struct tile own = tile_init(t->kv, t->layer, t->head, d->ratio, t->scale, t->q, t->s);
         const struct sg__partial p = {scratch->part.m + line, scratch->part.l + line,
                                       scratch->part.acc + line * t->pad};
-        pack_queries(&own, (const float *)a->q + (int64_t)row * a->q_heads * t->dim, a->q_heads, d->ratio,
-                     a->scale);
+        pack_queries(&own, (const float *)a->q + (int64_t)row * a->q_heads * t->dim, a->q_heads, d->ratio);
         attend_all(&own, a->suffix_pages + a->suffix_page_begin[row], 0, a->suffix_len[row], p);
     }
     fold(scratch->running, scratch->part, t->lines, t->pad, false);
@@ -306,7 +439,7 @@ void SG_ISA_NAME(decode)(void *ctx, int64_t task, int thread) {
     const struct sg__decode_job *j = ctx;
     const struct decode_tile d = decode_tile(j, task, thread);
     const struct sg__thread_scratch *scratch = &j->threads[thread];
-    pack_queries(&d.t, (const float *)j->a->q + d.at, j->a->q_heads, d.ratio, j->a->scale);
+    pack_queries(&d.t, (const float *)j->a->q + d.at, j->a->q_heads, d.ratio);
     for (int32_t s = 0; s < d.splits; s++) {
         attend_split(&d, s, scratch->part);
         fold(scratch->running, scratch->part, d.t.lines, d.t.pad, s == 0);
@@ -320,7 +453,7 @@ void SG_ISA_NAME(decode_split)(void *ctx, int64_t task, int thread) {
     const struct decode_tile d = decode_tile(j, task / j->max_splits, thread);
     const int32_t split = (int32_t)(task % j->max_splits);
     if (split >= d.splits) return;
-    pack_queries(&d.t, (const float *)j->a->q + d.at, j->a->q_heads, d.ratio, j->a->scale);
+    pack_queries(&d.t, (const float *)j->a->q + d.at, j->a->q_heads, d.ratio);
     attend_split(&d, split, sg__partial_at(j->splits + (size_t)task * j->partial_floats));
 }
 

@@ -101,26 +101,57 @@ static void norm_rope(const float *x, const float *weight, const float *cs, int3
     }
 }
 
+/* Keys and values of one row and head into the cache, rounded and in pairs. The other token of a pair of values
+ * is left alone: another thread may be writing it. */
+static void store_bf16(float *page, int32_t token, int32_t dim, const float *k, const float *v) {
+    uint32_t *keys = (uint32_t *)(void *)page;
+    uint16_t *values = (uint16_t *)(keys + dim * 8) + (size_t)(token / 2 * sg__pad16(dim)) * 2;
+    for (int32_t d = 0; d < dim; d += 2)
+        keys[d * 8 + token] = sg__bf16_bits(k[d]) | sg__bf16_bits(k[d + 1]) >> 16;
+    for (int32_t d = 0; d < dim; d++) /* little-endian: the high half comes second */
+        values[2 * d + (token % 2 ? 0 : 1)] = (uint16_t)(sg__bf16_bits(v[d]) >> 16);
+}
+
+static void store_f32(float *page, int32_t token, int32_t dim, const float *k, const float *v) {
+    for (int32_t d = 0; d < dim; d++) page[d * SG_PAGE_TOKENS + token] = k[d];
+    /* the pad behind the values stays zero as it came */
+    memcpy(page + dim * SG_PAGE_TOKENS + token * sg__pad16(dim), v, (size_t)dim * sizeof *v);
+}
+
+static float *page_of(const struct sg_qkv_args *a, const struct sg__cpu_kv *kv, int64_t row, int32_t head) {
+    return sg__kv_at(kv, a->layer, a->slot[row] / SG_PAGE_TOKENS, head);
+}
+/* Asks for the lines of a page that a row writes to: of keys, all. Else each store would wait for its own. */
+static void fetch_page(const float *page, const struct sg__cpu_kv *kv) {
+    const int32_t n = kv->base.head_dim * (kv->half ? 8 : 16);
+    for (int32_t w = 0; w < n; w += 16) __builtin_prefetch(page + w, 1, 3);
+}
+
 void SG_ISA_NAME(qkv)(void *ctx, int64_t task, int thread) {
     (void)thread;
     const struct sg__rows_job *j = ctx;
     const struct sg_qkv_args *a = j->qkv;
     const struct sg__cpu_kv *kv = (const struct sg__cpu_kv *)a->kv;
-    const int32_t dim = a->head_dim, pad = sg__pad16(dim);
+    const int32_t dim = a->head_dim, heads = a->q_heads + 2 * a->kv_heads;
     for (int64_t i = task * j->block; i < block_end(j, task); i++) {
-        const float *row = (const float *)a->qkv + i * (a->q_heads + 2 * a->kv_heads) * dim;
+        const float *row = (const float *)a->qkv + i * heads * dim;
         const float *cs = a->cos_sin + (int64_t)a->positions[i] * dim;
         float *q = (float *)a->q_out + i * a->q_heads * dim;
-        const int32_t page = a->slot[i] / SG_PAGE_TOKENS, token = a->slot[i] % SG_PAGE_TOKENS;
         for (int32_t h = 0; h < a->q_heads; h++)
             norm_rope(row + h * dim, a->q_norm, cs, dim, a->eps, q + h * dim);
-        for (int32_t h = 0; h < a->kv_heads; h++) {
-            float key[SG_MAX_HEAD_DIM], *to = sg__kv_at(kv, a->layer, page, h);
-            norm_rope(row + (a->q_heads + h) * dim, a->k_norm, cs, dim, a->eps, key);
-            for (int32_t d = 0; d < dim; d++) to[d * SG_PAGE_TOKENS + token] = key[d];
-            float *v = to + dim * SG_PAGE_TOKENS + token * pad;
-            /* the pad behind the values stays zero as it came */
-            memcpy(v, row + (a->q_heads + a->kv_heads + h) * dim, (size_t)dim * sizeof *v);
-        }
     }
+    /* Head by head: the rows of a block mostly lie in one page, which stays in the first-level cache. */
+    for (int32_t h = 0; h < a->kv_heads; h++)
+        for (int64_t i = task * j->block; i < block_end(j, task); i++) {
+            const float *row = (const float *)a->qkv + (i * heads + a->q_heads + h) * dim;
+            const float *cs = a->cos_sin + (int64_t)a->positions[i] * dim;
+            float key[SG_MAX_HEAD_DIM], *page = page_of(a, kv, i, h);
+            const float *next = i + 1 < block_end(j, task) ? page_of(a, kv, i + 1, h)
+                                : h + 1 < a->kv_heads      ? page_of(a, kv, task * j->block, h + 1)
+                                                           : page;
+            if (next != page) fetch_page(next, kv);
+            norm_rope(row, a->k_norm, cs, dim, a->eps, key);
+            (kv->half ? store_bf16 : store_f32)(page, a->slot[i] % SG_PAGE_TOKENS, dim, key,
+                                                row + (int64_t)a->kv_heads * dim);
+        }
 }

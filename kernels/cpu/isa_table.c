@@ -3,6 +3,9 @@
 
 void SG_ISA_NAME(linear_pack)(void *ctx, int64_t task, int thread);
 void SG_ISA_NAME(linear)(void *ctx, int64_t task, int thread);
+void SG_ISA_NAME(pack_bf16)(void *ctx, int64_t task, int thread);
+void SG_ISA_NAME(linear_bf16)(void *ctx, int64_t task, int thread);
+void SG_ISA_NAME(dot2)(const uint32_t *x, const uint32_t *w, const float *c, int64_t n, float *out);
 void SG_ISA_NAME(norm)(void *ctx, int64_t task, int thread);
 void SG_ISA_NAME(swiglu)(void *ctx, int64_t task, int thread);
 void SG_ISA_NAME(l2norm)(void *ctx, int64_t task, int thread);
@@ -63,6 +66,9 @@ const struct sg__isa SG__CAT(sg__isa_, SG_ISA) = {
     .tile_rows = SG_TILE_ROWS,
     .linear_pack = SG_ISA_NAME(linear_pack),
     .linear = SG_ISA_NAME(linear),
+    .pack_bf16 = SG_ISA_NAME(pack_bf16),
+    .linear_bf16 = SG_ISA_NAME(linear_bf16),
+    .dot2 = SG_ISA_NAME(dot2),
     .norm = SG_ISA_NAME(norm),
     .swiglu = SG_ISA_NAME(swiglu),
     .l2norm = SG_ISA_NAME(l2norm),

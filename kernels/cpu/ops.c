@@ -79,8 +79,9 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
     const int64_t work = n * w->base.rows * cols;
     j.x_pack = d->x_pack;
     j.packed = n == 1 ? x : d->x_pack;
-    if (n > 1) run(d, n * cols, j.tiling.tiles, d->isa->linear_pack, &j);
-    run(d, work, groups * j.row_splits, d->isa->linear, &j);
+    const bool bf16 = d->base.info.products == SG_BF16;
+    if (n > 1 || bf16) run(d, n * cols, j.tiling.tiles, bf16 ? d->isa->pack_bf16 : d->isa->linear_pack, &j);
+    run(d, work, groups * j.row_splits, bf16 ? d->isa->linear_bf16 : d->isa->linear, &j);
 }
 
 enum sg_status sg__cpu_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,

@@ -4,6 +4,8 @@
 #ifndef SG_KERNELS_CPU_V16_H
 #define SG_KERNELS_CPU_V16_H
 
+#include "kernels/bf16.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -75,6 +77,18 @@ SG_INLINE struct v16 v16_scale2(struct v16 a, struct v16 shifted) {
     const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted.v), 23);
     return (struct v16){_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), n))};
 }
+/* To the nearest number of bf16, ties to even; for zeros, normal numbers, infinities and NaN. */
+SG_INLINE struct v16 v16_bf16(struct v16 a) {
+    const __m512i b = _mm512_castps_si512(a.v), odd = _mm512_srli_epi32(_mm512_slli_epi32(b, 15), 31);
+    const __m512i near = _mm512_add_epi32(_mm512_add_epi32(b, odd), _mm512_set1_epi32(0x7FFF));
+    const __m512i up = _mm512_and_si512(near, _mm512_set1_epi32(-65536));
+    return (struct v16){_mm512_mask_mov_ps(_mm512_castsi512_ps(up),
+                                           _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), _mm512_set1_ps(NAN))};
+}
+/* The largest lane; NaN lanes may be passed over. */
+SG_INLINE float v16_hmax(struct v16 a) {
+    return _mm512_reduce_max_ps(a.v);
+}
 SG_INLINE float v16_sum(struct v16 a) {
     const __m256 hi = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a.v), 1));
     const __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(a.v), hi);
@@ -142,6 +156,21 @@ SG_INLINE struct v16 v16_scale2(struct v16 a, struct v16 shifted) {
     const __m256i n1 = _mm256_slli_epi32(_mm256_castps_si256(shifted.hi), 23);
     return (struct v16){_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.lo), n0)),
                         _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.hi), n1))};
+}
+SG_INLINE __m256 v16_bf16_half(__m256 a) {
+    const __m256i b = _mm256_castps_si256(a), odd = _mm256_srli_epi32(_mm256_slli_epi32(b, 15), 31);
+    const __m256i near = _mm256_add_epi32(_mm256_add_epi32(b, odd), _mm256_set1_epi32(0x7FFF));
+    const __m256i up = _mm256_and_si256(near, _mm256_set1_epi32(-65536));
+    return _mm256_blendv_ps(_mm256_castsi256_ps(up), _mm256_set1_ps(NAN), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+SG_INLINE struct v16 v16_bf16(struct v16 a) {
+    return (struct v16){v16_bf16_half(a.lo), v16_bf16_half(a.hi)};
+}
+SG_INLINE float v16_hmax(struct v16 a) {
+    const __m256 s8 = _mm256_max_ps(a.lo, a.hi);
+    const __m128 s4 = _mm_max_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+    const __m128 s2 = _mm_max_ps(s4, _mm_movehl_ps(s4, s4));
+    return _mm_cvtss_f32(_mm_max_ss(s2, _mm_shuffle_ps(s2, s2, 1)));
 }
 SG_INLINE float v16_sum(struct v16 a) {
     const __m256 s8 = _mm256_add_ps(a.lo, a.hi);
@@ -217,6 +246,15 @@ SG_INLINE struct v16 v16_scale2(struct v16 a, struct v16 shifted) {
     memcpy(a.f, x, sizeof x);
     return a;
 }
+SG_INLINE struct v16 v16_bf16(struct v16 a) {
+    SG_EACH a.f[i_] = sg__bf16_round(a.f[i_]);
+    return a;
+}
+SG_INLINE float v16_hmax(struct v16 a) {
+    float top = -INFINITY;
+    for (int i = 0; i < 16; i++) top = a.f[i] > top ? a.f[i] : top;
+    return top;
+}
 SG_INLINE float v16_sum(struct v16 a) {
     for (int half = 8; half > 0; half /= 2)
         for (int i = 0; i < half; i++) a.f[i] += a.f[i + half];
@@ -224,14 +262,6 @@ SG_INLINE float v16_sum(struct v16 a) {
 }
 #    undef SG_EACH
 #endif
-
-/* The largest lane; NaN lanes may be passed over. */
-SG_INLINE float v16_hmax(struct v16 a) {
-    float f[16], top = -INFINITY;
-    v16_store(f, a);
-    for (int i = 0; i < 16; i++) top = f[i] > top ? f[i] : top;
-    return top;
-}
 
 /* exp(x): within 2 ulp (2.4e-7 relative) for -87 <= x <= 88, 0 below, +inf above, NaN for NaN.
  * x = n ln2 + r with |r| <= ln2 / 2 (Cody and Waite's two-part ln2), exp(r) by the degree-6 polynomial of

@@ -48,6 +48,7 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
     d->f32 = opt->precision == SG_PRECISION_FLOAT32;
     d->base.info = (struct sg_dev_info){.backend = "cuda",
                                         .act = d->f32 ? SG_F32 : SG_BF16,
+                                        .products = d->f32 ? SG_F32 : SG_BF16,
                                         .threads = 1,
                                         .async = true,
                                         .records = true,

@@ -8,7 +8,7 @@ enum sg_status sg__ref_attn_prefill(struct sg_dev *dev, const struct sg_prefill_
     for (int32_t s = 0; s < a->n_segs; s++)
         for (int32_t i = a->row_begin[s]; i < a->row_begin[s + 1]; i++) {
             const int32_t len = a->pos0[s] + (i - a->row_begin[s]) + 1;
-            const struct sg__ref_keys runs[2] = {{a->pages + a->page_begin[s], len}, {NULL, 0}};
+            const struct sg__ref_keys runs[2] = {{a->pages + a->page_begin[s], len, len}, {NULL, 0, 0}};
             for (int32_t h = 0; h < a->q_heads; h++) {
                 const int64_t at = ((int64_t)i * a->q_heads + h) * a->head_dim;
                 sg__ref_attend((const struct sg__ref_kv *)a->kv, a->layer, h / ratio,

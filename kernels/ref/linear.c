@@ -12,7 +12,7 @@ enum sg_status sg__ref_linear(struct sg_dev *dev, const struct sg_weight *w, con
         for (int32_t i = 0; i < n; i++) {
             const float *xi = (const float *)x + i * w->cols;
             double sum = 0;
-            for (int64_t k = 0; k < w->cols; k++) sum += row[k] * (double)xi[k];
+            for (int64_t k = 0; k < w->cols; k++) sum += row[k] * sg__ref_factor(dev, xi[k]);
             ((float *)y)[i * w->rows + r] = (float)sum;
         }
     }

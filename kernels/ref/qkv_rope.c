@@ -18,7 +18,7 @@ static void norm_rope(const float *x, const float *weight, const float *cs, int3
 }
 
 enum sg_status sg__ref_qkv_rope(struct sg_dev *dev, const struct sg_qkv_args *a, struct sg_err *err) {
-    (void)dev, (void)err;
+    (void)err;
     const struct sg__ref_kv *kv = (const struct sg__ref_kv *)a->kv;
     const int32_t dim = a->head_dim;
     for (int32_t i = 0; i < a->n; i++) {
@@ -29,9 +29,12 @@ enum sg_status sg__ref_qkv_rope(struct sg_dev *dev, const struct sg_qkv_args *a,
             norm_rope(row + h * dim, a->q_norm, cs, dim, (double)a->eps, q + h * dim);
         for (int32_t h = 0; h < a->kv_heads; h++) {
             const size_t at = sg__ref_kv_at(a->kv, a->layer, a->slot[i], h);
-            norm_rope(row + (a->q_heads + h) * dim, a->k_norm, cs, dim, (double)a->eps, kv->k + at);
-            for (int32_t j = 0; j < dim; j++)
-                kv->v[at + (size_t)j] = row[(a->q_heads + a->kv_heads + h) * dim + j];
+            float *k = kv->k + at, *v = kv->v + at;
+            norm_rope(row + (a->q_heads + h) * dim, a->k_norm, cs, dim, (double)a->eps, k);
+            for (int32_t j = 0; j < dim; j++) {
+                k[j] = (float)sg__ref_factor(dev, k[j]);
+                v[j] = (float)sg__ref_factor(dev, row[(a->q_heads + a->kv_heads + h) * dim + j]);
+            }
         }
     }
     return SG_OK;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "kernels/bf16.h"
 #include "kernels/fp8.h"
 #include <math.h>
 #include <stdio.h>
@@ -10,13 +11,13 @@
 #include <string.h>
 
 static enum sg_status ref_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err) {
-    (void)opt;
     struct sg__ref_dev *d;
     const enum sg_status st = SG_NEW(&d, 1, "ref device", err);
     if (st != SG_OK) return st;
     d->base.be = &sg__backend_ref;
     d->base.info = (struct sg_dev_info){.backend = "ref",
                                         .act = SG_F32,
+                                        .products = opt->precision == SG_PRECISION_BF16 ? SG_BF16 : SG_F32,
                                         .host_memory = true,
                                         .threads = 1,
                                         .memory_bytes = sg__host_memory_bytes()};
@@ -87,12 +88,21 @@ static size_t ref_weight_bytes_for(const struct sg_dev *dev, int64_t rows, int64
     return (size_t)rows * (size_t)cols * sg_dtype_bytes(t);
 }
 
-/* The rows of a part as bf16 that e4m3 stands for. */
-static void round_part(char *to, const struct sg_weight_part *part, int64_t cols) {
-    const size_t row = (size_t)cols * sg_dtype_bytes(part->dtype);
-    for (int64_t r = 0; r < part->rows; r++)
-        sg__fp8_round_row((uint16_t *)(void *)to + r * cols, 1, (const char *)part->data + (size_t)r * row,
-                          cols, part->dtype);
+/* Rounds the rows of a part to bf16, or to the bf16 that e4m3 stands for. */
+static void round_part(void *to, const struct sg_weight_part *part, const struct sg_weight_spec *spec) {
+    const size_t row = (size_t)spec->cols * sg_dtype_bytes(part->dtype);
+    for (int64_t r = 0; r < part->rows; r++) {
+        uint16_t *at = (uint16_t *)to + r * spec->cols;
+        const char *from = (const char *)part->data + (size_t)r * row;
+        if (spec->use & SG_USE_FP8)
+            sg__fp8_round_row(at, 1, from, spec->cols, part->dtype);
+        else
+            sg__bf16_from(at, from, spec->cols, part->dtype);
+    }
+}
+
+static bool rounds(const struct sg_dev *dev, const struct sg_weight_spec *spec) {
+    return (spec->use & SG_USE_FP8) || dev->info.products == SG_BF16;
 }
 
 /* Room for a weight. */
@@ -116,7 +126,7 @@ static enum sg_status ref_weight_random(struct sg_dev *dev, const struct sg_weig
     if (st != SG_OK) return st;
     sg__random_weights(w->data, key, 0, spec->rows * spec->cols);
     const struct sg_weight_part all = {w->data, SG_BF16, spec->rows};
-    if (spec->use & SG_USE_FP8) round_part(w->data, &all, spec->cols);
+    if (rounds(dev, spec)) round_part(w->data, &all, spec);
     *out = &w->base;
     return SG_OK;
 }
@@ -129,8 +139,8 @@ static enum sg_status ref_weight_new(struct sg_dev *dev, const struct sg_weight_
     char *at = w->data;
     for (int i = 0; i < spec->n_parts; i++) {
         const size_t part = (size_t)spec->parts[i].rows * (size_t)spec->cols * sg_dtype_bytes(spec->held);
-        if (spec->use & SG_USE_FP8)
-            round_part(at, &spec->parts[i], spec->cols);
+        if (rounds(dev, spec))
+            round_part(at, &spec->parts[i], spec);
         else
             memcpy(at, spec->parts[i].data, part);
         at += part;

@@ -1,9 +1,10 @@
 /* ref - the reference backend: double inside, float storage, one thread, no tricks. What the others are
- * judged by. Private to kernels/ref. */
+ * judged by. In bf16 it rounds the factors of products as sg_dev_info.products says, at the places where cpu does. Private to kernels/ref. */
 #ifndef SG_KERNELS_REF_H
 #define SG_KERNELS_REF_H
 
 #include "kernels/backend.h"
+#include "kernels/bf16.h"
 #include "kernels/host.h"
 
 struct sg__ref_dev {
@@ -11,7 +12,7 @@ struct sg__ref_dev {
     struct sg__host_mem mem;
     double *scratch; /* [sg__ref_scratch(lim)]; NULL before the first reserve */
 };
-/* Elements stay as they came, row-major: rows, one after another. */
+/* Elements stay as they came, or are rounded to bf16; row-major: rows, one after another. */
 struct sg__ref_weight {
     struct sg_weight base;
     void *data; /* [rows][cols] of dtype, at the end of this allocation */
@@ -31,8 +32,12 @@ static inline size_t sg__ref_kv_at(const struct sg_kv *kv, int32_t layer, int64_
 /* One row of keys that a query attends to: key t of `len` lives in slot of pages[t / SG_PAGE_TOKENS]. */
 struct sg__ref_keys {
     const int32_t *pages;
-    int32_t len;
+    int32_t len, split; /* split: keys that share a running maximum of softmax (bf16) */
 };
+/* x as the device's products take it. */
+static inline double sg__ref_factor(const struct sg_dev *dev, float x) {
+    return (double)(dev->info.products == SG_BF16 ? sg__bf16_round(x) : x);
+}
 /* out[head_dim] = softmax(scale q.k) v over the keys of both runs together; scores has room for all keys
  * and head_dim more. */
 void sg__ref_attend(const struct sg__ref_kv *kv, int32_t layer, int32_t kv_head, const float *q, double scale,

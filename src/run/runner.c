@@ -14,7 +14,7 @@
 
 /* Part of the fingerprint. Raise one of these when the same inputs may give other results: what a backend
  * computes, the built-in template and how prompts are built, the verdict parser. */
-enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1, FP8_WEIGHTS = 1, FLOAT32_COMPUTE = 1 };
+enum { NUMERICS = 1, PROMPTS = 1, VERDICTS = 1, FP8_WEIGHTS = 1, FLOAT32_COMPUTE = 1, BF16_COMPUTE = 1 };
 
 struct sg_runner {
     bool keeps;       /* sg_runner_keep: device, tokenizer and model stay after a run */
@@ -141,12 +141,12 @@ static enum sg_status open_device(struct sg_runner *s, const struct sg_job *job,
         const size_t n = strlen(s->facts.numerics);
         snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", fp8 weights %d", FP8_WEIGHTS);
     }
-    if (!info->host_memory && info->act == SG_F32) {
-        /* Only for a type that is not the device's default: "auto" and the default by name must have the same
-         * fingerprint. */
+    /* Only for a type that is not the device's default: "auto" and the default by name must have the same
+     * fingerprint. */
+    if (info->host_memory != (info->products == SG_F32)) {
         const size_t n = strlen(s->facts.numerics);
-        snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", float32 compute %d",
-                 FLOAT32_COMPUTE);
+        snprintf(s->facts.numerics + n, sizeof s->facts.numerics - n, ", %s compute %d",
+                 info->host_memory ? "bf16" : "float32", info->host_memory ? BF16_COMPUTE : FLOAT32_COMPUTE);
     }
     SG_TRY(describe(s->dev, &s->facts, err));
 out:

@@ -171,11 +171,6 @@ grep -q ' 2 computed' "$work/again.log" || fail "float32 took bf16 results for i
 EMU_DEVICES=1 run named 1 256 --set model.compute_type=bf16 --since "$work/alone/results.h5" || fail "bf16: $(cat "$work/named.log")"
 same named
 grep -q ' 0 computed' "$work/named.log" || fail "bf16 by name was computed anew: $(tail -n 1 "$work/named.log")"
-# bf16 is not for the CPU
-code=0
-run host-bf16 1 256 --device cpu --set model.compute_type=bf16 || code=$?
-[ $code = 2 ] || fail "bf16 on the CPU ended with $code: $(cat "$work/host-bf16.log")"
-grep -q 'device cpu computes in float32, not in bf16' "$work/host-bf16.log" || fail "unclear: $(cat "$work/host-bf16.log")"
 # one line each of score and plan: the option, twice the KV cache
 score() { echo '{"ids": [5, 6, 7, 8]}' | "$emulated" score --model "$model" "$@"; }
 [ "$(score --device cuda)" = "$(score --device cuda --compute-type bf16)" ] || fail "score --compute-type bf16"

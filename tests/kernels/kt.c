@@ -1,14 +1,17 @@
 #include "kt.h"
 
 static char backend[32], isa[16];
+static bool bf16;
 
 void kt_init(int argc, char **argv) {
     if (argc != 2) {
-        fprintf(stderr, "usage: %s BACKEND[:ISA]\n", argv[0]);
+        fprintf(stderr, "usage: %s BACKEND[:ISA][,bf16]\n", argv[0]);
         exit(2);
     }
     snprintf(backend, sizeof backend, "%s", argv[1]);
-    char *colon = strchr(backend, ':');
+    char *comma = strchr(backend, ','), *colon = strchr(backend, ':');
+    bf16 = comma && !strcmp(comma, ",bf16");
+    if (bf16) *comma = 0;
     if (colon && strncmp(backend, "guard:", 6) != 0) {
         snprintf(isa, sizeof isa, "%s", colon + 1);
         *colon = 0;
@@ -34,7 +37,9 @@ struct sg_dev *kt_open_as(const char *name, const char *set, int threads) {
     const struct sg_dev_options opt = {.backend = name,
                                        .isa = f32 ? NULL : set,
                                        .threads = threads,
-                                       .precision = f32 ? SG_PRECISION_FLOAT32 : SG_PRECISION_AUTO};
+                                       .precision = f32    ? SG_PRECISION_FLOAT32
+                                                    : bf16 ? SG_PRECISION_BF16
+                                                           : SG_PRECISION_AUTO};
     struct sg_dev *dev;
     struct sg_err err = {0};
     const enum sg_status st = sg_dev_open(&opt, &dev, &err);
@@ -48,8 +53,8 @@ struct sg_dev *kt_open(int threads) {
 }
 
 const char *const *kt_isas(void) {
-    static const char *const all[] = {"scalar", "avx2", "avx512"};
-    static const char *here[4];
+    static const char *const all[] = {"scalar", "avx2", "avx512", "avx512bf16"};
+    static const char *here[5];
     int n = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const struct sg_dev_options opt = {.backend = "cpu", .isa = all[i], .threads = 1};
@@ -116,7 +121,7 @@ static float from_bf16(uint16_t h) {
 }
 
 void kt_round_act(const struct sg_dev *dev, float *x, int64_t n) {
-    if (sg_dev_info(dev)->act != SG_BF16) return;
+    if (sg_dev_info(dev)->products != SG_BF16) return;
     for (int64_t i = 0; i < n; i++) x[i] = from_bf16(to_bf16(x[i]));
 }
 
@@ -165,7 +170,7 @@ double kt_act_round(const struct sg_dev *dev) {
 }
 
 double kt_inner_round(const struct sg_dev *dev) {
-    return sg_dev_info(dev)->act == SG_F32 ? 0 : 0x1p-8;
+    return sg_dev_info(dev)->products == SG_F32 ? 0 : 0x1p-8;
 }
 
 /* Round to nearest binary16 for |x| in its normal range or zero; smaller values become zero (test data). */
@@ -215,7 +220,7 @@ void kt_write_kv(struct sg_dev *dev, struct sg_kv *kv, int32_t layer, int32_t kv
           *gain = kt_malloc((size_t)head_dim * sizeof *gain);
     float *cs = calloc((size_t)head_dim, sizeof *cs);
     int32_t *zeros = calloc((size_t)n, sizeof *zeros);
-    const bool signs = sg_dev_info(dev)->act == SG_BF16;
+    const bool signs = sg_dev_info(dev)->products == SG_BF16;
     for (int64_t i = 0; signs && i < (int64_t)n * width; i++)
         if (!isnan(k[i])) k[i] = copysignf(1, k[i]);
     kt_round_act(dev, v, (int64_t)n * width);

@@ -2,8 +2,8 @@
  * line as BACKEND[:ISA] ("ref", "cpu:avx2", "guard", "guard:ref", "cuda", "cuda:float32"); a test whose backend or
  * instruction set is not here exits with 77 (skipped). Device memory is reached only through sg_dev_*.
  *
- * Error model: expected values are computed in double from the inputs as the device holds them (rounded to
- * its activation type). A result may differ by `rel * |terms| + abs`, where the relative part is derived
+ * Error model: expected values are computed in double from the inputs as the device's products take
+ * them (sg_dev_info.products). A result may differ by `rel * |terms| + abs`, where the relative part is derived
  * from the operation's length in units of float32 roundoff, plus one rounding to the output's type. */
 #ifndef SG_TESTS_KT_H
 #define SG_TESTS_KT_H
@@ -55,7 +55,7 @@ void kt_fill(float *x, int64_t n, uint64_t stream, float scale, bool outliers);
 int32_t kt_pick(uint64_t stream, int64_t i, int32_t below);
 
 /* ---- device arrays: copies of host arrays, freed with sg_dev_free ------------------------------- */
-/* Rounds x to the activation type in place, so that the host computes from what the device has. */
+/* Rounds x to what the device's products take, in place, so that the host computes from what they have. */
 void kt_round_act(const struct sg_dev *dev, float *x, int64_t n);
 void *kt_act(struct sg_dev *dev, const float *x,
              int64_t n); /* x must be rounded; NULL x: undefined contents */
@@ -65,7 +65,7 @@ int32_t *kt_i32(struct sg_dev *dev, const int32_t *x, int64_t n);
 void kt_get(struct sg_dev *dev, const void *p, size_t bytes, void *out);
 /* Relative error of one rounding to the activation type. */
 double kt_act_round(const struct sg_dev *dev);
-/* Relative error of what a device may keep in its activation type inside an operator (0 on float32). */
+/* Relative error of what a device may keep in bf16 inside an operator (0 on float32). */
 double kt_inner_round(const struct sg_dev *dev);
 
 /* ---- weights ------------------------------------------------------------------------------------ */

@@ -325,7 +325,7 @@ static void test_open_errors(void **state) {
     struct sg_dev_options o = {.backend = "gpu9"};
     REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "it has: auto, ref, cpu, guard");
     o = (struct sg_dev_options){.backend = "cpu", .isa = "sse9"};
-    REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "expected auto, scalar, avx2 or avx512");
+    REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "expected auto, scalar, avx2, avx512 or avx512bf16");
     o = (struct sg_dev_options){.backend = "cpu", .threads = -1};
     REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "-1 threads");
     o = (struct sg_dev_options){.backend = "guard:guard"};

@@ -15,7 +15,7 @@ static void test_bound_and_bits(void **state) {
                            -INFINITY, NAN,   1e30f, -1e30f, 1e-40f, 87.99999f, -87.00001f};
     memcpy(x, edges, sizeof edges);
     for (const char *const *isa = kt_isas(); *isa; isa++) {
-        sg__isa_find(*isa, NULL)->exp(x, N, y);
+        sg__isa_find(*isa, false, NULL)->exp(x, N, y);
         if (isa == kt_isas()) memcpy(first, y, N * sizeof *y);
         kt_same_bits(*isa, y, first, N);
         double worst = 0;

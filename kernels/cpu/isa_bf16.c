@@ -1,0 +1,115 @@
+/* y = W x in bf16: both rounded to bf16, sums in float32, two products of a chain at a time (vn_dot2). Tiles
+ * as in isa_linear.c. */
+#include "kernels/cpu/isa.h"
+
+/* A unit is SG_LANES columns of a panel, half of what isa_linear.c calls so. */
+enum { UNITS = SG__PANEL / SG_LANES };
+
+/* R rows times U consecutive units from unit `first` on; x [pairs][R]. */
+SG_INLINE void product(const int R, const int U, const struct sg__cpu_weight *w, int64_t first,
+                       const struct sg_x2 *x, float *y) {
+    const int64_t pairs = (w->base.cols + 1) / 2, rows = w->base.rows;
+    const char *at[8];
+    struct vn acc[16][8];
+    SG_UNROLL
+    for (int u = 0; u < U; u++)
+        at[u] = (const char *)w->data + (size_t)((first + u) / UNITS * pairs) * (SG__PANEL * 4) +
+                (size_t)((first + u) % UNITS) * (SG_LANES * 4);
+    SG_UNROLL
+    for (int r = 0; r < R; r++) {
+        SG_UNROLL
+        for (int u = 0; u < U; u++) acc[r][u] = vn_set1(0);
+    }
+    for (int64_t k = 0; k < pairs; k++) {
+        struct vw wk[8];
+        SG_UNROLL
+        for (int u = 0; u < U; u++) wk[u] = vw_load(at[u] + (size_t)k * (SG__PANEL * 4));
+        SG_UNROLL
+        for (int r = 0; r < R; r++) {
+            const struct sg_x2 xk = x[k * R + r];
+            SG_UNROLL
+            for (int u = 0; u < U; u++) acc[r][u] = vn_dot2(acc[r][u], xk, wk[u]);
+        }
+    }
+    SG_UNROLL
+    for (int u = 0; u < U; u++) {
+        const int64_t c = (first + u) / UNITS * SG__PANEL + (first + u) % UNITS * SG_LANES;
+        SG_UNROLL
+        for (int r = 0; r < R; r++)
+            if (c < rows) vn_store_upto(y + r * rows + c, acc[r][u], rows - c);
+    }
+}
+
+/* Units [u0, u1) for R rows, U at a time while they last. */
+SG_INLINE void sweep(const int R, const int U, const struct sg__cpu_weight *w, int64_t u0, int64_t u1,
+                     const struct sg_x2 *x, float *y) {
+    for (; u0 + U <= u1; u0 += U) product(R, U, w, u0, x, y);
+    for (; u0 < u1; u0++) product(R, 1, w, u0, x, y);
+}
+
+SG_OWN void sweep_rows(int32_t height, const struct sg__cpu_weight *w, int64_t u0, int64_t u1,
+                       const struct sg_x2 *x, float *y) {
+    switch (height) {
+#define SG_CASE(R, U)                                                                                        \
+    case R:                                                                                                  \
+        sweep(R, U * 2, w, u0, u1, x, y);                                                                    \
+        break;
+        SG_PRODUCT_SHAPES(SG_CASE)
+#undef SG_CASE
+    }
+}
+
+/* Task: one tile of rows from row-major to [pairs][height], rounded; behind an odd last column comes 0. */
+void SG_ISA_NAME(pack_bf16)(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    const struct sg__linear_job *j = ctx;
+    const int64_t cols = j->w->base.cols, even = cols & ~(int64_t)1;
+    const int32_t begin = sg__tile_begin(j->tiling, (int32_t)task);
+    const int32_t height = sg__tile_begin(j->tiling, (int32_t)task + 1) - begin;
+    struct sg_x2 *to = (struct sg_x2 *)j->x_pack + begin * ((cols + 1) / 2);
+    for (int64_t k0 = 0; k0 < even; k0 += 16) /* a cache line of each row at a time */
+        for (int32_t r = 0; r < height; r++) {
+            const float *from = j->x + (begin + r) * cols;
+            for (int64_t k = k0; k < k0 + 16 && k < even; k += 2)
+                to[k / 2 * height + r] = x2_make(from[k], from[k + 1]);
+        }
+    if (cols > even)
+        for (int32_t r = 0; r < height; r++)
+            to[even / 2 * height + r] = x2_make(j->x[(begin + r) * cols + even], 0);
+}
+
+/* Task: as SG_ISA_NAME(linear). */
+void SG_ISA_NAME(linear_bf16)(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    const struct sg__linear_job *j = ctx;
+    const int64_t pairs = (j->w->base.cols + 1) / 2, rows = j->w->base.rows, panels = sg__panels(rows);
+    const int64_t p0 = task / j->row_splits * j->group, p1 = p0 + j->group < panels ? p0 + j->group : panels;
+    const int64_t part = task % j->row_splits;
+    const int32_t t0 = (int32_t)(j->tiling.tiles * part / j->row_splits);
+    const int32_t t1 = (int32_t)(j->tiling.tiles * (part + 1) / j->row_splits);
+    const unsigned mode = flush_begin();
+    for (int32_t t = t0; t < t1; t++) {
+        const int32_t begin = sg__tile_begin(j->tiling, t), height = sg__tile_begin(j->tiling, t + 1) - begin;
+        sweep_rows(height, j->w, p0 * UNITS, p1 * UNITS, (const struct sg_x2 *)j->x_pack + begin * pairs,
+                   j->y + begin * rows);
+    }
+    flush_end(mode);
+}
+
+/* ---- the products alone ------------------------------------------------------------------------- */
+
+SG_OWN void dot2_all(const uint32_t *x, const uint32_t *w, const float *c, int64_t n, float *out) {
+    for (int64_t i = 0; i < n; i += SG_LANES) {
+        const uint32_t hi = x[i / 16] & 0xFFFF0000u, lo = x[i / 16] << 16;
+        float f[2];
+        memcpy(f, &hi, sizeof hi);
+        memcpy(f + 1, &lo, sizeof lo);
+        vn_store(out + i, vn_dot2(vn_load(c + i), x2_make(f[0], f[1]), vw_load(w + i)));
+    }
+}
+
+void SG_ISA_NAME(dot2)(const uint32_t *x, const uint32_t *w, const float *c, int64_t n, float *out) {
+    const unsigned mode = flush_begin();
+    dot2_all(x, w, c, n, out);
+    flush_end(mode);
+}
