@@ -2,9 +2,10 @@
 
 #include "base/digest.h"
 #include "base/ids.h"
-#include "base/json.h"
 #include "base/rng.h"
 #include "advice_words.h"
+#include "decision_limits.h"
+#include "limits.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -381,22 +382,38 @@ out:
 }
 
 /* Shares of the models under a rule, over at most MAX_SHARES of the queries. */
-static void rule_shares(const struct sg_dataset *d, const struct sg_advice *a, const struct sg_rule *r,
-                        double *share) {
-    const int64_t stride = d->n > MAX_SHARES ? d->n / MAX_SHARES : 1;
-    int64_t n = 0;
-    for (int64_t q = 0; q < d->n; q += stride, n++) {
-        const int32_t k = sg_rule_model(r, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m, 2);
-        if (k < 0) continue;
-        if (r->kind == SG_CANDIDATE_MIX && r->weight > 0) {
+static enum sg_status rule_shares(const struct sg_dataset *d, const struct sg_advice *a,
+                                  const struct sg_rule *r, double *share, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t stride = d->n > MAX_SHARES ? d->n / MAX_SHARES : 1, n = (d->n + stride - 1) / stride;
+    const int32_t m = d->m;
+    struct sg__limited x = {0};
+    double *p = NULL;
+    if (r->kind == SG_CANDIDATE_ROUTING && a->cap) { /* the caps hold for whole queries too */
+        SG_TRY(SG_NEW(&p, 2 * n * m, "shares", err));
+        SG_TRY(sg__limited_open(&x, n, m, p, p + n * m, a->cap, NULL, err));
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t q = i * stride;
+        const int32_t k = sg_rule_model(r, m, d->category[q], d->p + q * m, d->c + q * m, 2);
+        if (p) {
+            memcpy(p + i * m, d->p + q * m, sizeof *p * (size_t)m);
+            memcpy(p + (n + i) * m, d->c + q * m, sizeof *p * (size_t)m);
+            x.model[i] = k;
+            if (k >= 0) x.count[k]++;
+        } else if (r->kind == SG_CANDIDATE_MIX && r->weight > 0) {
             share[r->from] += 1 - r->weight;
             share[r->to] += r->weight;
-        } else {
+        } else if (k >= 0) {
             share[k]++;
         }
     }
-    (void)a;
-    for (int32_t k = 0; k < d->m; k++) share[k] /= (double)n;
+    if (p) SG_TRY(sg__limited_keep(&x, r->lambda, err));
+    for (int32_t k = 0; k < m; k++) share[k] = (p ? (double)x.count[k] : share[k]) / (double)n;
+out:
+    sg__limited_close(&x);
+    free(p);
+    return st;
 }
 
 static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, struct sg_advice *a,
@@ -422,7 +439,7 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         s->vs_incumbent = s->value && a->incumbent >= 0 ? s->is->versus[s->is->advised] : none;
         s->saved_of_incumbent = s->value && a->incumbent >= 0 ? s->is->saved[s->is->advised] : none;
         SG_TRY(SG_NEW(&s->share, d->m, "advice", err));
-        if (s->value) rule_shares(d, a, &s->value->rule, s->share);
+        if (s->value) SG_TRY(rule_shares(d, a, &s->value->rule, s->share, err));
         SG_TRY(sg__words_step(d, a, s, err));
         if (s->value) best = fmax(best, s->accuracy.value);
     }
@@ -503,12 +520,7 @@ static enum sg_status find_incumbent(const struct sg_dataset *d, const char *id,
                                      struct sg_err *err) {
     a->incumbent = -1;
     if (!id) return SG_OK;
-    for (int32_t k = 0; k < d->m; k++)
-        if (!strcmp(sg_dataset_model(d, k), id)) a->incumbent = k;
-    if (a->incumbent >= 0) return SG_OK;
-    const char *near = sg_nearest(id, (const char *const *)d->r->model, (size_t)d->r->n_models);
-    return sg_fail(err, SG_E_INPUT, "--incumbent: no model \"%s\" in the pool%s%s%s", id,
-                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    return sg_limits_model(d, "--incumbent", id, &a->incumbent, err);
 }
 
 static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
@@ -519,6 +531,7 @@ static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
     struct ask *ask = NULL;
     double *budgets = NULL;
     in.estimate = a->estimate;
+    in.cap = a->cap;
     const int32_t splits = in.splits;
     in.splits = 0; /* the costs of the models, of which the budgets follow */
     SG_TRY(sg_decide(&in, &first, err));
@@ -547,6 +560,7 @@ enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *o
     struct evidence e = {0};
     struct sg_advice a = {.margin = opt->margin, .volume = opt->volume};
     SG_TRY(find_incumbent(d, opt->incumbent, &a, err));
+    SG_TRY(sg_limits_caps(d, opt->at_most, opt->n_at_most, &a.cap, err));
     SG_TRY(gather(d, &e, err));
     const struct sg_decision_input in = input_of(&e, d, opt->seed);
     SG_TRY(choose_estimate(&e, opt, &in, &a, err));
@@ -555,7 +569,16 @@ enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *o
     for (int64_t q = 0; q < d->n; q++)
         a.choice_key[q] =
             (double)(sg_random64(opt->seed ^ 0xd3a3, e.query_key[q]) >> 12) / 4503599627370496.0;
-    if (a.fitted[SG_ESTIMATE_ANCHORED] || d->tp) SG_TRY(decide(d, &e, opt, in, &a, err));
+    if (a.fitted[SG_ESTIMATE_ANCHORED] || d->tp) {
+        SG_TRY(decide(d, &e, opt, in, &a, err));
+    } else if (a.cap) {
+        st = sg_fail(err, SG_E_INPUT,
+                     "--at-most: %s holds outcomes neither of anchors nor of queries, so no policy is "
+                     "advised that could "
+                     "be limited; run the grid with anchors",
+                     d->path);
+        goto out;
+    }
     SG_TRY(sg_dataset_stand_in(d, err));
     *out = a;
 out:
@@ -575,6 +598,7 @@ void sg_advice_free(struct sg_advice *a) {
     free(a->category);
     free((void *)a->doubts);
     free(a->choice_key);
+    free(a->cap);
     sg_decision_free(&a->decision);
     sg_arena_free(&a->strings);
     memset(a, 0, sizeof *a);

@@ -17,6 +17,8 @@ struct sg_advice_options {
     double margin;         /* accuracy that the cheapest policy may lose against the incumbent */
     double volume;         /* queries a month; 0: not given */
     uint64_t seed;
+    const char *const *at_most; /* [n_at_most] MODEL=SHARE */
+    size_t n_at_most;
     bool no_defaults; /* five budgets of the slider are asked for where nothing is; not then */
     int32_t n_grid;   /* budgets of the slider, from the cheapest model's cost to the best one's */
 };
@@ -58,6 +60,7 @@ struct sg_advice {
     int32_t incumbent; /* model; -1: none */
     int32_t
         cheapest_as_good; /* step: the least bill that is not more than the margin below the incumbent; -1 */
+    double *cap;          /* [m] the largest share of the queries that a model may get; NULL: no limits */
     double margin, volume;
     int32_t n_categories;
     struct sg_advice_category *category;

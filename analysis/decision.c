@@ -57,6 +57,7 @@ struct work {
     double *sum_p, *sum_c, *planned;
     struct sg_rule *rule, incumbent;
     int32_t *tables;
+    double *tolls;
     struct sg_estimate_fit fit, outcomes;
     /* sums over splits, [n_budgets][KINDS][all.n] */
     double *blind_y, *blind_c, *paired_y, *paired_c;
@@ -71,7 +72,7 @@ static void work_free(struct work *w) {
         w->stratum_of, w->stratum,      w->paired,     w->strata,    w->truth_model, w->fold_all,
         w->fold_query, w->use,          w->build,      w->pick,      w->p,           w->c,
         w->length,     w->mean_p,       w->cal_p,      w->full_cost, w->sum_p,       w->rule,
-        w->tables,     w->blind_y,      w->q_p};
+        w->tables,     w->tolls,        w->blind_y,    w->q_p};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_estimate_fit_free(&w->fit);
     sg_estimate_fit_free(&w->outcomes);
@@ -357,7 +358,9 @@ static struct sg__rule_input rule_input(const struct work *w, const double *cost
                                    .mean = w->outcomes.mean,
                                    .mean_cost = cost,
                                    .budgets = w->in->budgets,
-                                   .n_budgets = w->in->n_budgets};
+                                   .n_budgets = w->in->n_budgets,
+                                   .cap = w->in->cap,
+                                   .tolls = w->tolls};
 }
 
 static const struct sg_rule *rule_of(const struct work *w, int32_t b, int kind) {
@@ -533,9 +536,18 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         if (paid > 0) s->saved[kind] = sg__interval_plain(saved);
     }
     if (!s->affordable) return;
+    const bool barred = s->candidate[SG_CANDIDATE_SINGLE].rule.barred; /* then the simplest that is allowed */
+    if (barred) {
+        int first = SG_CANDIDATE_MIX;
+        while (first < SG_CANDIDATES && isnan(s->candidate[first].accuracy.value)) first++;
+        s->affordable = first < SG_CANDIDATES;
+        if (!s->affordable) return;
+        s->advised = (enum sg_candidate)first;
+    }
     for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
         const struct sg_candidate_value *v = &s->candidate[kind];
-        if (isnan(v->accuracy.value) || !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
+        if (isnan(v->accuracy.value) || kind == (int)s->advised) continue;
+        if (!barred && !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
         /* better than every simpler one that was advised so far, and than the mix at this budget */
         if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
             !better(w, b, kind, SG_CANDIDATE_MIX, tmp))
@@ -598,6 +610,7 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     SG_TRY(SG_NEW(&w->sum_p, 3 * nb, "budgets", err));
     SG_TRY(SG_NEW(&w->rule, nb * SG_CANDIDATES, "budgets", err));
     SG_TRY(SG_NEW(&w->tables, nb * w->nc, "budgets", err));
+    SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
     SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS, "values", err));
     w->mean_length = w->mean_p + cells;
@@ -632,6 +645,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     SG_TRY(SG_NEW(&tmp, w.all.n, "values", err));
     SG_TRY(SG_NEW(&d.step, in->n_budgets, "decision", err));
     SG_TRY(SG_NEW(&d.tables, (int64_t)in->n_budgets * in->n_categories, "decision", err));
+    SG_TRY(SG_NEW(&d.tolls, (int64_t)in->n_budgets * in->m, "decision", err));
     SG_TRY(SG_NEW(&d.weight, in->n_categories, "decision", err));
     memcpy(d.weight, w.weight, sizeof *d.weight * (size_t)in->n_categories);
     /* with all outcomes: what is advised, and what budgets afford */
@@ -643,7 +657,8 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
             w.mean_cost[i] + (w.outcomes.count[i] > 0
                                   ? in->price_output[i % w.m] * (w.outcomes.mean_length[i] - w.mean_length[i])
                                   : 0);
-    const struct sg__rule_input ri = rule_input(&w, w.full_cost);
+    struct sg__rule_input ri = rule_input(&w, w.full_cost);
+    ri.tolls = d.tolls;
     const struct sg__routing_sums sums = {.pick = w.pick, .p = w.sum_p, .c = w.sum_c, .planned = w.planned};
     SG_TRY(sg__rules_make(&ri, w.rule, d.tables, &sums, err));
     for (int32_t b = 0; b < in->n_budgets; b++) {
@@ -690,6 +705,7 @@ void sg_decision_free(struct sg_decision *d) {
     free(d->single_bill);
     free(d->weight);
     free(d->tables);
+    free(d->tolls);
     sg_estimate_fit_free(&d->fit);
     memset(d, 0, sizeof *d);
 }

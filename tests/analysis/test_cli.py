@@ -297,6 +297,60 @@ def several_files(tmp):
     assert float(rows(f"{tmp}/worse", "compare")[1]["brier_low"]) > 0
 
 
+def shares(folder, n):
+    """{ask: {model: share}} of policies.csv."""
+    out = {}
+    for r in rows(folder, "policies"):
+        of = out.setdefault(r["ask"], {})
+        of[r["model"]] = of.get(r["model"], 0) + float(r["weight"]) / n
+    return out
+
+
+def at_most(tmp):
+    """Caps hold for every advised policy, to the last query, with cells missing and with every model capped."""
+    results = fake(f"{tmp}/r.h5", 150, 5, missing=0.05)
+    best = "maker/model-04"
+    free = f"{tmp}/free"
+    run(results, "-o", free, "--bootstrap", 0)
+    assert max(s.get(best, 0) for s in shares(free, 150).values()) > 0.8, "else nothing is limited"
+    for name, caps, budgets in (("one", {best: "20%"}, []), ("two", {best: "0.2", "maker/model-02": "30%"}, []),
+                                ("none", {best: "0"}, []), ("all", {f"maker/model-0{k}": "25%" for k in range(5)}, [0.004, 0.02])):
+        out = f"{tmp}/{name}"
+        args = [x for m, c in caps.items() for x in ("--at-most", f"{m}={c}")] + [x for b in budgets for x in ("--budget", b)]
+        text = run(results, "-o", out, "--bootstrap", 0, *args).stdout
+        most = {m: float(c.rstrip("%")) / (100 if "%" in c else 1) for m, c in caps.items()}
+        found = shares(out, 150)
+        assert len(found) >= 2, (name, text)
+        used = 0
+        for ask, share in found.items():
+            assert abs(sum(share.values()) - 1) < 1e-9
+            for m, cap in most.items():
+                # a query whose only estimate is the limited model's stays with it: none of these is
+                assert share.get(m, 0) <= cap + 1e-9, (name, ask, m, share)
+                used = max(used, share.get(m, 0) - cap)
+        assert used > -0.02, "some cap is used up"
+        assert "Use " + best + " for everything" not in text
+        try:
+            import h5py
+        except ImportError:
+            continue
+        with h5py.File(f"{out}/frontier.h5") as f:
+            share = f["decision_share"][:]
+            for m, cap in most.items():
+                assert share[:, int(m[-1])].max() <= cap + 1e-9, (name, m)
+    assert not re.search(r"Use \S+ for everything", text), "every model is limited: one alone is never advised"
+    out = f"{tmp}/no"
+    refused("expected MODEL=SHARE", results, "--at-most", best, out=out, status=2)
+    refused("expected MODEL=SHARE", results, "--at-most", best + "=120%", out=out, status=2)
+    refused("expected MODEL=SHARE", results, "--at-most", best + "=nan", out=out, status=2)
+    refused('did you mean "maker/model-04"', results, "--at-most", "maker/modle-04=0.2", out=out, status=3)
+    refused("has a limit already", results, "--at-most", best + "=0.2", "--at-most", best + "=0.3", out=out, status=2)
+    refused("together may answer 50 %", results, "--pool", f"{best},maker/model-01", "--at-most", best + "=0.2",
+            "--at-most", "maker/model-01=0.3", out=out, status=3)
+    blind = fake(f"{tmp}/blind.h5", 40, 3, truth=0)
+    refused("no policy is advised", blind, "--at-most", "maker/model-01=0.2", out=out, status=3)
+
+
 def reference(tmp):
     d = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "routing")
     files = ["--selection", f"{d}/selection.json", "--similarity", f"{d}/similarity.json", "--anchors",
@@ -489,7 +543,7 @@ def bad_input(tmp):
 def main():
     with tempfile.TemporaryDirectory() as tmp:
         for test in (writes_everything, same_numbers_everywhere, same_for_any_threads, default_directory, without_plots, partial_and_truthless, choosing,
-                     several_files, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
+                     several_files, at_most, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
             print(test.__name__, flush=True)
             os.mkdir(f"{tmp}/{test.__name__}")
             test(f"{tmp}/{test.__name__}")
