@@ -366,9 +366,10 @@ static enum sg_status asks(const struct sg_decision *d, const struct sg_advice_o
         x[n].budget = opt->budgets[i];
         SG_TRY(sg__words_budget(a, x[n].budget, &x[n].name, err));
     }
-    if (a->incumbent >= 0) {
-        x[n++] = (struct ask){d->single_cost[a->incumbent], "incumbent's bill", false};
-        x[n++] = (struct ask){d->single_cost[a->incumbent] / 2, "half the incumbent's bill", false};
+    if (a->incumbent_name) {
+        const double bill = a->incumbent >= 0 ? d->single_cost[a->incumbent] : d->policy_cost.value;
+        x[n++] = (struct ask){bill, "incumbent's bill", false};
+        x[n++] = (struct ask){bill / 2, "half the incumbent's bill", false};
     }
     qsort(x, (size_t)n, sizeof *x, by_budget);
     for (int32_t i = 0; i < n; i++)
@@ -436,8 +437,8 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         s->saving = s->value ? s->value->saving : none;
         s->over_mix = s->value ? s->value->over_mix : none;
         s->mix_accuracy = s->value ? s->is->candidate[SG_CANDIDATE_MIX].accuracy.value : (double)NAN;
-        s->vs_incumbent = s->value && a->incumbent >= 0 ? s->is->versus[s->is->advised] : none;
-        s->saved_of_incumbent = s->value && a->incumbent >= 0 ? s->is->saved[s->is->advised] : none;
+        s->vs_incumbent = s->value && a->incumbent_name ? s->is->versus[s->is->advised] : none;
+        s->saved_of_incumbent = s->value && a->incumbent_name ? s->is->saved[s->is->advised] : none;
         SG_TRY(SG_NEW(&s->share, d->m, "advice", err));
         if (s->value) SG_TRY(rule_shares(d, a, &s->value->rule, s->share, err));
         SG_TRY(sg__words_step(d, a, s, err));
@@ -448,7 +449,7 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         const struct sg_advice_step *s = &a->step[i];
         if (!s->value) continue;
         if (s->accuracy.value >= best - 0.01) a->def = i;
-        if (a->incumbent >= 0 && s->vs_incumbent.low >= -a->margin) a->cheapest_as_good = i;
+        if (a->incumbent_name && s->vs_incumbent.low >= -a->margin) a->cheapest_as_good = i;
     }
 out:
     return st;
@@ -520,6 +521,9 @@ static enum sg_status find_incumbent(const struct sg_dataset *d, const char *id,
                                      struct sg_err *err) {
     a->incumbent = -1;
     if (!id) return SG_OK;
+    const size_t n = strlen(id);
+    a->incumbent_name = id;
+    if (n > 4 && !strcmp(id + n - 4, ".csv")) return sg_given_policy_read(id, d, &a->policy, err);
     return sg_limits_model(d, "--incumbent", id, &a->incumbent, err);
 }
 
@@ -532,6 +536,7 @@ static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
     double *budgets = NULL;
     in.estimate = a->estimate;
     in.cap = a->cap;
+    in.policy = a->policy.n ? &a->policy : NULL;
     const int32_t splits = in.splits;
     in.splits = 0; /* the costs of the models, of which the budgets follow */
     SG_TRY(sg_decide(&in, &first, err));
@@ -571,12 +576,12 @@ enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *o
             (double)(sg_random64(opt->seed ^ 0xd3a3, e.query_key[q]) >> 12) / 4503599627370496.0;
     if (a.fitted[SG_ESTIMATE_ANCHORED] || d->tp) {
         SG_TRY(decide(d, &e, opt, in, &a, err));
-    } else if (a.cap) {
+    } else if (a.cap || a.policy.n) {
         st = sg_fail(err, SG_E_INPUT,
-                     "--at-most: %s holds outcomes neither of anchors nor of queries, so no policy is "
-                     "advised that could "
-                     "be limited; run the grid with anchors",
-                     d->path);
+                     "%s: %s holds outcomes neither of anchors nor of queries, so no policy is advised; run "
+                     "the grid with "
+                     "anchors",
+                     a.cap ? "--at-most" : "--incumbent", d->path);
         goto out;
     }
     SG_TRY(sg_dataset_stand_in(d, err));
@@ -599,6 +604,7 @@ void sg_advice_free(struct sg_advice *a) {
     free((void *)a->doubts);
     free(a->choice_key);
     free(a->cap);
+    sg_given_policy_free(&a->policy);
     sg_decision_free(&a->decision);
     sg_arena_free(&a->strings);
     memset(a, 0, sizeof *a);

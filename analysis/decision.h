@@ -14,6 +14,7 @@
 
 #include "calibration.h" /* struct sg_value */
 #include "estimates.h"
+#include "policy_file.h"
 
 enum sg_candidate {
     SG_CANDIDATE_SINGLE,
@@ -38,6 +39,7 @@ struct sg_decision_input {
     int64_t max_queries; /* larger sets are valued on so many of their queries */
     uint64_t seed;
     int32_t incumbent; /* model in use, which candidates are also compared with; -1: none */
+    const struct sg_given_policy *policy; /* the same, a policy over the queries; NULL: none */
     const double *cap; /* [m] the largest share of the queries that a model may get; NULL: no limits */
 };
 
@@ -88,6 +90,10 @@ struct sg_decision {
     struct sg_estimate_fit fit; /* with all outcomes: what the rules are applied with */
     int32_t *tables;
     double *tolls;
+    /* The policy in use. Where the queries' own outcomes do not value all models, its values are the estimates' means
+     * without a correction, and neither they nor comparisons with it have an interval (NaN). */
+    struct sg_value policy_accuracy, policy_cost;
+    bool policy_measured;
 };
 enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision *out, struct sg_err *err);
 void sg_decision_free(struct sg_decision *d); /* zeroed accepted */

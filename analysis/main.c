@@ -205,8 +205,9 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
          "the best policy of at most this mean cost a query; repeatable"},
         {"estimate", SG_OPT_STR, &a.estimate, 0, 0, "KIND",
          "scope, anchored or combined; default: the one with the least cross-fitted log loss"},
-        {"incumbent", SG_OPT_STR, &a.incumbent, 0, 0, "MODEL",
-         "the model in use now: its bill and half of it are budgets, and all is compared with it"},
+        {"incumbent", SG_OPT_STR, &a.incumbent, 0, 0, "MODEL|FILE.csv",
+         "the model in use now, or the policy (query, model, weight): its bill and half of it are budgets, "
+         "and all is compared with it"},
         {"at-most", SG_OPT_LIST, &a.at_most, 0, 0, "MODEL=SHARE",
          "no advised policy gives the model more than this share of the queries, 0.3 or 30%; repeatable"},
         {"margin", SG_OPT_STR, &a.margin, 0, 0, "POINTS",
