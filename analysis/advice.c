@@ -2,9 +2,10 @@
 
 #include "base/digest.h"
 #include "base/ids.h"
-#include "base/json.h"
 #include "base/rng.h"
 #include "advice_words.h"
+#include "decision_limits.h"
+#include "limits.h"
 #include "sort.h"
 
 #include <math.h>
@@ -402,9 +403,10 @@ static enum sg_status asks(const struct sg_decision *d, const struct sg_advice_o
         x[n].budget = opt->budgets[i];
         SG_TRY(sg__words_budget(a, x[n].budget, &x[n].name, err));
     }
-    if (a->incumbent >= 0) {
-        x[n++] = (struct ask){d->single_cost[a->incumbent], "incumbent's bill", false};
-        x[n++] = (struct ask){d->single_cost[a->incumbent] / 2, "half the incumbent's bill", false};
+    if (a->incumbent_name) {
+        const double bill = a->incumbent >= 0 ? d->single_cost[a->incumbent] : d->policy_cost.value;
+        x[n++] = (struct ask){bill, "incumbent's bill", false};
+        x[n++] = (struct ask){bill / 2, "half the incumbent's bill", false};
     }
     qsort(x, (size_t)n, sizeof *x, by_budget);
     for (int32_t i = 0; i < n; i++)
@@ -418,22 +420,38 @@ out:
 }
 
 /* Shares of the models under a rule, over at most MAX_SHARES of the queries. */
-static void rule_shares(const struct sg_dataset *d, const struct sg_advice *a, const struct sg_rule *r,
-                        double *share) {
-    const int64_t stride = d->n > MAX_SHARES ? d->n / MAX_SHARES : 1;
-    int64_t n = 0;
-    for (int64_t q = 0; q < d->n; q += stride, n++) {
-        const int32_t k = sg_rule_model(r, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m, 2);
-        if (k < 0) continue;
-        if (r->kind == SG_CANDIDATE_MIX && r->weight > 0) {
+static enum sg_status rule_shares(const struct sg_dataset *d, const struct sg_advice *a,
+                                  const struct sg_rule *r, double *share, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t stride = d->n > MAX_SHARES ? d->n / MAX_SHARES : 1, n = (d->n + stride - 1) / stride;
+    const int32_t m = d->m;
+    struct sg__limited x = {0};
+    double *p = NULL;
+    if (r->kind == SG_CANDIDATE_ROUTING && a->cap) { /* the caps hold for whole queries too */
+        SG_TRY(SG_NEW(&p, 2 * n * m, "shares", err));
+        SG_TRY(sg__limited_open(&x, n, m, p, p + n * m, a->cap, NULL, err));
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t q = i * stride;
+        const int32_t k = sg_rule_model(r, m, d->category[q], d->p + q * m, d->c + q * m, 2);
+        if (p) {
+            memcpy(p + i * m, d->p + q * m, sizeof *p * (size_t)m);
+            memcpy(p + (n + i) * m, d->c + q * m, sizeof *p * (size_t)m);
+            x.model[i] = k;
+            if (k >= 0) x.count[k]++;
+        } else if (r->kind == SG_CANDIDATE_MIX && r->weight > 0) {
             share[r->from] += 1 - r->weight;
             share[r->to] += r->weight;
-        } else {
+        } else if (k >= 0) {
             share[k]++;
         }
     }
-    (void)a;
-    for (int32_t k = 0; k < d->m; k++) share[k] /= (double)n;
+    if (p) SG_TRY(sg__limited_keep(&x, r->lambda, err));
+    for (int32_t k = 0; k < m; k++) share[k] = (p ? (double)x.count[k] : share[k]) / (double)n;
+out:
+    sg__limited_close(&x);
+    free(p);
+    return st;
 }
 
 static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, struct sg_advice *a,
@@ -456,10 +474,10 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         s->saving = s->value ? s->value->saving : none;
         s->over_mix = s->value ? s->value->over_mix : none;
         s->mix_accuracy = s->value ? s->is->candidate[SG_CANDIDATE_MIX].accuracy.value : (double)NAN;
-        s->vs_incumbent = s->value && a->incumbent >= 0 ? s->is->versus[s->is->advised] : none;
-        s->saved_of_incumbent = s->value && a->incumbent >= 0 ? s->is->saved[s->is->advised] : none;
+        s->vs_incumbent = s->value && a->incumbent_name ? s->is->versus[s->is->advised] : none;
+        s->saved_of_incumbent = s->value && a->incumbent_name ? s->is->saved[s->is->advised] : none;
         SG_TRY(SG_NEW(&s->share, d->m, "advice", err));
-        if (s->value) rule_shares(d, a, &s->value->rule, s->share);
+        if (s->value) SG_TRY(rule_shares(d, a, &s->value->rule, s->share, err));
         SG_TRY(sg__words_step(d, a, s, err));
         if (s->value) best = fmax(best, s->accuracy.value);
     }
@@ -468,7 +486,7 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         const struct sg_advice_step *s = &a->step[i];
         if (!s->value) continue;
         if (s->accuracy.value >= best - 0.01) a->def = i;
-        if (a->incumbent >= 0 && s->vs_incumbent.low >= -a->margin) a->cheapest_as_good = i;
+        if (a->incumbent_name && s->vs_incumbent.low >= -a->margin) a->cheapest_as_good = i;
     }
 out:
     return st;
@@ -540,12 +558,10 @@ static enum sg_status find_incumbent(const struct sg_dataset *d, const char *id,
                                      struct sg_err *err) {
     a->incumbent = -1;
     if (!id) return SG_OK;
-    for (int32_t k = 0; k < d->m; k++)
-        if (!strcmp(sg_dataset_model(d, k), id)) a->incumbent = k;
-    if (a->incumbent >= 0) return SG_OK;
-    const char *near = sg_nearest(id, (const char *const *)d->r->model, (size_t)d->r->n_models);
-    return sg_fail(err, SG_E_INPUT, "--incumbent: no model \"%s\" in the pool%s%s%s", id,
-                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    const size_t n = strlen(id);
+    a->incumbent_name = id;
+    if (n > 4 && !strcmp(id + n - 4, ".csv")) return sg_given_policy_read(id, d, &a->policy, err);
+    return sg_limits_model(d, "--incumbent", id, &a->incumbent, err);
 }
 
 static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
@@ -556,6 +572,8 @@ static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
     struct ask *ask = NULL;
     double *budgets = NULL;
     in.estimate = a->estimate;
+    in.cap = a->cap;
+    in.policy = a->policy.n ? &a->policy : NULL;
     const int32_t splits = in.splits;
     in.splits = 0; /* the costs of the models, of which the budgets follow */
     SG_TRY(sg_decide(&in, &first, err));
@@ -584,6 +602,7 @@ enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *o
     struct evidence e = {0};
     struct sg_advice a = {.margin = opt->margin, .volume = opt->volume};
     SG_TRY(find_incumbent(d, opt->incumbent, &a, err));
+    SG_TRY(sg_limits_caps(d, opt->at_most, opt->n_at_most, &a.cap, err));
     SG_TRY(gather(d, &e, err));
     const struct sg_decision_input in = input_of(&e, d, opt->seed);
     SG_TRY(choose_estimate(&e, opt, &in, &a, err));
@@ -592,7 +611,16 @@ enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *o
     for (int64_t q = 0; q < d->n; q++)
         a.choice_key[q] =
             (double)(sg_random64(opt->seed ^ 0xd3a3, e.query_key[q]) >> 12) / 4503599627370496.0;
-    if (a.fitted[SG_ESTIMATE_ANCHORED] || d->tp) SG_TRY(decide(d, &e, opt, in, &a, err));
+    if (a.fitted[SG_ESTIMATE_ANCHORED] || d->tp) {
+        SG_TRY(decide(d, &e, opt, in, &a, err));
+    } else if (a.cap || a.policy.n) {
+        st = sg_fail(err, SG_E_INPUT,
+                     "%s: %s holds outcomes neither of anchors nor of queries, so no policy is advised; run "
+                     "the grid with "
+                     "anchors",
+                     a.cap ? "--at-most" : "--incumbent", d->path);
+        goto out;
+    }
     SG_TRY(sg_dataset_stand_in(d, err));
     *out = a;
 out:
@@ -612,6 +640,8 @@ void sg_advice_free(struct sg_advice *a) {
     free(a->category);
     free((void *)a->doubts);
     free(a->choice_key);
+    free(a->cap);
+    sg_given_policy_free(&a->policy);
     sg_decision_free(&a->decision);
     sg_arena_free(&a->strings);
     memset(a, 0, sizeof *a);

@@ -13,10 +13,12 @@ struct sg_advice_options {
     const double *budgets; /* [n_budgets] asked for, mean USD a query */
     size_t n_budgets;
     int estimate;          /* enum sg_estimate to use; -1: the one with the least cross-fitted log loss */
-    const char *incumbent; /* id of the model in use; NULL: none */
+    const char *incumbent; /* id of the model in use, or a file of the policy in use (FILE.csv); NULL: none */
     double margin;         /* accuracy that the cheapest policy may lose against the incumbent */
     double volume;         /* queries a month; 0: not given */
     uint64_t seed;
+    const char *const *at_most; /* [n_at_most] MODEL=SHARE */
+    size_t n_at_most;
     bool no_defaults; /* five budgets of the slider are asked for where nothing is; not then */
     int32_t n_grid;   /* budgets of the slider, from the cheapest model's cost to the best one's */
 };
@@ -55,9 +57,12 @@ struct sg_advice {
     struct sg_decision decision;
     int32_t n_steps, def; /* def: the step that the page opens at */
     struct sg_advice_step *step;
-    int32_t incumbent; /* model; -1: none */
+    int32_t incumbent;          /* model; -1: none, or a policy */
+    const char *incumbent_name; /* borrowed: the model's id or the policy's file; NULL: none */
+    struct sg_given_policy policy;
     int32_t
         cheapest_as_good; /* step: the least bill that is not more than the margin below the incumbent; -1 */
+    double *cap;          /* [m] the largest share of the queries that a model may get; NULL: no limits */
     double margin, volume;
     int32_t n_categories;
     struct sg_advice_category *category;

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "decision_folds.h"
 #include "decision_rules.h"
 #include "decision_value.h"
 #include "sort.h"
@@ -57,10 +58,12 @@ struct work {
     double *sum_p, *sum_c, *planned;
     struct sg_rule *rule, incumbent;
     int32_t *tables;
+    double *tolls;
     struct sg_estimate_fit fit, outcomes;
     /* sums over splits, [n_budgets][KINDS][all.n] */
     double *blind_y, *blind_c, *paired_y, *paired_c;
-    double *q_p, *q_c, *blind_q; /* [n_budgets][KINDS] */
+    double *q_p, *q_c; /* [n_budgets][KINDS] */
+    double fold_given[2];
 };
 
 static void work_free(struct work *w) {
@@ -71,14 +74,10 @@ static void work_free(struct work *w) {
         w->stratum_of, w->stratum,      w->paired,     w->strata,    w->truth_model, w->fold_all,
         w->fold_query, w->use,          w->build,      w->pick,      w->p,           w->c,
         w->length,     w->mean_p,       w->cal_p,      w->full_cost, w->sum_p,       w->rule,
-        w->tables,     w->blind_y,      w->q_p};
+        w->tables,     w->tolls,        w->blind_y,    w->q_p};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_estimate_fit_free(&w->fit);
     sg_estimate_fit_free(&w->outcomes);
-}
-
-static double unit_key(uint64_t key, uint64_t seed) {
-    return (double)(sg_random64(seed, key) >> 12);
 }
 
 /* --- the queries ------------------------------------------------------------------------------------- */
@@ -98,7 +97,7 @@ static enum sg_status take_queries(struct work *w, struct sg_err *err) {
     SG_TRY(SG_NEW(&key, all->n, "valued queries", err));
     SG_TRY(SG_NEW(&order, all->n, "valued queries", err));
     for (int64_t q = 0; q < all->n; q++) {
-        key[q] = unit_key(w->in->query_key[q], w->in->seed ^ 0x71);
+        key[q] = sg__unit_key(w->in->query_key[q], w->in->seed ^ 0x71);
         w->weight[all->category[q]] += 1.0 / (double)all->n;
     }
     SG_TRY(sg_sort_order(key, all->n, false, order, err));
@@ -266,34 +265,13 @@ out:
 
 /* --- folds --------------------------------------------------------------------------------------------- */
 
-static enum sg_status deal(const int32_t *category, const uint64_t *key, int64_t n, uint64_t seed, int32_t nc,
-                           int32_t folds, uint8_t *fold, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    double *x = NULL;
-    uint32_t *order = NULL;
-    int32_t *next = NULL;
-    SG_TRY(SG_NEW(&x, n, "folds", err));
-    SG_TRY(SG_NEW(&order, n, "folds", err));
-    SG_TRY(SG_NEW(&next, nc, "folds", err));
-    for (int64_t i = 0; i < n; i++) x[i] = unit_key(key[i], seed);
-    SG_TRY(sg_sort_order(x, n, false, order, err));
-    /* categories begin at different folds, so that small ones do not all fill the first */
-    for (int32_t c = 0; c < nc; c++) next[c] = c;
-    for (int64_t i = 0; i < n; i++) fold[order[i]] = (uint8_t)(next[category[order[i]]]++ % folds);
-out:
-    free(x);
-    free(order);
-    free(next);
-    return st;
-}
-
 /* The folds of one split: of the sampled queries, and of the outcomes; a query's outcome has its fold. */
 static enum sg_status deal_split(struct work *w, int32_t split, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const uint64_t seed = sg_random64(w->in->seed ^ 0xf01d, (uint64_t)split);
     const int64_t na = w->in->anchors->n;
-    SG_TRY(deal(w->category, w->key, w->n, seed, w->nc, w->in->folds, w->fold_query, err));
-    SG_TRY(deal(w->all_category, w->all_key, na, seed ^ 1, w->nc, w->in->folds, w->fold_all, err));
+    SG_TRY(sg__deal(w->category, w->key, w->n, seed, w->nc, w->in->folds, w->fold_query, err));
+    SG_TRY(sg__deal(w->all_category, w->all_key, na, seed ^ 1, w->nc, w->in->folds, w->fold_all, err));
     for (int64_t i = na; i < w->all.n; i++) w->fold_all[i] = w->fold_query[w->all_row[i]];
 out:
     return st;
@@ -359,7 +337,9 @@ static struct sg__rule_input rule_input(const struct work *w, const double *cost
                                    .mean = w->outcomes.mean,
                                    .mean_cost = cost,
                                    .budgets = w->in->budgets,
-                                   .n_budgets = w->in->n_budgets};
+                                   .n_budgets = w->in->n_budgets,
+                                   .cap = w->in->cap,
+                                   .tolls = w->tolls};
 }
 
 static const struct sg_rule *rule_of(const struct work *w, int32_t b, int kind) {
@@ -395,6 +375,17 @@ static void value_answer(struct work *w, int64_t i, int64_t at, int32_t k, doubl
     }
 }
 
+/* Sums over the picked queries of the estimates under the policy in use. */
+static void given_sums(const struct work *w, double *p, double *c) {
+    const struct sg_given_policy *g = w->in->policy;
+    for (int64_t q = 0; q < w->n; q++)
+        for (int64_t i = g->first[w->query[q]]; i < g->first[w->query[q] + 1] && w->pick[q]; i++) {
+            const int64_t at = q * w->m + g->model[i], mean = (int64_t)w->category[q] * w->m + g->model[i];
+            *p += g->weight[i] * (isnan(w->p[at]) ? w->mean_p[mean] : w->p[at]);
+            *c += g->weight[i] * (isnan(w->p[at]) ? w->mean_cost[mean] : w->c[at]);
+        }
+}
+
 /* Adds what row i, which this fold's rules have not seen, says of them. */
 static void value_row(struct work *w, int64_t i) {
     const int32_t m = w->m, c = w->all_category[i];
@@ -424,6 +415,14 @@ static void value_row(struct work *w, int64_t i) {
                 model[0] = r->table[c];
             else if (r->from >= 0)
                 model[0] = r->from, model[1] = r->to, share[0] = 1 - r->weight, share[1] = r->weight;
+            if (kind == INCUMBENT &&
+                w->in->policy) { /* a given policy says nothing of other rows than its own */
+                for (int32_t k = 0; k < m && w->measured; k++) {
+                    const double part = sg_given_policy_share(w->in->policy, w->query[w->all_row[i]], k);
+                    if (part > 0) value_answer(w, i, at, k, part, true, p, tokens);
+                }
+                continue;
+            }
             for (int a = 0; a < 2; a++)
                 if (model[a] >= 0 && share[a] > 0)
                     value_answer(w, i, at, model[a], share[a], kind != SG_CANDIDATE_ROUTING, p, tokens);
@@ -451,7 +450,10 @@ static enum sg_status value_fold(struct work *w, uint8_t fold, struct sg_err *er
                 p = w->sum_p[b];
                 c = w->sum_c[b];
             }
-            for (int32_t g = 0; g < w->nc && kind != SG_CANDIDATE_ROUTING; g++)
+            const bool given = kind == INCUMBENT && w->in->policy;
+            if (given && b) p = w->fold_given[0], c = w->fold_given[1];
+            if (given && !b) given_sums(w, &p, &c), w->fold_given[0] = p, w->fold_given[1] = c;
+            for (int32_t g = 0; g < w->nc && kind != SG_CANDIDATE_ROUTING && !given; g++)
                 for (int32_t k = 0; k < w->m; k++) {
                     const double share = sg__rule_share(rule_of(w, b, kind), g, k);
                     p += share * w->pick_p[(int64_t)g * w->m + k];
@@ -523,14 +525,20 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         v->cost = sg__interval_cost(level(w, b, kind, true, tmp));
         v->gain = sg__interval_chosen(against(
             w, b, kind, kind == SG_CANDIDATE_SINGLE ? kind : NAMED + SG_CANDIDATE_SINGLE, false, 1, tmp));
-        v->over_mix = sg__interval_chosen(against(w, b, kind, SG_CANDIDATE_MIX, false, 1, tmp));
+        v->over_mix = sg__interval_chosen(against(w, b, kind == SG_CANDIDATE_SINGLE ? NAMED + kind : kind,
+                                                  SG_CANDIDATE_MIX, false, 1, tmp));
         const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;
         struct sg__estimate saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED,
                                             NAMED + SG_CANDIDATE_SINGLE, true, ratio, tmp);
         saved.value = 1 - ratio;
         saved.se /= base;
         v->saving = base > 0 ? sg__interval_plain(saved) : none;
-        if (w->in->incumbent < 0) continue;
+        if (w->in->policy && !w->measured) {
+            s->versus[kind].value = v->accuracy.value - w->q_p[b * KINDS + INCUMBENT];
+            s->saved[kind].value = 1 - v->cost.value / w->q_c[b * KINDS + INCUMBENT];
+            continue;
+        }
+        if (w->in->incumbent < 0 && !w->in->policy) continue;
         const double paid =
             sg__value(&w->valued, at_kind(w, w->blind_c, b, INCUMBENT), NULL, w->q_c[b * KINDS + INCUMBENT])
                 .value;
@@ -542,9 +550,18 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         if (paid > 0) s->saved[kind] = sg__interval_plain(saved);
     }
     if (!s->affordable) return;
+    const bool barred = s->candidate[SG_CANDIDATE_SINGLE].rule.barred; /* then the simplest that is allowed */
+    if (barred) {
+        int first = SG_CANDIDATE_MIX;
+        while (first < SG_CANDIDATES && isnan(s->candidate[first].accuracy.value)) first++;
+        s->affordable = first < SG_CANDIDATES;
+        if (!s->affordable) return;
+        s->advised = (enum sg_candidate)first;
+    }
     for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
         const struct sg_candidate_value *v = &s->candidate[kind];
-        if (isnan(v->accuracy.value) || !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
+        if (isnan(v->accuracy.value) || kind == (int)s->advised) continue;
+        if (!barred && !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
         /* better than every simpler one that was advised so far, and than the mix at this budget */
         if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
             !better(w, b, kind, SG_CANDIDATE_MIX, tmp))
@@ -553,6 +570,18 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         s->advised = (enum sg_candidate)kind;
     }
     s->over_budget = s->candidate[s->advised].cost.low > s->budget;
+}
+
+/* What the policy in use is worth. */
+static void value_given(const struct work *w, struct sg_decision *d) {
+    const double none = (double)NAN;
+    d->policy_measured = w->measured;
+    d->policy_accuracy = (struct sg_value){w->q_p[INCUMBENT], none, none};
+    d->policy_cost = (struct sg_value){w->q_c[INCUMBENT], none, none};
+    if (!w->measured) return;
+    d->policy_accuracy = sg__interval_accuracy(
+        &w->valued, sg__value(&w->valued, at_kind(w, w->blind_y, 0, INCUMBENT), NULL, 0));
+    d->policy_cost = sg__interval_cost(sg__value(&w->valued, at_kind(w, w->blind_c, 0, INCUMBENT), NULL, 0));
 }
 
 static enum sg_status single_values(const struct work *w, struct sg_decision *out, double *tmp,
@@ -607,6 +636,7 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     SG_TRY(SG_NEW(&w->sum_p, 3 * nb, "budgets", err));
     SG_TRY(SG_NEW(&w->rule, nb * SG_CANDIDATES, "budgets", err));
     SG_TRY(SG_NEW(&w->tables, nb * w->nc, "budgets", err));
+    SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
     SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS, "values", err));
     w->mean_length = w->mean_p + cells;
@@ -641,6 +671,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     SG_TRY(SG_NEW(&tmp, w.all.n, "values", err));
     SG_TRY(SG_NEW(&d.step, in->n_budgets, "decision", err));
     SG_TRY(SG_NEW(&d.tables, (int64_t)in->n_budgets * in->n_categories, "decision", err));
+    SG_TRY(SG_NEW(&d.tolls, (int64_t)in->n_budgets * in->m, "decision", err));
     SG_TRY(SG_NEW(&d.weight, in->n_categories, "decision", err));
     memcpy(d.weight, w.weight, sizeof *d.weight * (size_t)in->n_categories);
     /* with all outcomes: what is advised, and what budgets afford */
@@ -652,7 +683,8 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
             w.mean_cost[i] + (w.outcomes.count[i] > 0
                                   ? in->price_output[i % w.m] * (w.outcomes.mean_length[i] - w.mean_length[i])
                                   : 0);
-    const struct sg__rule_input ri = rule_input(&w, w.full_cost);
+    struct sg__rule_input ri = rule_input(&w, w.full_cost);
+    ri.tolls = d.tolls;
     const struct sg__routing_sums sums = {.pick = w.pick, .p = w.sum_p, .c = w.sum_c, .planned = w.planned};
     SG_TRY(sg__rules_make(&ri, w.rule, d.tables, &sums, err));
     for (int32_t b = 0; b < in->n_budgets; b++) {
@@ -666,6 +698,12 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
         }
     }
     SG_TRY(single_values(&w, &d, tmp, err));
+    if (in->policy && !in->splits) { /* its planned bill */
+        memset(w.pick, 1, (size_t)w.n);
+        given_sums(&w, &d.policy_accuracy.value, &d.policy_cost.value);
+        d.policy_accuracy.value /= (double)w.n;
+        d.policy_cost.value /= (double)w.n;
+    }
     d.fit = w.fit;
     w.fit = (struct sg_estimate_fit){0};
     w.out = &d;
@@ -682,6 +720,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     for (int64_t i = 0; i < n_values; i++) w.blind_y[i] /= in->splits;
     for (int32_t i = 0; i < 2 * in->n_budgets * KINDS; i++) w.q_p[i] /= in->splits;
     for (int32_t b = 0; b < in->n_budgets; b++) answer(&w, b, &d.step[b], tmp);
+    if (in->policy) value_given(&w, &d);
     *out = d;
 out:
     work_free(&w);
@@ -699,61 +738,7 @@ void sg_decision_free(struct sg_decision *d) {
     free(d->single_bill);
     free(d->weight);
     free(d->tables);
+    free(d->tolls);
     sg_estimate_fit_free(&d->fit);
     memset(d, 0, sizeof *d);
-}
-
-/* --- the estimates' own quality ------------------------------------------------------------------------- */
-
-enum sg_status sg_cross_fit(const struct sg_decision_input *in, enum sg_estimate kind, double *p,
-                            double *length, double *log_loss, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const struct sg_outcomes *a = in->anchors;
-    const int32_t m = in->m;
-    struct sg_estimate_fit fit = {0};
-    uint8_t *fold = NULL, *use = NULL;
-    double *row = NULL, loss = 0, n = 0;
-    SG_TRY(SG_NEW(&fold, a->n, "folds", err));
-    SG_TRY(SG_NEW(&use, a->n, "folds", err));
-    SG_TRY(SG_NEW(&row, 3 * m, "estimates", err));
-    for (int64_t i = 0; i < in->calibration->n * m; i++) {
-        if (p) p[i] = 0;
-        if (length) length[i] = 0;
-    }
-    for (int32_t split = 0; split < in->splits; split++) {
-        const uint64_t seed = sg_random64(in->seed ^ 0xf01d, (uint64_t)split);
-        SG_TRY(deal(a->category, in->anchor_key, a->n, seed ^ 1, in->n_categories, in->folds, fold, err));
-        for (int32_t f = 0; f < in->folds; f++) {
-            for (int64_t i = 0; i < a->n; i++) use[i] = fold[i] != f;
-            const struct sg_estimate_fit_input fi = {.m = m,
-                                                     .n_categories = in->n_categories,
-                                                     .price_output = in->price_output,
-                                                     .queries = in->queries,
-                                                     .calibration = in->calibration,
-                                                     .anchors = a,
-                                                     .use = use};
-            SG_TRY(sg_estimate_fit_make(&fi, kind, &fit, err));
-            for (int64_t i = 0; i < a->n; i++) {
-                if (use[i] || a->cell_row[i] < 0) continue;
-                const int64_t to = a->cell_row[i] * m;
-                sg_estimate_fit_apply(&fit, in->calibration, in->price_output, a->cell_row[i],
-                                      a->cell_row[i] + 1, row, row + m, NULL);
-                for (int32_t k = 0; k < m; k++) {
-                    if (p) p[to + k] += row[k] / in->splits;
-                    if (length) length[to + k] += row[m + k] / in->splits;
-                    const double y = a->correct[i * m + k];
-                    if (isnan(y) || isnan(row[k])) continue;
-                    loss -= log(fmax(y > 0.5 ? row[k] : 1 - row[k], 1e-6));
-                    n++;
-                }
-            }
-        }
-    }
-    *log_loss = n > 0 ? loss / n : (double)NAN;
-out:
-    sg_estimate_fit_free(&fit);
-    free(fold);
-    free(use);
-    free(row);
-    return st;
 }

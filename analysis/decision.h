@@ -8,12 +8,13 @@
  * flattered by having been chosen on the same outcomes. Where the queries' truth is known it values; elsewhere
  * the anchors do: value = mean over the queries of the prediction + mean over outcomes of (truth - prediction),
  * post-stratified by category (prediction-powered inference, Angelopoulos et al. 2023; AIPW, Robins et al. 1994).
- * A candidate is advised only where it beats every simpler one beyond noise. analysis/README.md has the formulas. */
+ * Caps on models' shares hold for all four (decision_limits.h). A candidate is advised only where it beats every simpler one beyond noise. analysis/README.md has the formulas. */
 #ifndef SG_ANALYSIS_DECISION_H
 #define SG_ANALYSIS_DECISION_H
 
 #include "calibration.h" /* struct sg_value */
 #include "estimates.h"
+#include "policy_file.h"
 
 enum sg_candidate {
     SG_CANDIDATE_SINGLE,
@@ -38,6 +39,8 @@ struct sg_decision_input {
     int64_t max_queries; /* larger sets are valued on so many of their queries */
     uint64_t seed;
     int32_t incumbent; /* model in use, which candidates are also compared with; -1: none */
+    const struct sg_given_policy *policy; /* the same, a policy over the queries; NULL: none */
+    const double *cap; /* [m] the largest share of the queries that a model may get; NULL: no limits */
 };
 
 /* A policy as a rule. */
@@ -47,7 +50,10 @@ struct sg_rule {
     int32_t from, to; /* one model: from; mix: to with weight, from with the rest */
     double weight;
     int32_t *table; /* [n_categories], borrowed from the decision */
-    double lambda;  /* routing: argmax p - lambda cost, accuracy per USD */
+    double lambda;  /* routing: argmax p - lambda cost - toll, accuracy per USD */
+    /* routing: [m], borrowed from the decision; INFINITY: the model gets nothing; NULL: no limits */
+    const double *toll;
+    bool barred; /* one model: every affordable one is over its cap; it is compared with but never advised */
 };
 
 struct sg_candidate_value {
@@ -83,6 +89,11 @@ struct sg_decision {
     bool anchors;               /* anchors value some model */
     struct sg_estimate_fit fit; /* with all outcomes: what the rules are applied with */
     int32_t *tables;
+    double *tolls;
+    /* The policy in use. Where the queries' own outcomes do not value all models, its values are the estimates' means
+     * without a correction, and neither they nor comparisons with it have an interval (NaN). */
+    struct sg_value policy_accuracy, policy_cost;
+    bool policy_measured;
 };
 enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision *out, struct sg_err *err);
 void sg_decision_free(struct sg_decision *d); /* zeroed accepted */

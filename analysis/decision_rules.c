@@ -1,6 +1,7 @@
 #include "decision_rules.h"
 
 #include "base/mem.h"
+#include "decision_limits.h"
 #include "frontier.h"
 #include "sum.h"
 
@@ -31,17 +32,56 @@ int32_t sg_rule_model(const struct sg_rule *rule, int32_t m, int32_t category, c
     if (rule->kind == SG_CANDIDATE_TABLE) return rule->table[category];
     if (rule->kind != SG_CANDIDATE_ROUTING) return share < rule->weight ? rule->to : rule->from;
     for (int32_t k = 0; k < m; k++) {
-        if (isnan(p[k]) || isnan(c[k])) continue;
+        const double toll = rule->toll ? rule->toll[k] : 0;
+        if (isnan(p[k]) || isnan(c[k]) || isinf(toll)) continue;
         if (best < 0) {
             best = k;
             continue;
         }
         /* infinite lambda: the cheapest, of equals the better */
-        const double gain = isinf(rule->lambda) ? (c[best] - c[k] != 0 ? c[best] - c[k] : p[k] - p[best])
-                                                : p[k] - p[best] - rule->lambda * (c[k] - c[best]);
+        const double more = p[k] - p[best] - (rule->toll ? toll - rule->toll[best] : 0);
+        const double gain = isinf(rule->lambda) ? (c[best] - c[k] != 0 ? c[best] - c[k] : more)
+                                                : more - rule->lambda * (c[k] - c[best]);
         if (gain > 0 || (gain == 0 && c[k] < c[best])) best = k;
     }
     return best;
+}
+
+/* The best model that the budget affords for everything. */
+static int32_t best_single(const struct sg__rule_input *in, const double *accuracy, const double *cost,
+                           double budget, bool capped) {
+    int32_t best = -1;
+    for (int32_t k = 0; k < in->m; k++) {
+        if (isnan(accuracy[k]) || !affords(budget, cost[k]) || (capped && in->cap && in->cap[k] < 1))
+            continue;
+        if (best < 0 || accuracy[k] > accuracy[best] ||
+            (accuracy[k] == accuracy[best] && cost[k] < cost[best]))
+            best = k;
+    }
+    return best;
+}
+
+/* The best mix of two models of which the dearer is not affordable, or not allowed, for everything. */
+static void best_mix(const struct sg__rule_input *in, const double *accuracy, const double *cost,
+                     double budget, struct sg_rule *mix) {
+    double best = mix->affordable ? accuracy[mix->from] : -INFINITY;
+    for (int32_t i = 0; i < in->m; i++)
+        for (int32_t j = 0; j < in->m; j++) {
+            const double least = in->cap ? 1 - in->cap[i] : 0, most = in->cap ? in->cap[j] : 1;
+            if (isnan(accuracy[i]) || isnan(accuracy[j]) || (affords(budget, cost[j]) && most >= 1) ||
+                accuracy[j] <= accuracy[i])
+                continue;
+            const double meets = cost[j] > cost[i] ? (budget - cost[i]) / (cost[j] - cost[i]) : 1;
+            const double w = fmin(most, meets), value = accuracy[i] + w * (accuracy[j] - accuracy[i]);
+            if (!(w > 0) || w < least - 1e-12 || !affords(budget, cost[i] + w * (cost[j] - cost[i])) ||
+                value <= best)
+                continue;
+            best = value;
+            mix->affordable = true;
+            mix->from = i;
+            mix->to = j;
+            mix->weight = w;
+        }
 }
 
 /* One model and mix for every budget. */
@@ -50,31 +90,17 @@ static void blind_rules(const struct sg__rule_input *in, const double *accuracy,
     for (int32_t b = 0; b < in->n_budgets; b++) {
         struct sg_rule *one = &rule[b * SG_CANDIDATES + SG_CANDIDATE_SINGLE],
                        *mix = &rule[b * SG_CANDIDATES + SG_CANDIDATE_MIX];
-        *one = (struct sg_rule){.kind = SG_CANDIDATE_SINGLE, .from = -1, .to = -1};
-        for (int32_t k = 0; k < in->m; k++) {
-            if (isnan(accuracy[k]) || !affords(in->budgets[b], cost[k])) continue;
-            if (one->from < 0 || accuracy[k] > accuracy[one->from] ||
-                (accuracy[k] == accuracy[one->from] && cost[k] < cost[one->from]))
-                one->from = k;
+        *one = (struct sg_rule){.kind = SG_CANDIDATE_SINGLE, .to = -1};
+        one->from = best_single(in, accuracy, cost, in->budgets[b], true);
+        *mix = *one;
+        if (one->from < 0) {
+            one->from = best_single(in, accuracy, cost, in->budgets[b], false);
+            one->barred = one->from >= 0;
         }
         one->affordable = one->from >= 0;
-        *mix = *one;
+        mix->affordable = mix->from >= 0;
         mix->kind = SG_CANDIDATE_MIX;
-        double best = one->affordable ? accuracy[one->from] : 0;
-        for (int32_t i = 0; i < in->m && one->affordable; i++)
-            for (int32_t j = 0; j < in->m; j++) {
-                if (isnan(accuracy[i]) || isnan(accuracy[j]) || !affords(in->budgets[b], cost[i]) ||
-                    affords(in->budgets[b], cost[j]) || accuracy[j] <= accuracy[i])
-                    continue;
-                const double w = (in->budgets[b] - cost[i]) / (cost[j] - cost[i]);
-                const double value = accuracy[i] + w * (accuracy[j] - accuracy[i]);
-                if (w > 0 && value > best) {
-                    best = value;
-                    mix->from = i;
-                    mix->to = j;
-                    mix->weight = w;
-                }
-            }
+        if (one->affordable) best_mix(in, accuracy, cost, in->budgets[b], mix);
     }
 }
 
@@ -85,16 +111,17 @@ static enum sg_status table_rules(const struct sg__rule_input *in, struct sg_rul
     struct sg_path path = {0};
     double *x = NULL;
     int32_t *here = NULL, n = 0, *of = NULL;
-    SG_TRY(SG_NEW(&x, 2 * (int64_t)in->n_categories * in->m, "table", err));
+    SG_TRY(SG_NEW(&x, (2 * (int64_t)in->m + 1) * in->n_categories, "table", err));
     SG_TRY(SG_NEW(&here, 2 * in->n_categories, "table", err));
     of = here + in->n_categories;
-    double *y = x + (int64_t)in->n_categories * in->m;
+    double *y = x + (int64_t)in->n_categories * in->m, *weight = y + (int64_t)in->n_categories * in->m;
     for (int32_t c = 0; c < in->n_categories; c++) {
         if (!(in->weight[c] > 0)) continue;
         for (int32_t k = 0; k < in->m; k++) {
             x[n * in->m + k] = in->weight[c] * in->mean[(int64_t)c * in->m + k];
             y[n * in->m + k] = in->weight[c] * in->mean_cost[(int64_t)c * in->m + k];
         }
+        weight[n] = in->weight[c];
         of[n++] = c;
     }
     const struct sg_path_input pi = {.n = n, .m = in->m, .p = x, .c = y};
@@ -111,15 +138,16 @@ static enum sg_status table_rules(const struct sg__rule_input *in, struct sg_rul
             here[path.query[s]] = path.model[path.vertex[s]];
             s++;
         }
+        bool met = affords(in->budgets[b], cost);
+        if (in->cap)
+            SG_TRY(sg__limited_table(n, in->m, x, y, weight, in->cap, in->budgets[b],
+                                     s < path.n_steps ? path.key[s] : 0, here, &met, err));
         struct sg_rule *r = &rule[b * SG_CANDIDATES + SG_CANDIDATE_TABLE];
         int32_t *table = tables + (int64_t)b * in->n_categories;
         for (int32_t c = 0; c < in->n_categories; c++) table[c] = -1;
         for (int32_t i = 0; i < n; i++) table[of[i]] = here[i];
-        *r = (struct sg_rule){.kind = SG_CANDIDATE_TABLE,
-                              .affordable = affords(in->budgets[b], cost),
-                              .from = -1,
-                              .to = -1,
-                              .table = table};
+        *r = (struct sg_rule){
+            .kind = SG_CANDIDATE_TABLE, .affordable = met, .from = -1, .to = -1, .table = table};
     }
 out:
     sg_path_free(&path);
@@ -181,6 +209,37 @@ out:
     return st;
 }
 
+/* The same within caps. */
+static enum sg_status limited_rules(const struct sg__rule_input *in, struct sg_rule *rule,
+                                    const struct sg__routing_sums *sums, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg__limited x = {0};
+    SG_TRY(sg__limited_open(&x, in->n, in->m, in->p, in->c, in->cap, NULL, err));
+    for (int32_t b = 0; b < in->n_budgets; b++) {
+        double *toll = in->tolls + (int64_t)b * in->m;
+        bool met;
+        SG_TRY(sg__limited_at(&x, in->budgets[b], &met, err));
+        memcpy(toll, x.toll, sizeof *toll * (size_t)in->m);
+        rule[b * SG_CANDIDATES + SG_CANDIDATE_ROUTING] = (struct sg_rule){.kind = SG_CANDIDATE_ROUTING,
+                                                                          .affordable = met,
+                                                                          .from = -1,
+                                                                          .to = -1,
+                                                                          .lambda = x.lambda,
+                                                                          .toll = toll};
+        if (!sums) continue;
+        sums->p[b] = sums->c[b] = 0;
+        sums->planned[b] = x.mean_c;
+        for (int64_t q = 0; q < in->n; q++) {
+            if (!sums->pick[q] || x.model[q] < 0) continue;
+            sums->p[b] += in->p[q * in->m + x.model[q]];
+            sums->c[b] += in->c[q * in->m + x.model[q]];
+        }
+    }
+out:
+    sg__limited_close(&x);
+    return st;
+}
+
 enum sg_status sg__rules_make(const struct sg__rule_input *in, struct sg_rule *rule, int32_t *tables,
                               const struct sg__routing_sums *sums, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -193,7 +252,7 @@ enum sg_status sg__rules_make(const struct sg__rule_input *in, struct sg_rule *r
     }
     blind_rules(in, accuracy, accuracy + in->m, rule);
     SG_TRY(table_rules(in, rule, tables, err));
-    if (!in->blind) SG_TRY(routing_rules(in, rule, sums, err));
+    if (!in->blind) SG_TRY(in->cap ? limited_rules(in, rule, sums, err) : routing_rules(in, rule, sums, err));
 out:
     free(accuracy);
     return st;

@@ -15,7 +15,9 @@ struct sg__rule_input {
     const double *mean_cost; /* [n_categories * m] what a call is expected to cost */
     const double *budgets;   /* [n_budgets] rising */
     int32_t n_budgets;
-    bool blind; /* the rules of routing stay as they are: the estimates have not changed */
+    bool blind;        /* the rules of routing stay as they are: the estimates have not changed */
+    const double *cap; /* [m]; NULL: no limits */
+    double *tolls;     /* [n_budgets * m] the rules' storage; used within limits alone */
 };
 /* Sums of the routing's p and c over the queries with pick[q] != 0, [n_budgets] each. */
 struct sg__routing_sums {

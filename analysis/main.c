@@ -36,7 +36,7 @@ enum { MAX_FILES = 64 };
 
 struct args {
     const char *files[MAX_FILES];
-    struct sg_opt_list queries, budgets, targets, lambdas;
+    struct sg_opt_list queries, budgets, targets, lambdas, at_most;
     const char *pool, *prices, *dir, *estimate, *incumbent, *margin, *volume;
     int64_t alphas, reps, seed, threads;
     bool baselines, batch, csv_raw, no_plots;
@@ -135,6 +135,8 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     SG_TRY(number(a->margin ? a->margin : "1", "margin", 0, 100, &wanted.margin, err));
     SG_TRY(number(a->volume ? a->volume : "0", "volume", 0, 1e15, &wanted.volume, err));
     wanted.margin /= 100;
+    wanted.at_most = a->at_most.items;
+    wanted.n_at_most = a->at_most.n;
     wanted.budgets = budgets;
     wanted.n_budgets = a->budgets.n;
     wanted.no_defaults = a->targets.n > 0;
@@ -203,8 +205,11 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
          "the best policy of at most this mean cost a query; repeatable"},
         {"estimate", SG_OPT_STR, &a.estimate, 0, 0, "KIND",
          "scope, anchored or combined; default: the one with the least cross-fitted log loss"},
-        {"incumbent", SG_OPT_STR, &a.incumbent, 0, 0, "MODEL",
-         "the model in use now: its bill and half of it are budgets, and all is compared with it"},
+        {"incumbent", SG_OPT_STR, &a.incumbent, 0, 0, "MODEL|FILE.csv",
+         "the model in use now, or the policy (query, model, weight): its bill and half of it are budgets, "
+         "and all is compared with it"},
+        {"at-most", SG_OPT_LIST, &a.at_most, 0, 0, "MODEL=SHARE",
+         "no advised policy gives the model more than this share of the queries, 0.3 or 30%; repeatable"},
         {"margin", SG_OPT_STR, &a.margin, 0, 0, "POINTS",
          "accuracy that the cheapest policy may lose against the incumbent, with 95 %; default 1"},
         {"volume", SG_OPT_STR, &a.volume, 0, 0, "QUERIES", "queries a month: bills are also told a month"},
@@ -246,6 +251,7 @@ out:
     free(a.budgets.items);
     free(a.targets.items);
     free(a.lambdas.items);
+    free(a.at_most.items);
     return st;
 }
 

@@ -1,6 +1,7 @@
 #include "policies.h"
 
 #include "base/mem.h"
+#include "decision_limits.h"
 #include "single_models.h"
 #include "metrics.h"
 #include "sort.h"
@@ -81,7 +82,7 @@ static int32_t stand_in(const struct sg_analysis *a, int64_t q, int32_t k) {
     for (int32_t j = 0; j < d->m; j++) {
         if (isnan(p[j])) continue;
         if (cheapest < 0 || c[j] < c[cheapest]) cheapest = j;
-        if (cost[j] <= cost[k] && (best < 0 || p[j] > p[best])) best = j;
+        if (k >= 0 && cost[j] <= cost[k] && (best < 0 || p[j] > p[best])) best = j;
     }
     return best < 0 ? cheapest : best;
 }
@@ -100,6 +101,27 @@ static void mix(const struct sg_dataset *d, const struct sg_rule *rule, const ui
     }
 }
 
+/* The advised routing within the caps; or, given choices, these with the caps kept to the last query. */
+static enum sg_status within_caps(const struct sg_analysis *a, const struct sg_advice_step *step, bool given,
+                                  int32_t *model, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_dataset *d = a->data;
+    struct sg__limited x = {0};
+    bool met;
+    SG_TRY(sg__limited_open(&x, d->n, d->m, d->p, d->c, a->opt.advice->cap, NULL, err));
+    if (given) {
+        memcpy(x.model, model, sizeof *model * (size_t)d->n);
+        for (int64_t q = 0; q < d->n; q++) x.count[model[q]]++;
+        SG_TRY(sg__limited_keep(&x, step->is->candidate[SG_CANDIDATE_ROUTING].rule.lambda, err));
+    } else {
+        SG_TRY(sg__limited_at(&x, step->budget, &met, err));
+    }
+    memcpy(model, x.model, sizeof *model * (size_t)d->n);
+out:
+    sg__limited_close(&x);
+    return st;
+}
+
 /* The same for what the advice says. A share of the queries goes to the one of two models by the queries' keys. */
 static enum sg_status choose_advised(const struct sg_analysis *a, const struct sg_advice_step *step,
                                      struct sg_asked_policy *k, struct sg_err *err) {
@@ -109,7 +131,11 @@ static enum sg_status choose_advised(const struct sg_analysis *a, const struct s
     const double *key = a->opt.advice->choice_key;
     struct sg_sum p = {0, 0}, c = {0, 0};
     uint32_t *order = NULL;
-    if (rule->kind == SG_CANDIDATE_ROUTING) {
+    if (rule->kind == SG_CANDIDATE_ROUTING && rule->toll) {
+        SG_TRY(SG_NEW(&k->model, d->n, "policy", err));
+        SG_TRY(SG_NEW(&k->share, d->m, "policy", err));
+        SG_TRY(within_caps(a, step, false, k->model, err));
+    } else if (rule->kind == SG_CANDIDATE_ROUTING) {
         SG_TRY(sg_path_at_budget(&a->scope, step->budget, &k->policy, err));
         SG_TRY(choose(a, k, err));
         if (k->mixed_query >= 0 && key[k->mixed_query] < k->policy.weight)
@@ -126,8 +152,10 @@ static enum sg_status choose_advised(const struct sg_analysis *a, const struct s
     }
     k->mixed_query = k->mixed_from = k->mixed_to = -1;
     memset(k->share, 0, sizeof *k->share * (size_t)d->m);
+    for (int64_t q = 0; q < d->n; q++)
+        if (k->model[q] < 0 || isnan(d->p[q * d->m + k->model[q]])) k->model[q] = stand_in(a, q, k->model[q]);
+    if (a->opt.advice->cap) SG_TRY(within_caps(a, step, true, k->model, err));
     for (int64_t q = 0; q < d->n; q++) {
-        if (isnan(d->p[q * d->m + k->model[q]])) k->model[q] = stand_in(a, q, k->model[q]);
         k->share[k->model[q]] += 1.0 / (double)d->n;
         sg_sum_add(&p, d->p[q * d->m + k->model[q]]);
         sg_sum_add(&c, d->c[q * d->m + k->model[q]]);

@@ -149,7 +149,7 @@ static void put_step(struct out *o, cJSON *to, const struct sg_analysis *a, cons
     put_value(o, step, "saving", &s->saving);
     put(o, step, "mix", number(s->mix_accuracy));
     put_value(o, step, "vs_mix", &s->over_mix);
-    if (a->opt.advice->incumbent >= 0) {
+    if (a->opt.advice->incumbent_name) {
         put_value(o, step, "vs_incumbent", &s->vs_incumbent);
         put_value(o, step, "saved_of_incumbent", &s->saved_of_incumbent);
     }
@@ -182,11 +182,14 @@ static void decision(struct out *o, const struct sg_analysis *a) {
     put(o, to, "n_labelled", cJSON_CreateNumber((double)v->decision.n_valued));
     put(o, to, "sentence", cJSON_CreateString(v->sentence));
     put(o, to, "volume", v->volume > 0 ? number(v->volume) : cJSON_CreateNull());
-    cJSON *incumbent = put(o, to, "incumbent", v->incumbent >= 0 ? cJSON_CreateObject() : cJSON_CreateNull());
-    if (v->incumbent >= 0) {
-        put(o, incumbent, "name", cJSON_CreateString(sg_dataset_model(a->data, v->incumbent)));
-        put_value(o, incumbent, "accuracy", &v->decision.single_value[v->incumbent]);
-        put(o, incumbent, "cost", number(v->decision.single_bill[v->incumbent].value));
+    cJSON *incumbent = put(o, to, "incumbent", v->incumbent_name ? cJSON_CreateObject() : cJSON_CreateNull());
+    if (v->incumbent_name) {
+        const struct sg_decision *d = &v->decision;
+        const bool one = v->incumbent >= 0;
+        put(o, incumbent, "name", cJSON_CreateString(v->incumbent_name));
+        put_value(o, incumbent, "accuracy", one ? &d->single_value[v->incumbent] : &d->policy_accuracy);
+        put(o, incumbent, "cost", number((one ? d->single_bill[v->incumbent] : d->policy_cost).value));
+        put(o, incumbent, "predicted", cJSON_CreateBool(!one && !d->policy_measured));
     }
     cJSON *singles = put(o, to, "singles", cJSON_CreateArray());
     for (int32_t k = 0; k < a->data->m; k++) {

@@ -348,7 +348,7 @@
     else if (force) {
       const saves = none(s.saved_of_incumbent) || none(s.saved_of_incumbent[0]) ? "" : "; its bill " + bill(s.saved_of_incumbent);
       const than = none(s.vs_incumbent) || none(s.vs_incumbent[0]) ? ["", ""] : [pts(s.vs_incumbent[0]), range(s.vs_incumbent, pts) + verdict(s.vs_incumbent) + saves + "; "];
-      stat("Against " + isolate(tail(force.name), 32) + " in force, points", than[0], than[1] + "in force: " + pct(forceY) + " at " + usd(forceX));
+      stat("Against " + isolate(tail(force.name), 32) + " in force, points", than[0], than[1] + (force.predicted ? "in force, predicted without correction: " : "in force: ") + pct(forceY) + " at " + usd(forceX));
     }
   }
   function who(s) {

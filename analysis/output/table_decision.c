@@ -1,24 +1,33 @@
 /* table_decision - the advice on the terminal: the first thing that is printed. */
 #include "writers.h"
 
+#include "analysis/text_width.h"
+
 #include <math.h>
 #include <stdio.h>
 
 static const char *points(const struct sg_value *v, char *buf, size_t n) {
     if (isnan(v->value)) return "-";
-    snprintf(buf, n, "%+.1f [%+.1f, %+.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
+    if (isnan(v->low))
+        snprintf(buf, n, "%+.1f", 100 * v->value);
+    else
+        snprintf(buf, n, "%+.1f [%+.1f, %+.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
     return buf;
 }
 
 static const char *percent(const struct sg_value *v, char *buf, size_t n) {
     if (isnan(v->value)) return "-";
-    snprintf(buf, n, "%.1f [%.1f, %.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
+    if (isnan(v->low))
+        snprintf(buf, n, "%.1f", 100 * v->value);
+    else
+        snprintf(buf, n, "%.1f [%.1f, %.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
     return buf;
 }
 
 static const char *bill(const struct sg_value *v, double times, char *buf, size_t n) {
     char x[3][32];
     if (isnan(v->value)) return "-";
+    if (isnan(v->low)) return sg__print_usd(times * v->value, buf, n);
     snprintf(buf, n, "%s [%s, %s]", sg__print_usd(times * v->value, x[0], sizeof x[0]),
              sg__print_usd(times * v->low, x[1], sizeof x[1]),
              sg__print_usd(times * v->high, x[2], sizeof x[2]));
@@ -39,6 +48,27 @@ static void estimate(const struct sg_advice *a, FILE *to) {
     }
 }
 
+/* What the policy in use is worth, and who answers. */
+static void given(const struct sg_analysis *x, FILE *to) {
+    enum { NAME = 40 };
+    const struct sg_advice *a = x->opt.advice;
+    const struct sg_decision *d = &a->decision;
+    char b[96], name[4 * NAME + 1];
+    fprintf(to, "  incumbent %s: accuracy %s %%, bill ", a->incumbent_name,
+            percent(&d->policy_accuracy, b, sizeof b));
+    fprintf(to, "%s USD a query", bill(&d->policy_cost, 1, b, sizeof b));
+    for (int32_t k = 0, some = 0; k < x->data->m; k++)
+        if (a->policy.share[k] > 0)
+            fprintf(to, "%s%s %.1f %%", some++ ? ", " : "\n    answered by ",
+                    sg_text_cut(sg_dataset_model(x->data, k), NAME, name, sizeof name),
+                    100 * a->policy.share[k]);
+    fprintf(to, "\n");
+    if (!d->policy_measured)
+        fprintf(to, "    predicted by the estimates without a correction, hence no intervals: only anchors, "
+                    "which it does "
+                    "not route, have outcomes of all models\n");
+}
+
 void sg__write_decision(const struct sg_analysis *x, FILE *to) {
     const struct sg_advice *a = x->opt.advice;
     char b[5][96];
@@ -52,6 +82,7 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
                                    : "anchors",
             d->truth ? "" : " of what these queries will show");
     estimate(a, to);
+    if (a->policy.n) given(x, to);
     fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s\n", "budget", "do", "accuracy, %",
             a->volume > 0 ? "bill, USD a month" : "bill, USD a query", "points over one model",
             "points over a mix");
@@ -66,19 +97,18 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
                                                                   : points(&s->gain, b[3], sizeof b[3]),
                 points(&s->over_mix, b[4], sizeof b[4]), s->is->over_budget ? "  over the budget" : "");
         fprintf(to, "      %s\n", s->sentence);
-        if (a->incumbent >= 0 && s->value)
+        if (a->incumbent_name && s->value)
             fprintf(to, "      against the incumbent: %s points, %s %% of its bill saved\n",
                     points(&s->vs_incumbent, b[3], sizeof b[3]),
                     percent(&s->saved_of_incumbent, b[4], sizeof b[4]));
     }
-    if (a->incumbent >= 0 && a->cheapest_as_good >= 0) {
+    if (a->incumbent_name && a->cheapest_as_good >= 0) {
         const struct sg_advice_step *s = &a->step[a->cheapest_as_good];
         fprintf(to, "  at most %.1f points below %s, with 95 %%: from %s a query: %s\n", 100 * a->margin,
-                sg_dataset_model(x->data, a->incumbent), sg__print_usd(s->budget, b[0], sizeof b[0]),
-                s->sentence);
-    } else if (a->incumbent >= 0) {
+                a->incumbent_name, sg__print_usd(s->budget, b[0], sizeof b[0]), s->sentence);
+    } else if (a->incumbent_name) {
         fprintf(to, "  nothing is shown to be at most %.1f points below %s, with 95 %%\n", 100 * a->margin,
-                sg_dataset_model(x->data, a->incumbent));
+                a->incumbent_name);
     }
     for (int32_t i = 0; i < a->n_doubts; i++) fprintf(to, "  doubt: %s\n", a->doubts[i]);
 }

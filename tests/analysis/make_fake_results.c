@@ -1,5 +1,5 @@
-/* make_fake_results FILE n m samples seed truth(0|1) noise missing categories: a results file of known law.
- */
+/* make_fake_results FILE n m samples seed truth(0|1) noise missing categories [anchors calibrated]: a results file of
+ * known law. */
 #include "fake.h"
 
 #include <stdio.h>
@@ -8,8 +8,11 @@
 int main(int argc, char **argv) {
     struct sg_err err = {0};
     struct sg_results r = {0};
-    if (argc != 10)
-        return fprintf(stderr, "usage: %s FILE n m samples seed truth noise missing categories\n", argv[0]),
+    if (argc != 10 && argc != 12)
+        return fprintf(
+                   stderr,
+                   "usage: %s FILE n m samples seed truth noise missing categories [anchors calibrated]\n",
+                   argv[0]),
                2;
     const struct fake f = {.n = atoll(argv[2]),
                            .m = atoll(argv[3]),
@@ -19,7 +22,9 @@ int main(int argc, char **argv) {
                            .noise = atof(argv[7]),
                            .pure_noise = atof(argv[7]) < 0,
                            .missing = atof(argv[8]),
-                           .categories = atoi(argv[9])};
+                           .categories = atoi(argv[9]),
+                           .anchors = argc == 12 ? atoll(argv[10]) : 0,
+                           .calibrated = argc == 12 ? atoll(argv[11]) : 0};
     enum sg_status st = fake_results(&f, &r, &err);
     if (st == SG_OK) st = sg_results_write(argv[1], &r, &err);
     sg_results_free(&r);

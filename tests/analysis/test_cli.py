@@ -36,8 +36,9 @@ def refused(says, *args, status=None, out):
     assert not os.path.exists(out), (args, os.listdir(out))
 
 
-def fake(path, n, m, samples=4, seed=1, truth=1, noise=0.5, missing=0.0, categories=3):
-    subprocess.run([FAKE, path, *map(str, (n, m, samples, seed, truth, noise, missing, categories))], check=True)
+def fake(path, n, m, samples=4, seed=1, truth=1, noise=0.5, missing=0.0, categories=3, anchors=0, calibrated=0):
+    subprocess.run([FAKE, path, *map(str, (n, m, samples, seed, truth, noise, missing, categories, anchors, calibrated))],
+                   check=True)
     return path
 
 
@@ -297,6 +298,131 @@ def several_files(tmp):
     assert float(rows(f"{tmp}/worse", "compare")[1]["brier_low"]) > 0
 
 
+def shares(folder, n):
+    """{ask: {model: share}} of policies.csv."""
+    out = {}
+    for r in rows(folder, "policies"):
+        of = out.setdefault(r["ask"], {})
+        of[r["model"]] = of.get(r["model"], 0) + float(r["weight"]) / n
+    return out
+
+
+def at_most(tmp):
+    """Caps hold for every advised policy, to the last query, with cells missing and with every model capped."""
+    results = fake(f"{tmp}/r.h5", 150, 5, missing=0.05)
+    best = "maker/model-04"
+    free = f"{tmp}/free"
+    run(results, "-o", free, "--bootstrap", 0)
+    assert max(s.get(best, 0) for s in shares(free, 150).values()) > 0.8, "else nothing is limited"
+    for name, caps, budgets in (("one", {best: "20%"}, []), ("two", {best: "0.2", "maker/model-02": "30%"}, []),
+                                ("none", {best: "0"}, []), ("all", {f"maker/model-0{k}": "25%" for k in range(5)}, [0.004, 0.02])):
+        out = f"{tmp}/{name}"
+        args = [x for m, c in caps.items() for x in ("--at-most", f"{m}={c}")] + [x for b in budgets for x in ("--budget", b)]
+        text = run(results, "-o", out, "--bootstrap", 0, *args).stdout
+        most = {m: float(c.rstrip("%")) / (100 if "%" in c else 1) for m, c in caps.items()}
+        found = shares(out, 150)
+        assert len(found) >= 2, (name, text)
+        used = 0
+        for ask, share in found.items():
+            assert abs(sum(share.values()) - 1) < 1e-9
+            for m, cap in most.items():
+                # a query whose only estimate is the limited model's stays with it: none of these is
+                assert share.get(m, 0) <= cap + 1e-9, (name, ask, m, share)
+                used = max(used, share.get(m, 0) - cap)
+        assert used > -0.02, "some cap is used up"
+        assert "Use " + best + " for everything" not in text
+        try:
+            import h5py
+        except ImportError:
+            continue
+        with h5py.File(f"{out}/frontier.h5") as f:
+            share = f["decision_share"][:]
+            for m, cap in most.items():
+                assert share[:, int(m[-1])].max() <= cap + 1e-9, (name, m)
+    assert not re.search(r"Use \S+ for everything", text), "every model is limited: one alone is never advised"
+    out = f"{tmp}/no"
+    refused("expected MODEL=SHARE", results, "--at-most", best, out=out, status=2)
+    refused("expected MODEL=SHARE", results, "--at-most", best + "=120%", out=out, status=2)
+    refused("expected MODEL=SHARE", results, "--at-most", best + "=nan", out=out, status=2)
+    refused('did you mean "maker/model-04"', results, "--at-most", "maker/modle-04=0.2", out=out, status=3)
+    refused("has a limit already", results, "--at-most", best + "=0.2", "--at-most", best + "=0.3", out=out, status=2)
+    refused("together may answer 50 %", results, "--pool", f"{best},maker/model-01", "--at-most", best + "=0.2",
+            "--at-most", "maker/model-01=0.3", out=out, status=3)
+    blind = fake(f"{tmp}/blind.h5", 40, 3, truth=0)
+    refused("no policy is advised", blind, "--at-most", "maker/model-01=0.2", out=out, status=3)
+
+
+def incumbent_policy(tmp):
+    """A policy in use: what policies.csv says, or any file of query, model, weight."""
+    results, out = fake(f"{tmp}/r.h5", 200, 4, missing=0.05), f"{tmp}/out"
+    run(results, "-o", out, "--bootstrap", 0, "--budget", 0.004)
+    written = rows(out, "policies")
+    run(results, "-o", f"{tmp}/same", "--bootstrap", 0, "--budget", 0.004, "--incumbent", f"{out}/policies.csv")
+    d = data_of(f"{tmp}/same/report.html")["decision"]
+    given, own = d["incumbent"], [s for s in d["steps"] if s["asked"] == "budget=0.004"][0]
+    assert not given["predicted"] and given["accuracy"][1] < given["accuracy"][0] < given["accuracy"][2], given
+    asked = {s["asked"] for s in d["steps"]}
+    assert {"incumbent's bill", "half the incumbent's bill"} <= asked, asked
+    # out of fold the advice is not the policy to the last query, but near it
+    assert abs(own["vs_incumbent"][0]) < 0.03 and abs(own["saved_of_incumbent"][0]) < 0.1, own
+    # any file: columns in any order, two models for a query, quotes, a mark, other line ends
+    models = [f"maker/model-0{k}" for k in range(4)]
+    queries = [r["query"] for r in written]
+    odd = f"{tmp}/odd.csv"
+    with open(odd, "w", newline="") as f:
+        f.write("\ufeffnote,model,weight,query\r\n")
+        for i, q in enumerate(queries):
+            f.write(f'"a ""b"", c\nd",{models[i % 2]},{0.25 if i % 2 else 1},"{q}"\r\n')
+            if i % 2:
+                f.write(f"x,{models[3]},0.75,{q}\r\n")
+    text = run(results, "-o", f"{tmp}/odd", "--bootstrap", 0, "--incumbent", odd).stdout
+    assert "answered by maker/model-00 50.0 %, maker/model-01 12.5 %, maker/model-03 37.5 %" in text, text
+    given = data_of(f"{tmp}/odd/report.html")["decision"]["incumbent"]
+    try:
+        import h5py
+        with h5py.File(results) as f:
+            right, cost = f["true_correct"][:], f["true_cost"][:]
+        share = [[(1 if i % 2 == 0 else 0), 0.25 * (i % 2), 0, 0.75 * (i % 2)] for i in range(200)]
+        want = [sum(s * x for row, xs in zip(share, of) for s, x in zip(row, xs)) / 200 for of in (right, cost)]
+        # every outcome is known, so the post-stratified mean is the mean
+        assert abs(given["accuracy"][0] - want[0]) < 1e-9 and abs(given["cost"] / want[1] - 1) < 1e-6, (given, want)
+    except ImportError:
+        pass
+    # without truth: the estimates' mean, said to be that; no interval, and nothing is shown against it
+    blind = fake(f"{tmp}/blind.h5", 200, 4, truth=0, anchors=120, calibrated=64)
+    text = run(blind, "-o", f"{tmp}/blind", "--bootstrap", 0, "--incumbent", odd).stdout
+    assert "without a correction" in text and "nothing is shown to be at most 1.0 points below" in text, text
+    d = data_of(f"{tmp}/blind/report.html")["decision"]
+    assert d["incumbent"]["predicted"] and d["incumbent"]["accuracy"][1:] == [None, None]
+    assert all(s["vs_incumbent"][1:] == [None, None] for s in d["steps"])
+    assert any(s["vs_incumbent"][0] is not None for s in d["steps"])
+    # queries that are filtered out need no row and may have one
+    run(results, "-o", f"{tmp}/part", "--bootstrap", 0, "--queries", "category=category-1", "--incumbent", odd)
+
+    def bad(name, text, says):
+        path = f"{tmp}/{name}.csv"
+        with open(path, "w") as f:
+            f.write(text)
+        refused(says, results, "--incumbent", path, out=f"{tmp}/no", status=3)
+
+    good = "".join(f"{q},{models[0]}\n" for q in queries)
+    bad("empty", "", "is empty")
+    bad("heading", "id,model\n" + good, 'no column "query"')
+    bad("query", "query,model\n" + good.replace("query-000007", "query-00000x7"), ':9: no query "query-00000x7" in the results; did you mean "query-0000')
+    bad("model", "query,model\n" + good + "query-000001,maker/modle-01\n", ':202: no model "maker/modle-01" in the results; did you mean "maker/model-01"?')
+    bad("twice", "query,model\n" + good + f"query-000001,{models[1]}\n", 'the weights of query "query-000001" sum to 2; expected 1')
+    bad("none", "query,model\n" + good[good.index("\n") + 1:], 'no row for query "query-000000"')
+    bad("weight", f"query,model,weight\nquery-000001,{models[0]},much\n", ':2: weight "much"; expected a number from 0 to 1')
+    bad("short", f"query,model,weight\nquery-000001,{models[0]}\n", ":2: 2 columns; the heading has more")
+    bad("quote", f'query,model\n"query-000001,{models[0]}\n', ":2: a quote is not closed")
+    bad("asks", "ask,query,model\n" + "".join(f"{a},{r}\n" for a in ("budget=1", "target=0.7") for r in good.split()),
+        "holds the policies of several asks (budget=1, target=0.7)")
+    refused("in use but not in the pool", results, "--incumbent", odd, "--pool", ",".join(models[:3]), out=f"{tmp}/no", status=3)
+    refused("cannot open", results, "--incumbent", f"{tmp}/nowhere.csv", out=f"{tmp}/no", status=3)
+    plain = fake(f"{tmp}/plain.h5", 200, 4, truth=0)
+    refused("no policy is advised", plain, "--incumbent", odd, out=f"{tmp}/no", status=3)
+
+
 def reference(tmp):
     d = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "routing")
     files = ["--selection", f"{d}/selection.json", "--similarity", f"{d}/similarity.json", "--anchors",
@@ -495,7 +621,7 @@ def bad_input(tmp):
 def main():
     with tempfile.TemporaryDirectory() as tmp:
         for test in (writes_everything, same_numbers_everywhere, same_for_any_threads, default_directory, without_plots, partial_and_truthless, choosing,
-                     several_files, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
+                     several_files, at_most, incumbent_policy, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
             print(test.__name__, flush=True)
             os.mkdir(f"{tmp}/{test.__name__}")
             test(f"{tmp}/{test.__name__}")
