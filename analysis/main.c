@@ -39,7 +39,7 @@ struct args {
     struct sg_opt_list queries, budgets, targets, lambdas, at_most;
     const char *pool, *prices, *dir, *estimate, *incumbent, *margin, *volume;
     int64_t alphas, reps, seed, threads;
-    bool baselines, batch, csv_raw, no_plots;
+    bool baselines, batch, blind, csv_raw, no_plots;
 };
 
 static enum sg_status number(const char *text, const char *option, double min, double max, double *out,
@@ -74,7 +74,17 @@ out:
     return st;
 }
 
-/* Reads a file and applies --pool, --queries and --prices. */
+/* As if nobody had measured the queries; the outcomes of the anchors stay. */
+static void drop_truth(struct sg_results *r) {
+    free(r->true_correct);
+    free(r->true_length);
+    free(r->true_cost);
+    r->true_correct = NULL;
+    r->true_length = NULL;
+    r->true_cost = NULL;
+}
+
+/* Reads a file and applies --blind, --pool, --queries and --prices. */
 static enum sg_status open_file(const struct args *a, const char *file, unsigned parts, struct sg_results *r,
                                 struct sg_dataset *d, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -84,6 +94,7 @@ static enum sg_status open_file(const struct args *a, const char *file, unsigned
                                          .prices = a->prices,
                                          .batch = a->batch};
     SG_TRY(sg_results_read(file, parts, r, err));
+    if (a->blind) drop_truth(r);
     SG_TRY(sg_dataset_open(r, file, &spec, d, err));
 out:
     return st;
@@ -201,6 +212,8 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
          "other prices: JSON, id, input, output in USD per million tokens, request in USD per call"},
         {"batch", SG_OPT_FLAG, &a.batch, 0, 0, NULL,
          "with --prices: the prices are batch_input and batch_output of the file"},
+        {"blind", SG_OPT_FLAG, &a.blind, 0, 0, NULL,
+         "without the outcomes of the queries, to see what the advice would be where they are unknown"},
         {"budget", SG_OPT_LIST, &a.budgets, 0, 0, "USD",
          "the best policy of at most this mean cost a query; repeatable"},
         {"estimate", SG_OPT_STR, &a.estimate, 0, 0, "KIND",

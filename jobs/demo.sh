@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demo: 64 real questions x 8 real models, estimated by the small SCOPE model that comes with the
+# The demo: 120 real questions x 8 real models, estimated by the small SCOPE model that comes with the
 # repository, on two MPI ranks, then the cost-accuracy frontier of the result. Under five minutes on 2 cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -229,6 +229,29 @@ def partial_and_truthless(tmp):
         run(fake(f"{tmp}/tiny.h5", n, m), "-o", f"{tmp}/tiny{n}{m}", "--bootstrap", 20)
 
 
+def blind(tmp):
+    """What --blind says is what the same file without outcomes of the queries says."""
+    try:
+        import h5py
+    except ImportError:
+        return
+    results = fake(f"{tmp}/truth.h5", 120, 4, missing=0.05)
+    without = shutil.copy(results, f"{tmp}/without.h5")
+    with h5py.File(without, "r+") as f:
+        for name in ("true_correct", "true_length", "true_cost"):
+            if name in f:
+                del f[name]
+    ask = ("--budget", 0.003, "--bootstrap", 60)
+    told = run(results, "--blind", *ask, "-o", f"{tmp}/blind").stdout
+    expected = run(without, *ask, "-o", f"{tmp}/none").stdout
+    assert told.replace("truth.h5", "without.h5").replace(f"{tmp}/blind", f"{tmp}/none") == expected
+    assert not os.path.exists(f"{tmp}/blind/quality.csv") and "no truth" in told
+    for name in ("frontier", "models", "policies"):
+        assert rows(f"{tmp}/blind", name) == rows(f"{tmp}/none", name), name
+    seen = run(results, *ask, "-o", f"{tmp}/seen").stdout
+    assert "no truth" not in seen and rows(f"{tmp}/seen", "models") != rows(f"{tmp}/none", "models")
+
+
 def choosing(tmp):
     results = fake(f"{tmp}/c.h5", 90, 4)
     run(results, "-o", f"{tmp}/c", "--pool", "maker/model-01,maker/model-03", "--queries", "category=category-1", "--queries",
@@ -620,7 +643,7 @@ def bad_input(tmp):
 
 def main():
     with tempfile.TemporaryDirectory() as tmp:
-        for test in (writes_everything, same_numbers_everywhere, same_for_any_threads, default_directory, without_plots, partial_and_truthless, choosing,
+        for test in (writes_everything, same_numbers_everywhere, same_for_any_threads, default_directory, without_plots, partial_and_truthless, blind, choosing,
                      several_files, at_most, incumbent_policy, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
             print(test.__name__, flush=True)
             os.mkdir(f"{tmp}/{test.__name__}")

@@ -88,7 +88,7 @@ digest_of() { grep -oE 'digest [0-9a-f]{32}' "$1" | head -n 1; } # that a run pr
 
 phase "${commands[0]}"
 inside $home "${commands[0]}" >"$work/demo.log" 2>&1 || { tail -n 40 "$work/demo.log"; fail "'${commands[0]}' failed"; }
-for line in 'Single models' 'Quality of the estimates over 512 cells' 'google/gemma-2-2b-it'; do
+for line in 'Single models' 'Quality of the estimates over 960 cells' 'google/gemma-2-2b-it'; do
   grep -q "$line" "$work/demo.log" || { cat "$work/demo.log"; fail "the demo printed no '$line'"; }
 done
 all_there $home/runs/demo

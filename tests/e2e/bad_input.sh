@@ -57,7 +57,11 @@ fresh; refused "unknown device" 2 "device 'gpu9' is unknown" --device gpu9
 # the data
 fresh; rm "$d/queries.jsonl"; refused "no queries" 3 'bad/queries.jsonl'
 fresh; edit queries.jsonl 'r[1]["id"] = r[0]["id"]'; refused "duplicate id" 3 'bad/queries.jsonl:2: .*'
-fresh; edit outcomes.jsonl 'r[4]["model_name"] = "nobody/nothing"'; refused "unknown model" 3 'bad/outcomes.jsonl:5: .*nobody/nothing'
+# outcomes of other models are passed over, and plan counts them; where a prompt then lacks one, their names are told
+fresh; edit outcomes.jsonl 'r.append(dict(r[4], model_name="google/gemini-1.5-flush"))'
+has "an unknown model" "$("$BIN/scope-grid" plan "$d/job.json" 2>&1)" ': 1 of "google/gemini-1.5-flush" \(is that "google/gemini-1.5-flash"\?'
+edit outcomes.jsonl 'for o in r: o["model_name"] = o["model_name"].replace("gemma", "gamma")'
+refused "a model without outcomes" 3 'bad/outcomes.jsonl: no outcome of model "google/gemma-2-2b-it" on anchor .* 253 of "google/gamma-2-2b-it"'
 fresh; edit portfolio.json 'del r[1]["output"]'; refused "model without price" 3 'bad/portfolio.json:?.*output'
 fresh; : >"$d/queries.jsonl"; refused "empty grid" 3 'bad/queries.jsonl'
 # a NUL ends a text here: refused in every file, by line

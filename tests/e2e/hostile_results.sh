@@ -3,7 +3,7 @@
 # one line which object of which file they refuse, and why; a small file cannot claim much memory.
 . "$(dirname "$0")/../mpi/lib.sh"
 good="$work/good/results.h5"
-job="$SRC/jobs/demo/job.json"
+job="$calibrated"
 "$BIN/tests/sim_grid" "$job" --set output.dir="$work/good" --night n1 >/dev/null
 "$BIN/tests/sim_grid" "$job" --set output.dir="$work/other" --set sampling.seed=9 --night n2 >/dev/null
 secret="$work/secret.txt"

@@ -4,10 +4,8 @@
 . "$(dirname "$0")/../mpi/lib.sh"
 py=/usr/bin/python3
 job="$work/job/job.json"
-mkdir "$work/job"
-cp "$SRC"/jobs/demo/*.json* "$work/job/"
-sed -i "${plain[@]}" "$job"
-ln -s "$SRC/jobs/demo/model" "$work/job/" # for plan
+cp -r "$work/jobs/demo" "$work/job"
+cp --remove-destination "$SRC"/jobs/demo/{outcomes.jsonl,portfolio.json} "$work/job/"
 sim() { local n=$1; shift; ranks "$n" "$BIN/tests/sim_grid" "$job" "$@" 2>&1; }
 one() { "$BIN/tests/sim_grid" "$job" "$@" 2>&1; }
 # scratch ARGS: the digest of a run that computes everything

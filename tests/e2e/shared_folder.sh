@@ -2,7 +2,7 @@
 # A run folder that others may write: a link that somebody put in the place of a file of the run is not followed, a pipe
 # is not waited for, and nothing is removed but what the program has made.
 . "$(dirname "$0")/../mpi/lib.sh"
-job="$SRC/jobs/demo/job.json"
+job="$demo"
 run="$work/run"
 sim() { timeout -k 5 60 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "$@" 2>&1; }
 want=$(digest_of "$(sim)")
@@ -65,7 +65,7 @@ done
 # what the user names may be a link: the job, the model's files, the results
 mkdir "$work/model" && ln -s "$SRC"/jobs/demo/model/* "$work/model/"
 ln -s "$job" "$work/job.json"
-ln -s "$SRC"/jobs/demo/*.jsonl "$SRC/jobs/demo/portfolio.json" "$work/"
+ln -s "$work"/jobs/demo/{*.jsonl,portfolio.json} "$work/"
 out=$("$BIN/scope-grid" plan "$work/job.json" --set model.path="$work/model" 2>&1); same "exit code of a plan through links" $? 0
 ln -s "$run/results.h5" "$work/latest"
 "$BIN/scope-frontier" "$work/latest" --output "$work/out" >/dev/null 2>&1; same "exit code of the frontier through a link" $? 0

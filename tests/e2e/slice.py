@@ -18,7 +18,7 @@ def write(name, records):
 
 
 portfolio = json.load(open(os.path.join(source, "portfolio.json"), encoding="utf-8"))[:n_models]
-queries = lines("queries.jsonl")[:: max(1, 64 // n_queries)][:n_queries]
+queries = lines("queries.jsonl")[:: max(1, 120 // n_queries)][:n_queries]
 anchors = lines("anchors.jsonl")
 known = {q["id"] for q in queries} | {a["id"] for a in anchors}
 names = {m[k] for m in portfolio for k in ("id", "name") if m.get(k)}

@@ -49,7 +49,7 @@ has "the plan of a sweep" "$out" "^sweep: a sweep of 4 points over .*/jobs/demo/
 has "a point of the plan" "$out" "^  anchors-3_samples-1  16 cells: prompt.anchors=3 sampling.samples=1$"
 has "the folder of the plan" "$out" "^  output     $(realpath "$work")/out$"
 fields() { $py -c 'import json, sys; d = json.load(sys.stdin); print(d["cells"], *(p["name"] for p in d["points"]), *(p["cells"] for p in d["points"]), d["points"][2]["settings"]["prompt.anchors"], d["run_dir"], d["model_path"])'; }
-same "the plan of a sweep as JSON" "$(plan --json | fields)" "64 $(index 'p["name"]') 16 16 16 16 3 $(realpath "$work")/out $SRC/jobs/demo/model"
+same "the plan of a sweep as JSON" "$(plan --json | fields)" "64 $(index 'p["name"]') 16 16 16 16 3 $(realpath "$work")/out $work/jobs/demo/model"
 head -n 1 "$work/queries.jsonl" >"$work/one.jsonl"
 echo "{\"job\": \"$demo\", \"dir\": \"none\", \"axes\": {\"sampling.samples\": [1, 2], \"queries\": [\"$work/queries.jsonl\", \"$work/one.jsonl\"]}}" >"$work/grids.json"
 same "cells of points whose queries differ" "$("$BIN/scope-grid" plan "$work/grids.json" | grep -o '[0-9]* cells' | tr '\n' ' ')" "48 cells 16 cells 8 cells 16 cells 8 cells "

@@ -4,7 +4,7 @@
 # grid's cells are the same. They never show their own outcome.
 . "$(dirname "$0")/lib.sh"
 py=/usr/bin/python3
-job="$SRC/jobs/demo/job.json" # 64 queries and, by default, 64 anchors, with 8 models
+job="$calibrated" # 64 queries and, by default, 64 anchors, with 8 models
 sim="$BIN/tests/sim_grid"
 out() { local dir=$1; shift; "$@" --set output.dir="$work/$dir" 2>&1; }
 

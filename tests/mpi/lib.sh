@@ -9,11 +9,13 @@ main=$BASHPID
 # leaves in /dev/shm stays there for ever.
 shm=$(mktemp -d /dev/shm/sg-test.XXXXXX 2>/dev/null) && export OMPI_MCA_btl_vader_backing_directory="$shm"
 mkdir -p "$work/mpi" "$work/jobs/demo"
-# The demo's job without calibration cells, for tests that count its 512 cells; tests/mpi/calibration.sh has them.
-demo="$work/jobs/demo/job.json"
-plain=(-e 's|"output":|"calibration": { "anchors": 0 }, "output":|')
-sed -E "${plain[@]}" -e 's,"(path|queries|anchors|outcomes|portfolio)": ",&'"$SRC/jobs/demo/," "$SRC/jobs/demo/job.json" >"$demo"
-ln -s "$SRC/jobs/demo/model" "$work/jobs/demo/"
+# 64 of the demo's queries, evenly over the categories, so 512 cells: its job as it is, and without calibration cells
+ln -s "$SRC"/jobs/demo/* "$work/jobs/demo/"
+rm "$work"/jobs/demo/{job.json,queries.jsonl}
+awk 'NR % 15 < 8' "$SRC/jobs/demo/queries.jsonl" >"$work/jobs/demo/queries.jsonl"
+calibrated="$work/jobs/demo/calibrated.json" demo="$work/jobs/demo/job.json"
+cp "$SRC/jobs/demo/job.json" "$calibrated"
+sed 's|"output":|"calibration": { "anchors": 0 }, &|' "$calibrated" >"$demo"
 export OMPI_MCA_orte_tmpdir_base="$work/mpi"
 cleanup() {
   [ "$BASHPID" = "$main" ] || return

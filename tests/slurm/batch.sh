@@ -73,8 +73,8 @@ requeues() { grep -c '^requeue 1$' "$work/asked"; }
 begin() { # WHAT: a job of that name in a folder that needs quotes, and nothing asked of Slurm yet
   run=$work/runs/$1\ \"\\x\"
   job=$work/$1\ job.json
-  sed -E "${plain[@]}" -e 's,"(path|queries|anchors|outcomes|portfolio)": ",&'"$SRC/jobs/demo/," \
-    -e 's,"dir": "[^"]*","dir": "runs/'"$1"' \\"\\\\x\\"",' "$SRC/jobs/demo/job.json" >"$job"
+  sed -E -e 's,"(path|queries|anchors|outcomes|portfolio)": ",&jobs/demo/,' \
+    -e 's,"dir": "[^"]*","dir": "runs/'"$1"' \\"\\\\x\\"",' "$demo" >"$job"
   : >"$work/asked"
   echo 0 >"$work/fails"
   rm -f "$work/submitted"

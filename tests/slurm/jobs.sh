@@ -239,10 +239,9 @@ lacks "the job that hears of its limit last" "$(cat cut.log)" 'USR1'
 
 # 10. two nights: the second takes over what did not change, also when its first allocation is cut short; the weights
 # are copied to the node before each attempt
-mkdir night night/node
-cp -r "$SRC/jobs/demo/"*.json* night
-sed "${plain[@]}" -e 's|"output": .*|"output": { "dir": "runs/{night}" }|; s|"path": "model"|"path": "'"$SRC"'/jobs/demo/model"|' \
-  "$SRC/jobs/demo/job.json" >night/job.json
+cp -rL jobs/demo night
+mkdir night/node
+sed -i 's|"dir": "[^"]*|"dir": "runs/{night}|' night/job.json
 night() { # NAME
   SCOPE_NIGHT=$1 SCOPE_WEIGHTS=node SCOPE_NODE_DIR=$work/night/node sbatch --parsable --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=10 --output="$work/night-$1.log" \
     "$SRC/slurm/nightly.sbatch" "$work/night/job.json"

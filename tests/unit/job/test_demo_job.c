@@ -1,4 +1,4 @@
-/* Protects: the jobs that come with the repository are valid, and the demo is what its README says: 64
+/* Protects: the jobs that come with the repository are valid, and the demo is what its README says: 120
  * questions of three categories, 250 anchors, 8 models, every outcome known. Also reads the reference's own
  * similarity file. */
 #include "job_test.h"
@@ -19,7 +19,7 @@ static void the_demo_is_what_it_says(void **state) {
     (void)state;
     struct sg_plan p = {0};
     load("../jobs/demo/job.json", &p);
-    assert_int_equal(p.n_queries, 64);
+    assert_int_equal(p.n_queries, 120);
     assert_int_equal(p.n_anchors, 250);
     assert_int_equal(p.n_models, 8);
     assert_int_equal(p.job.sampling.samples, 8);
@@ -27,6 +27,7 @@ static void the_demo_is_what_it_says(void **state) {
     assert_int_equal(p.job.prompt.anchor_chars, 200); /* what scope-mini was trained with */
     assert_int_equal(p.unused_outcomes, 0);
     assert_non_null(p.truth);
+    assert_int_equal(sg_plan_calibration_cells(&p), 64 * 8);
     int categories[3] = {0};
     for (int64_t q = 0; q < p.n_queries; q++) {
         const char *c = p.queries[q].category;
@@ -34,7 +35,7 @@ static void the_demo_is_what_it_says(void **state) {
         assert_true(k < 2 || !strcmp(c, "math-l5"));
         categories[k]++;
     }
-    assert_true(categories[0] == 22 && categories[1] == 21 && categories[2] == 21);
+    assert_true(categories[0] == 40 && categories[1] == 40 && categories[2] == 40);
     int64_t alike = 0;
     double least = 1e9, most = 0;
     for (int64_t m = 0; m < p.n_models; m++) {
@@ -61,7 +62,7 @@ static void the_4b_job_plans(void **state) {
     struct sg_plan p = {0};
     load("../jobs/scope-4b.json", &p);
     assert_int_equal(p.job.prompt.anchor_chars, 0);
-    assert_int_equal(p.n_cells, 512 + sg_plan_calibration_cells(&p));
+    assert_int_equal(p.n_cells, 960 + sg_plan_calibration_cells(&p));
     sg_plan_free(&p);
 }
 
