@@ -76,7 +76,7 @@ static void submit(struct sg_engine *e, int32_t g, int32_t vocab) {
     for (int32_t i = 0; i < prompt_len[g]; i++)
         prompt[i] = (int32_t)(sg_random64((uint64_t)g, (uint64_t)i) % (uint64_t)vocab);
     for (int32_t k = 0; k < n_samples[g]; k++) {
-        streams[k] = sg_sample_stream(g % 2, 5, name, "m", k);
+        streams[k] = sg_sample_stream(g % 2 == 0, 5, name, "m", k);
         settings[k] = (g + k) % 3;
     }
     TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, prompt_len[g], streams, settings, n_samples[g], err));
