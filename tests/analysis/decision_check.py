@@ -54,10 +54,10 @@ class Means:
     """Smoothed means of the outcomes of rows."""
 
     def __init__(self, category, y, tokens, nc):
-        m = y.shape[1]
         one = np.arange(nc)[:, None] == category[None, :]
-        self.count = np.repeat(one.sum(1)[:, None], m, 1).astype(float)
-        right, length = one @ y, one @ tokens
+        known = ~np.isnan(y)
+        self.count = one.astype(float) @ known
+        right, length = one @ np.where(known, y, 0), one @ np.where(known, tokens, 0)
         n = self.count.sum()
         grand, grand_length = right.sum() / n, length.sum() / n
         draw = lambda s, k, prior: (s + 5 * prior) / (k + 5)
@@ -95,6 +95,7 @@ class Fit:
         if own is not None:
             total = self.means.count[c] + 5
             without = logit((mean * total - own) / (total - 1))
+            without = np.where(np.isnan(own), a, without)
             shift, a = shift + without - a, without
         s = rows.s + shift
         deviation = s - a
@@ -112,7 +113,7 @@ class Fit:
     def stack(self, anchors, calibration, use, queries):
         y, tokens = anchors.y[:calibration.n], anchors.tokens[:calibration.n]
         s, t = self.terms(calibration, y)
-        ok = use[:, None] & ~np.isnan(s)
+        ok = use[:, None] & ~np.isnan(s) & ~np.isnan(y)
         s, t, y = s[ok], t[ok], y[ok]
         penalty = np.array([1.0, 8, 8, 8, 8])
         loss = lambda b: np.logaddexp(0, -(2 * y - 1) * (s + t @ b)).sum() + (penalty * b * b).sum() / 2
@@ -361,6 +362,14 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
     full_cost = mean_cost + price * (means.length - mean_length)
     named = [blind(means.p, full_cost, weight, b) for b in budgets]
     nb = len(budgets)
+    paired = np.ones(n_rows, bool) if truth else np.arange(n_rows) < calibration.n
+    # multipliers that make means over all rows of a category of means over those whose outcome is known
+    h, hk = np.zeros((n_rows, m)), np.zeros((n_rows, m))
+    for g in range(nc):
+        for rows, to in ((known.category == g, h), ((known.category == g) & paired, hk)):
+            is_known = rows[:, None] & ~np.isnan(known.y)
+            to[is_known] = (rows.sum() / is_known.sum(0) * np.ones((n_rows, 1)))[is_known]
+    outcome = np.nan_to_num(known.y)
     # [budget][kind: 4 of the folds, then 3 named]
     y, c, py, pc = (np.zeros((nb, 7, n_rows)) for _ in range(4))
     qp, qc = np.zeros((nb, 7)), np.zeros((nb, 7))
@@ -403,20 +412,19 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                         paid = known.input[i] + price * known.tokens[i]
                         to = b, kind_at, i
                         if truth:
-                            y[to] += z @ known.y[i] / out["splits"]
+                            y[to] += z @ outcome[i] / out["splits"]
                             c[to] += z @ paid / out["splits"]
                             continue
                         if share is not None:
-                            y[to] += z @ known.y[i] / out["splits"]
-                            c[to] += z @ (price * (known.tokens[i] - mean_length[g])) / out["splits"]
+                            y[to] += z @ (means.p[g] + h[i] * (outcome[i] - means.p[g])) / out["splits"]
+                            c[to] += z @ (h[i] * price * (known.tokens[i] - mean_length[g])) / out["splits"]
                         if has:
                             expected = np.where(np.isnan(rp[i]), mean_p[g], rp[i])
                             tokens = np.where(np.isnan(rp[i]), mean_length[g], rl[i])
-                            py[to] += z @ (known.y[i] - expected) / out["splits"]
-                            pc[to] += z @ (price * (known.tokens[i] - tokens)) / out["splits"]
+                            py[to] += z @ (hk[i] * (outcome[i] - expected)) / out["splits"]
+                            pc[to] += z @ (hk[i] * price * (known.tokens[i] - tokens)) / out["splits"]
     if truth:
         py, pc, qp, qc = y, c, qp * 0, qc * 0
-    paired = np.ones(n_rows, bool) if truth else np.arange(n_rows) < calibration.n
     assert min(np.bincount(known.category[paired], minlength=nc)) >= 5  # strata are the categories
     v = Valued(known.category, weight, paired, queries.n, 0 if truth else 1)
     one = 4
@@ -453,8 +461,8 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
 
 
 def main():
-    for seed, truth, missing in [(3, 0, 0), (4, 1, 0), (5, 0, 13), (6, 1, 11)]:
-        text = subprocess.run([sys.argv[1], str(seed), str(truth), str(missing)], capture_output=True, text=True,
+    for seed, truth, missing, uneven in [(3, 0, 0, 0), (4, 1, 0, 0), (5, 0, 13, 1), (6, 1, 11, 0)]:
+        text = subprocess.run([sys.argv[1], str(seed), str(truth), str(missing), str(uneven)], capture_output=True, text=True,
                               check=True).stdout
         d = json.loads(text)
         m, nc, price = d["m"], d["c"], np.array(d["price"])

@@ -1,6 +1,7 @@
-/* decision_probe SEED TRUTH MISSING: a world of tests/analysis/decision_world.h as JSON, with what the product
+/* decision_probe SEED TRUTH MISSING UNEVEN: a world of tests/analysis/decision_world.h as JSON, with what the product
  * makes of it: the fits of all estimates with all anchors and without each fifth, the rules for eight budgets,
- * the decision. TRUTH: 0 none, 1 of all queries. MISSING: so many cells apart an estimate is missing; 0: none is. For
+ * the decision. TRUTH: 0 none, 1 of all queries. MISSING: so many cells apart an estimate is missing; 0: none is.
+ * UNEVEN 1: each model's outcomes are known of other anchors. For
  * decision_check.py, which computes it all anew. */
 #include "analysis/decision_rules.h"
 #include "decision_world.h"
@@ -151,7 +152,7 @@ static void print_decision(const struct world *w, enum sg_estimate kind, int spl
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4) return 2;
+    if (argc != 5) return 2;
     const bool truth = atoi(argv[2]) != 0;
     const int missing = atoi(argv[3]);
     struct world *w = world_make(90, 100, 70, 4, 3, 0.9, 0.3, (uint64_t)atoll(argv[1]));
@@ -159,8 +160,13 @@ int main(int argc, char **argv) {
     for (int s = 0; s < 2 && missing; s++)
         for (int64_t i = s; i < (s ? w->na : w->n) * w->m; i += missing)
             w->p[s][i] = w->length[s][i] = (double)NAN;
-    world_link(w);
     world_ask(w, budgets, BUDGETS);
+    for (int64_t i = 0; i < w->na && atoi(argv[4]); i++)
+        for (int32_t k = 0; k < w->m; k++)
+            if (i % 8 == 2 * k) w->y[1][i * w->m + k] = (double)NAN;
+    world_link(w);
+    w->in.budgets = budgets;
+    w->in.n_budgets = BUDGETS;
     if (truth) w->in.truth = &w->known[0];
     printf("{\"m\": %d, \"c\": %d, \"cells\": %lld,\n", w->m, w->c, (long long)w->cells);
     numbers("budgets", budgets, BUDGETS);

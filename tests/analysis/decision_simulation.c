@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { M = 8, C = 3, BUDGETS = 5, POPULATION = 20000 };
+enum { M = 8, C = 3, BUDGETS = 5, POPULATION = 8000 };
 enum { SPLIT_FOLDS = 5 };
 
 struct random {
@@ -116,18 +116,15 @@ static struct sg_rows rows_of(const struct questions *q, int64_t n) {
     return r;
 }
 
-/* What a rule is truly worth on questions: chance or outcome, and cost. */
-static void worth(const struct sg_decision *d, const struct sg_rule *rule, const struct questions *q,
-                  const struct sg_rows *rows, const double *price, bool outcome, double *accuracy,
-                  double *cost) {
-    double p[M], c[M];
+/* What a rule is truly worth on questions whose estimates are p and c: chance or outcome, and cost. */
+static void worth(const struct sg_rule *rule, const struct questions *q, const double *p, const double *c,
+                  bool outcome, double *accuracy, double *cost) {
+    const double w = rule->kind == SG_CANDIDATE_MIX ? rule->weight : 0;
+    const double *x = outcome ? q->y : q->chance;
     *accuracy = *cost = 0;
     for (int64_t i = 0; i < q->n; i++) {
-        sg_estimate_fit_apply(&d->fit, rows, price, i, i + 1, p, NULL, c);
-        const int32_t a = sg_rule_model(rule, M, q->category[i], p, c, 2),
-                      b = sg_rule_model(rule, M, q->category[i], p, c, -1);
-        const double w = rule->kind == SG_CANDIDATE_MIX ? rule->weight : 0;
-        const double *x = outcome ? q->y : q->chance;
+        const int32_t a = sg_rule_model(rule, M, q->category[i], p + i * M, c + i * M, 2),
+                      b = sg_rule_model(rule, M, q->category[i], p + i * M, c + i * M, -1);
         *accuracy += ((1 - w) * x[i * M + a] + w * x[i * M + b]) / (double)q->n;
         *cost += ((1 - w) * q->cost[i * M + a] + w * q->cost[i * M + b]) / (double)q->n;
     }
@@ -278,27 +275,29 @@ int main(int argc, char **argv) {
                 more = ask(&w, POPULATION, &r);
                 rows_more = rows_of(&more, POPULATION);
             }
+            const bool outcome = !(truth > 0);
+            const struct questions *on = outcome ? &q : &more;
+            double *p = need((size_t)(on->n * M), sizeof *p), *c = need((size_t)(on->n * M), sizeof *c), x[2],
+                   y[2];
+            sg_estimate_fit_apply(&d.fit, outcome ? &rows : &rows_more, w.price, 0, on->n, p, NULL, c);
             /* every model by itself, chosen by nobody */
             for (int32_t k = 0; k < M; k++) {
                 const struct sg_rule rule = {.kind = SG_CANDIDATE_SINGLE, .from = k, .to = -1};
-                double x, c;
-                worth(&d, &rule, truth > 0 ? &more : &q, truth > 0 ? &rows_more : &rows, w.price,
-                      !(truth > 0), &x, &c);
+                worth(&rule, on, p, c, outcome, &x[0], &y[0]);
                 models++;
-                model_accuracy += x >= d.single_value[k].low && x <= d.single_value[k].high;
-                model_bill += c >= d.single_bill[k].low && c <= d.single_bill[k].high;
+                model_accuracy += x[0] >= d.single_value[k].low && x[0] <= d.single_value[k].high;
+                model_bill += y[0] >= d.single_bill[k].low && y[0] <= d.single_bill[k].high;
             }
             for (int b = 0; b < BUDGETS; b++) {
                 const struct sg_decision_step *s = &d.step[b];
-                double x, c, x1, c1;
                 if (!s->affordable) continue;
-                const struct questions *on = truth > 0 ? &more : &q;
-                const struct sg_rows *ron = truth > 0 ? &rows_more : &rows;
-                worth(&d, &s->candidate[s->advised].rule, on, ron, w.price, !(truth > 0), &x, &c);
-                worth(&d, &s->candidate[SG_CANDIDATE_SINGLE].rule, on, ron, w.price, !(truth > 0), &x1, &c1);
-                count(&t[b], s, x, c, x1, c1);
-                count(&t[BUDGETS], s, x, c, x1, c1);
+                worth(&s->candidate[s->advised].rule, on, p, c, outcome, &x[0], &y[0]);
+                worth(&s->candidate[SG_CANDIDATE_SINGLE].rule, on, p, c, outcome, &x[1], &y[1]);
+                count(&t[b], s, x[0], y[0], x[1], y[1]);
+                count(&t[BUDGETS], s, x[0], y[0], x[1], y[1]);
             }
+            free(p);
+            free(c);
             sg_decision_free(&d);
             sg_rows_free(&rows);
             sg_rows_free(&cal);

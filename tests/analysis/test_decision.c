@@ -471,6 +471,43 @@ static void partial_truth_and_new_models(void **state) {
     world_free(w), world_free(more);
 }
 
+/* Models whose truth is known on different queries, and categories too small for a mean of their own. */
+static void uneven_truth_and_small_categories(void **state) {
+    (void)state;
+    struct world *w = world_make(120, 60, 40, 4, 5, 0.8, 0.3, 26);
+    double budgets[BUDGETS], in_category[5] = {0};
+    for (int64_t q = 0; q < w->n; q++) { /* 0 and 1 are large, 2 and 3 small, 4 is empty */
+        w->category[0][q] = q % 40 == 7 ? 2 : q % 40 == 9 ? 3 : (int32_t)(q % 2);
+        in_category[w->category[0][q]]++;
+        for (int32_t k = 0; k < 4; k++)
+            if (q % 5 == k) w->y[0][q * 4 + k] = (double)NAN;
+    }
+    assert_true(in_category[2] < 5 && in_category[3] < 5 && in_category[2] + in_category[3] >= 5);
+    world_link(w);
+    world_ask(w, budgets, BUDGETS);
+    w->in.truth = &w->known[0];
+    struct sg_decision d = decide(w);
+    assert_int_equal(d.n_valued, 120);
+    for (int32_t k = 0; k < 4; k++) {
+        const double pooled = (in_category[2] + in_category[3]) / 120;
+        double n[3] = {0}, y[3] = {0};
+        const double rest = in_category[2] + in_category[3];
+        for (int64_t q = 0; q < w->n; q++) {
+            const int32_t c = w->category[0][q];
+            if (isnan(w->y[0][q * 4 + k])) continue;
+            n[c > 1 ? 2 : c]++;
+            y[c > 1 ? 2 : c] += w->y[0][q * 4 + k];
+        }
+        const double large = in_category[0] / 120 * y[0] / n[0] + in_category[1] / 120 * y[1] / n[1];
+        /* the pooled two lean on their smoothed means, which lie in [0, 1], where an outcome is unknown */
+        const double unknown = (rest - n[2]) / rest;
+        assert_true(fabs(d.single_value[k].value - large - pooled * y[2] / n[2]) <= pooled * unknown + 1e-12);
+        if (n[2] == rest) assert_near(d.single_value[k].value, large + pooled * y[2] / n[2], 1e-12);
+    }
+    sg_decision_free(&d);
+    world_free(w);
+}
+
 static void incumbent_and_no_splits(void **state) {
     (void)state;
     struct world *w = world_make(120, 90, 60, 4, 3, 0.8, 0.3, 25);
@@ -568,6 +605,7 @@ int main(void) {
         cmocka_unit_test(order_of_rows),
         cmocka_unit_test(known_queries_are_averaged),
         cmocka_unit_test(partial_truth_and_new_models),
+        cmocka_unit_test(uneven_truth_and_small_categories),
         cmocka_unit_test(incumbent_and_no_splits),
         cmocka_unit_test(advice),
     };
