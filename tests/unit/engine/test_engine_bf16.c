@@ -64,11 +64,11 @@ static bool look(struct how h, struct seen *s) {
     TINY_OK(sg_engine_open(dev, model, &opt, &hooks, &e, err));
     int32_t prompt[PROMPT];
     for (int32_t g = 0; g < GROUPS; g++) {
-        uint64_t keys[SAMPLES];
+        struct sg_stream streams[SAMPLES];
         for (int32_t i = 0; i < PROMPT; i++)
             prompt[i] = (int32_t)(sg_random64((uint64_t)g, (uint64_t)i) % VOCAB);
-        for (int32_t k = 0; k < SAMPLES; k++) keys[k] = sg_sample_key(3, g ? "a" : "b", "m", k);
-        TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, PROMPT - 71 * g, keys, NULL, SAMPLES, err));
+        for (int32_t k = 0; k < SAMPLES; k++) streams[k] = sg_sample_stream(true, 3, g ? "a" : "b", "m", k);
+        TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, PROMPT - 71 * g, streams, NULL, SAMPLES, err));
     }
     for (bool busy = true; busy;) TINY_OK(sg_engine_step(e, &busy, err));
     TINY_OK(sg_engine_score(e, prompt, PROMPT, s->logits, s->logprobs, err));
