@@ -541,6 +541,10 @@ def strange_names(tmp):
     assert not any(text.startswith(formulas) for texts in told for text in texts), told
     assert list(map(restored, told[0])) == models + ["(random)"] and set(map(restored, told[1])) == set(queries)
     run(results, "-o", f"{tmp}/raw", "--bootstrap", 0, "--csv-raw")
+    for raw in ([], ["--csv-raw"]):  # either file is read again as a policy in use
+        run(results, "-o", f"{tmp}/one", "--bootstrap", 0, "--budget", 1, *raw)
+        assert len(rows(f"{tmp}/one", "policies")) == len(queries)
+        run(results, "-o", f"{tmp}/two", "--bootstrap", 0, "--incumbent", f"{tmp}/one/policies.csv")
     assert [x["model"] for x in rows(f"{tmp}/raw", "models")] == models + ["(random)"]
     assert [m["id"] for m in data_of(f"{tmp}/names/report.html")["models"]] == models
     assert "plot.py failed" not in r.stdout and ("No plots" in r.stdout or os.path.exists(f"{tmp}/names/frontier.png"))
