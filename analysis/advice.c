@@ -421,15 +421,16 @@ out:
 
 /* Shares of the models under a rule, over at most MAX_SHARES of the queries. */
 static enum sg_status rule_shares(const struct sg_dataset *d, const struct sg_advice *a,
-                                  const struct sg_rule *r, double *share, struct sg_err *err) {
+                                  const struct sg_advice_step *s, double *share, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    const struct sg_rule *r = &s->value->rule;
     const int64_t stride = d->n > MAX_SHARES ? d->n / MAX_SHARES : 1, n = (d->n + stride - 1) / stride;
     const int32_t m = d->m;
     struct sg__limited x = {0};
     double *p = NULL;
-    if (r->kind == SG_CANDIDATE_ROUTING && a->cap) { /* the caps hold for whole queries too */
+    if (r->kind == SG_CANDIDATE_ROUTING && r->toll) { /* the caps hold for whole queries too */
         SG_TRY(SG_NEW(&p, 2 * n * m, "shares", err));
-        SG_TRY(sg__limited_open(&x, n, m, p, p + n * m, a->cap, NULL, err));
+        SG_TRY(sg__limited_open(&x, n, m, p, p + n * m, a->cap, s->kept, err));
     }
     for (int64_t i = 0; i < n; i++) {
         const int64_t q = i * stride;
@@ -466,6 +467,7 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         s->budget = ask[i].budget;
         s->asked = ask[i].name;
         s->ours = ask[i].ours;
+        s->kept = a->decision.kept ? a->decision.kept + (int64_t)i * d->m : NULL;
         s->value = s->is->affordable ? &s->is->candidate[s->is->advised] : NULL;
         s->single = s->is->affordable ? s->is->candidate[SG_CANDIDATE_SINGLE].rule.from : -1;
         s->accuracy = s->value ? s->value->accuracy : none;
@@ -477,7 +479,7 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         s->vs_incumbent = s->value && a->incumbent_name ? s->is->versus[s->is->advised] : none;
         s->saved_of_incumbent = s->value && a->incumbent_name ? s->is->saved[s->is->advised] : none;
         SG_TRY(SG_NEW(&s->share, d->m, "advice", err));
-        if (s->value) SG_TRY(rule_shares(d, a, &s->value->rule, s->share, err));
+        if (s->value) SG_TRY(rule_shares(d, a, s, s->share, err));
         SG_TRY(sg__words_step(d, a, s, err));
         if (s->value) best = fmax(best, s->accuracy.value);
     }
@@ -573,6 +575,7 @@ static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
     double *budgets = NULL;
     in.estimate = a->estimate;
     in.cap = a->cap;
+    in.portfolio = opt->portfolio < d->m ? opt->portfolio : 0;
     in.policy = a->policy.n ? &a->policy : NULL;
     const int32_t splits = in.splits;
     in.splits = 0; /* the costs of the models, of which the budgets follow */
@@ -613,12 +616,15 @@ enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *o
             (double)(sg_random64(opt->seed ^ 0xd3a3, e.query_key[q]) >> 12) / 4503599627370496.0;
     if (a.fitted[SG_ESTIMATE_ANCHORED] || d->tp) {
         SG_TRY(decide(d, &e, opt, in, &a, err));
-    } else if (a.cap || a.policy.n) {
+    } else if (a.cap || a.policy.n || opt->portfolio) {
         st = sg_fail(err, SG_E_INPUT,
                      "%s: %s holds outcomes neither of anchors nor of queries, so no policy is advised; run "
                      "the grid with "
                      "anchors",
-                     a.cap ? "--at-most" : "--incumbent", d->path);
+                     a.cap        ? "--at-most"
+                     : a.policy.n ? "--incumbent"
+                                  : "--portfolio-size",
+                     d->path);
         goto out;
     }
     SG_TRY(sg_dataset_stand_in(d, err));

@@ -19,8 +19,9 @@ struct sg_advice_options {
     uint64_t seed;
     const char *const *at_most; /* [n_at_most] MODEL=SHARE */
     size_t n_at_most;
-    bool no_defaults; /* five budgets of the slider are asked for where nothing is; not then */
-    int32_t n_grid;   /* budgets of the slider, from the cheapest model's cost to the best one's */
+    int32_t portfolio; /* the best so many models at each budget; 0: all */
+    bool no_defaults;  /* five budgets of the slider are asked for where nothing is; not then */
+    int32_t n_grid;    /* budgets of the slider, from the cheapest model's cost to the best one's */
 };
 
 /* A category of the queries, against the anchors'. */
@@ -38,7 +39,8 @@ struct sg_advice_step {
     const struct sg_decision_step *is;
     const struct sg_candidate_value *value; /* of what is advised; NULL: no model fits the budget */
     const char *sentence;
-    int32_t single; /* the best affordable one; -1: none */
+    const uint8_t *kept; /* [m] 1: one of the portfolio at this budget; NULL: all are */
+    int32_t single;      /* the best affordable one; -1: none */
     double mix_accuracy;
     struct sg_value accuracy, cost, gain, saving, over_mix; /* of what is advised */
     struct sg_value vs_incumbent, saved_of_incumbent;       /* NaN without one */

@@ -105,7 +105,7 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
         int32_t cheapest = 0;
         for (int32_t k = 1; k < d->m; k++)
             if (isnan(cost[cheapest]) || cost[k] < cost[cheapest]) cheapest = k;
-        if (a->cap)
+        if (a->cap || s->kept)
             SG_TRY(sg_buf_str(&b, "No policy within the limits fits this budget", err));
         else
             SG_TRY(sg_buf_printf(&b, err, "No model fits this budget: the cheapest, %s, costs %s a query",

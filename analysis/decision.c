@@ -59,6 +59,7 @@ struct work {
     struct sg_rule *rule, incumbent;
     int32_t *tables;
     double *tolls;
+    uint8_t *kept;
     struct sg_estimate_fit fit, outcomes;
     /* sums over splits, [n_budgets][KINDS][all.n] */
     double *blind_y, *blind_c, *paired_y, *paired_c;
@@ -74,7 +75,7 @@ static void work_free(struct work *w) {
         w->stratum_of, w->stratum,      w->paired,     w->strata,    w->truth_model, w->fold_all,
         w->fold_query, w->use,          w->build,      w->pick,      w->p,           w->c,
         w->length,     w->mean_p,       w->cal_p,      w->full_cost, w->sum_p,       w->rule,
-        w->tables,     w->tolls,        w->blind_y,    w->q_p};
+        w->tables,     w->tolls,        w->kept,       w->blind_y,   w->q_p};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_estimate_fit_free(&w->fit);
     sg_estimate_fit_free(&w->outcomes);
@@ -339,7 +340,9 @@ static struct sg__rule_input rule_input(const struct work *w, const double *cost
                                    .budgets = w->in->budgets,
                                    .n_budgets = w->in->n_budgets,
                                    .cap = w->in->cap,
-                                   .tolls = w->tolls};
+                                   .tolls = w->tolls,
+                                   .portfolio = w->in->portfolio,
+                                   .kept = w->kept};
 }
 
 static const struct sg_rule *rule_of(const struct work *w, int32_t b, int kind) {
@@ -636,6 +639,7 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     SG_TRY(SG_NEW(&w->sum_p, 3 * nb, "budgets", err));
     SG_TRY(SG_NEW(&w->rule, nb * SG_CANDIDATES, "budgets", err));
     SG_TRY(SG_NEW(&w->tables, nb * w->nc, "budgets", err));
+    if (w->in->portfolio) SG_TRY(SG_NEW(&w->kept, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
     SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS, "values", err));
@@ -672,6 +676,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     SG_TRY(SG_NEW(&d.step, in->n_budgets, "decision", err));
     SG_TRY(SG_NEW(&d.tables, (int64_t)in->n_budgets * in->n_categories, "decision", err));
     SG_TRY(SG_NEW(&d.tolls, (int64_t)in->n_budgets * in->m, "decision", err));
+    if (in->portfolio) SG_TRY(SG_NEW(&d.kept, (int64_t)in->n_budgets * in->m, "decision", err));
     SG_TRY(SG_NEW(&d.weight, in->n_categories, "decision", err));
     memcpy(d.weight, w.weight, sizeof *d.weight * (size_t)in->n_categories);
     /* with all outcomes: what is advised, and what budgets afford */
@@ -685,6 +690,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
                                   : 0);
     struct sg__rule_input ri = rule_input(&w, w.full_cost);
     ri.tolls = d.tolls;
+    ri.kept = d.kept;
     const struct sg__routing_sums sums = {.pick = w.pick, .p = w.sum_p, .c = w.sum_c, .planned = w.planned};
     SG_TRY(sg__rules_make(&ri, w.rule, d.tables, &sums, err));
     for (int32_t b = 0; b < in->n_budgets; b++) {
@@ -697,6 +703,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
                                                         : (double)NAN;
         }
     }
+    if (in->portfolio) memcpy(w.kept, d.kept, (size_t)in->n_budgets * (size_t)in->m);
     SG_TRY(single_values(&w, &d, tmp, err));
     if (in->policy && !in->splits) { /* its planned bill */
         memset(w.pick, 1, (size_t)w.n);
@@ -739,6 +746,7 @@ void sg_decision_free(struct sg_decision *d) {
     free(d->weight);
     free(d->tables);
     free(d->tolls);
+    free(d->kept);
     sg_estimate_fit_free(&d->fit);
     memset(d, 0, sizeof *d);
 }

@@ -40,6 +40,7 @@ struct sg_decision_input {
     uint64_t seed;
     int32_t incumbent; /* model in use, which candidates are also compared with; -1: none */
     const struct sg_given_policy *policy; /* the same, a policy over the queries; NULL: none */
+    int32_t portfolio;                    /* models to keep at each budget, fewer than m; 0: all */
     const double *cap; /* [m] the largest share of the queries that a model may get; NULL: no limits */
 };
 
@@ -90,6 +91,7 @@ struct sg_decision {
     struct sg_estimate_fit fit; /* with all outcomes: what the rules are applied with */
     int32_t *tables;
     double *tolls;
+    uint8_t *kept; /* [n_steps * m] 1: the model is one of the portfolio; NULL: all are */
     /* The policy in use. Where the queries' own outcomes do not value all models, its values are the estimates' means
      * without a correction, and neither they nor comparisons with it have an interval (NaN). */
     struct sg_value policy_accuracy, policy_cost;

@@ -39,6 +39,7 @@ enum sg_status sg__limited_open(struct sg__limited *x, int64_t n, int32_t m, con
             const bool possible = !none && !isnan(p[q * m + k]) && !isnan(c[q * m + k]);
             x->by_model[k * n + q] = possible ? p[q * m + k] + (cap ? tie_break * (u - 0.5) : 0) : -INFINITY;
             x->by_model[(m + k) * n + q] = possible ? c[q * m + k] : 0;
+            x->v[k * n + q] = -INFINITY;
         }
     }
 out:
@@ -56,10 +57,12 @@ void sg__limited_close(struct sg__limited *x) {
 
 /* v of all candidates at a price of money. */
 static void value_candidates(struct sg__limited *x, double lambda) {
-    const int64_t cells = x->n * x->m;
-    const double *restrict p = x->by_model, *restrict c = x->by_model + cells;
-    double *restrict v = x->v;
-    for (int64_t i = 0; i < cells; i++) v[i] = p[i] - lambda * c[i];
+    for (int32_t k = 0; k < x->m; k++) {
+        const double *restrict p = x->by_model + k * x->n, *restrict c = x->by_model + (x->m + k) * x->n;
+        double *restrict v = x->v + k * x->n;
+        if (isinf(x->toll[k])) continue; /* v is what it was at first: no candidate */
+        for (int64_t q = 0; q < x->n; q++) v[q] = p[q] - lambda * c[q];
+    }
 }
 
 /* The least toll at which no more queries than its room prefer model k. */
@@ -168,18 +171,20 @@ static enum sg_status evaluate(struct sg__limited *x, double lambda, double *cos
     }
     memset(x->count, 0, sizeof *x->count * (size_t)x->m);
     for (int64_t q = 0; q < x->n; q++) {
-        int32_t best = -1;
-        double most = -INFINITY;
-        const double *c = x->c + q * x->m;
-        for (int32_t k = 0; k < x->m; k++) {
-            const double w = x->v[k * x->n + q] - x->toll[k];
-            if (isinf(w) || w < most || (w == most && !(c[k] < c[best]))) continue;
-            best = k;
-            most = w;
-        }
-        x->model[q] = best;
-        if (best >= 0) x->count[best]++;
+        x->model[q] = -1;
+        x->tmp[q] = -INFINITY;
     }
+    for (int32_t k = 0; k < x->m; k++) {
+        const double *v = x->v + k * x->n, toll = x->toll[k];
+        for (int64_t q = 0; q < x->n && !isinf(toll); q++) {
+            const double w = v[q] - toll, *c = x->c + q * x->m;
+            if (isinf(w) || w < x->tmp[q] || (w == x->tmp[q] && !(c[k] < c[x->model[q]]))) continue;
+            x->model[q] = k;
+            x->tmp[q] = w;
+        }
+    }
+    for (int64_t q = 0; q < x->n; q++)
+        if (x->model[q] >= 0) x->count[x->model[q]]++;
     for (int32_t k = 0; k < x->m; k++) over |= x->count[k] > x->room[k];
     if (over) SG_TRY(keep(x, err));
     count_choices(x);

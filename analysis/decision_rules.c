@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "decision_limits.h"
+#include "decision_portfolio.h"
 #include "frontier.h"
 #include "sum.h"
 
@@ -210,11 +211,12 @@ out:
 }
 
 /* The same within caps. */
-static enum sg_status limited_rules(const struct sg__rule_input *in, struct sg_rule *rule,
-                                    const struct sg__routing_sums *sums, struct sg_err *err) {
+static enum sg_status limited_rules(const struct sg__rule_input *in, const uint8_t *kept,
+                                    struct sg_rule *rule, const struct sg__routing_sums *sums,
+                                    struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__limited x = {0};
-    SG_TRY(sg__limited_open(&x, in->n, in->m, in->p, in->c, in->cap, NULL, err));
+    SG_TRY(sg__limited_open(&x, in->n, in->m, in->p, in->c, in->cap, kept, err));
     for (int32_t b = 0; b < in->n_budgets; b++) {
         double *toll = in->tolls + (int64_t)b * in->m;
         bool met;
@@ -240,20 +242,56 @@ out:
     return st;
 }
 
+/* kept [m]: the models that rules may use; NULL: all. */
+static enum sg_status make_with(const struct sg__rule_input *all, const uint8_t *kept, struct sg_rule *rule,
+                                int32_t *tables, const struct sg__routing_sums *sums, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t cells = (int64_t)all->n_categories * all->m;
+    struct sg__rule_input in = *all;
+    double *accuracy = NULL, *mean;
+    SG_TRY(SG_NEW(&accuracy, 2 * in.m + cells, "rules", err));
+    in.mean = mean = accuracy + 2 * in.m;
+    for (int64_t i = 0; i < cells; i++) mean[i] = kept && !kept[i % in.m] ? (double)NAN : all->mean[i];
+    for (int32_t k = 0; k < in.m; k++) {
+        const struct sg_rule one = {.kind = SG_CANDIDATE_SINGLE, .from = k, .to = -1};
+        accuracy[k] = sg__rule_mean(&one, &in, in.mean);
+        accuracy[in.m + k] = sg__rule_mean(&one, &in, in.mean_cost);
+    }
+    blind_rules(&in, accuracy, accuracy + in.m, rule);
+    SG_TRY(table_rules(&in, rule, tables, err));
+    if (!in.blind)
+        SG_TRY(in.cap || kept ? limited_rules(&in, kept, rule, sums, err)
+                              : routing_rules(&in, rule, sums, err));
+out:
+    free(accuracy);
+    return st;
+}
+
 enum sg_status sg__rules_make(const struct sg__rule_input *in, struct sg_rule *rule, int32_t *tables,
                               const struct sg__routing_sums *sums, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    double *accuracy = NULL;
-    SG_TRY(SG_NEW(&accuracy, 2 * in->m, "rules", err));
-    for (int32_t k = 0; k < in->m; k++) {
-        const struct sg_rule one = {.kind = SG_CANDIDATE_SINGLE, .from = k, .to = -1};
-        accuracy[k] = sg__rule_mean(&one, in, in->mean);
-        accuracy[in->m + k] = sg__rule_mean(&one, in, in->mean_cost);
+    if (!in->portfolio) return make_with(in, NULL, rule, tables, sums, err);
+    if (!in->blind)
+        SG_TRY(sg__portfolio(in->n, in->m, in->p, in->c, in->cap, in->portfolio, in->budgets, in->n_budgets,
+                             in->kept, err));
+    for (int32_t b = 0, end; b < in->n_budgets; b = end) { /* budgets of one portfolio together */
+        const uint8_t *kept = in->kept + (int64_t)b * in->m;
+        for (end = b + 1;
+             end < in->n_budgets && !memcmp(kept, in->kept + (int64_t)end * in->m, (size_t)in->m);)
+            end++;
+        struct sg__rule_input part = *in;
+        struct sg__routing_sums to = {0};
+        bool any = false;
+        for (int32_t k = 0; k < in->m; k++) any |= kept[k];
+        part.budgets += b;
+        part.n_budgets = end - b;
+        part.tolls += (int64_t)b * in->m;
+        if (sums) to = (struct sg__routing_sums){sums->pick, sums->p + b, sums->c + b, sums->planned + b};
+        /* where no portfolio fits the budget nothing is affordable; the rules are made to be complete */
+        SG_TRY(make_with(&part, any ? kept : NULL, rule + b * SG_CANDIDATES,
+                         tables + (int64_t)b * in->n_categories, sums ? &to : NULL, err));
+        for (int32_t i = b * SG_CANDIDATES; i < end * SG_CANDIDATES && !any; i++) rule[i].affordable = false;
     }
-    blind_rules(in, accuracy, accuracy + in->m, rule);
-    SG_TRY(table_rules(in, rule, tables, err));
-    if (!in->blind) SG_TRY(in->cap ? limited_rules(in, rule, sums, err) : routing_rules(in, rule, sums, err));
 out:
-    free(accuracy);
     return st;
 }

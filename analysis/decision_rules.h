@@ -18,6 +18,8 @@ struct sg__rule_input {
     bool blind;        /* the rules of routing stay as they are: the estimates have not changed */
     const double *cap; /* [m]; NULL: no limits */
     double *tolls;     /* [n_budgets * m] the rules' storage; used within limits alone */
+    int32_t portfolio; /* models to keep at each budget; 0: all */
+    uint8_t *kept;     /* [n_budgets * m] 1: the model is kept; storage, used with a portfolio alone */
 };
 /* Sums of the routing's p and c over the queries with pick[q] != 0, [n_budgets] each. */
 struct sg__routing_sums {

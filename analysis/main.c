@@ -38,7 +38,7 @@ struct args {
     const char *files[MAX_FILES];
     struct sg_opt_list queries, budgets, targets, lambdas, at_most;
     const char *pool, *prices, *dir, *estimate, *incumbent, *margin, *volume;
-    int64_t alphas, reps, seed, threads;
+    int64_t alphas, reps, seed, threads, portfolio;
     bool baselines, batch, blind, csv_raw, no_plots;
 };
 
@@ -148,6 +148,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     wanted.margin /= 100;
     wanted.at_most = a->at_most.items;
     wanted.n_at_most = a->at_most.n;
+    wanted.portfolio = (int32_t)a->portfolio;
     wanted.budgets = budgets;
     wanted.n_budgets = a->budgets.n;
     wanted.no_defaults = a->targets.n > 0;
@@ -223,6 +224,8 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
          "and all is compared with it"},
         {"at-most", SG_OPT_LIST, &a.at_most, 0, 0, "MODEL=SHARE",
          "no advised policy gives the model more than this share of the queries, 0.3 or 30%; repeatable"},
+        {"portfolio-size", SG_OPT_I64, &a.portfolio, 1, 1000, "K",
+         "what is advised at a budget uses the best K models at that budget, and names them"},
         {"margin", SG_OPT_STR, &a.margin, 0, 0, "POINTS",
          "accuracy that the cheapest policy may lose against the incumbent, with 95 %; default 1"},
         {"volume", SG_OPT_STR, &a.volume, 0, 0, "QUERIES", "queries a month: bills are also told a month"},

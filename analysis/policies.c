@@ -75,15 +75,16 @@ out:
 }
 
 /* For a query of which model k has no estimate: the best of those that cost no more, else the cheapest. */
-static int32_t stand_in(const struct sg_analysis *a, int64_t q, int32_t k) {
+static int32_t stand_in(const struct sg_analysis *a, const uint8_t *kept, int64_t q, int32_t k) {
     const struct sg_dataset *d = a->data;
     const double *cost = a->opt.advice->decision.single_cost, *p = d->p + q * d->m, *c = d->c + q * d->m;
     int32_t best = -1, cheapest = -1;
     for (int32_t j = 0; j < d->m; j++) {
-        if (isnan(p[j])) continue;
+        if (isnan(p[j]) || (kept && !kept[j])) continue;
         if (cheapest < 0 || c[j] < c[cheapest]) cheapest = j;
         if (k >= 0 && cost[j] <= cost[k] && (best < 0 || p[j] > p[best])) best = j;
     }
+    if (cheapest < 0) return stand_in(a, NULL, q, k); /* none of the portfolio */
     return best < 0 ? cheapest : best;
 }
 
@@ -108,7 +109,7 @@ static enum sg_status within_caps(const struct sg_analysis *a, const struct sg_a
     const struct sg_dataset *d = a->data;
     struct sg__limited x = {0};
     bool met;
-    SG_TRY(sg__limited_open(&x, d->n, d->m, d->p, d->c, a->opt.advice->cap, NULL, err));
+    SG_TRY(sg__limited_open(&x, d->n, d->m, d->p, d->c, a->opt.advice->cap, step->kept, err));
     if (given) {
         memcpy(x.model, model, sizeof *model * (size_t)d->n);
         for (int64_t q = 0; q < d->n; q++) x.count[model[q]]++;
@@ -153,7 +154,8 @@ static enum sg_status choose_advised(const struct sg_analysis *a, const struct s
     k->mixed_query = k->mixed_from = k->mixed_to = -1;
     memset(k->share, 0, sizeof *k->share * (size_t)d->m);
     for (int64_t q = 0; q < d->n; q++)
-        if (k->model[q] < 0 || isnan(d->p[q * d->m + k->model[q]])) k->model[q] = stand_in(a, q, k->model[q]);
+        if (k->model[q] < 0 || isnan(d->p[q * d->m + k->model[q]]))
+            k->model[q] = stand_in(a, step->kept, q, k->model[q]);
     if (a->opt.advice->cap) SG_TRY(within_caps(a, step, true, k->model, err));
     for (int64_t q = 0; q < d->n; q++) {
         k->share[k->model[q]] += 1.0 / (double)d->n;

@@ -91,6 +91,11 @@ static enum sg_status unknown(const struct reader *r, const char *what, const ch
                    what, id, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
+/* An id without the apostrophe by which policies.csv keeps a spreadsheet from reading it as a formula. */
+static const char *unmarked(const char *id) {
+    return *id == '\'' && id[1] && strchr("=+-@\t\r'", id[1]) ? id + 1 : id;
+}
+
 /* A row as an entry; its query is -1 where the dataset left it out. */
 static enum sg_status entry(const struct reader *r, const int column[COLUMNS], const struct sg_dataset *d,
                             const struct sg_ids *queries, const int64_t *of_row, struct entry *e,
@@ -102,11 +107,14 @@ static enum sg_status entry(const struct reader *r, const int column[COLUMNS], c
                        (long long)r->line, r->n);
     const char *query = r->field[column[QUERY]], *model = r->field[column[MODEL]];
     const char *weight = column[WEIGHT] < 0 ? "1" : r->field[column[WEIGHT]];
-    const int64_t row = sg_ids_get(queries, query, strlen(query));
+    const char *bare = unmarked(query);
+    int64_t row = sg_ids_get(queries, query, strlen(query));
+    if (row < 0) row = sg_ids_get(queries, bare, strlen(bare));
     if (row < 0) return unknown(r, "query", query, d->r->query, d->r->n_queries, err);
     *e = (struct entry){.query = of_row[row], .line = r->line, .model = -1};
     for (int32_t k = 0; k < d->m; k++)
-        if (!strcmp(sg_dataset_model(d, k), model)) e->model = k;
+        if (!strcmp(sg_dataset_model(d, k), model) || !strcmp(sg_dataset_model(d, k), unmarked(model)))
+            e->model = k;
     for (int64_t k = 0; e->model < 0 && k < d->r->n_models; k++)
         if (!strcmp(d->r->model[k], model))
             return sg_fail(err, SG_E_INPUT, "%s:%lld: model \"%s\" is in use but not in the pool (--pool)",

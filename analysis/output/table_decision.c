@@ -69,6 +69,21 @@ static void given(const struct sg_analysis *x, FILE *to) {
                     "not route, have outcomes of all models\n");
 }
 
+/* The portfolio at a budget. */
+static void kept(const struct sg_dataset *d, const uint8_t *of, FILE *to) {
+    enum { NAME = 40 };
+    char name[4 * NAME + 1];
+    int n = 0, some = 0;
+    for (int32_t k = 0; k < d->m; k++) n += of[k];
+    if (!n) return;
+    fprintf(to, "      with %d model%s: ", n, n > 1 ? "s" : "");
+    for (int32_t k = 0; k < d->m; k++)
+        if (of[k])
+            fprintf(to, "%s%s", some++ ? ", " : "",
+                    sg_text_cut(sg_dataset_model(d, k), NAME, name, sizeof name));
+    fputs("\n", to);
+}
+
 void sg__write_decision(const struct sg_analysis *x, FILE *to) {
     const struct sg_advice *a = x->opt.advice;
     char b[5][96];
@@ -97,6 +112,7 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
                                                                   : points(&s->gain, b[3], sizeof b[3]),
                 points(&s->over_mix, b[4], sizeof b[4]), s->is->over_budget ? "  over the budget" : "");
         fprintf(to, "      %s\n", s->sentence);
+        if (s->kept) kept(x->data, s->kept, to);
         if (a->incumbent_name && s->value)
             fprintf(to, "      against the incumbent: %s points, %s %% of its bill saved\n",
                     points(&s->vs_incumbent, b[3], sizeof b[3]),

@@ -27,6 +27,11 @@ static const struct sg__table_column share_columns[] = {
 static const struct sg__layout share_layout = {.axes = {"decision_step", "model"}, SG__COLUMNS(share_columns),
     .stride = sizeof(double)};
 
+static const struct sg__table_column kept_columns[] = {
+    SG__COLUMN(BOOL, 0, SG__H5, "decision_portfolio", "1", "1: the model is one of those kept at this budget")};
+static const struct sg__layout kept_layout = {.axes = {"decision_step", "model"}, SG__COLUMNS(kept_columns),
+    .stride = sizeof(bool)};
+
 struct candidate {
     const char *kind;
     int32_t advised;
@@ -71,14 +76,17 @@ enum sg_status sg__tables_decision(struct sg__tables *t, struct sg_err *err) {
     struct candidate *row;
     const char **kind;
     double *share;
+    bool *kept;
     if (!a || !a->present) return SG_OK;
     const int64_t n = a->n_steps, m = t->a->data->m;
     SG_TRY(SG__ROWS(t, &row, n * SG_CANDIDATES, err));
     SG_TRY(SG__ROWS(t, &share, n * m, err));
+    SG_TRY(SG__ROWS(t, &kept, n * m, err));
     SG_TRY(SG__ROWS(t, &kind, SG_CANDIDATES, err));
     for (int k = 0; k < SG_CANDIDATES; k++) kind[k] = sg_candidate_name[k];
     for (int64_t i = 0; i < n; i++) {
         for (int64_t k = 0; k < m; k++) share[i * m + k] = a->step[i].share[k];
+        for (int64_t k = 0; k < m; k++) kept[i * m + k] = !a->step[i].kept || a->step[i].kept[k];
         for (int k = 0; k < SG_CANDIDATES; k++) {
             const struct sg_candidate_value *v = &a->step[i].is->candidate[k];
             row[i * SG_CANDIDATES + k] = (struct candidate){
@@ -88,6 +96,7 @@ enum sg_status sg__tables_decision(struct sg__tables *t, struct sg_err *err) {
     }
     SG_TRY(sg__tables_add(t, &step_layout, a->step, 0, SG__SIZES(n), err));
     SG_TRY(sg__tables_add(t, &share_layout, share, 0, SG__SIZES(n, m), err));
+    SG_TRY(sg__tables_add(t, &kept_layout, kept, 0, SG__SIZES(n, m), err));
     SG_TRY(sg__tables_add(t, &kind_layout, kind, 0, SG__SIZES(SG_CANDIDATES), err));
     SG_TRY(sg__tables_add(t, &candidate_layout, row, 0, SG__SIZES(n, SG_CANDIDATES), err));
     SG_TRY(sg__tables_add(t, &category_layout, a->category, 0, SG__SIZES(a->n_categories), err));

@@ -375,6 +375,39 @@ def at_most(tmp):
     refused("no policy is advised", blind, "--at-most", "maker/model-01=0.2", out=out, status=3)
 
 
+def portfolio_size(tmp):
+    """What is advised uses the K models that are named, at every budget, with truth and without."""
+    budgets = [x for b in (0.0004, 0.002, 0.01) for x in ("--budget", b)]
+    for name, extra in (("truth", {}), ("blind", {"truth": 0, "anchors": 150, "calibrated": 80})):
+        results = fake(f"{tmp}/{name}.h5", 150, 6, missing=0.03, **extra)
+        for size in (1, 2, 3):
+            out = f"{tmp}/{name}{size}"
+            text = run(results, "-o", out, "--bootstrap", 0, "--portfolio-size", size, *budgets).stdout
+            named = re.findall(r"^ +with (\d+) models?: (.*)$", text, re.M)
+            assert len(named) == 3 and all(int(n) == size == len(models.split(", ")) for n, models in named), text
+            found = shares(out, 150)
+            assert len(found) == 3
+            for (_, models), share in zip(named, found.values()):
+                outside = sum(s for m, s in share.items() if m not in models.split(", "))
+                # a query without an estimate of any of them is answered by another one: at most 3 % of K = 1
+                assert outside <= (0.06 if size == 1 else 0.01), (name, size, models, share)
+            try:
+                import h5py
+            except ImportError:
+                continue
+            with h5py.File(f"{out}/frontier.h5") as f:
+                kept, share = f["decision_portfolio"][:], f["decision_share"][:]
+                assert set(kept.sum(axis=1)) <= {0, size} and (share[kept == 0].max() < 0.06)
+    both = f"{tmp}/both"
+    text = run(results, "-o", both, "--bootstrap", 0, "--portfolio-size", 2, "--at-most", "maker/model-05=40%", *budgets).stdout
+    assert all(s.get("maker/model-05", 0) <= 0.4 + 1e-9 for s in shares(both, 150).values())
+    for size in (6, 9):
+        run(results, "-o", f"{tmp}/s{size}", "--bootstrap", 0, "--portfolio-size", size, *budgets)
+    run(results, "-o", f"{tmp}/plain", "--bootstrap", 0, *budgets)
+    assert len({open(f"{tmp}/{d}/policies.csv").read() for d in ("s6", "s9", "plain")}) == 1, "all models are no limit"
+    refused("--portfolio-size", results, "--portfolio-size", 0, out=f"{tmp}/no", status=2)
+
+
 def incumbent_policy(tmp):
     """A policy in use: what policies.csv says, or any file of query, model, weight."""
     results, out = fake(f"{tmp}/r.h5", 200, 4, missing=0.05), f"{tmp}/out"
@@ -508,6 +541,10 @@ def strange_names(tmp):
     assert not any(text.startswith(formulas) for texts in told for text in texts), told
     assert list(map(restored, told[0])) == models + ["(random)"] and set(map(restored, told[1])) == set(queries)
     run(results, "-o", f"{tmp}/raw", "--bootstrap", 0, "--csv-raw")
+    for raw in ([], ["--csv-raw"]):  # either file is read again as a policy in use
+        run(results, "-o", f"{tmp}/one", "--bootstrap", 0, "--budget", 1, *raw)
+        assert len(rows(f"{tmp}/one", "policies")) == len(queries)
+        run(results, "-o", f"{tmp}/two", "--bootstrap", 0, "--incumbent", f"{tmp}/one/policies.csv")
     assert [x["model"] for x in rows(f"{tmp}/raw", "models")] == models + ["(random)"]
     assert [m["id"] for m in data_of(f"{tmp}/names/report.html")["models"]] == models
     assert "plot.py failed" not in r.stdout and ("No plots" in r.stdout or os.path.exists(f"{tmp}/names/frontier.png"))
@@ -644,7 +681,7 @@ def bad_input(tmp):
 def main():
     with tempfile.TemporaryDirectory() as tmp:
         for test in (writes_everything, same_numbers_everywhere, same_for_any_threads, default_directory, without_plots, partial_and_truthless, blind, choosing,
-                     several_files, at_most, incumbent_policy, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
+                     several_files, at_most, portfolio_size, incumbent_policy, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
             print(test.__name__, flush=True)
             os.mkdir(f"{tmp}/{test.__name__}")
             test(f"{tmp}/{test.__name__}")
