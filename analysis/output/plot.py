@@ -114,11 +114,14 @@ def advised(f, ax):
     """What the decision advises at each budget, where the file has it and something was advised."""
     if "decision_accuracy" not in f:
         return []
-    x, y, low, high = (f["decision_" + name][()] for name in ("cost", "accuracy", "accuracy_low", "accuracy_high"))
+    x, y, low, high = (f["decision_" + name][()] for name in ("step", "accuracy", "accuracy_low", "accuracy_high"))
     order = [i for i in x.argsort(kind="stable") if y[i] == y[i]]
     if not order:
         return []
-    return [banded(ax, x[order], 100 * y[order], 100 * low[order], 100 * high[order], "what is advised, with 95 %", "post")]
+    order.append(order[-1])  # more money buys nothing better: the last step goes on a little
+    x, y, low, high = x[order], 100 * y[order], 100 * low[order], 100 * high[order]
+    x[-1] *= 1.5
+    return [banded(ax, x, y, low, high, "advised at this budget, with 95 %", "post")]
 
 
 def frontier(f, folder):
@@ -166,7 +169,7 @@ def frontier(f, folder):
     shown = [k for k in sorted(range(len(names)), key=lambda k: (-hull[k], -y[k] if y[k] == y[k] else 0)) if y[k] == y[k]]
     if len(names) > 16:  # all would be too many to read: those that no mixture of others beats
         shown = [k for k in shown if hull[k]]
-    name_points(fig, ax, [(x[k], y[k], short(names[k])) for k in shown], lines)
+    name_points(fig, ax, [(x[k], y[k], short(names[k])) for k in shown], lines + 3 * lines[:1])
     save(fig, folder, "frontier")
 
 
