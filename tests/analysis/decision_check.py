@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The decision computed a second time: means, shifts, both ridge regressions, the four rules by an LP solver (HiGHS), the
-folds, the values out of fold with their standard errors and intervals.
+"""The decision computed a second time: means, shifts, both ridge regressions, the four rules by an LP solver (HiGHS),
+the folds, the values out of fold with their standard errors and intervals.
 
 usage: decision_check.py DECISION_PROBE      (exit 77: no scipy)
 """
@@ -379,7 +379,9 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
         fold_a = deal(anchors.category, d["anchors"]["key"], seed ^ 1, nc)
         fold = fold_q if truth else fold_a
         for f in range(FOLDS):
-            fit, means, p, length, cost, mean_p, mean_length, mean_cost = fold_fit(fold_a != f, fold != f)
+            # the truth of all queries values alone: then every anchor may build the estimates
+            use = everything if truth else fold_a != f
+            fit, means, p, length, cost, mean_p, mean_length, mean_cost = fold_fit(use, fold != f)
             if truth:
                 rp, rl, rc = p, length, cost
             else:
@@ -445,7 +447,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                 a = v.estimate(y[b, kind_at], None, 0)
                 k = v.estimate(c[b, one + kind_at], None, qc[b, one + kind_at])
                 gain = v.estimate(y[b, kind_at] - (y[b, one] if kind_at else y[b, SINGLE]), None, 0)
-                over = v.estimate(y[b, kind_at] - y[b, MIX], None, 0)
+                over = v.estimate(y[b, kind_at if kind_at else one] - y[b, MIX], None, 0)
             where = out["kind"], b, kind_at
             near(got["accuracy"], accuracy_interval(a), 1e-6, where)
             near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
@@ -462,8 +464,8 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
 
 def main():
     for seed, truth, missing, uneven in [(3, 0, 0, 0), (4, 1, 0, 0), (5, 0, 13, 1), (6, 1, 11, 0)]:
-        text = subprocess.run([sys.argv[1], str(seed), str(truth), str(missing), str(uneven)], capture_output=True, text=True,
-                              check=True).stdout
+        text = subprocess.run([sys.argv[1], str(seed), str(truth), str(missing), str(uneven)], check=True, text=True,
+                              capture_output=True).stdout
         d = json.loads(text)
         m, nc, price = d["m"], d["c"], np.array(d["price"])
         queries, anchors = Rows(d["queries"], d["queries"]["n"], m), Rows(d["anchors"], d["anchors"]["n"], m)
