@@ -564,6 +564,8 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
     for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
         const struct sg_candidate_value *v = &s->candidate[kind];
         if (isnan(v->accuracy.value) || kind == (int)s->advised) continue;
+        /* a bill that misses the budget by more than a tenth buys its accuracy with other money */
+        if (v->cost.value > 1.1 * s->budget) continue;
         if (!barred && !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
         /* better than every simpler one that was advised so far, and than the mix at this budget */
         if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&

@@ -21,6 +21,7 @@ CELL = ["valid", "p_correct", "votes_yes", "votes_no", "votes_unparsed", "length
         "cost",        "prompt_tokens", "prompt_source", "output_tokens", "status", "true_correct", "true_length", "true_cost",
         "knn_correct", "knn_length", "anchor_correct", "anchor_length"]
 QUERY = ["similarity"]
+MODEL = ["request_price"]
 SAMPLE = ["sample_correct", "sample_length", "sample_p_yes", "sample_tokens", "sample_finish"]
 
 
@@ -28,7 +29,7 @@ def check(path):
     ds = xr.open_dataset(path, engine="h5netcdf")
     assert dict(ds.sizes) == {"query": 5, "model": 3, "sample": 4}, ds.sizes
     assert set(ds.coords) == {"query", "model", "sample", "category", "input_price", "output_price"}, ds.coords
-    assert set(ds.data_vars) == set(CELL + SAMPLE + QUERY), set(ds.data_vars) ^ set(CELL + SAMPLE + QUERY)
+    assert set(ds.data_vars) == set(CELL + SAMPLE + QUERY + MODEL), set(ds.data_vars) ^ set(CELL + SAMPLE + QUERY + MODEL)
     assert ds["similarity"].dims == ("query",) and ds["similarity"].values[1] == 0.1
     for name in CELL:
         assert ds[name].dims == ("query", "model"), name
@@ -80,7 +81,7 @@ def check(path):
     cal = xr.open_dataset(path, engine="h5netcdf", group="calibration")
     assert dict(cal.sizes) == {"anchor": 2, "model": 3, "sample": 4}, cal.sizes
     assert set(cal.coords) == {"anchor", "model", "sample", "category"}, cal.coords
-    assert set(cal.data_vars) == set(ds.data_vars)
+    assert set(cal.data_vars) == set(ds.data_vars) - set(MODEL)
     assert list(cal["anchor"].values) == ["anchor 1", "anchor 3"] and cal["similarity"].dims == ("anchor",)
     assert cal["sample_length"].dims == ("anchor", "model", "sample")
     cell = cal.sel(anchor="anchor 3", model="vendor/model-1")

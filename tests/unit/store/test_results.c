@@ -418,8 +418,8 @@ static void columns_that_do_not_agree(void **state) {
     CASE(SG_E_CORRUPT, "only some of true_correct", "true_cost", 0, -1, NULL);
     CASE(SG_E_CORRUPT, "'calibration/valid' is not of shape (anchor 2, model 3)", "calibration/valid",
          H5T_NATIVE_UINT8, 2, none);
-    CASE(SG_E_CORRUPT, "'calibration/valid' is not of shape (anchor 2, model 3)", "calibration/valid",
-         H5T_NATIVE_UINT8, 2, right);
+    CASE(SG_E_CORRUPT, "'calibration/valid' claims 5 x 3 elements", "calibration/valid", H5T_NATIVE_UINT8, 2,
+         right);
     CASE(SG_E_INPUT, "has no dataset 'calibration/cost'", "calibration/cost", 0, -1, NULL);
     CASE(SG_E_CORRUPT, "calibration has 0 models with 4 samples, the grid 3 with 4", "calibration/model",
          H5T_NATIVE_DOUBLE, 1, none);
