@@ -64,6 +64,7 @@ struct work {
     /* sums over splits, [n_budgets][KINDS][all.n] */
     double *blind_y, *blind_c, *paired_y, *paired_c;
     double *q_p, *q_c; /* [n_budgets][KINDS] */
+    double *split; /* [n_budgets][SG_CANDIDATES][3]: accuracy so far, sum and squares of the splits' own */
     double fold_given[2];
 };
 
@@ -515,6 +516,28 @@ static bool better(const struct work *w, int32_t b, int kind, int other, double 
     return sg__above_zero(against(w, b, kind, other, false, 1, tmp));
 }
 
+/* The accuracy of each candidate by the split just done alone: how far it moves from split to split is how much
+ * the choices made in the folds hang on their outcomes, which the error of a mean over rows does not know. */
+static void note_split(struct work *w, double *tmp) {
+    for (int32_t i = 0; i < w->in->n_budgets * SG_CANDIDATES; i++) {
+        double *s = w->split + 3 * i;
+        const double so_far = level(w, i / SG_CANDIDATES, i % SG_CANDIDATES, false, tmp).value,
+                     own = so_far - s[0];
+        s[0] = so_far;
+        s[1] += own;
+        s[2] += own * own;
+    }
+}
+
+/* The accuracy with both errors. */
+static struct sg__estimate accuracy_of(const struct work *w, int32_t b, int kind, double *tmp) {
+    struct sg__estimate e = level(w, b, kind, false, tmp);
+    const double n = w->in->splits, *s = w->split + 3 * (b * SG_CANDIDATES + kind);
+    const double var = n > 1 ? fmax(0, (s[2] - s[1] * s[1] / n) / (n - 1)) : 0;
+    e.se = sqrt(e.se * e.se + var);
+    return e;
+}
+
 static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
     const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
     s->advised = SG_CANDIDATE_SINGLE;
@@ -524,7 +547,7 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         v->accuracy = v->cost = v->gain = v->saving = v->over_mix = s->versus[kind] = s->saved[kind] = none;
         if (!s->affordable || !v->rule.affordable) continue;
         if (kind == SG_CANDIDATE_ROUTING && !w->valued.paired_rows) continue;
-        v->accuracy = sg__interval_accuracy(&w->valued, level(w, b, kind, false, tmp));
+        v->accuracy = sg__interval_accuracy(&w->valued, accuracy_of(w, b, kind, tmp));
         v->cost = sg__interval_cost(level(w, b, kind, true, tmp));
         v->gain = sg__interval_chosen(against(
             w, b, kind, kind == SG_CANDIDATE_SINGLE ? kind : NAMED + SG_CANDIDATE_SINGLE, false, 1, tmp));
@@ -644,7 +667,7 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     if (w->in->portfolio) SG_TRY(SG_NEW(&w->kept, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
-    SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS, "values", err));
+    SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS + 3 * nb * SG_CANDIDATES, "values", err));
     w->mean_length = w->mean_p + cells;
     w->mean_cost = w->mean_p + 2 * cells;
     w->pick_p = w->mean_p + 3 * cells;
@@ -657,6 +680,7 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     w->paired_y = w->blind_y + 2 * values_n;
     w->paired_c = w->blind_y + 3 * values_n;
     w->q_c = w->q_p + nb * KINDS;
+    w->split = w->q_c + nb * KINDS;
 out:
     return st;
 }
@@ -719,6 +743,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     for (int32_t split = 0; split < in->splits; split++) {
         SG_TRY(deal_split(&w, split, err));
         for (int32_t f = 0; f < in->folds; f++) SG_TRY(value_fold(&w, (uint8_t)f, err));
+        note_split(&w, tmp);
     }
     const int64_t n_values = 4 * (int64_t)in->n_budgets * KINDS * w.all.n;
     if (!in->splits) { /* the models' means alone were asked for */

@@ -373,6 +373,8 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
     # [budget][kind: 4 of the folds, then 3 named]
     y, c, py, pc = (np.zeros((nb, 7, n_rows)) for _ in range(4))
     qp, qc = np.zeros((nb, 7)), np.zeros((nb, 7))
+    v = Valued(known.category, weight, paired, queries.n, 0 if truth else 1)
+    so_far = np.zeros((out["splits"], nb, 4))  # the accuracy by the splits up to this one
     for split in range(out["splits"]):
         seed = random64(1 ^ 0xF01D, split)
         fold_q = deal(queries.category, d["queries"]["key"], seed, nc)
@@ -425,10 +427,17 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                             tokens = np.where(np.isnan(rp[i]), mean_length[g], rl[i])
                             py[to] += z @ (hk[i] * (outcome[i] - expected)) / out["splits"]
                             pc[to] += z @ (hk[i] * price * (known.tokens[i] - tokens)) / out["splits"]
+        pp, qq = (y, qp * 0) if truth else (py, qp)
+        for b in range(nb):
+            for k in range(4 if named[b] is not None else 0):
+                value = (v.estimate(y[b, SINGLE], pp[b, k] - pp[b, SINGLE], qq[b, k] - qq[b, SINGLE]) if k == ROUTING
+                         else v.estimate(y[b, k], None, 0))
+                so_far[split, b, k] = value[0] * out["splits"]
+    own = np.diff(so_far, axis=0, prepend=0)
+    between = own.var(0, ddof=1) if len(own) > 1 else own[0] * 0
     if truth:
         py, pc, qp, qc = y, c, qp * 0, qc * 0
     assert min(np.bincount(known.category[paired], minlength=nc)) >= 5  # strata are the categories
-    v = Valued(known.category, weight, paired, queries.n, 0 if truth else 1)
     one = 4
     for b, step in enumerate(out["steps"]):
         assert step["affordable"] == (named[b] is not None)
@@ -449,6 +458,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                 gain = v.estimate(y[b, kind_at] - (y[b, one] if kind_at else y[b, SINGLE]), None, 0)
                 over = v.estimate(y[b, kind_at if kind_at else one] - y[b, MIX], None, 0)
             where = out["kind"], b, kind_at
+            a = a[0], np.sqrt(a[1] ** 2 + between[b, kind_at]), a[2]
             near(got["accuracy"], accuracy_interval(a), 1e-6, where)
             near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
             near(got["gain"], plain(gain, 0.025), 1e-6, where)
