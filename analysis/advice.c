@@ -16,6 +16,8 @@ enum {
     FOLDS = 5,
     SPLITS = 20,
     FEW_SPLITS = 4,
+    LEAST_VALUED = 256,
+    MAX_CELLS = 65536, /* of the queries whose means each of a hundred fits takes */
     MANY_CELLS =
         40000 /* from so many valued cells on fewer splits do: the split then moves the values less */,
     MAX_VALUED = 4096,
@@ -232,12 +234,43 @@ static int64_t calibrated(const struct evidence *e) {
     return n;
 }
 
+/* At most `most` of the queries, those whose keys come first: what the fits need of them is means. */
+static enum sg_status sample_rows(const struct evidence *e, int64_t most, struct sg_rows *out,
+                                  int32_t **category, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t all = e->queries.n, n = all < most ? all : most;
+    double *key = NULL;
+    uint32_t *order = NULL;
+    int64_t *index = NULL;
+    SG_TRY(SG_NEW(&key, all, "fit", err));
+    SG_TRY(SG_NEW(&order, all, "fit", err));
+    SG_TRY(SG_NEW(&index, n, "fit", err));
+    SG_TRY(SG_NEW(category, n, "fit", err));
+    for (int64_t q = 0; q < all; q++) key[q] = (double)(e->query_key[q] >> 12);
+    SG_TRY(sg_sort_order(key, all, false, order, err));
+    for (int64_t i = 0; i < n; i++) {
+        index[i] = order[i];
+        (*category)[i] = e->queries.category[order[i]];
+    }
+    SG_TRY(sg_rows_take(&e->queries, index, n, *category, e->nc, NULL, out, err));
+out:
+    free(key);
+    free(order);
+    free(index);
+    return st;
+}
+
 /* Cross-fitted quality of each estimate on the calibration cells. */
 static enum sg_status measure(const struct evidence *e, struct sg_decision_input in, struct sg_advice *a,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t cells = e->calibration.n * e->m;
     double *x = NULL;
+    struct sg_rows sample = {0};
+    int32_t *category = NULL;
+    SG_TRY(sample_rows(e, e->m < MAX_CELLS / MAX_VALUED ? MAX_VALUED : LEAST_VALUED + MAX_CELLS / e->m,
+                       &sample, &category, err));
+    in.queries = &sample;
     SG_TRY(SG_NEW(&x, 4 * cells, "calibration cells", err));
     double *p = x, *length = x + cells, *y = x + 2 * cells, *true_length = x + 3 * cells;
     for (int64_t i = 0; i < cells; i++) y[i] = true_length[i] = (double)NAN;
@@ -263,6 +296,8 @@ static enum sg_status measure(const struct evidence *e, struct sg_decision_input
     }
 out:
     free(x);
+    free(category);
+    sg_rows_free(&sample);
     return st;
 }
 
@@ -296,32 +331,6 @@ out:
     return st;
 }
 
-/* At most MAX_TRUTH of the queries, those whose keys come first: what the fits need of them is means. */
-static enum sg_status sample_rows(const struct evidence *e, struct sg_rows *out, int32_t **category,
-                                  struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const int64_t all = e->queries.n, n = all < MAX_TRUTH ? all : MAX_TRUTH;
-    double *key = NULL;
-    uint32_t *order = NULL;
-    int64_t *index = NULL;
-    SG_TRY(SG_NEW(&key, all, "fit", err));
-    SG_TRY(SG_NEW(&order, all, "fit", err));
-    SG_TRY(SG_NEW(&index, n, "fit", err));
-    SG_TRY(SG_NEW(category, n, "fit", err));
-    for (int64_t q = 0; q < all; q++) key[q] = (double)(e->query_key[q] >> 12);
-    SG_TRY(sg_sort_order(key, all, false, order, err));
-    for (int64_t i = 0; i < n; i++) {
-        index[i] = order[i];
-        (*category)[i] = e->queries.category[order[i]];
-    }
-    SG_TRY(sg_rows_take(&e->queries, index, n, *category, e->nc, NULL, out, err));
-out:
-    free(key);
-    free(order);
-    free(index);
-    return st;
-}
-
 /* The estimates of all cells: the chosen one replaces the dataset's; where there is truth, all are kept for
  * their quality. */
 static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, struct sg_advice *a,
@@ -333,7 +342,7 @@ static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, stru
     double *cost = NULL;
     const int64_t cells = d->n * d->m;
     SG_TRY(SG_NEW(&cost, cells, "estimates", err));
-    SG_TRY(sample_rows(e, &sample, &category, err));
+    SG_TRY(sample_rows(e, MAX_TRUTH, &sample, &category, err));
     for (int kind = 0; kind < SG_ESTIMATES; kind++) {
         if (!a->fitted[kind] || (kind != (int)a->estimate && !d->tp)) continue;
         SG_TRY(SG_NEW(&a->p[kind], cells, "estimates", err));
