@@ -538,6 +538,22 @@ static struct sg__estimate accuracy_of(const struct work *w, int32_t b, int kind
     return e;
 }
 
+/* What the best mix of two models is worth at this cost, by the models' own values and bills; 0: none fits. */
+static double mix_at(const struct sg_decision *d, double cost) {
+    double best = 0;
+    for (int32_t i = 0; i < d->m; i++) {
+        const double a = d->single_value[i].value, c = d->single_bill[i].value;
+        if (!(c <= cost)) continue;
+        best = fmax(best, a);
+        for (int32_t j = 0; j < d->m; j++) {
+            const double more = d->single_bill[j].value - c;
+            if (d->single_bill[j].value > cost)
+                best = fmax(best, a + (cost - c) / more * (d->single_value[j].value - a));
+        }
+    }
+    return best;
+}
+
 static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
     const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
     s->advised = SG_CANDIDATE_SINGLE;
@@ -587,8 +603,8 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
     for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
         const struct sg_candidate_value *v = &s->candidate[kind];
         if (isnan(v->accuracy.value) || kind == (int)s->advised) continue;
-        /* a bill that misses the budget by more than a tenth buys its accuracy with other money */
-        if (v->cost.value > 1.1 * s->budget) continue;
+        /* where the bill misses the budget, the mix must not give as much for that bill */
+        if (v->cost.value > s->budget && v->accuracy.value <= mix_at(w->out, v->cost.value)) continue;
         if (!barred && !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
         /* better than every simpler one that was advised so far, and than the mix at this budget */
         if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
