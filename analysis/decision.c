@@ -604,7 +604,9 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         const struct sg_candidate_value *v = &s->candidate[kind];
         if (isnan(v->accuracy.value) || kind == (int)s->advised) continue;
         /* where the bill misses the budget, the mix must not give as much for that bill */
-        if (v->cost.value > s->budget && v->accuracy.value <= mix_at(w->out, v->cost.value)) continue;
+        if (kind > SG_CANDIDATE_MIX && v->cost.value > s->budget &&
+            v->accuracy.value <= mix_at(w->out, v->cost.value))
+            continue;
         if (!barred && !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
         /* better than every simpler one that was advised so far, and than the mix at this budget */
         if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
