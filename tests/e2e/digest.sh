@@ -83,7 +83,7 @@ assert ((d.similarity > 0) & (d.similarity < 1)).all()
 anchors = xr.open_dataset(sys.argv[1], engine="h5netcdf", group="anchors")
 c = xr.open_dataset(sys.argv[1], engine="h5netcdf", group="calibration")
 assert dict(anchors.sizes) == {"anchor": 250, "model": 2} and dict(c.sizes) == {"anchor": 3, "model": 2, "sample": 3}
-assert set(c.data_vars) == set(d.data_vars) - {"input_price", "output_price"}, set(c.data_vars) ^ set(d.data_vars)
+assert set(c.data_vars) == set(d.data_vars) - {"request_price"} - {"input_price", "output_price"}, set(c.data_vars) ^ set(d.data_vars)
 assert c.valid.values.all() and ((c.p_correct > 0) & (c.p_correct < 1)).all() and ((c.similarity > 0) & (c.similarity < 1)).all()
 own = anchors.sel(anchor=c.anchor)
 assert (c.true_correct == own.correct).all() and (c.true_length == own.completion_tokens).all()
