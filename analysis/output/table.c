@@ -40,7 +40,7 @@ static void head(const struct sg_analysis *a, FILE *to) {
     fprintf(to, "; %s\n",
             d->n_scored == d->n ? "all scored against the truth"
             : d->n_scored       ? "part of them scored against the truth"
-                                : "no truth: everything below is as estimated");
+                                : "no truth: what follows the decision is as estimated");
     if (d->n_scored && d->n_scored < d->n)
         fprintf(to, "  %s without the truth of an estimated cell: not scored\n",
                 count(d->n - d->n_scored, "query", "queries", b1, sizeof b1));
