@@ -144,7 +144,7 @@ static void choice_against_naive(void **state) {
     uint8_t fold[SPLITS * N], *own = d.fold;
     budgets(grid, 0.3, 4);
     for (int s = 0; s < SPLITS; s++) {
-        for (int q = 0; q < N; q++) fold[s * N + q] = d.scored[q] ? (uint8_t)(q >> s & 1) : 2;
+        for (int q = 0; q < N; q++) fold[s * N + q] = (uint8_t)(d.scored[q] ? q >> s & 1 : 2);
         d.fold = fold + s * N;
         struct sg_weights w = {.w = d.ones, .fold = d.fold};
         sg_weights_sum(&w, N);
