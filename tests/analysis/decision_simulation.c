@@ -124,7 +124,7 @@ static void worth(const struct sg_rule *rule, const struct questions *q, const d
     *accuracy = *cost = 0;
     for (int64_t i = 0; i < q->n; i++) {
         const int32_t a = sg_rule_model(rule, M, q->category[i], p + i * M, c + i * M, 2),
-                      b = sg_rule_model(rule, M, q->category[i], p + i * M, c + i * M, -1);
+                      b = w > 0 ? rule->to : a;
         *accuracy += ((1 - w) * x[i * M + a] + w * x[i * M + b]) / (double)q->n;
         *cost += ((1 - w) * q->cost[i * M + a] + w * q->cost[i * M + b]) / (double)q->n;
     }
