@@ -176,6 +176,7 @@ static enum sg_status open_basis(const struct sg_dataset *data, const struct sg_
     static const double part[SG_COMPARE_BUDGETS] = {0.25, 0.5, 1};
     b->opt = *opt;
     b->opt.n_budgets = b->opt.n_targets = b->opt.n_lambdas = 0; /* asked of the first file alone */
+    b->opt.advice = NULL; /* it is of the whole first file, and this is what the files share */
     b->id = c->truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED;
     SG_TRY(SG_NEW(&b->scratch, 2 * opt->reps, "comparison", err));
     SG_TRY(sg_analysis_run(data, &b->opt, &b->first, err));
