@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Ids and names come from files that others may have written: a terminal shows their control characters as \uXXXX. */
+/* Ids and names come from files that others may have written: a terminal shows their control characters as \u and four digits. */
 static void put_shown(const char *text, FILE *to) {
     for (const char *p = text; *p;) {
         uint32_t code = 0;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,6 +53,7 @@ static pid_t child_that(bool (*begin)(void)) {
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that aborts must not leave it behind */
         (void)!write(ready[1], begin() ? "y" : "n", 1);
         for (;;) pause();
     }
@@ -231,6 +233,7 @@ static void a_signal_ends_the_wait_for_others(void **state) {
     int begun = 0;
     bool finished;
     struct sg_plan plan = {.n_queries = 1,
+                           .n_rows = 1,
                            .n_models = 1,
                            .n_cells = 1,
                            .queries = &query,
@@ -272,7 +275,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cut_covers_the_grid_and_shrinks),
         cmocka_unit_test_setup_teardown(a_shard_has_one_holder_until_it_dies, tmpdir_make, tmpdir_remove),
-        cmocka_unit_test_setup_teardown(a_dead_holder_of_a_done_shard_leaves_no_lock, tmpdir_make, tmpdir_remove),
+        cmocka_unit_test_setup_teardown(a_dead_holder_of_a_done_shard_leaves_no_lock, tmpdir_make,
+                                        tmpdir_remove),
         cmocka_unit_test_setup_teardown(foreign_names_are_no_shards, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(a_task_that_was_robbed_stops, tmpdir_make, tmpdir_remove),
         cmocka_unit_test_setup_teardown(runs_of_two_kinds_refuse_each_other, tmpdir_make, tmpdir_remove),
