@@ -222,7 +222,7 @@ int main(int argc, char **argv) {
             for (long i = 0; i < n; i++) {
                 qrow[i] = i;
                 for (int32_t k = 0; k < M; k++) {
-                    ty[i * M + k] = i < truth * (double)n ? q.y[i * M + k] : (double)NAN;
+                    ty[i * M + k] = (double)i < truth * (double)n ? q.y[i * M + k] : (double)NAN;
                     tl[i * M + k] = q.length[i * M + k];
                 }
             }
