@@ -14,10 +14,18 @@
 #    include <immintrin.h>
 #endif
 
-#define SG_INLINE static inline __attribute__((always_inline))
+/* Instrumented by a sanitizer, the register tiles would take minutes to compile: there the compiler may call functions
+ * and keep loops. Only the scalar build is instrumented (kernels/CMakeLists.txt); the bits are the same. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#    define SG_INLINE static inline
+#else
+#    define SG_INLINE static inline __attribute__((always_inline))
+#endif
 
 /* Loops over small constant counts whose arrays must end up in registers. */
-#ifdef __clang__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#    define SG_UNROLL
+#elif defined(__clang__)
 #    define SG_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #    define SG_UNROLL _Pragma("GCC unroll 32")
