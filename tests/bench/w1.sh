@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # W1, the work that programs are compared by: Qwen3-0.6B's shape, 4 prompts of 800 tokens, 8 samples of 64 tokens each.
-#   w1.sh [NAME=COMMAND ...]
+#   w1.sh [--peers DIR] [NAME=COMMAND ...]
 # runs it in float32 and in bf16, and after them each COMMAND, which does the same work with another program and prints
 # its seconds, without loading, as the last word; all of them RUNS times (3) in turn, so that what else the host does
-# meets all alike. Prints median, least and most seconds, each median's ratio to the first COMMAND's (without one: to
-# float32's), the host, its load and the date. W1="--cells 1 --new-tokens 8" makes the work smaller.
+# meets all alike. --peers adds OpenVINO GenAI, as it comes and in float32, where $PYTHON (python3) has openvino_genai and
+# gguf, and llama.cpp where PATH has llama-batched-bench; their model is made in DIR (w1_peer.py). Prints median,
+# least and most seconds, each median's ratio to the first COMMAND's (without one: to float32's), the host, its load and
+# the date. W1="--cells 1 --new-tokens 8" makes the work smaller.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 bin=${BIN:-$here/build} runs=${RUNS:-3}
@@ -12,6 +14,23 @@ work=$(mktemp -d /tmp/sg-w1.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 read -ra options <<<"${W1:-}"
 names=(float32 bf16) commands=('' '')
+if [ "${1:-}" = --peers ]; then
+  [ $# -ge 2 ] || { echo "w1.sh: --peers: expected a folder" >&2; exit 2; }
+  python=${PYTHON:-python3} peer=$here/tests/bench/w1_peer.py folder=$2 found=()
+  shift 2
+  if "$python" -c 'import gguf, openvino_genai' 2>/dev/null; then
+    found+=(openvino openvino-float32)
+  fi
+  if command -v llama-batched-bench >/dev/null; then
+    found+=(llama)
+  fi
+  if [ ${#found[@]} = 0 ]; then
+    echo "w1.sh: neither openvino-genai and gguf for $python nor llama-batched-bench are here" >&2
+    exit 1
+  fi
+  [ -f "$folder/w1.gguf" ] || { mkdir -p "$folder" && "$python" "$peer" model "$folder"; }
+  for name in "${found[@]}"; do set -- "$@" "$name='$python' '$peer' $name '$folder'"; done
+fi
 for peer in "$@"; do
   case $peer in
   ?*=?*) names+=("${peer%%=*}") commands+=("${peer#*=}") ;;
