@@ -46,7 +46,7 @@ holds_a_run() { # DIR
     ! -path './segments/*.seg' ! -path './segments/*.open' ! -path './segments/.clock.*' ! -path './inflight/[0-9]*-*' \
     ! -path './shards/[0-9]*.*' ! -path './shards/*.json' ! -path './hand/*' ! -path './array/*' \
     ! -path './DONE' ! -path './results.h5' ! -path './run.json' ! -path './job.json' ! -path './plan.bin' \
-    ! -path './origin.bin' ! -path './progress.json' ! -path './metrics.jsonl' ! -path './segments' ! -path './hand' \
+    ! -path './origin.bin' ! -path './progress.json' ! -path './metrics.jsonl' ! -path './metrics.prom' ! -path './segments' ! -path './hand' \
     ! -path './inflight' ! -path './array' ! -path './shards' ! -path './idle-attempts*' -print -quit)" ]
 }
 

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/clock.h"
+#include "run/prometheus.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -14,6 +15,18 @@
 
 static const int64_t NS = 1000000000;
 enum { BAR_MS = 250, LINE_S = 10, BAR_CELLS = 24, MAX_RANKS_LISTED = 256 };
+
+/* The id of the batch job: of Slurm, an array's task as ARRAY_TASK; of PBS; of LSF. */
+static void find_job(char *out, size_t n) {
+    const char *array = getenv("SLURM_ARRAY_JOB_ID"), *task = getenv("SLURM_ARRAY_TASK_ID");
+    const char *id = getenv("SLURM_JOB_ID");
+    if (!id) id = getenv("PBS_JOBID");
+    if (!id) id = getenv("LSB_JOBID");
+    if (array && task)
+        snprintf(out, n, "%s_%s", array, task);
+    else
+        snprintf(out, n, "%s", id ? id : "");
+}
 
 void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total, int64_t done,
                        int64_t failed, struct sg_progress_rank *ranks, int32_t n_ranks, bool quiet) {
@@ -27,6 +40,7 @@ void sg_progress_begin(struct sg_progress *p, const char *run_dir, int64_t total
     p->quiet = quiet;
     p->terminal = isatty(STDERR_FILENO) != 0;
     p->started = p->last_line = sg_clock_ns();
+    find_job(p->job, sizeof p->job);
     for (int32_t i = 0; i < n_ranks; i++) p->shared = p->shared || ranks[i].device_of != i;
 }
 
@@ -125,8 +139,9 @@ static void put_time(char *out, size_t n, double seconds) {
 static void draw(struct sg_progress *p, const struct sg_counts *t, const struct rates *r) {
     int64_t done = p->done_before + t->cells, failed = p->failed_before + t->failed;
     double share = p->total ? (double)done / (double)p->total : 1;
-    char eta[32], slow[SG_HOST_MAX + 64] = "", bad[40] = "";
+    char eta[32], elapsed[32], slow[SG_HOST_MAX + 64] = "", bad[40] = "";
     put_time(eta, sizeof eta, r->eta);
+    put_time(elapsed, sizeof elapsed, sg_progress_seconds(p));
     if (failed) snprintf(bad, sizeof bad, ", %lld failed", (long long)failed);
     if (p->terminal) {
         char bar[BAR_CELLS + 1];
@@ -136,16 +151,19 @@ static void draw(struct sg_progress *p, const struct sg_counts *t, const struct 
         bar[BAR_CELLS] = 0;
         if (r->slowest >= 0)
             snprintf(slow, sizeof slow, "  slowest: rank %d, %.3g/s", (int)r->slowest, r->slowest_rate);
-        fprintf(stderr, "\r[%s] %3.0f%%  %lld/%lld cells%s  %.3g/s  %.0f tokens/s  ETA %s%s\033[K", bar,
-                100 * share, (long long)done, (long long)p->total, bad, r->cells, r->tokens, eta, slow);
+        fprintf(stderr, "\r[%s] %3.0f%%  %lld/%lld cells%s  %.3g/s  %.0f tokens/s  %s, ETA %s%s\033[K", bar,
+                100 * share, (long long)done, (long long)p->total, bad, r->cells, r->tokens, elapsed, eta,
+                slow);
         fflush(stderr);
         p->drawn = true;
     } else {
         if (r->slowest >= 0)
             snprintf(slow, sizeof slow, ", slowest rank %d on %s at %.3g cells/s", (int)r->slowest,
                      p->ranks[r->slowest].host, r->slowest_rate);
-        fprintf(stderr, "scope-grid: %lld of %lld cells (%.0f %%)%s, %.3g cells/s, %.0f tokens/s, ETA %s%s\n",
-                (long long)done, (long long)p->total, 100 * share, bad, r->cells, r->tokens, eta, slow);
+        fprintf(
+            stderr,
+            "scope-grid: %lld of %lld cells (%.0f %%)%s, %.3g cells/s, %.0f tokens/s, %s elapsed, ETA %s%s\n",
+            (long long)done, (long long)p->total, 100 * share, bad, r->cells, r->tokens, elapsed, eta, slow);
     }
 }
 
@@ -244,6 +262,8 @@ static void add_metrics(struct sg_progress *p, const char *state, const struct s
             p->start.weights_s, p->start.plan_s, p->start.load_s, p->start.first_cell_s, seconds, busy,
             had > 0 ? busy / had : 0) == SG_OK &&
         put_meter(&b, t) == SG_OK && put_rank_joules(p, t, &b) == SG_OK &&
+        sg_buf_str(&b, ", \"job\": ", NULL) == SG_OK &&
+        (*p->job ? sg_json_quote(&b, p->job, strlen(p->job), NULL) : sg_buf_str(&b, "null", NULL)) == SG_OK &&
         sg_buf_str(&b, "}\n", NULL) == SG_OK &&
         sg_path_join(p->run_dir, "metrics.jsonl", &path, NULL) == SG_OK) {
         const int fd = sg_open(path, SG_OPEN_APPEND);
@@ -254,6 +274,18 @@ static void add_metrics(struct sg_progress *p, const char *state, const struct s
     }
     free(path);
     sg_buf_free(&b);
+    const struct sg__prometheus now = {.run_dir = p->run_dir,
+                                       .job = p->job,
+                                       .state = state,
+                                       .done = p->done_before + t->cells,
+                                       .total = p->total,
+                                       .failed = p->failed_before + t->failed,
+                                       .ranks = computing,
+                                       .seconds = seconds,
+                                       .cells_per_s = r->cells,
+                                       .busy_share = had > 0 ? busy / had : 0,
+                                       .totals = t};
+    sg__prometheus_write(&now);
 }
 
 static void note_first_cell(struct sg_progress *p) {

@@ -3,7 +3,9 @@
  *   stderr                a bar on a terminal; elsewhere a line every ten seconds
  *   RUNDIR/progress.json  for `scope-grid status`; replaced every second
  *   RUNDIR/metrics.jsonl  for dashboards; a line every ten seconds and at every change of state, appended by
- *                         every start of the run */
+ *                         every start of the run
+ *   RUNDIR/metrics.prom   the same totals in Prometheus' text format, for node_exporter's textfile collector; replaced
+ *                         when a line is appended */
 #ifndef SG_RUN_PROGRESS_H
 #define SG_RUN_PROGRESS_H
 
@@ -25,6 +27,7 @@ struct sg_progress {
     struct sg_progress_rank *ranks; /* [n_ranks], borrowed */
     const char *devices;            /* the text of sg_device_line, borrowed; NULL: not known */
     int32_t n_ranks;
+    char job[64];                   /* the batch system's id of this start, "" outside of one */
     bool quiet, terminal, drawn;
     bool shared;                                         /* some ranks share a device */
     int64_t started, last_line, last_file, last_metrics; /* ns */

@@ -364,7 +364,7 @@ void sg_rundir_tidy(const char *dir, bool alone) {
     if (!alone) return; /* tasks of an array write their notes without RUNDIR/lock */
     tidy_folder(dir, "shards", NULL);
     tidy_clocks(dir);
-    tidy_folder(dir, ".", (const char *const[]){"progress.json", NULL});
+    tidy_folder(dir, ".", (const char *const[]){"progress.json", "metrics.prom", NULL});
     (void)remove_file(dir, "progress.json.tmp", NULL); /* of earlier versions */
 }
 
@@ -373,7 +373,7 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     char *segments = NULL;
     DIR *d = NULL;
     /* DONE first and run.json last: after a crash in between, the folder still names its run, not done */
-    static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl"};
+    static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl", "metrics.prom"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
     sg_rundir_tidy(dir, true);

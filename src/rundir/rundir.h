@@ -7,6 +7,7 @@
  *   segments/      finished cells (store/segment.h)
  *   progress.json  while it runs: counts, rates, ranks (run/progress.h)
  *   metrics.jsonl  the same over time, for dashboards
+ *   metrics.prom   the newest of it in Prometheus' text format
  *   inflight/      which cells each rank has on its device now (run/inflight.h)
  *   shards/        of an array run: locks, marks (rundir/shard_files.h), notes of tasks (store/runtime.h)
  *   results.h5     the end result

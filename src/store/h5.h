@@ -62,6 +62,9 @@ struct sg_h5_var {
     int n_flags;
     const int32_t *flag_values;
     const char *flag_meanings;
+    /* missing: the integer that stands for "no value", written as _FillValue so that xarray and netCDF4 mask it. */
+    bool has_missing;
+    int32_t missing;
 };
 /* Row-major data of the axes' sizes. Large ones are chunked, shuffled, deflated and checksummed. */
 enum sg_status sg_h5_write(struct sg_h5_out *out, hid_t group, const struct sg_h5_var *var, const void *data,

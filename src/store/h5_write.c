@@ -210,6 +210,18 @@ static bool put_flags(hid_t d, const struct sg_h5_var *var) {
     return ok && put_string(d, "flag_meanings", var->flag_meanings);
 }
 
+/* _FillValue has the variable's own type: netCDF masks nothing otherwise. */
+static bool put_missing(hid_t d, const struct sg_h5_var *var) {
+    const int8_t i8 = (int8_t)var->missing;
+    const int32_t i32 = var->missing;
+    const int64_t i64 = var->missing;
+    const void *value = var->type == SG_H5_I8    ? (const void *)&i8
+                        : var->type == SG_H5_I32 ? (const void *)&i32
+                                                 : &i64;
+    SG_ASSERT(var->type == SG_H5_I8 || var->type == SG_H5_I32 || var->type == SG_H5_I64);
+    return put_attr(d, "_FillValue", sg_h5_type_id(var->type), 1, value);
+}
+
 enum sg_status sg_h5_write(struct sg_h5_out *out, hid_t group, const struct sg_h5_var *var, const void *data,
                            struct sg_err *err) {
     hsize_t dims[SG_H5_MAX_RANK] = {0};
@@ -226,6 +238,7 @@ enum sg_status sg_h5_write(struct sg_h5_out *out, hid_t group, const struct sg_h
     if (ok && var->units) ok = put_string(d, "units", var->units);
     if (ok && var->long_name) ok = put_string(d, "long_name", var->long_name);
     if (ok && var->n_flags) ok = put_flags(d, var);
+    if (ok && var->has_missing) ok = put_missing(d, var);
     enum sg_status st = ok ? sg_h5_out_ok(out, err) : write_failed(out, var->name, err);
     if (d >= 0) H5Dclose(d);
     return st;

@@ -150,7 +150,6 @@ static enum sg_status put_root(struct sg_h5_out *out, const struct sg_results *r
     const hid_t root = out->file;
     SG_TRY(sg_h5_attr_str(out, root, NULL, "format", SG_RESULTS_FORMAT, err));
     SG_TRY(sg_h5_attr_i64(out, root, NULL, "format_version", r->format, err));
-    SG_TRY(sg_h5_attr_str(out, root, NULL, "Conventions", "CF-1.10", err));
     if (r->name) SG_TRY(sg_h5_attr_str(out, root, NULL, "title", r->name, err));
     SG_TRY(sg_h5_attr_str(out, root, NULL, "coordinates", "category input_price output_price", err));
     SG_TRY(put_grid(out, root, r, "query", err));
@@ -223,7 +222,9 @@ static enum sg_status put_origin(struct sg_h5_out *out, const struct sg_results 
                                            .type = SG_H5_I32,
                                            .rank = 1,
                                            .axes = {"cell"},
-                                           .long_name = "which of `name` computed the cell (-1 none)"};
+                                           .long_name = "which of `name` computed the cell (-1 none)",
+                                           .has_missing = true,
+                                           .missing = -1};
     if (!o->fingerprint || !o->night) return SG_OK;
     SG_TRY(sg_h5_group(out, out->file, "origin", &g, err));
     SG_TRY(SG_NEW(&words, 2 * cells, "cell fingerprints", err));

@@ -6,7 +6,6 @@
 #include <string.h>
 
 static const int32_t yes_no[] = {0, 1};
-static const int32_t unknown_no_yes[] = {-1, 0, 1};
 #define FINISH_CODE(code, name) code,
 static const int32_t finish_codes[] = {SG_FINISH_LIST(FINISH_CODE)};
 #undef FINISH_CODE
@@ -42,6 +41,7 @@ _Static_assert(sizeof status_codes / sizeof *status_codes == SG_STATUS_COUNT + 1
     }
 #define FLAGS(values, meanings) .n_flags = COUNT(values), .flag_values = values, .flag_meanings = meanings
 #define NO_FLAGS                .n_flags = 0
+#define MISSING                 .has_missing = true, .missing = -1
 
 /* clang-format off */
 const struct sg__column sg__columns[] = {
@@ -74,7 +74,7 @@ const struct sg__column sg__columns[] = {
     COLUMN(1, AXES_CELL, cost, "cost", SG_H5_F64, SG_NEED_ALWAYS, 0, "USD",
            "estimated cost of the call: prompt_tokens and length_mean at the model's prices, and request_price", NO_FLAGS),
     COLUMN(1, AXES_CELL, prompt_tokens, "prompt_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
-           "prompt tokens of the query as the model bills them (-1 unknown)", NO_FLAGS),
+           "prompt tokens of the query as the model bills them (-1 unknown)", NO_FLAGS, MISSING),
     COLUMN(1, AXES_CELL, prompt_source, "prompt_source", SG_H5_U8, SG_NEED_OPTIONAL, SG_PROMPT_COUNTED, NULL,
            "where prompt_tokens come from: measured usage of the outcomes, or the estimator's tokenizer",
            FLAGS(yes_no, "measured counted")),
@@ -84,7 +84,7 @@ const struct sg__column sg__columns[] = {
            FLAGS(status_codes, status_names)),
 
     COLUMN(1, AXES_CELL, true_correct, "true_correct", SG_H5_I8, SG_NEED_TRUTH, -1, NULL,
-           "whether the model's answer was correct", FLAGS(unknown_no_yes, "unknown incorrect correct")),
+           "whether the model's answer was correct", FLAGS(yes_no, "incorrect correct"), MISSING),
     COLUMN(1, AXES_CELL, true_length, "true_length", SG_H5_F64, SG_NEED_TRUTH, 0, "tokens",
            "completion tokens of the model's answer", NO_FLAGS),
     COLUMN(1, AXES_CELL, true_cost, "true_cost", SG_H5_F64, SG_NEED_TRUTH, 0, "USD", "cost of the model's answer", NO_FLAGS),
@@ -101,9 +101,9 @@ const struct sg__column sg__columns[] = {
            "mean similarity of the query to the anchors of its prompts", NO_FLAGS),
 
     COLUMN(1, AXES_SAMPLE, sample_correct, "sample_correct", SG_H5_I8, SG_NEED_ALWAYS, -1, NULL, "the sample's answer",
-           FLAGS(unknown_no_yes, "unparsed no yes")),
+           FLAGS(yes_no, "no yes"), MISSING),
     COLUMN(1, AXES_SAMPLE, sample_length, "sample_length", SG_H5_I64, SG_NEED_ALWAYS, -1, "tokens",
-           "completion length the sample predicts (-1 unparsed)", NO_FLAGS),
+           "completion length the sample predicts (-1 unparsed)", NO_FLAGS, MISSING),
     COLUMN(1, AXES_SAMPLE, sample_p_yes, "sample_p_yes", SG_H5_F32, SG_NEED_ALWAYS, 0, "1",
            "probability of yes at the sample's answer", NO_FLAGS),
     COLUMN(1, AXES_SAMPLE, sample_tokens, "sample_tokens", SG_H5_I32, SG_NEED_ALWAYS, 0, "tokens",
@@ -112,11 +112,11 @@ const struct sg__column sg__columns[] = {
            FLAGS(finish_codes, finish_names + 1)),
 
     COLUMN(2, AXES_ANCHOR, anchors.correct, "correct", SG_H5_I8, SG_NEED_ALWAYS, -1, NULL,
-           "whether the model's answer to the anchor was correct", FLAGS(unknown_no_yes, "unknown incorrect correct")),
+           "whether the model's answer to the anchor was correct", FLAGS(yes_no, "incorrect correct"), MISSING),
     COLUMN(2, AXES_ANCHOR, anchors.completion_tokens, "completion_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
-           "completion tokens of the model's answer to the anchor (-1 unknown)", NO_FLAGS),
+           "completion tokens of the model's answer to the anchor (-1 unknown)", NO_FLAGS, MISSING),
     COLUMN(2, AXES_ANCHOR, anchors.prompt_tokens, "prompt_tokens", SG_H5_I32, SG_NEED_ALWAYS, -1, "tokens",
-           "prompt tokens of the anchor as the model billed them (-1 unknown)", NO_FLAGS),
+           "prompt tokens of the anchor as the model billed them (-1 unknown)", NO_FLAGS, MISSING),
 };
 /* clang-format on */
 const int sg__n_columns = COUNT(sg__columns);

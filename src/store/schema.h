@@ -3,7 +3,7 @@
  * anchors and calibration; such files are read, and checked against the digest of version 1, which leaves these out.
  *
  * Root group: what xarray.open_dataset(path, engine="h5netcdf") shows.
- *   attributes  format = "scope-grid results", format_version (i64), title, Conventions = "CF-1.10",
+ *   attributes  format = "scope-grid results", format_version (i64), title,
  *               coordinates = "category input_price output_price" (xarray makes these coordinates too)
  *   query       string (query)    ids, in the order of the job's queries
  *   model       string (model)    ids, in the order of the portfolio
@@ -14,7 +14,8 @@
  *   columns of SG_AXES_QUERY      (query)
  *   columns of SG_AXES_CELL       (query, model)
  *   columns of SG_AXES_SAMPLE     (query, model, sample)
- * Floats are NaN where there is nothing; coded integers carry flag_values and flag_meanings.
+ * Floats are NaN where there is nothing, integers -1, which their _FillValue says; coded integers carry flag_values and
+ * flag_meanings. No conventions are claimed: USD is no unit of CF.
  * Strings are variable-length UTF-8. Large datasets are chunked, shuffled, deflated, with Fletcher-32 sums.
  *
  * Group anchors: every anchor of the job with its outcomes; absent when there are none.

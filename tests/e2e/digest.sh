@@ -92,7 +92,30 @@ for a in c.anchor.values:
     rest = anchors.where(anchors.category == anchors.category.sel(anchor=a), drop=True).drop_sel(anchor=a)
     assert np.isclose(c.anchor_correct.sel(anchor=a), rest.correct.mean("anchor")).all(), a
     assert np.isclose(c.anchor_length.sel(anchor=a), rest.completion_tokens.mean("anchor")).all(), a
+# what is unknown is masked, by every reader
+import shutil, h5py
+changed = sys.argv[1] + ".changed"
+shutil.copy(sys.argv[1], changed)
+with h5py.File(changed, "r+") as f:
+    f["prompt_tokens"][0, 0] = f["sample_length"][0, 0, 0] = f["anchors/correct"][0, 0] = f["anchors/prompt_tokens"][0, 0] = -1
+m = xr.open_dataset(changed, engine="h5netcdf")
+assert "Conventions" not in m.attrs
+for name in ("prompt_tokens", "sample_length"):
+    flat = d[name].values.ravel()
+    assert np.isnan(m[name].values.ravel()[0]) and np.isclose(m[name].mean(), flat[1:].mean()), name
+try:
+    import netCDF4
+except ImportError:
+    print("not shown here: netCDF4 (python3-netcdf4 is absent)")
+else:
+    n = netCDF4.Dataset(changed)
+    assert n["prompt_tokens"][:].mask.sum() == n["sample_length"][:].mask.sum() == 1
+    assert np.isclose(n["prompt_tokens"][:].mean(), m.prompt_tokens.mean())
+    assert n["anchors"]["correct"][:].mask[0, 0] and n["query"][0] == d["query"].values[0]
 PY
+  # the example of analysis/README.md
+  "$python" "$SRC/analysis/cells.py" "$run/results.h5" "$work/cells.csv" >"$work/out" || fail "cells.py: $(cat "$work/out")"
+  same "lines of cells.csv" "$(wc -l <"$work/cells.csv")" 11
 else
   echo "not shown here: xarray (python3-xarray and python3-h5netcdf are absent)"
 fi

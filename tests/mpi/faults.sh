@@ -119,7 +119,7 @@ same "digest of the completed run" "$(digest_of "$(sim 2)")" "$want"
 # what killed writers leave goes at the next start, with or without --fresh; files of others stay
 run="$work/left"
 same "digest before anything is left" "$(digest_of "$(sim 1)")" "$want"
-left=(DONE.tmp.12 plan.bin.tmp.1 progress.json.tmp shards/x.tmp.1 segments/.clock.1.2)
+left=(DONE.tmp.12 plan.bin.tmp.1 progress.json.tmp metrics.prom.tmp.00000000000000000007 shards/x.tmp.1 segments/.clock.1.2)
 for fresh in "" --fresh; do
   mkdir -p "$run/shards"
   (cd "$run" && touch -d '1 hour ago' "${left[@]}" notes.tmp.12 DONE.tmp.x)
