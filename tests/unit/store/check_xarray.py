@@ -53,21 +53,21 @@ def check(path):
     assert int(cell.votes_yes) == 2 and int(cell.votes_no) == 1 and int(cell.votes_unparsed) == 1
     assert float(cell.cost) == 0.001 * 4 and int(cell.prompt_tokens) == 54
     assert int(cell.output_tokens) == 4000000004
-    assert cell.sample_correct.values.tolist() == [0, 1, 1, -1]
-    assert cell.sample_length.values.tolist() == [94, 95, 96, -1]
+    assert cell.sample_correct.fillna(-1).values.tolist() == [0, 1, 1, -1] and cell.sample_correct.isnull().sum() == 1
+    assert cell.sample_length.fillna(-1).values.tolist() == [94, 95, 96, -1] and cell.sample_length.mean() == 95
     assert cell.sample_p_yes.values[:3].tolist() == [0, 0.25, 0.5] and np.isnan(cell.sample_p_yes.values[3])
     assert float(cell.output_price) == 3.0
     flat = {name: ds[name].values.reshape(15) for name in CELL}
     assert flat["valid"].tolist() == [0 if i in (6, 13, 14) else 1 for i in range(15)]
     assert flat["status"].tolist()[6] == 2 and flat["status"].tolist()[14] == -1
-    assert np.isnan(flat["cost"][[6, 13, 14]]).all() and flat["true_correct"][3] == -1
-    assert flat["valid"].dtype == np.uint8 and flat["true_correct"].dtype == np.int8
+    assert np.isnan(flat["cost"][[6, 13, 14]]).all() and np.isnan(flat["true_correct"][3])
+    assert flat["valid"].dtype == np.uint8 and ds.true_correct.encoding["dtype"] == np.int8
 
     # Codes carry their meanings, one word each.
     for name in ["valid", "prompt_source", "status", "true_correct", "sample_correct", "sample_finish"]:
         attrs = ds[name].attrs
         assert len(attrs["flag_meanings"].split()) == len(np.atleast_1d(attrs["flag_values"])), name
-        assert np.atleast_1d(attrs["flag_values"]).dtype == ds[name].dtype, name
+        assert np.atleast_1d(attrs["flag_values"]).dtype == ds[name].encoding["dtype"], name
     meaning = dict(zip(ds.status.attrs["flag_values"].tolist(), ds.status.attrs["flag_meanings"].split()))
     assert meaning[-1] == "never_computed" and meaning[0] == "ok" and meaning[2] == "bad_input"
 
@@ -90,9 +90,10 @@ def check(path):
     assert set(anchors.coords) == {"anchor", "model", "category"}, anchors.coords
     assert set(anchors.data_vars) == {"correct", "completion_tokens", "prompt_tokens"}
     assert anchors["correct"].dims == ("anchor", "model")
-    assert anchors["correct"].values.tolist() == [[1, 0, 0], [0, 1, 0], [0, -1, 1], [0, 0, 0]]
-    assert anchors["completion_tokens"].sel(anchor="anchor 2").values.tolist() == [1020, -1, 1022]
-    assert anchors["correct"].attrs["flag_meanings"] == "unknown incorrect correct"
+    assert anchors["correct"].fillna(-1).values.tolist() == [[1, 0, 0], [0, 1, 0], [0, -1, 1], [0, 0, 0]]
+    assert anchors["completion_tokens"].sel(anchor="anchor 2").fillna(-1).values.tolist() == [1020, -1, 1022]
+    assert anchors["completion_tokens"].sel(anchor="anchor 2").mean() == 1021
+    assert anchors["correct"].attrs["flag_meanings"] == "incorrect correct"
     joined = cal["p_correct"].to_dataset().merge(anchors["correct"].to_dataset(), join="inner")
     assert dict(joined.sizes) == {"anchor": 2, "model": 3}
 
