@@ -123,7 +123,7 @@ class Model:
 
     def hidden(self, ids):
         c, w = self.c, self.w
-        b, weights = (bf16, softmax_bf16) if c["bf16"] else (as_it_is, softmax)
+        b, weights = (bf16, softmax_bf16) if c.get("bf16") else (as_it_is, softmax)
         D, hq, hk, T = c["head_dim"], c["q_heads"], c["kv_heads"], len(ids)
         norm = lambda x, g: x / np.sqrt((x * x).mean(-1, keepdims=True) + c["eps"]) * g
         inv = (1.0 / (np.float32(c["theta"]) ** (np.arange(0, D, 2, dtype=np.float32) / np.float32(D)))).astype(np.float32)
@@ -156,7 +156,7 @@ class Model:
 
     def logits(self, ids):
         h = self.hidden(ids)
-        return (bf16(h) if self.c["bf16"] else h) @ self.w["embed_tokens.weight" if self.c["tied"] else "lm_head.weight"].T
+        return (bf16(h) if self.c.get("bf16") else h) @ self.w["embed_tokens.weight" if self.c["tied"] else "lm_head.weight"].T
 
 
 def make_case(rng):
