@@ -1,8 +1,14 @@
 /* The table of one instruction set, and what only measuring and testing use. */
 #include "kernels/cpu/isa.h"
 
-void SG_ISA_NAME(linear_pack)(void *ctx, int64_t task, int thread);
-void SG_ISA_NAME(linear)(void *ctx, int64_t task, int thread);
+/* float32 products gain nothing from AVX512_BF16 (kernels/CMakeLists.txt). */
+#if defined(__AVX512BF16__)
+#    define SG_FLOAT32_NAME(name) SG__CAT(sg__avx512_, name)
+#else
+#    define SG_FLOAT32_NAME(name) SG_ISA_NAME(name)
+#endif
+void SG_FLOAT32_NAME(linear_pack)(void *ctx, int64_t task, int thread);
+void SG_FLOAT32_NAME(linear)(void *ctx, int64_t task, int thread);
 void SG_ISA_NAME(pack_bf16)(void *ctx, int64_t task, int thread);
 void SG_ISA_NAME(linear_bf16)(void *ctx, int64_t task, int thread);
 void SG_ISA_NAME(dot2)(const uint32_t *x, const uint32_t *w, const float *c, int64_t n, float *out);
@@ -64,8 +70,8 @@ static void exp_all(const float *x, int32_t n, float *out) {
 const struct sg__isa SG__CAT(sg__isa_, SG_ISA) = {
     .name = SG_STR(SG_ISA),
     .tile_rows = SG_TILE_ROWS,
-    .linear_pack = SG_ISA_NAME(linear_pack),
-    .linear = SG_ISA_NAME(linear),
+    .linear_pack = SG_FLOAT32_NAME(linear_pack),
+    .linear = SG_FLOAT32_NAME(linear),
     .pack_bf16 = SG_ISA_NAME(pack_bf16),
     .linear_bf16 = SG_ISA_NAME(linear_bf16),
     .dot2 = SG_ISA_NAME(dot2),
