@@ -41,6 +41,7 @@ struct evidence {
     double *anchor_correct, *anchor_length, *true_length;
     int64_t *cell_row, *truth_row;
     uint64_t *query_key, *anchor_key;
+    uint8_t *anchor_right; /* where outcomes are graded: those that count as correct; else NULL */
 };
 
 static void evidence_free(struct evidence *e) {
@@ -48,7 +49,8 @@ static void evidence_free(struct evidence *e) {
         (void *)e->name, e->price_output, e->length,          e->input_cost,     e->cal_p,
         e->cal_length,   e->cal_knn,      e->cal_knn_length,  e->cal_cost,       e->knn,
         e->knn_length,   e->cal_category, e->anchor_category, e->anchor_correct, e->anchor_length,
-        e->true_length,  e->cell_row,     e->truth_row,       e->query_key,      e->anchor_key};
+        e->true_length,  e->cell_row,     e->truth_row,       e->query_key,      e->anchor_key,
+        e->anchor_right};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_rows_free(&e->queries);
     sg_rows_free(&e->calibration);
@@ -155,6 +157,7 @@ static enum sg_status anchor_outcomes(const struct sg_dataset *d, struct evidenc
     SG_TRY(SG_NEW(&e->anchor_length, a->n * d->m, "anchors", err));
     SG_TRY(SG_NEW(&e->anchor_key, a->n, "anchors", err));
     SG_TRY(SG_NEW(&e->cell_row, a->n, "anchors", err));
+    if (sg_results_graded(d->r)) SG_TRY(SG_NEW(&e->anchor_right, a->n * d->m, "anchors", err));
     for (int64_t i = 0; c && i < c->n_queries; i++)
         SG_TRY(sg_ids_add(&rows, c->query[i], strlen(c->query[i]), i, &old, err));
     for (int64_t i = 0; i < a->n; i++) {
@@ -162,8 +165,9 @@ static enum sg_status anchor_outcomes(const struct sg_dataset *d, struct evidenc
         e->cell_row[i] = sg_ids_get(&rows, a->id[i], strlen(a->id[i]));
         for (int32_t k = 0; k < d->m; k++) {
             const int64_t at = i * d->r->n_models + d->col[k];
-            e->anchor_correct[i * d->m + k] = known(a->correct[at]);
+            e->anchor_correct[i * d->m + k] = sg_results_anchor_score(d->r, at);
             e->anchor_length[i * d->m + k] = known(a->completion_tokens[at]);
+            if (e->anchor_right) e->anchor_right[i * d->m + k] = a->correct[at] > 0;
         }
     }
     e->anchors = (struct sg_outcomes){.n = a->n,
@@ -266,18 +270,21 @@ static enum sg_status measure(const struct evidence *e, struct sg_decision_input
     enum sg_status st = SG_OK;
     const int64_t cells = e->calibration.n * e->m;
     double *x = NULL;
+    uint8_t *right = NULL; /* [cells] where outcomes are graded */
     struct sg_rows sample = {0};
     int32_t *category = NULL;
     SG_TRY(sample_rows(e, e->m < MAX_CELLS / MAX_VALUED ? MAX_VALUED : LEAST_VALUED + MAX_CELLS / e->m,
                        &sample, &category, err));
     in.queries = &sample;
     SG_TRY(SG_NEW(&x, 4 * cells, "calibration cells", err));
+    if (e->anchor_right) SG_TRY(SG_NEW(&right, cells, "calibration cells", err));
     double *p = x, *length = x + cells, *y = x + 2 * cells, *true_length = x + 3 * cells;
     for (int64_t i = 0; i < cells; i++) y[i] = true_length[i] = (double)NAN;
     for (int64_t i = 0; i < e->anchors.n; i++)
         for (int32_t k = 0; k < e->m && e->cell_row[i] >= 0; k++) {
             y[e->cell_row[i] * e->m + k] = e->anchor_correct[i * e->m + k];
             true_length[e->cell_row[i] * e->m + k] = e->anchor_length[i * e->m + k];
+            if (right) right[e->cell_row[i] * e->m + k] = e->anchor_right[i * e->m + k];
         }
     for (int kind = 0; kind < SG_ESTIMATES; kind++) {
         if (!a->fitted[kind]) continue;
@@ -288,14 +295,15 @@ static enum sg_status measure(const struct evidence *e, struct sg_decision_input
         } else {
             SG_TRY(sg_cross_fit(&in, in.estimate, p, length, &a->log_loss[kind], err));
         }
-        SG_TRY(
-            sg_quality_groups(p, y, cells, &(struct sg_grouping){NULL, 1}, 1, &a->quality[kind], NULL, err));
+        SG_TRY(sg_quality_graded(p, y, right, cells, &(struct sg_grouping){NULL, 1}, 1, &a->quality[kind],
+                                 NULL, err));
         if (kind == SG_ESTIMATE_SCOPE) a->log_loss[kind] = a->quality[kind].log_loss;
         SG_TRY(sg_length_groups(length, true_length, NULL, NULL, cells, (struct sg_grouping){NULL, 1},
                                 &a->length[kind], err));
     }
 out:
     free(x);
+    free(right);
     free(category);
     sg_rows_free(&sample);
     return st;

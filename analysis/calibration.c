@@ -14,7 +14,7 @@ static const uint64_t NULL_KEY = 0xec3;
 
 /* Running state of one group: sums in index order, the rest in rising order of p. */
 struct running {
-    double p, y, brier, log_loss;
+    double p, y, yy, brier, log_loss;
     int64_t n, wrong_before; /* pairs; wrong ones with a smaller p than the run of ties that is open */
     int64_t tie_right, tie_wrong, right;
     int64_t seen, bin_end; /* pairs put into bins; where the bin that is open ends */
@@ -55,13 +55,13 @@ static void draw_pair(double p, uint64_t i, double *out) {
 }
 
 static void take_sorted(struct running *g, uint64_t id, const double *draw, struct sg_bin *bins, double p,
-                        int y) {
+                        int right, double y) {
     if (p != g->tie_p) {
         close_run(g);
         g->tie_p = p;
     }
-    g->tie_right += y;
-    g->tie_wrong += 1 - y;
+    g->tie_right += right;
+    g->tie_wrong += 1 - right;
     while (g->seen ==
            g->bin_end) { /* bin b holds the pairs i with b <= 15 i / n < b + 1: sizes differ by one at most */
         if (g->seen) close_bin(g, id), g->bin++;
@@ -80,9 +80,10 @@ static void finish(struct running *r, uint64_t id, struct sg_bin *bins, struct s
     double null = 0;
     close_run(r);
     close_bin(r, id);
-    const double total = (double)r->n;
+    const double total = (double)r->n, rate = r->y / total;
     *o = (struct sg_quality){.n = r->n,
-                             .base_rate = r->y / total,
+                             .base_rate = rate,
+                             .spread = r->yy == r->y ? rate * (1 - rate) : r->yy / total - rate * rate,
                              .mean_p = r->p / total,
                              .brier = r->brier / total,
                              .log_loss = r->log_loss / total,
@@ -98,15 +99,20 @@ static void finish(struct running *r, uint64_t id, struct sg_bin *bins, struct s
                                     sg_quantile(r->drawn, NULL_DRAWS, 0.975) / total};
 }
 
-/* The pairs with both values: sums into the groups, key p, payload (groups of all groupings, mixed radix; y).
- */
-static int64_t first_pass(const double *p, const double *y, int64_t n, const struct sg_grouping *by,
-                          int32_t n_by, struct running *g, double *key, uint32_t *payload) {
+static double log_loss(double p, double y) {
+    const double q = fmin(fmax(p, 1e-6), 1 - 1e-6);
+    return y > 0 && y < 1 ? -y * log(q) - (1 - y) * log(1 - q) : -log(y > 0 ? q : 1 - q);
+}
+
+/* The pairs with both values: sums into the groups, key p, code (groups of all groupings, mixed radix; right), and
+ * where it is asked for truth. */
+static int64_t first_pass(const double *p, const double *y, const uint8_t *correct, int64_t n,
+                          const struct sg_grouping *by, int32_t n_by, struct running *g, double *key,
+                          uint32_t *codes, double *truth) {
     int64_t k = 0;
     for (int64_t i = 0; i < n; i++) {
         if (isnan(p[i]) || isnan(y[i])) continue;
-        const double q = fmin(fmax(p[i], 1e-6), 1 - 1e-6), loss = -log(y[i] > 0 ? q : 1 - q);
-        const double square = (p[i] - y[i]) * (p[i] - y[i]);
+        const double loss = log_loss(p[i], y[i]), square = (p[i] - y[i]) * (p[i] - y[i]);
         struct running *r = g;
         uint32_t code = 0;
         for (int32_t b = 0; b < n_by; r += by[b++].n) {
@@ -114,47 +120,62 @@ static int64_t first_pass(const double *p, const double *y, int64_t n, const str
             struct running *x = &r[of];
             x->p += p[i];
             x->y += y[i];
+            x->yy += y[i] * y[i];
             x->brier += square;
             x->log_loss += loss;
             x->n++;
             code = code * (uint32_t)by[b].n + (uint32_t)of;
         }
         key[k] = p[i];
-        payload[k++] = code << 1 | (y[i] > 0);
+        if (truth) truth[k] = y[i];
+        codes[k++] = code << 1 | (correct ? correct[i] > 0 : y[i] > 0);
     }
     return k;
 }
 
 enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, const struct sg_grouping *by,
-                                 int32_t n_by, struct sg_quality *out, struct sg_bin *bins_out,
+                                 int32_t n_by, struct sg_quality *out, struct sg_bin *bins,
                                  struct sg_err *err) {
+    return sg_quality_graded(p, y, NULL, n, by, n_by, out, bins, err);
+}
+
+enum sg_status sg_quality_graded(const double *p, const double *y, const uint8_t *correct, int64_t n,
+                                 const struct sg_grouping *by, int32_t n_by, struct sg_quality *out,
+                                 struct sg_bin *bins_out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    uint32_t *payload = NULL;
-    double *key = NULL;
+    uint32_t *codes = NULL,
+             *payload = NULL; /* payload: the codes, or where truth is graded the pairs' places */
+    double *key = NULL, *truth = NULL;
     struct running *g = NULL;
     struct sg_bin *bins = NULL;
     double *drawn = NULL, draw[NULL_DRAWS];
     int32_t n_groups = 0;
-    size_t codes = 2;
+    size_t n_codes = 2;
     bool fits = true;
     for (int32_t b = 0; b < n_by; b++) {
-        fits = fits && sg_mul_size(codes, (size_t)by[b].n, &codes) && codes <= UINT32_MAX;
+        fits = fits && sg_mul_size(n_codes, (size_t)by[b].n, &n_codes) && n_codes <= UINT32_MAX;
         n_groups += by[b].n;
     }
     if (!fits) return sg_fail(err, SG_E_UNSUPPORTED, "models x categories must stay below 2 billion");
-    SG_TRY(SG_NEW(&payload, n, "pairs", err));
+    SG_TRY(SG_NEW(&codes, n, "pairs", err));
+    if (correct) SG_TRY(SG_NEW(&payload, n, "pairs", err));
+    if (correct) SG_TRY(SG_NEW(&truth, n, "pairs", err));
     SG_TRY(SG_NEW(&key, n, "pairs", err));
     SG_TRY(SG_NEW(&g, n_groups, "groups", err));
     SG_TRY(SG_NEW(&bins, (int64_t)n_groups * SG_ECE_BINS, "bins", err));
     SG_TRY(SG_NEW(&drawn, (int64_t)n_groups * 2 * NULL_DRAWS, "bins", err));
-    const int64_t k = first_pass(p, y, n, by, n_by, g, key, payload);
+    const int64_t k = first_pass(p, y, correct, n, by, n_by, g, key, codes, truth);
+    for (int64_t j = 0; payload && j < k; j++) payload[j] = (uint32_t)j;
     for (int32_t i = 0; i < n_groups; i++) {
         g[i].drawn = drawn + (int64_t)i * 2 * NULL_DRAWS;
         g[i].open = k <= NULL_PAIRS ? g[i].drawn + NULL_DRAWS : NULL;
     }
-    SG_TRY(sg_sort_doubles(key, payload, k, err));
+    SG_TRY(sg_sort_doubles(key, payload ? payload : codes, k, err));
     for (int64_t j = 0; j < k; j++) {
-        uint32_t code = payload[j] >> 1;
+        const uint32_t found = payload ? codes[payload[j]] : codes[j];
+        const int right = found & 1;
+        const double value = payload ? truth[payload[j]] : right;
+        uint32_t code = found >> 1;
         int32_t at = n_groups;
         if (k <= NULL_PAIRS) draw_pair(key[j], (uint64_t)j, draw);
         for (int32_t b = n_by - 1; b >= 0; b--) {
@@ -162,13 +183,15 @@ enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, co
             code /= size;
             at -= by[b].n;
             const int32_t group = at + (int32_t)of;
-            take_sorted(&g[group], (uint64_t)group, draw, &bins[group * SG_ECE_BINS], key[j], payload[j] & 1);
+            take_sorted(&g[group], (uint64_t)group, draw, &bins[group * SG_ECE_BINS], key[j], right, value);
         }
     }
     for (int32_t i = 0; i < n_groups; i++) finish(&g[i], (uint64_t)i, &bins[i * SG_ECE_BINS], &out[i]);
     if (bins_out) memcpy(bins_out, bins, sizeof *bins * (size_t)n_groups * SG_ECE_BINS);
 out:
+    free(codes);
     free(payload);
+    free(truth);
     free(key);
     free(g);
     free(bins);

@@ -23,14 +23,16 @@ struct sg_quality {
     double base_rate; /* mean truth */
     double mean_p;
     double brier;    /* mean (p - y)^2 (Brier 1950) */
-    double log_loss; /* mean -log of the probability given to what happened, p kept inside [1e-6, 1 - 1e-6] */
+    double log_loss; /* mean -log of the probability given to what happened, p kept inside [1e-6, 1 - 1e-6];
+                        of a graded y: -(y log p + (1 - y) log(1 - p)), least in the mean at p = E[y] as well */
     double auc;      /* P(p of a correct pair > p of a wrong one) + half the ties (Mann and Whitney 1947); NaN
                         where all are correct or all wrong */
     double ece; /* sum over 15 equal-mass bins of share * |mean p - mean y| (Naeini et al. 2015; Nixon et al.
                    2019 for equal mass) */
     /* the ECE that perfectly calibrated estimates of these pairs would show: mean and 95 % range of 400
-     * draws of y ~ Bernoulli(p) */
+     * draws of y ~ Bernoulli(p); graded truth varies less, so that this is the most they would show */
     struct sg_value ece_null;
+    double spread; /* mean (y - base_rate)^2 */
 };
 
 /* One way to split the pairs: of[i] in [0, n). NULL: all pairs are one group (n = 1). */
@@ -46,6 +48,12 @@ struct sg_grouping {
 enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, const struct sg_grouping *by,
                                  int32_t n_by, struct sg_quality *out, struct sg_bin *bins,
                                  struct sg_err *err);
+
+/* The same where truth is graded: y in [0, 1], and correct[i] (1 or 0; NULL: whether y is above 0) says which pairs
+ * the AUC takes for right. */
+enum sg_status sg_quality_graded(const double *p, const double *y, const uint8_t *correct, int64_t n,
+                                 const struct sg_grouping *by, int32_t n_by, struct sg_quality *out,
+                                 struct sg_bin *bins, struct sg_err *err);
 
 /* Length estimates. */
 struct sg_length_quality {

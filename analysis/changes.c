@@ -71,7 +71,7 @@ static enum sg_status auc_change(const struct sg_dataset *a, const struct sg_dat
         if (!both(a, b, at) || isnan(a->tp[at])) continue;
         p[k] = a->p[at];
         p[cells + k] = b->p[at];
-        y[k] = a->tp[at] > 0;
+        y[k] = sg_dataset_correct(a, at / a->m, (int32_t)(at % a->m));
         query[k++] = (int32_t)(at / a->m);
     }
     SG_TRY(auc_influence(p, y, query, k, -1, influence, &first, err));

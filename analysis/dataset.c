@@ -315,6 +315,8 @@ static enum sg_status need_sound(const struct sg_dataset *d, int64_t q, int32_t 
         bool needed; /* NaN is a fault too; else it means that there is none */
     } of[] = {
         {"true_correct", known ? r->true_correct[at] : nothing, 1, "1, 0 or -1", false},
+        {"true_score", known && r->true_score ? r->true_score[at] : nothing, 1, "a number from 0 to 1",
+         known && r->true_score},
         {"true_length", r->true_length ? r->true_length[at] : nothing, DBL_MAX, "a number of tokens", false},
         {"votes_yes", valid ? r->votes_yes[at] : nothing, DBL_MAX, "a number of samples", false},
         {"votes_no", valid ? r->votes_no[at] : nothing, DBL_MAX, "a number of samples", false},
@@ -341,7 +343,7 @@ static enum sg_status need_cost(const struct sg_dataset *d, int64_t q, int32_t k
                    d->r->query[q], d->r->model[d->col[k]], what, c);
 }
 
-/* True accuracy and cost of query q of the file with model k of the pool into tp[to] and tc[to]. */
+/* True accuracy (graded: score) and cost of query q of the file with model k of the pool into tp[to] and tc[to]. */
 static enum sg_status set_truth(struct sg_dataset *d, int64_t q, int32_t k, int64_t to, struct sg_err *err) {
     const struct sg_results *r = d->r;
     const int64_t at = q * r->n_models + d->col[k];
@@ -351,7 +353,7 @@ static enum sg_status set_truth(struct sg_dataset *d, int64_t q, int32_t k, int6
     const bool known = r->true_correct[at] >= 0 && !isnan(r->true_length[at]) && (paid || prompt >= 0);
     d->tp[to] = d->tc[to] = (double)NAN;
     if (!known) return SG_OK;
-    d->tp[to] = r->true_correct[at];
+    d->tp[to] = sg_results_true_score(r, at);
     d->tc[to] = paid ? r->true_cost[at] : call_cost(d, k, prompt, r->true_length[at]);
     return need_cost(d, q, k, "true cost", d->tc[to], err);
 }

@@ -26,8 +26,9 @@ struct sg_dataset {
     double *price_request;              /* [m] USD per call */
     bool own_prices;                    /* prices came from a file given, not from the results */
     /* [n * m], row-major */
-    double *p, *c;   /* the estimator's accuracy and cost (USD a call); NaN where there is no valid cell */
-    double *tp, *tc; /* truth; NaN where unknown; NULL when the file has none */
+    double *p, *c; /* the estimator's accuracy and cost (USD a call); NaN where there is no valid cell */
+    double *tp,
+        *tc; /* truth; NaN where unknown; NULL when the file has none. tp: 1 or 0; graded: the score */
     /* [m] 0: no query's outcome of this model is known, though those of others are. After
      * sg_dataset_stand_in tp and tc of such a model hold its estimates. */
     uint8_t *measured;
@@ -75,6 +76,11 @@ static inline const char *sg_dataset_model(const struct sg_dataset *d, int32_t m
 }
 static inline int64_t sg_dataset_cell(const struct sg_dataset *d, int64_t q, int32_t m) {
     return d->row[q] * d->r->n_models + d->col[m];
+}
+/* Whether the model's answer counts as correct; its truth must be known. */
+static inline bool sg_dataset_correct(const struct sg_dataset *d, int64_t q, int32_t m) {
+    return sg_results_graded(d->r) ? d->r->true_correct[sg_dataset_cell(d, q, m)] > 0
+                                   : d->tp[q * d->m + m] > 0;
 }
 
 #endif

@@ -70,7 +70,8 @@ enum sg_status sg_cross_fit(const struct sg_decision_input *in, enum sg_estimate
                     if (length) length[to + k] += row[m + k] / in->splits;
                     const double y = a->correct[i * m + k];
                     if (isnan(y) || isnan(row[k])) continue;
-                    loss -= log(fmax(y > 0.5 ? row[k] : 1 - row[k], 1e-6));
+                    const double yes = fmax(row[k], 1e-6), no = fmax(1 - row[k], 1e-6);
+                    loss -= y > 0 && y < 1 ? y * log(yes) + (1 - y) * log(no) : log(y > 0.5 ? yes : no);
                     n++;
                 }
             }

@@ -320,7 +320,8 @@ static double ridge(int i) {
 }
 
 /* Logistic regression with an offset: maximises sum log P(y | s + b t) - sum ridge b^2 / 2. Newton's method;
- * the penalty makes the maximum unique. */
+ * the penalty makes the maximum unique. A graded y is a fractional response: the same score equations, which
+ * ask for its mean alone (Papke and Wooldridge 1996). */
 static void fit_logistic(const double *t, const double *s, const double *y, int64_t n, double *b) {
     enum { T = SG_FIT_TERMS };
     memset(b, 0, T * sizeof *b);

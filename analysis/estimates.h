@@ -42,7 +42,7 @@ struct sg_outcomes {
     int64_t n;
     int32_t m;
     const int32_t *category; /* [n] in [0, n_categories) */
-    const double *correct;   /* 1 or 0 */
+    const double *correct;   /* 1 or 0; graded: the score */
     const double *length;    /* tokens */
     const double *cost;      /* USD of the call */
     const int64_t *cell_row; /* [n] row of its estimates among the calibration rows; -1: not estimated */
@@ -64,7 +64,7 @@ struct sg_estimate_fit {
     int32_t m, n_categories;
     /* [n_categories * m] */
     double *mean, *mean_length; /* the anchors' smoothed means */
-    double *count, *right;      /* anchors with a known outcome; those answered correctly */
+    double *count, *right;      /* anchors with a known outcome; the sum of what they were worth */
     double *shift, *scale;      /* of `anchored` */
     double b[SG_FIT_TERMS];     /* of `combined`: constant, question's deviation, model's deviation, nearest
                                      anchors' deviation, anchor mean */

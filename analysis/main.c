@@ -77,9 +77,11 @@ out:
 /* As if nobody had measured the queries; the outcomes of the anchors stay. */
 static void drop_truth(struct sg_results *r) {
     free(r->true_correct);
+    free(r->true_score);
     free(r->true_length);
     free(r->true_cost);
     r->true_correct = NULL;
+    r->true_score = NULL;
     r->true_length = NULL;
     r->true_cost = NULL;
 }

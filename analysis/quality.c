@@ -17,7 +17,7 @@ static void base_rate(const struct sg_quality *of, struct sg_quality *out) {
     *out = (struct sg_quality){.n = of->n,
                                .base_rate = r,
                                .mean_p = r,
-                               .brier = r * (1 - r),
+                               .brier = of->spread,
                                .auc = 0.5,
                                .ece = none,
                                .ece_null = {none, none, none}};
@@ -45,8 +45,9 @@ void sg__brier_sums(const struct sg_dataset *d, const double *scope, const doubl
 /* Scratch of one run: matrices [n * m] of one estimator, and the two groupings. */
 struct work {
     double *p, *length, *sd, *true_length;
-    double *truth; /* as measured: NaN for a model whose truth is stood in for */
-    double *gain;  /* [2 * SG_ESTIMATORS][n]: num, den of each estimator's Brier score less ours */
+    double *truth;    /* as measured: NaN for a model whose truth is stood in for */
+    uint8_t *correct; /* where truth is graded: what counts as right; else NULL */
+    double *gain;     /* [2 * SG_ESTIMATORS][n]: num, den of each estimator's Brier score less ours */
     int32_t *by_model, *by_category, *samples;
 };
 
@@ -94,7 +95,7 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     SG_TRY(SG_NEW(&a->quality[e], a->n_groups, "quality", err));
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
-    SG_TRY(sg_quality_groups(p, w->truth, cells, by, 3, a->quality[e], a->bins[e], err));
+    SG_TRY(sg_quality_graded(p, w->truth, w->correct, cells, by, 3, a->quality[e], a->bins[e], err));
     if (e != SG_EST_SCOPE)
         sg__brier_sums(d, scope_of(a), p, w->truth, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
     fill_lengths(d, a->opt.advice, w, e);
@@ -120,6 +121,11 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&w.truth, cells, "quality", err));
     for (int64_t i = 0; i < cells; i++)
         w.truth[i] = d->measured && !d->measured[i % d->m] ? (double)NAN : d->tp[i];
+    if (sg_results_graded(d->r)) {
+        SG_TRY(SG_NEW(&w.correct, cells, "quality", err));
+        for (int64_t i = 0; i < cells; i++)
+            w.correct[i] = sg_dataset_correct(d, i / d->m, (int32_t)(i % d->m));
+    }
     SG_TRY(SG_NEW(&w.gain, 2 * SG_ESTIMATORS * d->n, "quality", err));
     SG_TRY(SG_NEW(&w.by_model, cells, "quality", err));
     SG_TRY(SG_NEW(&w.by_category, cells, "quality", err));
@@ -154,6 +160,7 @@ out:
     free(w.sd);
     free(w.true_length);
     free(w.truth);
+    free(w.correct);
     free(w.gain);
     free(w.by_model);
     free(w.by_category);

@@ -138,7 +138,8 @@ enum sg_status sg__single_models(struct sg_analysis *a, struct sg_err *err) {
                                                 .n_scored = s[k].tp.n,
                                                 .predicted_accuracy = mean_of(&s[k].p, 1),
                                                 .predicted_cost = mean_of(&s[k].c, INFINITY),
-                                                .accuracy = share_of(&s[k].tp),
+                                                .accuracy = sg_results_graded(d->r) ? mean_of(&s[k].tp, 1)
+                                                                                    : share_of(&s[k].tp),
                                                 .cost = mean_of(&s[k].tc, INFINITY),
                                                 .brier = none,
                                                 .auc = none};

@@ -491,10 +491,10 @@ class Table:
     def outcome(self, key, model):
         tries = self.attempts[key, model]
         mean = [sum(t[i] for t in tries) / len(tries) if all(t[i] is not None for t in tries) else None for i in (0, 1, 2)]
-        yes = sum(t[0] >= self.options.correct_at for t in tries)
-        out = {"id": key, "model_name": model, "is_correct": 2 * yes > len(tries)}
-        if self.graded or 0 < mean[0] < 1:
-            out["score"] = round(mean[0], 9)
+        score = round(mean[0], 9)
+        out = {"id": key, "model_name": model, "is_correct": score >= self.options.correct_at}  # as scope-grid reads it
+        if self.graded or 0 < score < 1:
+            out["score"] = score
         out["usage_completion_tokens"] = math.floor(mean[1] + 0.5)
         if mean[2] is not None:
             out["usage_prompt_tokens"] = math.floor(mean[2] + 0.5)
@@ -596,16 +596,17 @@ def make(options, report):
     outcomes = [table.outcome(k, m) for k in questions for m in models if (k, m) in table.attempts]
     several = sum(len(table.attempts[o["id"], o["model_name"]]) > 1 for o in outcomes)
     if several:
-        report.add("aggregated", "outcomes: several attempts each; mean score and tokens, correct where most attempts are",
-                   n=several)
-    if table.graded:
-        report.add("note", f"scores are graded: is_correct where the score is {options.correct_at:g} or more (--correct-at); "
-                   "score keeps the value")
+        report.add("aggregated", "outcomes: several attempts each; mean score and tokens", n=several)
+    graded = sum(0 < o.get("score", 0) < 1 for o in outcomes)
+    if graded:
+        report.add("note", f"{graded} scores are graded: results are about scores; a prompt shows correct: yes from "
+                   f"{options.correct_at:g} on (--correct-at, prompt.correct_at)")
     report.add("took", f"outcomes of {len(models)} models: {len(queries)} queries, {len(anchors)} anchors", n=len(outcomes))
     model = os.path.abspath(options.model) if options.model else "../models/SCOPE"
     job = {"name": pathlib.Path(options.out).name[:100], "model": {"path": model}, "queries": "queries.jsonl",
            "anchors": "anchors.jsonl", "outcomes": "outcomes.jsonl", "portfolio": "portfolio.json",
-           "prompt": {"anchors": min(5, len(anchors)), "missing": "next" if options.keep_incomplete else "error"},
+           "prompt": {"anchors": min(5, len(anchors)), "missing": "next" if options.keep_incomplete else "error",
+                      "correct_at": options.correct_at},
            "sampling": {"samples": 8, "temperature": 0.6, "max_new_tokens": 1536, "seed": 1}, "output": {"dir": "run"}}
 
     def lines(records):
@@ -660,7 +661,7 @@ def main(argv):
     p.add_argument("--model", metavar="DIR", help="the estimator's checkpoint (default: ../models/SCOPE beside DIR)")
     p.add_argument("--models", type=lambda s: s.split(","), metavar="A,B", help="take these models only")
     p.add_argument("--queries", type=int, metavar="N", help="questions to estimate (default: a fifth, at most 1000)")
-    p.add_argument("--correct-at", type=float, default=1.0, metavar="S", help="least score that is correct (default: 1)")
+    p.add_argument("--correct-at", type=float, default=0.5, metavar="S", help="least score that is correct (default: 0.5)")
     p.add_argument("--score-max", type=positive, default=1.0, metavar="S", help="the best score (default: 1)")
     p.add_argument("--chars-per-token", type=positive, metavar="X", help="estimates tokens where usage is missing")
     p.add_argument("--metric", metavar="NAME", help="eee, lm-eval: the metric that is the score")

@@ -146,6 +146,7 @@ enum sg_status sg__write_h5(const struct sg__tables *t, const char *dir, struct 
         {"results_digest", digest},
         {"bootstrap_replicates", reps},
         {"seed", seed},
+        {"measure", sg__measure(a)}, /* what columns named accuracy hold */
         {"best_single_model", sg_dataset_model(a->data, a->best_single)}};
     SG_TRY(sg_frontier_file_write(path, b.axis, (int32_t)b.n_axes, b.var, (int32_t)b.n_vars, attrs,
                                   sizeof attrs / sizeof *attrs, err));

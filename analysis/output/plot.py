@@ -124,6 +124,10 @@ def advised(f, ax):
     return [banded(ax, x, y, low, high, "advised at this budget, with 95 %", "post")]
 
 
+def graded(f):
+    return f.attrs.get("measure") in ("score", b"score")
+
+
 def frontier(f, folder):
     curve = strings(f["curve"])
     cost, acc = f["cost"][()], f["accuracy"][()] * 100
@@ -160,7 +164,8 @@ def frontier(f, folder):
     ax.tick_params(labelsize=8, colors="#4f5963")
     plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
     ax.set_xlabel("mean cost of a query (USD)", fontsize=9)
-    ax.set_ylabel("right answers (%)" if truth else "right answers as estimated (%)", fontsize=9)
+    ax.set_ylabel(("mean score (%)" if graded(f) else "right answers (%)") if truth else
+                  ("mean score as estimated (%)" if graded(f) else "right answers as estimated (%)"), fontsize=9)
     ax.grid(alpha=0.25, lw=0.5)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
@@ -184,8 +189,8 @@ def reliability(f, folder):
         if known.any():
             ax.plot(p[known], y[known], "o-", color=colour, ms=3.5, lw=1.6 if e == 0 else 0.9,
                     label=f"{name} (Brier {f['brier'][e, 0]:.3f}, ECE {f['ece'][e, 0]:.3f})")
-    ax.set_xlabel("estimated probability of a correct answer")
-    ax.set_ylabel("share that was correct")
+    ax.set_xlabel("estimated score" if graded(f) else "estimated probability of a correct answer")
+    ax.set_ylabel("mean score" if graded(f) else "share that was correct")
     ax.set_aspect("equal")
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)

@@ -1,6 +1,18 @@
 #include "writers.h"
 
 #include <math.h>
+#include <string.h>
+
+const char *sg__measure(const struct sg_analysis *a) {
+    return sg_results_graded(a->data->r) ? "score" : "accuracy";
+}
+
+const char *sg__heading(const struct sg_analysis *a, const struct sg__table_column *c, char *buf, size_t n) {
+    const char *word = "accuracy", *at = c->heading ? strstr(c->heading, word) : NULL;
+    if (!at || !sg_results_graded(a->data->r)) return c->heading;
+    snprintf(buf, n, "%.*s%s%s", (int)(at - c->heading), c->heading, sg__measure(a), at + strlen(word));
+    return buf;
+}
 
 char *sg__print_number(double x, int digits, char *buf, size_t n) {
     if (isfinite(x))

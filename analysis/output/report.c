@@ -67,6 +67,7 @@ static void facts(struct out *o, const struct sg_analysis *a) {
     put_whole(o, "n_empty", d->n_empty);
     put_whole(o, "n_filtered", d->n_filtered);
     put_whole(o, "n_counted", d->n_counted);
+    put_whole(o, "graded", sg_results_graded(r));
     put_whole(o, "own_prices", d->own_prices);
     put_whole(o, "reps", a->opt.reps);
     put_whole(o, "seed", (int64_t)a->opt.seed);
@@ -88,6 +89,7 @@ static void put_cell(struct out *o, cJSON *to, const struct sg__tables *t, const
 
 /* The rows of a table as objects, and its columns that people are shown. */
 static void rows(struct out *o, cJSON *shown, const struct sg__tables *all, const struct sg__table *t) {
+    char heading[64];
     static const char *const style[] = {"percent", "points", "usd", "number"};
     cJSON *list = put(o, o->data, t->is->json, cJSON_CreateArray());
     for (int64_t i = 0; i < sg__table_rows(t); i++) {
@@ -101,7 +103,7 @@ static void rows(struct out *o, cJSON *shown, const struct sg__tables *all, cons
          (c = sg__table_column_shown(t, c, all->a->data->n_scored > 0));) {
         cJSON *column = put(o, list, NULL, cJSON_CreateObject());
         put(o, column, "key", cJSON_CreateString(c->name));
-        put(o, column, "heading", cJSON_CreateString(c->heading));
+        put(o, column, "heading", cJSON_CreateString(sg__heading(all->a, c, heading, sizeof heading)));
         put(o, column, "style", cJSON_CreateString(style[c->style]));
         put(o, column, "digits", cJSON_CreateNumber(c->digits));
         put(o, column, "interval", cJSON_CreateBool(!(c->in & SG__LONE)));

@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const D = JSON.parse(document.getElementById("data").textContent);
+  const RIGHT = D.graded ? " score" : " right", ANSWERS = D.graded ? "Mean score" : "Right answers"; // what accuracy is called
   // Without any outcome there is no decision: the chart then shows what the estimates say.
   const decision = D.decision || { steps: [], categories: [], doubts: [], valued_on: "", n_queries: D.n }, steps = decision.steps;
   const $ = (id) => document.getElementById(id);
@@ -168,7 +169,7 @@
       }
     });
     add(chart, svg("text", { "class": "tick", x: (s.L + right) / 2, y: s.h - 5, "text-anchor": "middle" }, "mean cost of a query, USD" + (s.log ? ", log scale" : "")),
-      svg("text", { "class": "tick", x: 0, y: 12 }, "right answers, %"));
+      svg("text", { "class": "tick", x: 0, y: 12 }, ANSWERS.toLowerCase() + ", %"));
   }
 
   // ---- labels: of the places around a point the best that covers no other text and no point
@@ -320,7 +321,7 @@
     const s = steps[i], k = s.single;
     if (none(s.accuracy[0])) return usd(s.budget) + " a query: nothing fits this budget";
     const than = k < 0 || none(s.vs_single[0]) ? "" : k === alone(s) ? ", " + tail(D.models[k].id) + " alone" : ", " + pts(s.vs_single[0]) + " points against " + tail(D.models[k].id);
-    return clean(usd(s.budget) + " a query: " + pct(s.accuracy[0]) + " right" + than + (s.over_budget ? ", pays " + usd(s.cost[0]) + ", over the budget" : ""));
+    return clean(usd(s.budget) + " a query: " + pct(s.accuracy[0]) + RIGHT + than + (s.over_budget ? ", pays " + usd(s.cost[0]) + ", over the budget" : ""));
   }
   const verdict = (v) => none(v[1]) ? "" : v[1] > 0 ? ": more than noise" : v[2] < 0 ? ": worse by more than noise" : ": may be noise";
   function stat(term, value, small, warn) {
@@ -334,7 +335,7 @@
   function readout(s) {
     $("readout").textContent = "";
     if (none(s.accuracy[0])) return;
-    stat("Right answers", pct(s.accuracy[0]), range(s.accuracy, pct));
+    stat(ANSWERS, pct(s.accuracy[0]), range(s.accuracy, pct));
     const month = (x) => usd(x * decision.volume).replace(/(\d{3}|,\d+)\.\d+$/, "$1");
     stat("Bill a query", usd(s.cost[0]), range(s.cost, usd), s.over_budget ? "Over the budget of " + usd(s.budget) + " by more than its interval" : "");
     if (decision.volume) stat("Bill for " + decision.volume.toLocaleString("en") + " queries", month(s.cost[0]), range(s.cost, month));
@@ -401,7 +402,7 @@
   }
   const asked = (s) => s.split(" ").map((a) => {
     const m = /^(budget|target)=([0-9.e+-]+)$/.exec(a);
-    return !m ? a : m[1] === "budget" ? usd(Number(m[2])) : pct(Number(m[2])) + " right";
+    return !m ? a : m[1] === "budget" ? usd(Number(m[2])) : pct(Number(m[2])) + RIGHT;
   }).join(" ");
   function slider() {
     if (!steps.length) return;
@@ -416,7 +417,7 @@
       add($("asked"), b);
     });
     const line = (v, f) => [f(v[0]), range(v, f)];
-    table("steps", ["Budget", "*What to do", "Right answers", "Bill a query", "Against the single model, points", "Against the mix, points"], steps.map((s) =>
+    table("steps", ["Budget", "*What to do", ANSWERS, "Bill a query", "Against the single model, points", "Against the mix, points"], steps.map((s) =>
       [usd(s.budget), [kindWords(s), said(s.sentence)], line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.vs_single, pts), none(s.mix) ? "–" : line(s.vs_mix, pts)]));
   }
 
@@ -428,8 +429,8 @@
     fill(s, { viewBox: "0 0 " + S + " " + S, height: S });
     [0, 0.25, 0.5, 0.75, 1].forEach((t) => add(s, svg("line", { "class": "grid", x1: k(0), x2: k(1), y1: q(t), y2: q(t) }),
       svg("text", { x: k(0) - 7, y: q(t) + 4, "text-anchor": "end" }, 100 * t), svg("text", { x: k(t), y: S - P + 17, "text-anchor": "middle" }, 100 * t)));
-    add(s, svg("line", { "class": "axis", x1: k(0), y1: q(0), x2: k(1), y2: q(1) }), svg("text", { x: k(0.5), y: S - 4, "text-anchor": "middle" }, "estimated chance of a right answer, %"),
-      svg("text", { transform: "translate(11," + q(0.5) + ") rotate(-90)", "text-anchor": "middle" }, "truly right, %"));
+    add(s, svg("line", { "class": "axis", x1: k(0), y1: q(0), x2: k(1), y2: q(1) }), svg("text", { x: k(0.5), y: S - 4, "text-anchor": "middle" }, D.graded ? "estimated score, %" : "estimated chance of a right answer, %"),
+      svg("text", { transform: "translate(11," + q(0.5) + ") rotate(-90)", "text-anchor": "middle" }, D.graded ? "true score, %" : "truly right, %"));
     ["anchor_mean", "knn", "scope"].forEach((name) => {
       const b = D.bins.filter((x) => x.estimator === name), main = name === "scope";
       add(s, svg("path", { "class": "curve " + (main ? "advised" : name), d: b.length ? "M" + b.map((x) => k(x.mean_p).toFixed(1) + "," + q(x.mean_correct).toFixed(1)).join("L") : "" }));
@@ -516,14 +517,14 @@
   const order = (a, b) => (modelY(b) || 0) - (modelY(a) || 0);
   show(now);
 
-  const unmet = (D.unmet || []).map((t) => " " + pct(t.asked) + " right is out of reach: the best policy is estimated to give " + pct(t.best) + ".").join("");
+  const unmet = (D.unmet || []).map((t) => " " + pct(t.asked) + RIGHT + " is out of reach: the best policy is estimated to give " + pct(t.best) + ".").join("");
   hide("policies-section", !(D.policies || []).length && !unmet);
   $("policies-title").textContent = "What was asked";
   $("policies-note").textContent = unmet;
   if ((D.policies || []).length) {
     if (D.policies[0].ours) $("policies-title").textContent = "Policies at parts of the best single model’s cost";
     $("policies-note").textContent = "Policies of the estimates at exactly this estimated cost. Gain and saving are against " + full(D.models[D.best].id) + ", paired over the queries." + unmet;
-    list("policies", "Asked", D.policies, (a) => a.is_target ? "accuracy " + pct(a.asked) : "budget " + usd(a.asked));
+    list("policies", "Asked", D.policies, (a) => a.is_target ? (D.graded ? "score " : "accuracy ") + pct(a.asked) : "budget " + usd(a.asked));
   }
   $("models-note").textContent = "Each model used for every query." + (none(D.value_lambda) ? "" : " Value: what the model adds to the pool (Shapley value, in points of accuracy" +
     (D.value_lambda > 0 ? ", at " + usd(1 / D.value_lambda / 100) + " for a point of accuracy on one query" : ", money no object") + ").");

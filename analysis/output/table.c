@@ -41,6 +41,10 @@ static void head(const struct sg_analysis *a, FILE *to) {
             d->n_scored == d->n ? "all scored against the truth"
             : d->n_scored       ? "part of them scored against the truth"
                                 : "no truth: what follows the decision is as estimated");
+    if (sg_results_graded(d->r))
+        fprintf(
+            to,
+            "  outcomes are graded: the mean score stands where accuracy would; AUC is about correct: yes\n");
     if (d->n_scored && d->n_scored < d->n)
         fprintf(to, "  %s without the truth of an estimated cell: not scored\n",
                 count(d->n - d->n_scored, "query", "queries", b1, sizeof b1));
@@ -112,7 +116,8 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
     const struct sg_curve *c = &a->curve[truth ? SG_CURVE_REALISED : SG_CURVE_PREDICTED];
     int32_t first = 0, last = 0; /* budgets below what anything costs say nothing */
     while (first < n - 1 && isnan(c->accuracy[first])) first++;
-    fprintf(to, "\nFrontier (accuracy in %%%s; mean cost in USD a query)\n", bands ? ", 95 % interval" : "");
+    fprintf(to, "\nFrontier (%s in %%%s; mean cost in USD a query)\n", sg__measure(a),
+            bands ? ", 95 % interval" : "");
     frontier_line(a, -1, to);
     for (int r = 0; r < ROWS; r++) {
         const int32_t g = first + (int32_t)((int64_t)r * (n - 1 - first) / (ROWS - 1));
@@ -124,7 +129,8 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
         fprintf(
             to,
             "  given the votes: what the chosen policies are worth by the Beta posterior of their cells; it\n"
-            "  lies below the predicted accuracy by the luck of the cells chosen. Gains below are by it.\n");
+            "  lies below what is predicted by the luck of the cells chosen. Gains below are by it.%s\n",
+            sg_results_graded(a->data->r) ? " It is about\n  correct: yes, not about scores." : "");
     if (truth)
         fprintf(to,
                 "  realised: fitted to the budget on one half of the queries, scored on the other, both "
@@ -156,7 +162,8 @@ static void cells(const struct sg__tables *t, const struct sg__table *table, int
     for (const struct sg__table_column *c = NULL; (c = sg__table_column_shown(table, c, truth));)
         if (c->print)
             fprintf(to, c->print,
-                    i < 0 ? c->heading : shown(c, sg__table_cell(table, c, i), buf, sizeof buf));
+                    i < 0 ? sg__heading(t->a, c, buf, sizeof buf)
+                          : shown(c, sg__table_cell(table, c, i), buf, sizeof buf));
 }
 
 static void singles(const struct sg__tables *t, FILE *to) {
@@ -219,13 +226,14 @@ static void shares(const struct sg_analysis *a, const struct sg_asked_policy *k,
 static void unmet(const struct sg_analysis *a, const struct sg_unmet_target *u, FILE *to) {
     char asked[32], end[32], known[32], name[NAME_BYTES];
     const double best = sg__single_accuracy(a, a->best_single);
-    fprintf(to, "  accuracy %-10s out of reach: %s at %s %%",
+    fprintf(to, "  %s %-10s out of reach: %s at %s %%", sg__measure(a),
             sg__print_percent(u->asked, asked, sizeof asked),
             a->opt.advice && a->opt.advice->present ? "what is advised ends" : "the estimates end",
             sg__print_percent(u->best, end, sizeof end));
     if (a->data->n_scored)
-        fprintf(to, "; by the truth %s alone is right on %s %%",
+        fprintf(to, "; by the truth %s alone %s %s %%",
                 sg_text_cut(sg_dataset_model(a->data, a->best_single), NAME_MAX_COLUMNS, name, sizeof name),
+                sg_results_graded(a->data->r) ? "scores" : "is right on",
                 sg__print_percent(best, known, sizeof known));
     fprintf(to, "\n");
 }
@@ -243,7 +251,7 @@ static void policies(const struct sg__tables *t, FILE *to) {
     fprintf(to, "\n");
     for (size_t i = 0; i < a->n_policies; i++) {
         const struct sg_asked_policy *k = &a->policies[i];
-        snprintf(name, sizeof name, "%s %s", k->is_target ? "accuracy" : "USD",
+        snprintf(name, sizeof name, "%s %s", k->is_target ? sg__measure(a) : "USD",
                  k->is_target ? sg__print_percent(k->asked, number, sizeof number)
                               : sg__print_usd(k->asked, number, sizeof number));
         fprintf(to, "  %-19s", name);

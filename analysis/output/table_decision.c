@@ -54,7 +54,7 @@ static void given(const struct sg_analysis *x, FILE *to) {
     const struct sg_advice *a = x->opt.advice;
     const struct sg_decision *d = &a->decision;
     char b[96], name[4 * NAME + 1];
-    fprintf(to, "  incumbent %s: accuracy %s %%, bill ", a->incumbent_name,
+    fprintf(to, "  incumbent %s: %s %s %%, bill ", a->incumbent_name, sg__measure(x),
             percent(&d->policy_accuracy, b, sizeof b));
     fprintf(to, "%s USD a query", bill(&d->policy_cost, 1, b, sizeof b));
     for (int32_t k = 0, some = 0; k < x->data->m; k++)
@@ -98,7 +98,8 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
             d->truth ? "" : " of what these queries will show");
     estimate(a, to);
     if (a->policy.n) given(x, to);
-    fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s\n", "budget", "do", "accuracy, %",
+    fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s\n", "budget", "do",
+            sg_results_graded(x->data->r) ? "score, %" : "accuracy, %",
             a->volume > 0 ? "bill, USD a month" : "bill, USD a query", "points over one model",
             "points over a mix");
     for (int32_t i = 0; i < a->n_steps; i++) {

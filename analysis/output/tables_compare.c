@@ -101,7 +101,7 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
         file[f].x = c->file[f];
         if (!c->file[f].quality.n)
             file[f].x.quality =
-                (struct sg_quality){0, none, none, none, none, none, none, {none, none, none}};
+                (struct sg_quality){0, none, none, none, none, none, none, {none, none, none}, none};
         for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
             file[f].at[i].budget = c->budget[i];
             file[f].at[i].accuracy = c->file[f].accuracy[i];

@@ -138,7 +138,7 @@ static struct quality quality_of(const struct sg_analysis *a, int64_t e, int64_t
                         .group = g == 0      ? ""
                                  : g <= d->m ? sg_dataset_model(d, (int32_t)g - 1)
                                              : d->category_name[g - 1 - d->m],
-                        .q = {0, none, none, none, none, none, none, {none, none, none}},
+                        .q = {0, none, none, none, none, none, none, {none, none, none}, none},
                         .length = {0, none, none, none, none, 0},
                         .gain = {none, none, none}};
     if (a->quality[e]) x.q = a->quality[e][g];

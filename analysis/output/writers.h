@@ -18,6 +18,11 @@ void sg__write_table(const struct sg__tables *t, FILE *to);
 void sg__write_decision(const struct sg_analysis *a, FILE *to);
 void sg__write_comparison(const struct sg_comparison *c, FILE *to);
 
+/* "accuracy", or "score" where outcomes are graded. */
+const char *sg__measure(const struct sg_analysis *a);
+/* A column's heading with that word in place of accuracy; in buf where it differs. */
+const char *sg__heading(const struct sg_analysis *a, const struct sg__table_column *c, char *buf, size_t n);
+
 /* For the terminal; each returns buf. With `digits` decimals; "n/a" where x is not finite. */
 char *sg__print_number(double x, int digits, char *buf, size_t n);
 /* "12.3" for the share 0.123; "n/a" where x is not finite. */

@@ -99,6 +99,11 @@ static bool amount(double x) {
     return isnan(x) || (x >= 0 && isfinite(x));
 }
 
+/* A score that is known just where `correct` is. */
+static bool score(int8_t correct, double x) {
+    return correct < 0 ? isnan(x) : x >= 0 && x <= 1;
+}
+
 /* What is wrong with the cell's own columns; NULL: nothing. */
 static const char *bad_cell(const struct sg_results *r, int64_t i) {
     if (r->valid[i] > 1) return "valid is neither 0 nor 1";
@@ -115,6 +120,8 @@ static const char *bad_cell(const struct sg_results *r, int64_t i) {
     if (r->prompt_source[i] > SG_PROMPT_COUNTED) return "prompt_source is no known code";
     if (r->true_correct && (r->true_correct[i] < -1 || r->true_correct[i] > 1))
         return "true_correct is no known code";
+    if (r->true_score && !score(r->true_correct[i], r->true_score[i]))
+        return "true_score is not from 0 to 1, or not known just where true_correct is";
     if (r->true_correct && (!amount(r->true_length[i]) || !amount(r->true_cost[i])))
         return "a true length or cost is negative or infinite";
     if (isinf(r->similarity[i / r->n_models])) return "similarity is infinite";
@@ -157,6 +164,8 @@ static const char *bad_anchors(const struct sg_results *r) {
     const struct sg_anchor_outcomes *a = &r->anchors;
     for (int64_t i = 0; i < a->n * r->n_models; i++) {
         if (a->correct[i] < -1 || a->correct[i] > 1) return "anchors/correct is no known code";
+        if (a->score && !score(a->correct[i], a->score[i]))
+            return "anchors/score is not from 0 to 1, or not known just where anchors/correct is";
         if (a->completion_tokens[i] < -1 || a->prompt_tokens[i] < -1)
             return "a count of tokens of anchors is negative";
     }
@@ -164,7 +173,9 @@ static const char *bad_anchors(const struct sg_results *r) {
         while (i < a->n && strcmp(a->id[i], r->calibration->query[c]) != 0) i++; /* in the same order */
         if (i == a->n) return "a row of calibration is no anchor, or stands out of order";
         for (int64_t m = 0; m < r->n_models; m++)
-            if (r->calibration->true_correct[c * r->n_models + m] != a->correct[i * r->n_models + m])
+            if (r->calibration->true_correct[c * r->n_models + m] != a->correct[i * r->n_models + m] ||
+                !same(sg_results_true_score(r->calibration, c * r->n_models + m),
+                      sg_results_anchor_score(r, i * r->n_models + m)))
                 return "the truth of calibration is not the anchors' outcome";
     }
     return NULL;

@@ -88,10 +88,9 @@ void sg__questions_free(struct sg__questions *q) {
 /* --- outcomes -------------------------------------------------------------------------------------- */
 
 /* is_correct as true/false or, as tables that went through pandas have it, 1/0. */
-static enum sg_status read_correct(const struct sg_json *rec, bool *out, struct sg_err *err) {
-    struct sg_json m;
-    enum sg_status st = sg_json_member(rec, "is_correct", true, &m, err);
-    if (st != SG_OK) return st;
+static enum sg_status read_correct(const struct sg_json *rec, const struct sg_json *is_correct, bool *out,
+                                   struct sg_err *err) {
+    const struct sg_json m = *is_correct;
     if (cJSON_IsNumber(m.node) && (m.node->valuedouble == 0 || m.node->valuedouble == 1)) {
         *out = m.node->valuedouble == 1;
         return SG_OK;
@@ -103,17 +102,50 @@ static enum sg_status read_correct(const struct sg_json *rec, bool *out, struct 
     return sg_fail(err, SG_E_INPUT, "%s: is_correct must be true, false, 1 or 0", rec->where);
 }
 
-static enum sg_status read_outcome(const struct sg_json *rec, struct sg_outcome *out, struct sg_err *err) {
+/* What an outcome was worth, and whether that counts as correct; either follows from the other. */
+static enum sg_status read_score(const struct sg_json *rec, double correct_at, bool *correct, double *score,
+                                 struct sg_err *err) {
+    struct sg_json flag, graded;
+    enum sg_status st = SG_OK;
+    SG_TRY(sg_json_member(rec, "is_correct", false, &flag, err));
+    SG_TRY(sg_json_member(rec, "score", false, &graded, err));
+    if (!flag.node && !graded.node) {
+        st = sg_fail(err, SG_E_INPUT, "%s: is_correct (or score) is missing", rec->where);
+        goto out;
+    }
+    if (flag.node) SG_TRY(read_correct(rec, &flag, correct, err));
+    if (!graded.node) {
+        *score = *correct;
+        goto out;
+    }
+    SG_TRY(sg_json_get_f64(rec, "score", 0, 1, score, err));
+    const bool enough = *score >= correct_at;
+    if (flag.node && *correct != enough) {
+        st = sg_fail(err, SG_E_INPUT,
+                     "%s: score is %g and is_correct is %s, but from prompt.correct_at = %g on an answer is "
+                     "correct; mend the record or prompt.correct_at",
+                     rec->where, *score, *correct ? "true" : "false", correct_at);
+        goto out;
+    }
+    *correct = enough;
+out:
+    return st;
+}
+
+static enum sg_status read_outcome(const struct sg_json *rec, double correct_at, struct sg_outcome *out,
+                                   struct sg_err *err) {
     int64_t completion = 0, prompt = -1;
     bool correct = false;
+    double score = 0;
     enum sg_status st = SG_OK;
-    SG_TRY(read_correct(rec, &correct, err));
+    SG_TRY(read_score(rec, correct_at, &correct, &score, err));
     SG_TRY(sg_json_need_i64(rec, "usage_completion_tokens", 0, INT32_MAX, &completion, err));
     SG_TRY(sg_json_get_i64(rec, "usage_prompt_tokens", 0, INT32_MAX, &prompt, err));
     *out = (struct sg_outcome){.known = true,
                                .correct = correct,
                                .prompt_tokens = (int32_t)prompt,
-                               .completion_tokens = (int32_t)completion};
+                               .completion_tokens = (int32_t)completion,
+                               .score = score};
 out:
     return st;
 }
@@ -197,7 +229,7 @@ enum sg_status sg__outcomes_read(struct sg__records *r, const struct sg__questio
             SG_TRY(count_unknown(&u, name, strings, err));
             continue;
         }
-        SG_TRY(read_outcome(&rec, &o, err));
+        SG_TRY(read_outcome(&rec, out->correct_at, &o, err));
         int64_t q = sg_ids_get(&queries->ids, id, strlen(id)), a = sg_ids_get(&anchors->ids, id, strlen(id));
         if (q < 0 && a < 0) elsewhere++;
         if (q >= 0) {

@@ -49,14 +49,15 @@ void sg__portfolio_free(struct sg__portfolio *p);
 int64_t sg__portfolio_find(const struct sg__portfolio *p, const char *name);
 
 struct sg__outcomes {
+    double correct_at;                          /* given: least score that is correct */
     struct sg_outcome *truth, *anchor_outcomes; /* given: [queries * models], [anchors * models], zeroed */
     int64_t n_truth;                            /* outcomes on queries */
     int64_t unused; /* on questions in neither set: data sets hold more questions than one run asks */
     struct sg_unknown_model *unknown; /* [n_unknown]: most outcomes first, then by name */
     int64_t n_unknown;
 };
-/* {id, model_name, is_correct: bool or 0/1, usage_completion_tokens, usage_prompt_tokens?} into *out. Records of
- * a model that the portfolio does not have are counted by name and otherwise passed over; an outcome told twice
+/* {id, model_name, is_correct: bool or 0/1, score: 0..1, usage_completion_tokens, usage_prompt_tokens?} into *out;
+ * is_correct or score must be there, and agree where both are: correct from correct_at on. Records of a model that the portfolio does not have are counted by name and otherwise passed over; an outcome told twice
  * is an error. On failure *out keeps what was given alone. */
 enum sg_status sg__outcomes_read(struct sg__records *r, const struct sg__questions *queries,
                                  const struct sg__questions *anchors, const struct sg__portfolio *models,

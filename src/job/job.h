@@ -32,6 +32,7 @@ struct sg_job {
         int64_t anchors;      /* in the prompt */
         int64_t anchor_chars; /* code points an anchor's question is cut to; 0 = uncut */
         enum sg_missing missing;
+        double correct_at; /* least score that counts as correct */
         struct {
             enum sg_similarity_method method;
             int64_t top_k;

@@ -104,7 +104,7 @@ static enum sg_status group_sums(const struct sg_plan *p, struct sg__plan_memory
             for (int pass = 0; pass < 2; pass++) { /* in all anchors, and in its category */
                 int64_t at = (pass ? m->anchor_group[a] : 0) * p->n_models + j;
                 m->group_count[at]++;
-                m->group_correct[at] += o->correct;
+                m->group_correct[at] += o->score;
                 m->group_length[at] += o->completion_tokens;
             }
         }
@@ -132,6 +132,12 @@ out:
     return st;
 }
 
+static bool any_graded(const struct sg_outcome *o, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (o[i].known && o[i].score > 0 && o[i].score < 1) return true;
+    return false;
+}
+
 enum sg_status sg__plan_derive(struct sg_plan *p, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__plan_memory *m = p->memory;
@@ -153,6 +159,8 @@ enum sg_status sg__plan_derive(struct sg_plan *p, struct sg_err *err) {
         int64_t g = sg_ids_get(&categories, p->queries[q].category, strlen(p->queries[q].category));
         m->query_group[q] = g < 0 ? 0 : (int32_t)g;
     }
+    p->graded = any_graded(p->anchor_outcomes, p->n_anchors * p->n_models) ||
+                (p->truth && any_graded(p->truth, p->n_queries * p->n_models));
     SG_TRY(group_sums(p, m, err));
     SG_TRY(find_twins(p, m, err));
 out:
@@ -193,7 +201,8 @@ out:
 static enum sg_status read_outcomes(struct sg_plan *p, const struct sources *s, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg__records r = {.fd = -1};
-    struct sg__outcomes o = {.truth = p->truth, .anchor_outcomes = p->anchor_outcomes};
+    struct sg__outcomes o = {
+        .correct_at = p->job.prompt.correct_at, .truth = p->truth, .anchor_outcomes = p->anchor_outcomes};
     struct sg__plan_memory *m = p->memory;
     SG_TRY(sg__records_open(p->job.outcomes, &r, err));
     SG_TRY(sg__outcomes_read(&r, &s->queries, &s->anchors, &s->models, &p->strings, &o, err));

@@ -30,8 +30,9 @@ struct sg_portfolio_model {
 };
 /* One true outcome of a model on a question; known = false where the input has none. */
 struct sg_outcome {
-    bool known, correct;
+    bool known, correct;                      /* correct: what a prompt shows */
     int32_t prompt_tokens, completion_tokens; /* prompt_tokens -1 when not given */
+    double score; /* in [0, 1]; of an outcome that is not graded 1 or 0, as correct */
 };
 /* A model name of the outcomes that no entry of the portfolio knows. */
 struct sg_unknown_model {
@@ -64,6 +65,7 @@ struct sg_plan {
     struct sg_portfolio_model *models;  /* [n_models] */
     struct sg_outcome *anchor_outcomes; /* [n_anchors * n_models] */
     struct sg_outcome *truth;           /* [n_queries * n_models], or NULL when no query has an outcome */
+    bool graded;                        /* some outcome has a score between 0 and 1 */
     int32_t top_k;                      /* anchors ranked per row */
     struct sg_cell_anchor *ranked;      /* [n_rows * top_k], most similar first; anchor = -1 past the end */
     const char *template_text, *example_text; /* NULL: built in */
@@ -111,7 +113,7 @@ bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sam
  * anchors of its prompt in order: text, correct, completion tokens. Not: prices, truth, categories, ids of
  * anchors, similarities, other cells, engine.*, output.*, name, paths. So a cell computed for one grid is
  * good for another. The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices,
- * truth, the ranked anchors, all anchors' ids, categories and outcomes, which are calibrated,
+ * truth, the ranked anchors, all anchors' ids, categories and outcomes (with their scores where graded), which are calibrated,
  * output.texts. Not: engine.*, output.dir, name, paths. */
 
 /* The cells' fingerprints as they would be if the job drew with these parameters, out[n_cells]: tells whether
@@ -164,7 +166,7 @@ bool sg_plan_calibration_lacks(const struct sg_plan *p, char text[SG_CALIBRATION
 int64_t sg_plan_cell_weight(const struct sg_plan *p, int64_t cell);
 
 /* The k-nearest-anchor baseline of a cell: top 6 of `ranked` that have outcomes, weights similarity^2; and
- * the mean over all anchors of the query's category (all anchors when that category has none). A calibration
+ * the mean score over all anchors of the query's category (all anchors when that category has none). A calibration
  * anchor, and others with its text, are left out of its own. NaN where no outcome is known. */
 void sg_plan_cell_baselines(const struct sg_plan *p, int64_t cell, double *knn_correct, double *knn_length,
                             double *anchor_correct, double *anchor_length);

@@ -112,10 +112,12 @@ out:
     return st;
 }
 
-static void add_outcomes(struct sg_hasher *h, const struct sg_outcome *o, int64_t n) {
+/* Scores where some are graded alone: else they say what `correct` says. */
+static void add_outcomes(struct sg_hasher *h, const struct sg_outcome *o, int64_t n, bool graded) {
     for (int64_t i = 0; i < n; i++) {
         int32_t v[4] = {o[i].known, o[i].correct, o[i].prompt_tokens, o[i].completion_tokens};
         sg_hasher_add(h, v, sizeof v);
+        if (graded) sg_hasher_f64(h, o[i].score);
     }
 }
 
@@ -147,9 +149,10 @@ static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
     }
     sg_hasher_i64(h, p->n_calibration);
     for (int64_t i = 0; i < p->n_calibration; i++) sg_hasher_i64(h, p->calibration[i]);
-    add_outcomes(h, p->anchor_outcomes, p->n_anchors * p->n_models);
+    if (p->graded) sg_hasher_str(h, "graded");
+    add_outcomes(h, p->anchor_outcomes, p->n_anchors * p->n_models, p->graded);
     sg_hasher_i64(h, p->truth != NULL);
-    if (p->truth) add_outcomes(h, p->truth, p->n_queries * p->n_models);
+    if (p->truth) add_outcomes(h, p->truth, p->n_queries * p->n_models, p->graded);
     sg_hasher_add(h, p->ranked, (size_t)(p->n_rows * p->top_k) * sizeof *p->ranked);
     p->fingerprint = sg_hasher_end(h);
     sg_hasher_free(h);

@@ -14,7 +14,8 @@ struct sg__plan_memory {
     int32_t *twin;                    /* [n_anchors]: the next anchor with the same text, in a circle */
     struct sg_unknown_model *unknown; /* what sg_plan.unknown points to */
     int64_t n_groups;
-    /* [n_groups * n_models] known outcomes, and their sums: whole numbers, so that one can be taken out */
+    /* [n_groups * n_models] known outcomes, and their sums, out of which one is taken; all but those of graded
+     * scores are whole numbers */
     int64_t *group_count;
     double *group_correct, *group_length;
 };

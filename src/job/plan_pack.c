@@ -8,8 +8,8 @@
 
 static const char MAGIC[8] = "sgplan5"; /* the NUL included */
 
-/* Packed outcome: flags, prompt tokens, completion tokens. */
-enum { KNOWN = 1, CORRECT = 2, OUTCOME_BYTES = 9 };
+/* Packed outcome: flags, prompt tokens, completion tokens, and the score of a graded one. */
+enum { KNOWN = 1, CORRECT = 2, GRADED = 4, OUTCOME_BYTES = 9 };
 
 /* --- writing ----------------------------------------------------------------------------------------- */
 
@@ -43,10 +43,13 @@ static enum sg_status put_outcomes(struct sg_buf *b, const struct sg_outcome *o,
                                    struct sg_err *err) {
     enum sg_status st = SG_OK;
     for (int64_t i = 0; i < n; i++) {
-        char row[OUTCOME_BYTES] = {(char)((o[i].known ? KNOWN : 0) | (o[i].correct ? CORRECT : 0))};
+        const bool graded = o[i].score != (o[i].correct ? 1 : 0);
+        char row[OUTCOME_BYTES] = {
+            (char)((o[i].known ? KNOWN : 0) | (o[i].correct ? CORRECT : 0) | (graded ? GRADED : 0))};
         memcpy(row + 1, &o[i].prompt_tokens, 4);
         memcpy(row + 5, &o[i].completion_tokens, 4);
         SG_TRY(sg_buf_add(b, row, sizeof row, err));
+        if (graded) SG_TRY(sg_buf_add(b, &o[i].score, sizeof o[i].score, err));
     }
 out:
     return st;
@@ -185,7 +188,9 @@ static enum sg_status get_outcomes(struct source *s, struct sg_outcome *o, int64
         o[i].correct = (row[0] & CORRECT) != 0;
         memcpy(&o[i].prompt_tokens, row + 1, 4);
         memcpy(&o[i].completion_tokens, row + 5, 4);
-        if (o[i].prompt_tokens < -1 || o[i].completion_tokens < 0) {
+        o[i].score = o[i].correct;
+        if (row[0] & GRADED) SG_TRY(get(s, &o[i].score, sizeof o[i].score, err));
+        if (o[i].prompt_tokens < -1 || o[i].completion_tokens < 0 || !(o[i].score >= 0 && o[i].score <= 1)) {
             st = damaged("an outcome is out of range", err);
             goto out;
         }

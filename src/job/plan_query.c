@@ -48,11 +48,11 @@ static void category_means(const struct sg_plan *p, int64_t cell, double *correc
             const struct sg_outcome *o = &p->anchor_outcomes[a * p->n_models + model];
             if (!o->known || (group && m->anchor_group[a] != group)) continue;
             n--;
-            c -= o->correct;
+            c -= o->score;
             l -= o->completion_tokens;
         }
         if (n > 0) {
-            *correct = c / (double)n;
+            *correct = fmin(fmax(c / (double)n, 0), 1); /* graded sums are rounded */
             *length = l / (double)n;
         }
         if (n > 0 || !group) return;
@@ -113,9 +113,9 @@ void sg_plan_cell_baselines(const struct sg_plan *p, int64_t cell, double *knn_c
         if (!o->known) continue;
         double w = (double)row[i].similarity * row[i].similarity;
         weights += w;
-        correct += w * o->correct;
+        correct += w * o->score;
         length += w * o->completion_tokens;
-        plain_correct += o->correct;
+        plain_correct += o->score;
         plain_length += o->completion_tokens;
         found++;
     }

@@ -12,7 +12,7 @@ enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t
     memset(r, 0, sizeof *r);
     enum sg_status st = sg__results_sizes(n_queries, n_models, n_samples, err);
     if (st != SG_OK) return st;
-    r->format = SG_RESULTS_VERSION;
+    r->format = SG_RESULTS_PLAIN;
     r->n_queries = n_queries;
     r->n_models = n_models;
     r->n_samples = n_samples;
@@ -22,7 +22,7 @@ enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t
     for (int i = 0; i < sg__n_columns; i++) {
         const struct sg__column *c = &sg__columns[i];
         if (c->axes == SG_AXES_ANCHOR || (c->axes == SG_AXES_SAMPLE && !n_samples) ||
-            (c->need == SG_NEED_TRUTH && !with_truth))
+            (c->need == SG_NEED_TRUTH && !with_truth) || c->need == SG_NEED_SCORE)
             continue;
         SG_TRY(sg__column_new(r, c, err));
     }
@@ -38,7 +38,8 @@ enum sg_status sg_results_alloc_anchors(struct sg_results *r, int64_t n, struct 
     SG_TRY(SG_NEW(&r->anchors.category, n, "anchors", err));
     r->anchors.n = n;
     for (int i = 0; i < sg__n_columns; i++)
-        if (sg__columns[i].axes == SG_AXES_ANCHOR) SG_TRY(sg__column_new(r, &sg__columns[i], err));
+        if (sg__columns[i].axes == SG_AXES_ANCHOR && sg__columns[i].need != SG_NEED_SCORE)
+            SG_TRY(sg__column_new(r, &sg__columns[i], err));
 out:
     return st;
 }
@@ -49,6 +50,23 @@ enum sg_status sg_results_alloc_calibration(struct sg_results *r, int64_t n, str
     SG_TRY(SG_NEW(&r->calibration, 1, "calibration", err));
     SG_TRY(sg_results_alloc(r->calibration, n, r->n_models, r->n_samples, true, err));
     sg__results_share_models(r);
+out:
+    return st;
+}
+
+enum sg_status sg_results_alloc_scores(struct sg_results *r, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int i = 0; i < sg__n_columns; i++) {
+        const struct sg__column *c = &sg__columns[i];
+        if (c->need != SG_NEED_SCORE ||
+            !(c->axes == SG_AXES_ANCHOR ? r->anchors.n > 0 : r->true_correct != NULL))
+            continue;
+        free(sg__column_data(r, c));
+        sg__column_set(r, c, NULL);
+        SG_TRY(sg__column_new(r, c, err));
+    }
+    r->format = SG_RESULTS_VERSION;
+    if (r->calibration) SG_TRY(sg_results_alloc_scores(r->calibration, err));
 out:
     return st;
 }

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "cell/estimate.h"
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -53,6 +54,7 @@ struct sg_anchor_outcomes {
     int64_t n;
     const char **id, **category;                /* [n]; the strings live in the results' `strings` */
     int8_t *correct;                            /* 1, 0, -1 unknown */
+    double *score;                              /* NaN unknown; NULL: no outcome is graded */
     int32_t *completion_tokens, *prompt_tokens; /* -1 unknown */
 };
 
@@ -78,8 +80,9 @@ struct sg_results {
     int32_t *status;                 /* enum sg_status of a failed cell, 0 otherwise; -1 never computed */
     /* truth; NULL when the run had no outcomes. true_correct: 1, 0, -1 unknown; the others NaN there */
     int8_t *true_correct;
+    double *true_score; /* 0 to 1; NULL too where no outcome is graded: then true_correct says it */
     double *true_length, *true_cost;
-    /* the k nearest anchors' estimate and the anchor mean per (model, category), computed from the same
+    /* correctness, or where outcomes are graded score: the k nearest anchors' estimate and the anchor mean per (model, category), computed from the same
      * anchors at plan time; NaN where there is none */
     double *knn_correct, *knn_length;       /* [cells]: top 6, weights similarity^2 */
     double *anchor_correct, *anchor_length; /* [cells]: mean over the anchors of the query's category */
@@ -130,6 +133,21 @@ static inline const struct sg_results *sg_results_part(const struct sg_results *
     return i < cells ? r : r->calibration;
 }
 
+/* Whether outcomes have scores beside correct or not. */
+static inline bool sg_results_graded(const struct sg_results *r) {
+    return r->true_score || r->anchors.score;
+}
+/* What the model's answer of cell i was worth: its score, or 1 and 0; NaN unknown. Needs true_correct. */
+static inline double sg_results_true_score(const struct sg_results *r, int64_t i) {
+    if (r->true_correct[i] < 0) return (double)NAN;
+    return r->true_score ? r->true_score[i] : r->true_correct[i];
+}
+/* The same of outcome i of the anchors. */
+static inline double sg_results_anchor_score(const struct sg_results *r, int64_t i) {
+    if (r->anchors.correct[i] < 0) return (double)NAN;
+    return r->anchors.score ? r->anchors.score[i] : r->anchors.correct[i];
+}
+
 /* For messages: what the row of cell i of all is, and its id. */
 static inline const char *sg_results_row_kind(const struct sg_results *r, int64_t i) {
     return i < r->n_queries * r->n_models ? "query" : "calibration anchor";
@@ -160,6 +178,9 @@ enum sg_status sg_results_alloc(struct sg_results *r, int64_t n_queries, int64_t
 enum sg_status sg_results_alloc_anchors(struct sg_results *r, int64_t n, struct sg_err *err);
 /* Allocates r->calibration for n anchors like sg_results_alloc; copies models and prices, so set these first. */
 enum sg_status sg_results_alloc_calibration(struct sg_results *r, int64_t n, struct sg_err *err);
+/* Allocates the scores of all outcomes that r has (grid, anchors, calibration: set these first), NaN; r->format
+ * becomes that of graded results. */
+enum sg_status sg_results_alloc_scores(struct sg_results *r, struct sg_err *err);
 /* Allocates r->runtime.ranks, zeroed. */
 enum sg_status sg_results_alloc_ranks(struct sg_results *r, int64_t n_ranks, struct sg_err *err);
 

@@ -13,6 +13,7 @@ static enum sg_status dup(struct sg_results *r, const char *s, char **out, struc
 static void set_truth(struct sg_results *r, int64_t cell, const struct sg_outcome *t,
                       const struct sg_portfolio_model *m) {
     r->true_correct[cell] = t->correct;
+    if (r->true_score) r->true_score[cell] = t->score;
     r->true_length[cell] = t->completion_tokens;
     if (t->prompt_tokens < 0) return; /* the merge computes the cost with the estimator's count */
     r->prompt_tokens[cell] = t->prompt_tokens;
@@ -43,8 +44,6 @@ out:
 static enum sg_status set_anchors(const struct sg_plan *plan, struct sg_results *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_anchor_outcomes *a = &r->anchors;
-    if (!plan->n_anchors) return SG_OK;
-    SG_TRY(sg_results_alloc_anchors(r, plan->n_anchors, err));
     for (int64_t i = 0; i < a->n; i++) {
         char *id, *category;
         SG_TRY(dup(r, plan->anchors[i].id, &id, err));
@@ -56,6 +55,7 @@ static enum sg_status set_anchors(const struct sg_plan *plan, struct sg_results 
         const struct sg_outcome *o = &plan->anchor_outcomes[i];
         if (!o->known) continue;
         a->correct[i] = o->correct;
+        if (a->score) a->score[i] = o->score;
         a->completion_tokens[i] = o->completion_tokens;
         a->prompt_tokens[i] = o->prompt_tokens;
     }
@@ -75,12 +75,12 @@ enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_result
         r.price_output[m] = plan->models[m].price.output;
         r.price_request[m] = plan->models[m].price.request;
     }
+    if (plan->n_anchors) SG_TRY(sg_results_alloc_anchors(&r, plan->n_anchors, err));
+    if (plan->n_calibration) SG_TRY(sg_results_alloc_calibration(&r, plan->n_calibration, err));
+    if (plan->graded) SG_TRY(sg_results_alloc_scores(&r, err));
     SG_TRY(set_rows(plan, 0, &r, &r, err));
     SG_TRY(set_anchors(plan, &r, err));
-    if (plan->n_calibration) {
-        SG_TRY(sg_results_alloc_calibration(&r, plan->n_calibration, err));
-        SG_TRY(set_rows(plan, plan->n_queries, r.calibration, &r, err));
-    }
+    if (r.calibration) SG_TRY(set_rows(plan, plan->n_queries, r.calibration, &r, err));
     SG_TRY(SG_NEW(&r.origin.fingerprint, plan->n_cells, "cell fingerprints", err));
     memcpy(r.origin.fingerprint, plan->cell_fingerprint, (size_t)plan->n_cells * sizeof(struct sg_digest));
     sg_digest_hex(plan->fingerprint, hex);

@@ -78,7 +78,7 @@ static enum sg_status read_column(const struct sg_h5_in *in, const char *group, 
     if (c->axes == SG_AXES_MODEL) dims[0] = r->n_models;
     if (c->axes == SG_AXES_ANCHOR) dims[0] = r->anchors.n;
     const bool there = c->since <= r->format && sg_h5_has(in, name);
-    if (!there && c->need == SG_NEED_TRUTH) return SG_OK;
+    if (!there && (c->need == SG_NEED_TRUTH || c->need == SG_NEED_SCORE)) return SG_OK;
     enum sg_status st = sg__column_new(r, c, err);
     if (st != SG_OK || (!there && c->need == SG_NEED_OPTIONAL)) return st;
     return sg_h5_read(in, name, c->var.type, c->var.rank, dims, sg__column_data(r, c), err);
@@ -185,6 +185,18 @@ static enum sg_status read_calibration(const struct sg_h5_in *in, unsigned parts
     sg__results_share_models(r);
 out:
     return st;
+}
+
+/* Scores stand beside all outcomes or beside none. */
+static enum sg_status check_scores(const struct sg_h5_in *in, const struct sg_results *r,
+                                   struct sg_err *err) {
+    const struct sg_results *c = r->calibration;
+    const bool graded = sg_results_graded(r) || (c && c->true_score);
+    if (!graded || ((r->true_score != NULL) == (r->true_correct != NULL) &&
+                    (r->anchors.score != NULL) == (r->anchors.n > 0) && (!c || c->true_score)))
+        return SG_OK;
+    return sg_fail(err, SG_E_CORRUPT, "%s: only some of its outcomes have scores (true_score, anchors/score)",
+                   in->path);
 }
 
 static enum sg_status read_text_digests(const struct sg_h5_in *in, struct sg_results *r, struct sg_err *err) {
@@ -295,6 +307,7 @@ static enum sg_status read_all(const struct sg_h5_in *in, unsigned parts, struct
     SG_TRY(read_grid(in, &root, parts, r, &r->strings, err));
     SG_TRY(read_anchors(in, parts, r, err));
     SG_TRY(read_calibration(in, parts, r, err));
+    if (parts & SG_RESULTS_CELLS) SG_TRY(check_scores(in, r, err));
     if (parts & SG_RESULTS_SAMPLES) SG_TRY(read_text_digests(in, r, err));
     SG_TRY(read_failures(in, r, err));
     SG_TRY(read_provenance(in, r, err));

@@ -1,6 +1,8 @@
-/* schema - the layout of results.h5, format version 2. The list of columns is data (schema.c): allocation,
+/* schema - the layout of results.h5, format versions 2 and 3. The list of columns is data (schema.c): allocation,
  * writing, reading and the digest all walk it. Version 1 had neither similarity, p_se and length_se nor the groups
  * anchors and calibration; such files are read, and checked against the digest of version 1, which leaves these out.
+ * Version 3 is version 2 with scores (true_score, and score of anchors). A file is written as version 3 only where
+ * an outcome is graded, so that other files stay what older programs read, with the digest they had.
  *
  * Root group: what xarray.open_dataset(path, engine="h5netcdf") shows.
  *   attributes  format = "scope-grid results", format_version (i64), title,
@@ -60,12 +62,16 @@
 #include <string.h>
 
 #define SG_RESULTS_FORMAT "scope-grid results"
-enum { SG_RESULTS_VERSION = 2 };
+enum {
+    SG_RESULTS_VERSION = 3, /* the newest that is read; graded outcomes are written so */
+    SG_RESULTS_PLAIN = 2    /* what is written otherwise */
+};
 
 enum sg__axes { SG_AXES_MODEL, SG_AXES_QUERY, SG_AXES_CELL, SG_AXES_SAMPLE, SG_AXES_ANCHOR };
 enum sg__need {
     SG_NEED_ALWAYS,   /* a file without it is not ours */
     SG_NEED_TRUTH,    /* all of these or none */
+    SG_NEED_SCORE,    /* wherever there are outcomes, or nowhere in the file */
     SG_NEED_OPTIONAL, /* filled with its fill value when a file lacks it */
 };
 

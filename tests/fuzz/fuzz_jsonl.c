@@ -39,7 +39,7 @@ static enum sg_status read_as(unsigned kind, struct sg__records *r, struct grid 
     struct sg_cell_anchor ranked[N * TOP];
     struct sg__questions q = {0};
     struct sg__portfolio p = {0};
-    struct sg__outcomes o = {.truth = truth, .anchor_outcomes = anchors};
+    struct sg__outcomes o = {.correct_at = 0.5, .truth = truth, .anchor_outcomes = anchors};
     enum sg_status st;
     switch (kind) {
     case 0:
@@ -53,6 +53,9 @@ static enum sg_status read_as(unsigned kind, struct sg__records *r, struct grid 
     case 2:
         st = sg__outcomes_read(r, &g->questions, &g->questions, &g->models, strings, &o, err);
         sg__outcomes_free(&o);
+        for (int i = 0; i < N * N; i++)
+            if (!(truth[i].score >= 0 && truth[i].score <= 1) || truth[i].correct != (truth[i].score >= 0.5))
+                abort();
         return st;
     default:
         return sg__similarity_read(r, &g->questions, &g->questions, TOP, ranked, NULL, err);

@@ -73,7 +73,7 @@ class Import(unittest.TestCase):
         large = "lab/large-1"
         self.assertEqual(self.value("arith/q0", large), (True, 1.0, 40, 12))  # reasoning beside output_tokens
         self.assertEqual(self.value("arith/q1", large), (True, 1.0, 50, 13))  # reasoning within them
-        self.assertEqual(self.value("arith/q2", large), (False, 0.625, 26, 14))  # four epochs: C I C P
+        self.assertEqual(self.value("arith/q2", large), (True, 0.625, 26, 14))  # four epochs: C I C P
         self.assertEqual(self.value("arith/q3", large), (True, 1.0, 33, 15))  # the failed call does not count
         self.assertEqual(self.value("arith/q4", large), (True, 1.0, 36, 16))  # nor does what was not scored
         self.assertNotIn("arith/q5", self.texts)  # no usage
@@ -88,8 +88,13 @@ class Import(unittest.TestCase):
         self.assertEqual(self.value("arith/q5", "lab/large-1"), (True, 1.0, 4, None))  # "The answer is 4."
 
     def test_correct_at(self):
-        self.take("eee:eee", LITELLM, "--correct-at", "0.5")
-        self.assertEqual(self.value("arith/q2", "lab/large-1")[:2], (True, 0.625))  # three attempts of four
+        for at, correct in (("0.625", True), ("0.63", False)):
+            with self.subTest(at):
+                self.take("eee:eee", LITELLM, "--correct-at", at)
+                self.assertEqual(self.value("arith/q2", "lab/large-1")[:2], (correct, 0.625))
+                self.assertEqual(read(self.out / "job.json")["prompt"]["correct_at"], float(at))
+                self.assertIn(f"scores are graded: results are about scores; a prompt shows correct: yes from {at} on", self.said)
+                shutil.rmtree(self.out)
 
     def test_eee_two_texts_of_one_id(self):
         self.change("eee/large_samples.jsonl", "Name a prime above 10.", "Name a prime above 20.")
@@ -102,7 +107,7 @@ class Import(unittest.TestCase):
         self.change("eee/small_samples.jsonl", '"score": 1.0', '"score": 87.5')
         self.refuse("eee/small_samples.jsonl:1: score is 87.5", "eee:eee", LITELLM)
         self.take("eee:eee", LITELLM, "--score-max", "100")
-        self.assertEqual(self.value("arith/q0", "lab/small-7b")[:2], (False, 0.875))
+        self.assertEqual(self.value("arith/q0", "lab/small-7b")[:2], (True, 0.875))
 
     def test_eee_a_row_for_each_metric(self):
         for file, names in (("small", ("exact_match", "f1")), ("large", ("exact_match",))):
@@ -138,8 +143,8 @@ class Import(unittest.TestCase):
         self.take("llmrouterbench:llmrouterbench", LITELLM)
         self.assertEqual(self.value("aime/test/1", "small-7b"), (True, 1.0, 100, 20))  # the later run, not the earlier
         self.assertEqual(self.value("aime/test/1", "Large-1"), (True, 1.0, 200, 20))  # not the still later demo
-        self.assertEqual(self.value("mbpp/test/1", "Large-1"), (False, 0.75, 160, 30))
-        self.assertEqual(self.value("mbpp/test/2", "Large-1"), (False, 0.5, 166, 31))  # an index twice; true and false
+        self.assertEqual(self.value("mbpp/test/1", "Large-1"), (True, 0.75, 160, 30))
+        self.assertEqual(self.value("mbpp/test/2", "Large-1"), (True, 0.5, 166, 31))  # an index twice; true and false
         self.assertEqual(self.value("mbpp/test/2", "small-7b"), (True, 1.0, 61, 31))  # names from the path
         self.assertNotIn("aime/test/3", self.texts)  # score null
         for told in ("1 files: of a demo run", "1 files: a later run", "1 records: not scored", "prompt differs"):
@@ -211,7 +216,7 @@ class Import(unittest.TestCase):
 
     def check_routerbench(self, source):
         self.take(source, OPENROUTER, "--chars-per-token", "4")
-        self.assertEqual(self.value("mtbench.0", "large-1"), (False, 0.9, 40, None))
+        self.assertEqual(self.value("mtbench.0", "large-1"), (True, 0.9, 40, None))
         self.assertEqual(self.texts["mmlu-law.0"], "What is 2 + 2?")
         self.assertEqual(self.texts["mmlu-law.1"], "Spell 'rhythm' backwards.")
         self.assertNotIn("mtbench.1", self.texts)
@@ -354,6 +359,7 @@ class Import(unittest.TestCase):
     def test_plan_takes_the_folder(self):
         grid = self.grid()
         for args in (["eee:eee", LITELLM], ["llmrouterbench:llmrouterbench", LITELLM], LM_EVAL, [*BATCH, OPENROUTER],
+                     ["eee:eee", LITELLM, "--correct-at", "1"],
                      ["routerbench:routerbench/wide.jsonl", "--chars-per-token", "4", OPENROUTER],
                      [*BATCH, OPENROUTER, "--keep-incomplete", "--rename", "large-1=big", "--map", "big=lab/large-1"]):
             with self.subTest(args[0]):

@@ -100,7 +100,29 @@ static void bad_outcomes(void **state) {
          "outcomes.jsonl:2: is_correct must be true, false, 1 or 0"},
         {"outcomes.jsonl", "\"is_correct\": 1,", "\"is_correct\": 2,",
          "outcomes.jsonl:3: is_correct must be true, false, 1 or 0"},
-        {"outcomes.jsonl", "\"is_correct\": 1,", "", "outcomes.jsonl:3: is_correct is missing"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "", "outcomes.jsonl:3: is_correct (or score) is missing"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "\"score\": 1.2,",
+         "outcomes.jsonl:3: score is 1.2; expected 0 to 1"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "\"score\": -0.1,",
+         "outcomes.jsonl:3: score is -0.1; expected 0 to 1"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "\"score\": \"x\",",
+         "outcomes.jsonl:3: score must be a number, not a string"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "\"score\": true,",
+         "outcomes.jsonl:3: score must be a number, not true or false"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "\"score\": 1e999,",
+         "outcomes.jsonl:3: score is too large a number"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "\"score\": NaN,",
+         "outcomes.jsonl:3:50: broken JSON: expected a value"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "\"score\": null,",
+         "outcomes.jsonl:3: is_correct (or score) is missing"},
+        {"outcomes.jsonl", "\"is_correct\": 1,", "\"is_correct\": 1, \"score\": 0.4,",
+         "outcomes.jsonl:3: score is 0.4 and is_correct is true, but from prompt.correct_at = 0.5 on an "
+         "answer is "
+         "correct; mend the record or prompt.correct_at"},
+        {"outcomes.jsonl", "\"is_correct\": false", "\"is_correct\": false, \"score\": 0.5",
+         "outcomes.jsonl:2: score is 0.5 and is_correct is false, but from prompt.correct_at = 0.5 on an "
+         "answer is "
+         "correct; mend the record or prompt.correct_at"},
         {"outcomes.jsonl", ", \"usage_completion_tokens\": 200", "",
          "outcomes.jsonl:2: usage_completion_tokens is missing"},
         {"outcomes.jsonl", "\"usage_completion_tokens\": 200", "\"usage_completion_tokens\": -1",
@@ -149,6 +171,45 @@ static void good_data_lands_where_it_belongs(void **state) {
     assert_int_equal(p.unused_outcomes, 1);
     sg_plan_free(&p);
     sg_plan_free(&p);
+}
+
+/* a1 on lab/cheap is worth 0.75, with its flag; a2 on lab/dear 0.25, without. */
+static const char *graded_outcomes(void) {
+    const char *text =
+        edited(WORLD_OUTCOMES, "\"is_correct\": false", "\"is_correct\": true, \"score\": 0.75");
+    return edited(text, "\"is_correct\": false", "\"score\": 0.25");
+}
+
+/* Scores are kept as they are; prompt.correct_at makes the flags of them, and of nothing else. */
+static void scores(void **state) {
+    (void)state;
+    static const char *const low[] = {"prompt.correct_at=0.25"}, *const high[] = {"prompt.correct_at=0.75"};
+    struct sg_plan p = {0};
+    world_put();
+    world_plan_ok(NULL, 0, &p);
+    assert_false(p.graded);
+    assert_true(p.anchor_outcomes[0].score == 1 && p.anchor_outcomes[1 * 2].score == 0);
+    sg_plan_free(&p);
+    tmp_put("outcomes.jsonl", graded_outcomes());
+    world_plan_ok(high, 1, &p);
+    assert_true(p.graded);
+    const struct sg_outcome *o = p.anchor_outcomes;
+    assert_true(o[1 * 2].score == 0.75 && o[1 * 2].correct);
+    assert_true(o[2 * 2 + 1].score == 0.25 && !o[2 * 2 + 1].correct);
+    assert_true(o[0].score == 1 && o[0].correct && o[3 * 2].score == 0 && !o[3 * 2].correct);
+    assert_true(p.truth[1].score == 1);
+    sg_plan_free(&p);
+    world_plan_ok(low, 1, &p);
+    assert_true(p.anchor_outcomes[2 * 2 + 1].correct);
+    sg_plan_free(&p);
+    /* full marks and none are what true and false are */
+    tmp_put("outcomes.jsonl", edited(edited(WORLD_OUTCOMES, "\"is_correct\": 1", "\"score\": 1.0"),
+                                     "\"is_correct\": 0", "\"score\": 0"));
+    world_plan_ok(NULL, 0, &p);
+    assert_false(p.graded);
+    assert_true(p.anchor_outcomes[2 * 2].correct && !p.anchor_outcomes[3 * 2].correct);
+    sg_plan_free(&p);
+    world_put();
 }
 
 /* A short name that two models bear says neither. */
@@ -259,6 +320,7 @@ int main(void) {
         cmocka_unit_test(bad_portfolios),
         cmocka_unit_test(bad_outcomes),
         cmocka_unit_test(good_data_lands_where_it_belongs),
+        cmocka_unit_test(scores),
         cmocka_unit_test(shared_short_names_mean_nobody),
         cmocka_unit_test(models_have_other_names),
         cmocka_unit_test(unknown_models_are_counted),

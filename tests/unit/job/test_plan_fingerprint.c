@@ -43,6 +43,7 @@ static void settings(void **state) {
         {"prompt.anchor_chars=3", "0123", true},
         {"prompt.similarity.top_k=4", "", true}, /* the k-nearest-anchor columns */
         {"prompt.missing=next", "", false},      /* nothing is missing */
+        {"prompt.correct_at=0.9", "", false},    /* nothing is graded */
         {"output.texts=false", "", true},
         {"output.dir=elsewhere", "", false},
         {"engine.max_batch_tokens=64", "", false},
@@ -82,6 +83,18 @@ static void data(void **state) {
         {"anchor category", "anchors.jsonl", "\"algebra\"", "\"maths\"", "", true},
         {"anchor correct", "outcomes.jsonl", "false, \"usage_completion_tokens\": 30",
          "true, \"usage_completion_tokens\": 30", "1", true},
+        {"a score that says what the flag said", "outcomes.jsonl",
+         "\"is_correct\": false, \"usage_completion_tokens\": 30",
+         "\"score\": 0, \"usage_completion_tokens\": 30", "", false},
+        {"a score of the same flag", "outcomes.jsonl",
+         "\"is_correct\": false, \"usage_completion_tokens\": 30",
+         "\"score\": 0.25, \"usage_completion_tokens\": 30", "", true},
+        {"a score of the other flag", "outcomes.jsonl",
+         "\"is_correct\": false, \"usage_completion_tokens\": 30",
+         "\"score\": 0.5, \"usage_completion_tokens\": 30", "1", true},
+        {"true score", "outcomes.jsonl",
+         "\"is_correct\": true, \"usage_completion_tokens\": 7, \"usage_prompt",
+         "\"score\": 0.5, \"usage_completion_tokens\": 7, \"usage_prompt", "", true},
         {"anchor length", "outcomes.jsonl", ": 30}", ": 31}", "1", true},
         {"anchor of the other model", "outcomes.jsonl", ": 100}", ": 101}", "0", true},
         {"truth", "outcomes.jsonl", ": 7, \"usage_prompt", ": 8, \"usage_prompt", "", true},

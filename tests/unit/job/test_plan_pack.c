@@ -14,7 +14,7 @@ static void assert_same_questions(const struct sg_query *a, const struct sg_quer
 
 static void assert_same_outcomes(const struct sg_outcome *a, const struct sg_outcome *b, int64_t n) {
     for (int64_t i = 0; i < n; i++)
-        assert_true(a[i].known == b[i].known && a[i].correct == b[i].correct &&
+        assert_true(a[i].known == b[i].known && a[i].correct == b[i].correct && a[i].score == b[i].score &&
                     a[i].prompt_tokens == b[i].prompt_tokens &&
                     a[i].completion_tokens == b[i].completion_tokens);
 }
@@ -67,14 +67,18 @@ static void a_packed_plan_unpacks_to_the_same(void **state) {
     static const char *const set[] = {"prompt.template=t.txt", "calibration.anchors=3",
                                       "prompt.anchor_chars=7"};
     tmp_put("t.txt", "template\n");
-    for (size_t n_set = 0; n_set < 4; n_set++) {
+    for (size_t round = 0; round < 5; round++) { /* the last: with scores */
+        const size_t n_set = round < 4 ? round : 2;
         struct sg_plan p = {0}, q = {0};
         struct sg_buf b = {0}, again = {0};
         struct sg_err err = {0};
         if (n_set == 2)
             tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "\"q0\"", "\"nobody\"")); /* no truth */
+        if (round == 4)
+            tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "\"is_correct\": true", "\"score\": 0.625"));
         world_plan_ok(set, n_set, &p);
-        assert_int_equal(p.truth == NULL, n_set >= 2);
+        assert_int_equal(p.truth == NULL, round == 2 || round == 3);
+        assert_int_equal(p.graded, round == 4);
         sg_buf_str(&b, "before", &err);
         assert_int_equal(sg_plan_pack(&p, &b, &err), SG_OK);
         if (sg_plan_unpack(b.data + 6, b.len - 6, &q, &err) != SG_OK) fail_msg("%s", err.text);
@@ -95,6 +99,7 @@ static void pack_world(struct sg_buf *b) {
     struct sg_plan p = {0};
     static const char *const calibrate[] = {"calibration.anchors=3"};
     struct sg_err err = {0};
+    tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "\"is_correct\": true", "\"score\": 0.625"));
     world_plan_ok(calibrate, 1, &p);
     assert_int_equal(sg_plan_pack(&p, b, &err), SG_OK);
     sg_plan_free(&p);

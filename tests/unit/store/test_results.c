@@ -228,13 +228,14 @@ static void digest_covers_everything(void **state) {
     (void)state;
     struct sg_results r;
     fill(&r, S, true);
+    CHECK_OK(sg_results_alloc_scores(&r, err));
     struct sg_digest seen[300];
     int n = 0;
     seen[n++] = sg_results_digest(&r);
     n += digests_of_columns(&r, &r, seen + n);
     assert_int_equal(n, 1 + 2 * sg__n_columns);
     n += digests_of_columns(&r, r.calibration, seen + n);
-    assert_int_equal(n, 1 + 2 * (2 * sg__n_columns - 6)); /* without three prices and three of the anchors */
+    assert_int_equal(n, 1 + 2 * (2 * sg__n_columns - 7)); /* without three prices and four of the anchors */
     char **strings[] = {&r.query[1],
                         &r.category[1],
                         &r.model[1],
@@ -366,9 +367,9 @@ static void files_that_are_not_ours(void **state) {
 
     CHECK_OK(sg_h5_create(path, &out, err));
     CHECK_OK(sg_h5_attr_str(&out, out.file, NULL, "format", SG_RESULTS_FORMAT, err));
-    CHECK_OK(sg_h5_attr_i64(&out, out.file, NULL, "format_version", 3, err));
+    CHECK_OK(sg_h5_attr_i64(&out, out.file, NULL, "format_version", 4, err));
     CHECK_OK(sg_h5_commit(&out, err));
-    CHECK_FAILS(SG_E_UNSUPPORTED, "version 3, this build reads up to version 2",
+    CHECK_FAILS(SG_E_UNSUPPORTED, "version 4, this build reads up to version 3",
                 sg_results_read(path, SG_RESULTS_CELLS, &r, err));
 
     CHECK_OK(sg_h5_create(path, &out, err));
@@ -437,6 +438,40 @@ static void columns_that_do_not_agree(void **state) {
     assert_true(isnan(r.knn_correct[2]));
     assert_string_equal(r.category[1], "");
     sg_results_free(&r);
+    sg_results_free(&a);
+}
+
+/* Graded outcomes make a file of version 3: scores come back, count in the digest, and stand beside all outcomes or
+ * none. */
+static void scores_of_graded_outcomes(void **state) {
+    char path[1024];
+    struct sg_results a, b;
+    file_of(state, "r.h5", path);
+    fill(&a, S, true);
+    CHECK_OK(sg_results_alloc_scores(&a, err));
+    const struct sg_digest unknown = sg_results_digest(&a);
+    for (int i = 0; i < CELLS; i++) a.true_score[i] = a.true_correct[i] < 0 ? (double)NAN : 0.1 * (i % 11);
+    for (int i = 0; i < CALIBRATION * M; i++) a.calibration->true_score[i] = 0.25 * (i % 5);
+    for (int i = 0; i < ANCHORS * M; i++) a.anchors.score[i] = a.anchors.correct[i] < 0 ? (double)NAN : 0.5;
+    assert_false(sg_digest_equal(unknown, sg_results_digest(&a)));
+    CHECK_OK(sg_results_write(path, &a, err));
+    CHECK_OK(sg_results_read(path, SG_RESULTS_VERIFY, &b, err));
+    assert_int_equal(b.format, 3);
+    assert_memory_equal(a.true_score, b.true_score, sizeof(double) * CELLS);
+    assert_memory_equal(a.calibration->true_score, b.calibration->true_score,
+                        sizeof(double) * CALIBRATION * M);
+    assert_memory_equal(a.anchors.score, b.anchors.score, sizeof(double) * ANCHORS * M);
+    const struct sg_digest before = b.digest;
+    b.anchors.score[0] = 0.75;
+    assert_false(sg_digest_equal(before, sg_results_digest(&b)));
+    sg_results_free(&b);
+    static const char *const all[] = {"true_score", "anchors/score", "calibration/true_score"};
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(sg_results_write(path, &a, err));
+        replace(path, all[i], 0, -1, NULL);
+        CHECK_FAILS(SG_E_CORRUPT, "only some of its outcomes have scores",
+                    sg_results_read(path, SG_RESULTS_CELLS, &b, err));
+    }
     sg_results_free(&a);
 }
 
@@ -734,6 +769,7 @@ int main(int argc, char **argv) {
         IN_DIR(verify_sees_an_edited_value),
         IN_DIR(files_that_are_not_ours),
         IN_DIR(columns_that_do_not_agree),
+        IN_DIR(scores_of_graded_outcomes),
         IN_DIR(truncated_files),
         IN_DIR(flipped_bits),
         IN_DIR(damaged_data),

@@ -125,6 +125,45 @@ static void calibration_rows_are_apart(void **state) {
     world_put();
 }
 
+/* By hand: a0 on lab/cheap is worth 0.5, a2 0.75; q0 on lab/dear 0.25. Scores stand beside all flags, baselines are
+ * their means, and the digest is that of another format. */
+static void graded_outcomes_have_scores(void **state) {
+    (void)state;
+    static const char *const set[] = {"calibration.anchors=all"};
+    struct sg_plan p = {0};
+    struct sg_results r = {0};
+    struct sg_err e = {0};
+    world_put();
+    const char *text = edited(WORLD_OUTCOMES, "\"is_correct\": true", "\"score\": 0.5");
+    text = edited(text, "\"is_correct\": 1", "\"score\": 0.75");
+    text = edited(text, "\"is_correct\": true, \"usage_completion_tokens\": 7, \"usage_p",
+                  "\"score\": 0.25, \"usage_completion_tokens\": 7, \"usage_p");
+    tmp_put("outcomes.jsonl", text);
+    world_plan_ok(set, 1, &p);
+    if (sg_results_init_plan(&p, &r, &e) != SG_OK) fail_msg("%s", e.text);
+    assert_int_equal(r.format, 3);
+    assert_int_equal(r.calibration->format, 3);
+    assert_true(sg_results_graded(&r));
+    assert_int_equal(r.true_correct[1], 0);
+    assert_true(r.true_score[1] == 0.25 && isnan(r.true_score[0]) && isnan(r.true_score[2]));
+    assert_true(sg_results_true_score(&r, 1) == 0.25 && isnan(sg_results_true_score(&r, 0)));
+    assert_true(r.anchors.score[0] == 0.5 && r.anchors.correct[0] == 1);
+    assert_true(r.anchors.score[2 * 2] == 0.75 && r.anchors.score[1 * 2] == 0 && r.anchors.score[1] == 1);
+    for (int64_t i = 0; i < 8; i++) assert_true(r.calibration->true_score[i] == r.anchors.score[i]);
+    assert_true(r.anchor_correct[0] == 0.625);                          /* category count: a0 and a2 */
+    assert_true(fabs(r.calibration->anchor_correct[0] - 0.75) < 1e-15); /* of a0: a2 alone */
+    sg_results_free(&r);
+    sg_plan_free(&p);
+    world_put();
+    world_plan_ok(set, 1, &p);
+    assert_int_equal(sg_results_init_plan(&p, &r, NULL), SG_OK);
+    assert_int_equal(r.format, 2);
+    assert_true(!sg_results_graded(&r) && !r.calibration->true_score);
+    assert_true(sg_results_true_score(&r, 1) == 1 && sg_results_anchor_score(&r, 2) == 0);
+    sg_results_free(&r);
+    sg_plan_free(&p);
+}
+
 static void no_outcomes_no_truth(void **state) {
     (void)state;
     struct sg_plan p = {0};
@@ -149,6 +188,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_plan_becomes_results, world_setup, tmpdir_remove),
         cmocka_unit_test_setup_teardown(requests_have_a_price, world_setup, tmpdir_remove),
         cmocka_unit_test_setup_teardown(calibration_rows_are_apart, world_setup, tmpdir_remove),
+        cmocka_unit_test_setup_teardown(graded_outcomes_have_scores, world_setup, tmpdir_remove),
         cmocka_unit_test_setup_teardown(no_outcomes_no_truth, world_setup, tmpdir_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
