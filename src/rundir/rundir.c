@@ -347,13 +347,22 @@ static void tidy_clocks(const char *dir) {
 }
 
 void sg_rundir_tidy_shared(const char *dir, const char *name) {
-    const time_t old = time(NULL) - 60;
     DIR *d = sg_dir_open(dir, true);
-    struct stat s;
+    char *path = NULL, *own = NULL;
+    int fd = -1;
+    struct stat s, now; /* by the file server's clock, from which ours may differ */
+    if (sg_path_join(dir, name, &path, NULL) != SG_OK || sg_temp_open(path, &own, &fd, NULL) != SG_OK ||
+        fstat(fd, &now) != 0)
+        goto out;
     for (const struct dirent *e; d && (e = readdir(d));)
         if (sg_temp_is(e->d_name, name) && fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
-            s.st_mtime < old)
+            s.st_mtime < now.st_mtime - 60)
             (void)unlinkat(dirfd(d), e->d_name, 0);
+out:
+    if (fd >= 0) close(fd);
+    if (own) unlink(own);
+    free(own);
+    free(path);
     if (d) closedir(d);
 }
 
