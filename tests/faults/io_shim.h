@@ -20,8 +20,8 @@
 #define SG_IO_KINDS(X)                                                                                       \
     X(open)                                                                                                  \
     X(read)                                                                                                  \
-    X(write) X(sync) X(rename) X(link) X(mkdir) X(unlink) X(close) X(truncate) X(lock) X(stat) X(list)       \
-        X(touch)
+    X(write)                                                                                                 \
+    X(sync) X(rename) X(link) X(mkdir) X(unlink) X(close) X(truncate) X(lock) X(stat) X(list) X(touch)
 
 enum sg_io_kind {
 #define X(name) SG_IO_##name,

@@ -202,6 +202,7 @@ def half(lab):
         time.sleep(0.01)
     process.kill()
     process.communicate()
+    shutil.rmtree(os.path.join(run, "inflight"), ignore_errors=True)  # the next start would tell of its cells
 
 
 def computed(lab):
