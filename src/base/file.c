@@ -352,9 +352,12 @@ enum sg_status sg_dir_make(const char *path, struct sg_err *err) {
         if (p[i] != '/' && p[i] != 0) continue;
         char c = p[i];
         p[i] = 0;
-        const int e = mkdir(p, 0777) == 0 ? 0 : errno; /* the next line has an errno of its own */
-        if (e && !sg_dir_exists(p)) {
-            st = sg_fail(err, SG_E_IO, "%s: cannot make directory: %s", p, strerror(e));
+        struct stat s;
+        const int e = mkdir(p, 0777) == 0 ? 0 : errno;
+        const int unknown = e && stat(p, &s) != 0 ? errno : 0; /* what is there cannot be looked at */
+        if (e && (unknown || !S_ISDIR(s.st_mode))) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot make directory: %s", p,
+                         strerror(e == EEXIST && unknown ? unknown : e));
             goto out;
         }
         if (!e) SG_TRY(sync_name(p, err));

@@ -30,13 +30,13 @@ def judged(case, lab, e, fails_with):
     if io_trial.signal_name(e.code):
         return "crash", io_trial.signal_name(e.code)
     lines = [line for line in e.err.split("\n") if line.strip()]
-    if e.code == 0:
+    if e.code == case.code:
         try:
             if case.result(lab) != case.want:
                 return "wrong result", "another result"
         except (ValueError, OSError) as why:
             return "wrong result", str(why)
-        return (RIGHT, "") if not lines else ("not one line", e.err)
+        return (RIGHT, "") if len(lines) == (case.code != 0) else ("not one line", e.err)
     if len(lines) != 1:
         return "not one line", e.err
     if lab.case not in lines[0] or os.strerror(fails_with) not in lines[0]:
@@ -53,7 +53,7 @@ def tried(case, lab, kind, k, number, how):
     closed = case.segments(lab)
     again = lab.run(case.args(lab), shim=False)
     try:
-        fine = again.code == 0 and case.result(lab) == case.want
+        fine = again.code == case.code and case.result(lab) == case.want
         why = again.err
     except (ValueError, OSError) as problem:
         fine, why = False, str(problem)

@@ -110,6 +110,7 @@ class Lab:
 
 class Case:
     """A command and the folder it starts in. prepare(lab) makes lab.case; the command is also what is started next."""
+    code = 0  # exit code of the undisturbed command
 
     def __init__(self, name, command, prepare, run="run"):
         self.name, self.command, self.prepare, self.folder = name, command, prepare, run
@@ -120,7 +121,9 @@ class Case:
         copied(lab.path("inputs"), lab.case)
         self.prepare(lab)
         copied(lab.case, self.template)
-        lab.good(self.args(lab))
+        e = lab.run(self.args(lab), shim=False)
+        if e.code != self.code:
+            raise SystemExit(f"the undisturbed {self.name} ends with {e.code}: {e.err}{e.out}")
         self.want = self.result(lab)
         return self
 
@@ -175,6 +178,18 @@ class Frontier(Case):
         return found
 
 
+class Foreign(Case):
+    """The folder holds another run, which stays as it is."""
+    code = 6
+
+    def result(self, lab):
+        found = {}
+        for name in ("run.json", "job.json", "plan.bin", "results.h5", "DONE"):
+            with open(os.path.join(self.run_dir(lab), name), "rb") as f:
+                found[name] = f.read()
+        return found
+
+
 RUN = ["tests/sim_grid", "CASE/job.json", "--set", "output.dir=CASE/run", "--segment-seconds", "0"]
 
 
@@ -223,6 +238,10 @@ def night_before(lab):
         f.writelines(lines)
 
 
+def other_run(lab):
+    lab.good([a.replace("CASE", lab.case) for a in RUN] + ["--set", "sampling.seed=9"])
+
+
 def results(lab):
     lab.good([a.replace("CASE", lab.case) for a in RUN])
 
@@ -232,7 +251,7 @@ def cases():
     frontier = ["scope-frontier", "CASE/run/results.h5", "-o", "CASE/out", "--no-plots"]
     return [Case("run", RUN, nothing), Case("resume", RUN, half), Case("merge", ["scope-grid", "merge", "CASE/run"], computed),
             Case("nightly", night, night_before, "n2"), Case("array", RUN + ["--array"], nothing),
-            Frontier("frontier", frontier, results)]
+            Foreign("refused", RUN, other_run), Frontier("frontier", frontier, results)]
 
 
 def alive(process):

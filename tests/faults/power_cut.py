@@ -163,7 +163,7 @@ def main():
             journal = lab.path("journal-" + case.name)
             had = listed(case, lab)
             e = lab.run(case.args(lab) + (["--tell"] if "sim_grid" in case.command[0] else []), journal=journal)
-            if e.code != 0:
+            if e.code != case.code:
                 raise SystemExit(f"{case.name}: {e.err}")
             ops = read_journal(journal)
             plans += [(case, ops, had, j, s) for j in range(len(ops) + 1) for s in STATES]
@@ -189,7 +189,7 @@ def main():
                 if j == len(ops) and case.result(lab) != case.want:
                     bad.append(f"{where}: another result after the command had ended")
                 e = lab.run(case.args(lab), shim=False)
-                if e.code != 0:
+                if e.code != case.code:
                     bad.append(f"{where}: the next start ends with {e.code}: {e.err}")
                 elif case.result(lab) != case.want:
                     bad.append(f"{where}: another result")
