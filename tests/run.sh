@@ -3,6 +3,7 @@
 #   tests/run.sh           Release with gcc, ASan+UBSan, and a clang build with the fuzz entries
 #   tests/run.sh --quick   the Release build alone
 #   tests/run.sh --smoke   the Release build and one test for each thing that the tests need
+#   tests/run.sh --fuzz MINUTES   every fuzz entry in turn, so long together; what they find is kept (fuzz_entries below)
 #   tests/run.sh --long    also ThreadSanitizer, MemorySanitizer, more seeds, the whole fault campaigns, a real Slurm
 # Every build treats warnings as errors. Exit code 0 only when every test passed or skipped with a reason.
 set -euo pipefail
@@ -14,8 +15,11 @@ case "${1:-}" in
   --quick) mode=quick ;;
   --smoke) mode=smoke ;;
   --long) mode=long ;;
-  *) echo "usage: tests/run.sh [--quick|--smoke|--long]" >&2; exit 2 ;;
+  --fuzz) mode=fuzz minutes=${2:-} ;;
+  *) echo "usage: tests/run.sh [--quick|--smoke|--long|--fuzz MINUTES]" >&2; exit 2 ;;
 esac
+
+[ $mode != fuzz ] || [[ $minutes =~ ^[1-9][0-9]*$ ]] || { echo "tests/run.sh --fuzz MINUTES: a number" >&2; exit 2; }
 
 jobs/deps.sh build plots tests
 [ $mode = long ] && jobs/deps.sh slurm
@@ -45,6 +49,33 @@ if [ $mode = smoke ]; then
   # the flags of jobs/demo.sh, so that what it has built is not built again
   suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -DSG_WERROR=OFF -- -L smoke
   exit 0
+fi
+# fuzz_entries SECONDS: each entry for its share, with its seeds and what earlier calls have found, which lies outside of the
+# tree in $SG_FUZZ_CORPUS/ENTRY; inputs that crash, hang or take too much memory go to $SG_FUZZ_CORPUS/ENTRY.bad. A line each.
+fuzz_entries() {
+  local corpus=${SG_FUZZ_CORPUS:-${XDG_CACHE_HOME:-$HOME/.cache}/scope-grid/fuzz} bad=0 n name program seeds args log
+  n=$(wc -l <build-clang/tests/fuzz_entries)
+  echo "   $n entries, $(($1 / n)) s each; corpus in $corpus"
+  while read -r program seeds args; do
+    name=$(basename "$program")
+    mkdir -p "$corpus/$name" "$corpus/$name.bad"
+    log="$corpus/$name.log"
+    [ -d "$seeds" ] || seeds=
+    # shellcheck disable=SC2086
+    "$program" $args -max_total_time=$(($1 / n)) -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 \
+      -artifact_prefix="$corpus/$name.bad/" "$corpus/$name" $seeds >"$log" 2>&1 || { bad=1; tail -n 30 "$log" >&2; }
+    awk -v name="$name" '/INITED/ { split($0, a, "cov: "); from = a[2] + 0 } / cov: / { split($0, a, "cov: "); to = a[2] + 0 }
+      /number_of_executed_units/ { runs = $2 } /new_units_added/ { new = $2 }
+      END { printf "   %-18s %10d inputs, coverage %d -> %d, %d inputs kept\n", name, runs, from, to, new }' "$log"
+    find "$corpus/$name.bad" -type f -printf "   $name: %p\n"
+  done <build-clang/tests/fuzz_entries
+  return $bad
+}
+if [ $mode = fuzz ]; then
+  targets=fuzz_programs suite build-clang "libFuzzer, clang" -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
+    -DCMAKE_BUILD_TYPE=Release -DSG_CUDA=OFF -- -L fuzz -R _replay
+  fuzz_entries $((minutes * 60))
+  exit
 fi
 # Two tests a core: the programs here wait for each other, for clocks and for signals most of the time.
 jobs=$((2 * cores)) suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -- -LE 'long|bare'

@@ -53,8 +53,15 @@ const char *sg_open_reason(int error) {
                              : strerror(error);
 }
 
+static int open_dir(const char *path, int more) {
+    int fd;
+    do fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | more);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 DIR *sg_dir_open(const char *path, bool follow) {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
+    const int fd = open_dir(path, follow ? 0 : O_NOFOLLOW);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (fd >= 0 && !d) {
         const int e = errno;
@@ -271,7 +278,7 @@ enum sg_status sg_fd_write(int fd, const void *bytes, size_t n, const char *path
 }
 
 enum sg_status sg_dir_sync(const char *dir, struct sg_err *err) {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = open_dir(dir, 0);
     if (fd < 0) return sg_fail(err, SG_E_IO, "%s: cannot open directory: %s", dir, strerror(errno));
     int bad = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP; /* some file systems have none */
     int e = errno;
@@ -324,6 +331,17 @@ enum sg_status sg_file_write_soon(const char *path, const void *bytes, size_t n,
     return write_renamed(path, bytes, n, false, err);
 }
 
+/* Makes the new name in the folder of `path` last. A folder that may be written but not read cannot be synced. */
+static enum sg_status sync_name(const char *path, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *dir = NULL;
+    SG_TRY(sg_path_dir(path, &dir, err));
+    if (access(dir, R_OK) == 0) SG_TRY(sg_dir_sync(dir, err));
+out:
+    free(dir);
+    return st;
+}
+
 enum sg_status sg_dir_make(const char *path, struct sg_err *err) {
     enum sg_status st = SG_OK;
     size_t n = strlen(path);
@@ -334,11 +352,15 @@ enum sg_status sg_dir_make(const char *path, struct sg_err *err) {
         if (p[i] != '/' && p[i] != 0) continue;
         char c = p[i];
         p[i] = 0;
-        const int e = mkdir(p, 0777) == 0 ? 0 : errno; /* the next line has an errno of its own */
-        if (e && !sg_dir_exists(p)) {
-            st = sg_fail(err, SG_E_IO, "%s: cannot make directory: %s", p, strerror(e));
+        struct stat s;
+        const int e = mkdir(p, 0777) == 0 ? 0 : errno;
+        const int unknown = e && stat(p, &s) != 0 ? errno : 0; /* what is there cannot be looked at */
+        if (e && (unknown || !S_ISDIR(s.st_mode))) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot make directory: %s", p,
+                         strerror(e == EEXIST && unknown ? unknown : e));
             goto out;
         }
+        if (!e) SG_TRY(sync_name(p, err));
         p[i] = c;
     }
 out:

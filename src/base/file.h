@@ -77,7 +77,7 @@ enum sg_status sg_dir_sync(const char *dir, struct sg_err *err);
 /* write(2) of all n bytes, through EINTR and short writes; `path` only names the file in errors. */
 enum sg_status sg_fd_write(int fd, const void *bytes, size_t n, const char *path, struct sg_err *err);
 
-/* mkdir -p, mode 0777 less umask. */
+/* mkdir -p, mode 0777 less umask. The names of new folders are synced, so that what is synced in them later stays. */
 enum sg_status sg_dir_make(const char *path, struct sg_err *err);
 
 /* base and name joined: name itself when absolute. *out is owned by the caller (free). */

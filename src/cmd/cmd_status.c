@@ -86,7 +86,7 @@ static enum sg_status look(const char *dir, struct report *r, struct sg_err *err
     read_progress(dir, r);
     const char *state = string(r, "state");
     bool alive = state && (!strcmp(state, "running") || !strcmp(state, "merging")) &&
-                 sg_lock_look(lock, &h, NULL) == SG_E_BUSY;
+                 sg_lock_look(lock, NULL, &h, NULL) == SG_E_BUSY;
     if (alive) {
         r->state = !strcmp(state, "merging") ? "merging" : "running";
         r->done = (int64_t)number(r, "done");

@@ -149,7 +149,8 @@ static enum sg_status try_lock(const struct sg_shards *a, struct sg_lock **lock,
     struct sg_err why = {0};
     struct sg_lock_holder h;
     enum sg_status st = sg_lock_take(a->lock_path, SG_LOCK_ARRAY, lock, &why);
-    if (st == SG_E_BUSY && !(sg_lock_look(a->lock_path, &h, &why) == SG_E_BUSY && h.role == SG_LOCK_RUN)) {
+    if (st == SG_E_BUSY &&
+        !(sg_lock_look(a->lock_path, NULL, &h, &why) == SG_E_BUSY && h.role == SG_LOCK_RUN)) {
         nanosleep(&WAIT, NULL);
         return SG_OK;
     }

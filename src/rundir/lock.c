@@ -107,6 +107,7 @@ void sg__lock_terms_usual(struct sg__lock_terms *out) {
     sg_process_self(&out->self);
     out->beat_ms = SG_LOCK_BEAT_SECONDS * 1000;
     out->stale_seconds = SG_LOCK_STALE_SECONDS;
+    out->watch_ms = SG_LOCK_WATCH_SECONDS * 1000;
 }
 
 /* ---- judging ---- */
@@ -165,6 +166,31 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
     const int64_t age = life == SG_LIFE_UNKNOWN ? silence_mended(path, fresh, t) : 0;
     if (age > t->stale_seconds) return SG_OK;
     return busy(path, &f->h, life, age, t->stale_seconds, err);
+}
+
+/* Called for a lock that judge finds stale. Where the heartbeat alone tells, its time lies far back when the holder is dead,
+ * and also when the file server's clock has jumped ahead: who looks for longer than a beat knows which. SG_E_BUSY when the
+ * file was touched meanwhile; SG_OK also when it is gone. Opens it each time: NFS keeps attributes for a minute otherwise. */
+static enum sg_status watch(const char *path, const struct sg__lock_terms *t, const struct found *f,
+                            struct sg_err *err) {
+    struct stat s, first = {0};
+    const int64_t until = sg_clock_ns() + t->watch_ms * 1000000;
+    const struct timespec pause = {.tv_sec = t->watch_ms / 20000, .tv_nsec = t->watch_ms % 20000 * 50000};
+    if (!f->readable || sg_process_life(&f->h.owner, &t->self) != SG_LIFE_UNKNOWN) return SG_OK;
+    for (bool again = false;; again = true) {
+        const int fd = sg_open(path, SG_OPEN_OWN);
+        if (fd < 0) return SG_OK;
+        const bool known = fstat(fd, &s) == 0;
+        close(fd);
+        if (known && again &&
+            (s.st_ino != first.st_ino || memcmp(&s.st_mtim, &first.st_mtim, sizeof s.st_mtim)))
+            return busy(path, &f->h, SG_LIFE_UNKNOWN, 0, t->stale_seconds, err);
+        if (known) first = s;
+        if (sg_clock_ns() >= until) return SG_OK;
+        if (nanosleep(&pause, NULL) != 0)
+            return sg_fail(err, SG_E_STOPPED, "%s: stopped while it was watched: its holder seems to be dead",
+                           path);
+    }
 }
 
 /* ---- taking ---- */
@@ -348,6 +374,7 @@ static enum sg_status take(struct sg_lock *l, const struct sg_buf *text, bool *t
         look(l->path, &f);
         if (!f.exists || f.error == ESTALE) continue; /* replaced while we read it */
         SG_TRY(judge(l->path, l->aside, &l->terms, &f, err));
+        SG_TRY(watch(l->path, &l->terms, &f, err));
         SG_TRY(replace(l, &f, text, taken, err));
         if (*taken) goto out;
         nanosleep(&wait, NULL);
@@ -426,13 +453,15 @@ void sg_lock_drop(struct sg_lock *lock) {
     lock_free(lock);
 }
 
-enum sg_status sg_lock_look(const char *path, struct sg_lock_holder *h, struct sg_err *err) {
+enum sg_status sg_lock_look(const char *path, const char *fresh, struct sg_lock_holder *h,
+                            struct sg_err *err) {
     struct sg_process_id self;
-    struct stat file;
+    struct stat file, now;
     if (!read_holder(path, h) || stat(path, &file) != 0) return SG_OK;
     sg_process_self(&self);
     const enum sg_process_state life = sg_process_life(&h->owner, &self);
-    const int64_t age = (int64_t)time(NULL) - (int64_t)file.st_mtime;
+    const bool served = fresh && stat(fresh, &now) == 0;
+    const int64_t age = (int64_t)(served ? now.st_mtime : time(NULL)) - (int64_t)file.st_mtime;
     if (life == SG_LIFE_DEAD || (life == SG_LIFE_UNKNOWN && age >= SG_LOCK_STALE_SECONDS)) return SG_OK;
     return busy(path, h, life, age, SG_LOCK_STALE_SECONDS, err);
 }

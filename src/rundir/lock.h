@@ -8,8 +8,10 @@
  *   same boot and pid namespace    the process table decides: no such pid, or another start time, is stale
  *   same machine, another boot     stale: no process outlives a reboot
  *   another machine or container   only the heartbeat can tell: stale when the file has not been touched for
- *                                  SG_LOCK_STALE_SECONDS, by the clock of the file system; who finds it with a
- *                                  time in the future beyond that sets it to now, from where it ages
+ *                                  SG_LOCK_STALE_SECONDS, by the clock of the file system, and is not while
+ *                                  the taker watches it for SG_LOCK_WATCH_SECONDS (that clock may have jumped
+ *                                  ahead); who finds it with a time in the future beyond that sets it to now,
+ *                                  from where it ages
  *
  * So neither a crash nor a reboot nor a killed container locks a directory for good. A living holder keeps
  * its lock: its heartbeat thread touches the file as long as the process runs (heartbeat.h).
@@ -40,13 +42,14 @@ struct sg_lock_holder {
     char token[SG_PROCESS_TEXT], since[SG_PROCESS_TEXT];
 };
 
-/* A holder on another machine counts as dead after ten missed beats. */
-enum { SG_LOCK_BEAT_SECONDS = 30, SG_LOCK_STALE_SECONDS = 300 };
+/* A holder on another machine counts as dead after ten missed beats, and one more that is watched for. */
+enum { SG_LOCK_BEAT_SECONDS = 30, SG_LOCK_STALE_SECONDS = 300, SG_LOCK_WATCH_SECONDS = 36 };
 
 struct sg_lock; /* owned by the caller of take */
 
 /* SG_E_BUSY names the holder and what to do; SG_E_IO when the folder of `path` cannot be written or does not
- * exist (the caller makes it). A thread beats for the lock until sg_lock_drop. */
+ * exist (the caller makes it). Takes SG_LOCK_WATCH_SECONDS when a holder on another machine seems to be dead; SG_E_STOPPED when a
+ * signal ends that. A thread beats for the lock until sg_lock_drop. */
 enum sg_status sg_lock_take(const char *path, enum sg_lock_role role, struct sg_lock **out,
                             struct sg_err *err);
 /* Beats now, and tells whether the lock is still ours. SG_E_BUSY: it was lost (the file was removed or
@@ -58,8 +61,10 @@ enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err);
 void sg_lock_drop(struct sg_lock *lock);
 
 /* Takes nothing: SG_OK when no living process is known to hold the lock, else SG_E_BUSY with the text of
- * sg_lock_take, and *h. A holder on another machine counts as living while it beats, by this machine's clock.
- * A file that is not a whole lock file counts as no lock. */
-enum sg_status sg_lock_look(const char *path, struct sg_lock_holder *h, struct sg_err *err);
+ * sg_lock_take, and *h. A holder on another machine counts as living while it beats, by the time of `fresh`, a file
+ * beside the lock that the caller has just written (the file server's clock); NULL: by this machine's clock, which may
+ * differ. A file that is not a whole lock file counts as no lock. */
+enum sg_status sg_lock_look(const char *path, const char *fresh, struct sg_lock_holder *h,
+                            struct sg_err *err);
 
 #endif

@@ -43,6 +43,20 @@ bool sg_rundir_is(const char *dir) {
     return is;
 }
 
+/* As sg_rundir_is; SG_E_IO when it cannot be known: a run that is there must not be taken for none and written over. */
+static enum sg_status is_begun(const char *dir, bool *begun, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *path = NULL;
+    struct stat s;
+    SG_TRY(sg_path_join(dir, "run.json", &path, err));
+    *begun = stat(path, &s) == 0;
+    if (!*begun && errno != ENOENT && errno != ENOTDIR)
+        st = sg_fail(err, SG_E_IO, "%s: cannot look at it: %s", path, strerror(errno));
+out:
+    free(path);
+    return st;
+}
+
 /* ---- run.json, DONE, plan.bin ----------------------------------------------------------------------- */
 
 enum sg_status sg_rundir_read_run(const char *dir, struct sg_run_id *out, struct sg_err *err) {
@@ -52,8 +66,9 @@ enum sg_status sg_rundir_read_run(const char *dir, struct sg_run_id *out, struct
     char *path = NULL;
     const char *night = "", *group = "";
     int64_t format = 0;
-    if (!sg_rundir_is(dir))
-        return sg_fail(err, SG_E_INPUT, "%s: no run in this folder (it has no run.json)", dir);
+    bool begun;
+    SG_TRY(is_begun(dir, &begun, err));
+    if (!begun) return sg_fail(err, SG_E_INPUT, "%s: no run in this folder (it has no run.json)", dir);
     SG_TRY(read_json(dir, "run.json", &text, &doc, &path, err));
     struct sg_json at = {.node = doc, .where = path};
     SG_TRY(sg_json_need_i64(&at, "format", 1, INT32_MAX, &format, err));
@@ -235,7 +250,9 @@ enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, stru
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
     char hex[SG_DIGEST_HEX];
-    if (sg_rundir_is(dir)) {
+    bool begun;
+    SG_TRY(is_begun(dir, &begun, err));
+    if (begun) {
         char night[SG_NIGHT_NAME];
         memcpy(night, id->night, sizeof night);
         SG_TRY(sg_rundir_read_run(dir, id, err));
@@ -347,13 +364,22 @@ static void tidy_clocks(const char *dir) {
 }
 
 void sg_rundir_tidy_shared(const char *dir, const char *name) {
-    const time_t old = time(NULL) - 60;
     DIR *d = sg_dir_open(dir, true);
-    struct stat s;
+    char *path = NULL, *own = NULL;
+    int fd = -1;
+    struct stat s, now; /* by the file server's clock, from which ours may differ */
+    if (sg_path_join(dir, name, &path, NULL) != SG_OK || sg_temp_open(path, &own, &fd, NULL) != SG_OK ||
+        fstat(fd, &now) != 0)
+        goto out;
     for (const struct dirent *e; d && (e = readdir(d));)
         if (sg_temp_is(e->d_name, name) && fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
-            s.st_mtime < old)
+            s.st_mtime < now.st_mtime - 60)
             (void)unlinkat(dirfd(d), e->d_name, 0);
+out:
+    if (fd >= 0) close(fd);
+    if (own) unlink(own);
+    free(own);
+    free(path);
     if (d) closedir(d);
 }
 
@@ -373,7 +399,8 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     char *segments = NULL;
     DIR *d = NULL;
     /* DONE first and run.json last: after a crash in between, the folder still names its run, not done */
-    static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl", "metrics.prom"};
+    static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl",
+                                         "metrics.prom"};
     static const char *const after[] = {"plan.bin", "job.json", "run.json"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) SG_TRY(remove_file(dir, before[i], err));
     sg_rundir_tidy(dir, true);

@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "rundir/lock_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -40,8 +41,9 @@ static enum sg_status add_task(struct tasks *t, const struct sg_lock_holder *h, 
     return st;
 }
 
-enum sg_status sg_shard_files_list(const char *run_dir, struct sg_shard_state *files, int64_t n,
-                                   int32_t *tasks, struct sg_lock_holder *first, struct sg_err *err) {
+/* fresh: as of sg_lock_look. */
+static enum sg_status list(const char *run_dir, const char *fresh, struct sg_shard_state *files, int64_t n,
+                           int32_t *tasks, struct sg_lock_holder *first, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *folder = NULL;
     struct tasks living = {0};
@@ -65,7 +67,7 @@ enum sg_status sg_shard_files_list(const char *run_dir, struct sg_shard_state *f
         if (strcmp(end, ".lock") != 0) continue;
         struct sg_lock_holder h;
         SG_TRY(sg_path_join(folder, e->d_name, &path, err));
-        const bool held = sg_lock_look(path, &h, NULL) == SG_E_BUSY;
+        const bool held = sg_lock_look(path, fresh, &h, NULL) == SG_E_BUSY;
         free(path);
         if (!held) continue;
         if (first) *first = h;
@@ -80,10 +82,18 @@ out:
     return st;
 }
 
+enum sg_status sg_shard_files_list(const char *run_dir, struct sg_shard_state *files, int64_t n,
+                                   int32_t *tasks, struct sg_lock_holder *first, struct sg_err *err) {
+    return list(run_dir, NULL, files, n, tasks, first, err);
+}
+
 enum sg_status sg_shard_files_refuse(const char *run_dir, struct sg_err *err) {
     int32_t n = 0;
+    char *own = NULL;
     struct sg_lock_holder h = {.role = SG_LOCK_SHARD};
-    enum sg_status st = sg_shard_files_list(run_dir, NULL, 0, &n, &h, err);
+    enum sg_status st = sg_path_join(run_dir, "lock", &own, err);
+    if (st == SG_OK) st = list(run_dir, own, NULL, 0, &n, &h, err);
+    free(own);
     if (st != SG_OK || n == 0) return st;
     return sg_fail(err, SG_E_BUSY,
                    "%s: an array run is computing here: %d task%s, one is process %" PRId64
@@ -130,7 +140,7 @@ enum sg_status sg_shard_files_take(const char *run_dir, int64_t k, struct sg_sha
     }
     /* A task takes its shard's lock, then checks the run's. A run takes its own lock, then checks those of
      * shards. So of a task and a run that start together at least one sees the other. */
-    if (sg_lock_look(whole, &h, &busy) == SG_E_BUSY && h.role == SG_LOCK_RUN) {
+    if (sg_lock_look(whole, path, &h, &busy) == SG_E_BUSY && h.role == SG_LOCK_RUN) {
         if (err) *err = busy;
         st = SG_E_BUSY;
         goto out;
@@ -173,12 +183,15 @@ enum sg_status sg_shard_files_unmark(const char *run_dir, int64_t k, struct sg_e
 }
 
 void sg_shard_files_tidy(const char *run_dir, int64_t n) {
+    struct sg__lock_terms terms;
+    sg__lock_terms_usual(&terms);
+    terms.watch_ms = 0; /* nobody computes a shard that is done: its lock may be taken from the living */
     for (int64_t k = 0; k < n; k++) {
         char *done = NULL, *path = NULL;
         struct sg_lock *lock = NULL;
         if (shard_path(run_dir, k, ".done", &done, NULL) == SG_OK && access(done, F_OK) == 0 &&
             shard_path(run_dir, k, ".lock", &path, NULL) == SG_OK && access(path, F_OK) == 0 &&
-            sg_lock_take(path, SG_LOCK_SHARD, &lock, NULL) == SG_OK)
+            sg__lock_take_on(path, SG_LOCK_SHARD, &terms, &lock, NULL) == SG_OK)
             sg_lock_drop(lock);
         free(done);
         free(path);

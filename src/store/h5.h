@@ -163,7 +163,7 @@ enum sg_status sg_h5_get_f64(const struct sg_h5_in *in, const char *object, cons
  * the call that failed. */
 enum sg_status sg_h5_fail(struct sg_err *err, enum sg_status status, const char *path, const char *what);
 
-/* The same for a file that HDF5 does not open: the system's reason when there is one. */
-enum sg_status sg__h5_open_failed(const struct sg_h5_in *in, struct sg_err *err);
+/* The same for a file that is read, SG_E_CORRUPT: SG_E_IO with the system's reason when it refused to read. */
+enum sg_status sg__h5_read_failed(const struct sg_h5_in *in, const char *what, struct sg_err *err);
 
 #endif

@@ -23,8 +23,10 @@ enum sg_status sg_h5_fail(struct sg_err *err, enum sg_status status, const char 
     return sg_fail(err, status, "%s: %s%s%s", path, what, k.text[0] ? ": " : "", k.text);
 }
 
-enum sg_status sg__h5_open_failed(const struct sg_h5_in *in, struct sg_err *err) {
+enum sg_status sg__h5_read_failed(const struct sg_h5_in *in, const char *what, struct sg_err *err) {
     const int e = in->source->error;
-    if (!e) return sg_h5_fail(err, SG_E_CORRUPT, in->path, "damaged or cut short");
+    if (!e) return sg_h5_fail(err, SG_E_CORRUPT, in->path, what);
+    H5Eclear2(H5E_DEFAULT);
+    if (e == ENODATA) return sg_fail(err, SG_E_CORRUPT, "%s: has become shorter while it was read", in->path);
     return sg_fail(err, e == ENOMEM ? SG_E_NOMEM : SG_E_IO, "%s: cannot read: %s", in->path, strerror(e));
 }

@@ -18,10 +18,10 @@ enum sg_status sg__h5_find(const struct sg_h5_in *in, const char *name, bool *th
         if (name[i] != '/' && name[i] != 0) continue;
         memcpy(part, name, i);
         part[i] = 0;
-        if (H5Lexists(in->file, part, H5P_DEFAULT) <= 0) return SG_OK;
+        if (H5Lexists(in->file, part, H5P_DEFAULT) <= 0)
+            return in->source->error ? sg__h5_read_failed(in, part, err) : SG_OK;
         H5L_info_t link;
-        if (H5Lget_info(in->file, part, &link, H5P_DEFAULT) < 0)
-            return sg_h5_fail(err, SG_E_CORRUPT, in->path, part);
+        if (H5Lget_info(in->file, part, &link, H5P_DEFAULT) < 0) return sg__h5_read_failed(in, part, err);
         if (link.type != H5L_TYPE_HARD)
             return sg_fail(err, SG_E_INPUT, "%s: '%s' is %s link; only objects of the file itself are read",
                            in->path, part,
@@ -43,7 +43,7 @@ static enum sg_status refuse(const struct sg_h5_in *in, const char *name, const 
 static enum sg_status check_storage(const struct sg_h5_in *in, const char *name, struct sg__h5_dataset *d,
                                     struct sg_err *err) {
     const hid_t plist = H5Dget_create_plist(d->id);
-    if (plist < 0) return sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
+    if (plist < 0) return sg__h5_read_failed(in, name, err);
     const H5D_layout_t layout = H5Pget_layout(plist);
     const int external = H5Pget_external_count(plist), filters = H5Pget_nfilters(plist);
     enum sg_status st = SG_OK;
@@ -121,7 +121,7 @@ enum sg_status sg__h5_dataset_open(const struct sg_h5_in *in, const char *name, 
     if (d.id >= 0) d.space = H5Dget_space(d.id);
     if (d.space >= 0) d.type = H5Dget_type(d.id);
     if (d.type < 0) {
-        st = sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
+        st = sg__h5_read_failed(in, name, err);
         goto out;
     }
     SG_TRY(check_type(in, name, &d, err));

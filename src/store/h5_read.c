@@ -57,7 +57,7 @@ enum sg_status sg_h5_open(const char *path, const struct sg_h5_try *first, struc
     if (first) SG_TRY(sg__h5_try(fd, &r, first, err));
     r.file = sg__h5_driver_open(fd, path, r.source);
     if (r.file < 0) {
-        st = sg__h5_open_failed(&r, err);
+        st = sg__h5_read_failed(&r, "damaged or cut short", err);
         goto out;
     }
     close(fd);
@@ -140,7 +140,7 @@ enum sg_status sg_h5_read(const struct sg_h5_in *in, const char *name, enum sg_h
     SG_TRY(sg__h5_dataset_claim(in, name, &d, err));
     if (total && (!in->trial || d.bytes <= TRIED_BYTES) &&
         H5Dread(d.id, sg_h5_type_id(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
-        st = sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
+        st = sg__h5_read_failed(in, name, err);
 out:
     sg__h5_dataset_close(&d);
     return st;
@@ -164,7 +164,7 @@ enum sg_status sg_h5_read_part(const struct sg_h5_in *in, const char *name, enum
     mem = H5Screate_simple(1, &count, NULL);
     if (mem < 0 || H5Sselect_hyperslab(d.space, H5S_SELECT_SET, &start, NULL, &count, NULL) < 0 ||
         H5Dread(d.id, sg_h5_type_id(type), mem, d.space, H5P_DEFAULT, data) < 0)
-        st = sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
+        st = sg__h5_read_failed(in, name, err);
 out:
     if (mem >= 0) H5Sclose(mem);
     sg__h5_dataset_close(&d);
@@ -212,7 +212,7 @@ static enum sg_status take_variable(const struct text *t, hid_t mem, char **valu
     for (int64_t first = 0; first < t->n && st == SG_OK; first += SLICE) {
         char *s[SLICE] = {0};
         const int64_t n = t->n - first < SLICE ? t->n - first : SLICE;
-        if (!read_texts(t, mem, first, n, s)) return sg_h5_fail(err, SG_E_CORRUPT, t->in->path, t->name);
+        if (!read_texts(t, mem, first, n, s)) return sg__h5_read_failed(t->in, t->name, err);
         for (int64_t i = 0; i < n && st == SG_OK; i++) {
             const size_t len = s[i] ? strlen(s[i]) : 0;
             total += len;
@@ -237,7 +237,7 @@ static enum sg_status take_fixed(const struct text *t, hid_t mem, char **values,
         return sg_fail(err, SG_E_CORRUPT, "%s: '%s' has strings of impossible length", t->in->path, t->name);
     SG_TRY(SG_NEW(&fixed, bytes, t->name, err));
     if (!read_texts(t, mem, 0, t->n, fixed)) {
-        st = sg_h5_fail(err, SG_E_CORRUPT, t->in->path, t->name);
+        st = sg__h5_read_failed(t->in, t->name, err);
         goto out;
     }
     for (int64_t i = 0; i < t->n && st == SG_OK; i++) {
@@ -258,7 +258,7 @@ static enum sg_status take_strings(const struct text *t, char **values, struct s
         return sg_fail(err, SG_E_INPUT, "%s: '%s' does not hold text", t->in->path, t->name);
     if (!t->n) return SG_OK;
     const hid_t mem = H5Tcopy(t->type); /* its own length, padding and character set: nothing is converted */
-    if (mem < 0) return sg_h5_fail(err, SG_E_CORRUPT, t->in->path, t->name);
+    if (mem < 0) return sg__h5_read_failed(t->in, t->name, err);
     const enum sg_status st = H5Tis_variable_str(t->type) > 0 ? take_variable(t, mem, values, arena, err)
                                                               : take_fixed(t, mem, values, arena, err);
     H5Tclose(mem);
@@ -334,7 +334,7 @@ static enum sg_status attribute_open(const struct sg_h5_in *in, const char *obje
     }
     enum sg_status st = SG_OK;
     if (there < 0 || (there > 0 && a->space < 0))
-        st = sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
+        st = sg__h5_read_failed(in, name, err);
     else if (there > 0 && H5Sget_simple_extent_npoints(a->space) != 1)
         st = sg_fail(err, SG_E_INPUT, "%s: attribute '%s' is not a single value", in->path, name);
     if (st != SG_OK || !there)
@@ -365,7 +365,7 @@ static enum sg_status get_number(const struct sg_h5_in *in, const char *object, 
     if (c != H5T_INTEGER && !(c == H5T_FLOAT && is_float(type)))
         st = sg_fail(err, SG_E_INPUT, "%s: attribute '%s' is not a number", in->path, name);
     else if (H5Aread(a.id, sg_h5_type_id(type), value) < 0)
-        st = sg_h5_fail(err, SG_E_CORRUPT, in->path, name);
+        st = sg__h5_read_failed(in, name, err);
     attribute_close(&a);
     return st;
 }

@@ -56,8 +56,8 @@ static _Noreturn void child(int fd, const struct sg_h5_in *in, unsigned seconds,
     close(STDERR_FILENO); /* what the C library says of a broken heap is not the program's one line */
     mine.trial = true;
     mine.file = sg__h5_driver_open(fd, in->path, in->source);
-    report->status =
-        mine.file < 0 ? sg__h5_open_failed(&mine, &report->err) : what->read(&mine, what->ctx, &report->err);
+    report->status = mine.file < 0 ? sg__h5_read_failed(&mine, "damaged or cut short", &report->err)
+                                   : what->read(&mine, what->ctx, &report->err);
     if (mine.file >= 0) H5Fclose(mine.file); /* which crashes on some, too */
     report->whole = true;
     _exit(0);

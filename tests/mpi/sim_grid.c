@@ -5,7 +5,7 @@
  * usage: sim_grid JOB|SWEEP [--set A.B=VALUE] [--slots N] [--steps N] [--step-us N] [--root-only] [--fresh]
  *        [--segment-seconds S] [--shuffle-leases SEED] [--no-model-on RANK] [--lose-device RANK]
  *        [--fail-every N] [--crash-cell N] [--other-model-on RANK] [--array] [--traffic] [--model]
- *        [--nodes N] [--other-view-on RANK] [--no-memory WHAT] [--stats] */
+ *        [--nodes N] [--other-view-on RANK] [--no-memory WHAT] [--stats] [--tell] */
 #include "base/rng.h"
 #include "cell/estimate.h"
 #include "base/options.h"
@@ -13,6 +13,7 @@
 #include "sweep/sweep.h"
 #include "sweep/sweep_run.h"
 #include "model/digest.h"
+#include "store/segment.h"
 
 #include <math.h>
 #include <signal.h>
@@ -78,6 +79,19 @@ enum sg_status __wrap_sg_new(void **out, size_t n, size_t size, const char *what
     if (short_of_memory && !strcmp(what, no_memory))
         return sg_fail(err, SG_E_NOMEM, "no memory for %s", what);
     return __real_sg_new(out, n, size, what, err);
+}
+
+/* --tell: says how many cells a segment has, once it is closed. Unbuffered: tests/faults/power_cut.py reads the order of
+ * what is told and of what is written. */
+static bool tell;
+enum sg_status __real_sg_segment_close(struct sg_segment_writer *w, struct sg_err *err);
+enum sg_status __wrap_sg_segment_close(struct sg_segment_writer *w, struct sg_err *err);
+enum sg_status __wrap_sg_segment_close(struct sg_segment_writer *w, struct sg_err *err) {
+    char text[40];
+    const int n = snprintf(text, sizeof text, "closed %lld\n", (long long)sg_segment_count(w));
+    const enum sg_status st = __real_sg_segment_close(w, err);
+    if (st == SG_OK && tell && write(STDOUT_FILENO, text, (size_t)n) != n) abort();
+    return st;
 }
 
 static void stamp(int64_t *at, double *cpu, int64_t *kib) {
@@ -272,6 +286,7 @@ int main(int argc, char **argv) {
         {.name = "night", .kind = SG_OPT_STR, .target = &o.night},
         {.name = "retry-failed", .kind = SG_OPT_FLAG, .target = &o.retry_failed},
         {.name = "stats", .kind = SG_OPT_FLAG, .target = &s.stats},
+        {.name = "tell", .kind = SG_OPT_FLAG, .target = &tell},
         {.name = "traffic", .kind = SG_OPT_FLAG, .target = &traffic},
         {.name = "progress", .kind = SG_OPT_FLAG, .target = &loud},
     };

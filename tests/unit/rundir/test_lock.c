@@ -12,8 +12,11 @@
 
 static enum sg_status take_in(const char *dir, struct sg_lock **out, struct sg_err *err) {
     char path[1024];
+    struct sg__lock_terms terms;
+    sg__lock_terms_usual(&terms);
+    terms.watch_ms = 40;
     path_to(path, "%s/lock", dir);
-    return sg_lock_take(path, SG_LOCK_RUN, out, err);
+    return sg__lock_take_on(path, SG_LOCK_RUN, &terms, out, err);
 }
 
 static enum sg_status take_on(const char *dir, const struct sg__lock_terms *terms, struct sg_lock **out,
@@ -201,11 +204,11 @@ static void times_in_the_future(void **state) {
     (void)snprintf(o.machine, sizeof o.machine, "ffffffffffffffffffffffffffffffff");
     (void)snprintf(o.boot, sizeof o.boot, "11111111-0000-0000-0000-000000000000");
     plant(*state, &o, -86400);
-    CHECK_FAILS(SG_E_BUSY, "s in the future", sg_lock_look(path, &h, err));
+    CHECK_FAILS(SG_E_BUSY, "s in the future", sg_lock_look(path, NULL, &h, err));
     CHECK_FAILS(SG_E_BUSY, "last sign of life 0 s ago", take_in(*state, &l, err));
     assert_int_equal(stat(path, &s), 0);
     assert_true(s.st_mtime <= time(NULL) + 1); /* from here on it ages */
-    CHECK_FAILS(SG_E_BUSY, "wait until 300 s have passed", sg_lock_look(path, &h, err));
+    CHECK_FAILS(SG_E_BUSY, "wait until 300 s have passed", sg_lock_look(path, NULL, &h, err));
     plant(*state, &o, SG_LOCK_STALE_SECONDS + 5);
     takes(*state);
     /* a node's clock is a minute ahead: within the limit, nothing is touched */
@@ -395,6 +398,48 @@ static void long_stages_keep_the_lock(void **state) {
     sg_lock_drop(theirs);
 }
 
+/* The file server's clock jumps ahead: every lock looks old until its holder's next beat. Who watches it for longer than a
+ * beat does not rob the living, and takes what the dead have left. */
+static void clocks_that_jump_ahead(void **state) {
+    struct sg__lock_terms a = {.beat_ms = 200, .stale_seconds = 1000},
+                          b = {.beat_ms = 200, .stale_seconds = 1000};
+    struct sg_lock *mine = NULL, *theirs = NULL;
+    b.watch_ms = 20000; /* a beat comes in time on a loaded machine, too; it ends the watch */
+    foreign(&a, "one");
+    foreign(&b, "two");
+    CHECK_OK(take_on(*state, &a, &mine, err));
+    silence_it(*state);
+    CHECK_FAILS(SG_E_BUSY, "on one,", take_on(*state, &b, &theirs, err));
+    CHECK_OK(sg_lock_beat(mine, err));
+    sg_lock_drop(mine);
+    a.beat_ms = 1000000; /* as good as dead */
+    b.watch_ms = 300;
+    CHECK_OK(take_on(*state, &a, &mine, err));
+    silence_it(*state);
+    CHECK_OK(take_on(*state, &b, &theirs, err));
+    CHECK_FAILS(SG_E_BUSY, "was taken over by process", sg_lock_beat(mine, err));
+    sg_lock_drop(mine);
+    sg_lock_drop(theirs);
+}
+
+/* A lock is judged by the clock that gives files their times: a node whose own is wrong sees the living alive. */
+static void wrong_clocks_of_nodes(void **state) {
+    struct sg_lock_holder h;
+    struct sg_process_id o;
+    char path[1024], fresh[1024];
+    path_to(path, "%s/lock", (char *)*state);
+    path_to(fresh, "%s/fresh", (char *)*state);
+    sg_process_self(&o);
+    (void)snprintf(o.machine, sizeof o.machine, "ffffffffffffffffffffffffffffffff");
+    (void)snprintf(o.boot, sizeof o.boot, "11111111-0000-0000-0000-000000000000");
+    plant(*state, &o, 1000); /* by a file server that is a thousand seconds behind */
+    write_file(fresh, "x", 1);
+    const struct utimbuf behind = {time(NULL) - 1000, time(NULL) - 1000};
+    assert_int_equal(utime(fresh, &behind), 0);
+    CHECK_OK(sg_lock_look(path, NULL, &h, err)); /* by this machine's clock it is stale */
+    CHECK_FAILS(SG_E_BUSY, "last sign of life 0 s ago", sg_lock_look(path, fresh, &h, err));
+}
+
 /* Makes the right to replace the file at `of`, held by whom `text` says; its path goes to out. */
 static void plant_right(const char *dir, const char *of, const char *text, char out[1024]) {
     size_t n;
@@ -450,6 +495,8 @@ int main(void) {
         IN_DIR(beats_touch_the_file),
         IN_DIR(one_of_many),
         IN_DIR(long_stages_keep_the_lock),
+        IN_DIR(clocks_that_jump_ahead),
+        IN_DIR(wrong_clocks_of_nodes),
         IN_DIR(takers_that_died_on_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
