@@ -572,9 +572,8 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;
         struct sg__estimate saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED,
                                             NAMED + SG_CANDIDATE_SINGLE, true, ratio, tmp);
-        saved.value = 1 - ratio;
-        saved.se = sqrt(saved.se * saved.se + between(w, b, kind, BILL)) / base;
-        v->saving = base > 0 ? sg__interval_plain(saved) : none;
+        saved.se = sqrt(saved.se * saved.se + between(w, b, kind, BILL));
+        v->saving = base > 0 ? sg__interval_saving(ratio, saved, base) : none;
         if (w->in->policy && !w->measured) {
             s->versus[kind].value = v->accuracy.value - w->q_p[b * KINDS + INCUMBENT];
             s->saved[kind].value = 1 - v->cost.value / w->q_c[b * KINDS + INCUMBENT];
@@ -587,9 +586,7 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         s->versus[kind] = sg__interval_plain(against(w, b, kind, INCUMBENT, false, 1, tmp));
         saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED, INCUMBENT, true,
                         v->cost.value / paid, tmp);
-        saved.value = 1 - v->cost.value / paid;
-        saved.se /= paid;
-        if (paid > 0) s->saved[kind] = sg__interval_plain(saved);
+        if (paid > 0) s->saved[kind] = sg__interval_saving(v->cost.value / paid, saved, paid);
     }
     if (!s->affordable) return;
     const bool barred = s->candidate[SG_CANDIDATE_SINGLE].rule.barred; /* then the simplest that is allowed */

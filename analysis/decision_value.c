@@ -93,6 +93,13 @@ struct sg_value sg__interval_cost(struct sg__estimate e) {
     return (struct sg_value){e.value, e.value / f, e.value * f};
 }
 
+struct sg_value sg__interval_saving(double ratio, struct sg__estimate less, double base) {
+    less.value = ratio;
+    less.se /= base;
+    const struct sg_value r = sg__interval_cost(less);
+    return (struct sg_value){1 - r.value, 1 - r.high, 1 - r.low};
+}
+
 struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e) {
     /* all right or all wrong: half an answer of the other kind keeps the interval open */
     const double n = (double)v->n, edge = 0.5 / (n + 1), p = fmin(fmax(e.value, edge), 1 - edge);

@@ -34,6 +34,8 @@ struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const
  * logarithms), of a difference. */
 struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e);
 struct sg_value sg__interval_cost(struct sg__estimate e);
+/* 1 - ratio of a cost to the cost `base`; less: cost - ratio * base. In logarithms of the ratio. */
+struct sg_value sg__interval_saving(double ratio, struct sg__estimate less, double base);
 struct sg_value sg__interval_plain(struct sg__estimate e);
 /* Whether the expected difference is above zero, at 97.5 %. */
 bool sg__above_zero(struct sg__estimate e);

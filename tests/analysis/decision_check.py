@@ -496,7 +496,8 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
             else:
                 saved = v.estimate(c[b, one + kind_at] - ratio * c[b, one], None, 0)
             saved = with_splits(saved, between[b, kind_at, 1])
-            near(got["saving"], plain((1 - ratio, saved[1] / base, saved[2])), 1e-6, where)
+            share, least, most = cost_interval((ratio, saved[1] / base, saved[2]))
+            near(got["saving"], [1 - share, 1 - most, 1 - least], 1e-6, where)
 
 
 def main():

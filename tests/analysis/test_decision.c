@@ -275,6 +275,11 @@ static void intervals(void **state) {
                 1e-6);
     assert_near(cost.low, 0.6 * exp(-0.1 * t95 / 0.6), 1e-7);
     assert_near(cost.high, 0.6 * exp(0.1 * t95 / 0.6), 1e-7);
+    /* 0.6 of a cost, the error of the difference 0.2, the cost 2 */
+    const struct sg_value saving = sg__interval_saving(0.6, (struct sg__estimate){.se = 0.2, .df = 10}, 2);
+    assert_near(saving.value, 0.4, 1e-12);
+    assert_near(saving.low, 1 - cost.high, 1e-12);
+    assert_near(saving.high, 1 - cost.low, 1e-12);
     const double l = log(1.5), h = 0.1 * t95 / 0.24;
     assert_near(accuracy.low, world_expit(l - h), 1e-7);
     assert_near(accuracy.high, world_expit(l + h), 1e-7);
