@@ -122,7 +122,7 @@ static enum sg_status calibration_rows(const struct sg_dataset *d, struct eviden
             e->cal_length[to] = valid ? c->length_mean[at] : (double)NAN;
             e->cal_knn[to] = c->knn_correct ? c->knn_correct[at] : (double)NAN;
             e->cal_knn_length[to] = c->knn_length ? c->knn_length[at] : (double)NAN;
-            e->cal_cost[to] = fmax(0, c->prompt_tokens[at]) / 1e6 * d->price_input[k];
+            e->cal_cost[to] = fmax(0, c->prompt_tokens[at]) / 1e6 * d->price_input[k] + d->price_request[k];
         }
     SG_TRY(sg_rows_make(n, d->m, e->cal_category, e->nc, e->cal_p, e->cal_length, e->cal_knn,
                         e->cal_knn_length, e->cal_cost, &e->calibration, err));

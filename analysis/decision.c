@@ -17,6 +17,8 @@ enum { LEAST_ROWS = 5 /* a category with fewer valued rows joins the pooled stra
  * with all outcomes. The former say what a candidate is worth, since choosing flatters; the latter what the
  * models that are named in the end cost, which choosing does not flatter. */
 enum { NAMED = SG_CANDIDATES, INCUMBENT = NAMED + SG_CANDIDATE_ROUTING, KINDS };
+/* What moves from split to split: accuracy, bill, gain over the named single model. */
+enum { ACCURACY, BILL, GAIN, MOVES };
 
 /* What the valuation works on. */
 struct work {
@@ -43,6 +45,7 @@ struct work {
     int32_t *stratum;              /* [all.n]; -1: values nothing */
     uint8_t *paired;
     double *strata; /* weight, rows, paired_rows: [3][n_strata] */
+    struct sg__stratum_sums *sums;
     struct sg__valued valued;
     uint8_t *truth_model; /* [m] 1: the queries' own outcomes value it */
     /* they value all models: then their outcomes alone are averaged, and no prediction is corrected by them */
@@ -64,19 +67,20 @@ struct work {
     /* sums over splits, [n_budgets][KINDS][all.n] */
     double *blind_y, *blind_c, *paired_y, *paired_c;
     double *q_p, *q_c; /* [n_budgets][KINDS] */
-    double *split; /* [n_budgets][SG_CANDIDATES][3]: accuracy so far, sum and squares of the splits' own */
+    /* [n_budgets][SG_CANDIDATES][MOVES][4]: the value so far; the first split's own; of the splits' own less
+     * that, sum and squares */
+    double *split;
     double fold_given[2];
 };
 
 static void work_free(struct work *w) {
     sg_rows_free(&w->rows);
-    void *owned[] = {
-        w->query,      w->category,     w->input_cost, w->key,       w->weight,      w->all_correct,
-        w->all_length, w->all_category, w->all_row,    w->all_key,   w->h,           w->hk,
-        w->stratum_of, w->stratum,      w->paired,     w->strata,    w->truth_model, w->fold_all,
-        w->fold_query, w->use,          w->build,      w->pick,      w->p,           w->c,
-        w->length,     w->mean_p,       w->cal_p,      w->full_cost, w->sum_p,       w->rule,
-        w->tables,     w->tolls,        w->kept,       w->blind_y,   w->q_p};
+    void *owned[] = {w->query,      w->category,     w->input_cost, w->key,     w->weight,    w->all_correct,
+                     w->all_length, w->all_category, w->all_row,    w->all_key, w->h,         w->hk,
+                     w->stratum_of, w->stratum,      w->paired,     w->strata,  w->sums,      w->truth_model,
+                     w->fold_all,   w->fold_query,   w->use,        w->build,   w->pick,      w->p,
+                     w->c,          w->length,       w->mean_p,     w->cal_p,   w->full_cost, w->sum_p,
+                     w->rule,       w->tables,       w->tolls,      w->kept,    w->blind_y,   w->q_p};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_estimate_fit_free(&w->fit);
     sg_estimate_fit_free(&w->outcomes);
@@ -194,6 +198,7 @@ static enum sg_status stratify(struct work *w, struct sg_decision *out, struct s
     SG_TRY(SG_NEW(&w->stratum, n, "strata", err));
     SG_TRY(SG_NEW(&w->paired, n, "strata", err));
     SG_TRY(SG_NEW(&w->strata, 3 * (w->nc + 1), "strata", err));
+    SG_TRY(SG_NEW(&w->sums, w->nc + 1, "strata", err));
     SG_TRY(SG_NEW(&w->h, n * m, "strata", err));
     SG_TRY(SG_NEW(&w->hk, n * m, "strata", err));
     SG_TRY(SG_NEW(&count, 2 * (int64_t)(w->nc + 1) * (m + 1), "strata", err));
@@ -258,6 +263,7 @@ static enum sg_status stratify(struct work *w, struct sg_decision *out, struct s
                                     .rows = rows,
                                     .paired_rows = paired_rows,
                                     .paired = w->paired,
+                                    .sums = w->sums,
                                     .n_queries = (double)w->in->queries->n,
                                     .unknown = 1 - labelled / (double)w->n};
 out:
@@ -516,42 +522,37 @@ static bool better(const struct work *w, int32_t b, int kind, int other, double 
     return sg__above_zero(against(w, b, kind, other, false, 1, tmp));
 }
 
-/* The accuracy of each candidate by the split just done alone: how far it moves from split to split is how much
+static struct sg__estimate moving(const struct work *w, int32_t b, int kind, int what, double *tmp) {
+    if (what != GAIN) return level(w, b, kind, what == BILL, tmp);
+    return against(w, b, kind, kind == SG_CANDIDATE_SINGLE ? kind : NAMED + SG_CANDIDATE_SINGLE, false, 1,
+                   tmp);
+}
+
+/* What each candidate is worth by the split just done alone: how far it moves from split to split is how much
  * the choices made in the folds hang on their outcomes, which the error of a mean over rows does not know. */
-static void note_split(struct work *w, double *tmp) {
-    for (int32_t i = 0; i < w->in->n_budgets * SG_CANDIDATES; i++) {
-        double *s = w->split + 3 * i;
-        const double so_far = level(w, i / SG_CANDIDATES, i % SG_CANDIDATES, false, tmp).value,
+static void note_split(struct work *w, int32_t split, double *tmp) {
+    for (int32_t i = 0; i < w->in->n_budgets * SG_CANDIDATES * MOVES; i++) {
+        double *s = w->split + 4 * i;
+        const int32_t at = i / MOVES;
+        const double so_far = moving(w, at / SG_CANDIDATES, at % SG_CANDIDATES, i % MOVES, tmp).value,
                      own = so_far - s[0];
         s[0] = so_far;
-        s[1] += own;
-        s[2] += own * own;
+        if (!split) s[1] = own;
+        s[2] += own - s[1];
+        s[3] += (own - s[1]) * (own - s[1]);
     }
 }
 
-/* The accuracy with both errors. */
-static struct sg__estimate accuracy_of(const struct work *w, int32_t b, int kind, double *tmp) {
-    struct sg__estimate e = level(w, b, kind, false, tmp);
-    const double n = w->in->splits, *s = w->split + 3 * (b * SG_CANDIDATES + kind);
-    const double var = n > 1 ? fmax(0, (s[2] - s[1] * s[1] / n) / (n - 1)) : 0;
-    e.se = sqrt(e.se * e.se + var);
+static double between(const struct work *w, int32_t b, int kind, int what) {
+    const double n = w->in->splits, *s = w->split + 4 * ((b * SG_CANDIDATES + kind) * MOVES + what);
+    return n > 1 ? fmax(0, (s[3] - s[2] * s[2] / n) / (n - 1)) : 0;
+}
+
+/* The value with both errors. */
+static struct sg__estimate whole(const struct work *w, int32_t b, int kind, int what, double *tmp) {
+    struct sg__estimate e = moving(w, b, kind, what, tmp);
+    e.se = sqrt(e.se * e.se + between(w, b, kind, what));
     return e;
-}
-
-/* What the best mix of two models is worth at this cost, by the models' own values and bills; 0: none fits. */
-static double mix_at(const struct sg_decision *d, double cost) {
-    double best = 0;
-    for (int32_t i = 0; i < d->m; i++) {
-        const double a = d->single_value[i].value, c = d->single_bill[i].value;
-        if (!(c <= cost)) continue;
-        best = fmax(best, a);
-        for (int32_t j = 0; j < d->m; j++) {
-            const double more = d->single_bill[j].value - c;
-            if (d->single_bill[j].value > cost)
-                best = fmax(best, a + (cost - c) / more * (d->single_value[j].value - a));
-        }
-    }
-    return best;
 }
 
 static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
@@ -563,18 +564,16 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         v->accuracy = v->cost = v->gain = v->saving = v->over_mix = s->versus[kind] = s->saved[kind] = none;
         if (!s->affordable || !v->rule.affordable) continue;
         if (kind == SG_CANDIDATE_ROUTING && !w->valued.paired_rows) continue;
-        v->accuracy = sg__interval_accuracy(&w->valued, accuracy_of(w, b, kind, tmp));
-        v->cost = sg__interval_cost(level(w, b, kind, true, tmp));
-        v->gain = sg__interval_chosen(against(
-            w, b, kind, kind == SG_CANDIDATE_SINGLE ? kind : NAMED + SG_CANDIDATE_SINGLE, false, 1, tmp));
+        v->accuracy = sg__interval_accuracy(&w->valued, whole(w, b, kind, ACCURACY, tmp));
+        v->cost = sg__interval_cost(whole(w, b, kind, BILL, tmp));
+        v->gain = sg__interval_chosen(whole(w, b, kind, GAIN, tmp));
         v->over_mix = sg__interval_chosen(against(w, b, kind == SG_CANDIDATE_SINGLE ? NAMED + kind : kind,
                                                   SG_CANDIDATE_MIX, false, 1, tmp));
         const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;
         struct sg__estimate saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED,
                                             NAMED + SG_CANDIDATE_SINGLE, true, ratio, tmp);
-        saved.value = 1 - ratio;
-        saved.se /= base;
-        v->saving = base > 0 ? sg__interval_plain(saved) : none;
+        saved.se = sqrt(saved.se * saved.se + between(w, b, kind, BILL));
+        v->saving = base > 0 ? sg__interval_saving(ratio, saved, base) : none;
         if (w->in->policy && !w->measured) {
             s->versus[kind].value = v->accuracy.value - w->q_p[b * KINDS + INCUMBENT];
             s->saved[kind].value = 1 - v->cost.value / w->q_c[b * KINDS + INCUMBENT];
@@ -587,9 +586,7 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         s->versus[kind] = sg__interval_plain(against(w, b, kind, INCUMBENT, false, 1, tmp));
         saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED, INCUMBENT, true,
                         v->cost.value / paid, tmp);
-        saved.value = 1 - v->cost.value / paid;
-        saved.se /= paid;
-        if (paid > 0) s->saved[kind] = sg__interval_plain(saved);
+        if (paid > 0) s->saved[kind] = sg__interval_saving(v->cost.value / paid, saved, paid);
     }
     if (!s->affordable) return;
     const bool barred = s->candidate[SG_CANDIDATE_SINGLE].rule.barred; /* then the simplest that is allowed */
@@ -605,7 +602,7 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
         if (isnan(v->accuracy.value) || kind == (int)s->advised) continue;
         /* where the bill misses the budget, the mix must not give as much for that bill */
         if (kind > SG_CANDIDATE_MIX && v->cost.value > s->budget &&
-            v->accuracy.value <= mix_at(w->out, v->cost.value))
+            v->accuracy.value <= sg__mix_at(w->out, v->cost.value))
             continue;
         if (!barred && !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
         /* better than every simpler one that was advised so far, and than the mix at this budget */
@@ -685,7 +682,7 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     if (w->in->portfolio) SG_TRY(SG_NEW(&w->kept, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
-    SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS + 3 * nb * SG_CANDIDATES, "values", err));
+    SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS + 4 * nb * SG_CANDIDATES * MOVES, "values", err));
     w->mean_length = w->mean_p + cells;
     w->mean_cost = w->mean_p + 2 * cells;
     w->pick_p = w->mean_p + 3 * cells;
@@ -761,7 +758,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     for (int32_t split = 0; split < in->splits; split++) {
         SG_TRY(deal_split(&w, split, err));
         for (int32_t f = 0; f < in->folds; f++) SG_TRY(value_fold(&w, (uint8_t)f, err));
-        note_split(&w, tmp);
+        note_split(&w, split, tmp);
     }
     const int64_t n_values = 4 * (int64_t)in->n_budgets * KINDS * w.all.n;
     if (!in->splits) { /* the models' means alone were asked for */

@@ -3,34 +3,44 @@
 #include "calibration.h"
 
 #include <math.h>
+#include <string.h>
 
 struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const double *d, double shift) {
     struct sg__estimate e = {.value = shift};
     double var = 0, df = 0, sampled = 0;
+    memset(v->sums, 0, sizeof *v->sums * (size_t)v->n_strata);
+    for (int64_t i = 0; i < v->n; i++) {
+        if (v->stratum[i] < 0) continue;
+        struct sg__stratum_sums *s = &v->sums[v->stratum[i]];
+        if (x) s->x += x[i];
+        if (d && v->paired[i]) s->d += d[i];
+    }
     for (int32_t s = 0; s < v->n_strata; s++) {
-        const double w = v->weight[s], n = x ? v->rows[s] : 0, k = d ? v->paired_rows[s] : 0;
-        double mx = 0, md = 0, both = 0, own = 0;
-        if (!(w > 0)) continue;
-        for (int64_t i = 0; i < v->n; i++) {
-            if (v->stratum[i] != s) continue;
-            if (x) mx += x[i] / n;
-            if (d && v->paired[i]) md += d[i] / k;
-        }
-        e.value += w * (mx + md);
+        const double n = v->rows[s], k = v->paired_rows[s];
+        struct sg__stratum_sums *o = &v->sums[s];
+        o->x = n > 0 ? o->x / n : 0;
+        o->d = k > 0 ? o->d / k : 0;
         /* divisors of the unbiased variances */
-        const double fx = n > 1 ? 1 / sqrt(n * (n - 1)) : 1, fd = k > 1 ? 1 / sqrt(k * (k - 1)) : 1;
-        const double m = d ? k : n;
-        for (int64_t i = 0; i < v->n; i++) {
-            if (v->stratum[i] != s) continue;
-            const double ax = x ? x[i] - mx : 0, ad = d && v->paired[i] ? d[i] - md : 0;
-            const double influence = ax * fx + ad * fd;
-            both += influence * influence;
-            if (!d || v->paired[i]) own += (ax + ad) * (ax + ad);
-        }
-        own = m > 1 ? own / (m - 1) : own;
-        const double here = w * w * (both + v->unknown * own / fmax(w * v->n_queries, 1));
+        o->fx = n > 1 ? 1 / sqrt(n * (n - 1)) : 1;
+        o->fd = k > 1 ? 1 / sqrt(k * (k - 1)) : 1;
+    }
+    for (int64_t i = 0; i < v->n; i++) {
+        if (v->stratum[i] < 0) continue;
+        struct sg__stratum_sums *s = &v->sums[v->stratum[i]];
+        const double ax = x ? x[i] - s->x : 0, ad = d && v->paired[i] ? d[i] - s->d : 0;
+        const double influence = ax * s->fx + ad * s->fd;
+        s->both += influence * influence;
+        if (!d || v->paired[i]) s->own += (ax + ad) * (ax + ad);
+    }
+    for (int32_t s = 0; s < v->n_strata; s++) {
+        const double w = v->weight[s], m = d ? v->paired_rows[s] : v->rows[s];
+        const struct sg__stratum_sums *o = &v->sums[s];
+        if (!(w > 0)) continue;
+        e.value += w * (o->x + o->d);
+        const double own = m > 1 ? o->own / (m - 1) : o->own;
+        const double here = w * w * (o->both + v->unknown * own / fmax(w * v->n_queries, 1));
         var += here;
-        sampled += w * w * both;
+        sampled += w * w * o->both;
         if (m > 1) df += here * here / (m - 1);
     }
     e.se = sqrt(var);
@@ -52,15 +62,42 @@ bool sg__above_zero(struct sg__estimate e) {
     return e.value > 0 && e.value > sg_t_quantile(0.025, e.df) * e.mean_se;
 }
 
+/* The mean of a normal law with standard error s of which values beyond c alone are seen, where a value of x or more
+ * has the probability 2.5 %. */
+static double least_mean(double x, double c, double s) {
+    double low = x - 40 * s, high = x;
+    for (int i = 0; i < 60; i++) {
+        const double mid = (low + high) / 2, seen = erfc((c - mid) / s * sqrt(0.5));
+        /* far below c both tails vanish: so does their ratio, since x > c */
+        if (seen > 0 && erfc((x - mid) / s * sqrt(0.5)) > 0.025 * seen)
+            high = mid;
+        else
+            low = mid;
+    }
+    return (low + high) / 2;
+}
+
 struct sg_value sg__interval_chosen(struct sg__estimate e) {
-    const double h = e.se > 0 ? sg_t_quantile(0.025, e.df) * e.se : 0;
-    return (struct sg_value){e.value, e.value - h, e.value + h};
+    struct sg_value v = sg__interval_plain(e);
+    if (!sg__above_zero(e) || !(e.mean_se > 0)) return v;
+    const double t = sg_t_quantile(0.05, e.df), c = sg_t_quantile(0.025, e.df) * e.mean_se;
+    const double below = e.value - least_mean(e.value, c, e.mean_se * t / 1.959963984540054);
+    const double own = t * sqrt(fmax(0, e.se * e.se - e.mean_se * e.mean_se));
+    v.low = fmin(v.low, fmax(0, e.value - hypot(below, own)));
+    return v;
 }
 
 struct sg_value sg__interval_cost(struct sg__estimate e) {
     if (!(e.value > 0)) return (struct sg_value){e.value, fmax(0, e.value - half(e)), e.value + half(e)};
     const double f = exp(half(e) / e.value);
     return (struct sg_value){e.value, e.value / f, e.value * f};
+}
+
+struct sg_value sg__interval_saving(double ratio, struct sg__estimate less, double base) {
+    less.value = ratio;
+    less.se /= base;
+    const struct sg_value r = sg__interval_cost(less);
+    return (struct sg_value){1 - r.value, 1 - r.high, 1 - r.low};
 }
 
 struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e) {
@@ -71,4 +108,19 @@ struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__est
     const double l = log(p / (1 - p)), h = half(e) / (p * (1 - p));
     return (struct sg_value){e.value, fmin(e.value, 1 / (1 + exp(-(l - h)))),
                              fmax(e.value, 1 / (1 + exp(-(l + h))))};
+}
+
+double sg__mix_at(const struct sg_decision *d, double cost) {
+    double best = 0;
+    for (int32_t i = 0; i < d->m; i++) {
+        const double a = d->single_value[i].value, c = d->single_bill[i].value;
+        if (!(c <= cost)) continue;
+        best = fmax(best, a);
+        for (int32_t j = 0; j < d->m; j++) {
+            const double more = d->single_bill[j].value - c;
+            if (d->single_bill[j].value > cost)
+                best = fmax(best, a + (cost - c) / more * (d->single_value[j].value - a));
+        }
+    }
+    return best;
 }

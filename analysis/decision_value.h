@@ -4,16 +4,20 @@
 
 #include "decision.h"
 
+struct sg__stratum_sums {
+    double x, d, fx, fd, both, own;
+};
 /* The rows whose outcomes value policies, in strata: categories, the small ones together. */
 struct sg__valued {
     int64_t n;
     int32_t n_strata;
-    const int32_t *stratum;           /* [n] */
+    const int32_t *stratum;           /* [n]; -1: the row values nothing */
     const double *weight;             /* [n_strata] share of the queries */
     const double *rows, *paired_rows; /* [n_strata] how many rows, how many with estimates */
     const uint8_t *paired;            /* [n] 1: the row has estimates */
     double n_queries;                 /* that the value is about */
     double unknown;                   /* share of them without truth: their own outcomes are still to come */
+    struct sg__stratum_sums *sums;    /* [n_strata] scratch of sg__value */
 };
 
 /* Sum over strata of weight * (mean of x over the rows + mean of d over the paired rows) + shift, and its
@@ -30,11 +34,17 @@ struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const
  * logarithms), of a difference. */
 struct sg_value sg__interval_accuracy(const struct sg__valued *v, struct sg__estimate e);
 struct sg_value sg__interval_cost(struct sg__estimate e);
+/* 1 - ratio of a cost to the cost `base`; less: cost - ratio * base. In logarithms of the ratio. */
+struct sg_value sg__interval_saving(double ratio, struct sg__estimate less, double base);
 struct sg_value sg__interval_plain(struct sg__estimate e);
 /* Whether the expected difference is above zero, at 97.5 %. */
 bool sg__above_zero(struct sg__estimate e);
-/* Of a gain that a candidate is advised for: at 97.5 %, since a candidate has two comparisons to pass (one model,
- * mix) and is told of only when it passed; the simulation shows about 95 % with it. */
+/* Of a gain, which is told where it passed sg__above_zero: what passes is flattered by luck. The lower end is
+ * therefore that of the law of values that pass (truncated normal: Weinstein, Fithian, Benjamini 2013; the queries'
+ * own luck added in quadrature), but not below zero where the plain interval is above. */
 struct sg_value sg__interval_chosen(struct sg__estimate e);
+
+/* What the best mix of two models is worth at this cost, by the models' own values and bills; 0: none fits. */
+double sg__mix_at(const struct sg_decision *d, double cost);
 
 #endif

@@ -37,12 +37,36 @@ static enum sg_status new_rows(struct sg_rows *r, int32_t n_categories, struct s
     SG_TRY(SG_NEW(&r->order, r->n, "estimates", err));
     SG_TRY(SG_NEW(&r->first, n_categories + 1, "estimates", err));
     SG_TRY(SG_NEW(&fill, n_categories + 1, "estimates", err));
+    SG_TRY(SG_NEW(&r->mean_p, 2 * (int64_t)n_categories * r->m, "estimates", err));
+    r->mean_length = r->mean_p + (int64_t)n_categories * r->m;
     for (int64_t q = 0; q < r->n; q++) r->first[r->category[q] + 1]++;
     for (int32_t c = 0; c < n_categories; c++) r->first[c + 1] += r->first[c];
     memcpy(fill, r->first, sizeof *fill * (size_t)(n_categories + 1));
     for (int64_t q = 0; q < r->n; q++) r->order[fill[r->category[q]]++] = q;
 out:
     free(fill);
+    return st;
+}
+
+/* The means of p and length [n * m], or of the logarithms where these are NULL. */
+static enum sg_status mean_rows(struct sg_rows *r, int32_t n_categories, const double *p,
+                                const double *length, struct sg_err *err) {
+    const int64_t cells = (int64_t)n_categories * r->m;
+    double *count = NULL;
+    const enum sg_status st = SG_NEW(&count, cells, "estimates", err);
+    for (int64_t q = 0; q < r->n && st == SG_OK; q++)
+        for (int32_t k = 0; k < r->m; k++) {
+            const int64_t at = q * r->m + k, to = (int64_t)r->category[q] * r->m + k;
+            if (isnan(r->log_length[at])) continue;
+            r->mean_p[to] += p ? p[at] : expit(r->logit_p[at]);
+            r->mean_length[to] += length ? fmax(length[at], 1) : exp(r->log_length[at]);
+            count[to]++;
+        }
+    for (int64_t i = 0; i < cells && st == SG_OK; i++) {
+        r->mean_p[i] = count[i] > 0 ? r->mean_p[i] / count[i] : (double)NAN;
+        r->mean_length[i] = count[i] > 0 ? r->mean_length[i] / count[i] : (double)NAN;
+    }
+    free(count);
     return st;
 }
 
@@ -60,6 +84,7 @@ enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32
         r.logit_knn[i] = knn_p && !isnan(knn_p[i]) ? logit(knn_p[i]) : (double)NAN;
         r.log_knn_length[i] = knn_length && !isnan(knn_length[i]) ? log(fmax(knn_length[i], 1)) : (double)NAN;
     }
+    SG_TRY(mean_rows(&r, n_categories, p, length, err));
     *out = r;
     return SG_OK;
 out:
@@ -78,6 +103,7 @@ enum sg_status sg_rows_take(const struct sg_rows *from, const int64_t *index, in
     for (int i = 0; i < 4; i++)
         for (int64_t q = 0; q < n; q++)
             memcpy(to[i] + q * r.m, of[i] + index[q] * r.m, sizeof(double) * (size_t)r.m);
+    SG_TRY(mean_rows(&r, n_categories, NULL, NULL, err));
     *out = r;
     return SG_OK;
 out:
@@ -93,6 +119,7 @@ void sg_rows_free(struct sg_rows *r) {
     free(r->log_knn_length);
     free(r->order);
     free(r->first);
+    free(r->mean_p);
     memset(r, 0, sizeof *r);
 }
 
@@ -108,7 +135,7 @@ static enum sg_status alloc_fit(const struct sg_estimate_fit_input *in, struct s
     const int64_t n = (int64_t)in->m * in->n_categories;
     if (f->mean && (f->m != in->m || f->n_categories != in->n_categories)) sg_estimate_fit_free(f);
     if (!f->mean) {
-        enum sg_status st = SG_NEW(&f->mean, 7 * n + in->m * (2 + SG_FIT_TERMS), "fit", err);
+        enum sg_status st = SG_NEW(&f->mean, 11 * n + in->m * (2 + SG_FIT_TERMS), "fit", err);
         if (st != SG_OK) return st;
         f->m = in->m;
         f->n_categories = in->n_categories;
@@ -118,7 +145,11 @@ static enum sg_status alloc_fit(const struct sg_estimate_fit_input *in, struct s
         f->shift = f->mean + 4 * n;
         f->scale = f->mean + 5 * n;
         f->rescale = f->mean + 6 * n;
-        f->tried = f->mean + 7 * n;
+        f->logit_mean = f->mean + 7 * n;
+        f->log_mean_length = f->mean + 8 * n;
+        f->log_scale = f->mean + 9 * n;
+        f->log_rescale = f->mean + 10 * n;
+        f->tried = f->mean + 11 * n;
         f->row = f->tried + in->m;
     }
     return SG_OK;
@@ -189,13 +220,15 @@ static bool anchor_means(const struct sg_estimate_fit_input *in, struct sg_estim
 /* The shift with which the mean of expit(logit_p + shift) over the category's rows is `target`. Newton's
  * method on a monotone function, kept inside a bracket. column: room for the category's rows. */
 static double solve_shift(const struct sg_rows *r, int32_t c, int32_t k, double target, double *column) {
-    double low = -12, high = 12, x = 0;
+    double low = -12, high = 12;
     int64_t n = 0;
     for (int64_t i = r->first[c]; i < r->first[c + 1]; i++) {
         const double l = r->logit_p[r->order[i] * r->m + k];
         if (!isnan(l)) column[n++] = l;
     }
     if (!n) return (double)NAN;
+    double x =
+        fmin(fmax(logit(target) - logit(r->mean_p[(int64_t)c * r->m + k]), -11), 11); /* near it already */
     for (int step = 0; step < 60; step++) {
         double sum = 0, slope = 0;
         for (int64_t i = 0; i < n; i++) {
@@ -217,18 +250,6 @@ static double solve_shift(const struct sg_rows *r, int32_t c, int32_t k, double 
     return x;
 }
 
-static double mean_length_of(const struct sg_rows *r, int32_t c, int32_t k) {
-    double sum = 0;
-    int64_t n = 0;
-    for (int64_t i = r->first[c]; i < r->first[c + 1]; i++) {
-        const double l = r->log_length[r->order[i] * r->m + k];
-        if (isnan(l)) continue;
-        sum += exp(l);
-        n++;
-    }
-    return n ? sum / (double)n : (double)NAN;
-}
-
 /* A category that no query has takes its shift from the calibration rows; one that neither has, none. */
 static enum sg_status anchor_shifts(const struct sg_estimate_fit_input *in, struct sg_estimate_fit *f,
                                     struct sg_err *err) {
@@ -240,13 +261,16 @@ static enum sg_status anchor_shifts(const struct sg_estimate_fit_input *in, stru
             const int64_t at = (int64_t)c * f->m + k;
             const bool shifts = f->kind != SG_ESTIMATE_SCOPE;
             double shift = shifts ? solve_shift(in->queries, c, k, f->mean[at], column) : 0;
-            double length = mean_length_of(in->queries, c, k);
+            double length = in->queries->mean_length[at];
             if (isnan(shift) || isnan(length)) {
                 shift = !shifts ? 0 : solve_shift(in->calibration, c, k, f->mean[at], column);
-                length = mean_length_of(in->calibration, c, k);
+                length = in->calibration->mean_length[at];
             }
             f->shift[at] = isnan(shift) ? 0 : shift;
             f->scale[at] = isnan(length) ? 1 : f->mean_length[at] / length;
+            f->logit_mean[at] = logit(f->mean[at]);
+            f->log_mean_length[at] = log(fmax(f->mean_length[at], 1));
+            f->log_scale[at] = log(f->scale[at]);
         }
 out:
     free(column);
@@ -266,10 +290,10 @@ static void row_terms(const struct sg_estimate_fit *f, const struct sg_rows *r, 
     for (int32_t k = 0; k < m; k++) {
         double *t = terms + (int64_t)k * SG_FIT_TERMS;
         const double l = r->logit_p[q * m + k], near = r->logit_knn[q * m + k];
-        double mean = f->mean[base + k], a = logit(mean), shift = f->shift[base + k];
+        double a = f->logit_mean[base + k], shift = f->shift[base + k];
         if (own && !isnan(own[k]) && f->count[base + k] > 0) {
             const double total = f->count[base + k] + SMOOTHING;
-            const double without = (mean * total - own[k]) / (total - 1);
+            const double without = (f->mean[base + k] * total - own[k]) / (total - 1);
             shift += logit(without) - a; /* to first order what the shift would be without this outcome */
             a = logit(without);
         }
@@ -359,8 +383,8 @@ static void length_terms(const struct sg_estimate_fit *f, const struct sg_rows *
     for (int32_t k = 0; k < m; k++) {
         double *t = terms + (int64_t)k * SG_FIT_LENGTH_TERMS;
         const double l = r->log_length[q * m + k], near = r->log_knn_length[q * m + k];
-        const double a = log(fmax(f->mean_length[base + k], 1));
-        s[k] = l + log(f->scale[base + k]);
+        const double a = f->log_mean_length[base + k];
+        s[k] = l + f->log_scale[base + k];
         t[0] = 1;
         t[2] = s[k] - a;
         t[3] = isnan(near) ? 0 : near - a;
@@ -399,12 +423,12 @@ static enum sg_status keep_mean_lengths(const struct sg_estimate_fit_input *in, 
     const int32_t m = f->m;
     const int64_t n = (int64_t)m * f->n_categories;
     double *sum = NULL, *count, *length;
-    SG_TRY(SG_NEW(&sum, 2 * n + 2 * m, "lengths", err));
+    SG_TRY(SG_NEW(&sum, 2 * n + m, "lengths", err));
     count = sum + n;
     length = sum + 2 * n;
-    for (int64_t i = 0; i < n; i++) f->rescale[i] = 1;
+    for (int64_t i = 0; i < n; i++) f->rescale[i] = 1, f->log_rescale[i] = 0;
     for (int64_t q = 0; q < r->n; q++) {
-        sg_estimate_fit_apply(f, r, in->price_output, q, q + 1, length + m, length, NULL);
+        sg_estimate_fit_apply(f, r, in->price_output, q, q + 1, NULL, length, NULL);
         for (int32_t k = 0; k < m; k++) {
             if (isnan(length[k])) continue;
             sum[(int64_t)r->category[q] * m + k] += length[k];
@@ -412,7 +436,10 @@ static enum sg_status keep_mean_lengths(const struct sg_estimate_fit_input *in, 
         }
     }
     for (int64_t i = 0; i < n; i++)
-        if (count[i] > 0) f->rescale[i] = f->mean_length[i] * count[i] / sum[i];
+        if (count[i] > 0) {
+            f->rescale[i] = f->mean_length[i] * count[i] / sum[i];
+            f->log_rescale[i] = log(f->rescale[i]);
+        }
 out:
     free(sum);
     return st;
@@ -477,7 +504,8 @@ enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum
     memset(fit->g, 0, sizeof fit->g);
     const bool any = anchor_means(in, fit);
     if (!any && kind == SG_ESTIMATE_SCOPE) {
-        for (int64_t i = 0; i < (int64_t)fit->m * fit->n_categories; i++) fit->scale[i] = 1;
+        for (int64_t i = 0; i < (int64_t)fit->m * fit->n_categories; i++)
+            fit->scale[i] = 1, fit->log_scale[i] = 0;
         goto out;
     }
     if (!any) {
@@ -497,8 +525,8 @@ void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_ro
     double *s = fit->row, *t = fit->row + m;
     for (int64_t q = from; q < to; q++) {
         const int64_t base = (int64_t)rows->category[q] * m, in = q * m, at = (q - from) * m;
-        if (fit->kind == SG_ESTIMATE_COMBINED) row_terms(fit, rows, q, NULL, s, t);
-        for (int32_t k = 0; k < m; k++) {
+        if (p && fit->kind == SG_ESTIMATE_COMBINED) row_terms(fit, rows, q, NULL, s, t);
+        for (int32_t k = 0; k < m && p; k++) {
             const double l = rows->logit_p[in + k];
             p[at + k] = expit(fit->kind == SG_ESTIMATE_SCOPE ? l
                               : fit->kind == SG_ESTIMATE_ANCHORED
@@ -509,10 +537,10 @@ void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_ro
         if (fit->kind == SG_ESTIMATE_COMBINED) length_terms(fit, rows, q, s, t);
         for (int32_t k = 0; k < m; k++) {
             double l = rows->log_length[in + k];
-            if (fit->kind != SG_ESTIMATE_COMBINED) l += log(fit->scale[base + k]);
+            if (fit->kind != SG_ESTIMATE_COMBINED) l += fit->log_scale[base + k];
             if (fit->kind == SG_ESTIMATE_COMBINED)
                 l = s[k] + dot(t + k * SG_FIT_LENGTH_TERMS, fit->g, SG_FIT_LENGTH_TERMS) +
-                    log(fit->rescale[base + k]);
+                    fit->log_rescale[base + k];
             const double tokens = exp(l);
             if (length) length[at + k] = tokens;
             if (cost) cost[at + k] = rows->input_cost[in + k] + tokens * price_output[k];

@@ -25,6 +25,7 @@ struct sg_rows {
     double *logit_knn, *log_knn_length; /* the nearest anchors' */
     const double *input_cost;           /* USD of the call's prompt and of the request, borrowed */
     int64_t *order, *first;             /* rows of category c: order[first[c]] .. order[first[c + 1] - 1] */
+    double *mean_p, *mean_length;       /* [n_categories * m] the estimator's means; NaN: none */
 };
 /* p in [0, 1]; lengths in tokens; knn may be NULL. Owned by the caller (sg_rows_free). */
 enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories,
@@ -70,8 +71,10 @@ struct sg_estimate_fit {
                                      anchors' deviation, anchor mean */
     double g[SG_FIT_LENGTH_TERMS];
     double *rescale; /* of `combined`: keeps the mean lengths of the anchors */
-    double *tried;   /* [m] 1: an outcome of the model is known; the others say nothing of the question */
-    double *row;     /* scratch of sg_estimate_fit_apply, which is for one thread at a time */
+    /* [n_categories * m] logarithms of what every row asks for */
+    double *logit_mean, *log_mean_length, *log_scale, *log_rescale;
+    double *tried; /* [m] 1: an outcome of the model is known; the others say nothing of the question */
+    double *row;   /* scratch of sg_estimate_fit_apply, which is for one thread at a time */
 };
 /* The fit of one kind. COMBINED without a calibration cell whose outcome is used is SG_E_INPUT; so is
  * ANCHORED without any outcome. Owned by the caller; may be used again (the arrays are kept). */
@@ -83,7 +86,7 @@ enum sg_status sg_estimate_fit_means(const struct sg_estimate_fit_input *in, str
                                      struct sg_err *err);
 void sg_estimate_fit_free(struct sg_estimate_fit *f); /* zeroed accepted */
 
-/* Estimates of rows [from, to): p and length (tokens; may be NULL) and cost (USD a call; may be NULL), each
+/* Estimates of rows [from, to): p (may be NULL), length (tokens; may be NULL) and cost (USD a call; may be NULL), each
  * [(to - from) * m], the caller's; NaN where the row has none. */
 void sg_estimate_fit_apply(const struct sg_estimate_fit *fit, const struct sg_rows *rows,
                            const double *price_output, int64_t from, int64_t to, double *p, double *length,

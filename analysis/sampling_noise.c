@@ -36,19 +36,31 @@ void sg_sampling_noise_usual(const struct sg_dataset *d, struct sg_sampling_nois
     static const int32_t k[SG_SAMPLING_NOISES] = {1, 2, 4, 8};
     const int32_t n_k = SG_SAMPLING_NOISES;
     const struct sg_results *r = d->r;
-    struct sg_sum within[2] = {{0, 0}, {0, 0}};
-    int64_t cells = 0;
+    struct sg_sum within[2] = {{0, 0}, {0, 0}}, of_errors[2] = {{0, 0}, {0, 0}};
+    int64_t cells = 0, with_errors[2] = {0, 0};
     for (int32_t i = 0; i < n_k; i++)
         out[i] = (struct sg_sampling_noise){.k = k[i],
                                             .variance_votes = (double)NAN,
                                             .variance_p_yes = (double)NAN,
+                                            .variance_length = (double)NAN,
                                             .ratio = (double)NAN,
                                             .brier_votes = 0,
                                             .brier_p_yes = 0};
     for (int64_t at = 0; r->sample_correct && r->sample_p_yes && at < d->n * d->m; at++) {
         if (isnan(d->p[at])) continue;
         struct moments vote, p_yes;
-        moments(r, sg_dataset_cell(d, at / d->m, (int32_t)(at % d->m)), &vote, &p_yes);
+        const int64_t cell = sg_dataset_cell(d, at / d->m, (int32_t)(at % d->m));
+        moments(r, cell, &vote, &p_yes);
+        /* the variance of one sample, of which the cell's standard error is the mean's */
+        if (r->p_se && vote.n > 0 && !isnan(r->p_se[cell])) {
+            with_errors[0]++;
+            sg_sum_add(&of_errors[0], vote.n * r->p_se[cell] * r->p_se[cell]);
+        }
+        if (r->length_se && vote.n > 0 && !isnan(r->length_se[cell]) && r->length_mean[cell] > 0) {
+            const double relative = r->length_se[cell] / r->length_mean[cell];
+            with_errors[1]++;
+            sg_sum_add(&of_errors[1], vote.n * relative * relative);
+        }
         if (vote.n < 2) continue;
         cells++;
         sg_sum_add(&within[0], vote.variance);
@@ -62,11 +74,15 @@ void sg_sampling_noise_usual(const struct sg_dataset *d, struct sg_sampling_nois
     }
     for (int32_t i = 0; i < n_k; i++) {
         out[i].n_cells = cells;
+        out[i].n_errors = with_errors[0];
         out[i].brier_votes /= (double)out[i].n_brier;
         out[i].brier_p_yes /= (double)out[i].n_brier;
+        if (with_errors[1])
+            out[i].variance_length = sg_sum_get(&of_errors[1]) / (double)with_errors[1] / k[i];
+        if (with_errors[0]) out[i].variance_p_yes = sg_sum_get(&of_errors[0]) / (double)with_errors[0] / k[i];
         if (!cells) continue;
         out[i].variance_votes = sg_sum_get(&within[0]) / (double)cells / k[i];
-        out[i].variance_p_yes = sg_sum_get(&within[1]) / (double)cells / k[i];
+        if (!with_errors[0]) out[i].variance_p_yes = sg_sum_get(&within[1]) / (double)cells / k[i];
         out[i].ratio = out[i].variance_votes / out[i].variance_p_yes;
     }
 }

@@ -12,7 +12,7 @@ try:
     import numpy as np
     from scipy.optimize import brentq, linprog, minimize
     from scipy.special import expit
-    from scipy.stats import t as student
+    from scipy.stats import norm, t as student
 except ImportError:
     print("SKIP: no scipy")
     sys.exit(77)
@@ -304,8 +304,9 @@ class Valued:
         self.stratum, self.weight, self.paired, self.n, self.unknown = stratum, weight, paired, n_queries, unknown
 
     def estimate(self, x, d, shift):
-        """Value, standard error and degrees of freedom of sum w (mean x + mean d over the paired) + shift."""
-        value, var, below = shift, 0.0, 0.0
+        """Of sum w (mean x + mean d over the paired) + shift: value, standard error, degrees of freedom, and the error
+        without the queries' own luck."""
+        value, var, below, mean_var = shift, 0.0, 0.0, 0.0
         for s, w in enumerate(self.weight):
             rows, pairs = self.stratum == s, (self.stratum == s) & self.paired
             n, k = rows.sum(), pairs.sum()
@@ -324,13 +325,35 @@ class Valued:
                 sampled += 2 * both / np.sqrt(n * (n - 1) * k * (k - 1))
             here = w * w * sampled + w * self.unknown * (own ** 2).sum() / (len(own) - 1) / self.n
             var += here
+            mean_var += w * w * sampled
             below += here * here / (len(own) - 1)
-        return value, np.sqrt(var), (var * var / below if below > 0 else 1e6)
+        return value, np.sqrt(var), (var * var / below if below > 0 else 1e6), np.sqrt(mean_var)
 
 
-def plain(e, outside=0.05):
-    h = student.ppf(1 - outside / 2, min(e[2], 1e6)) * e[1] if e[1] > 0 else 0
+def plain(e):
+    h = student.ppf(0.975, min(e[2], 1e6)) * e[1] if e[1] > 0 else 0
     return [e[0], e[0] - h, e[0] + h]
+
+
+def chosen(e):
+    """Of a value that is told where it is above zero at 97.5 %: the lower end is that of the truncated normal law."""
+    value, low, high = plain(e)
+    df, mean_se = min(e[2], 1e6), e[3]
+    told = student.ppf(0.9875, df) * mean_se
+    if value > max(told, 0) and mean_se > 0:
+        t = student.ppf(0.975, df)
+        s = mean_se * t / norm.ppf(0.975)
+        below = lambda mean: norm.logsf((value - mean) / s) - norm.logsf((told - mean) / s) - np.log(0.025)
+        least = value - 40 * s
+        least = brentq(below, least, value, xtol=1e-14) if below(least) < 0 else least
+        own = t * np.sqrt(max(0, e[1] ** 2 - mean_se ** 2))
+        low = min(low, max(0, value - np.hypot(value - least, own)))
+    return [value, low, high]
+
+
+def with_splits(e, moved):
+    """The error with how far the value moves from split to split."""
+    return e[0], np.sqrt(e[1] ** 2 + moved), e[2], e[3]
 
 
 def accuracy_interval(e):
@@ -374,7 +397,8 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
     y, c, py, pc = (np.zeros((nb, 7, n_rows)) for _ in range(4))
     qp, qc = np.zeros((nb, 7)), np.zeros((nb, 7))
     v = Valued(known.category, weight, paired, queries.n, 0 if truth else 1)
-    so_far = np.zeros((out["splits"], nb, 4))  # the accuracy by the splits up to this one
+    one = 4
+    so_far = np.zeros((out["splits"], nb, 4, 3))  # accuracy, cost and gain by the splits up to this one
     for split in range(out["splits"]):
         seed = random64(1 ^ 0xF01D, split)
         fold_q = deal(queries.category, d["queries"]["key"], seed, nc)
@@ -427,18 +451,20 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                             tokens = np.where(np.isnan(rp[i]), mean_length[g], rl[i])
                             py[to] += z @ (hk[i] * (outcome[i] - expected)) / out["splits"]
                             pc[to] += z @ (hk[i] * price * (known.tokens[i] - tokens)) / out["splits"]
-        pp, qq = (y, qp * 0) if truth else (py, qp)
+        pp, cc, qq, qqc = (y, c, qp * 0, qc * 0) if truth else (py, pc, qp, qc)
         for b in range(nb):
             for k in range(4 if named[b] is not None else 0):
-                value = (v.estimate(y[b, SINGLE], pp[b, k] - pp[b, SINGLE], qq[b, k] - qq[b, SINGLE]) if k == ROUTING
-                         else v.estimate(y[b, k], None, 0))
-                so_far[split, b, k] = value[0] * out["splits"]
+                values = ((v.estimate(y[b, SINGLE], pp[b, k] - pp[b, SINGLE], qq[b, k] - qq[b, SINGLE]),
+                           v.estimate(c[b, one], cc[b, k] - cc[b, one], qqc[b, k]),
+                           v.estimate(None, pp[b, k] - pp[b, one], qq[b, k] - qq[b, one])) if k == ROUTING
+                          else (v.estimate(y[b, k], None, 0), v.estimate(c[b, one + k], None, qqc[b, one + k]),
+                                v.estimate(y[b, k] - y[b, one if k else SINGLE], None, 0)))
+                so_far[split, b, k] = [value[0] * out["splits"] for value in values]
     own = np.diff(so_far, axis=0, prepend=0)
     between = own.var(0, ddof=1) if len(own) > 1 else own[0] * 0
     if truth:
         py, pc, qp, qc = y, c, qp * 0, qc * 0
     assert min(np.bincount(known.category[paired], minlength=nc)) >= 5  # strata are the categories
-    one = 4
     for b, step in enumerate(out["steps"]):
         assert step["affordable"] == (named[b] is not None)
         if named[b] is None:
@@ -458,18 +484,20 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                 gain = v.estimate(y[b, kind_at] - (y[b, one] if kind_at else y[b, SINGLE]), None, 0)
                 over = v.estimate(y[b, kind_at if kind_at else one] - y[b, MIX], None, 0)
             where = out["kind"], b, kind_at
-            a = a[0], np.sqrt(a[1] ** 2 + between[b, kind_at]), a[2]
+            a, k, gain = (with_splits(e, between[b, kind_at, i]) for i, e in enumerate((a, k, gain)))
             near(got["accuracy"], accuracy_interval(a), 1e-6, where)
             near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
-            near(got["gain"], plain(gain, 0.025), 1e-6, where)
-            near(got["over_mix"], plain(over, 0.025), 1e-6, where)
+            near(got["gain"], chosen(gain), 1e-6, where)
+            near(got["over_mix"], chosen(over), 1e-6, where)
             base = v.estimate(c[b, one], None, qc[b, one])[0]
             ratio = k[0] / base
             if kind_at == ROUTING:
                 saved = v.estimate(None, pc[b, ROUTING] - ratio * pc[b, one], 0)
             else:
                 saved = v.estimate(c[b, one + kind_at] - ratio * c[b, one], None, 0)
-            near(got["saving"], plain((1 - ratio, saved[1] / base, saved[2])), 1e-6, where)
+            saved = with_splits(saved, between[b, kind_at, 1])
+            share, least, most = cost_interval((ratio, saved[1] / base, saved[2]))
+            near(got["saving"], [1 - share, 1 - most, 1 - least], 1e-6, where)
 
 
 def main():

@@ -4,6 +4,7 @@
 #include "analysis/analysis_run.h"
 #include "analysis/compare.h"
 #include "fake.h"
+#include "store/spread.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -322,6 +323,20 @@ static void noise_of_samples(void **state) {
     for (int i = 0; i < 4; i++)
         for (int j = 0; j < i; j++) brier += pow(((double)p_yes[i] + (double)p_yes[j]) / 2 - 1, 2) / 6;
     assert_near(s[0].brier_p_yes, brier, 1e-7);
+    /* with standard errors the cell of one sample counts too: both are shrunk to the only variance there is. Lengths
+     * 10 20 30 40: variance 500/3, the mean 25 squared is 625 */
+    const int64_t length[] = {10, 20, 30, 40, 70, -1, -1, -1};
+    memcpy(r.sample_length, length, sizeof length);
+    r.length_mean[0] = 25, r.length_mean[1] = 70;
+    sg_results_set_errors(&r);
+    sg_sampling_noise_usual(&d, one);
+    assert_int_equal(one[0].n_cells, 1);
+    assert_int_equal(one[0].n_errors, 2);
+    for (int i = 0; i < SG_SAMPLING_NOISES; i++) {
+        assert_near(one[i].variance_p_yes, 1.0 / 15 / (double)one[i].k, 1e-7);
+        assert_near(one[i].variance_length, 500.0 / 3 / 625 / (double)one[i].k, 1e-12);
+        assert_near(one[i].variance_votes, 1.0 / 3 / (double)one[i].k, 1e-12);
+    }
     sg_dataset_free(&d);
     sg_results_free(&r);
 }
@@ -361,7 +376,8 @@ static void reverse(struct sg_results *r) {
     FLIP(true_correct)
     FLIP(true_length)
     FLIP(true_cost)
-    FLIP(knn_correct) FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(knn_correct)
+    FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
 #undef FLIP
         for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];

@@ -186,6 +186,7 @@ static void value_against_formula(void **state) {
                                    paired[VALUE_S] = {0};
     int32_t stratum[VALUE_N];
     uint8_t is_paired[VALUE_N];
+    struct sg__stratum_sums sums[VALUE_S];
     for (int full = 0; full < 2; full++) {
         memset(rows, 0, sizeof rows);
         memset(paired, 0, sizeof paired);
@@ -207,6 +208,7 @@ static void value_against_formula(void **state) {
                                      .rows = rows,
                                      .paired_rows = paired,
                                      .paired = is_paired,
+                                     .sums = sums,
                                      .n_queries = 50,
                                      .unknown = 0.6};
         for (int use = 1; use < 4; use++) { /* x, d, both */
@@ -253,19 +255,31 @@ static void value_against_formula(void **state) {
 
 static void intervals(void **state) {
     (void)state;
-    /* t(0.975; 10), t(0.9875; 10), t(0.9875; 1) of tables */
-    const double t95 = 2.228138852, t975 = 2.633767, t975_1 = 25.451700;
+    const double t95 = 2.228138852; /* t(0.975; 10) of a table */
     const struct sg__valued v = {.n = 30, .n_queries = 100, .unknown = 1};
     const struct sg__estimate e = {.value = 0.6, .se = 0.1, .df = 10, .mean_se = 0.2};
-    const struct sg_value plain = sg__interval_plain(e), chosen = sg__interval_chosen(e),
-                          cost = sg__interval_cost(e), accuracy = sg__interval_accuracy(&v, e);
+    const struct sg_value plain = sg__interval_plain(e), cost = sg__interval_cost(e),
+                          accuracy = sg__interval_accuracy(&v, e);
     assert_near(plain.low, 0.6 - 0.1 * t95, 1e-7);
     assert_near(plain.high, 0.6 + 0.1 * t95, 1e-7);
-    assert_near(chosen.low, 0.6 - 0.1 * t975, 1e-5);
-    assert_near(chosen.high, 0.6 + 0.1 * t975, 1e-5);
-    assert_near(sg__interval_chosen((struct sg__estimate){.value = 0, .se = 1, .df = 1}).high, t975_1, 1e-4);
+    /* gains of 0.5 to 2: not told; just told; told, by scipy (brentq on norm.logsf); far above what is told */
+    static const double gain[] = {0.5, 0.6, 0.9, 2},
+                        low[] = {0.5 - 0.25 * 2.228138852, 0, 0.207179567, 1.442965046};
+    for (int i = 0; i < 4; i++) {
+        const struct sg_value chosen = sg__interval_chosen(
+            (struct sg__estimate){.value = gain[i], .se = 0.25, .df = 10, .mean_se = 0.2});
+        assert_near(chosen.low, low[i], 1e-7);
+        assert_near(chosen.high, gain[i] + 0.25 * t95, 1e-7);
+    }
+    assert_near(sg__interval_chosen((struct sg__estimate){.value = 0, .se = 1, .df = 1}).high, 12.7062047,
+                1e-6);
     assert_near(cost.low, 0.6 * exp(-0.1 * t95 / 0.6), 1e-7);
     assert_near(cost.high, 0.6 * exp(0.1 * t95 / 0.6), 1e-7);
+    /* 0.6 of a cost, the error of the difference 0.2, the cost 2 */
+    const struct sg_value saving = sg__interval_saving(0.6, (struct sg__estimate){.se = 0.2, .df = 10}, 2);
+    assert_near(saving.value, 0.4, 1e-12);
+    assert_near(saving.low, 1 - cost.high, 1e-12);
+    assert_near(saving.high, 1 - cost.low, 1e-12);
     const double l = log(1.5), h = 0.1 * t95 / 0.24;
     assert_near(accuracy.low, world_expit(l - h), 1e-7);
     assert_near(accuracy.high, world_expit(l + h), 1e-7);
