@@ -130,7 +130,7 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
 }
 
 /* A campaign's steps hold about as many prompt rows as answer rows, so that 2,048 rows would halve the answers
- * that a GPU decodes at once; from 4,096 on its tiles and launches cost no less a row (gpu-model.md). */
+ * that a GPU decodes at once; more than 4,096 make no token cheaper (tests/bench/gpu-model.md). */
 int32_t sg_engine_batch_tokens(const struct sg_dev *dev, int64_t asked) {
     return asked > 0 ? (int32_t)asked : sg_dev_info(dev)->host_memory ? 2048 : 4096;
 }

@@ -119,19 +119,23 @@ def tables(binary):
     cells, kv, workspace = fitting(binary, card, batch)
     _, once = count(binary, cells, batch, FREE_MIB[card], kv)
     one = middle(once)
-    lines += [f"{cells} cells fit on an H200 (0.9 of what the weights leave, less {workspace / 1e9:.2f} GB of workspace).",
+    fewer, kv_h100, _ = fitting(binary, "H100", batch)
+    other = middle(count(binary, fewer, batch, FREE_MIB["H100"], kv_h100)[1])
+    lines += [f"{cells} cells fit on an H200 (0.9 of what the weights leave, less {workspace / 1e9:.2f} GB of workspace), "
+              f"{fewer} on an H100 of 80 GB.",
               f"One decode step of {one['decode_rows']} rows, {one['suffix_pages'] // (LAYERS * KV_HEADS * one['decode_rows']) * PAGE}"
               " tokens of suffix: "
               + f"{sum(p[4] for p in one['products'])} products ({sum(p[4] for p in one['products'] if p[3] == 4)} of the head), "
               f"{sum(one['launches'].values())} kernels, {one['copies']} copies.", "",
-              "| stage, ms | H200 | H200, prompts not shared | H100 |", "| --- | --- | --- | --- |"]
-    columns = [stages(one, "H200"), stages(one, "H200", False), stages(one, "H100")]
+              f"| stage, ms | H200 | H200, prompts not shared | H100, {other['decode_rows']} rows |", "| --- " * 4 + "|"]
+    columns = [stages(one, "H200"), stages(one, "H200", False), stages(other, "H100")]
+    rows = [one["decode_rows"], one["decode_rows"], other["decode_rows"]]
     for name in columns[0]:
         if name != "attention, prefill":
             lines.append(f"| {name} | " + " | ".join(f"{1e3 * c[name]:.2f}" for c in columns) + " |")
     sums = [sum(c.values()) for c in columns]
     lines.append("| sum | " + " | ".join(f"{1e3 * t:.1f}" for t in sums) + " |")
-    lines.append("| tokens/s, decode alone | " + " | ".join(f"{one['decode_rows'] / t:,.0f}" for t in sums) + " |")
+    lines.append("| tokens/s, decode alone | " + " | ".join(f"{n / t:,.0f}" for n, t in zip(rows, sums)) + " |")
     lines += ["", f"A queue of {3 * cells} cells on an H200, prompts among the answers as they come:", "",
               "| max_batch_tokens | workspace GB | cells that fit | steps | kernels a step | s | output tokens/s "
               "| not shared | host at 5 us a call, % |", "| --- " * 9 + "|"]
