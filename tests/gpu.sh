@@ -16,6 +16,7 @@
 #
 # From the environment, for other cards, for harnesses, and for the test of this script (tests/cuda/gpu_script.sh):
 #   GPU_SECONDS=700   all of it; what no time is left for counts as failed
+#   GPU_SLOWER=1      limits of steps times this: for cards that are slower than an H200
 #   GPU_RESULTS       a folder to take the place of results/
 #   GPU_SHAPE         for bench --random (qwen3-4b), GPU_KV_BYTES=147456 of KV a token of it
 #   GPU_CELLS         as many as fit, at most 227; GPU_SAMPLES=8, GPU_PROMPT=2000, GPU_NEW=250
@@ -65,10 +66,11 @@ say() {
   # shellcheck disable=SC2059  # the format comes from here
   printf "$@" | tee -a "$results/summary.txt"
 }
-# what may be waited for now: $1 seconds, or what is left when the last $2 are kept for others
+# what may be waited for now: $1 seconds (times GPU_SLOWER), or what is left when the last $2 are kept for others
 left() {
   local l=$((${GPU_SECONDS:-700} - (SECONDS - began) - $2))
-  [ $l -lt "$1" ] || l=$1
+  local most=$(($1 * ${GPU_SLOWER:-1}))
+  [ $l -lt $most ] || l=$most
   printf '%d' "$l"
 }
 # all that was found, in one file that is whole at any moment
@@ -192,7 +194,7 @@ cells_of() { sed -n 's/.*"cell_hashes": \[\([^]]*\)\].*/\1/p' "$results/bench-$1
 # same_cells ONE OTHER: every cell that both have is the same to the bit
 same_cells() {
   local one other
-  one=$(cells_of "$1") other=$(cells_of "$2")
+  one=$(cells_of "$1" || true) other=$(cells_of "$2" || true)
   if [ -z "$one" ] || [ -z "$other" ]; then
     echo "bench $1 or $2 has no cells to compare"
     return 1
@@ -393,5 +395,5 @@ case "${1:-}" in
   # for run: `timeout` needs a program
   golden) same_golden ;;
   same_cells | profiled | sanitized) "$@" ;;
-  *) sed -n '2,22s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,23s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

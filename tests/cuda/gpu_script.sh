@@ -75,7 +75,7 @@ run() {
   local tools=$1
   shift
   code=0
-  env -i PATH="$tools:/usr/bin:/bin" HOME="$work/empty" GPU_SECONDS=400 GPU_KV_BYTES=512 GPU_PROMPT=40 GPU_NEW=8 \
+  env -i PATH="$tools:/usr/bin:/bin" HOME="$work/empty" GPU_SECONDS=1000 GPU_SLOWER=10 GPU_KV_BYTES=512 GPU_PROMPT=40 GPU_NEW=8 \
     GPU_SAMPLES=2 GPU_GEMM=--small GPU_SHAPE="$work/config.json" "$@" ./gpu.sh run >"$work/out" 2>&1 || code=$?
 }
 same_as() { cmp -s "$1" "$2" || fail "$1 is not what was printed: $(diff "$1" "$2")"; }
@@ -134,7 +134,7 @@ done
 mkdir "$work/elsewhere"
 echo mine >"$work/elsewhere/notes"
 code=0
-env -i PATH="$work/old" HOME="$work/empty" GPU_RESULTS="$work/elsewhere" GPU_SECONDS=400 GPU_KV_BYTES=512 GPU_PROMPT=40 \
+env -i PATH="$work/old" HOME="$work/empty" GPU_RESULTS="$work/elsewhere" GPU_SECONDS=1000 GPU_SLOWER=10 GPU_KV_BYTES=512 GPU_PROMPT=40 \
   GPU_NEW=8 GPU_SAMPLES=2 GPU_GEMM=--small GPU_SHAPE="$work/config.json" GPU_CELLS=2 ./gpu.sh run >"$work/out" 2>&1 || code=$?
 [ $code = 0 ] || fail "with an older C library it ended with $code: $(cat "$work/out" "$work/elsewhere/tests.txt")"
 for words in 'note     11 programs need our own C library' 'no nvidia-smi on this machine' 'compute-sanitizer: not installed' \
@@ -188,10 +188,10 @@ CARD
 chmod +x bin/bench_hang
 rm bin/test_op_*
 cp bin/test_gpu_oracle bin/test_op_embed
-env -i PATH="$work/card:/usr/bin:/bin" HOME="$work/empty" GPU_KV_BYTES=512 GPU_PROMPT=40 GPU_NEW=8 GPU_SAMPLES=2 \
+env -i PATH="$work/card:/usr/bin:/bin" HOME="$work/empty" GPU_SLOWER=10 GPU_KV_BYTES=512 GPU_PROMPT=40 GPU_NEW=8 GPU_SAMPLES=2 \
   GPU_SHAPE="$work/config.json" GPU_CELLS=2 setsid ./gpu.sh run >"$work/out" 2>&1 &
 script=$!
-for _ in $(seq 600); do
+for _ in $(seq 3000); do
   [ ! -e "$work/hangs" ] || break
   sleep 0.1
 done
