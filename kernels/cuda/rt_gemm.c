@@ -2,6 +2,9 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/rt_cuda.h"
 
+#include "base/mem.h"
+#include "base/rng.h"
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -209,13 +212,40 @@ out:
     return st;
 }
 
-/* Random values of magnitude around one hundredth and either sign, as sums of products of them lose bits that
- * depend on their order. float32: their upper halves are such, their lower ones as random. */
-static enum sg_status random_rows(struct verifier *v, void *p, int64_t rows, uint64_t key,
-                                  struct sg_err *err) {
+/* A tile of x, made here: random bf16 over eight binades, in the second half of a row those of the first with the
+ * other sign and a random last bit. With equal halves of w a sum rises far above what it ends with, so that
+ * what its order rounds away is in the leading bits of its result: also a result in bf16 shows it. */
+static enum sg_status put_x(struct verifier *v, struct sg_err *err) {
+    enum sg_status st;
+    const size_t k = (size_t)v->of->k, half = k / 2, n = SG_RT_GEMM_ROWS * k;
+    uint32_t *wide = NULL; /* float32; bf16 is the upper halves, packed in place */
+    SG_TRY(SG_NEW(&wide, n, "verification", err));
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t r = sg_random64(1, i);
+        const bool again = i % k >= half && i % k < 2 * half;
+        const uint32_t fresh = (uint32_t)(r & 0x807f) | (uint32_t)(124 + (r >> 16) % 8) << 7;
+        const uint32_t bits = again ? (wide[i - half] >> 16 ^ 0x8000) ^ (uint32_t)(r >> 20 & 1) : fresh;
+        wide[i] = bits << 16;
+    }
+    uint16_t *narrow = (uint16_t *)(void *)wide;
+    for (size_t i = 0; i < n && v->of->in == CUDA_R_16BF; i++) {
+        const uint16_t bits = (uint16_t)(wide[i] >> 16);
+        memcpy(&narrow[i], &bits, sizeof bits);
+    }
+    SG_TRY(sg__rt_upload(v->rt, v->x, wide, n * width(v->of->in), err));
+out:
+    free(wide);
+    return st;
+}
+/* Random w, the second half of every row as the first. */
+static enum sg_status put_w(struct verifier *v, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int32_t halves = (int32_t)(v->of->k * (int64_t)width(v->of->in) / 2);
-    SG_CUDA("verification", (cudaError_t)sg__launch_random(p, NULL, rows, halves, key, v->rt->stream));
+    const size_t row = (size_t)v->of->k * width(v->of->in), half = (size_t)v->of->k / 2 * width(v->of->in);
+    SG_CUDA("verification",
+            (cudaError_t)sg__launch_random(v->w, NULL, v->of->n, (int32_t)(row / 2), 2, v->rt->stream));
+    if (half)
+        SG_CUDA("verification", cudaMemcpy2DAsync((char *)v->w + half, row, v->w, row, half, (size_t)v->of->n,
+                                                  cudaMemcpyDeviceToDevice, v->rt->stream));
 out:
     return st;
 }
@@ -230,10 +260,10 @@ static enum sg_status verifier_fill(struct verifier *v, int64_t max_rows, struct
     SG_TRY(sg__rt_alloc(v->rt, SG_RT_GEMM_ROWS * y_row, "verification", &v->reference, err));
     SG_TRY(sg__rt_alloc(v->rt, sizeof *v->differ, "verification", (void **)&v->differ, err));
     for (int i = 0; i < 2; i++) SG_CUDA("event", cudaEventCreate(&v->mark[i]));
-    SG_TRY(random_rows(v, v->x, SG_RT_GEMM_ROWS, 1, err));
+    SG_TRY(put_x(v, err));
     for (int64_t m = SG_RT_GEMM_ROWS; m < max_rows; m += SG_RT_GEMM_ROWS)
         SG_TRY(sg__rt_copy(v->rt, (char *)v->x + (size_t)m * in, v->x, tile, err));
-    SG_TRY(random_rows(v, v->w, v->of->n, 2, err));
+    SG_TRY(put_w(v, err));
 out:
     return st;
 }
