@@ -71,6 +71,7 @@ struct sg_dev_info {
     bool async;           /* operators return before they have finished */
     bool records;         /* supports sg_dev_record_begin */
     int32_t max_head_dim; /* largest head of its attention; 0: any (SG_MAX_HEAD_DIM) */
+    int32_t row_tile;     /* linear and logits read and write whole tiles of so many rows; 0: rows alone */
     int64_t memory_bytes; /* total device (or host) memory; 0 = unknown */
     /* of a device that is not the host, else "": the same uuid for every process that sees the device */
     char uuid[64], driver[64], runtime[64];
@@ -92,6 +93,11 @@ enum sg_status sg_dev_find(const char *backend, int index, struct sg_dev_place *
 enum sg_status sg_dev_open(const struct sg_dev_options *opt, struct sg_dev **out, struct sg_err *err);
 void sg_dev_close(struct sg_dev *dev); /* NULL accepted; frees what the device still owns */
 const struct sg_dev_info *sg_dev_info(const struct sg_dev *dev);
+/* n rows in whole tiles of info.row_tile. */
+static inline int32_t sg_tile_rows(const struct sg_dev *dev, int32_t n) {
+    const int32_t tile = sg_dev_info(dev)->row_tile > 1 ? sg_dev_info(dev)->row_tile : 1;
+    return (int32_t)(((int64_t)n + tile - 1) / tile * tile);
+}
 /* Names of the backends built into this binary, for i = 0, 1, ...; NULL past the end. */
 const char *sg_backend_name(int i);
 
@@ -226,10 +232,11 @@ enum sg_status sg_op_feed_tokens(struct sg_dev *dev, const int32_t *token, int32
 enum sg_status sg_op_add_rmsnorm(struct sg_dev *dev, float *resid, const void *delta, const float *weight,
                                  int32_t n, int32_t cols, float eps, void *out, struct sg_err *err);
 
-/* y[i][:] = W x[i][:]; x act [n][cols], y act [n][rows]; no aliasing. */
+/* y[i][:] = W x[i][:]; x act [n][cols], y act [n][rows]; no aliasing. x and y hold sg_tile_rows(dev, n) rows:
+ * what x has behind row n may be anything, what y has there is undefined afterwards. */
 enum sg_status sg_op_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n, void *y,
                             struct sg_err *err);
-/* The same with float32 results: logits [n][rows]. */
+/* The same with float32 results: logits [n][rows], in whole tiles as well. */
 enum sg_status sg_op_logits(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
                             float *logits, struct sg_err *err);
 

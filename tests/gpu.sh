@@ -2,17 +2,21 @@
 # gpu.sh - the cuda backend on a machine with a GPU that has the CUDA 13 toolkit with cuBLAS and nothing else of ours.
 #   tests/gpu.sh pack [BUILD_DIR]    here: builds with nvcc and writes BUILD_DIR/gpu-test.tar.gz: programs, the
 #                                    libraries they need, a C library for machines with an older one, data, this script
-#   ./gpu.sh run                     there, in the unpacked folder: everything below, in under nine minutes;
-#                                    exit code 0 only when all of it passed; results/ holds what was found
-# run does, what matters most first: conformance of every wrapped PTX operation, against golden.txt; all operator tests,
-# transformers' oracles and batch invariance of the engine; then it measures, with random weights made on the card:
-# `bench` of the Qwen3-4B shape, few cells (with and without recorded steps), as many as fit with shared prompts, the
-# same operator by operator, with a prompt for each sample alone, with fp8 weights; power and clock beside it; one
-# algorithm for every number of rows against cuBLASLt's own choice; at last compute-sanitizer on a part. Every result
-# is in results/ as soon as it is known, report.md has the tables of all so far: whoever ends this early loses nothing.
+#   ./gpu.sh run                     there, in the unpacked folder: everything below, in under twelve minutes;
+#                                    exit code 0 only when all of it passed; results/ holds what was found, and
+#                                    results.tar.gz all of that in one file, made anew after every step
+# run does, what matters most first: conformance of every wrapped PTX operation, against golden.txt; rows of the products
+# of Qwen3-4B in batches of every size; operator tests in bf16, batch invariance of the engine, transformers' oracles;
+# then it measures, with random weights made on the card: `bench` of the Qwen3-4B shape, few cells with and without
+# recorded steps, as many as fit with shared prompts, of which the few must be the same to the bit, the same operator by
+# operator; the profiler on the largest kernels; equal bits against cuBLASLt's own choice; compute-sanitizer; at last
+# operators in float32, fp8 weights, a prompt for each sample alone. Power and clock beside it.
+# Every step has a limit of its own. Whoever ends this early loses nothing: `run` again goes on behind what passed, with
+# as many seconds anew; it begins from the start where results/ is of another commit or another card.
 #
 # From the environment, for other cards, for harnesses, and for the test of this script (tests/cuda/gpu_script.sh):
-#   GPU_SECONDS=540   all of it; what no time is left for counts as failed
+#   GPU_SECONDS=700   all of it; what no time is left for counts as failed
+#   GPU_SLOWER=1      limits of steps times this: for cards that are slower than an H200
 #   GPU_RESULTS       a folder to take the place of results/
 #   GPU_SHAPE         for bench --random (qwen3-4b), GPU_KV_BYTES=147456 of KV a token of it
 #   GPU_CELLS         as many as fit, at most 227; GPU_SAMPLES=8, GPU_PROMPT=2000, GPU_NEW=250
@@ -55,37 +59,55 @@ here=$(cd "$(dirname "$0")" && pwd)
 failed=0 began=$SECONDS sampler=""
 results=$(realpath -m "${GPU_RESULTS:-$here/results}")
 log=$results/tests.txt
+finished=$results/finished.txt # names of the steps that have passed
 
 # a line for whoever watches, kept
 say() {
   # shellcheck disable=SC2059  # the format comes from here
   printf "$@" | tee -a "$results/summary.txt"
 }
-# what may be waited for now: $1 seconds, or what is left when the last $2 are kept for others
+# what may be waited for now: $1 seconds (times GPU_SLOWER), or what is left when the last $2 are kept for others
 left() {
-  local l=$((${GPU_SECONDS:-540} - (SECONDS - began) - $2))
-  [ $l -lt "$1" ] || l=$1
+  local l=$((${GPU_SECONDS:-700} - (SECONDS - began) - $2))
+  local most=$(($1 * ${GPU_SLOWER:-1}))
+  [ $l -lt $most ] || l=$most
   printf '%d' "$l"
 }
-# check NAME SECONDS KEPT COMMAND...: passed, skipped (77) or failed, with its output in the log
+# all that was found, in one file that is whole at any moment
+keep() {
+  if tar -C "$(dirname "$results")" -czf "$results.tar.gz.new" "$(basename "$results")"; then
+    mv -f "$results.tar.gz.new" "$results.tar.gz"
+  else
+    printf 'note     %s.tar.gz could not be written\n' "$results" >&2
+  fi
+}
+passed() { grep -qxF -- "$1" "$finished"; }
+# check NAME SECONDS KEPT COMMAND...: passed, skipped (77) or failed, with its output in the log; not again what has
+# passed before
 check() {
   local name=$1 limit code=0 since=$SECONDS
   limit=$(left "$2" "$3")
   shift 3
+  ! passed "$name" || return 0
   printf '== %s\n' "$name" >>"$log"
   if [ "$limit" -le 0 ]; then
     say 'FAILED   %s: no time left\n' "$name"
     failed=1
+    keep
     return 1
   fi
   timeout -k 5 "$limit" "$@" >>"$log" 2>&1 || code=$?
   case $code in
-    0) say 'ok       %s\n' "$name" ;;
+    0)
+      say 'ok       %s\n' "$name"
+      printf '%s\n' "$name" >>"$finished"
+      ;;
     77) say 'skipped  %s: %s\n' "$name" "$(tail -n 20 "$log" | sed -n 's/.*SKIP: //p' | tail -n 1)" ;;
     124 | 137) say 'FAILED   %s: not done in %d s\n' "$name" "$limit"; failed=1 ;;
     *) say 'FAILED   %s (%d): %s\n' "$name" "$code" "$(tail -n 1 "$log")"; failed=1 ;;
   esac
   printf '   %d s\n' $((SECONDS - since)) >>"$log"
+  keep
   return $code
 }
 # a test without which nothing else means anything: it may not be skipped either
@@ -129,9 +151,10 @@ smi() { [ -n "$smi" ] && timeout 20 nvidia-smi -i "$gpu" "$@" 2>&1; }
 
 describe_card() {
   local fields=name,driver_version,memory.total,memory.used,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu
+  smi --query-gpu=$fields,compute_mode,mig.mode.current --format=csv || true
+}
+count_others() {
   local others
-  smi --query-gpu=$fields,compute_mode,mig.mode.current --format=csv >"$results/card.txt" || true
-  cat "$results/card.txt"
   others=$(smi --query-compute-apps=pid --format=csv,noheader | grep -c '^[0-9]') || true
   [ "${others:-0}" = 0 ] || say 'note     %d other processes use this card: times are not its own\n' "$others"
 }
@@ -142,10 +165,11 @@ report() {
   python3 gpu_report.py "$results"
 }
 
-# measure NAME CELLS SAMPLES NEW OPTION...: one bench, its result in results/bench-NAME.json
+# measure NAME SECONDS CELLS SAMPLES NEW OPTION...: one bench, its result in results/bench-NAME.json
 measure() {
-  local name=$1 n=$2 samples=$3 new=$4 code=0
-  shift 4
+  local name=$1 limit=$2 n=$3 samples=$4 new=$5 code=0
+  shift 5
+  ! passed "bench $name" || return 0
   kv=$(((n * (pages + samples * ((new + 15) / 16)) * 16 * token >> 20) + 64))
   if [ -n "$smi" ]; then
     nvidia-smi -i "$gpu" --query-gpu=power.draw,clocks.sm --format=csv,noheader,nounits -lms 200 \
@@ -153,7 +177,7 @@ measure() {
     sampler=$!
   fi
   # shellcheck disable=SC2016  # for sh
-  check "bench $name" 150 5 sh -c 'out=$1; shift; exec "$@" >"$out"' sh "$results/.bench" \
+  check "bench $name" "$limit" 5 sh -c 'out=$1; shift; exec "$@" >"$out"' sh "$results/.bench" \
     run/scope-grid bench --random "${GPU_SHAPE:-qwen3-4b}" --device cuda --cells "$n" --samples "$samples" \
     --prompt-tokens "$prompt" --new-tokens "$new" --kv-cache-mib "$kv" --max-context $((prompt + new + 16)) \
     --max-batch-tokens 4096 --json "$@" || code=$?
@@ -162,24 +186,51 @@ measure() {
   [ -z "$sampler" ] || kill "$sampler" 2>/dev/null || true
   sampler=""
   report >/dev/null || true
+  keep
   return $code
+}
+# the hashes of a bench's cells, in their order
+cells_of() { sed -n 's/.*"cell_hashes": \[\([^]]*\)\].*/\1/p' "$results/bench-$1.json" 2>/dev/null; }
+# same_cells ONE OTHER: every cell that both have is the same to the bit
+same_cells() {
+  local one other
+  one=$(cells_of "$1" || true) other=$(cells_of "$2" || true)
+  if [ -z "$one" ] || [ -z "$other" ]; then
+    echo "bench $1 or $2 has no cells to compare"
+    return 1
+  fi
+  case "$one, " in "$other, "*) return 0 ;; esac
+  case "$other, " in "$one, "*) return 0 ;; esac
+  echo "cells of bench $1 and $2 differ: $one; $other"
+  return 1
 }
 # what a bench wrote under a key, a whole number
 found() { sed -n 's/.*"'"$2"'": \([0-9]*\).*/\1/p' "$results/bench-$1.json" 2>/dev/null; }
 
 leave() {
   [ -z "$sampler" ] || kill "$sampler" 2>/dev/null || true
+  keep
   rm -rf "$here/run"
 }
 
-measure_all() {
-  local samples=${GPU_SAMPLES:-8} cells=${GPU_CELLS:-} new=${GPU_NEW:-250} few=8 free
-  prompt=${GPU_PROMPT:-2000} token=${GPU_KV_BYTES:-147456}
+# what the benches of this card have in common
+shapes() {
+  samples=${GPU_SAMPLES:-8} new=${GPU_NEW:-250} prompt=${GPU_PROMPT:-2000} token=${GPU_KV_BYTES:-147456}
   pages=$(((prompt + 15) / 16))
-  local held=$(((pages + samples * ((new + 15) / 16)) * 16)) # tokens of a cell in the cache, its answers at full length
-  # some cells at once: a number whatever comes later, what recording steps is worth, and the memory there is
-  measure few $few "$samples" "$new" || true
-  measure few-apart $few "$samples" "$new" --operators || true
+  held=$(((pages + samples * ((new + 15) / 16)) * 16)) # tokens of a cell in the cache, its answers at full length
+}
+
+# some cells at once: a number whatever comes later, what recording steps is worth, and the memory there is
+measure_few() {
+  measure few 60 8 "$samples" "$new" || true
+  measure few-apart 60 8 "$samples" "$new" --operators || true
+  must "few, with records and without" 10 5 bash gpu.sh same_cells few few-apart
+}
+
+# as many cells as fit
+measure_many() {
+  local free
+  cells=${GPU_CELLS:-}
   if [ -z "$cells" ]; then
     free=$(found few device_free_bytes)
     if [ "${free:-0}" = 0 ]; then
@@ -192,14 +243,51 @@ measure_all() {
     fi
   fi
   # a card that does not do it in time, or has less memory than it said, does a part of it
-  measure shared "$cells" "$samples" "$new" || measure shared $(((cells + 3) / 4)) "$samples" "$new" || true
+  measure shared 150 "$cells" "$samples" "$new" || measure shared 60 $(((cells + 3) / 4)) "$samples" "$new" || true
+  must "few cells among many" 10 5 bash gpu.sh same_cells few shared
   # some steps more, in which no operator is hidden in a recorded step: each has a time of its own
-  measure stages "$cells" "$samples" $((new < 32 ? new : 32)) --operators || true
-  # nothing shared: a prompt for each sample, as many as the same pool holds
-  measure alone $((cells * held / ((pages + (new + 15) / 16) * 16))) 1 "$new" || true
-  measure fp8 "$cells" "$samples" "$new" --weight-type fp8 || true
+  measure stages 90 "$cells" "$samples" $((new < 32 ? new : 32)) --operators || true
 }
 
+# what can wait: fp8 weights; nothing shared, a prompt for each sample, as many as the same pool holds
+measure_rest() {
+  measure fp8 90 "$cells" "$samples" "$new" --weight-type fp8 || true
+  measure alone 150 $((cells * held / ((pages + (new + 15) / 16) * 16))) 1 "$new" || true
+}
+
+# the profiler on one launch of each large kernel, in the middle of a small bench; for check: `timeout` needs a program
+profiled() { # KERNEL
+  local out=$results/profile-$1.txt
+  ncu --kernel-name "regex:$1" --launch-skip 40 --launch-count 1 --section SpeedOfLight --section Occupancy \
+    --section WarpStateStats --section LaunchStats run/scope-grid bench --random "${GPU_SHAPE:-qwen3-4b}" --device cuda \
+    --cells 8 --samples "$samples" --prompt-tokens "$prompt" --new-tokens 4 --operators --json >"$out" 2>&1 || true
+  grep -q 'Duration' "$out" && return 0
+  echo "SKIP: the profiler did not run here: $(grep -m 1 -i 'error' "$out")"
+  return 77
+}
+profile() {
+  local k
+  if ! command -v ncu >/dev/null; then
+    say 'skipped  profiler: no ncu on this machine\n'
+    return
+  fi
+  for k in attn_prompt attn_suffix attn_merge attn_prefill sample; do
+    check "profile $k" 25 5 bash gpu.sh profiled $k || true
+  done
+}
+
+# a failure to start is not one of the kernels
+sanitized() { # TOOL PROGRAM [ARGUMENT]
+  local tool=$1 out code=0
+  shift
+  out=$(env LD_LIBRARY_PATH="$libraries" compute-sanitizer --tool "$tool" --error-exitcode 1 "$@" 2>&1) || code=$?
+  printf '%s\n' "$out"
+  [ $code = 0 ] || grep -q 'ERROR SUMMARY' <<<"$out" || {
+    echo "SKIP: the sanitizer did not run here"
+    return 77
+  }
+  return $code
+}
 sanitize() {
   local t name
   if ! command -v compute-sanitizer >/dev/null; then
@@ -215,9 +303,29 @@ sanitize() {
       say 'skipped  %s: the program needs another C library than the sanitizer\n' "$name"
       continue
     fi
-    check "$name" 60 5 env LD_LIBRARY_PATH="$libraries" compute-sanitizer --tool "$1" --error-exitcode 1 \
-      "bin/$2" ${3:-} || true
+    check "$name" 40 5 bash gpu.sh sanitized "$1" "bin/$2" ${3:-} || true
   done
+}
+
+# results/ of this commit and card goes on, any other is begun anew
+begin() {
+  mkdir -p "$results" || die "no folder for results: set GPU_RESULTS"
+  describe_card >"$results/card.new"
+  if [ -e "$finished" ] && cmp -s commit "$results/commit" && same_card; then
+    say 'note     goes on behind %d steps that have passed\n' "$(wc -l <"$finished")"
+  else
+    rm -f "$results"/{bench-*.json,power-*.txt,profile-*.txt,{card,summary,tests,golden,finished}.txt,gemm.json,report.md} \
+      "$results.tar.gz"
+    : >"$log"
+    : >"$finished"
+  fi
+  mv "$results/card.new" "$results/card.txt"
+  cat "$results/card.txt"
+  cp commit "$results/"
+}
+# by name and driver: temperature and memory in use change
+same_card() {
+  [ "$(cut -d, -f1,2,3 "$results/card.new")" = "$(cut -d, -f1,2,3 "$results/card.txt" 2>/dev/null)" ]
 }
 
 run() {
@@ -225,20 +333,17 @@ run() {
   local t tool
   [ -x bin/test_gpu_kernels ] || die "bin/test_gpu_kernels is not here: run this in the unpacked gpu-test folder"
   PATH=$PATH:/usr/local/cuda/bin
-  for tool in timeout awk diff ldd tee; do
+  for tool in timeout awk cmp diff ldd tar tee; do
     command -v $tool >/dev/null || die "no $tool on this machine"
   done
-  mkdir -p "$results" || die "no folder for results: set GPU_RESULTS"
-  rm -f "$results"/{bench-*.json,power-*.txt,{card,summary,tests,golden}.txt,gemm.json,report.md}
-  : >"$log"
-  cp commit "$results/"
-  trap leave EXIT
-  trap 'exit 1' INT TERM
   export SG_SHARED_DIR=$here CUDA_DEVICE_ORDER=PCI_BUS_ID # as nvidia-smi counts
   smi=$(command -v nvidia-smi || true) gpu=${CUDA_VISIBLE_DEVICES:-0}
   gpu=${gpu%%,*}
+  begin
+  trap leave EXIT
+  trap 'exit 1' INT TERM
   [ -n "$smi" ] || say 'note     no nvidia-smi on this machine: no power, no clocks\n'
-  describe_card
+  count_others
   t=$(find_blas)
   libraries=$here/lib:/usr/local/cuda/lib64${t:+:$t}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   # an older driver of a data center card runs newer programs with the toolkit's own part of it
@@ -249,36 +354,46 @@ run() {
   fi
   starters
 
-  SG_GOLDEN=$results/golden.txt must conformance 60 240 run/test_gpu_kernels
-  t=$(sed -n 's/.*SKIP: //p' "$log" | head -n 1)
-  [ -z "$t" ] || die "nothing can run on this card: $t"
-  check "golden vectors" 10 240 bash gpu.sh golden || true
-  must engine 60 240 run/test_gpu_engine
-  must oracle 60 240 run/test_gpu_oracle
-  for t in run/test_op_*; do check "${t#run/test_op_}" 60 240 "$t" cuda || true; done
-  for t in run/test_op_*; do # those without activations have no other kernel in float32
-    case $t in *_feed_tokens | *_logprob | *_sample) continue ;; esac
-    check "${t#run/test_op_} float32" 60 240 "$t" cuda:float32 || true
-  done
-  check "engine, fp8 weights" 60 240 run/test_gpu_fp8 cuda || true
+  shapes
+  export results libraries samples prompt
+  SG_GOLDEN=$results/golden.txt must conformance 40 300 run/test_gpu_kernels
+  if ! passed conformance; then
+    t=$(sed -n 's/.*SKIP: //p' "$log" | head -n 1)
+    [ -z "$t" ] || die "nothing can run on this card: $t"
+  fi
+  check "golden vectors" 10 300 bash gpu.sh golden || true
+  must "rows of products" 60 300 run/test_gpu_rows
+  for t in run/test_op_*; do check "${t#run/test_op_}" 20 300 "$t" cuda || true; done
+  must engine 60 300 run/test_gpu_engine
+  must oracle 60 300 run/test_gpu_oracle
   say 'tests took %d s\n' $((SECONDS - began))
-  measure_all
+  measure_few
+  measure_many
+  profile
   # shellcheck disable=SC2086  # options, apart
   check products 60 5 run/bench_gpu_gemm ${GPU_GEMM:-} "$results/gemm.json" || true
   report >/dev/null || true
   sanitize
+  for t in run/test_op_*; do # those without activations have no other kernel in float32
+    case $t in *_feed_tokens | *_logprob | *_sample) continue ;; esac
+    check "${t#run/test_op_} float32" 20 5 "$t" cuda:float32 || true
+  done
+  check "engine, fp8 weights" 60 5 run/test_gpu_fp8 cuda || true
+  measure_rest
   if command -v python3 >/dev/null; then
     report || failed=1
   else
     say 'note     no python3 here: gpu_report.py %s makes the tables elsewhere\n' "$results"
   fi
-  say 'all of it took %d s; %s is for tests/bench/gpu-results.md\n' $((SECONDS - began)) "$results"
+  say 'all of it took %d s; %s.tar.gz is for tests/bench/gpu-results.md\n' $((SECONDS - began)) "$results"
   exit $failed
 }
 
 case "${1:-}" in
   pack) shift; pack "$@" ;;
   run) run ;;
-  golden) same_golden ;; # for run: `timeout` needs a program
-  *) sed -n '2,26s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  # for run: `timeout` needs a program
+  golden) same_golden ;;
+  same_cells | profiled | sanitized) "$@" ;;
+  *) sed -n '2,23s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -53,6 +53,7 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
                                         .async = true,
                                         .records = true,
                                         .max_head_dim = SG__HEAD_TILE,
+                                        .row_tile = SG_RT_GEMM_ROWS,
                                         .memory_bytes = info.memory_bytes};
     memcpy(d->base.info.name, info.name, sizeof info.name);
     memcpy(d->base.info.uuid, info.uuid, sizeof info.uuid);
@@ -207,21 +208,19 @@ static int64_t block_rows(const struct cuda_dev *d, int64_t rows, int64_t cols) 
 }
 
 struct scratch_sizes {
-    size_t x_tail, y_tail, partial, expanded, all;
+    size_t partial, expanded, all;
 };
 static struct scratch_sizes scratch_sizes(const struct cuda_dev *d, const struct sg_limits *l) {
     const size_t attn = (size_t)l->q_heads * (size_t)l->head_dim, hidden = (size_t)l->hidden;
     const size_t qkv = attn + 2 * (size_t)l->kv_heads * (size_t)l->head_dim, ffn = (size_t)l->intermediate;
-    const size_t in = larger(larger(hidden, ffn), attn), out = larger(larger(qkv, hidden), 2 * ffn);
+    const size_t in = larger(larger(hidden, ffn), attn);
     struct scratch_sizes s;
-    s.x_tail = round_up(SG_RT_GEMM_ROWS * in * act_width(d));
-    s.y_tail = round_up(SG_RT_GEMM_ROWS * larger(out * act_width(d), (size_t)l->vocab * sizeof(float)));
     s.partial = round_up(sg__partial_bytes(l->max_decode_rows, l->q_heads, sg__max_splits(l->max_context)));
     const size_t largest = larger(hidden * larger(larger(qkv, attn), 2 * ffn), ffn * hidden);
     s.expanded = d->f32           ? round_up(larger(block_bytes(d), SG_RT_GEMM_ROWS * in * 4))
                  : l->fp8_weights ? round_up(2 * largest)
                                   : 0;
-    s.all = s.x_tail + s.y_tail + s.partial + s.expanded;
+    s.all = s.partial + s.expanded;
     return s;
 }
 
@@ -235,22 +234,40 @@ static enum sg_status check_head_dim(int32_t head_dim, struct sg_err *err) {
                    SG__HEAD_TILE);
 }
 
+/* The products of a model of these limits, planned while memory is free: their algorithms are verified before
+ * the first step, and a step can be recorded. */
+static enum sg_status plan_products(struct cuda_dev *d, const struct sg_limits *l, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t attn = (int64_t)l->q_heads * l->head_dim, kv = (int64_t)l->kv_heads * l->head_dim;
+    const struct {
+        int64_t n, k;
+        bool y_f32;
+    } maps[] = {{attn + 2 * kv, l->hidden, false},
+                {l->hidden, attn, false},
+                {2 * (int64_t)l->intermediate, l->hidden, false},
+                {l->hidden, l->intermediate, false},
+                {l->vocab, l->hidden, true}};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps && !d->f32; i++)
+        SG_TRY(sg__rt_gemm_plan(d->rt, maps[i].y_f32, maps[i].n, maps[i].k, err));
+out:
+    return st;
+}
+
 static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     sg__rt_free(d->rt, d->scratch);
-    d->scratch = d->x_tail = d->y_tail = d->partial = d->expanded = NULL;
+    d->scratch = d->partial = d->expanded = NULL;
     const struct scratch_sizes s = scratch_sizes(d, lim);
-    const enum sg_status st = sg__rt_alloc(d->rt, s.all, "scratch", &d->scratch, err);
-    if (st != SG_OK) return st;
-    d->x_tail = d->scratch;
-    d->y_tail = (char *)d->scratch + s.x_tail;
-    d->partial = (float *)(void *)((char *)d->y_tail + s.y_tail);
-    d->y_tail_bytes = s.y_tail;
+    enum sg_status st;
+    SG_TRY(plan_products(d, lim, err));
+    SG_TRY(sg__rt_alloc(d->rt, s.all, "scratch", &d->scratch, err));
+    d->partial = d->scratch;
     d->partial_bytes = s.partial;
-    d->expanded = (char *)(void *)d->partial + s.partial;
+    d->expanded = (char *)d->scratch + s.partial;
     d->expanded_bytes = s.expanded;
     d->max_splits = sg__max_splits(lim->max_context);
-    return SG_OK;
+out:
+    return st;
 }
 
 /* ---- KV pool ---------------------------------------------------------------------------------------- */
@@ -356,70 +373,36 @@ static enum sg_status expand_f32(struct cuda_dev *d, const struct sg_weight *w, 
     return SG_OK;
 }
 
-/* What is multiplied: rows of x, in whole tiles, and of y. */
-struct rows {
-    const void *x;
-    void *y;
-    int64_t n;
-};
-static enum sg_status multiply(struct cuda_dev *d, const struct sg_weight *w, const struct rows parts[2],
-                               bool y_f32, struct sg_err *err) {
+static enum sg_status multiply(struct cuda_dev *d, const struct sg_weight *w, const void *x, int32_t n,
+                               void *y, bool y_f32, struct sg_err *err) {
     enum sg_status st;
     const void *data;
     SG_TRY(expand(d, w, &data, err));
-    for (int i = 0; i < 2; i++)
-        if (parts[i].n)
-            SG_TRY(
-                sg__rt_gemm(d->rt, parts[i].y, y_f32, parts[i].x, data, parts[i].n, w->rows, w->cols, err));
+    SG_TRY(sg__rt_gemm(d->rt, y, y_f32, x, data, n, w->rows, w->cols, err));
 out:
     return st;
 }
 /* In float32 a weight is expanded and multiplied in blocks of its rows. */
-static enum sg_status multiply_f32(struct cuda_dev *d, const struct sg_weight *w, const struct rows parts[2],
-                                   struct sg_err *err) {
+static enum sg_status multiply_f32(struct cuda_dev *d, const struct sg_weight *w, const void *x, int32_t n,
+                                   float *y, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t most = ((const struct cuda_weight *)w)->f32 ? w->rows : block_rows(d, w->rows, w->cols);
-    for (int64_t first = 0, n; first < w->rows; first += n) {
+    for (int64_t first = 0, some; first < w->rows; first += some) {
         const float *data = NULL;
-        n = w->rows - first < most ? w->rows - first : most;
-        SG_TRY(expand_f32(d, w, first, n, &data, err));
-        for (int i = 0; i < 2; i++)
-            if (parts[i].n)
-                SG_TRY(sg__rt_gemm_f32(d->rt, (float *)parts[i].y + first, w->rows, parts[i].x, data,
-                                       parts[i].n, n, w->cols, err));
+        some = w->rows - first < most ? w->rows - first : most;
+        SG_TRY(expand_f32(d, w, first, some, &data, err));
+        SG_TRY(sg__rt_gemm_f32(d->rt, y + first, w->rows, x, data, n, some, w->cols, err));
     }
 out:
     return st;
 }
 
-/* Products come in whole tiles of rows, so that one algorithm serves every batch; the rows of the last,
- * partial tile are padded with zeros in scratch. */
-static enum sg_status product(struct cuda_dev *d, const struct sg_weight *w, const void *x, int32_t n,
-                              void *y, bool y_f32, struct sg_err *err) {
+/* x and y hold whole tiles of rows (info.row_tile): a product runs over all of the last one. */
+static enum sg_status product(struct cuda_dev *d, enum sg_stage stage, const struct sg_weight *w,
+                              const void *x, int32_t n, void *y, bool y_f32, struct sg_err *err) {
     enum sg_status st;
-    const int64_t whole = n / SG_RT_GEMM_ROWS * SG_RT_GEMM_ROWS, rest = n - whole;
-    const size_t x_row = (size_t)w->cols * act_width(d), y_row = (size_t)w->rows * (y_f32 ? 4 : act_width(d));
-    const size_t used = (size_t)rest * x_row;
-    const struct rows parts[2] = {{x, y, whole}, {d->x_tail, d->y_tail, rest ? SG_RT_GEMM_ROWS : 0}};
-    if (rest) {
-        SG_TRY(sg__rt_copy(d->rt, d->x_tail, (const char *)x + (size_t)whole * x_row, used, err));
-        SG_TRY(sg__rt_clear(d->rt, (char *)d->x_tail + used, SG_RT_GEMM_ROWS * x_row - used, err));
-    }
-    SG_TRY(d->f32 ? multiply_f32(d, w, parts, err) : multiply(d, w, parts, y_f32, err));
-    if (rest)
-        SG_TRY(sg__rt_copy(d->rt, (char *)y + (size_t)whole * y_row, d->y_tail, (size_t)rest * y_row, err));
-out:
-    return st;
-}
-
-static enum sg_status timed_product(struct cuda_dev *d, enum sg_stage stage, const struct sg_weight *w,
-                                    const void *x, int32_t n, void *y, bool y_f32, struct sg_err *err) {
-    enum sg_status st;
-    if ((size_t)w->rows * SG_RT_GEMM_ROWS * (y_f32 ? 4 : act_width(d)) > d->y_tail_bytes)
-        return sg_fail(err, SG_E_INTERNAL,
-                       "cuda: a product with %" PRId64 " columns is wider than any reserved", w->rows);
     SG_TRY(sg__cuda_begin(d, stage, err));
-    SG_TRY(product(d, w, x, n, y, y_f32, err));
+    SG_TRY(d->f32 ? multiply_f32(d, w, x, n, y, err) : multiply(d, w, x, n, y, y_f32, err));
     SG_TRY(sg__cuda_end(d, err));
 out:
     return st;
@@ -427,12 +410,12 @@ out:
 
 static enum sg_status cuda_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
                                   void *y, struct sg_err *err) {
-    return timed_product(cuda_of(dev), SG_STAGE_LINEAR, w, x, n, y, false, err);
+    return product(cuda_of(dev), SG_STAGE_LINEAR, w, x, n, y, false, err);
 }
 
 static enum sg_status cuda_logits(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
                                   float *logits, struct sg_err *err) {
-    return timed_product(cuda_of(dev), SG_STAGE_LOGITS, w, x, n, logits, true, err);
+    return product(cuda_of(dev), SG_STAGE_LOGITS, w, x, n, logits, true, err);
 }
 
 static enum sg_status cuda_qkv_rope(struct sg_dev *dev, const struct sg_qkv_args *a, struct sg_err *err) {
@@ -572,11 +555,19 @@ static enum sg_status cuda_sample(struct sg_dev *dev, const struct sg_sample_arg
 static enum sg_status square_product(struct cuda_dev *d, void *y, const void *x, const void *w, int64_t m,
                                      struct sg_err *err) {
     return d->f32 ? sg__rt_gemm_f32(d->rt, y, m, x, w, m, m, m, err)
-                  : sg__rt_gemm(d->rt, y, false, x, w, m, m, m, err);
+                  : sg__rt_gemm_any(d->rt, y, false, x, w, m, m, m, err);
 }
 
-/* The best of five runs: the matrix product as the linear layers use it (bf16 with float32 sums, or float32),
- * and a kernel that only reads. */
+/* Random bits over all of p, a multiple of 16 bytes: bf16 weights, or as float32 their upper halves with random
+ * fractions behind them. Zeros would switch no transistor: the card would draw less power, clock higher and
+ * show a limit that no real product reaches. */
+static enum sg_status fill(struct cuda_dev *d, void *p, size_t bytes, uint64_t key, struct sg_err *err) {
+    const int code = sg__launch_random(p, NULL, 1, (int32_t)(bytes / 2), key, sg__rt_stream(d->rt));
+    return code ? sg_fail(err, SG_E_DEVICE, "cuda: measurement: %s", sg__rt_error(code)) : SG_OK;
+}
+
+/* The best of five runs: the fastest matrix product the library has (bf16 with float32 sums, or float32), and
+ * a kernel that only reads. */
 static enum sg_status cuda_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
                                    struct sg_err *err) {
     enum sg_status st;
@@ -591,9 +582,9 @@ static enum sg_status cuda_measure(struct sg_dev *dev, double *flops_per_s, doub
     SG_TRY(sg__rt_alloc(d->rt, square, "measurement", &w, err));
     SG_TRY(sg__rt_alloc(d->rt, (size_t)floats * 4, "measurement", &data, err));
     SG_TRY(sg__rt_alloc(d->rt, 4096 * 4, "measurement", &sums, err));
-    SG_TRY(sg__rt_clear(d->rt, x, square, err));
-    SG_TRY(sg__rt_clear(d->rt, w, square, err));
-    SG_TRY(sg__rt_clear(d->rt, data, (size_t)floats * 4, err));
+    SG_TRY(fill(d, x, square, 1, err));
+    SG_TRY(fill(d, w, square, 2, err));
+    SG_TRY(fill(d, data, (size_t)floats * 4, 3, err));
     for (int i = 0; i < 6; i++) { /* the first warms up */
         SG_TRY(sg__rt_mark(d->rt, 0, err));
         SG_TRY(square_product(d, y, x, w, m, err));

@@ -22,12 +22,11 @@ struct cuda_dev {
     struct sg__cuda_times *times;
     struct sg__nvml *nvml; /* NULL: cannot be told */
     bool emulated;
-    /* Scratch of the last reserve, one allocation: the last, partial tile of rows of a product is padded in
-     * x_tail and y_tail; partial holds the splits of decode attention; weights that are kept narrower than
-     * they are multiplied are expanded in `expanded` in front of their product. */
-    void *scratch, *x_tail, *y_tail, *expanded;
+    /* Scratch of the last reserve, one allocation: partial holds the splits of decode attention; weights that
+     * are kept narrower than they are multiplied are expanded in `expanded` in front of their product. */
+    void *scratch, *expanded;
     float *partial;
-    size_t y_tail_bytes, partial_bytes, expanded_bytes;
+    size_t partial_bytes, expanded_bytes;
     bool f32;           /* activations, KV pool and products in float32 */
     int32_t max_splits; /* of one row's context: the widest `partial` that rows can need */
 };

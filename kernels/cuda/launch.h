@@ -138,6 +138,11 @@ struct sg__sample_launch {
 };
 int sg__launch_sample(const struct sg__sample_launch *a, void *stream);
 
+/* Adds to *count how many 16-bit pieces of y [rows][halves] are not those of row r % n_ref of ref; `stride` pieces
+ * from one row to the next, in both. */
+int sg__launch_differ(uint32_t *count, const void *y, const void *ref, int64_t rows, int64_t halves,
+                      int64_t stride, int32_t n_ref, void *stream);
+
 /* Sums n floats (a multiple of 4) into out[blocks]: read bandwidth, for measurements. */
 int sg__launch_read(float *out, const float *x, int64_t n, int32_t blocks, void *stream);
 

@@ -68,18 +68,24 @@ enum sg_status sg__rt_fetch(struct sg__rt *rt, int slot, void *dst, const void *
                             struct sg_err *err);
 enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *err);
 
-/* y[m][n] = x[m][k] w[n][k]^T: bf16 inputs, float32 sums, y in bf16, or in float32 when y_f32. m must be a
- * multiple of SG_RT_GEMM_ROWS. For one (n, k, y_f32) every call uses the same algorithm, without a split
- * along k: a row of y depends on its row of x alone, whatever m is. */
+/* y[m][n] = x[m][k] w[n][k]^T: bf16 inputs, float32 sums, y in bf16, or in float32 when y_f32. x and y hold
+ * whole tiles of SG_RT_GEMM_ROWS rows: what is in x behind row m may be anything, what is in y there is
+ * undefined afterwards. A row of y depends on its row of x alone, to the bit, whatever m is and wherever the
+ * row stands: all algorithms that calls of one (n, k, y_f32) use have been seen to give the same bits
+ * (plans.h). */
 enum { SG_RT_GEMM_ROWS = 64 };
+/* Chooses and verifies those algorithms, which the first call of a shape would do otherwise. It takes up to
+ * 320 MiB and the size of x and w of device memory while it runs, well below a second on a large GPU, and
+ * waits for the stream. SG_E_DEVICE when the library has none. */
+enum sg_status sg__rt_gemm_plan(struct sg__rt *rt, bool y_f32, int64_t n, int64_t k, struct sg_err *err);
 enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
                            int64_t n, int64_t k, struct sg_err *err);
 /* The same in float32 throughout, y_stride values from one row of y to the next: w may be some rows of a
- * larger matrix. For one (n, k, y_stride) every call uses the same algorithm, and none uses TF32. */
+ * larger matrix. None uses TF32. */
 enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, const float *x, const float *w,
                                int64_t m, int64_t n, int64_t k, struct sg_err *err);
-/* The product of bf16 by what the library likes best for this m, split along k or not: benchmarks measure
- * with it what the one algorithm of sg__rt_gemm costs. */
+/* The product of bf16 by what the library likes best for this m, a multiple of SG_RT_GEMM_ROWS, split along k
+ * or not: benchmarks measure with it what equal bits cost. */
 enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w,
                                int64_t m, int64_t n, int64_t k, struct sg_err *err);
 

@@ -1,105 +1,24 @@
-/* rt_cuda - rt.h on the CUDA runtime and cuBLASLt. The runtime is linked statically and finds the driver when
+/* rt_cuda - rt.h on the CUDA runtime and cuBLASLt, whose products are in rt_gemm.c. The runtime is linked
+ * statically and finds the driver when
  * it is first called; cuBLASLt is opened when a device is: the program starts where neither exists. */
-#include "kernels/cuda/rt.h"
+#include "kernels/cuda/rt_cuda.h"
 
 #include "base/mem.h"
-#include <cublasLt.h>
-#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The functions of cuBLASLt that are used, by name. */
-#define SG_BLAS_LIST(X)                                                                                      \
-    X(cublasLtCreate)                                                                                        \
-    X(cublasLtDestroy)                                                                                       \
-    X(cublasLtGetVersion)                                                                                    \
-    X(cublasLtMatmul)                                                                                        \
-    X(cublasLtMatmulDescCreate)                                                                              \
-    X(cublasLtMatmulDescDestroy)                                                                             \
-    X(cublasLtMatmulDescSetAttribute)                                                                        \
-    X(cublasLtMatrixLayoutCreate)                                                                            \
-    X(cublasLtMatrixLayoutDestroy)                                                                           \
-    X(cublasLtMatmulPreferenceCreate)                                                                        \
-    X(cublasLtMatmulPreferenceDestroy)                                                                       \
-    X(cublasLtMatmulPreferenceSetAttribute)                                                                  \
-    X(cublasLtMatmulAlgoGetHeuristic)
-#define SG_BLAS_POINTER(name) __typeof__(&name) name;
-struct blas {
-    void *library;
-    SG_BLAS_LIST(SG_BLAS_POINTER)
-};
-#undef SG_BLAS_POINTER
-
-enum {
-    STAGING_BYTES = 8 << 20,           /* each of two pinned buffers */
-    WORKSPACE_BYTES = 32 << 20,        /* what cuBLASLt may use */
-    CHOICE_ROWS = 8 * SG_RT_GEMM_ROWS, /* rows for which the algorithm of a product is chosen */
-    MAX_PLANS = 64
-};
-
-/* What a product is apart from its rows. */
-struct shape {
-    int64_t n, k, y_stride;
-    cudaDataType_t in, out; /* of x and w; of y */
-};
-/* Its algorithm, chosen at its first call. */
-struct plan {
-    struct shape of;
-    int64_t m; /* rows that it was chosen for alone (sg__rt_gemm_any), 0: it serves all */
-    cublasLtMatmulAlgo_t algo;
-};
-struct block { /* what is allocated, so that close frees it */
-    void *p;
-    struct block *next;
-};
-struct sg__rt {
-    int ordinal;
-    cudaStream_t stream;
-    struct blas lt;
-    cublasLtHandle_t blas;
-    cublasLtMatmulDesc_t product;
-    void *workspace;
-    struct plan plans[MAX_PLANS];
-    int n_plans;
-    cudaEvent_t marks[SG_RT_EVENTS];
-    char *staging[2];
-    cudaEvent_t staged[2]; /* the copies out of a buffer are done */
-    bool in_use[2];
-    int half;
-    size_t at; /* bytes of staging[half] taken */
-    cudaEvent_t fetched[SG_RT_FETCHES];
-    struct block *blocks, *pinned; /* device memory, pinned host memory */
-};
-struct sg__rt_graph {
-    cudaGraphExec_t exec;
-};
+enum { STAGING_BYTES = 8 << 20 }; /* each of two pinned buffers */
 
 const char *sg__rt_error(int code) {
     return cudaGetErrorString((cudaError_t)code);
 }
 
-static enum sg_status failed(struct sg_err *err, const char *what, cudaError_t code) {
+enum sg_status sg__rt_failed(struct sg_err *err, const char *what, cudaError_t code) {
     return sg_fail(err, code == cudaErrorMemoryAllocation ? SG_E_NOMEM : SG_E_DEVICE, "cuda: %s: %s", what,
                    cudaGetErrorString(code));
 }
-#define SG_CUDA(what, call)                                                                                  \
-    do {                                                                                                     \
-        const cudaError_t code_ = (call);                                                                    \
-        if (code_ != cudaSuccess) {                                                                          \
-            st = failed(err, what, code_);                                                                   \
-            goto out;                                                                                        \
-        }                                                                                                    \
-    } while (0)
-#define SG_BLAS(what, call)                                                                                  \
-    do {                                                                                                     \
-        const cublasStatus_t code_ = (call);                                                                 \
-        if (code_ != CUBLAS_STATUS_SUCCESS) {                                                                \
-            st = sg_fail(err, SG_E_DEVICE, "cuda: cuBLASLt: %s: status %d", what, (int)code_);               \
-            goto out;                                                                                        \
-        }                                                                                                    \
-    } while (0)
 
 /* ---- opening ---------------------------------------------------------------------------------------- */
 
@@ -392,138 +311,6 @@ enum sg_status sg__rt_sync(struct sg__rt *rt, struct sg_err *err) {
     SG_CUDA("synchronisation", cudaStreamSynchronize(rt->stream));
 out:
     return st;
-}
-
-/* ---- the product ------------------------------------------------------------------------------------ */
-
-/* cuBLASLt counts columns first: y^T [n][m] = w^T' x^T with w as [k][n] transposed. */
-struct layouts {
-    cublasLtMatrixLayout_t w, x, y;
-};
-static void layouts_free(struct sg__rt *rt, struct layouts *l) {
-    if (l->w) rt->lt.cublasLtMatrixLayoutDestroy(l->w);
-    if (l->x) rt->lt.cublasLtMatrixLayoutDestroy(l->x);
-    if (l->y) rt->lt.cublasLtMatrixLayoutDestroy(l->y);
-}
-static enum sg_status layouts_new(struct sg__rt *rt, struct layouts *l, const struct shape *s, int64_t m,
-                                  struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const uint64_t n = (uint64_t)s->n, k = (uint64_t)s->k;
-    *l = (struct layouts){0};
-    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->w, s->in, k, n, s->k));
-    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->x, s->in, k, (uint64_t)m, s->k));
-    SG_BLAS("layout", rt->lt.cublasLtMatrixLayoutCreate(&l->y, s->out, n, (uint64_t)m, s->y_stride));
-out:
-    return st;
-}
-
-/* The bytes that every row of such a matrix is aligned to, as far as cuBLASLt cares. */
-static uint32_t alignment(int64_t stride, cudaDataType_t t) {
-    const int64_t bytes = stride * (t == CUDA_R_32F ? 4 : 2);
-    return bytes % 16 == 0 ? 16 : (uint32_t)(bytes & -bytes);
-}
-
-/* cuBLASLt's first choice for CHOICE_ROWS rows among the algorithms that add along k in one piece; of a plan
- * for m rows alone, its first choice of all. */
-static enum sg_status choose(struct sg__rt *rt, struct plan *p, struct sg_err *err) {
-    enum sg_status st;
-    struct layouts l = {0};
-    cublasLtMatmulPreference_t want = NULL;
-    cublasLtMatmulHeuristicResult_t found;
-    int n_found = 0;
-    const size_t workspace = WORKSPACE_BYTES;
-    const uint32_t sums = p->m ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_NONE;
-    const uint32_t in = alignment(p->of.k, p->of.in), out_bytes = alignment(p->of.y_stride, p->of.out);
-    SG_TRY(layouts_new(rt, &l, &p->of, p->m ? p->m : CHOICE_ROWS, err));
-    SG_BLAS("preference", rt->lt.cublasLtMatmulPreferenceCreate(&want));
-    const struct {
-        cublasLtMatmulPreferenceAttributes_t what;
-        const void *value;
-        size_t bytes;
-    } set[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
-               {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums},
-               {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &in, sizeof in},
-               {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &in, sizeof in},
-               {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &out_bytes, sizeof out_bytes},
-               {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &out_bytes, sizeof out_bytes}};
-    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
-        SG_BLAS("preference",
-                rt->lt.cublasLtMatmulPreferenceSetAttribute(want, set[i].what, set[i].value, set[i].bytes));
-    SG_BLAS("choice of an algorithm",
-            rt->lt.cublasLtMatmulAlgoGetHeuristic(rt->blas, rt->product, l.w, l.x, l.y, l.y, want, 1, &found,
-                                                  &n_found));
-    if (n_found < 1) {
-        st = sg_fail(err, SG_E_DEVICE, "cuda: cuBLASLt has no algorithm for [%lld][%lld]", (long long)p->of.n,
-                     (long long)p->of.k);
-        goto out;
-    }
-    p->algo = found.algo;
-    st = SG_OK;
-out:
-    layouts_free(rt, &l);
-    if (want) rt->lt.cublasLtMatmulPreferenceDestroy(want);
-    return st;
-}
-
-static bool same_shape(const struct shape *a, const struct shape *b) {
-    return a->n == b->n && a->k == b->k && a->y_stride == b->y_stride && a->in == b->in && a->out == b->out;
-}
-
-static enum sg_status plan_for(struct sg__rt *rt, int64_t m, const struct shape *of, struct plan **out,
-                               struct sg_err *err) {
-    for (int i = 0; i < rt->n_plans; i++) {
-        struct plan *p = &rt->plans[i];
-        if (p->m == m && same_shape(&p->of, of)) {
-            *out = p;
-            return SG_OK;
-        }
-    }
-    if (rt->n_plans == MAX_PLANS)
-        return sg_fail(err, SG_E_DEVICE, "cuda: products of more than %d shapes", MAX_PLANS);
-    struct plan *p = &rt->plans[rt->n_plans];
-    *p = (struct plan){.of = *of, .m = m};
-    const enum sg_status st = choose(rt, p, err);
-    if (st != SG_OK) return st;
-    rt->n_plans++;
-    *out = p;
-    return SG_OK;
-}
-
-/* The descriptor asks for CUBLAS_COMPUTE_32F: float32 sums of bf16, plain float32 of float32 (TF32 would be
- * CUBLAS_COMPUTE_32F_FAST_TF32). */
-static enum sg_status multiply(struct sg__rt *rt, bool any, const struct shape *of, void *y, const void *x,
-                               const void *w, int64_t m, struct sg_err *err) {
-    enum sg_status st;
-    struct layouts l = {0};
-    struct plan *p = NULL;
-    const float one = 1.0f, zero = 0.0f;
-    if (m % SG_RT_GEMM_ROWS) return sg_fail(err, SG_E_INTERNAL, "cuda: product of %lld rows", (long long)m);
-    SG_TRY(plan_for(rt, any ? m : 0, of, &p, err));
-    SG_TRY(layouts_new(rt, &l, of, m, err));
-    SG_BLAS("product", rt->lt.cublasLtMatmul(rt->blas, rt->product, &one, w, l.w, x, l.x, &zero, y, l.y, y,
-                                             l.y, &p->algo, rt->workspace, WORKSPACE_BYTES, rt->stream));
-out:
-    layouts_free(rt, &l);
-    return st;
-}
-
-static struct shape of_bf16(int64_t n, int64_t k, bool y_f32) {
-    return (struct shape){n, k, n, CUDA_R_16BF, y_f32 ? CUDA_R_32F : CUDA_R_16BF};
-}
-enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
-                           int64_t n, int64_t k, struct sg_err *err) {
-    const struct shape of = of_bf16(n, k, y_f32);
-    return multiply(rt, false, &of, y, x, w, m, err);
-}
-enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, const float *x, const float *w,
-                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
-    const struct shape of = {n, k, y_stride, CUDA_R_32F, CUDA_R_32F};
-    return multiply(rt, false, &of, y, x, w, m, err);
-}
-enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w,
-                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
-    const struct shape of = of_bf16(n, k, y_f32);
-    return multiply(rt, true, &of, y, x, w, m, err);
 }
 
 /* ---- marks and graphs ------------------------------------------------------------------------------- */

@@ -278,7 +278,7 @@ out:
     return st;
 }
 
-enum { BATCH_TOKENS = 2048, CONTEXT = 32768, SAMPLES = 8, PROMPT = 2000, ANSWER = 250 };
+enum { CONTEXT = 32768, SAMPLES = 8, PROMPT = 2000, ANSWER = 250 };
 
 static enum sg_status check_memory(struct model_check *c, struct sg_dev *dev, const struct sg_model *m,
                                    struct sg_err *err) {
@@ -288,7 +288,7 @@ static enum sg_status check_memory(struct model_check *c, struct sg_dev *dev, co
     struct sg_engine_memory e;
     c->token_bytes = (int64_t)2 * g->layers * g->kv_heads * g->head_dim * (int64_t)sg_dtype_bytes(info->act);
     const int64_t cell = (PROMPT + SAMPLES * ANSWER) * c->token_bytes;
-    const struct sg_engine_options opt = {.max_batch_tokens = BATCH_TOKENS,
+    const struct sg_engine_options opt = {.max_batch_tokens = sg_engine_batch_tokens(dev, 0),
                                           .kv_cache_bytes = cell,
                                           .max_context = sg_model_max_context(m),
                                           .max_samples = SAMPLES,

@@ -20,7 +20,8 @@ static const char usage[] =
     "Runs cells of random prompts with EOS ignored and prints prefill and decode tokens/s, output tokens/s\n"
     "overall, peak memory, the time of each operator against the machine's own limits (measured first, about "
     "a\n"
-    "second), and a hash of the tokens: equal hashes mean equal results, whatever the threads and batches.";
+    "second), and a hash of the tokens: equal hashes mean equal results, whatever the threads and batches.\n"
+    "With --json also a hash of each cell's tokens: a cell has the same, however many others run beside it.";
 
 struct state {
     struct sg_session session; /* its seed is that of prompts and draws too */
@@ -247,9 +248,15 @@ static enum sg_status print_json(const struct state *s, const struct report *r, 
         &b, err,
         ", \"machine_flops_per_s\": %.6g, \"machine_bytes_per_s\": %.6g, \"flops_percent\": %.4g"
         ", \"bytes_percent\": %.4g, \"steps\": %" PRId64 ", \"restarts\": %" PRId64
-        ", \"hash\": \"%s\", \"operators\": {",
+        ", \"hash\": \"%s\", \"cell_hashes\": [",
         r->flops_limit, r->bytes_limit, percent(x.flops, r->wall_s, r->flops_limit),
         percent(x.bytes, r->wall_s, r->bytes_limit), r->engine.steps, r->engine.restarts, r->hash));
+    for (int64_t c = 0; c < s->cells; c++) {
+        char hash[SG_DIGEST_HEX];
+        sg_digest_hex(s->digests[c], hash);
+        SG_TRY(sg_buf_printf(&b, err, "%s\"%s\"", c ? ", " : "", hash));
+    }
+    SG_TRY(sg_buf_str(&b, "], \"operators\": {", err));
     for (int i = 0; i < SG_STAGE_COUNT; i++)
         SG_TRY(sg_buf_printf(&b, err,
                              "%s\"%s\": {\"calls\": %" PRId64

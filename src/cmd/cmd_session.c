@@ -45,6 +45,7 @@ enum sg_status sg_session_model(struct sg_session *s, const char *command, struc
                                            .random = s->random,
                                            .seed = (uint64_t)s->seed};
     SG_TRY(sg_model_open(s->dev, s->dir, &model, &s->model, err));
+    s->max_batch_tokens = sg_engine_batch_tokens(s->dev, s->max_batch_tokens);
 out:
     return st;
 }

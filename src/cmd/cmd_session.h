@@ -25,10 +25,7 @@ struct sg_session {
     struct sg_encoder *enc;
 };
 #define SG_SESSION_DEFAULTS                                                                                  \
-    {                                                                                                        \
-        .device = "auto", .weight_type = "checkpoint", .compute_type = "auto", .kv_cache_mib = 1024,         \
-        .max_batch_tokens = 2048                                                                             \
-    }
+    { .device = "auto", .weight_type = "checkpoint", .compute_type = "auto", .kv_cache_mib = 1024 }
 
 /* Rows of an option table, for the session `s`. */
 #define SG_SESSION_OPTIONS(s)                                                                                \
@@ -75,10 +72,10 @@ struct sg_session {
          .help = "tokens of one sequence at most (default 0: what the model allows, up to 32768)"},          \
     {                                                                                                        \
         .name = "max-batch-tokens", .kind = SG_OPT_I64, .target = &(s)->max_batch_tokens, .min = 16,         \
-        .max = 1048576, .arg = "N", .help = "tokens of one engine step (default 2048)"                       \
+        .max = 1048576, .arg = "N", .help = "tokens of one engine step (default 2048, 4096 on a GPU)"        \
     }
 
-/* Opens device and checkpoint; sets s->max_context to the value that is used. */
+/* Opens device and checkpoint; sets s->max_context and s->max_batch_tokens to the values that are used. */
 enum sg_status sg_session_model(struct sg_session *s, const char *command, struct sg_err *err);
 /* Opens the engine on them. hooks and sampling may be NULL (score, embed). */
 enum sg_status sg_session_engine(struct sg_session *s, int32_t max_context, int32_t max_samples,

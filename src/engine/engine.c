@@ -40,7 +40,7 @@ static enum sg_status take_memory(struct sg_engine *e, const struct sg_engine_op
     const struct sg__sizes *z = &e->size;
     const struct sg_config *c = e->config;
     const int32_t draws = z->batch.max_draws, rows = z->logit_rows;
-    const size_t logits = (size_t)rows * (size_t)c->vocab * sizeof(float);
+    const size_t logits = (size_t)sg_tile_rows(e->dev, rows) * (size_t)c->vocab * sizeof(float);
     enum sg_status st;
     SG_TRY(sg_dev_reserve(e->dev, &z->dev, err));
     SG_TRY(sg_kv_new(e->dev, c->layers, z->pages + (z->pad ? SG_PAD_PAGES : 0), c->kv_heads, c->head_dim,

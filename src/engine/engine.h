@@ -91,6 +91,9 @@ struct sg_engine_hooks {
     void (*on_done)(void *ctx, const struct sg_group_result *result);
 };
 
+/* max_batch_tokens for this device where nobody set it (asked < 1), else `asked`. */
+int32_t sg_engine_batch_tokens(const struct sg_dev *dev, int64_t asked);
+
 /* Bytes an engine takes: `kv` for the page pool, `weight` for the model, `workspace` for everything else.
  * `plan` computes from the configuration alone what `run` will take. */
 struct sg_engine_memory {

@@ -55,10 +55,14 @@ static enum sg_status check_options(const struct sg_model *model, const struct s
     return st != SG_OK ? st : check_ids("no", o->no_ids, o->n_no, vocab, err);
 }
 
-/* Rows of a slice: its logits stay near 64 MiB, but 16 rows at least make a matrix product efficient. */
-static int32_t logit_rows(int32_t vocab, int32_t most) {
+/* Rows of a slice. On a host its logits stay near 64 MiB, but 16 rows at least make a matrix product
+ * efficient. A device reads all of the head for every slice (778 MB of Qwen3-4B): it takes 512 rows, whole
+ * tiles, and 300 MB of logits for them; a slice that begins on a tile leaves the rows behind it alone. */
+enum { DEVICE_LOGIT_ROWS = 512 };
+static int32_t logit_rows(const struct sg_dev *dev, int32_t vocab, int32_t most) {
     const int64_t fit = ((int64_t)64 << 20) / ((int64_t)vocab * (int64_t)sizeof(float)) / 16 * 16;
-    return (int32_t)sg_min64(sg_max64(sg_min64(fit, 256), 16), sg_max64(most, 1));
+    const int64_t rows = sg_dev_info(dev)->host_memory ? sg_max64(sg_min64(fit, 256), 16) : DEVICE_LOGIT_ROWS;
+    return (int32_t)sg_min64(rows, sg_max64(most, 1));
 }
 
 static int64_t workspace(const struct sg_dev *dev, const struct sg_model *model,
@@ -67,7 +71,7 @@ static int64_t workspace(const struct sg_dev *dev, const struct sg_model *model,
     int64_t bytes = (int64_t)sizeof(struct sg_engine);
     bytes += (int64_t)sg_workspace_bytes(model, z->dev.max_rows);
     bytes += (int64_t)sg_dev_reserve_bytes(dev, &z->dev);
-    bytes += rows * z->dev.vocab * (int64_t)sizeof(float);
+    bytes += sg_tile_rows(dev, z->logit_rows) * (int64_t)z->dev.vocab * (int64_t)sizeof(float);
     bytes += (int64_t)sg_batcher_device_bytes(&z->batch) + (int64_t)sg_batcher_host_bytes(&z->batch);
     bytes += sg_sched_bytes(&z->sched) + sg_kv_pool_bytes(z->pages);
     bytes += (3 * draws + 2 * rows) * (int64_t)(sizeof(int32_t) + sizeof(float));
@@ -103,7 +107,7 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
         .max_new_tokens = o->sampling.max_new_tokens,
     };
     const int32_t groups = sg_sched_max_groups(&z.sched);
-    z.logit_rows = logit_rows(c->vocab, (int32_t)sg_max64(groups, z.sched.max_rows));
+    z.logit_rows = logit_rows(dev, c->vocab, (int32_t)sg_max64(groups, z.sched.max_rows));
     z.batch = (struct sg_batch_limits){.max_rows = z.sched.max_rows,
                                        .max_decode_rows = z.sched.max_decode_rows,
                                        .max_groups = groups,
@@ -123,6 +127,12 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
     z.workspace_bytes = workspace(dev, model, o, &z);
     *out = z;
     return SG_OK;
+}
+
+/* A campaign's steps hold about as many prompt rows as answer rows, so that 2,048 rows would halve the answers
+ * that a GPU decodes at once; more than 4,096 make no token cheaper (tests/bench/gpu-model.md). */
+int32_t sg_engine_batch_tokens(const struct sg_dev *dev, int64_t asked) {
+    return asked > 0 ? (int32_t)asked : sg_dev_info(dev)->host_memory ? 2048 : 4096;
 }
 
 enum sg_status sg_engine_plan(const struct sg_dev *dev, const struct sg_model *model,

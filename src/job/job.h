@@ -52,9 +52,10 @@ struct sg_job {
     } calibration;
     struct {
         char *device;
-        int64_t max_batch_tokens, threads; /* threads 0 = cores / ranks on the node */
-        int64_t kv_cache_mib;              /* 0 = measured; SG_JOB_UNSET: as the device likes it */
-        bool oversubscribe;                /* ranks may share a device */
+        int64_t max_batch_tokens; /* SG_JOB_UNSET: sg_engine_batch_tokens */
+        int64_t threads;          /* 0 = cores / ranks on the node */
+        int64_t kv_cache_mib;     /* 0 = measured; SG_JOB_UNSET: as the device likes it */
+        bool oversubscribe;       /* ranks may share a device */
     } engine;
     struct {
         char *dir;

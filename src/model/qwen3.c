@@ -345,7 +345,7 @@ static size_t round64(size_t n) {
 
 static struct space lay_out(const struct sg_model *m, const struct sg_workspace *ws, int32_t rows,
                             size_t *total) {
-    const size_t act = sg_dtype_bytes(sg_dev_info(m->dev)->act), n = (size_t)rows;
+    const size_t act = sg_dtype_bytes(sg_dev_info(m->dev)->act), n = (size_t)sg_tile_rows(m->dev, rows);
     const size_t hidden = round64(n * (size_t)m->c.hidden * act),
                  resid = round64(n * (size_t)m->c.hidden * sizeof(float));
     const size_t attn = (size_t)(2 * m->c.q_heads + 2 * m->c.kv_heads) * (size_t)m->c.head_dim;

@@ -296,7 +296,7 @@ static bool has_room(void *ctx, int64_t cell_index) {
     if (p->waiting == 0) return true;
     struct sg_err err;
     if (make_ready(p, cell_index, &err) != SG_OK) return true; /* submit tells why */
-    return p->waiting + (int64_t)p->ids.len <= p->opt.plan->job.engine.max_batch_tokens;
+    return p->waiting + (int64_t)p->ids.len <= p->engine.batch_tokens;
 }
 
 static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) {

@@ -21,6 +21,7 @@ struct sg_token_engine {
                              struct sg_err *err);
     enum sg_status (*step)(void *ctx, bool *busy, struct sg_err *err);
     int32_t (*pending)(void *ctx);
+    int32_t batch_tokens; /* of one step */
 };
 
 struct sg_pipeline; /* owned by the caller of new */

@@ -292,7 +292,7 @@ static enum sg_status options_for(struct sg_runner *s, const struct sg_plan *pla
         s->settings[i] = (struct sg_draw_settings){(float)d->temperature, (float)d->top_p, (int32_t)d->top_k};
     }
     *out = (struct sg_engine_options){
-        .max_batch_tokens = (int32_t)job->engine.max_batch_tokens,
+        .max_batch_tokens = sg_engine_batch_tokens(s->dev, job->engine.max_batch_tokens),
         .kv_cache_bytes = 0, /* set by size_cache */
         .max_context = context_for(plan, &config),
         .max_samples = (int32_t)plan->n_samples,
@@ -364,7 +364,8 @@ static enum sg_status open_all(void *ctx, const struct sg_plan *plan, const stru
     const struct sg_engine_hooks hooks = sg_pipeline_hooks(s->pipeline);
     SG_TRY(sg_engine_open(s->dev, s->model, &opt, &hooks, &s->engine, err));
     SG_TRY(try_weights(s, err));
-    const struct sg_token_engine engine = {s, engine_submit, engine_step, engine_pending};
+    const struct sg_token_engine engine = {s, engine_submit, engine_step, engine_pending,
+                                           opt.max_batch_tokens};
     sg_pipeline_set_engine(s->pipeline, &engine);
     *out = sg_pipeline_compute(s->pipeline);
     out->power = power;

@@ -137,7 +137,7 @@ int main(int argc, char **argv) {
     const struct sg_pipeline_options po = {.plan = &b.plan, .tok = tok, .sink = {&b, done}};
     SG_TRY(sg_pipeline_new(&po, &b.pipeline, err));
     b.hooks = sg_pipeline_hooks(b.pipeline);
-    const struct sg_token_engine engine = {&b, submit, step, pending};
+    const struct sg_token_engine engine = {&b, submit, step, pending, 2048};
     sg_pipeline_set_engine(b.pipeline, &engine);
     const struct sg_compute c = sg_pipeline_compute(b.pipeline);
     SG_TRY(script(&b, tok, tokens, &p_yes, err));

@@ -125,28 +125,39 @@ void kt_round_act(const struct sg_dev *dev, float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] = from_bf16(to_bf16(x[i]));
 }
 
-static void *on_device(struct sg_dev *dev, const void *x, size_t bytes) {
+/* `bytes` of x in an allocation of `room`. */
+static void *on_device(struct sg_dev *dev, const void *x, size_t bytes, size_t room) {
     void *p;
-    KT_OK(sg_dev_alloc(dev, bytes, "test data", &p, &err));
+    KT_OK(sg_dev_alloc(dev, room, "test data", &p, &err));
     if (x) KT_OK(sg_dev_upload(dev, p, x, bytes, &err));
     return p;
 }
 
-void *kt_act(struct sg_dev *dev, const float *x, int64_t n) {
-    if (sg_dev_info(dev)->act == SG_F32) return on_device(dev, x, (size_t)n * sizeof *x);
+static void *put_act(struct sg_dev *dev, const float *x, int64_t n, int64_t room) {
+    if (sg_dev_info(dev)->act == SG_F32)
+        return on_device(dev, x, (size_t)n * sizeof *x, (size_t)room * sizeof *x);
     uint16_t *h = kt_malloc((size_t)n * sizeof *h);
     for (int64_t i = 0; x && i < n; i++) h[i] = to_bf16(x[i]);
-    void *p = on_device(dev, x ? h : NULL, (size_t)n * sizeof *h);
+    void *p = on_device(dev, x ? h : NULL, (size_t)n * sizeof *h, (size_t)room * sizeof *h);
     free(h);
     return p;
 }
+void *kt_act(struct sg_dev *dev, const float *x, int64_t n) {
+    return put_act(dev, x, n, n);
+}
+void *kt_act_rows(struct sg_dev *dev, const float *x, int32_t n, int64_t cols) {
+    return put_act(dev, x, n * cols, sg_tile_rows(dev, n) * cols);
+}
 
 float *kt_f32(struct sg_dev *dev, const float *x, int64_t n) {
-    return on_device(dev, x, (size_t)n * sizeof *x);
+    return on_device(dev, x, (size_t)n * sizeof *x, (size_t)n * sizeof *x);
+}
+float *kt_f32_rows(struct sg_dev *dev, int32_t n, int64_t cols) {
+    return on_device(dev, NULL, 0, (size_t)sg_tile_rows(dev, n) * (size_t)cols * sizeof(float));
 }
 
 int32_t *kt_i32(struct sg_dev *dev, const int32_t *x, int64_t n) {
-    return on_device(dev, x, (size_t)n * sizeof *x);
+    return on_device(dev, x, (size_t)n * sizeof *x, (size_t)n * sizeof *x);
 }
 
 void kt_get(struct sg_dev *dev, const void *p, size_t bytes, void *out) {

@@ -61,6 +61,9 @@ void *kt_act(struct sg_dev *dev, const float *x,
              int64_t n); /* x must be rounded; NULL x: undefined contents */
 void kt_act_get(struct sg_dev *dev, const void *p, int64_t n, float *out);
 float *kt_f32(struct sg_dev *dev, const float *x, int64_t n);
+/* The same for x and y of products: n rows, and room for the last whole tile (sg_tile_rows). */
+void *kt_act_rows(struct sg_dev *dev, const float *x, int32_t n, int64_t cols);
+float *kt_f32_rows(struct sg_dev *dev, int32_t n, int64_t cols);
 int32_t *kt_i32(struct sg_dev *dev, const int32_t *x, int64_t n);
 void kt_get(struct sg_dev *dev, const void *p, size_t bytes, void *out);
 /* Relative error of one rounding to the activation type. */

@@ -48,7 +48,7 @@ static void drop(struct sg_dev *dev, struct product *p) {
 }
 
 static void run_linear(struct sg_dev *dev, const struct product *p, const float *x, int32_t n, float *y) {
-    void *dx = kt_act(dev, x, (int64_t)n * p->cols), *dy = kt_act(dev, NULL, (int64_t)n * p->rows);
+    void *dx = kt_act_rows(dev, x, n, p->cols), *dy = kt_act_rows(dev, NULL, n, p->rows);
     KT_OK(sg_op_linear(dev, p->weight, dx, n, dy, &err));
     kt_act_get(dev, dy, (int64_t)n * p->rows, y);
     sg_dev_free(dev, dx), sg_dev_free(dev, dy);
@@ -76,8 +76,8 @@ static void check(struct sg_dev *dev, int32_t n, int32_t rows, int32_t cols, enu
     char what[96];
     snprintf(what, sizeof what, "linear %dx%dx%d %s", n, rows, cols, sg_dtype_name(t));
     kt_close(what, y, want, bound, size);
-    void *dx = kt_act(dev, p.x, (int64_t)n * cols);
-    float *dl = kt_f32(dev, NULL, size);
+    void *dx = kt_act_rows(dev, p.x, n, cols);
+    float *dl = kt_f32_rows(dev, n, rows);
     KT_OK(sg_op_logits(dev, p.weight, dx, n, dl, &err));
     kt_get(dev, dl, (size_t)size * sizeof *dl, logits);
     snprintf(what, sizeof what, "logits %dx%dx%d %s", n, rows, cols, sg_dtype_name(t));

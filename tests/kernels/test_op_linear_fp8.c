@@ -31,8 +31,8 @@ static struct sg_weight *make(struct sg_dev *dev, const void *data, int64_t rows
 static void product(struct sg_dev *dev, const struct sg_weight *w, const float *x, int32_t n, float *y,
                     float *logits) {
     const int64_t size = (int64_t)n * sg_weight_rows(w);
-    void *dx = kt_act(dev, x, (int64_t)n * sg_weight_cols(w)), *dy = kt_act(dev, NULL, size);
-    float *dl = kt_f32(dev, NULL, size);
+    void *dx = kt_act_rows(dev, x, n, sg_weight_cols(w)), *dy = kt_act_rows(dev, NULL, n, sg_weight_rows(w));
+    float *dl = kt_f32_rows(dev, n, sg_weight_rows(w));
     KT_OK(sg_op_linear(dev, w, dx, n, dy, &err));
     KT_OK(sg_op_logits(dev, w, dx, n, dl, &err));
     kt_act_get(dev, dy, size, y);

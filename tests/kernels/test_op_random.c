@@ -15,8 +15,8 @@ static uint16_t element(uint64_t key, int64_t e) {
 /* Both products of N rows of x with w: y and logits [N][rows], one behind the other. */
 static void product(struct sg_dev *dev, const struct sg_weight *w, const float *x, float *y) {
     const int64_t size = N * sg_weight_rows(w);
-    void *dx = kt_act(dev, x, N * sg_weight_cols(w)), *dy = kt_act(dev, NULL, size);
-    float *logits = kt_f32(dev, NULL, size);
+    void *dx = kt_act_rows(dev, x, N, sg_weight_cols(w)), *dy = kt_act_rows(dev, NULL, N, sg_weight_rows(w));
+    float *logits = kt_f32_rows(dev, N, sg_weight_rows(w));
     KT_OK(sg_op_linear(dev, w, dx, N, dy, &err));
     KT_OK(sg_op_logits(dev, w, dx, N, logits, &err));
     kt_act_get(dev, dy, size, y);

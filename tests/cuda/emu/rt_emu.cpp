@@ -171,22 +171,24 @@ static void widen(std::vector<float> &f, const void *p, int64_t n) {
     float *to = f.data();
     for (int64_t i = 0; i < n; i++) to[i] = bf2f(((const bf16 *)p)[i]);
 }
-/* Rows that are zeros to the end are padding of a batch: their results, zeros, take no time. T: of its bits.
- */
-template <class T> static int64_t rows_in_use(const void *x, int64_t m, int64_t k) {
-    const T *bits = (const T *)x;
-    int64_t n = m * k;
-    while (n > 0 && bits[n - 1] == 0) n--;
-    return (n + k - 1) / k;
+/* What a tile has behind row m: read, so that memory that is not there is told, and not computed. */
+static void touch(const void *x, int64_t m, int64_t row_bytes) {
+    const int64_t end = (m + SG_RT_GEMM_ROWS - 1) / SG_RT_GEMM_ROWS * SG_RT_GEMM_ROWS * row_bytes;
+    for (int64_t i = m * row_bytes; i < end; i++) (void)((const volatile char *)x)[i];
+}
+/* Its results there: garbage, that nobody may read. */
+static void spoil(void *y, int64_t m, int64_t n, int64_t y_stride, int64_t width) {
+    for (int64_t i = m; i % SG_RT_GEMM_ROWS; i++)
+        emu::poison((char *)y + i * y_stride * width, (size_t)(n * width));
 }
 static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m, int64_t n, int64_t k) {
     static std::vector<float> fx, fw;
-    const int64_t used = rows_in_use<uint16_t>(x, m, k);
-    memset((char *)y + used * n * (y_f32 ? 4 : 2), 0, (size_t)((m - used) * n * (y_f32 ? 4 : 2)));
-    widen(fx, x, used * k);
+    touch(x, m, k * 2);
+    spoil(y, m, n, n, y_f32 ? 4 : 2);
+    widen(fx, x, m * k);
     for (int64_t j = 0; j < n; j++) {
         widen(fw, (const bf16 *)w + j * k, k);
-        for (int64_t i = 0; i < used; i++) {
+        for (int64_t i = 0; i < m; i++) {
             const float sum = dot(&fx[(size_t)(i * k)], fw.data(), k);
             if (y_f32)
                 ((float *)y)[i * n + j] = sum;
@@ -198,10 +200,10 @@ static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m
 
 static void product_f32(float *y, int64_t y_stride, const float *x, const float *w, int64_t m, int64_t n,
                         int64_t k) {
-    const int64_t used = rows_in_use<uint32_t>(x, m, k);
-    for (int64_t i = used; i < m; i++) memset(y + i * y_stride, 0, (size_t)n * sizeof *y);
+    touch(x, m, k * 4);
+    spoil(y, m, n, y_stride, 4);
     for (int64_t j = 0; j < n; j++)
-        for (int64_t i = 0; i < used; i++) y[i * y_stride + j] = dot(x + i * k, w + j * k, k);
+        for (int64_t i = 0; i < m; i++) y[i * y_stride + j] = dot(x + i * k, w + j * k, k);
 }
 
 /* ---- the node's devices ---- */
@@ -422,15 +424,17 @@ enum sg_status sg__rt_sync(struct sg__rt *rt, struct sg_err *) {
     return SG_OK;
 }
 
+enum sg_status sg__rt_gemm_plan(struct sg__rt *rt, bool, int64_t, int64_t, struct sg_err *) {
+    need_no_record(rt, "a plan");
+    return SG_OK;
+}
 enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
-                           int64_t n, int64_t k, struct sg_err *err) {
-    if (m % SG_RT_GEMM_ROWS) return sg_fail(err, SG_E_INTERNAL, "cuda: product of %lld rows", (long long)m);
+                           int64_t n, int64_t k, struct sg_err *) {
     submit(rt, [=] { product(y, y_f32, x, w, m, n, k); });
     return SG_OK;
 }
 enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, const float *x, const float *w,
-                               int64_t m, int64_t n, int64_t k, struct sg_err *err) {
-    if (m % SG_RT_GEMM_ROWS) return sg_fail(err, SG_E_INTERNAL, "cuda: product of %lld rows", (long long)m);
+                               int64_t m, int64_t n, int64_t k, struct sg_err *) {
     submit(rt, [=] { product_f32(y, y_stride, x, w, m, n, k); });
     return SG_OK;
 }

@@ -138,6 +138,11 @@ static int32_t fake_pending(void *ctx) {
     return ((struct fake *)ctx)->n_groups;
 }
 
+static void set_engine(struct fake *f, int32_t batch_tokens) {
+    const struct sg_token_engine e = {f, fake_submit, fake_step, fake_pending, batch_tokens};
+    sg_pipeline_set_engine(f->p, &e);
+}
+
 static int setup(void **state) {
     struct fake *f = calloc(1, sizeof *f);
     struct sg_err err = {0};
@@ -153,8 +158,7 @@ static int setup(void **state) {
     const struct sg_pipeline_options po = {.plan = &f->plan, .tok = f->tok, .sink = {f, take}};
     assert_int_equal(sg_pipeline_new(&po, &f->p, &err), SG_OK);
     f->hooks = sg_pipeline_hooks(f->p);
-    const struct sg_token_engine e = {f, fake_submit, fake_step, fake_pending};
-    sg_pipeline_set_engine(f->p, &e);
+    set_engine(f, 512);
     f->compute = sg_pipeline_compute(f->p);
     f->replay_after = -1;
     f->script[0] =
@@ -363,7 +367,7 @@ static void texts_off(void **state) {
 static void room(void **state) {
     struct fake *f = *state;
     struct sg_err err = {0};
-    f->plan.job.engine.max_batch_tokens = 2000;
+    set_engine(f, 2000);
     int64_t n = 0, tokens = 0;
     while (f->compute.has_room(f->compute.ctx, n)) {
         assert_int_equal(f->compute.submit(f->compute.ctx, n, &err), SG_OK);
@@ -372,7 +376,7 @@ static void room(void **state) {
         assert_true(n < 10);
     }
     assert_true(n >= 2 && tokens <= 2000);
-    f->plan.job.engine.max_batch_tokens = 16; /* smaller than any prompt */
+    set_engine(f, 16); /* smaller than any prompt */
     while (f->n_groups) assert_int_equal(f->compute.step(f->compute.ctx, &err), SG_OK);
     assert_true(f->compute.has_room(f->compute.ctx, n));
     assert_int_equal(f->compute.submit(f->compute.ctx, n, &err), SG_OK);
