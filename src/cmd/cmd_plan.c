@@ -95,12 +95,25 @@ out:
     return st;
 }
 
+/* Of graded outcomes a prompt shows yes or no: what the threshold makes of them. */
+static void print_graded(const struct sg_plan *p) {
+    int64_t known = 0, correct = 0;
+    for (int64_t i = 0; i < p->n_anchors * p->n_models; i++) {
+        known += p->anchor_outcomes[i].known;
+        correct += p->anchor_outcomes[i].known && p->anchor_outcomes[i].correct;
+    }
+    printf("  graded     prompts call %lld of the anchors' %lld outcomes correct, those from %g on "
+           "(prompt.correct_at)\n",
+           (long long)correct, (long long)known, p->job.prompt.correct_at);
+}
+
 static void print_inputs(const struct sg_plan *p) {
     enum { TOLD = 10 };
     if (p->prices_from && !strcmp(p->prices_from, p->prices_to))
         printf("  prices     as of %s\n", p->prices_from);
     else if (p->prices_from)
         printf("  prices     as of %s to %s\n", p->prices_from, p->prices_to);
+    if (p->graded) print_graded(p);
     if (!p->n_unknown) return;
     printf("  unknown    %lld outcomes are of models that no portfolio entry knows:",
            (long long)unknown_outcomes(p));

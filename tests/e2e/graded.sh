@@ -30,6 +30,12 @@ edit "r['score'] = r['is_correct'] * 0.5 + u(r) / 2"
 out=$(grid graded --since "$work/plain/results.h5"); same "exit code with scores" $? 0
 has "scores of the same flags" "$out" " 0 failed, 14 taken over, 0 computed"
 graded=$(digest_of "$out")
+yes=$("$python" -c "
+import json
+anchors = {json.loads(line)['id'] for line in open('$work/job/anchors.jsonl')}
+s = [r['score'] for r in map(json.loads, open('$work/job/outcomes.jsonl')) if r['id'] in anchors]
+print(sum(x >= 0.5 for x in s), 'of the anchors. ' + str(len(s)))")
+has "plan" "$("$BIN/scope-grid" plan "$job")" "graded     prompts call $yes outcomes correct, those from 0.5 on \(prompt.correct_at\)"
 [ "$graded" != "$plain" ] || fail "scores are not in the digest"
 same "digest with scores on 2 ranks" "$(digest_of "$(ranks 2 "$BIN/scope-grid" run "$job" --quiet --set output.dir="$work/two" 2>&1)")" "$graded"
 has "check" "$("$BIN/scope-grid" check "$work/graded")" "8 cells and 6 calibration cells, 14 present"
