@@ -22,7 +22,6 @@ same "the file that the links name" "$(cat "$victim")" precious
 for name in run.json plan.bin lock; do
   for kind in link pipe; do
     fresh
-    [ $name-$kind != run.json-pipe ] || continue # a folder without a run: one is begun
     sim >/dev/null
     rm -rf "$run/DONE" "${run:?}/$name"
     if [ $kind = pipe ]; then mkfifo "$run/$name"; else ln -s "$victim" "$run/$name"; fi
@@ -33,6 +32,14 @@ for name in run.json plan.bin lock; do
     same "the file that a link $name names" "$(cat "$victim")" precious
   done
 done
+# a run that cannot be looked at is not taken for none, and not written over
+fresh
+sim >/dev/null
+ln -sf run.json "$run/run.json"
+before=$(sha256sum "$run"/{plan.bin,DONE,results.h5})
+out=$(sim); same "exit code when run.json leads in a circle" $? 7
+has "run.json leads in a circle" "$out" "/run.json: cannot look at it: Too many levels of symbolic links"
+same "the run whose run.json leads in a circle" "$(sha256sum "$run"/{plan.bin,DONE,results.h5})" "$before"
 fresh
 sim >/dev/null
 rm "$run/DONE"
