@@ -104,7 +104,7 @@ check() {
       ;;
     77) say 'skipped  %s: %s\n' "$name" "$(tail -n 20 "$log" | sed -n 's/.*SKIP: //p' | tail -n 1)" ;;
     124 | 137) say 'FAILED   %s: not done in %d s\n' "$name" "$limit"; failed=1 ;;
-    *) say 'FAILED   %s (%d): %s\n' "$name" "$code" "$(tail -n 1 "$log")"; failed=1 ;;
+    *) say 'FAILED   %s (%d): %s\n' "$name" "$code" "$(tail -n 1 "$log" | cut -c1-200)"; failed=1 ;;
   esac
   printf '   %d s\n' $((SECONDS - since)) >>"$log"
   keep
@@ -333,7 +333,7 @@ run() {
   local t tool
   [ -x bin/test_gpu_kernels ] || die "bin/test_gpu_kernels is not here: run this in the unpacked gpu-test folder"
   PATH=$PATH:/usr/local/cuda/bin
-  for tool in timeout awk cmp diff ldd tar tee; do
+  for tool in timeout awk cmp cut diff ldd tar tee; do
     command -v $tool >/dev/null || die "no $tool on this machine"
   done
   export SG_SHARED_DIR=$here CUDA_DEVICE_ORDER=PCI_BUS_ID # as nvidia-smi counts

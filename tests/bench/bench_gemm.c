@@ -1,5 +1,5 @@
-/* bench_gemm - what it costs that a linear layer of the cuda backend has one algorithm for every number of
- * rows, so that rows do not change with the batch: for the shapes of Qwen3-4B and M rows, the rate of
+/* bench_gemm - what it costs that a linear layer of the cuda backend uses algorithms of equal bits alone, so
+ * that rows do not change with the batch: for the shapes of Qwen3-4B and M rows, the rate of
  * sg__rt_gemm and that of cuBLASLt's own choice for this very M, split along k or not, and their ratio.
  *
  *   bench_gpu_gemm [--small] [JSON]    a table; JSON: a file for the same as one object. --small: shapes that

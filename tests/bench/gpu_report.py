@@ -69,7 +69,7 @@ def run_lines(name, r, watts, mhz):
 
 
 def product_lines(gemm):
-    yield "### one algorithm for every M against cuBLASLt's own choice, Tflop/s"
+    yield "### equal bits for every M against cuBLASLt's own choice, Tflop/s"
     yield "| product | N | K | M | one | any | one / any |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for p in gemm["products"]:

@@ -177,6 +177,14 @@ python3 -c 'import json, sys; sys.exit(json.load(open("results/bench-shared.json
 grep -q 'missing: bench-stages.json' results/report.md || fail "what is missing is not told"
 
 # ---- killed in the middle: what was found is there, and nothing goes on ----
+rm -r bin
+fold .
+echo 0000002 >commit
+for t in embed random attn_decode attn_prefill; do # they have run above
+  rm "bin/test_op_$t"
+  cp bin/test_gpu_oracle "bin/test_op_$t"
+done
+rm bin/scope-grid
 printf '#!/bin/sh\necho $$ >"%s/hangs"\nexec sleep 600\n' "$work" >bin/bench_hang
 cat >bin/scope-grid <<CARD
 #!/bin/sh
@@ -185,9 +193,7 @@ case "\$*" in
   *) exec bin/bench_hang ;;
 esac
 CARD
-chmod +x bin/bench_hang
-rm bin/test_op_*
-cp bin/test_gpu_oracle bin/test_op_embed
+chmod +x bin/bench_hang bin/scope-grid
 env -i PATH="$work/card:/usr/bin:/bin" HOME="$work/empty" GPU_SLOWER=10 GPU_KV_BYTES=512 GPU_PROMPT=40 GPU_NEW=8 GPU_SAMPLES=2 \
   GPU_SHAPE="$work/config.json" GPU_CELLS=2 setsid ./gpu.sh run >"$work/out" 2>&1 &
 script=$!
