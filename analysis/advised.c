@@ -12,11 +12,7 @@ static const struct sg_advice_step *step_of(const struct sg_advice *advice, bool
 enum sg_status sg_advised_find(const struct sg_analysis *a, const char *option, struct sg_advised *out,
                                struct sg_err *err) {
     const struct sg_advice *advice = a->opt.advice;
-    const size_t n = a->opt.n_budgets + a->opt.n_targets;
-    if (n != 1)
-        return sg_fail(err, SG_E_USAGE,
-                       "%s needs one --budget or --target-accuracy, which says what may be spent; %zu given",
-                       option, n);
+    SG_ASSERT(a->opt.n_budgets + a->opt.n_targets == 1);
     if (!advice || !advice->present)
         return sg_fail(
             err, SG_E_INPUT,

@@ -275,7 +275,7 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
     }
     a.handoff.prices = a.prices;
     a.handoff.pool = a.pool;
-    SG_TRY(sg_handoff_check(&a.handoff, err));
+    SG_TRY(sg_handoff_check(&a.handoff, a.budgets.n + a.targets.n, err));
     if (a.dir)
         SG_TRY(sg_path_join(".", a.dir, &dir, err));
     else

@@ -4,13 +4,17 @@
 #include "policy_json.h"
 #include "writers.h"
 
-enum sg_status sg_handoff_check(const struct sg_handoff_spec *spec, struct sg_err *err) {
+enum sg_status sg_handoff_check(const struct sg_handoff_spec *spec, size_t asks, struct sg_err *err) {
     const struct sg_requests_spec *r = &spec->requests;
     if (!r->dir != !r->queries)
         return sg_fail(err, SG_E_USAGE, "%s needs %s", r->dir ? "--requests" : "--queries-file",
                        r->dir ? "--queries-file FILE, the queries that the job read: results.h5 has no texts"
                               : "--requests DIR, the folder to be made");
     if (r->body && !r->dir) return sg_fail(err, SG_E_USAGE, "--request-body needs --requests DIR");
+    if ((r->dir || spec->policy_json) && asks != 1)
+        return sg_fail(err, SG_E_USAGE,
+                       "%s needs one --budget or --target-accuracy, which says what may be spent; %zu given",
+                       r->dir ? "--requests" : "--policy-json", asks);
     return SG_OK;
 }
 

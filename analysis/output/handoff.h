@@ -16,8 +16,9 @@ struct sg_handoff_done {
     int32_t m, n_named;
     const char *named_by; /* borrowed; NULL: no file */
 };
-/* SG_E_USAGE: options that need another one. */
-enum sg_status sg_handoff_check(const struct sg_handoff_spec *spec, struct sg_err *err);
+/* Before anything is computed. SG_E_USAGE: options that need another one; not one ask, where `asks` counts the budgets and
+ * targets that were given. */
+enum sg_status sg_handoff_check(const struct sg_handoff_spec *spec, size_t asks, struct sg_err *err);
 /* Writes what is asked for; policy.json into `dir`, where it removes an older one that is not asked for. */
 enum sg_status sg_handoff_write(const struct sg_analysis *a, const struct sg_handoff_spec *spec,
                                 const char *dir, struct sg_handoff_done *done, struct sg_err *err);

@@ -297,4 +297,5 @@ def loop(dir):
     assert "What to do" in said, said
 
 
-main()
+if __name__ == "__main__":
+    main()
