@@ -382,6 +382,8 @@ static void memory_runs_out(void **state) {
     (void)state;
     struct sg_err err = {0};
     const struct sg_advised advised = {.policy = &x.policy, .step = &x.step};
+    for (int q = 0; q < N; q++)
+        x.policy.model[q] = q % 20 ? 6 : 0; /* two files: each is waited for on the disk */
     for (int what = 0; what < 2; what++)
         for (int64_t n = 1;; n++) {
             const int64_t before = oom_live;

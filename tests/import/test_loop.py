@@ -11,6 +11,7 @@ no jsonschema, or, with --openai, no openai for $PYTHON (python3); with CI=true 
 import csv
 import http.server
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -52,13 +53,13 @@ def call(*args, status=0):
 
 def benchmark(folder, questions, outcomes):
     """The demo's anchors in the shape of LLMRouterBench's results, and a price list in LiteLLM's."""
-    for name, model in MODELS.items():
+    for kind, (name, model) in itertools.product(sorted({q["category"] for q in questions}), MODELS.items()):
         records = [{"index": i, "prompt": q["prompt"], "origin_query": q["prompt"], "score": float(o["is_correct"]),
                     "prompt_tokens": o.get("usage_prompt_tokens", 100), "completion_tokens": o["usage_completion_tokens"]}
-                   for i, q in enumerate(questions, 1) for o in [outcomes[q["id"], model]]]
-        path = folder / "bench" / "demo" / "test" / name / f"demo-test-{name}-20260102_030405.json"
+                   for i, q in enumerate(questions, 1) for o in [outcomes[q["id"], model]] if q["category"] == kind]
+        path = folder / "bench" / kind / "test" / name / f"{kind}-test-{name}-20260102_030405.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"dataset_name": "demo", "split": "test", "model_name": name, "records": records}))
+        path.write_text(json.dumps({"dataset_name": kind, "split": "test", "model_name": name, "records": records}))
     price = {p["id"]: p for p in json.loads((DEMO / "portfolio.json").read_text())}
     (folder / "prices.json").write_text(json.dumps({f"vendor/{name}": {
         "mode": "chat", "input_cost_per_token": price[m]["input"] / 1e6, "output_cost_per_token": price[m]["output"] / 1e6,
@@ -233,7 +234,7 @@ def loop(dir):
     outcomes = {(o["id"], o["model_name"]): o for o in lines(DEMO / "outcomes.jsonl")}
     names = {p["id"]: p["name"] for p in json.loads((DEMO / "portfolio.json").read_text())}
     outcomes.update({(k, m): outcomes[k, names[m]] for m in MODELS.values() for k, n in list(outcomes) if n == names[m]})
-    anchors, queries = lines(DEMO / "anchors.jsonl")[::6], lines(DEMO / "queries.jsonl")
+    anchors, queries = lines(DEMO / "anchors.jsonl")[::6], lines(DEMO / "queries.jsonl")[::10]
     fast = ["--set", "sampling.samples=2", "--set", "sampling.max_new_tokens=80", "--set", "calibration.anchors=6",
             "--set", "engine.max_batch_tokens=512", "--set", "engine.kv_cache_mib=64"]
     benchmark(dir, anchors, outcomes)
