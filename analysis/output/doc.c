@@ -68,6 +68,7 @@ void sg__doc_results(struct sg__doc *d, cJSON *to, const struct sg_analysis *a) 
     sg__doc_number(d, to, "anchors", (double)r->anchors.n);
     sg__doc_number(d, to, "calibration_anchors", (double)advice->n_calibration);
     sg__doc_bool(d, to, "queries_with_truth", advice->decision.truth);
+    sg__doc_bool(d, to, "graded", sg_results_graded(r)); /* accuracy is then the mean score */
 }
 
 enum sg_status sg__doc_write(const struct sg__doc *d, const char *path, struct sg_err *err) {

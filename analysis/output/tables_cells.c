@@ -6,8 +6,8 @@
 struct cell {
     int32_t query, model;
     const char *category;
-    double p, length, cost, p_se, length_se;     /* NaN: no estimate */
-    double true_correct, true_length, true_cost; /* NaN: not known */
+    double p, length, cost, p_se, length_se;                 /* NaN: no estimate */
+    double true_correct, true_score, true_length, true_cost; /* NaN: not known */
 };
 /* clang-format off */
 #define AT(member) offsetof(struct cell, member)
@@ -21,6 +21,7 @@ static const struct sg__table_column cell_columns[] = {
     SG__COLUMN(F64, AT(p_se), SG__CSV, "p_se"),
     SG__COLUMN(F64, AT(length_se), SG__CSV, "length_se"),
     SG__COLUMN(F64, AT(true_correct), SG__CSV, "true_correct"),
+    SG__COLUMN(F64, AT(true_score), SG__CSV, "true_score"),
     SG__COLUMN(F64, AT(true_length), SG__CSV, "true_length"),
     SG__COLUMN(F64, AT(true_cost), SG__CSV, "true_cost"),
 };
@@ -53,6 +54,7 @@ static struct cell cell_of(const struct sg_analysis *a, int64_t q, int32_t k) {
                          .p_se = estimated ? at(r->p_se, from) : (double)NAN,
                          .length_se = estimated ? at(r->length_se, from) : (double)NAN,
                          .true_correct = known ? r->true_correct[from] : (double)NAN,
+                         .true_score = known ? sg_results_true_score(r, from) : (double)NAN,
                          .true_length = known ? at(r->true_length, from) : (double)NAN,
                          .true_cost = known ? at(d->tc, i) : (double)NAN};
 }

@@ -87,6 +87,7 @@ def main(tmp):
         assert bool(c["p"]) == bool(c["cost"]) == bool(c["length"]) == bool(valid[q, m]), c
         assert not c["p"] or abs(float(c["p"]) - p_correct[q, m]) < 1e-11, c
         assert float(c["true_length"]) == true_length[q, m] and c["true_correct"] in "01", c
+        assert c["true_score"] == c["true_correct"], c  # nothing is graded here
     bill = sum(float(c["cost"]) for c in cells if policy[c["query"]] == c["model"])
     assert abs(bill - manifest["expected_bill_usd"]) < 1e-8 * bill, (bill, manifest)
 
@@ -130,6 +131,11 @@ def main(tmp):
         run(*args, says=says, status=status)
         assert not os.path.exists(gone) and not os.path.exists(f"{tmp}/r"), (says, os.listdir(tmp))
     assert not [f for f in os.listdir(tmp) if ".tmp." in f]
+    # anchors of other categories alone value nothing
+    subprocess.run([FAKE, f"{tmp}/far.h5", *map(str, (60, M, 4, 1, 0, 0.2, 0, 2, 60, 20))], check=True)
+    with h5py.File(f"{tmp}/far.h5", "r+") as f:
+        f["anchors/category"][:] = f["calibration/category"][:] = "far"
+    run(f"{tmp}/far.h5", "--policy-json", "--budget", 0.002, "-o", gone, says="no anchor is of a category of the queries", status=3)
     # results without any outcome: nothing is advised, so nothing is handed over
     bare = f"{tmp}/bare.h5"
     subprocess.run([FAKE, bare, *map(str, (20, M, 4, 1, 0, 0.2, 0, 2))], check=True)
