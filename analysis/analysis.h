@@ -26,6 +26,7 @@ struct sg_analysis_options {
     /* [SG_SAMPLING_NOISES] computed earlier by a caller that has freed the samples since; NULL: computed
      * here */
     const struct sg_sampling_noise *noise;
+    bool cells_csv;     /* cells.csv is written */
     const double *grid; /* [n_grid] rising; NULL: made from the costs */
     const struct sg_advice
         *advice; /* borrowed; NULL: none was made, policies are those of the frontier alone */

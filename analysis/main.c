@@ -1,6 +1,7 @@
 /* scope-frontier - what a results file says about cost and accuracy. */
 #include "analysis_run.h"
 #include "compare.h"
+#include "analysis/output/handoff.h"
 #include "analysis/output/output.h"
 #include "analysis/output/plots.h"
 #include "tests/reference/route_reference.h"
@@ -39,7 +40,8 @@ struct args {
     struct sg_opt_list queries, budgets, targets, lambdas, at_most;
     const char *pool, *prices, *dir, *estimate, *incumbent, *margin, *volume;
     int64_t alphas, reps, seed, threads, portfolio;
-    bool baselines, batch, blind, csv_raw, no_plots;
+    bool baselines, batch, blind, csv_raw, cells_csv, no_plots;
+    struct sg_handoff_spec handoff;
 };
 
 static enum sg_status number(const char *text, const char *option, double min, double max, double *out,
@@ -137,6 +139,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     struct sg_results others[MAX_FILES] = {{0}};
     struct sg_dataset other_datasets[MAX_FILES] = {{0}};
     struct sg_comparison c = {0};
+    struct sg_handoff_done handed;
     struct sg_sampling_noise noise[SG_SAMPLING_NOISES];
     struct sg_advice advice = {0};
     struct sg_advice_options wanted = {.incumbent = a->incumbent, .seed = (uint64_t)a->seed, .n_grid = 41};
@@ -167,14 +170,18 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
                                             .threads = (int32_t)a->threads,
                                             .n_grid = 101,
                                             .baselines = a->baselines,
+                                            .cells_csv = a->cells_csv,
                                             .noise = noise};
-    SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES, &r, &d, err));
+    const unsigned origin = a->handoff.requests.dir ? SG_RESULTS_ORIGIN : 0;
+    SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES | origin, &r, &d, err));
     sg_sampling_noise_usual(&d, noise);
     drop_samples(&r);
     SG_TRY(sg_advise(&d, &wanted, &advice, err));
     SG_TRY(sg_analysis_run(&d, &opt, &x, err));
     if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_datasets, err));
+    SG_TRY(sg_handoff_write(&x, &a->handoff, dir, &handed, err));
     SG_TRY(sg_output(&x, a->files[1] ? &c : NULL, dir, stdout, a->csv_raw, err));
+    sg_handoff_say(&a->handoff, &handed, stdout);
     if (!a->no_plots) sg_plots_draw(dir, stdout);
 out:
     sg_analysis_free(&x);
@@ -244,6 +251,16 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         {"seed", SG_OPT_I64, &a.seed, 0, 9e15, "S", "of the bootstrap and the cross-fit; default 1"},
         {"threads", SG_OPT_I64, &a.threads, 1, 1024, "T",
          "for the bootstrap; results do not depend on it; default: the cores, at most 16"},
+        {"requests", SG_OPT_STR, &a.handoff.requests.dir, 0, 0, "DIR",
+         "batch request files of what is advised at the one --budget or --target-accuracy, one model a file"},
+        {"queries-file", SG_OPT_STR, &a.handoff.requests.queries, 0, 0, "FILE",
+         "with --requests: the queries that the job read; ids and prompts are compared with the run's"},
+        {"request-body", SG_OPT_STR, &a.handoff.requests.body, 0, 0, "JSON",
+         "with --requests: further members of every body, as '{\"max_tokens\": 2048}'; default none"},
+        {"policy-json", SG_OPT_FLAG, &a.handoff.policy_json, 0, 0, NULL,
+         "also policy.json: what is advised at the one --budget as category -> model, for other queries"},
+        {"cells-csv", SG_OPT_FLAG, &a.cells_csv, 0, 0, NULL,
+         "also cells.csv: every query with every model, its estimates and what is known"},
         {"csv-raw", SG_OPT_FLAG, &a.csv_raw, 0, 0, NULL,
          "no apostrophe before ids that a spreadsheet would take for formulas"},
         {"no-plots", SG_OPT_FLAG, &a.no_plots, 0, 0, NULL,
@@ -256,6 +273,9 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         st = sg_fail(err, SG_E_USAGE, "--batch needs --prices FILE: results.h5 has no batch prices");
         goto out;
     }
+    a.handoff.prices = a.prices;
+    a.handoff.pool = a.pool;
+    SG_TRY(sg_handoff_check(&a.handoff, a.budgets.n + a.targets.n, err));
     if (a.dir)
         SG_TRY(sg_path_join(".", a.dir, &dir, err));
     else

@@ -10,7 +10,8 @@ for set in "${@:-build}"; do
                       libcjson-dev libpcre2-dev libutf8proc-dev libxxhash-dev zlib1g-dev) ;;
     plots) packages+=(python3 python3-matplotlib python3-h5py python3-numpy) ;;
     tests) packages+=(libcmocka-dev clang libclang-rt-dev python3 python3-numpy python3-scipy python3-h5py python3-xarray
-                      python3-h5netcdf python3-netcdf4 python3-matplotlib python3-selenium chromium chromium-driver mmdebstrap) ;;
+                      python3-h5netcdf python3-netcdf4 python3-jsonschema python3-matplotlib python3-selenium chromium
+                      chromium-driver mmdebstrap) ;;
     slurm) packages+=(slurm-wlm munge) ;;
     *) echo "deps.sh: unknown set '$set'; expected build, plots, tests or slurm" >&2; exit 2 ;;
   esac

@@ -10,6 +10,7 @@ Outcomes and questions:
   batch:ASKED,ANSWERED  requests and results of an OpenAI or vLLM batch; needs scores
   scores:PATH           a grader's JSON lines: {"custom_id", "score", "model"?, "category"?}
   routerbench:PATH      the wide table as .pkl (needs pandas; a pickle can run code, so trust its source) or .jsonl
+  job:PATH              the outcomes and questions of an earlier job.json of this program, to go on from
   queries:PATH          questions to be estimated, in this program's format: no imported question is held out
 Prices:
   litellm:PATH          model_prices_and_context_window.json
@@ -324,6 +325,24 @@ def read_routerbench(path, options, report):
                    "model": model, "score": r.get(model), "where": where, "answer": [r[f"{model}|model_response"]]}
 
 
+def read_job(path, options, report):
+    job = parse(read_text(path), path)
+    questions = {}
+    for key in ("anchors", "queries", "outcomes"):
+        file = path.parent / need(job if isinstance(job, dict) else {}, key, path)
+        for r, where in json_lines(file):
+            name = need(r, "id", where)
+            if key != "outcomes":
+                questions.setdefault(name, (r.get("prompt") or need(r, "question", where), r.get("category")))
+            elif name not in questions:
+                report.add("dropped", "records: on questions that the job does not have", where)
+            else:
+                yield {"id": name, "prompt": questions[name][0], "category": questions[name][1], "where": where,
+                       "model": need(r, "model_name", where), "score": r.get("score", r.get("is_correct")),
+                       "tokens": count_of(r.get("usage_completion_tokens"), where, "usage_completion_tokens"),
+                       "prompt_tokens": count_of(r.get("usage_prompt_tokens"), where, "usage_prompt_tokens")}
+
+
 def read_scores(path, options):
     for r, where in json_lines(path):
         key = (need(r, "custom_id", where), r.get("model"))
@@ -388,6 +407,16 @@ def prices_portfolio(path, report):
         yield {**e, "names": [name, *([e["name"]] if e.get("name") else []), *e.get("aliases", [])], "where": where, "own": True}
 
 
+def other_names(path, options):
+    """Outcomes that say a model as its provider does are of the portfolio's entry."""
+    entries = [e for e, _ in json_lines(path)]
+    said = collections.Counter(n for e in entries for n in {e.get("id"), e.get("provider_id"), *e.get("aliases", [])})
+    for e in entries:
+        for name in [e.get("provider_id"), *e.get("aliases", [])]:
+            if name and name != e.get("id") and said[name] == 1:
+                options.rename.setdefault(name, need(e, "id", path))
+
+
 def find_price(name, prices):
     """The entries that a name means: by the whole name, then in any case, then without what stands before a slash.
     Never by likeness."""
@@ -418,7 +447,7 @@ def portfolio_of(models, prices, options, report):
         entry = {"id": model, "input": p["input"], "output": p["output"], "provider_id": p.get("provider_id", p["id"])}
         entry["as_of"] = p.get("as_of") or options.as_of or options.dates[p["where"]]
         entry.update({k: p[k] for k in ("name", "batch_input", "batch_output", "request") if p.get(k) is not None})
-        aliases = [a for a in (*options.renamed[model], *p.get("aliases", [])) if a != model]
+        aliases = [a for a in (*options.renamed[model], *p.get("aliases", [])) if a not in (model, entry["provider_id"])]
         if aliases:
             entry["aliases"] = list(dict.fromkeys(aliases))
         out.append(entry)
@@ -531,7 +560,7 @@ def make(options, report):
     """The files of the job, as {name: text}."""
     table, prices, queries, n_read = Table(options, report), [], [], 0
     readers = {"eee": read_eee, "llmrouterbench": read_llmrouterbench, "lm-eval": read_lm_eval, "batch": read_batch,
-               "routerbench": read_routerbench}
+               "routerbench": read_routerbench, "job": read_job}
     lists = {"litellm": prices_litellm, "openrouter": prices_openrouter, "portfolio": prices_portfolio}
     sources = [s.partition(":") for s in options.source]
     for kind, _, path in sources:
@@ -539,6 +568,8 @@ def make(options, report):
             raise Refusal(f"{kind}:{path}: expected FORMAT:PATH; --help lists the formats")
         if kind == "scores":
             read_scores(pathlib.Path(path), options)
+        if kind == "portfolio":
+            other_names(pathlib.Path(path), options)
     for kind, _, path in sources:
         path = pathlib.Path(path)
         if kind in readers:

@@ -35,6 +35,7 @@ enum sg_status sg_output(const struct sg_analysis *a, const struct sg_comparison
     SG_TRY(sg__tables_policies(&t, err));
     SG_TRY(sg__tables_quality(&t, err));
     SG_TRY(sg__tables_compare(&t, err));
+    SG_TRY(sg__tables_cells(&t, err));
     SG_TRY(sg_dir_make(dir, err));
     SG_TRY(sg__write_csv(&t, dir, err));
     SG_TRY(sg__write_h5(&t, dir, err));

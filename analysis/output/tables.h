@@ -100,6 +100,7 @@ enum sg_status sg__tables_models(struct sg__tables *t, struct sg_err *err);
 enum sg_status sg__tables_policies(struct sg__tables *t, struct sg_err *err);
 enum sg_status sg__tables_quality(struct sg__tables *t, struct sg_err *err);
 enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err);
+enum sg_status sg__tables_cells(struct sg__tables *t, struct sg_err *err);
 
 /* rows: the caller's, alive as long as the tables. n: sizes of the layout's axes. */
 enum sg_status sg__tables_add(struct sg__tables *t, const struct sg__layout *is, const void *rows,

@@ -103,6 +103,7 @@ void sg_results_free(struct sg_results *r) {
     free(r->failure_reason);
     free(r->origin.fingerprint);
     free(r->origin.night);
+    free(r->origin.prompt);
     free(r->origin.nights);
     free(r->runtime.ranks);
     sg_arena_free(&r->strings);
@@ -236,6 +237,7 @@ struct sg_digest sg_results_origin_digest(const struct sg_results *r) {
         chain_digest(&c, r->origin.fingerprint[i]);
         chain_u64(&c, (uint64_t)r->origin.night[i]);
     }
+    for (int64_t q = 0; r->origin.prompt && q < r->n_queries; q++) chain_digest(&c, r->origin.prompt[q]);
     chain_step(&c);
     return (struct sg_digest){.hi = sg__load(c.block, 8), .lo = sg__load(c.block + 8, 8)};
 }

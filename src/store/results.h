@@ -43,6 +43,8 @@ struct sg_runtime {
 struct sg_origin {
     struct sg_digest *fingerprint; /* [all cells] what the cell's values depend on (job/plan.h) */
     int32_t *night;                /* [all cells] in which of `nights` it was computed; -1: in none */
+    struct sg_digest
+        *prompt; /* [n_queries] sg_digest_bytes of each query's text; NULL: not kept (older files) */
     int64_t n_nights;
     char **nights;      /* [n_nights], names as --night gives them; the file's own is the last */
     char *since;        /* the earlier results that cells were taken over from; NULL: none */

@@ -83,6 +83,9 @@ enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_result
     if (r.calibration) SG_TRY(set_rows(plan, plan->n_queries, r.calibration, &r, err));
     SG_TRY(SG_NEW(&r.origin.fingerprint, plan->n_cells, "cell fingerprints", err));
     memcpy(r.origin.fingerprint, plan->cell_fingerprint, (size_t)plan->n_cells * sizeof(struct sg_digest));
+    SG_TRY(SG_NEW(&r.origin.prompt, plan->n_queries, "hashes of the queries", err));
+    for (int64_t q = 0; q < plan->n_queries; q++)
+        r.origin.prompt[q] = sg_digest_bytes(plan->queries[q].prompt.s, (size_t)plan->queries[q].prompt.n);
     sg_digest_hex(plan->fingerprint, hex);
     SG_TRY(dup(&r, hex, &r.fingerprint, err));
     SG_TRY(dup(&r, plan->job.name, &r.name, err));

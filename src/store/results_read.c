@@ -248,7 +248,7 @@ static enum sg_status read_origin(const struct sg_h5_in *in, bool verify, struct
     struct sg_digest check;
     if (!sg_h5_has(in, "origin")) return SG_OK;
     SG_TRY(axis(in, "origin/name", &o->n_nights, err));
-    SG_TRY(SG_NEW(&words, 2 * cells, "cell fingerprints", err));
+    SG_TRY(SG_NEW(&words, 2 * (cells > r->n_queries ? cells : r->n_queries), "cell fingerprints", err));
     SG_TRY(SG_NEW(&o->fingerprint, cells, "cell fingerprints", err));
     SG_TRY(SG_NEW(&o->night, cells, "nights of cells", err));
     SG_TRY(SG_NEW(&o->nights, o->n_nights, "nights", err));
@@ -262,6 +262,13 @@ static enum sg_status read_origin(const struct sg_h5_in *in, bool verify, struct
                          in->path, (int)o->night[i], (long long)i, (long long)o->n_nights);
             goto out;
         }
+    }
+    if (sg_h5_has(in, "origin/prompt")) {
+        const int64_t queries[] = {r->n_queries, 2};
+        SG_TRY(SG_NEW(&o->prompt, r->n_queries, "hashes of the queries", err));
+        SG_TRY(sg_h5_read(in, "origin/prompt", SG_H5_U64, 2, queries, words, err));
+        for (int64_t q = 0; q < r->n_queries; q++)
+            o->prompt[q] = (struct sg_digest){words[2 * q], words[2 * q + 1]};
     }
     if (!verify && !in->trial) goto out;
     SG_TRY(sg_h5_get_str(in, "origin", "check", &hex, &r->strings, err));

@@ -206,6 +206,13 @@ out:
     return st;
 }
 
+static void to_words(const struct sg_digest *digest, int64_t n, uint64_t *words) {
+    for (int64_t i = 0; i < n; i++) {
+        words[2 * i] = digest[i].hi;
+        words[2 * i + 1] = digest[i].lo;
+    }
+}
+
 static enum sg_status put_origin(struct sg_h5_out *out, const struct sg_results *r, struct sg_err *err) {
     enum sg_status st = SG_OK;
     hid_t g = -1;
@@ -225,17 +232,24 @@ static enum sg_status put_origin(struct sg_h5_out *out, const struct sg_results 
                                            .long_name = "which of `name` computed the cell (-1 none)",
                                            .has_missing = true,
                                            .missing = -1};
+    static const struct sg_h5_var prompt = {.name = "prompt",
+                                            .type = SG_H5_U64,
+                                            .rank = 2,
+                                            .axes = {"query", "word"},
+                                            .long_name = "hash of the query's text, XXH3-128"};
     if (!o->fingerprint || !o->night) return SG_OK;
     SG_TRY(sg_h5_group(out, out->file, "origin", &g, err));
     SG_TRY(SG_NEW(&words, 2 * cells, "cell fingerprints", err));
-    for (int64_t i = 0; i < cells; i++) {
-        words[2 * i] = o->fingerprint[i].hi;
-        words[2 * i + 1] = o->fingerprint[i].lo;
-    }
+    to_words(o->fingerprint, cells, words);
     SG_TRY(sg_h5_write_axis(out, g, "cell", cells, err));
     SG_TRY(sg_h5_write_axis(out, g, "word", 2, err));
     SG_TRY(sg_h5_write(out, g, &fingerprint, words, err));
     SG_TRY(sg_h5_write(out, g, &night, o->night, err));
+    if (o->prompt) { /* there are no more queries than cells */
+        to_words(o->prompt, r->n_queries, words);
+        SG_TRY(sg_h5_write_axis(out, g, "query", r->n_queries, err));
+        SG_TRY(sg_h5_write(out, g, &prompt, words, err));
+    }
     SG_TRY(sg_h5_write_axis(out, g, "run", o->n_nights, err));
     SG_TRY(sg_h5_write_strings(out, g, "name", "run", o->n_nights, o->nights, "night", err));
     sg_digest_hex(sg_results_origin_digest(r), hex);

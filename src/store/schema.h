@@ -44,6 +44,7 @@
  *   fingerprint u64 (cell, word)  {hi, lo} of the cell's fingerprint (job/plan.h)
  *   night       i32 (cell)        in which of `name` the cell was computed; -1: not computed
  *   name        string (run)      nights; the last is this file's own
+ *   prompt      u64 (query, word) {hi, lo} of sg_digest_bytes of each query's text; older files lack it
  *   attribute check               over this group and the results' digest
  *
  * Group provenance: job (string: the whole job as JSON) and attributes name, version, fingerprint, digest,

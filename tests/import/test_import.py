@@ -212,6 +212,40 @@ class Import(unittest.TestCase):
         self.change("batch/small-0001.out.jsonl", '"custom_id": "q3"', '"custom_id": "q33"')
         self.refuse('small-0001.out.jsonl:1: custom_id "q33" is of no request', *BATCH, OPENROUTER)
 
+    # ---- an earlier job ----
+
+    def test_job(self):
+        first = self.take(*BATCH, LITELLM, "--keep-incomplete")
+        earlier = self.samples / "earlier"
+        shutil.move(self.out, earlier)
+        with open(earlier / "outcomes.jsonl", "a") as f:
+            f.write('{"id": "q99", "model_name": "large-1", "is_correct": true, "usage_completion_tokens": 1}\n')
+        job = ["job:earlier/job.json", "portfolio:earlier/portfolio.json", "--keep-incomplete"]
+        self.assertEqual(self.take(*job), first)  # nothing is lost or made up
+        self.assertIn("1 records: on questions that the job does not have (first: earlier/outcomes.jsonl:", self.said)
+        shutil.rmtree(self.out)
+        # answers under the provider's name are of the portfolio's entry; a question that both know has two attempts
+        portfolio = read(earlier / "portfolio.json")
+        next(p for p in portfolio if p["id"] == "small-7b")["provider_id"] = "vendor/s7"
+        (earlier / "portfolio.json").write_text(json.dumps(portfolio))
+        for file in ("small-0001.jsonl", "small-0001.out.jsonl", "scores.jsonl"):
+            path = self.samples / "batch" / file
+            path.write_text(path.read_text().replace("small-7b", "vendor/s7"))
+        self.take(*job, BATCH[0], BATCH[2])
+        self.assertEqual({m for _, m in self.outcomes}, {"small-7b", "large-1"})
+        self.assertIn("6 outcomes: several attempts each", self.said)
+        shutil.rmtree(self.out)
+        portfolio.append({**portfolio[0], "id": "other", "provider_id": "vendor/s7"})  # a name of two says neither
+        (earlier / "portfolio.json").write_text(json.dumps(portfolio))
+        self.take(*job, BATCH[0], BATCH[2], "--map", "vendor/s7=small-7b")
+        self.assertEqual({m for _, m in self.outcomes}, {"small-7b", "large-1", "vendor/s7"})
+
+    def test_job_that_is_none(self):
+        (self.samples / "job.json").write_text('{"anchors": "nowhere.jsonl"}')
+        self.refuse("nowhere.jsonl: No such file", "job:job.json", LITELLM)
+        (self.samples / "job.json").write_text("[]")
+        self.refuse("job.json: anchors is missing", "job:job.json", LITELLM)
+
     # ---- RouterBench ----
 
     def check_routerbench(self, source):

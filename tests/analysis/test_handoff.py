@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Request files, policy.json and cells.csv as a user asks for them: what they say is what policies.csv, the results and
+the advice say; what cannot be is one line, and nothing is written.
+
+usage: test_handoff.py SCOPE_FRONTIER MAKE_FAKE_RESULTS      (exit 77: no h5py)
+"""
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+try:
+    import h5py
+except ImportError:
+    print("test_handoff: needs h5py (jobs/deps.sh tests)")
+    sys.exit(77)
+
+PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
+N, M = 1500, 5
+
+
+def run(*args, says=None, status=0):
+    r = subprocess.run([PROGRAM, *map(str, args), "--no-plots", "--bootstrap", "0"], capture_output=True, text=True)
+    assert r.returncode == status, (args, r.returncode, r.stderr)
+    if says:
+        assert says in (r.stderr if status else r.stdout), (says, r.stderr or r.stdout[-600:])
+        assert not status or r.stderr.count("\n") == 1, r.stderr
+    return r.stdout
+
+
+def table(path):
+    with open(path, newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def queries(path, ids):
+    with open(path, "w", encoding="utf-8") as f:
+        f.writelines(json.dumps({"id": i, "question": f"Question {i}?"}) + "\n" for i in ids)
+    return path
+
+
+def requests(folder):
+    """query -> model's id in the requests, and the manifest"""
+    with open(f"{folder}/manifest.json", encoding="utf-8") as f:
+        manifest = json.load(f)
+    asked = {}
+    assert {f["file"] for f in manifest["files"]} | {"manifest.json"} == set(os.listdir(folder))
+    for part in manifest["files"]:
+        with open(f"{folder}/{part['file']}", encoding="utf-8") as f:
+            for r in map(json.loads, f):
+                assert r["body"]["model"] == part["provider_id"] and r["custom_id"] not in asked, r
+                assert set(r["body"]) == {"model", "messages"}, r  # no max_tokens unless --request-body says so
+                asked[r["custom_id"]] = part["model"]
+    assert len(asked) == manifest["requests"]
+    return asked, manifest
+
+
+def main(tmp):
+    results, out = f"{tmp}/results.h5", f"{tmp}/out"
+    subprocess.run([FAKE, results, *map(str, (N, M, 4, 1, 1, 0.2, 0.01, 4, 200, 60))], check=True)
+    with h5py.File(results) as f:
+        ids, models = [x.decode() for x in f["query"][()]], [x.decode() for x in f["model"][()]]
+        p_correct, valid, true_length = f["p_correct"][()], f["valid"][()], f["true_length"][()]
+    given = queries(f"{tmp}/queries.jsonl", ids)
+
+    def hand(name, *more, file=given, to=out):
+        return results, "--requests", f"{tmp}/{name}", "--queries-file", file, "-o", to, *more
+
+    # routing: the requests are policies.csv's rows; a rule for other traffic is a table, and that is said
+    run(*hand("routed", "--budget", 0.002, "--policy-json", "--cells-csv", "--estimate", "scope"), says="verified: ids alone")
+    policy = {r["query"]: r["model"] for r in table(f"{out}/policies.csv")}
+    asked, manifest = requests(f"{tmp}/routed")
+    assert asked == policy and len(set(asked.values())) > 2, set(asked.values())
+    assert manifest["advised"] == "routing" and manifest["expected_bill_usd"] <= N * 0.002 * (1 + 1e-9), manifest
+    with open(f"{out}/policy.json") as f:
+        rule = json.load(f)
+    assert (rule["advised"], rule["kind"], len(rule["categories"])) == ("routing", "table", 4), rule
+    assert "best table by category" in rule["note"] and rule["lambda"] > 0 and rule["accuracy"]["low"] < 1, rule
+
+    # every cell, as the results have it
+    cells = table(f"{out}/cells.csv")
+    assert [(c["query"], c["model"]) for c in cells] == [(q, m) for q in ids for m in models]
+    for i, c in enumerate(cells):
+        q, m = divmod(i, M)
+        assert bool(c["p"]) == bool(c["cost"]) == bool(c["length"]) == bool(valid[q, m]), c
+        assert not c["p"] or abs(float(c["p"]) - p_correct[q, m]) < 1e-11, c
+        assert float(c["true_length"]) == true_length[q, m] and c["true_correct"] in "01", c
+        assert c["true_score"] == c["true_correct"], c  # nothing is graded here
+    bill = sum(float(c["cost"]) for c in cells if policy[c["query"]] == c["model"])
+    assert abs(bill - manifest["expected_bill_usd"]) < 1e-8 * bill, (bill, manifest)
+
+    # filters, caps, targets; names of a provider; files that nobody asked for go
+    names = f"{tmp}/portfolio.jsonl"
+    with open(names, "w") as f:
+        f.writelines(json.dumps({"id": m, "provider_id": f"vendor-{k}"}) + "\n" for k, m in enumerate(models[:4]))
+    run(*hand("few", "--budget", 0.002, "--queries", "category=category-1", "--pool", names, "--at-most", f"{models[1]}=0.3"))
+    asked, manifest = requests(f"{tmp}/few")
+    assert len(asked) == N // 4 and manifest["queries_filtered_out"] == N - N // 4, manifest
+    assert sum(m == models[1] for m in asked.values()) <= 0.3 * len(asked)
+    assert {f["provider_id"] for f in manifest["files"]} <= {f"vendor-{k}" for k in range(4)}, manifest
+    assert not os.path.exists(f"{out}/cells.csv") and not os.path.exists(f"{out}/policy.json")
+    run(*hand("target", "--target-accuracy", 0.4), says="5 of 5 models have no provider_id")
+    assert requests(f"{tmp}/target")[0] == {r["query"]: r["model"] for r in table(f"{out}/policies.csv")}
+
+    # texts that a spreadsheet would compute are text in cells.csv, as in the other files
+    with h5py.File(results, "r+") as f:
+        for group in ("", "anchors/", "calibration/"):
+            f[f"{group}model"][0] = "=1+1"
+    run(results, "--cells-csv", "-o", out)
+    assert {c["model"] for c in table(f"{out}/cells.csv")} == {"'=1+1", *models[1:]}
+
+    # what cannot be
+    subprocess.run([FAKE, f"{tmp}/small.h5", *map(str, (60, M, 4, 1, 1, 0.2, 0.01, 4, 60, 20))], check=True)
+    os.replace(f"{tmp}/small.h5", results)
+    queries(given, ids[:60])
+    gone = f"{tmp}/refused"
+    for status, says, args in (
+            (2, "--requests needs --queries-file FILE", (results, "--requests", f"{tmp}/r", "-o", gone)),
+            (2, "--queries-file needs --requests DIR", (results, "--queries-file", given, "-o", gone)),
+            (2, "--request-body needs --requests DIR", (results, "--request-body", "{}", "-o", gone)),
+            (2, "--requests needs one --budget or --target-accuracy, which says what may be spent; 0 given",
+             hand("r", to=gone)),
+            (2, "2 given", hand("r", "--budget", 0.002, "--budget", 0.003, to=gone)),
+            (2, "--policy-json needs one --budget", (results, "--policy-json", "-o", gone)),
+            (3, "no model fits --budget 1e-09", hand("r", "--budget", 1e-9, to=gone)),
+            (3, "reaches --target-accuracy 1", hand("r", "--target-accuracy", 1, to=gone)),
+            (3, "is not empty", hand("few", "--budget", 0.002, to=gone)),
+            (3, "/none.jsonl", hand("r", "--budget", 0.002, file=f"{tmp}/none.jsonl", to=gone))):
+        run(*args, says=says, status=status)
+        assert not os.path.exists(gone) and not os.path.exists(f"{tmp}/r"), (says, os.listdir(tmp))
+    assert not [f for f in os.listdir(tmp) if ".tmp." in f]
+    # anchors of other categories alone value nothing
+    subprocess.run([FAKE, f"{tmp}/far.h5", *map(str, (60, M, 4, 1, 0, 0.2, 0, 2, 60, 20))], check=True)
+    with h5py.File(f"{tmp}/far.h5", "r+") as f:
+        f["anchors/category"][:] = f["calibration/category"][:] = "far"
+    run(f"{tmp}/far.h5", "--policy-json", "--budget", 0.002, "-o", gone, says="no anchor is of a category of the queries", status=3)
+    # results without any outcome: nothing is advised, so nothing is handed over
+    bare = f"{tmp}/bare.h5"
+    subprocess.run([FAKE, bare, *map(str, (20, M, 4, 1, 0, 0.2, 0, 2))], check=True)
+    run(bare, "--policy-json", "--budget", 0.002, "-o", f"{tmp}/refused", says="so no policy is advised", status=3)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    main(folder)
