@@ -579,10 +579,12 @@ static enum sg_status extend_array(struct grid *g, struct sg_err *err) {
     struct sg_run_id id = g->id;
     struct sg_lock *lock = NULL;
     for (int tries = 0; !lock; tries++) {
-        if (sg_rundir_is(dir) && sg_rundir_read_run(dir, &id, err) == SG_OK &&
-            sg_digest_equal(id.fingerprint, g->plan.fingerprint))
-            goto out;
         memset(err, 0, sizeof *err);
+        if (sg_rundir_is(dir) && sg_rundir_read_run(dir, &id, err) == SG_OK &&
+            sg_digest_equal(id.fingerprint, g->plan.fingerprint)) {
+            st = SG_OK; /* another task was here */
+            goto out;
+        }
         st = sg_rundir_lock(dir, &lock, err);
         if (st != SG_OK && (st != SG_E_BUSY || tries == 300)) goto out;
         if (!lock) nanosleep(&(struct timespec){0, 200000000}, NULL);
