@@ -647,6 +647,7 @@ out:
 static void close_grid(struct grid *g) {
     g->maker->close(g->maker->ctx);
     sg_workqueue_free(g->queue);
+    sg_shards_close(g->shards); /* looks into the plan's folder once more */
     sg_order_free(&g->order);
     sg_plan_free(&g->plan);
     sg_job_free(&g->job);
@@ -656,7 +657,6 @@ static void close_grid(struct grid *g) {
     free(g->done);
     sg_dispatch_free(&g->dispatch);
     free(g->ranks);
-    sg_shards_close(g->shards);
     sg_lock_drop(g->lock);
     free(g->since);
     free(g->extends);
