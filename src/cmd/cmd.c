@@ -1,12 +1,15 @@
 #include "cmd/cmd.h"
 
+#include "base/file.h"
 #include "run/comm.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LINE_MAX_BYTES = 1 << 30 };
 
@@ -16,6 +19,23 @@ const char *sg_cells_text(int64_t total, int64_t calibration, char room[SG_CELLS
         (void)snprintf(room + n, SG_CELLS_TEXT - (size_t)n, " and %lld calibration cells",
                        (long long)calibration);
     return room;
+}
+
+enum sg_status sg_cmd_set_cells(struct sg_opt_list *set, const char *file, char **item, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct sg_buf b = {0};
+    char here[PATH_MAX], *path = NULL;
+    if (!getcwd(here, sizeof here))
+        return sg_fail(err, SG_E_IO, "--cells %s: the current folder has no name: %s", file, strerror(errno));
+    SG_TRY(sg_path_join(here, file, &path, err));
+    SG_TRY(sg_buf_printf(&b, err, "sampling.cells=%s", path));
+    SG_TRY(SG_GROW(&set->items, &set->cap, set->n + 1, "options", err));
+    set->items[set->n++] = *item = b.data;
+    b = (struct sg_buf){0};
+out:
+    sg_buf_free(&b);
+    free(path);
+    return st;
 }
 
 void sg_cmd_speak(const struct sg_comm *comm, enum sg_status st, struct sg_err *err) {

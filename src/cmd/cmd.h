@@ -45,6 +45,10 @@ struct sg_json sg_cmd_record(const struct sg_cmd_records *r, size_t i);
 enum sg_status sg_cmd_ids(const struct sg_json *record, int64_t vocab, int32_t **ids, int32_t *n,
                           struct sg_err *err);
 
+/* --cells FILE: appends to `set` the override that names the file of sampling.cells, a path from the current folder and
+ * not the job's. *item holds its text and is the caller's to free. */
+enum sg_status sg_cmd_set_cells(struct sg_opt_list *set, const char *file, char **item, struct sg_err *err);
+
 struct sg_comm; /* run/comm.h */
 /* Of several ranks only the coordinator prints the error. It does so before any rank ends: when the first
  * rank exits with an error, mpirun kills the others. Clears *err, so that main prints nothing. */

@@ -131,6 +131,9 @@ static const char *bad_cell(const struct sg_results *r, int64_t i) {
         if (r->sample_correct[k] < -1 || r->sample_correct[k] > 1) return "sample_correct is no known code";
         if (!share((double)r->sample_p_yes[k])) return "sample_p_yes is no probability";
         if (r->sample_tokens[k] < 0 || r->sample_length[k] < -1) return "a sample's tokens are negative";
+        if (k - i * r->n_samples >= sg_results_cell_samples(r, i) &&
+            (r->sample_correct[k] != -1 || r->sample_length[k] != -1 || r->sample_tokens[k]))
+            return "it has more samples than votes";
     }
     return NULL;
 }
@@ -302,7 +305,7 @@ static enum sg_status see_cell(void *ctx, int64_t i, struct sg_digest fingerprin
         wrong = "was computed from other inputs than the plan's";
     else if (cell->query != i / models || cell->model != i % models)
         wrong = "is filed under the index of another cell";
-    else if (cell->status == SG_OK && cell->n_samples != s->plan->n_samples)
+    else if (cell->status == SG_OK && cell->n_samples != sg_plan_cell_samples(s->plan, i))
         wrong = "does not have the job's number of samples";
     if (!wrong) return SG_OK;
     return problem(s->c, err, SG_E_CORRUPT, "%s/segments: %s %s, model %s: %s", s->dir,

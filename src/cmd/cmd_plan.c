@@ -1,11 +1,14 @@
 /* scope-grid plan JOB: what a run of the job, or of every point of a sweep, computes and takes. Reads every
  * input, tokenizes the prompts, loads no weights and writes nothing. */
 #include "cmd/cmd.h"
+#include "run/extend.h"
 #include "run/night.h"
+#include "run/reuse.h"
 #include "rundir/rundir.h"
 #include "run/runner.h"
 #include "sweep/sweep.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +20,17 @@ static const char usage[] =
     "Reads all inputs of the job and says how many cells a run computes, how long their prompts are, how "
     "many tokens\n"
     "that makes and how much memory one rank takes. Computes nothing, loads no weights, writes no file.\n\n"
+    "With --since or --extend it also says what a run with these options would compute: how many cells are "
+    "there "
+    "already,\n"
+    "how many lack samples, and how many samples and tokens that makes.\n\n"
     "JOB may be a sweep (see run --help): its points are checked and listed with their cells.";
 
 struct plan_options {
-    const char *job, *device, *night;
-    struct sg_opt_list set;
-    bool json;
+    const char *job, *device, *night, *cells;
+    struct sg_opt_list set, since;
+    bool json, extend;
+    char *cells_override, *extends;
     char device_override[80];
 };
 
@@ -34,6 +42,20 @@ static enum sg_status read_options(int argc, char **argv, struct plan_options *o
          .target = &o->set,
          .arg = "A.B=VALUE",
          .help = "override a key of the job; may stand several times"},
+        {.name = "since",
+         .kind = SG_OPT_LIST,
+         .target = &o->since,
+         .arg = "LAST.h5",
+         .help = "say what a run with this option would take over and compute"},
+        {.name = "extend",
+         .kind = SG_OPT_FLAG,
+         .target = &o->extend,
+         .help = "the same of a run that draws more samples in output.dir"},
+        {.name = "cells",
+         .kind = SG_OPT_STR,
+         .target = &o->cells,
+         .arg = "FILE",
+         .help = "only these cells get sampling.samples, as of run"},
         {.name = "device",
          .kind = SG_OPT_STR,
          .target = &o->device,
@@ -48,7 +70,9 @@ static enum sg_status read_options(int argc, char **argv, struct plan_options *o
     };
     enum sg_status st =
         sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->job, 1, 1, help, err);
-    if (st != SG_OK || *help || !o->device) return st;
+    if (st != SG_OK || *help) return st;
+    if (o->cells) SG_TRY(sg_cmd_set_cells(&o->set, o->cells, &o->cells_override, err));
+    if (!o->device) return SG_OK;
     if (strlen(o->device) > 64)
         return sg_fail(err, SG_E_USAGE, "plan: --device %s: no such device", o->device);
     snprintf(o->device_override, sizeof o->device_override, "engine.device=%s", o->device);
@@ -62,6 +86,8 @@ struct report {
     const struct sg_plan *plan;
     const struct sg_compute_facts *facts;
     struct sg_runner_estimate e;
+    bool reuses; /* with --since or --extend */
+    struct sg_reuse_foreseen reuse;
 };
 
 /* Prompt tokens of the whole grid, estimated from the prompts that were tokenized. */
@@ -69,8 +95,41 @@ static double all_prompt_tokens(const struct report *r) {
     return r->e.mean * (double)r->plan->n_cells;
 }
 static double most_new_tokens(const struct report *r) {
-    const struct sg_job *j = &r->plan->job;
-    return (double)r->plan->n_cells * (double)j->sampling.samples * (double)j->sampling.max_new_tokens;
+    double samples = 0;
+    for (int64_t c = 0; c < r->plan->n_cells; c++) samples += (double)sg_plan_cell_samples(r->plan, c);
+    return samples * (double)r->plan->job.sampling.max_new_tokens;
+}
+/* What a run that reuses earlier results computes: prompt tokens, and new ones by the mean of the earlier samples (NaN
+ * without any). */
+static double rest_prompt_tokens(const struct report *r) {
+    return r->e.mean * (double)(r->plan->n_cells - r->reuse.taken);
+}
+static double rest_new_tokens(const struct report *r) {
+    return (double)r->reuse.samples * (double)r->reuse.seen_tokens / (double)r->reuse.seen_samples;
+}
+
+static enum sg_status json_reuse(struct sg_buf *b, const struct report *r, struct sg_err *err) {
+    const double tokens = rest_new_tokens(r);
+    char text[32] = "null";
+    if (isfinite(tokens)) snprintf(text, sizeof text, "%.0f", tokens);
+    return sg_buf_printf(
+        b, err,
+        ", \"reuse\": {\"cells_taken_over\": %lld, \"cells_extended\": %lld, \"cells_whole\": %lld, "
+        "\"samples\": %lld, \"prefill\": %.0f, \"new\": %s}",
+        (long long)r->reuse.taken, (long long)r->reuse.extended,
+        (long long)(r->plan->n_cells - r->reuse.taken - r->reuse.extended), (long long)r->reuse.samples,
+        rest_prompt_tokens(r), text);
+}
+
+static void print_reuse(const struct report *r) {
+    const double tokens = rest_new_tokens(r);
+    printf("  to do      %lld cells are there, %lld lack samples, %lld are new: %lld samples, %.0f tokens to "
+           "prefill",
+           (long long)r->reuse.taken, (long long)r->reuse.extended,
+           (long long)(r->plan->n_cells - r->reuse.taken - r->reuse.extended), (long long)r->reuse.samples,
+           rest_prompt_tokens(r));
+    if (isfinite(tokens)) printf(", about %.0f new", tokens);
+    putchar('\n');
 }
 
 static int64_t unknown_outcomes(const struct sg_plan *p) {
@@ -151,6 +210,7 @@ static enum sg_status print_json(const struct report *r, struct sg_err *err) {
                          "\"anchors\": %lld, \"samples\": %lld",
                          hex, (long long)p->n_cells, (long long)p->n_queries, (long long)p->n_models,
                          (long long)p->n_anchors, (long long)p->job.sampling.samples));
+    if (r->reuses) SG_TRY(json_reuse(&b, r, err));
     SG_TRY(sg_buf_printf(&b, err, ", \"calibration\": {\"anchors\": %lld, \"cells\": %lld, \"share\": %.4f}",
                          (long long)p->n_calibration, (long long)sg_plan_calibration_cells(p),
                          calibration_share(p)));
@@ -213,6 +273,7 @@ static void print_text(const struct report *r) {
                (long long)p->job.sampling.max_new_tokens, (int)r->e.max_context);
     printf("  tokens     %.0f to prefill; %.0f new at most (%lld a sample)\n", all_prompt_tokens(r),
            most_new_tokens(r), (long long)p->job.sampling.max_new_tokens);
+    if (r->reuses) print_reuse(r);
     printf("  memory     %.1f MiB a rank: weights %.1f, KV cache %.1f (%d pages%s), workspace %.1f\n",
            mib(m->weight_bytes + m->kv_bytes + m->workspace_bytes), mib(m->weight_bytes), mib(m->kv_bytes),
            (int)m->pages, r->e.cache_measured ? ", by what is free now for one rank" : "",
@@ -222,9 +283,11 @@ static void print_text(const struct report *r) {
     printf("  fingerprint %s\n", hex);
 }
 
-/* The plan of a job; plan->job is its copy. */
+/* The plan of a job; plan->job is its copy. reuse (may be NULL): its inputs are set here. */
 static enum sg_status build(struct sg_runner *runner, const struct sg_job *job,
-                            struct sg_compute_facts *facts, struct sg_plan *plan, struct sg_err *err) {
+                            struct sg_compute_facts *facts, struct sg_plan *plan,
+                            struct sg_reuse_options *reuse, struct sg_reuse_foreseen *foreseen,
+                            struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_compute_maker maker = sg_runner_maker(runner);
     const struct sg_compute_place place = {.threads = 0};
@@ -233,6 +296,11 @@ static enum sg_status build(struct sg_runner *runner, const struct sg_job *job,
     if (job->prompt.similarity.method == SG_SIM_EMBEDDING) SG_TRY(maker.embed_open(maker.ctx, job, &in, err));
     st = sg_plan_build(job, &in, plan, err);
     maker.embed_close(maker.ctx);
+    if (st == SG_OK && reuse) {
+        reuse->inputs = &in;
+        st = sg_reuse_foresee(plan, reuse, foreseen, err);
+        reuse->inputs = NULL;
+    }
 out:
     return st;
 }
@@ -260,7 +328,7 @@ static enum sg_status count_cells(const struct sg_sweep_point *p, struct cells *
     struct sg_plan plan = {0};
     SG_TRY(sg_job_read(p->job, p->overrides, p->n_overrides, &job, err));
     SG_TRY(sg_runner_new(&runner, err));
-    SG_TRY(build(runner, &job, &facts, &plan, err));
+    SG_TRY(build(runner, &job, &facts, &plan, NULL, NULL, err));
     *cells = (struct cells){plan.n_cells, sg_plan_calibration_cells(&plan)};
     if (!*model_path && !(*model_path = strdup(job.model_path)))
         st = sg_fail(err, SG_E_NOMEM, "no memory for the sweep");
@@ -360,15 +428,27 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     enum sg_status st = read_options(argc, argv, &o, &help, err);
     if (st != SG_OK || help) goto out;
     if (sg_sweep_is(o.job)) {
+        if (o.since.n || o.extend) {
+            st = sg_fail(err, SG_E_USAGE, "plan: --since and --extend: not for a sweep");
+            goto out;
+        }
         st = plan_sweep(&o, err);
         goto out;
     }
     SG_TRY(sg_job_read(o.job, o.set.items, o.set.n, &job, err));
     SG_TRY(sg_night_name(o.night, night, err));
     SG_TRY(sg_night_expand(&job, night, err));
+    SG_TRY(sg_extend_job(&job, o.set.items, o.set.n, o.since.items, o.since.n, o.extend, err));
+    SG_TRY(sg_night_expand(&job, night, err)); /* it may be another job now */
+    if (o.extend) {
+        SG_TRY(sg_extend_source(job.output.dir, &o.extends, err));
+        SG_TRY(SG_GROW(&o.since.items, &o.since.cap, o.since.n + 1, "options", err));
+        o.since.items[o.since.n++] = o.extends;
+    }
     SG_TRY(sg_runner_new(&runner, err));
-    SG_TRY(build(runner, &job, &facts, &plan, err));
-    struct report r = {.plan = &plan, .facts = &facts};
+    struct sg_reuse_options reuse = {.since = o.since.items, .n_since = o.since.n};
+    struct report r = {.plan = &plan, .facts = &facts, .reuses = o.since.n > 0};
+    SG_TRY(build(runner, &job, &facts, &plan, r.reuses ? &reuse : NULL, &r.reuse, err));
     SG_TRY(sg_runner_estimate(runner, &plan, &r.e, err));
     if (o.json)
         st = print_json(&r, err);
@@ -379,5 +459,8 @@ out:
     sg_plan_free(&plan);
     sg_job_free(&job);
     free(o.set.items);
+    free(o.since.items);
+    free(o.cells_override);
+    free(o.extends);
     return st;
 }

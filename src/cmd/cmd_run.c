@@ -26,7 +26,8 @@ static const char usage[] =
 struct options {
     struct sg_run_options grid;
     struct sg_opt_list set, since;
-    const char *device;
+    const char *device, *cells;
+    char *cells_override;
     char device_override[80];
     bool oversubscribe;
 };
@@ -44,6 +45,17 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
          .arg = "LAST.h5",
          .help =
              "take over unchanged cells from these results; may stand several times; missing: a first night"},
+        {.name = "extend",
+         .kind = SG_OPT_FLAG,
+         .target = &o->grid.extend,
+         .help = "draw only the samples that the finished run in output.dir lacks; nothing else may differ"},
+        {.name = "cells",
+         .kind = SG_OPT_STR,
+         .target = &o->cells,
+         .arg = "FILE",
+         .help =
+             "only these cells get sampling.samples, QUERY,MODEL a line (as sampling.cells); with --since or "
+             "--extend the others keep the number they have"},
         {.name = "night",
          .kind = SG_OPT_STR,
          .target = &o->grid.night,
@@ -104,6 +116,7 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         SG_TRY(SG_GROW(&o->set.items, &o->set.cap, o->set.n + 1, "options", err));
         o->set.items[o->set.n++] = o->device_override;
     }
+    if (o->cells) SG_TRY(sg_cmd_set_cells(&o->set, o->cells, &o->cells_override, err));
     if (o->oversubscribe) {
         SG_TRY(SG_GROW(&o->set.items, &o->set.cap, o->set.n + 1, "options", err));
         o->set.items[o->set.n++] = "engine.oversubscribe=true";
@@ -129,7 +142,8 @@ static void print_summary(const struct sg_run_summary *s) {
     }
     printf("%s/results.h5: digest %s, %s, %lld failed, ", s->run_dir, hex, cells, (long long)s->failed);
     if (s->unparsed) printf("%lld without a verdict, ", (long long)s->unparsed);
-    if (s->taken) printf("%lld taken over, ", (long long)s->taken);
+    if (s->reuse.taken) printf("%lld taken over, ", (long long)s->reuse.taken);
+    if (s->reuse.extended) printf("%lld extended, ", (long long)s->reuse.extended);
     printf("%lld computed", (long long)s->computed);
     if (s->seconds > 0) /* 0 for a point of a sweep: its group computes */
         printf(" in %.1f s, %.0f output tokens/s", s->seconds, (double)s->output_tokens / s->seconds);
@@ -168,6 +182,7 @@ enum sg_status sg_cmd_run(int argc, char **argv, struct sg_err *err) {
         enum sg_status st = read_options(argc, argv, &o, &help, err);
         free(o.set.items);
         free(o.since.items);
+        free(o.cells_override);
         return st;
     }
     bool array = false;
@@ -194,6 +209,7 @@ out:
     free(summary.run_dir);
     free(o.set.items);
     free(o.since.items);
+    free(o.cells_override);
     sg_runner_free(runner);
     sg_comm_close(comm);
     return st;

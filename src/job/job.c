@@ -353,6 +353,15 @@ static enum sg_status finish(struct reading *r, struct sg_job *job, struct sg_er
         st = sg_fail(err, SG_E_INPUT,
                      "%s: prompt.similarity.top_k is %lld; expected at least prompt.anchors, which is %lld",
                      r->path, (long long)job->prompt.similarity.top_k, (long long)job->prompt.anchors);
+    else if (job->sampling.others > job->sampling.samples)
+        st = sg_fail(err, SG_E_INPUT,
+                     "%s: sampling.others is %lld; expected at most sampling.samples, which is %lld", r->path,
+                     (long long)job->sampling.others, (long long)job->sampling.samples);
+    else if (job->sampling.others != SG_JOB_UNSET && !job->sampling.cells)
+        st = sg_fail(
+            err, SG_E_INPUT,
+            "%s: sampling.others is for the cells that sampling.cells does not list, which is missing",
+            r->path);
     else if (job->prompt.similarity.method == SG_SIM_EMBEDDING && !job->prompt.similarity.model)
         st =
             sg_fail(err, SG_E_INPUT,
@@ -488,4 +497,44 @@ void sg_job_free(struct sg_job *job) {
     if (!job) return;
     sg_arena_free(&job->strings);
     memset(job, 0, sizeof *job);
+}
+
+/* ---- what differs between two ------------------------------------------------------------------------- */
+
+/* False for keys that do not change results. */
+static bool matters(const char *path) {
+    return strncmp(path, "engine", 6) != 0 && strcmp(path, "output.dir") != 0 && strcmp(path, "name") != 0;
+}
+
+/* Appends the paths at which a and b differ. */
+static enum sg_status differences(const cJSON *a, const cJSON *b, const char *path, struct sg_buf *out,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    if (cJSON_IsObject(a) && cJSON_IsObject(b)) {
+        for (int side = 0; side < 2; side++) {
+            for (const cJSON *m = (side ? b : a)->child; m; m = m->next) {
+                const cJSON *other = cJSON_GetObjectItemCaseSensitive(side ? a : b, m->string);
+                if (side && other) continue; /* compared in the first round */
+                char sub[200];
+                snprintf(sub, sizeof sub, "%s%s%s", path, *path ? "." : "", m->string);
+                SG_TRY(differences(side ? other : m, side ? m : other, sub, out, err));
+            }
+        }
+    } else if (!(a && b && cJSON_Compare(a, b, true)) && matters(path)) {
+        SG_TRY(sg_buf_printf(out, err, "%s%s", out->len ? ", " : "", path));
+    }
+out:
+    return st;
+}
+
+enum sg_status sg_job_differences(const char *a, const char *b, struct sg_buf *keys, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    cJSON *x = NULL, *y = NULL;
+    SG_TRY(sg_json_parse(a, strlen(a), "job", 1, &x, err));
+    SG_TRY(sg_json_parse(b, strlen(b), "job", 1, &y, err));
+    SG_TRY(differences(x, y, "", keys, err));
+out:
+    cJSON_Delete(x);
+    cJSON_Delete(y);
+    return st;
 }

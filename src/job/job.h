@@ -41,7 +41,9 @@ struct sg_job {
         } similarity;
     } prompt;
     struct {
-        int64_t samples;
+        int64_t samples; /* of the cells that `cells` lists */
+        char *cells;     /* file; NULL: all */
+        int64_t others;  /* of the other cells; SG_JOB_UNSET: not given */
         enum sg_draws draws;
         double temperature, top_p;
         int64_t top_k, max_new_tokens;
@@ -74,6 +76,9 @@ enum sg_status sg_job_read(const char *path, const char *const *overrides, size_
 enum sg_status sg_job_from_text(const char *text, size_t n, const char *where, struct sg_job *out,
                                 struct sg_err *err);
 void sg_job_free(struct sg_job *job); /* zeroed accepted */
+/* Appends the keys at which two canonical texts differ, with ", " between them; not engine.*, output.dir and name, which
+ * change no results. */
+enum sg_status sg_job_differences(const char *a, const char *b, struct sg_buf *keys, struct sg_err *err);
 
 /* jobs/job.schema.json as the code has it; a test compares the committed file with this. */
 enum sg_status sg_job_schema(struct sg_buf *out, struct sg_err *err);

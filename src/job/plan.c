@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "job/calibration.h"
+#include "job/cell_list.h"
 #include "job/plan_memory.h"
 #include <math.h>
 #include <stdio.h>
@@ -42,6 +43,7 @@ static void carve_all(struct carver *c, struct sg_plan *p) {
     p->truth = carve(c, p->n_queries * p->n_models, sizeof *p->truth);
     p->ranked = carve(c, p->n_rows * p->top_k, sizeof *p->ranked);
     p->cell_fingerprint = carve(c, p->n_cells, sizeof *p->cell_fingerprint);
+    if (p->job.sampling.cells) p->listed = carve(c, p->n_cells, sizeof *p->listed);
 }
 
 enum sg_status sg__plan_alloc(struct sg_plan *p, struct sg_err *err) {
@@ -348,6 +350,7 @@ enum sg_status sg_plan_build(const struct sg_job *job, const struct sg_plan_inpu
     SG_TRY(read_template(&p, err));
     SG_TRY(rank_anchors(&p, in, &s, err));
     SG_TRY(sg__plan_derive(&p, err));
+    if (p.listed) SG_TRY(sg__cell_list_read(&p, in->n_params > 0, err));
     SG_TRY(sg__plan_fingerprint(&p, in, err));
     *out = p;
     memset(&p, 0, sizeof p);

@@ -57,7 +57,8 @@ struct sg_plan {
     /* What each cell's samples are drawn with: the job's own sampling; or, in the run of a prefill group
      * (sweep/sweep.h), that of several jobs, all from one prefill. A cell's samples lie in this order. */
     int32_t n_params;
-    int64_t n_samples;                  /* of a cell: all of params together */
+    int64_t n_samples; /* of a cell: all of params together */
+    uint8_t *listed;   /* [n_cells] 1: has n_samples, 0: sampling.others; NULL: all have n_samples */
     struct sg_sampling_params *params;  /* [n_params] */
     struct sg_query *queries;           /* [n_rows] */
     struct sg_query *anchors;           /* [n_anchors] */
@@ -107,7 +108,7 @@ struct sg_sampling_params sg_plan_job_params(const struct sg_job *job);
 bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sampling_params *b);
 
 /* What the fingerprints cover (plan_fingerprint.c).
- * A cell's: estimator, numerics, template and example, samples, draws, temperature, top_p, top_k,
+ * A cell's: estimator, numerics, template and example, its number of samples, draws, temperature, top_p, top_k,
  * max_new_tokens, seed (those of all jobs of a prefill group), the id and text of the query or calibration
  * anchor, the model's id, anchor_chars, and the
  * anchors of its prompt in order: text, correct, completion tokens. Not: prices, truth, categories, ids of
@@ -116,12 +117,16 @@ bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sam
  * truth, the ranked anchors, all anchors' ids, categories and outcomes (with their scores where graded), which are calibrated,
  * output.texts. Not: engine.*, output.dir, name, paths. */
 
-/* The cells' fingerprints as they would be if the job drew with these parameters, out[n_cells]: tells whether
- * a cell that was computed with more samples begins with this plan's. `in` is what the plan was built with.
- * */
+/* The cells' fingerprints as they would be if the job drew all with these parameters, out[n_cells]: tells
+ * whether a cell that was computed with more samples begins with this plan's, or one with fewer is the beginning
+ * of it. `in` is what the plan was built with. */
 enum sg_status sg_plan_fingerprints_of(const struct sg_plan *p, const struct sg_plan_inputs *in,
                                        const struct sg_sampling_params *params, struct sg_digest *out,
                                        struct sg_err *err);
+
+/* The run's fingerprint as it would be with these of the cells [n_cells]. */
+enum sg_status sg_plan_run_fingerprint(const struct sg_plan *p, const struct sg_digest *cells,
+                                       struct sg_digest *out, struct sg_err *err);
 
 /* The plan of `job`, which differs from p's in sampling (max_new_tokens apart), output and name alone: all
  * but its own sampling and fingerprints is borrowed from p and job. Free with sg_plan_point_free. */
@@ -147,6 +152,11 @@ const struct sg_outcome *sg_plan_cell_truth(const struct sg_plan *p, int64_t cel
 
 /* Mean similarity of the row to the anchors of its prompts, over all models; NaN where they show none. */
 double sg_plan_row_similarity(const struct sg_plan *p, int64_t row);
+
+/* How many samples the cell gets. */
+static inline int64_t sg_plan_cell_samples(const struct sg_plan *p, int64_t cell) {
+    return p->listed && !p->listed[cell] ? p->job.sampling.others : p->n_samples;
+}
 
 /* For messages: what the row of the cell is. */
 static inline const char *sg_plan_row_kind(const struct sg_plan *p, int64_t cell) {

@@ -61,7 +61,8 @@ struct row_head {
     int64_t reserved; /* keeps what follows aligned; always 0 */
 };
 
-static enum sg_status cell_fingerprints(const struct sg_plan *p, struct sg_digest common,
+/* common[2]: of the cells that the plan does not list, and of the others. */
+static enum sg_status cell_fingerprints(const struct sg_plan *p, const struct sg_digest common[2],
                                         struct sg_digest *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg__plan_memory *memory = p->memory;
@@ -84,7 +85,8 @@ static enum sg_status cell_fingerprints(const struct sg_plan *p, struct sg_diges
         model[m] = sg_digest_bytes(p->models[m].id, strlen(p->models[m].id));
     for (int64_t c = 0; c < p->n_cells; c++) {
         const struct sg_query *q = &p->queries[c / p->n_models];
-        struct row_head head = {.common = common, .model = model[c % p->n_models]};
+        struct row_head head = {.common = common[!p->listed || p->listed[c]],
+                                .model = model[c % p->n_models]};
         int32_t n;
         if (c % p->n_models == 0)
             head.query = pair(sg_digest_bytes(q->id, strlen(q->id)),
@@ -121,7 +123,8 @@ static void add_outcomes(struct sg_hasher *h, const struct sg_outcome *o, int64_
     }
 }
 
-static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
+enum sg_status sg_plan_run_fingerprint(const struct sg_plan *p, const struct sg_digest *cells,
+                                       struct sg_digest *out, struct sg_err *err) {
     struct sg_hasher *h = NULL;
     enum sg_status st = sg_hasher_new(&h, err);
     if (st != SG_OK) return st;
@@ -142,7 +145,7 @@ static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
         sg_hasher_f64(h, p->models[m].price.output);
         sg_hasher_f64(h, p->models[m].price.request);
     }
-    sg_hasher_add(h, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint);
+    sg_hasher_add(h, cells, (size_t)p->n_cells * sizeof *cells);
     for (int64_t a = 0; a < p->n_anchors; a++) {
         sg_hasher_str(h, p->anchors[a].id);
         sg_hasher_str(h, p->anchors[a].category);
@@ -154,7 +157,7 @@ static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
     sg_hasher_i64(h, p->truth != NULL);
     if (p->truth) add_outcomes(h, p->truth, p->n_queries * p->n_models, p->graded);
     sg_hasher_add(h, p->ranked, (size_t)(p->n_rows * p->top_k) * sizeof *p->ranked);
-    p->fingerprint = sg_hasher_end(h);
+    *out = sg_hasher_end(h);
     sg_hasher_free(h);
     return SG_OK;
 }
@@ -162,14 +165,19 @@ static enum sg_status run_fingerprint(struct sg_plan *p, struct sg_err *err) {
 enum sg_status sg_plan_fingerprints_of(const struct sg_plan *p, const struct sg_plan_inputs *in,
                                        const struct sg_sampling_params *params, struct sg_digest *out,
                                        struct sg_err *err) {
-    struct sg_digest common;
-    enum sg_status st = common_digest(p, in, params, 1, &common, err);
+    struct sg_digest common[2];
+    enum sg_status st = common_digest(p, in, params, 1, &common[1], err);
+    common[0] = common[1];
     return st == SG_OK ? cell_fingerprints(p, common, out, err) : st;
 }
 
 enum sg_status sg__plan_fingerprint(struct sg_plan *p, const struct sg_plan_inputs *in, struct sg_err *err) {
-    struct sg_digest common;
-    enum sg_status st = common_digest(p, in, p->params, p->n_params, &common, err);
+    struct sg_digest common[2];
+    struct sg_sampling_params others = p->params[0];
+    others.samples = p->job.sampling.others;
+    enum sg_status st = common_digest(p, in, p->params, p->n_params, &common[1], err);
+    common[0] = common[1];
+    if (st == SG_OK && p->listed) st = common_digest(p, in, &others, 1, &common[0], err);
     if (st == SG_OK) st = cell_fingerprints(p, common, p->cell_fingerprint, err);
-    return st == SG_OK ? run_fingerprint(p, err) : st;
+    return st == SG_OK ? sg_plan_run_fingerprint(p, p->cell_fingerprint, &p->fingerprint, err) : st;
 }

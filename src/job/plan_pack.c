@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char MAGIC[8] = "sgplan5"; /* the NUL included */
+static const char MAGIC[8] = "sgplan6"; /* the NUL included */
 
 /* Packed outcome: flags, prompt tokens, completion tokens, and the score of a graded one. */
 enum { KNOWN = 1, CORRECT = 2, GRADED = 4, OUTCOME_BYTES = 9 };
@@ -86,6 +86,7 @@ enum sg_status sg_plan_pack(const struct sg_plan *p, struct sg_buf *out, struct 
     if (p->truth) SG_TRY(put_outcomes(&b, p->truth, p->n_queries * p->n_models, err));
     SG_TRY(sg_buf_add(&b, p->ranked, (size_t)(p->n_rows * p->top_k) * sizeof *p->ranked, err));
     SG_TRY(sg_buf_add(&b, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint, err));
+    if (p->listed) SG_TRY(sg_buf_add(&b, p->listed, (size_t)p->n_cells * sizeof *p->listed, err));
     SG_TRY(sg_buf_add(&b, &p->fingerprint, sizeof p->fingerprint, err));
     struct sg_digest d = sg_digest_bytes(b.data, b.len);
     SG_TRY(sg_buf_add(&b, &d, sizeof d, err));
@@ -221,6 +222,15 @@ static enum sg_status get_calibration(struct source *s, struct sg_plan *p, struc
     return st;
 }
 
+static enum sg_status get_listed(struct source *s, struct sg_plan *p, struct sg_err *err) {
+    enum sg_status st = get(s, p->listed, (size_t)p->n_cells * sizeof *p->listed, err);
+    for (int64_t i = 0; i < p->n_cells && st == SG_OK; i++)
+        if (p->listed[i] > 1) st = damaged("a mark of a listed cell is out of range", err);
+    if (st == SG_OK && (p->n_params != 1 || p->job.sampling.others < 1))
+        st = damaged("it lists cells and does not say what the others get", err);
+    return st;
+}
+
 static enum sg_status get_params(struct source *s, struct sg_plan *p, struct sg_err *err) {
     enum sg_status st = get(s, p->params, (size_t)p->n_params * sizeof *p->params, err);
     for (int32_t i = 0; i < p->n_params && st == SG_OK; i++) {
@@ -282,6 +292,7 @@ static enum sg_status get_plan(struct source *s, struct sg_plan *p, struct sg_er
         SG_TRY(get_outcomes(s, p->truth, p->n_queries * p->n_models, err));
     SG_TRY(get_ranked(s, p, err));
     SG_TRY(get(s, p->cell_fingerprint, (size_t)p->n_cells * sizeof *p->cell_fingerprint, err));
+    if (p->listed) SG_TRY(get_listed(s, p, err));
     SG_TRY(get(s, &p->fingerprint, sizeof p->fingerprint, err));
     if (s->left) {
         st = damaged("something follows its end", err);

@@ -22,7 +22,8 @@ struct sg_compute {
     void *ctx;
     /* True when cell_index would enter the device's next steps at once, and when nothing is pending. */
     bool (*has_room)(void *ctx, int64_t cell_index);
-    enum sg_status (*submit)(void *ctx, int64_t cell_index, struct sg_err *err);
+    /* Samples from `first` on, of the sg_plan_cell_samples of the cell, as they are when all are computed. */
+    enum sg_status (*submit)(void *ctx, int64_t cell_index, int32_t first, struct sg_err *err);
     /* Does some work on all pending cells and calls the sink for those that it finishes. An error means that
      * the device is lost, or comes from the sink. A cell's own failure is in its sg_cell. */
     enum sg_status (*step)(void *ctx, struct sg_err *err);

@@ -299,7 +299,7 @@ static bool has_room(void *ctx, int64_t cell_index) {
     return p->waiting + (int64_t)p->ids.len <= p->engine.batch_tokens;
 }
 
-static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) {
+static enum sg_status submit(void *ctx, int64_t cell_index, int32_t first, struct sg_err *err) {
     struct sg_pipeline *p = ctx;
     const struct sg_plan *plan = p->opt.plan;
     const char *query = plan->queries[cell_index / plan->n_models].id,
@@ -312,14 +312,15 @@ static enum sg_status submit(void *ctx, int64_t cell_index, struct sg_err *err) 
         for (int32_t k = 0; k < plan->params[d].samples; k++)
             p->streams[i++] = sg_sample_stream(plan->params[d].draws == SG_DRAWS_STRATIFIED,
                                                plan->params[d].seed, query, model, k);
+    const int32_t n = (int32_t)sg_plan_cell_samples(plan, cell_index) - first;
     struct slot *s = &p->slots[tag];
     s->cell = cell_index;
     s->n_prompt = (int32_t)p->ids.len;
     s->begun = false;
     p->waiting += s->n_prompt;
     p->ready_cell = -1;
-    st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->streams, p->settings,
-                          p->n_samples, err);
+    st = p->engine.submit(p->engine.ctx, tag, p->ids.data, (int32_t)p->ids.len, p->streams + first,
+                          p->settings + first, n, err);
     if (st == SG_OK && p->status != SG_OK) { /* on_done was called inside and failed */
         if (err) *err = p->err;
         st = p->status;

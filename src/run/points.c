@@ -37,6 +37,7 @@ enum sg_status sg_run_begin(const struct sg_plan *plan, const struct sg_begin_op
     }
     if (exists) {
         sum->already = true;
+        sg_rundir_drop_earlier(dir);
         sum->digest = end.digest;
         sum->total = end.total;
         sum->failed = end.failed;
@@ -45,7 +46,7 @@ enum sg_status sg_run_begin(const struct sg_plan *plan, const struct sg_begin_op
     }
     SG_TRY(sg_segments_scan(dir, plan->fingerprint, plan->n_cells, done, n_done, n_failed, SG_CLEAN_SILENT,
                             err));
-    SG_TRY(sg_reuse_begin(dir, plan, reuse, done, n_done, &sum->taken, err));
+    SG_TRY(sg_reuse_begin(dir, plan, reuse, done, n_done, &sum->reuse, err));
 out:
     return st;
 }
@@ -78,7 +79,10 @@ enum sg_status sg_run_end(const char *dir, const struct sg_plan *plan, const str
     end.prompt_tokens = stats.prompt_tokens;
     if (prompt_tokens) *prompt_tokens = stats.prompt_tokens;
     if (opt->lock) SG_TRY(sg_lock_beat(opt->lock, err)); /* the merge may have been long: still locked? */
-    if (stats.n_done == stats.n_cells) SG_TRY(sg_rundir_write_done(dir, &end, err));
+    if (stats.n_done == stats.n_cells) {
+        SG_TRY(sg_rundir_write_done(dir, &end, err));
+        sg_rundir_drop_earlier(dir);
+    }
 out:
     sg_results_free(&r);
     return st;
@@ -155,7 +159,7 @@ static enum sg_status end_point(struct sg_run_group *group, const struct sg_plan
         st = sg_fail(err, SG_E_INTERNAL,
                      "%s: %lld of %lld cells are in the segments although all were computed; start again",
                      p->job.output.dir, (long long)p->sum.computed, (long long)p->sum.total);
-    p->sum.computed -= p->sum.taken;
+    p->sum.computed -= p->sum.reuse.taken;
 out:
     return st;
 }

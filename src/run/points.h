@@ -16,8 +16,8 @@ struct sg_run_summary {
     struct sg_digest digest;
     int64_t calibration;             /* of total: cells of calibration anchors */
     int64_t total, failed, computed; /* cells; computed: by this call; of a point: those not taken over */
-    int64_t unparsed; /* cells that did not fail and have no verdict in any sample: no estimate */
-    int64_t taken;    /* cells taken over from earlier results; not counted when `already` */
+    int64_t unparsed;            /* cells that did not fail and have no verdict in any sample: no estimate */
+    struct sg_reuse_count reuse; /* not counted when `already` */
     int64_t prompt_tokens, output_tokens;
     double seconds;
     struct sg_err first_failure; /* of a failed cell, clear when none failed */

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "cell/estimate.h"
+#include "store/heads.h"
 #include "store/results_cell.h"
 #include "store/segment.h"
 
@@ -43,21 +44,29 @@ static int by_fingerprint(const void *a, const void *b) {
     return x.lo < y.lo ? -1 : x.lo > y.lo;
 }
 
+/* The plan's cells, as they would be drawn with one number of samples. */
+struct drawn {
+    int64_t samples;
+    struct sg_digest *cell; /* [n_cells] */
+};
+/* Different numbers of samples that one file is searched for; a file has one, or as many as it was extended. */
+enum { MAX_DRAWN = 8 };
+
 struct source {
     const char *path;
     struct sg_results r;
     struct sg_results_texts *texts;
     struct known *known; /* by fingerprint: cells that were computed and did not fail */
     size_t n_known;
-    struct sg_digest *of_plan; /* the plan's cells, drawn with the source's number of samples; NULL: the
-                                  plan's own */
+    struct drawn drawn[MAX_DRAWN]; /* by samples, rising: the numbers that its cells have */
+    int n_drawn;
 };
 
 static void source_close(struct source *s) {
+    for (int i = 0; i < s->n_drawn; i++) free(s->drawn[i].cell);
     sg_results_texts_close(s->texts);
     sg_results_free(&s->r);
     free(s->known);
-    free(s->of_plan);
 }
 
 /* parts: of sg_results_read, CELLS and ORIGIN among them. */
@@ -83,17 +92,31 @@ out:
     return st;
 }
 
-/* Prepares for find. *fits = false: the file cannot have the plan's cells, for it holds fewer samples or no
- * texts. */
+static int64_t samples_of(const struct source *s, int64_t cell) {
+    int64_t at;
+    const struct sg_results *part = sg_results_part(&s->r, cell, &at);
+    return sg_results_cell_samples(part, at);
+}
+
+/* Prepares for find. *fits = false: the file cannot have the plan's cells, for it has no texts. */
 static enum sg_status source_match(struct source *s, const struct sg_plan *plan,
                                    const struct sg_plan_inputs *in, bool *fits, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_sampling_params as_there = plan->params[0];
-    *fits = s->r.n_samples >= plan->n_samples && (s->texts || !plan->job.output.texts);
-    if (!*fits || s->r.n_samples == plan->n_samples) goto out;
-    as_there.samples = s->r.n_samples;
-    SG_TRY(SG_NEW(&s->of_plan, plan->n_cells, "cell fingerprints", err));
-    SG_TRY(sg_plan_fingerprints_of(plan, in, &as_there, s->of_plan, err));
+    *fits = s->texts || !plan->job.output.texts;
+    for (size_t i = 0; *fits && i < s->n_known; i++) {
+        const int64_t n = samples_of(s, s->known[i].cell);
+        int at = 0;
+        while (at < s->n_drawn && s->drawn[at].samples < n) at++;
+        if (n < 1 || (at < s->n_drawn && s->drawn[at].samples == n) || s->n_drawn == MAX_DRAWN) continue;
+        memmove(&s->drawn[at + 1], &s->drawn[at], (size_t)(s->n_drawn++ - at) * sizeof *s->drawn);
+        s->drawn[at] = (struct drawn){n, NULL};
+    }
+    for (int i = 0; i < s->n_drawn; i++) {
+        struct sg_sampling_params as_there = plan->params[0];
+        as_there.samples = s->drawn[i].samples;
+        SG_TRY(SG_NEW(&s->drawn[i].cell, plan->n_cells, "cell fingerprints", err));
+        SG_TRY(sg_plan_fingerprints_of(plan, in, &as_there, s->drawn[i].cell, err));
+    }
 out:
     return st;
 }
@@ -103,16 +126,27 @@ static bool measured(const struct sg_plan *plan, int64_t cell) {
     return truth && truth->prompt_tokens >= 0;
 }
 
-/* The source's cell to take for the plan's, or -1. */
-static int64_t find(const struct source *s, const struct sg_plan *plan, int64_t cell) {
-    const struct known key = {s->of_plan ? s->of_plan[cell] : plan->cell_fingerprint[cell], 0};
+/* The source's cell that is the plan's with that number of samples, or -1. */
+static int64_t find_drawn(const struct source *s, const struct drawn *d, int64_t cell) {
+    const struct known key = {d->cell[cell], 0};
     const struct known *k =
         s->n_known ? bsearch(&key, s->known, s->n_known, sizeof key, by_fingerprint) : NULL;
-    if (!k) return -1;
-    int64_t at;
-    const struct sg_results *part = sg_results_part(&s->r, k->cell, &at);
+    return k && samples_of(s, k->cell) == d->samples ? k->cell : -1;
+}
+
+/* The source's cell to take for the plan's, or -1: one that has enough samples; else the one that has most, whose
+ * samples are the plan's first (a head). */
+static int64_t find(const struct source *s, const struct sg_plan *plan, int64_t cell) {
+    const int64_t want = sg_plan_cell_samples(plan, cell);
+    int64_t found = -1, at;
+    int i = 0;
+    while (i < s->n_drawn && s->drawn[i].samples < want) i++;
+    for (int k = i; found < 0 && k < s->n_drawn; k++) found = find_drawn(s, &s->drawn[k], cell);
+    for (int k = i - 1; found < 0 && k >= 0; k--) found = find_drawn(s, &s->drawn[k], cell);
+    if (found < 0) return -1;
+    const struct sg_results *part = sg_results_part(&s->r, found, &at);
     if (part->prompt_source[at] == SG_PROMPT_MEASURED && !measured(plan, cell)) return -1;
-    return k->cell;
+    return found;
 }
 
 /* ---- taking over ------------------------------------------------------------------------------------ */
@@ -120,8 +154,9 @@ static int64_t find(const struct source *s, const struct sg_plan *plan, int64_t 
 struct taking {
     const char *dir;
     const struct sg_plan *plan;
-    uint8_t *done;
-    int64_t *n_done;
+    uint8_t *done, *head; /* [n_cells]; head: not 0, it has one */
+    int64_t *n_done, n_heads;
+    char *heads;                 /* the folder of the run's heads; NULL: takes none */
     struct sg_segment_writer *w; /* NULL: none open */
     struct sg_cell_buf buf;
 };
@@ -132,8 +167,12 @@ static enum sg_status close_segment(struct taking *t, struct sg_err *err) {
     return w ? sg_segment_close(w, err) : SG_OK;
 }
 
-/* Puts a cell into the open segment, which has this head, and opens it if none is. */
-static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c,
+static bool is_head(const struct taking *t, const struct source *s, int64_t cell, int64_t from) {
+    return samples_of(s, from) < sg_plan_cell_samples(t->plan, cell);
+}
+
+/* Puts a cell, or the head of one, into the open segment, which has this head, and opens it if none is. */
+static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c, bool whole,
                                const struct sg_segment_head *head, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_plan *plan = t->plan;
@@ -141,17 +180,23 @@ static enum sg_status put_cell(struct taking *t, int64_t cell, struct sg_cell *c
     c->model = (int32_t)(cell % plan->n_models);
     if (measured(plan, cell)) c->prompt_tokens = sg_plan_cell_truth(plan, cell)->prompt_tokens;
     sg_cell_estimate(c, plan->models[c->model].price);
-    if (!t->w) SG_TRY(sg_segment_open(t->dir, head, &t->w, err));
+    if (!t->w) SG_TRY(sg_segment_open(whole ? t->dir : t->heads, head, &t->w, err));
     SG_TRY(sg_segment_append(t->w, cell, plan->cell_fingerprint[cell], c, err));
-    t->done[cell] = head->since ? SG_CELL_TAKEN_OVER : SG_CELL_COMPUTED;
-    ++*t->n_done;
+    if (whole) {
+        t->done[cell] = head->since ? SG_CELL_TAKEN_OVER : SG_CELL_COMPUTED;
+        ++*t->n_done;
+    } else {
+        t->head[cell] = 1;
+        t->n_heads++;
+    }
     if (sg_segment_bytes(t->w) >= SEGMENT_BYTES) SG_TRY(close_segment(t, err));
 out:
     return st;
 }
 
-/* Copies the source's cells from[n_cells] (-1: none) into segments, separate ones for each night. */
-static enum sg_status take_cells(struct taking *t, struct source *s, const int64_t *from,
+/* Copies those of the source's cells from[n_cells] (-1: none) that are whole, or are heads, into segments, separate
+ * ones for each night. */
+static enum sg_status take_cells(struct taking *t, struct source *s, const int64_t *from, bool whole,
                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_plan *plan = t->plan;
@@ -164,13 +209,15 @@ static enum sg_status take_cells(struct taking *t, struct source *s, const int64
     for (int32_t night = 0; night < o->n_nights; night++) {
         const struct sg_segment_head head = {plan->fingerprint, 0, o->nights[night], since.data};
         for (int64_t cell = 0; cell < plan->n_cells; cell++) {
-            if (from[cell] < 0 || o->night[from[cell]] != night) continue;
-            st = sg_results_cell(&s->r, s->texts, from[cell], plan->n_samples, &t->buf, &c, err);
+            if (from[cell] < 0 || o->night[from[cell]] != night || is_head(t, s, cell, from[cell]) == whole)
+                continue;
+            st = sg_results_cell(&s->r, s->texts, from[cell], sg_plan_cell_samples(plan, cell), &t->buf, &c,
+                                 err);
             if (st != SG_OK) {
                 sg_err_at(err, "%s", s->path);
                 goto out;
             }
-            SG_TRY(put_cell(t, cell, &c, &head, err));
+            SG_TRY(put_cell(t, cell, &c, whole, &head, err));
         }
         SG_TRY(close_segment(t, err));
     }
@@ -191,6 +238,20 @@ static enum sg_status is_first(const char *path, bool *first, struct sg_err *err
     return SG_OK;
 }
 
+static void tell(const struct taking *t, const struct source *s, const int64_t wanted[2]) {
+    const long long cells = (long long)t->plan->n_cells;
+    if (t->plan->job.output.texts && !s->texts)
+        fprintf(stderr, "scope-grid: %s keeps no texts, this job does: nothing is taken over from it\n",
+                s->path);
+    else if (!wanted[1])
+        fprintf(stderr, "scope-grid: %lld of %lld cells are taken over from %s\n", (long long)wanted[0],
+                cells, s->path);
+    else
+        fprintf(stderr,
+                "scope-grid: %lld of %lld cells are taken over from %s, and the first samples of %lld more\n",
+                (long long)wanted[0], cells, s->path, (long long)wanted[1]);
+}
+
 /* Takes over the cells that the plan lacks and the file at path has. resumed: an earlier start may have taken
  * them all; then reads the file's fingerprints first, and the rest only when a cell is missing. */
 static enum sg_status take_from(struct taking *t, const char *path, const struct sg_reuse_options *opt,
@@ -198,28 +259,28 @@ static enum sg_status take_from(struct taking *t, const char *path, const struct
     enum sg_status st = SG_OK;
     const struct sg_plan *plan = t->plan;
     struct source s = {.path = path};
-    int64_t *from = NULL, wanted = 0;
+    int64_t *from = NULL, wanted[2] = {0, 0}; /* cells, heads */
     bool fits;
     SG_TRY(SG_NEW(&from, plan->n_cells, "cells of earlier results", err));
     SG_TRY(source_open(&s, plan, resumed ? SG_RESULTS_CELLS | SG_RESULTS_ORIGIN : SG_RESULTS_VERIFY, err));
     SG_TRY(source_match(&s, plan, opt->inputs, &fits, err));
     for (int64_t c = 0; c < plan->n_cells; c++) {
         from[c] = fits && !t->done[c] ? find(&s, plan, c) : -1;
-        wanted += from[c] >= 0;
+        if (from[c] < 0) continue;
+        const bool head = is_head(t, &s, c, from[c]);
+        if (head && (!t->heads || t->head[c]))
+            from[c] = -1;
+        else
+            wanted[head]++;
     }
-    if (resumed && wanted) {
+    if (resumed && (wanted[0] || wanted[1])) {
         free(from);
         source_close(&s);
         return take_from(t, path, opt, false, err);
     }
-    if (wanted) SG_TRY(take_cells(t, &s, from, err));
-    if (opt->quiet) goto out;
-    if (plan->job.output.texts && !s.texts)
-        fprintf(stderr, "scope-grid: %s keeps no texts, this job does: nothing is taken over from it\n",
-                path);
-    else
-        fprintf(stderr, "scope-grid: %lld of %lld cells are taken over from %s\n", (long long)wanted,
-                (long long)plan->n_cells, path);
+    if (wanted[0]) SG_TRY(take_cells(t, &s, from, true, err));
+    if (wanted[1]) SG_TRY(take_cells(t, &s, from, false, err));
+    if (!opt->quiet) tell(t, &s, wanted);
 out:
     free(from);
     source_close(&s);
@@ -228,14 +289,32 @@ out:
 
 /* ---- all together ------------------------------------------------------------------------------------ */
 
+/* Reads which cells have a head already. */
+static enum sg_status see_heads(struct taking *t, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_plan *plan = t->plan;
+    SG_TRY(sg_path_join(t->dir, SG_HEADS_FOLDER, &t->heads, err));
+    SG_TRY(sg_segments_scan(t->heads, plan->fingerprint, plan->n_cells, t->head, &t->n_heads, NULL,
+                            SG_CLEAN_SILENT, err));
+out:
+    return st;
+}
+
 enum sg_status sg_reuse_begin(const char *dir, const struct sg_plan *plan, const struct sg_reuse_options *opt,
-                              uint8_t *done, int64_t *n_done, int64_t *taken, struct sg_err *err) {
+                              uint8_t *done, int64_t *n_done, struct sg_reuse_count *count,
+                              struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct taking t = {.dir = dir, .plan = plan, .done = done, .n_done = n_done};
     bool resumed = false, first;
-    *taken = 0;
-    for (int64_t c = 0; c < plan->n_cells; c++) resumed = resumed || done[c] == SG_CELL_TAKEN_OVER;
-    for (size_t i = 0; i < opt->n_since && !(resumed && *n_done == plan->n_cells); i++) {
+    int64_t lacks = 0;
+    *count = (struct sg_reuse_count){0, 0};
+    SG_TRY(SG_NEW(&t.head, plan->n_cells, "cells", err));
+    if (opt->heads) SG_TRY(see_heads(&t, err));
+    for (int64_t c = 0; c < plan->n_cells; c++) {
+        resumed = resumed || done[c] == SG_CELL_TAKEN_OVER || t.head[c];
+        lacks += !done[c] && !t.head[c];
+    }
+    for (size_t i = 0; i < opt->n_since && !(resumed && !lacks); i++) {
         SG_TRY(is_first(opt->since[i], &first, err));
         if (!first)
             SG_TRY(take_from(&t, opt->since[i], opt, resumed, err));
@@ -243,9 +322,54 @@ enum sg_status sg_reuse_begin(const char *dir, const struct sg_plan *plan, const
             fprintf(stderr, "scope-grid: %s does not exist: a first night, every cell is computed\n",
                     opt->since[i]);
     }
-    for (int64_t c = 0; c < plan->n_cells; c++) *taken += done[c] == SG_CELL_TAKEN_OVER;
+    for (int64_t c = 0; c < plan->n_cells; c++) count->taken += done[c] == SG_CELL_TAKEN_OVER;
+    count->extended = t.n_heads;
 out:
     sg_segment_abandon(t.w);
     sg_cell_buf_free(&t.buf);
+    free(t.head);
+    free(t.heads);
+    return st;
+}
+
+enum sg_status sg_reuse_foresee(const struct sg_plan *plan, const struct sg_reuse_options *opt,
+                                struct sg_reuse_foreseen *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    struct source s = {.n_drawn = 0};
+    int64_t *has = NULL; /* [n_cells] samples that are there already */
+    struct sg_reuse_foreseen f = {.taken = 0};
+    bool first, fits;
+    SG_TRY(SG_NEW(&has, plan->n_cells, "cells", err));
+    for (size_t i = 0; i < opt->n_since; i++) {
+        SG_TRY(is_first(opt->since[i], &first, err));
+        if (first) continue;
+        s = (struct source){.path = opt->since[i]};
+        SG_TRY(source_open(&s, plan, SG_RESULTS_CELLS | SG_RESULTS_ORIGIN, err));
+        SG_TRY(source_match(&s, plan, opt->inputs, &fits, err));
+        for (size_t k = 0; k < s.n_known; k++) {
+            int64_t at;
+            const struct sg_results *part = sg_results_part(&s.r, s.known[k].cell, &at);
+            f.seen_tokens += part->output_tokens[at];
+            f.seen_samples += sg_results_cell_samples(part, at);
+        }
+        for (int64_t c = 0; fits && c < plan->n_cells; c++) {
+            const int64_t from = find(&s, plan, c), n = from < 0 ? 0 : samples_of(&s, from);
+            if (has[c] >= sg_plan_cell_samples(plan, c) || (has[c] && n < sg_plan_cell_samples(plan, c)))
+                continue; /* a run takes the first head that it finds */
+            has[c] = n;
+        }
+        source_close(&s);
+        s = (struct source){.n_drawn = 0};
+    }
+    for (int64_t c = 0; c < plan->n_cells; c++) {
+        const int64_t want = sg_plan_cell_samples(plan, c);
+        f.taken += has[c] >= want;
+        f.extended += has[c] > 0 && has[c] < want;
+        f.samples += has[c] < want ? want - has[c] : 0;
+    }
+    *out = f;
+out:
+    source_close(&s);
+    free(has);
     return st;
 }

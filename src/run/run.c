@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/clock.h"
 #include "run/device.h"
+#include "run/extend.h"
 #include "run/inflight.h"
 #include "run/night.h"
 #include "run/node_digest.h"
@@ -54,9 +55,20 @@ struct grid {
     char started_at[SG_CLOCK_UTC];
     int64_t started;     /* ns */
     struct sg_run_id id; /* night: this start's; after sg_run_begin the run's */
+    const char **since;  /* [n_since] opt's, after what is extended */
+    size_t n_since;
+    char *extends; /* the earlier results of the run's folder; NULL: extends none */
 };
 
 /* ---- the job and the nodes -------------------------------------------------------------------------- */
+
+/* Root: the number of samples of cells that sampling.cells does not list. */
+static enum sg_status know_others(struct grid *g, struct sg_err *err) {
+    const struct sg_run_options *o = g->opt;
+    const enum sg_status st =
+        sg_extend_job(&g->job, o->overrides, o->n_overrides, o->since, o->n_since, o->extend, err);
+    return st == SG_OK ? sg_night_expand(&g->job, g->id.night, err) : st; /* it may be another job now */
+}
 
 static enum sg_status share_job(struct grid *g, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -65,6 +77,7 @@ static enum sg_status share_job(struct grid *g, struct sg_err *err) {
         st = sg_job_read(g->opt->job_path, g->opt->overrides, g->opt->n_overrides, &g->job, err);
         if (st == SG_OK) st = sg_night_name(g->opt->night, g->id.night, err);
         if (st == SG_OK) st = sg_night_expand(&g->job, g->id.night, err);
+        if (st == SG_OK) st = know_others(g, err);
         if (st == SG_OK) st = sg_buf_str(&text, g->job.text, err);
     }
     SG_TRY(sg_comm_agree(g->comm, st, err));
@@ -162,11 +175,31 @@ out:
     return st;
 }
 
+/* Root, with the folder's lock held: makes the folder ready for --extend, and the list of earlier results. */
+static enum sg_status find_earlier(struct grid *g, const struct sg_plan_inputs *in, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_run_options *o = g->opt;
+    const char *dir = g->plan.job.output.dir;
+    if (o->extend) {
+        SG_TRY(sg_extend_begin(dir, &g->plan, in, err));
+        SG_TRY(sg_path_join(dir, SG_EARLIER_RESULTS, &g->extends, err));
+    }
+    SG_TRY(SG_NEW(&g->since, o->n_since + 1, "earlier results", err));
+    g->n_since = 0;
+    if (g->extends && sg_file_exists(g->extends)) g->since[g->n_since++] = g->extends;
+    for (size_t i = 0; i < o->n_since; i++) g->since[g->n_since++] = o->since[i];
+out:
+    return st;
+}
+
 static struct sg_begin_options begin_options(const struct grid *g, const struct sg_plan_inputs *in) {
-    return (struct sg_begin_options){
-        .reuse = {.since = g->opt->since, .n_since = g->opt->n_since, .inputs = in, .quiet = g->opt->quiet},
-        .fresh = g->opt->fresh,
-        .retry_failed = g->opt->retry_failed};
+    return (struct sg_begin_options){.reuse = {.since = g->since,
+                                               .n_since = g->n_since,
+                                               .inputs = in,
+                                               .quiet = g->opt->quiet,
+                                               .heads = !g->group},
+                                     .fresh = g->opt->fresh,
+                                     .retry_failed = g->opt->retry_failed};
 }
 static struct sg_plan_inputs inputs(const struct grid *g) {
     return (struct sg_plan_inputs){.model_digest = g->facts[0].facts.model,
@@ -198,10 +231,16 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
     const char *dir = g->plan.job.output.dir;
     const int64_t n_cells = g->plan.n_cells;
     const struct sg_plan_inputs in = inputs(g);
-    struct sg_begin_options begin = begin_options(g, &in);
+    struct sg_begin_options begin;
     uint8_t *needless = NULL;
     bool open = true;
     SG_TRY(SG_NEW(&g->done, n_cells, "cells done", err));
+    if (!g->group) {
+        SG_TRY(sg_dir_make(dir, err));
+        SG_TRY(sg_rundir_lock(dir, &g->lock, err));
+    }
+    SG_TRY(find_earlier(g, &in, err));
+    begin = begin_options(g, &in);
     if (g->group) {
         SG_TRY(SG_NEW(&needless, n_cells, "cells", err));
         SG_TRY(sg_points_begin(g->group, &g->plan, &begin, g->id.night, needless, &open, err));
@@ -212,8 +251,10 @@ static enum sg_status open_directory(struct grid *g, struct sg_err *err) {
         g->out->already = !open;
     }
     if (!open) goto out;
-    SG_TRY(sg_dir_make(dir, err));
-    SG_TRY(sg_rundir_lock(dir, &g->lock, err));
+    if (g->group) {
+        SG_TRY(sg_dir_make(dir, err));
+        SG_TRY(sg_rundir_lock(dir, &g->lock, err));
+    }
     SG_TRY(sg_run_begin(&g->plan, &begin, &g->id, g->done, &g->n_done, &g->n_failed, g->out, err));
     if (g->out->already) goto out;
     sg_inflight_tidy(dir, g->opt->quiet ? NULL : &g->plan, g->opt->retry_failed);
@@ -516,16 +557,44 @@ static enum sg_status begin_array(void *ctx, struct sg_err *err) {
     enum sg_status st = SG_OK;
     uint8_t *done = NULL;
     int64_t n_done, n_failed;
-    if (!g->opt->n_since) return SG_OK;
     const struct sg_plan_inputs in = inputs(g);
+    SG_TRY(find_earlier(g, &in, err));
+    if (!g->n_since) goto out;
     const struct sg_begin_options begin = begin_options(g, &in);
     const char *dir = g->plan.job.output.dir;
     SG_TRY(SG_NEW(&done, g->plan.n_cells, "cells done", err));
     SG_TRY(sg_segments_scan(dir, g->plan.fingerprint, g->plan.n_cells, done, &n_done, &n_failed,
                             SG_CLEAN_NONE, err));
-    st = sg_reuse_begin(dir, &g->plan, &begin.reuse, done, &n_done, &g->out->taken, err);
+    st = sg_reuse_begin(dir, &g->plan, &begin.reuse, done, &n_done, &g->out->reuse, err);
 out:
     free(done);
+    return st;
+}
+
+/* The first of the tasks makes the folder ready for --extend, and begins the run there, which tells the others. */
+static enum sg_status extend_array(struct grid *g, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const char *dir = g->plan.job.output.dir;
+    const struct sg_plan_inputs in = inputs(g);
+    struct sg_run_id id = g->id;
+    struct sg_lock *lock = NULL;
+    for (int tries = 0; !lock; tries++) {
+        memset(err, 0, sizeof *err);
+        if (sg_rundir_is(dir) && sg_rundir_read_run(dir, &id, err) == SG_OK &&
+            sg_digest_equal(id.fingerprint, g->plan.fingerprint)) {
+            st = SG_OK; /* another task was here */
+            goto out;
+        }
+        st = sg_rundir_lock(dir, &lock, err);
+        if (st != SG_OK && (st != SG_E_BUSY || tries == 300)) goto out;
+        if (!lock) nanosleep(&(struct timespec){0, 200000000}, NULL);
+    }
+    memset(err, 0, sizeof *err);
+    id = g->id;
+    SG_TRY(sg_extend_begin(dir, &g->plan, &in, err));
+    SG_TRY(sg_rundir_begin(dir, &g->plan, &id, err));
+out:
+    sg_lock_drop(lock);
     return st;
 }
 
@@ -537,6 +606,7 @@ static enum sg_status run_in_array(struct grid *g, struct sg_err *err) {
     bool exists;
     SG_TRY(make_plan(g, err));
     SG_TRY(make_order(g, err));
+    if (g->opt->extend) SG_TRY(extend_array(g, err));
     const struct sg_shards_options so = {.plan = &g->plan,
                                          .order = &g->order,
                                          .comm = g->comm,
@@ -577,6 +647,7 @@ out:
 static void close_grid(struct grid *g) {
     g->maker->close(g->maker->ctx);
     sg_workqueue_free(g->queue);
+    sg_shards_close(g->shards); /* looks into the plan's folder once more */
     sg_order_free(&g->order);
     sg_plan_free(&g->plan);
     sg_job_free(&g->job);
@@ -586,8 +657,9 @@ static void close_grid(struct grid *g) {
     free(g->done);
     sg_dispatch_free(&g->dispatch);
     free(g->ranks);
-    sg_shards_close(g->shards);
     sg_lock_drop(g->lock);
+    free(g->since);
+    free(g->extends);
 }
 
 enum sg_status sg_run(struct sg_comm *comm, const struct sg_run_options *opt,
@@ -618,6 +690,10 @@ enum sg_status sg_run_points(struct sg_comm *comm, const struct sg_run_options *
                      "--array: not together with --root-only, --fresh, --retry-failed or --shuffle-leases; "
                      "all tasks must "
                      "agree on the run and its order");
+        goto out;
+    }
+    if (opt->extend && opt->fresh) {
+        st = sg_fail(err, SG_E_USAGE, "--extend: not together with --fresh, which discards what it extends");
         goto out;
     }
     SG_TRY(share_job(&g, err));

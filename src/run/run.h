@@ -22,6 +22,7 @@ struct sg_run_options {
     const char *night;        /* as sg_night_name takes it; NULL: the date */
     const char *const *since; /* results of earlier runs to take cells from (reuse.h) */
     size_t n_since;
+    bool extend; /* take cells from the results that the run's folder has, of fewer samples (extend.h) */
     bool retry_failed;      /* cells that failed are computed again, each alone on its rank */
     double segment_seconds; /* < 0: the rule of segment_thread.h */
     /* For tests: >= 0: cells in a random order. The digest must not change. */

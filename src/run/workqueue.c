@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "run/inflight.h"
 #include "run/segment_thread.h"
+#include "store/heads.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ struct sg_workqueue {
     struct sg_inflight *inflight; /* NULL: cannot be written */
     bool suspect_in;              /* the cell last submitted was in flight at a crash: nothing joins it */
     struct sg_segment_thread *writer;
+    struct sg_heads *heads; /* NULL: none */
 };
 
 /* Puts a finished cell, computed or not, into the writer's queue, counts it and calls on_cell. */
@@ -46,9 +48,21 @@ out:
 
 static enum sg_status take_cell(void *ctx, int64_t cell_index, const struct sg_cell *cell,
                                 struct sg_err *err) {
+    enum sg_status st = SG_OK;
     struct sg_workqueue *h = ctx;
+    struct sg_cell whole;
+    int64_t before = 0;
     sg_inflight_end(h->inflight, cell_index);
-    return put_cell(h, cell_index, cell, err);
+    if (cell->status == SG_OK && sg_heads_has(h->heads, cell_index)) {
+        SG_TRY(sg_heads_join(h->heads, cell_index, cell, &whole, err));
+        sg_cell_estimate(&whole, h->opt.plan->models[whole.model].price);
+        before = whole.output_tokens - cell->output_tokens;
+        cell = &whole;
+    }
+    SG_TRY(put_cell(h, cell_index, cell, err));
+    h->counts.output_tokens -= before; /* this run has not computed these */
+out:
+    return st;
 }
 
 /* Records as failed a cell that was in flight at SG_INFLIGHT_CRASHES crashes. */
@@ -81,7 +95,9 @@ enum sg_status sg_workqueue_open(const struct sg_workqueue_options *opt, struct 
         .run_dir = opt->run_dir,
         .head = {opt->plan->fingerprint, opt->rank, opt->night, NULL},
         .segment_seconds = opt->segment_seconds};
-    st = sg_segment_thread_open(&so, &h->writer, err);
+    st = sg_heads_open(opt->run_dir, opt->plan->fingerprint, opt->plan->cell_fingerprint, opt->plan->n_cells,
+                       &h->heads, err);
+    if (st == SG_OK) st = sg_segment_thread_open(&so, &h->writer, err);
     if (st != SG_OK) {
         sg_workqueue_free(h);
         return st;
@@ -168,7 +184,9 @@ enum sg_status sg_workqueue_step(struct sg_workqueue *h, struct sg_err *err) {
                 break;
             }
             sg_inflight_begin(h->inflight, cell);
-            SG_TRY(c->submit(c->ctx, cell, err));
+            int32_t first = 0;
+            SG_TRY(sg_heads_samples(h->heads, cell, sg_plan_cell_samples(h->opt.plan, cell), &first, err));
+            SG_TRY(c->submit(c->ctx, cell, first, err));
         }
         h->waiting--;
         if (++h->begun == l->count) {
@@ -206,6 +224,7 @@ void sg_workqueue_free(struct sg_workqueue *h) {
     if (!h) return;
     sg_segment_thread_free(h->writer);
     sg_inflight_close(h->inflight);
+    sg_heads_close(h->heads);
     free(h->queue);
     free(h);
 }

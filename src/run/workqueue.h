@@ -1,6 +1,7 @@
 /* workqueue - the cells of one rank between lease and segment: leased positions that wait, cells on the
  * device, and finished cells that a thread writes into the rank's own segments (segment_thread.h). The
- * coordinator, the workers and the tasks of an array use it; it sends no messages.
+ * coordinator, the workers and the tasks of an array use it; it sends no messages. Of a cell whose first samples an
+ * earlier run has drawn (store/heads.h) the device computes the others.
  *
  * The thread that drives the device also makes prompts, tokens, verdicts and the in-flight note. That takes
  * 0.12 ms for a cell of 700 prompt tokens and 8 answers of 240 (tests/bench/bench_cell.c: prompt 12 us,
@@ -22,9 +23,9 @@ struct sg_workqueue_options {
     const char *run_dir;          /* borrowed */
     const char *night;            /* of the run; borrowed */
     int32_t rank;
-    double segment_seconds; /* as in segment_thread.h */
-    bool alone;             /* one cell on the device at a time (--retry-failed) */
-    bool quiet;             /* nothing on stderr about cells that are not tried again */
+    double segment_seconds;                   /* as in segment_thread.h */
+    bool alone;                               /* one cell on the device at a time (--retry-failed) */
+    bool quiet;                               /* nothing on stderr about cells that are not tried again */
     void (*on_cell)(void *ctx, int64_t cell); /* NULL, or called when the writer thread has got the cell */
     void *ctx;
 };

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "rundir/shard_files.h"
+#include "store/heads.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -179,48 +180,18 @@ out:
 
 /* ---- begin ------------------------------------------------------------------------------------------ */
 
-/* False for keys that do not change results. */
-static bool matters(const char *path) {
-    return strncmp(path, "engine", 6) != 0 && strcmp(path, "output.dir") != 0 && strcmp(path, "name") != 0;
-}
-
-/* Appends the paths at which a and b differ. */
-static enum sg_status differences(const cJSON *a, const cJSON *b, const char *path, struct sg_buf *out,
-                                  struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    if (cJSON_IsObject(a) && cJSON_IsObject(b)) {
-        for (int side = 0; side < 2; side++) {
-            for (const cJSON *m = (side ? b : a)->child; m; m = m->next) {
-                const cJSON *other = cJSON_GetObjectItemCaseSensitive(side ? a : b, m->string);
-                if (side && other) continue; /* compared in the first round */
-                char sub[200];
-                snprintf(sub, sizeof sub, "%s%s%s", path, *path ? "." : "", m->string);
-                SG_TRY(differences(side ? other : m, side ? m : other, sub, out, err));
-            }
-        }
-    } else if (!(a && b && cJSON_Compare(a, b, true)) && matters(path)) {
-        SG_TRY(sg_buf_printf(out, err, "%s%s", out->len ? ", " : "", path));
-    }
-out:
-    return st;
-}
-
 static enum sg_status mismatch(const char *dir, const struct sg_plan *plan, struct sg_err *err) {
     struct sg_buf text = {0}, keys = {0};
-    cJSON *old = NULL, *new = NULL;
     char *path = NULL;
-    const char *job = plan->job.text;
-    bool known = read_json(dir, "job.json", &text, &old, &path, NULL) == SG_OK &&
-                 sg_json_parse(job, strlen(job), "job", 1, &new, NULL) == SG_OK &&
-                 differences(old, new, "", &keys, NULL) == SG_OK;
+    bool known = sg_path_join(dir, "job.json", &path, NULL) == SG_OK &&
+                 sg_file_read_own(path, SMALL_FILE, &text, NULL) == SG_OK &&
+                 sg_job_differences(text.data, plan->job.text, &keys, NULL) == SG_OK;
     enum sg_status st = sg_fail(
         err, SG_E_MISMATCH,
         "%s holds another run (%s%s); use another output.dir, or --fresh to discard that run", dir,
         known && keys.len ? "its job differs in " : "same job, but ",
         known && keys.len ? keys.data
                           : "the files it names, the estimator or this program's numerics have changed");
-    cJSON_Delete(old);
-    cJSON_Delete(new);
     sg_buf_free(&text);
     sg_buf_free(&keys);
     free(path);
@@ -385,7 +356,8 @@ out:
 
 void sg_rundir_tidy(const char *dir, bool alone) {
     /* in the run's folder only ours: users may keep other files there */
-    static const char *const names[] = {"job.json", "run.json", "plan.bin", "DONE", "results.h5", NULL};
+    static const char *const names[] = {"job.json",   "run.json",         "plan.bin", "DONE",
+                                        "results.h5", SG_EARLIER_RESULTS, NULL};
     tidy_folder(dir, ".", names);
     if (!alone) return; /* tasks of an array write their notes without RUNDIR/lock */
     tidy_folder(dir, "shards", NULL);
@@ -394,10 +366,31 @@ void sg_rundir_tidy(const char *dir, bool alone) {
     (void)remove_file(dir, "progress.json.tmp", NULL); /* of earlier versions */
 }
 
-enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
+/* Removes the segments of dir or, with name, of dir/name, and then that folder. */
+static enum sg_status clear_segments(const char *dir, const char *name, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    char *segments = NULL;
+    char *sub = NULL, *segments = NULL;
     DIR *d = NULL;
+    if (name) SG_TRY(sg_path_join(dir, name, &sub, err));
+    SG_TRY(sg_path_join(sub ? sub : dir, "segments", &segments, err));
+    d = sg_dir_open(segments, false);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (sg_ends_with(e->d_name, ".seg") || sg_ends_with(e->d_name, ".open"))
+            SG_TRY(remove_file(segments, e->d_name, err));
+    if (sub) {
+        rmdir(segments);
+        rmdir(sub);
+    }
+out:
+    if (d) closedir(d);
+    free(segments);
+    free(sub);
+    return st;
+}
+
+/* keep: not the earlier results. */
+static enum sg_status clear(const char *dir, bool keep, struct sg_err *err) {
+    enum sg_status st = SG_OK;
     /* DONE first and run.json last: after a crash in between, the folder still names its run, not done */
     static const char *const before[] = {"DONE", "results.h5", "progress.json", "metrics.jsonl",
                                          "metrics.prom"};
@@ -406,16 +399,49 @@ enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
     sg_rundir_tidy(dir, true);
     SG_TRY(clear_folder(dir, "inflight", is_note, err));
     SG_TRY(clear_folder(dir, "shards", is_shard_file, err));
-    SG_TRY(sg_path_join(dir, "segments", &segments, err));
-    d = sg_dir_open(segments, false);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (sg_ends_with(e->d_name, ".seg") || sg_ends_with(e->d_name, ".open"))
-            SG_TRY(remove_file(segments, e->d_name, err));
+    SG_TRY(clear_segments(dir, NULL, err));
+    SG_TRY(clear_segments(dir, SG_HEADS_FOLDER, err));
+    if (!keep) SG_TRY(remove_file(dir, SG_EARLIER_RESULTS, err));
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) SG_TRY(remove_file(dir, after[i], err));
 out:
-    if (d) closedir(d);
-    free(segments);
     return st;
+}
+
+enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err) {
+    return clear(dir, false, err);
+}
+
+/* The file is linked under a temporary name first, as a rename replaces an older one at once. */
+enum sg_status sg_rundir_set_aside(const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *results = NULL, *earlier = NULL;
+    struct sg_buf tmp = {0};
+    SG_TRY(sg_path_join(dir, "results.h5", &results, err));
+    SG_TRY(sg_path_join(dir, SG_EARLIER_RESULTS, &earlier, err));
+    if (sg_file_exists(results)) {
+        SG_TRY(sg_buf_printf(&tmp, err, "%s.tmp.%llu", earlier, (unsigned long long)sg_random_number()));
+        if (link(results, tmp.data) != 0) {
+            st = sg_fail(err, SG_E_IO, "%s: cannot make a second name for %s: %s", tmp.data, results,
+                         strerror(errno));
+            goto out;
+        }
+        if (rename(tmp.data, earlier) != 0)
+            st = sg_fail(err, SG_E_IO, "%s: cannot rename to %s: %s", tmp.data, earlier, strerror(errno));
+        unlink(tmp.data); /* a rename between two names of one file does nothing */
+        if (st == SG_OK) st = sg_dir_sync(dir, err);
+        if (st != SG_OK) goto out;
+    }
+    SG_TRY(clear(dir, true, err));
+out:
+    free(results);
+    free(earlier);
+    sg_buf_free(&tmp);
+    return st;
+}
+
+void sg_rundir_drop_earlier(const char *dir) {
+    (void)clear_segments(dir, SG_HEADS_FOLDER, NULL);
+    (void)remove_file(dir, SG_EARLIER_RESULTS, NULL);
 }
 
 enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err) {

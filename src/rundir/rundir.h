@@ -10,6 +10,8 @@
  *   metrics.prom   the newest of it in Prometheus' text format
  *   inflight/      which cells each rank has on its device now (run/inflight.h)
  *   shards/        of an array run: locks, marks (rundir/shard_files.h), notes of tasks (store/runtime.h)
+ *   heads/         in a run that adds samples: those that its cells had before (store/heads.h); until DONE
+ *   earlier.h5     in a run that adds samples to its own folder: what was results.h5 before; until DONE
  *   results.h5     the end result
  *   DONE           written last: digest, fingerprint, counts. With it the run is over. */
 #ifndef SG_RUNDIR_RUNDIR_H
@@ -59,6 +61,13 @@ enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_
 void sg_rundir_tidy(const char *dir, bool alone);
 /* In a folder without a lock: removes temporary files of `name` that are older than a minute. */
 void sg_rundir_tidy_shared(const char *dir, const char *name);
+#define SG_EARLIER_RESULTS "earlier.h5"
+/* Gives results.h5 the name earlier.h5, where there is a results.h5, and removes all other files of the run: the
+ * folder is ready for a run that takes its cells from earlier.h5. After a kill at any point the same call goes on.
+ * Call with the lock held. */
+enum sg_status sg_rundir_set_aside(const char *dir, struct sg_err *err);
+/* Removes heads/ and earlier.h5, which nobody needs once the run is done. Errors are ignored. */
+void sg_rundir_drop_earlier(const char *dir);
 /* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
 /* The same, then removes the folder if it is empty. Takes the lock. */

@@ -150,6 +150,13 @@ static inline double sg_results_anchor_score(const struct sg_results *r, int64_t
     return r->anchors.score ? r->anchors.score[i] : r->anchors.correct[i];
 }
 
+/* How many of the n_samples samples the cell at `at` of r's columns has: all, or fewer where the job gives few to some
+ * cells (sampling.cells); what is behind them is filled. */
+static inline int64_t sg_results_cell_samples(const struct sg_results *r, int64_t at) {
+    const int64_t n = (int64_t)r->votes_yes[at] + r->votes_no[at] + r->votes_unparsed[at];
+    return r->status[at] != SG_OK || n < 0 ? 0 : n < r->n_samples ? n : r->n_samples;
+}
+
 /* For messages: what the row of cell i of all is, and its id. */
 static inline const char *sg_results_row_kind(const struct sg_results *r, int64_t i) {
     return i < r->n_queries * r->n_models ? "query" : "calibration anchor";

@@ -13,21 +13,21 @@ void sg_cell_buf_free(struct sg_cell_buf *buf) {
 
 /* All texts of the cell, end to end; pointers are set when the buffer does not move any more. */
 static enum sg_status read_texts(const struct sg_results *r, const struct sg_results_texts *texts,
-                                 int64_t index, struct sg_cell_buf *buf, struct sg_err *err) {
+                                 int64_t index, int64_t n, struct sg_cell_buf *buf, struct sg_err *err) {
     enum sg_status st = SG_OK;
     sg_buf_clear(&buf->text);
-    for (int64_t s = 0; s < r->n_samples; s++) {
+    for (int64_t s = 0; s < n; s++) {
         const size_t at = buf->text.len;
         SG_TRY(sg_results_texts_get(texts, index, s, &buf->text, err));
         buf->samples[s].text_bytes = (int64_t)(buf->text.len - at);
         SG_TRY(sg_buf_add(&buf->text, "", 1, err));
     }
     const char *text = buf->text.data;
-    for (int64_t s = 0; s < r->n_samples; s++) {
+    for (int64_t s = 0; s < n; s++) {
         buf->samples[s].text = text;
         text += buf->samples[s].text_bytes + 1;
     }
-    const struct sg_cell whole = {.n_samples = (int32_t)r->n_samples, .samples = buf->samples};
+    const struct sg_cell whole = {.n_samples = (int32_t)n, .samples = buf->samples};
     if (r->text_digest && !sg_digest_equal(sg_results_text_digest(&whole), r->text_digest[index]))
         st = sg_fail(err, SG_E_CORRUPT, "the texts of %s %s, model %s are not those of its digest",
                      sg_results_row_kind(r, index), sg_results_row_id(r, index),
@@ -46,10 +46,11 @@ enum sg_status sg_results_cell(const struct sg_results *r, const struct sg_resul
                         .model = (int32_t)(index % r->n_models),
                         .prompt_tokens = part->prompt_tokens[at],
                         .status = part->status[at]};
-    SG_ASSERT(n_samples >= 0 && n_samples <= r->n_samples);
+    const int64_t all = sg_results_cell_samples(part, at);
+    SG_ASSERT(n_samples >= 0);
     if (c.status == SG_OK) {
         SG_TRY(SG_GROW(&buf->samples, &buf->cap, r->n_samples, "samples", err));
-        for (int64_t s = 0; s < r->n_samples; s++) {
+        for (int64_t s = 0; s < all; s++) {
             const int64_t k = at * r->n_samples + s;
             buf->samples[s] = (struct sg_cell_sample){.correct = part->sample_correct[k],
                                                       .finish = part->sample_finish[k],
@@ -57,8 +58,8 @@ enum sg_status sg_results_cell(const struct sg_results *r, const struct sg_resul
                                                       .length = part->sample_length[k],
                                                       .p_yes = part->sample_p_yes[k]};
         }
-        if (texts && r->n_samples) SG_TRY(read_texts(r, texts, index, buf, err));
-        c.n_samples = (int32_t)n_samples;
+        if (texts && all) SG_TRY(read_texts(r, texts, index, all, buf, err));
+        c.n_samples = (int32_t)(n_samples < all ? n_samples : all);
         c.samples = buf->samples;
     }
     *out = c;

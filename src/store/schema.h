@@ -9,7 +9,9 @@
  *               coordinates = "category input_price output_price" (xarray makes these coordinates too)
  *   query       string (query)    ids, in the order of the job's queries
  *   model       string (model)    ids, in the order of the portfolio
- *   sample      i32 (sample)      0 .. n-1; absent when the run kept no samples
+ *   sample      i32 (sample)      0 .. n-1; absent when the run kept no samples. A cell has the first votes_yes +
+ *                                 votes_no + votes_unparsed of them, n unless the job gives few to some cells;
+ *                                 behind these the columns over sample hold their fill values
  *   category    string (query)    "" where the input has none
  *   input_price, output_price     f64 (model), USD per million tokens
  *   request_price                 f64 (model), USD a call; NaN where a file does not say, which counts as 0

@@ -112,8 +112,13 @@ static enum sg_status prepare(const struct sg_run_options *opt, const char *dir,
     }
     SG_TRY(sg_buf_printf(&b, err, "queries=%s", absolute));
     SG_TRY(sg_arena_dup(strings, b.data, b.len, &text, err));
-    const char *const own[] = {text, "sampling.samples=8", "sampling.draws=stratified", "output.texts=false",
-                               "calibration.anchors=0"};
+    const char *const own[] = {text,
+                               "sampling.samples=8",
+                               "sampling.draws=stratified",
+                               "output.texts=false",
+                               "calibration.anchors=0",
+                               "sampling.cells=null",
+                               "sampling.others=null"};
     const size_t n_own = sizeof own / sizeof *own;
     SG_TRY(SG_NEW(set, opt->n_overrides + n_own, "overrides", err));
     if (opt->n_overrides) memcpy(*set, opt->overrides, opt->n_overrides * sizeof **set);

@@ -413,6 +413,8 @@ static enum sg_status begin(struct sweep *s, const struct sg_run_options *opt,
     enum sg_status st = SG_OK;
     struct sg_compute_maker m = *maker;
     if (opt->array) return sg_fail(err, SG_E_USAGE, "--array: not for a sweep; run its points one by one");
+    if (opt->extend)
+        return sg_fail(err, SG_E_USAGE, "--extend: not for a sweep; extend its points one by one");
     SG_TRY(sg_sweep_each(opt, check_point, &m, err)); /* before the sweep's folder is made */
     SG_TRY(sg_sweep_read(opt, true, &s->file, err));
     SG_TRY(SG_NEW(&s->points, s->file.n_points, "points", err));

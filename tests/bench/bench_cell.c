@@ -147,7 +147,7 @@ int main(int argc, char **argv) {
         const int64_t t0 = sg_clock_ns();
         sg_inflight_begin(note, i);
         const int64_t t1 = sg_clock_ns();
-        SG_TRY(c.submit(c.ctx, i, err));
+        SG_TRY(c.submit(c.ctx, i, 0, err));
         const int64_t t2 = sg_clock_ns();
         SG_TRY(c.step(c.ctx, err));
         const int64_t t3 = sg_clock_ns();

@@ -32,12 +32,14 @@ struct sim {
     struct sg_cell_sink sink;
     struct {
         int64_t cell, left; /* steps left; cell -1: free */
+        int32_t first;      /* sample to begin with */
     } * running;
     int64_t n_running, n_steps;
     struct sg_cell_sample *samples;
     char (*texts)[64];
     struct sg_digest
-        *keys; /* [n_params][n_cells] of a prefill group: fingerprints of the cells of each job alone */
+        *keys; /* [n_params][n_cells]: fingerprints of the cells, drawn with one sample of these parameters */
+    int64_t samples_drawn;
     /* --stats: when this rank began and finished its last cell (ns, one clock for all ranks of a node), CPU
      * seconds and peak memory up to there */
     bool stats;
@@ -135,7 +137,7 @@ static bool sim_has_room(void *ctx, int64_t cell) {
     return s->n_running < s->slots;
 }
 
-static enum sg_status sim_submit(void *ctx, int64_t cell, struct sg_err *err) {
+static enum sg_status sim_submit(void *ctx, int64_t cell, int32_t first, struct sg_err *err) {
     (void)err;
     struct sim *s = ctx;
     short_of_memory = no_memory != NULL;
@@ -143,6 +145,7 @@ static enum sg_status sim_submit(void *ctx, int64_t cell, struct sg_err *err) {
     for (int64_t i = 0; i < s->slots; i++) {
         if (s->running[i].cell >= 0) continue;
         s->running[i].cell = cell;
+        s->running[i].first = first;
         s->running[i].left = s->steps + cell % 3; /* not all alike */
         s->n_running++;
         return SG_OK;
@@ -150,18 +153,18 @@ static enum sg_status sim_submit(void *ctx, int64_t cell, struct sg_err *err) {
     return sg_fail(err, SG_E_INTERNAL, "submitted without room");
 }
 
-static enum sg_status finish(struct sim *s, int64_t c, struct sg_err *err) {
+static enum sg_status finish(struct sim *s, int64_t c, int32_t first, struct sg_err *err) {
     const struct sg_plan *p = s->plan;
-    const int32_t n = (int32_t)p->n_samples;
+    const int32_t n = (int32_t)sg_plan_cell_samples(p, c);
     struct sg_cell cell = {.query = (int32_t)(c / p->n_models),
                            .model = (int32_t)(c % p->n_models),
                            .prompt_tokens = 100,
                            .estimator_prompt_tokens = 700,
-                           .n_samples = n,
-                           .samples = s->samples};
+                           .n_samples = n - first,
+                           .samples = s->samples + first};
     for (int32_t at = 0, d = 0, i = 0; at < n; at++, i++) {
         if (i == p->params[d].samples) d++, i = 0;
-        const struct sg_digest key = s->keys ? s->keys[d * p->n_cells + c] : p->cell_fingerprint[c];
+        const struct sg_digest key = s->keys[d * p->n_cells + c];
         uint64_t r = sg_random64(key.lo, (uint64_t)i);
         struct sg_cell_sample *a = &s->samples[at];
         memset(a, 0, sizeof *a);
@@ -196,7 +199,8 @@ static enum sg_status sim_step(void *ctx, struct sg_err *err) {
         if (cell < 0 || --s->running[i].left > 0) continue;
         s->running[i].cell = -1;
         s->n_running--;
-        enum sg_status st = finish(s, cell, err);
+        s->samples_drawn += sg_plan_cell_samples(s->plan, cell) - s->running[i].first;
+        enum sg_status st = finish(s, cell, s->running[i].first, err);
         if (st != SG_OK) return st;
         s->cells++;
         any = true;
@@ -218,13 +222,14 @@ static enum sg_status sim_open(void *ctx, const struct sg_plan *plan, const stru
     SG_TRY(SG_NEW(&s->running, s->slots, "slots", err));
     SG_TRY(SG_NEW(&s->samples, plan->n_samples, "samples", err));
     SG_TRY(SG_NEW(&s->texts, plan->n_samples, "texts", err));
-    if (plan->n_params > 1) {
-        struct sg_compute_facts f;
-        facts(s, &f);
-        const struct sg_plan_inputs in = {.model_digest = f.model, .numerics = f.numerics};
-        SG_TRY(SG_NEW(&s->keys, plan->n_params * plan->n_cells, "keys", err));
-        for (int32_t d = 0; d < plan->n_params; d++)
-            SG_TRY(sg_plan_fingerprints_of(plan, &in, &plan->params[d], s->keys + d * plan->n_cells, err));
+    struct sg_compute_facts f;
+    facts(s, &f);
+    const struct sg_plan_inputs in = {.model_digest = f.model, .numerics = f.numerics};
+    SG_TRY(SG_NEW(&s->keys, plan->n_params * plan->n_cells, "keys", err));
+    for (int32_t d = 0; d < plan->n_params; d++) {
+        struct sg_sampling_params one = plan->params[d];
+        one.samples = 1; /* the first samples are the same however many follow */
+        SG_TRY(sg_plan_fingerprints_of(plan, &in, &one, s->keys + d * plan->n_cells, err));
     }
     for (int64_t i = 0; i < s->slots; i++) s->running[i].cell = -1;
     if (s->stats) stamp(&s->opened, &s->cpu_opened, &s->opened_kib);
@@ -249,7 +254,7 @@ static void sim_close(void *ctx) {
 
 static void say_point(const char *point, const struct sg_run_summary *s) {
     printf("point %s cells %lld computed %lld taken %lld", point, (long long)s->total, (long long)s->computed,
-           (long long)s->taken);
+           (long long)s->reuse.taken);
     putchar('\n');
 }
 
@@ -262,7 +267,7 @@ int main(int argc, char **argv) {
     struct sg_comm *comm = NULL;
     struct sg_err err = {0};
     int64_t nodes = 0, other_view_on = -1;
-    bool help, traffic = false, loud = false;
+    bool help, drawn = false, traffic = false, loud = false;
     const struct sg_opt opts[] = {
         {.name = "set", .kind = SG_OPT_LIST, .target = &set},
         {.name = "slots", .kind = SG_OPT_I64, .target = &s.slots, .min = 1, .max = 1e6},
@@ -283,6 +288,8 @@ int main(int argc, char **argv) {
         {.name = "other-view-on", .kind = SG_OPT_I64, .target = &other_view_on, .min = 0, .max = 1e6},
         {.name = "nodes", .kind = SG_OPT_I64, .target = &nodes, .min = 1, .max = 1e6},
         {.name = "since", .kind = SG_OPT_LIST, .target = &since},
+        {.name = "extend", .kind = SG_OPT_FLAG, .target = &o.extend},
+        {.name = "drawn", .kind = SG_OPT_FLAG, .target = &drawn},
         {.name = "night", .kind = SG_OPT_STR, .target = &o.night},
         {.name = "retry-failed", .kind = SG_OPT_FLAG, .target = &o.retry_failed},
         {.name = "stats", .kind = SG_OPT_FLAG, .target = &s.stats},
@@ -314,9 +321,11 @@ int main(int argc, char **argv) {
             sg_digest_hex(sum.digest, hex);
             printf("digest %s cells %lld failed %lld computed %lld%s", hex, (long long)sum.total,
                    (long long)sum.failed, (long long)sum.computed, sum.already ? " already" : "");
-            if (sum.taken) printf(" taken %lld", (long long)sum.taken);
+            if (sum.reuse.taken) printf(" taken %lld", (long long)sum.reuse.taken);
+            if (sum.reuse.extended) printf(" extended %lld", (long long)sum.reuse.extended);
             putchar('\n');
         }
+        if (drawn) printf("rank %d drew %lld samples\n", (int)s.rank, (long long)s.samples_drawn);
         int64_t messages, bytes;
         sg_comm_traffic(comm, &messages, &bytes);
         if (traffic)

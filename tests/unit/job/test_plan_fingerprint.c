@@ -229,6 +229,37 @@ static void fingerprints_with_other_samples(void **state) {
     sg_plan_free(&few);
 }
 
+/* A listed cell is that of a job with eight samples, any other that of one with four. */
+static void fingerprints_of_a_list(void **state) {
+    (void)state;
+    const char *const few[] = {"sampling.samples=4"}, *const list[] = {"sampling.cells=cells.csv",
+                                                                       "sampling.others=4"};
+    struct sg_plan eight = {0}, four = {0}, p = {0}, q = {0};
+    struct sg_buf b = {0};
+    struct sg_err err = {0};
+    plan_with(NULL, 0, &INPUTS, &eight);
+    plan_with(few, 1, &INPUTS, &four);
+    sg_buf_printf(&b, NULL, "%s,\"%s\"\r\n", eight.queries[1].id, eight.models[0].id);
+    tmp_put("cells.csv", b.data);
+    plan_with(list, 2, &INPUTS, &p);
+    sg_buf_clear(&b);
+    assert_int_equal(sg_plan_pack(&p, &b, &err), SG_OK);
+    assert_int_equal(sg_plan_unpack(b.data, b.len, &q, &err), SG_OK);
+    for (int64_t c = 0; c < p.n_cells; c++) {
+        const bool listed = c == p.n_models;
+        assert_true(sg_digest_equal(p.cell_fingerprint[c], (listed ? &eight : &four)->cell_fingerprint[c]));
+        assert_int_equal(sg_plan_cell_samples(&p, c), listed ? 8 : 4);
+        assert_int_equal(sg_plan_cell_samples(&q, c), listed ? 8 : 4);
+    }
+    assert_false(sg_digest_equal(p.fingerprint, eight.fingerprint));
+    assert_false(sg_digest_equal(p.fingerprint, four.fingerprint));
+    sg_buf_free(&b);
+    sg_plan_free(&q);
+    sg_plan_free(&p);
+    sg_plan_free(&four);
+    sg_plan_free(&eight);
+}
+
 /* The run of a prefill group is a run of its own, and the plan of each of its points is that of the point's job. */
 static void a_group_has_the_plans_of_its_points(void **state) {
     (void)state;
@@ -280,6 +311,7 @@ int main(void) {
         cmocka_unit_test(settings),
         cmocka_unit_test(data),
         cmocka_unit_test(fingerprints_with_other_samples),
+        cmocka_unit_test(fingerprints_of_a_list),
         cmocka_unit_test(a_group_has_the_plans_of_its_points),
         cmocka_unit_test(the_estimator_and_its_numerics),
         cmocka_unit_test(the_template),

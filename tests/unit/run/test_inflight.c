@@ -115,7 +115,8 @@ static bool has_room(void *ctx, int64_t cell) {
     (void)cell;
     return ((struct device *)ctx)->n < CELLS;
 }
-static enum sg_status submit(void *ctx, int64_t cell, struct sg_err *err) {
+static enum sg_status submit(void *ctx, int64_t cell, int32_t first, struct sg_err *err) {
+    (void)first;
     struct device *d = ctx;
     (void)err;
     d->running[d->n++] = cell;

@@ -184,7 +184,7 @@ static void run_cell(struct fake *f, int64_t cell) {
     struct sg_err err = {0};
     int64_t before = f->n_cells;
     assert_true(f->compute.has_room(f->compute.ctx, cell));
-    assert_int_equal(f->compute.submit(f->compute.ctx, cell, &err), SG_OK);
+    assert_int_equal(f->compute.submit(f->compute.ctx, cell, 0, &err), SG_OK);
     assert_int_equal(f->compute.pending(f->compute.ctx), 1);
     assert_int_equal(f->compute.step(f->compute.ctx, &err), SG_OK);
     assert_int_equal(f->n_cells, before + 1);
@@ -254,9 +254,9 @@ static void prompt_and_keys(void **state) {
     const struct sg_plan *p = &f->plan;
     const int64_t a = 5 * p->n_models + 1, b = 5 * p->n_models + 6;
     f->plan.params[0].draws = SG_DRAWS_INDEPENDENT;
-    assert_int_equal(f->compute.submit(f->compute.ctx, a, &err), SG_OK);
+    assert_int_equal(f->compute.submit(f->compute.ctx, a, 0, &err), SG_OK);
     f->plan.params[0].draws = SG_DRAWS_STRATIFIED;
-    assert_int_equal(f->compute.submit(f->compute.ctx, b, &err), SG_OK);
+    assert_int_equal(f->compute.submit(f->compute.ctx, b, 0, &err), SG_OK);
     struct sg_buf text[2] = {{0}};
     for (int i = 0; i < 2; i++) {
         const struct group *g = &f->groups[i];
@@ -350,7 +350,7 @@ static void failures(void **state) {
     run_cell(f, 21); /* the next cell is none the worse */
     assert_true(f->cell.valid);
     f->sink_status = SG_E_IO;
-    assert_int_equal(f->compute.submit(f->compute.ctx, 22, &err), SG_OK);
+    assert_int_equal(f->compute.submit(f->compute.ctx, 22, 0, &err), SG_OK);
     assert_int_equal(f->compute.step(f->compute.ctx, &err), SG_E_IO);
     assert_string_equal(err.text, "the disk is full");
 }
@@ -370,7 +370,7 @@ static void room(void **state) {
     set_engine(f, 2000);
     int64_t n = 0, tokens = 0;
     while (f->compute.has_room(f->compute.ctx, n)) {
-        assert_int_equal(f->compute.submit(f->compute.ctx, n, &err), SG_OK);
+        assert_int_equal(f->compute.submit(f->compute.ctx, n, 0, &err), SG_OK);
         tokens += f->groups[n].n_prompt;
         n++;
         assert_true(n < 10);
@@ -379,7 +379,7 @@ static void room(void **state) {
     set_engine(f, 16); /* smaller than any prompt */
     while (f->n_groups) assert_int_equal(f->compute.step(f->compute.ctx, &err), SG_OK);
     assert_true(f->compute.has_room(f->compute.ctx, n));
-    assert_int_equal(f->compute.submit(f->compute.ctx, n, &err), SG_OK);
+    assert_int_equal(f->compute.submit(f->compute.ctx, n, 0, &err), SG_OK);
     assert_false(f->compute.has_room(f->compute.ctx, n + 1));
 }
 

@@ -62,7 +62,7 @@ static int run(struct sg_runner *s, const char *set, struct seen *seen) {
     const struct sg_cell_sink sink = {seen, take};
     if (sg_plan_build(&job, &in, &plan, &err) != SG_OK ||
         maker.open(maker.ctx, &plan, &sink, &compute, &err) != SG_OK ||
-        compute.submit(compute.ctx, 11, &err) != SG_OK)
+        compute.submit(compute.ctx, 11, 0, &err) != SG_OK)
         fail_msg("%s", err.text);
     while (compute.pending(compute.ctx) > 0)
         if (compute.step(compute.ctx, &err) != SG_OK) fail_msg("%s", err.text);

@@ -35,7 +35,8 @@ static bool has_room(void *ctx, int64_t cell) {
     (void)cell;
     return ((struct bench *)ctx)->n_running < SLOTS;
 }
-static enum sg_status submit(void *ctx, int64_t cell, struct sg_err *err) {
+static enum sg_status submit(void *ctx, int64_t cell, int32_t first, struct sg_err *err) {
+    (void)first;
     struct bench *b = ctx;
     (void)err;
     b->n_submitted[cell]++;
