@@ -8,19 +8,23 @@
  * float32: 1,024) and 4 * 128 flops a (row, head, key). The KV axis is cut every SG__SPLIT_KEYS keys; a block
  * is one (group, 32 rows, KV head, split). Its four warps take every fourth page, each with copies one page
  * ahead (float32: half a page, values behind keys), a softmax of its own and no barrier with the others; the
- * four are merged in the order of the warps. Same kernel, on the suffixes: the GQA heads of one row against
- * its own pages. Second kernel: merges the splits of a (row, head) by log-sum-exp, prompt first, in order.
+ * four are merged in the order of the warps. It also notes how many splits the prompt of each row has, for
+ * the kernels behind it. Same kernel, on the suffixes: the GQA heads of one row against its own pages. Last
+ * kernel: merges the splits of a (row, head) by log-sum-exp, prompt first, in order.
  * Cuts and orders are the same for every batch, so rows do not change with it. The partial results cost 528
  * bytes written and read a (row, head, split). */
 #include "kernels/cuda/tile_f32.cuh"
 
 enum { WARPS = 4, THREADS = WARPS * 32 };
 
+/* Of a row's first partial result, behind the largest score and the sum: the splits of its prompt. */
+enum { PROMPT_SPLITS = SG__HEAD_TILE + 2 };
+
 template <class T> struct decode_params {
     const T *q, *k, *v;
     T *out;
     float *partial;
-    int32_t q_heads, kv_heads, dim, n_groups;
+    int32_t q_heads, kv_heads, dim;
     float scale;
     const int32_t *row_begin, *prompt_len, *prompt_page_begin, *prompt_pages;
     const int32_t *suffix_len, *suffix_page_begin, *suffix_pages;
@@ -29,13 +33,14 @@ template <class T> struct decode_params {
 template <class T> struct page_smem {
     T k[SG_PAGE_TOKENS * tile_of<T>::STRIDE], v[SG_PAGE_TOKENS * tile_of<T>::STRIDE];
 };
-template <int ROWS> struct part_smem { float top[ROWS], sum[ROWS], o[ROWS][SG__HEAD_TILE]; };
+/* Rows of results, padded so that the rows of an mma accumulator lie in different banks. */
+template <int ROWS> struct part_smem { float top[ROWS], sum[ROWS], o[ROWS][SG__HEAD_TILE + 8]; };
 /* A warp's own: pages of keys and values while it runs, then its part of the result. */
 template <class T, int ROWS> struct warp_smem;
 template <int ROWS> struct warp_smem<bf16, ROWS> {
     union {
         page_smem<bf16> page[2];
-        part_smem<SG__DECODE_TILE> part;
+        part_smem<ROWS> part;
     };
 };
 enum { N_F32 = SG_PAGE_TOKENS / 8, WEIGHTS = weights_f32<N_F32>::STRIDE };
@@ -47,9 +52,21 @@ template <int ROWS> struct warp_smem<float, ROWS> {
     float p[ROWS * WEIGHTS];
 };
 template <class T, int ROWS> struct decode_smem {
-    T q[(sizeof(T) == sizeof(float) ? ROWS : SG__DECODE_TILE) * tile_of<T>::STRIDE];
+    T q[ROWS * tile_of<T>::STRIDE];
     warp_smem<T, ROWS> warp[WARPS];
+    int32_t head[ROWS]; /* of each matrix row: its (row, head), counted over all rows */
 };
+/* Blocks of such that a processor holds: shared memory 164 KiB on sm_80, 228 KiB from sm_90 on, of which
+ * every block takes 1 KiB more than it asks for. */
+template <class T, int ROWS> struct blocks_of {
+    enum {
+        NEED = (int)sizeof(decode_smem<T, ROWS>) + 1024,
+        SM80 = 164 * 1024 / NEED,
+        SM90 = 228 * 1024 / NEED
+    };
+};
+static_assert(blocks_of<bf16, 32>::SM80 == 2 && blocks_of<bf16, 32>::SM90 == 2, "prompts");
+static_assert(blocks_of<bf16, 16>::SM80 == 2 && blocks_of<bf16, 16>::SM90 == 3, "suffixes, small groups");
 /* Rows of q against a run of keys: matrix row i is head kv_head * gqa + i % gqa of row row0 + i / gqa. */
 struct decode_work {
     int64_t row0;
@@ -65,6 +82,7 @@ static __device__ __forceinline__ void copy_half(T *to, const T *from, const dec
                                                  int64_t page, int valid, int lane) {
     typedef tile_of<T> tile;
     const int64_t base = (page * p.kv_heads + blockIdx.y) * SG_PAGE_TOKENS * p.dim;
+    ROLLED
     for (int c = lane; c < SG_PAGE_TOKENS * tile::CHUNKS; c += 32) {
         const int r = c / tile::CHUNKS, d = c % tile::CHUNKS * tile::CHUNK;
         cp_async16(to + r * tile::STRIDE + d, from + base + r * p.dim + d, r < valid && d < p.dim);
@@ -72,8 +90,26 @@ static __device__ __forceinline__ void copy_half(T *to, const T *from, const dec
 }
 static __device__ __forceinline__ void copy_page(page_smem<bf16> *to, const decode_params<bf16> &p,
                                                  int64_t page, int valid, int lane) {
-    copy_half(to->k, p.k, p, page, valid, lane);
-    copy_half(to->v, p.v, p, page, valid, lane);
+    enum { ROWS_AT_ONCE = 32 / CHUNKS };
+    const int r = lane / CHUNKS, d = lane % CHUNKS * 8;
+    const int64_t at = ((page * p.kv_heads + blockIdx.y) * SG_PAGE_TOKENS + r) * p.dim + d;
+    const bf16 *k = p.k + at, *v = p.v + at;
+    bf16 *to_k = to->k + r * TILE_STRIDE + d, *to_v = to->v + r * TILE_STRIDE + d;
+    if (valid == SG_PAGE_TOKENS &&
+        p.dim == SG__HEAD_TILE) { /* nearly always: addresses differ by constants */
+        UNROLL
+        for (int i = 0; i < SG_PAGE_TOKENS; i += ROWS_AT_ONCE) {
+            cp_async16(to_k + i * TILE_STRIDE, k + i * SG__HEAD_TILE, 1);
+            cp_async16(to_v + i * TILE_STRIDE, v + i * SG__HEAD_TILE, 1);
+        }
+    } else {
+        const int keys = d < p.dim ? valid - r : 0;
+        ROLLED
+        for (int i = 0; i < SG_PAGE_TOKENS; i += ROWS_AT_ONCE) {
+            cp_async16(to_k + i * TILE_STRIDE, k + (i < keys ? i * p.dim : 0), i < keys);
+            cp_async16(to_v + i * TILE_STRIDE, v + (i < keys ? i * p.dim : 0), i < keys);
+        }
+    }
 }
 
 static __device__ __forceinline__ int page_keys(const decode_work &w, int page) {
@@ -93,6 +129,7 @@ static __device__ __forceinline__ void attend_pages(warp_smem<bf16, ROWS> *ws, c
     int buf = 0;
     if (warp < n_pages) copy_page(&ws->page[0], p, work.pages[warp], page_keys(work, warp), lane);
     cp_async_commit();
+    ROLLED
     for (int i = warp; i < n_pages; i += WARPS, buf ^= 1) {
         const int next = i + WARPS, valid = page_keys(work, i);
         if (next < n_pages) copy_page(&ws->page[buf ^ 1], p, work.pages[next], page_keys(work, next), lane);
@@ -113,10 +150,18 @@ static __device__ __forceinline__ void attend_pages(warp_smem<bf16, ROWS> *ws, c
             }
         }
         UNROLL
-        for (int m = 0; m < M; m++) {
+        for (int m = 0; m < M; m++)
             for (int n = 0; n < 2; n++)
-                for (int c = 0; c < 4; c++)
-                    s[m][n][c] = n * 8 + t + (c & 1) < valid ? s[m][n][c] * p.scale : -INFINITY;
+                for (int c = 0; c < 4; c++) s[m][n][c] *= p.scale;
+        if (valid < SG_PAGE_TOKENS) {
+            UNROLL
+            for (int m = 0; m < M; m++)
+                for (int n = 0; n < 2; n++)
+                    for (int c = 0; c < 4; c++)
+                        if (n * 8 + t + (c & 1) >= valid) s[m][n][c] = -INFINITY;
+        }
+        UNROLL
+        for (int m = 0; m < M; m++) {
             softmax_step<2>(&acc[m], s[m]);
             add_values(&acc[m], s[m], ws->page[buf].v, lane);
         }
@@ -130,7 +175,8 @@ static __device__ __forceinline__ void attend_pages(warp_smem<bf16, ROWS> *ws, c
             const float sum = row_sum(&acc[m], h);
             if (t == 0) ws->part.top[r] = acc[m].top[h], ws->part.sum[r] = sum;
             for (int i = 0; i < SG__HEAD_TILE / 8; i++)
-                for (int c = 0; c < 2; c++) ws->part.o[r][i * 8 + t + c] = acc[m].o[i][2 * h + c];
+                st8(&ws->part.o[r][i * 8 + t],
+                    make_uint2(__float_as_uint(acc[m].o[i][2 * h]), __float_as_uint(acc[m].o[i][2 * h + 1])));
         }
 }
 template <int ROWS>
@@ -179,55 +225,59 @@ static __device__ __forceinline__ void attend_split(decode_smem<T, ROWS> *sm, co
     typedef tile_of<T> tile;
     const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5;
     const int gqa = p.q_heads / p.kv_heads, head0 = (int)blockIdx.y * gqa;
+    if ((int)threadIdx.x < ROWS) {
+        const int r = (int)threadIdx.x, i = work.first + r;
+        sm->head[r] = ((int)work.row0 + i / gqa) * p.q_heads + head0 + i % gqa;
+    }
+    __syncthreads();
     for (int c = (int)threadIdx.x; c < ROWS * tile::CHUNKS; c += THREADS) {
-        const int r = c / tile::CHUNKS, d = c % tile::CHUNKS * tile::CHUNK, i = work.first + r;
+        const int r = c / tile::CHUNKS, d = c % tile::CHUNKS * tile::CHUNK;
         const bool ok = r < work.n_rows && d < p.dim;
-        const int64_t at = (work.row0 + i / gqa) * p.q_heads + head0 + i % gqa;
-        st16(sm->q + r * tile::STRIDE + d, ok ? ld16(p.q + at * p.dim + d) : make_uint4(0, 0, 0, 0));
+        const int64_t at = (int64_t)sm->head[r] * p.dim + d;
+        st16(sm->q + r * tile::STRIDE + d, ok ? ld16(p.q + at) : make_uint4(0, 0, 0, 0));
     }
     __syncthreads();
     attend_pages(&sm->warp[warp], sm->q, p, work, warp, lane);
     __syncthreads();
-    const int d = (int)threadIdx.x; /* THREADS = SG__HEAD_TILE: one value of each row */
-    for (int r = 0; r < work.n_rows; r++) {
-        float top = -INFINITY, sum = 0.0f, o = 0.0f;
+    /* a warp takes every fourth row, a lane four of its values */
+    for (int r = warp; r < work.n_rows; r += WARPS) {
+        float top = -INFINITY, sum = 0.0f, o[4] = {0};
+        UNROLL
         for (int w = 0; w < WARPS; w++) top = nan_max(top, sm->warp[w].part.top[r]);
+        UNROLL
         for (int w = 0; w < WARPS; w++) {
-            const float e = exp_for<T>(sm->warp[w].part.top[r] - top); /* 0 for a warp that had no page */
+            const float e = weight<T>(sm->warp[w].part.top[r] - top); /* 0 for a warp that had no page */
+            float x[4];
+            load4(x, &sm->warp[w].part.o[r][lane * 4]);
             sum += e * sm->warp[w].part.sum[r];
-            o += e * sm->warp[w].part.o[r][d];
+            for (int j = 0; j < 4; j++) o[j] += e * x[j];
         }
-        const int i = work.first + r;
-        const int64_t row = (work.row0 + i / gqa) * p.q_heads + head0 + i % gqa;
-        float *to = p.partial + (row * p.stride + work.split) * SG__PARTIAL_FLOATS;
-        to[d] = o;
-        if (d == 0) to[SG__HEAD_TILE] = top, to[SG__HEAD_TILE + 1] = sum;
+        float *to = p.partial + ((int64_t)sm->head[r] * p.stride + work.split) * SG__PARTIAL_FLOATS;
+        store4(to + lane * 4, o);
+        if (lane == 0) to[SG__HEAD_TILE] = top, to[SG__HEAD_TILE + 1] = sum;
     }
 }
 
-/* The group that row r belongs to: the last with row_begin <= r (groups may be empty). */
-static __device__ __forceinline__ int group_of(const int32_t *row_begin, int n_groups, int r) {
-    int lo = 0, hi = n_groups;
-    while (hi - lo > 1) {
-        const int mid = (lo + hi) / 2;
-        if (row_begin[mid] <= r)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return lo;
+/* Where the splits of a row's prompt are noted. */
+template <class T>
+static __device__ __forceinline__ float *prompt_splits_of(const decode_params<T> &p, int row) {
+    return p.partial + (int64_t)row * p.q_heads * p.stride * SG__PARTIAL_FLOATS + PROMPT_SPLITS;
 }
 
 /* grid (groups x tiles of 32 matrix rows, kv_heads, splits of the longest prompt) */
 template <class T, int ROWS>
-static __global__ void __launch_bounds__(THREADS, 2) attn_prompt_kernel(decode_params<T> p) {
+static __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 && ROWS == 16 ? 3 : 2)
+    attn_prompt_kernel(decode_params<T> p) {
     DYN_SMEM(raw);
     const int group = (int)blockIdx.x / p.tiles, first = (int)blockIdx.x % p.tiles * SG__DECODE_TILE;
     const int gqa = p.q_heads / p.kv_heads, split = (int)blockIdx.z, key0 = split * SG__SPLIT_KEYS;
-    const int rows = (p.row_begin[group + 1] - p.row_begin[group]) * gqa - first,
-              keys = p.prompt_len[group] - key0;
+    const int row0 = p.row_begin[group], n = p.row_begin[group + 1] - row0, len = p.prompt_len[group];
+    const int rows = n * gqa - first, keys = len - key0;
+    if (blockIdx.y == 0 && split == 0 && first == 0)
+        for (int r = (int)threadIdx.x; r < n; r += THREADS)
+            *prompt_splits_of(p, row0 + r) = __uint_as_float((uint32_t)sg__splits(len));
     if (rows > 0 && keys > 0) {
-        const decode_work work = {p.row_begin[group],
+        const decode_work work = {row0,
                                   rows < ROWS ? rows : ROWS,
                                   first,
                                   p.prompt_pages + p.prompt_page_begin[group] + key0 / SG_PAGE_TOKENS,
@@ -244,18 +294,18 @@ template <class T> struct suffix_of {
 
 /* grid (rows, kv_heads, splits of the longest suffix) */
 template <class T>
-static __global__ void __launch_bounds__(THREADS, 2) attn_suffix_kernel(decode_params<T> p) {
+static __global__ void __launch_bounds__(THREADS, sizeof(T) == sizeof(float) ? 2 : 3)
+    attn_suffix_kernel(decode_params<T> p) {
     DYN_SMEM(raw);
     const int row = (int)blockIdx.x, split = (int)blockIdx.z, key0 = split * SG__SPLIT_KEYS;
     const int keys = p.suffix_len[row] - key0;
     if (keys > 0) {
-        const int group = group_of(p.row_begin, p.n_groups, row);
         const decode_work work = {row,
                                   p.q_heads / p.kv_heads,
                                   0,
                                   p.suffix_pages + p.suffix_page_begin[row] + key0 / SG_PAGE_TOKENS,
                                   keys < SG__SPLIT_KEYS ? keys : SG__SPLIT_KEYS,
-                                  sg__splits(p.prompt_len[group]) + split};
+                                  (int)__float_as_uint(*prompt_splits_of(p, row)) + split};
         attend_split((decode_smem<T, suffix_of<T>::ROWS> *)raw, p, work);
     }
 }
@@ -265,21 +315,25 @@ template <class T> static __global__ void __launch_bounds__(THREADS) attn_merge_
     const int row = (int)blockIdx.x, head = (int)blockIdx.y * WARPS + ((int)threadIdx.x >> 5);
     const int lane = (int)threadIdx.x & 31;
     if (head < p.q_heads && lane * 4 < p.dim) {
-        const int group = group_of(p.row_begin, p.n_groups, row);
-        const int n = sg__splits(p.prompt_len[group]) + sg__splits(p.suffix_len[row]);
+        const int n = (int)__float_as_uint(*prompt_splits_of(p, row)) + sg__splits(p.suffix_len[row]);
         const int64_t at = (int64_t)row * p.q_heads + head;
         const float *part = p.partial + at * p.stride * SG__PARTIAL_FLOATS;
         float top = -INFINITY, sum = 0.0f, o[4] = {0};
         for (int i = 0; i < n; i++) top = nan_max(top, part[i * SG__PARTIAL_FLOATS + SG__HEAD_TILE]);
         for (int i = 0; i < n; i++) {
             const float *x = part + i * SG__PARTIAL_FLOATS;
-            const float e = exp_for<T>(x[SG__HEAD_TILE] - top);
+            const float e = weight<T>(x[SG__HEAD_TILE] - top);
             float y[4];
             load4(y, x + lane * 4);
             sum += e * x[SG__HEAD_TILE + 1];
             for (int j = 0; j < 4; j++) o[j] += e * y[j];
         }
-        for (int j = 0; j < 4; j++) o[j] /= sum;
+        if (sizeof(T) == sizeof(float)) {
+            for (int j = 0; j < 4; j++) o[j] /= sum;
+        } else {
+            const float scale = 1.0f / sum;
+            for (int j = 0; j < 4; j++) o[j] *= scale;
+        }
         store4(p.out + at * p.dim + lane * 4, o);
     }
 }
@@ -292,25 +346,12 @@ template <class T, int ROWS> static int launch_prompts(const decode_params<T> &p
 }
 
 template <class T> static int launch(const struct sg__decode_launch *a, void *stream) {
-    decode_params<T> p = {(const T *)a->q,
-                          (const T *)a->kv.k,
-                          (const T *)a->kv.v,
-                          (T *)a->out,
-                          a->partial,
-                          a->q_heads,
-                          a->kv.kv_heads,
-                          a->kv.head_dim,
-                          a->n_groups,
-                          a->scale,
-                          a->row_begin,
-                          a->prompt_len,
-                          a->prompt_page_begin,
-                          a->prompt_pages,
-                          a->suffix_len,
-                          a->suffix_page_begin,
-                          a->suffix_pages,
-                          a->stride,
-                          0};
+    decode_params<T> p = {(const T *)a->q, (const T *)a->kv.k, (const T *)a->kv.v,
+                          (T *)a->out,     a->partial,         a->q_heads,
+                          a->kv.kv_heads,  a->kv.head_dim,     score_scale<T>(a->scale),
+                          a->row_begin,    a->prompt_len,      a->prompt_page_begin,
+                          a->prompt_pages, a->suffix_len,      a->suffix_page_begin,
+                          a->suffix_pages, a->stride,          0};
     const int most = a->max_group_rows * (a->q_heads / a->kv.kv_heads);
     p.tiles = (int32_t)sg__blocks(most, SG__DECODE_TILE);
     const dim3 prompts((unsigned)(a->n_groups * p.tiles), (unsigned)p.kv_heads,

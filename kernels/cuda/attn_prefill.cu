@@ -31,6 +31,9 @@ template <> struct prefill_smem<float> {
     float k[SG__PREFILL_KEYS_F32 * F32_STRIDE], v[SG__PREFILL_KEYS_F32 * F32_STRIDE];
     float p[ROWS * WEIGHTS];
 };
+static_assert(2 * (sizeof(prefill_smem<bf16>) + 1024) <= 228 * 1024,
+              "two blocks on a processor, on sm_80 one");
+static_assert(2 * (sizeof(prefill_smem<float>) + 1024) <= 164 * 1024, "two blocks from sm_80 on");
 template <class T> struct prefill_params {
     const T *q, *k, *v;
     T *out;
@@ -44,6 +47,7 @@ template <class T>
 static __device__ __forceinline__ void copy_keys(T *to, const T *from, const prefill_params<T> &p,
                                                  const int32_t *pages, int kv_head, int key0, int end) {
     typedef tile_of<T> tile;
+    ROLLED
     for (int c = (int)threadIdx.x; c < step<T>::KEYS * tile::CHUNKS; c += THREADS) {
         const int r = c / tile::CHUNKS, d = c % tile::CHUNKS * tile::CHUNK, key = key0 + r;
         const int ok = key < end && d < p.dim;
@@ -51,6 +55,28 @@ static __device__ __forceinline__ void copy_keys(T *to, const T *from, const pre
         const int64_t at =
             ((page * p.kv_heads + kv_head) * SG_PAGE_TOKENS + key % SG_PAGE_TOKENS) * p.dim + d;
         cp_async16(to + r * tile::STRIDE + d, from + at, ok);
+    }
+}
+
+/* One step's keys and values. */
+static __device__ __forceinline__ void copy_step(bf16 *k, bf16 *v, const prefill_params<bf16> &p,
+                                                 const int32_t *pages, int kv_head, int key0, int end) {
+    enum { ROWS_AT_ONCE = THREADS / CHUNKS };
+    if (key0 + SG__PREFILL_KEYS <= end && p.dim == SG__HEAD_TILE) { /* addresses that differ by constants */
+        const int r = (int)threadIdx.x / CHUNKS, d = (int)threadIdx.x % CHUNKS * 8, to = r * TILE_STRIDE + d;
+        UNROLL
+        for (int i = 0; i < SG__PREFILL_KEYS; i += SG_PAGE_TOKENS) {
+            const int64_t page = pages[(key0 + i) / SG_PAGE_TOKENS];
+            const int64_t at = ((page * p.kv_heads + kv_head) * SG_PAGE_TOKENS + r) * SG__HEAD_TILE + d;
+            UNROLL
+            for (int j = 0; j < SG_PAGE_TOKENS; j += ROWS_AT_ONCE) {
+                cp_async16(k + to + (i + j) * TILE_STRIDE, p.k + at + j * SG__HEAD_TILE, 1);
+                cp_async16(v + to + (i + j) * TILE_STRIDE, p.v + at + j * SG__HEAD_TILE, 1);
+            }
+        }
+    } else {
+        copy_keys(k, p.k, p, pages, kv_head, key0, end);
+        copy_keys(v, p.v, p, pages, kv_head, key0, end);
     }
 }
 
@@ -74,8 +100,7 @@ static __device__ __forceinline__ void attend_tile(prefill_smem<bf16> *sm, const
     const int lane = (int)threadIdx.x & 31, w = (int)threadIdx.x >> 5, g = lane >> 2, t = (lane & 3) * 2;
     const int end = pos + n_rows, steps = (end + KEYS - 1) / KEYS;
     copy_queries(sm->q, p, row0, n_rows, head);
-    copy_keys(sm->k[0], p.k, p, pages, kv_head, 0, end);
-    copy_keys(sm->v[0], p.v, p, pages, kv_head, 0, end);
+    copy_step(sm->k[0], sm->v[0], p, pages, kv_head, 0, end);
     cp_async_commit();
     bf16 *rows = sm->q + w * 16 * TILE_STRIDE; /* this warp's */
     uint32_t fq[SG__HEAD_TILE / 16][4];
@@ -84,8 +109,7 @@ static __device__ __forceinline__ void attend_tile(prefill_smem<bf16> *sm, const
     for (int b = 0; b < steps; b++) {
         const int buf = b & 1;
         if (b + 1 < steps) {
-            copy_keys(sm->k[buf ^ 1], p.k, p, pages, kv_head, (b + 1) * KEYS, end);
-            copy_keys(sm->v[buf ^ 1], p.v, p, pages, kv_head, (b + 1) * KEYS, end);
+            copy_step(sm->k[buf ^ 1], sm->v[buf ^ 1], p, pages, kv_head, (b + 1) * KEYS, end);
             cp_async_commit();
             cp_async_wait(1);
         } else {
@@ -105,10 +129,15 @@ static __device__ __forceinline__ void attend_tile(prefill_smem<bf16> *sm, const
         const bool edge = (b + 1) * KEYS > pos + 1; /* some row of the block does not see all these keys */
         UNROLL
         for (int i = 0; i < KEYS / 8; i++)
-            for (int c = 0; c < 4; c++) {
-                const int key = b * KEYS + i * 8 + t + (c & 1), at = pos + w * 16 + g + (c >> 1) * 8;
-                s[i][c] = !edge || key <= at ? s[i][c] * p.scale : -INFINITY;
-            }
+            for (int c = 0; c < 4; c++) s[i][c] *= p.scale;
+        if (edge) {
+            UNROLL
+            for (int i = 0; i < KEYS / 8; i++)
+                for (int c = 0; c < 4; c++) {
+                    const int key = b * KEYS + i * 8 + t + (c & 1), at = pos + w * 16 + g + (c >> 1) * 8;
+                    if (key > at) s[i][c] = -INFINITY;
+                }
+        }
         softmax_step<KEYS / 8>(&acc, s);
         UNROLL
         for (int j = 0; j < KEYS / 16; j++)
@@ -196,9 +225,12 @@ static __global__ void __launch_bounds__(THREADS, 2) attn_prefill_kernel(prefill
 template <class T> static int launch(const struct sg__prefill_launch *a, void *stream) {
     const int e = ALLOW_SMEM(attn_prefill_kernel<T>, sizeof(prefill_smem<T>));
     if (e) return e;
-    const prefill_params<T> p = {
-        (const T *)a->q, (const T *)a->kv.k, (const T *)a->kv.v, (T *)a->out, a->q_heads,    a->kv.kv_heads,
-        a->kv.head_dim,  a->scale,           a->row_begin,       a->pos0,     a->page_begin, a->pages};
+    const prefill_params<T> p = {(const T *)a->q,    (const T *)a->kv.k,
+                                 (const T *)a->kv.v, (T *)a->out,
+                                 a->q_heads,         a->kv.kv_heads,
+                                 a->kv.head_dim,     score_scale<T>(a->scale),
+                                 a->row_begin,       a->pos0,
+                                 a->page_begin,      a->pages};
     const int64_t tiles = sg__blocks(a->max_rows, ROWS);
     return LAUNCH(attn_prefill_kernel<T>, dim3((unsigned)tiles, (unsigned)a->q_heads, (unsigned)a->n_segs),
                   THREADS, sizeof(prefill_smem<T>), stream, p);

@@ -5,12 +5,13 @@
  * What kernels use instead of CUDA's own notation
  *   LAUNCH(kernel, grid, block, dynamic shared bytes, stream, args...)   0 or an error code
  *   ALLOW_SMEM(kernel, bytes)       more than 48 KiB of dynamic shared memory for a kernel
- *   UNROLL                          in front of a loop
+ *   UNROLL ROLLED                   in front of a loop: unrolled, never unrolled
  *   SHARED(type, name, [n][m])      static shared memory, SHARED_ALIGNED: on 16 bytes
  *   DYN_SMEM(name)                  dynamic shared memory as bytes, aligned to 128
  *   ld16 st16 ld8 st8               access of 16 and 8 bytes, at an address that is a multiple of that
  *   mma_m16n8k16_bf16 ldmatrix_x4 ldmatrix_x4_trans cp_async16 cp_async_commit cp_async_wait
- *   bf16                            storage only: bf2f and f2bf convert, rounding to nearest even
+ *   bf16                            storage only: bf2f, f2bf and bf_pack convert, rounding to nearest even
+ *   nan_max exp2_fast               the larger of two floats, NaN when one is; 2^x to about 22 bits
  * Rules (tests/cuda/lint.sh greps them): no asm, no <<<>>>, no __shared__, no cooperative groups, no
  * __activemask; kernels are static with __launch_bounds__; every thread reaches every barrier; offsets into
  * global memory are 64 bit; two kernels instead of flags between blocks. */
@@ -30,6 +31,7 @@
 using bf16 = __nv_bfloat16;
 
 #    define UNROLL _Pragma("unroll")
+#    define ROLLED _Pragma("unroll 1")
 #    define LAUNCH(kernel, grid, block, smem, stream, ...)                                                   \
         (kernel<<<(grid), (block), (size_t)(smem), (cudaStream_t)(stream)>>>(__VA_ARGS__),                   \
          (int)cudaGetLastError())
@@ -45,6 +47,23 @@ __device__ __forceinline__ float bf2f(bf16 x) {
 }
 __device__ __forceinline__ bf16 f2bf(float x) {
     return __float2bfloat16_rn(x);
+}
+/* Two floats as bf16 in a word, the first in the low half; a NaN becomes 0x7fff. */
+__device__ __forceinline__ uint32_t bf_pack(float lo, float hi) {
+    uint32_t u;
+    asm("cvt.rn.bf16x2.f32 %0,%1,%2;" : "=r"(u) : "f"(hi), "f"(lo));
+    return u;
+}
+/* One instruction each: fmaxf loses a NaN, exp2f takes care of subnormal numbers, which these flush to 0. */
+__device__ __forceinline__ float nan_max(float a, float b) {
+    float r;
+    asm("max.NaN.f32 %0,%1,%2;" : "=f"(r) : "f"(a), "f"(b));
+    return r;
+}
+__device__ __forceinline__ float exp2_fast(float x) {
+    float r;
+    asm("ex2.approx.ftz.f32 %0,%1;" : "=f"(r) : "f"(x));
+    return r;
 }
 __device__ __forceinline__ uint4 ld16(const void *p) {
     return *(const uint4 *)p;
@@ -102,7 +121,7 @@ __device__ __forceinline__ void cp_async_commit(void) {
 
 /* ---- written once for both ------------------------------------------------------------------------- */
 
-/* Two bf16 in a word, the first in the low half. */
+/* The floats of such a word. */
 static __device__ __forceinline__ float bf_lo(uint32_t u) {
     return __uint_as_float(u << 16);
 }
@@ -115,9 +134,6 @@ static __device__ __forceinline__ uint32_t bf_bits(float f) {
     uint16_t u;
     memcpy(&u, &h, sizeof u);
     return u;
-}
-static __device__ __forceinline__ uint32_t bf_pack(float lo, float hi) {
-    return bf_bits(lo) | bf_bits(hi) << 16;
 }
 /* Four neighbours, at an address that is a multiple of their size. */
 static __device__ __forceinline__ void load4(float f[4], const bf16 *p) {
@@ -203,10 +219,7 @@ static __device__ __forceinline__ float block_sum(float x, float *part) {
     __syncthreads();
     return sum;
 }
-/* The largest value of a block; NaN when any is NaN (fmaxf alone would lose it). */
-static __device__ __forceinline__ float nan_max(float a, float b) {
-    return a != a ? a : b != b ? b : fmaxf(a, b);
-}
+/* The largest value of a block; NaN when any is NaN. */
 static __device__ __forceinline__ float block_max(float x, float *part) {
     const int lane = (int)threadIdx.x & 31, warps = (int)blockDim.x >> 5;
     for (int o = 16; o > 0; o >>= 1) x = nan_max(x, __shfl_xor_sync(0xffffffffu, x, o));

@@ -22,7 +22,8 @@ enum {
     SG__PREFILL_KEYS = 64,                  /* keys of a prefill step */
     SG__PREFILL_KEYS_F32 = 32,              /* the same in float32 */
     SG__DECODE_TILE = 32,                   /* (sample, head) rows of a decode block */
-    SG__PARTIAL_FLOATS = SG__HEAD_TILE + 4, /* one split's result: 128 values, max, sum, and padding */
+    SG__PARTIAL_FLOATS = SG__HEAD_TILE + 4, /* one split's result: 128 values, max, sum; of a row's first the
+                                             * splits of its prompt; padding */
     SG__SAMPLE_LIST = 1024,                 /* candidates that sampling keeps on the chip */
     SG__SAMPLE_THREADS = 512,
 };

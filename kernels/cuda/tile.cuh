@@ -34,8 +34,20 @@ static __device__ __forceinline__ void load_values(uint32_t fv[4], const bf16 *r
     ldmatrix_x4_trans(fv, rows + (lane & 15) * TILE_STRIDE + d + (lane >> 4) * 8);
 }
 
+/* Scores are kept in units of log2: q k scale log2(e), so that a weight is one ex2. float32 computes in units
+ * of ln, by expf. */
+template <class T> static inline float score_scale(float scale) {
+    return sizeof(T) == sizeof(float) ? scale : scale * 1.44269504f;
+}
+/* The weight of a score x below its reference. */
+template <class T> static __device__ __forceinline__ float weight(float x) {
+    return sizeof(T) == sizeof(float) ? expf(x) : exp2_fast(x);
+}
+
 /* The running softmax of the two rows a lane holds of a 16-row tile: rows g = lane / 4 and g + 8; o[i] are
- * its mma accumulators for dims 8 i. A row's four lanes agree on `top`; `sum` is each lane's own part. */
+ * its mma accumulators for dims 8 i. `top` is what a row's weights are relative to: its largest score, or up
+ * to SLACK less, so that they stay below 2^SLACK. A row's four lanes agree on it; `sum` is each lane's own
+ * part. */
 struct softmax_rows {
     float top[2], sum[2], o[SG__HEAD_TILE / 8][4];
 };
@@ -45,27 +57,35 @@ static __device__ __forceinline__ void softmax_clear(softmax_rows *r) {
         for (int c = 0; c < 4; c++) r->o[i][c] = 0.0f;
     for (int h = 0; h < 2; h++) r->top[h] = -INFINITY, r->sum[h] = 0.0f;
 }
-/* Takes in scores s[n][4] (accumulators of 8 keys each, -inf where masked) and turns them into exp(s - top).
+/* Takes in scores s[n][4] (accumulators of 8 keys each, -inf where masked) and turns them into 2^(s - top).
  * A row's state does not change, bit for bit, when all its scores are -inf: what a tile holds beyond a row's
- * own keys does not matter. */
+ * own keys does not matter. A row's `top` moves, by its own scores alone, only when these are more than SLACK
+ * above it; a warp none of whose rows does so leaves its accumulators alone: a factor of 1 changes no bit. */
 template <int N> static __device__ __forceinline__ void softmax_step(softmax_rows *r, float s[N][4]) {
+    const float SLACK = 8.0f;
+    float shrink[2];
     UNROLL
     for (int h = 0; h < 2; h++) {
-        float top = r->top[h];
-        for (int i = 0; i < N; i++) top = nan_max(top, nan_max(s[i][2 * h], s[i][2 * h + 1]));
-        top = nan_max(top, __shfl_xor_sync(0xffffffffu, top, 1));
-        top = nan_max(top, __shfl_xor_sync(0xffffffffu, top, 2));
-        const float base = top == -INFINITY ? 0.0f : top, shrink = __expf(r->top[h] - base);
+        float most = nan_max(s[0][2 * h], s[0][2 * h + 1]);
+        for (int i = 1; i < N; i++) most = nan_max(most, nan_max(s[i][2 * h], s[i][2 * h + 1]));
+        most = nan_max(most, __shfl_xor_sync(0xffffffffu, most, 1));
+        most = nan_max(most, __shfl_xor_sync(0xffffffffu, most, 2));
+        const float old = r->top[h], top = most > old + SLACK ? most : old;
+        const float base = top == -INFINITY ? 0.0f : top;
+        shrink[h] = top == old ? 1.0f : exp2_fast(old - base);
         float sum = 0.0f;
         for (int i = 0; i < N; i++)
             for (int c = 2 * h; c < 2 * h + 2; c++) {
-                s[i][c] = __expf(s[i][c] - base);
+                s[i][c] = exp2_fast(s[i][c] - base);
                 sum += s[i][c];
             }
-        r->sum[h] = r->sum[h] * shrink + sum;
+        r->sum[h] = r->sum[h] * shrink[h] + sum;
         r->top[h] = top;
+    }
+    if (!__all_sync(0xffffffffu, shrink[0] == 1.0f && shrink[1] == 1.0f)) {
+        UNROLL
         for (int i = 0; i < SG__HEAD_TILE / 8; i++)
-            for (int c = 2 * h; c < 2 * h + 2; c++) r->o[i][c] *= shrink;
+            for (int c = 0; c < 4; c++) r->o[i][c] *= shrink[c >> 1];
     }
 }
 /* o += p v for 16 keys; p are two accumulators of softmax_step, rounded to bf16 as the operand. */

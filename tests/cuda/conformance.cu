@@ -74,6 +74,27 @@ int sg__conf_math(float *out, const float *in, int n, void *stream) {
     return LAUNCH(math_kernel, 1, 32, 0, stream, out, in, n);
 }
 
+static __global__ void __launch_bounds__(32) pack_kernel(uint32_t *out, const float *in, int n) {
+    for (int i = (int)threadIdx.x; i < n; i += 32) out[i] = bf_pack(in[i], in[n - 1 - i]);
+}
+int sg__conf_pack(uint32_t *out, const float *in, int n, void *stream) {
+    return LAUNCH(pack_kernel, 1, 32, 0, stream, out, in, n);
+}
+
+static __global__ void __launch_bounds__(32) max_kernel(float *out, const float *in, int n) {
+    for (int i = (int)threadIdx.x; i < n * n; i += 32) out[i] = nan_max(in[i / n], in[i % n]);
+}
+int sg__conf_max(float *out, const float *in, int n, void *stream) {
+    return LAUNCH(max_kernel, 1, 32, 0, stream, out, in, n);
+}
+
+static __global__ void __launch_bounds__(32) exp2_kernel(float *out, const float *in, int n) {
+    for (int i = (int)threadIdx.x; i < n; i += 32) out[i] = exp2_fast(in[i]);
+}
+int sg__conf_exp2(float *out, const float *in, int n, void *stream) {
+    return LAUNCH(exp2_kernel, 1, 32, 0, stream, out, in, n);
+}
+
 static __global__ void __launch_bounds__(32) atomic_kernel(unsigned long long *out, const uint32_t *in) {
     SHARED(unsigned long long, sum, [1]);
     SHARED(int, least, [1]);

@@ -21,6 +21,12 @@ int sg__conf_warp(uint32_t *out, const uint32_t *in, void *stream);
 int sg__conf_round(uint32_t *out, const float *in, int n, void *stream);
 /* out [3][n]: __expf, expf, 1 / sqrtf of in */
 int sg__conf_math(float *out, const float *in, int n, void *stream);
+/* out [n]: bf_pack(in[i], in[n - 1 - i]) */
+int sg__conf_pack(uint32_t *out, const float *in, int n, void *stream);
+/* out [n][n]: nan_max(in[i], in[j]) */
+int sg__conf_max(float *out, const float *in, int n, void *stream);
+/* out [n]: exp2_fast(in[i]) */
+int sg__conf_exp2(float *out, const float *in, int n, void *stream);
 /* out[0] += in, out[1] = min, over 32 lanes (64-bit sum, then int minimum in the low word) */
 int sg__conf_atomic(unsigned long long *out, const uint32_t *in, void *stream);
 

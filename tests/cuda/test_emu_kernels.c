@@ -162,6 +162,44 @@ static void test_round(void **state) {
     host(out, dout, sizeof out);
     keep("round", out, N);
     for (int i = 0; i < N; i++) assert_int_equal(out[i], cases[i].out);
+    assert_int_equal(sg__conf_pack(dout, device(in, sizeof in), N, stream), 0);
+    host(out, dout, sizeof out);
+    keep("pack", out, N);
+    for (int i = 0; i < N; i++) assert_int_equal(out[i], cases[i].out | cases[N - 1 - i].out << 16);
+}
+
+/* A NaN on either side gives the canonical one; 0 is larger than -0. */
+static void test_max(void **state) {
+    (void)state;
+    static const uint32_t in[] = {0xff800000, 0xc0400000, 0x80000001, 0x80000000, 0x00000000, 0x00000001,
+                                  0x3f800000, 0x7f800000, 0x7fc00000, 0xffc00001}; /* ascending, two NaN */
+    enum { N = sizeof in / sizeof *in, NUMBERS = N - 2 };
+    uint32_t out[N][N];
+    float *dout = device(NULL, sizeof out);
+    assert_int_equal(sg__conf_max(dout, device(in, sizeof in), N, stream), 0);
+    host(out, dout, sizeof out);
+    keep("max", out, N * N);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++)
+            assert_int_equal(out[i][j], i >= NUMBERS || j >= NUMBERS ? 0x7fffffff : in[i > j ? i : j]);
+}
+
+/* ex2.approx.ftz: 2 ulp; exact for whole numbers that softmax relies on (0), 0 far below, NaN stays NaN. */
+static void test_exp2(void **state) {
+    (void)state;
+    enum { N = 400 };
+    float in[N], out[N];
+    for (int i = 0; i < N; i++) in[i] = (float)(i - 300) * 0.41f;
+    in[0] = 0, in[1] = -INFINITY, in[2] = -127, in[3] = -200, in[4] = NAN, in[5] = INFINITY, in[6] = -0.0f;
+    float *dout = device(NULL, sizeof out);
+    assert_int_equal(sg__conf_exp2(dout, device(in, sizeof in), N, stream), 0);
+    host(out, dout, sizeof out);
+    assert_true(out[0] == 1 && out[1] == 0 && out[2] == 0 && out[3] == 0 && isnan(out[4]));
+    assert_true(isinf(out[5]) && out[6] == 1);
+    for (int i = 7; i < N; i++) {
+        const double e = exp2((double)in[i]);
+        assert_true(fabs(out[i] - e) <= e * 0x1p-22);
+    }
 }
 
 /* __expf: 2 ulp and one rounding of its argument times log2 e (CUDA C++ Programming Guide, intrinsics). */
@@ -369,6 +407,7 @@ int main(void) {
         cmocka_unit_test(test_mma),         cmocka_unit_test(test_ldmatrix),
         cmocka_unit_test(test_copy),        cmocka_unit_test(test_warp),
         cmocka_unit_test(test_round),       cmocka_unit_test(test_math),
+        cmocka_unit_test(test_max),         cmocka_unit_test(test_exp2),
         cmocka_unit_test(test_atomic),      cmocka_unit_test(test_geometry),
         cmocka_unit_test(test_sample_ways), cmocka_unit_test(test_narrow_rows),
         cmocka_unit_test(test_dequant),     cmocka_unit_test(test_widen),

@@ -96,6 +96,22 @@ static inline bf16 f2bf(float f) {
     return {(uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16)};
 }
 
+/* cvt.rn.bf16x2.f32 */
+static inline uint32_t bf_pack(float lo, float hi) {
+    return f2bf(lo).bits | (uint32_t)f2bf(hi).bits << 16;
+}
+/* max.NaN.f32: the canonical NaN when one is; 0 is larger than -0 */
+static inline float nan_max(float a, float b) {
+    if (a != a || b != b) return __uint_as_float(0x7fffffffu);
+    if (a == b) return __uint_as_float(__float_as_uint(a) & __float_as_uint(b));
+    return a > b ? a : b;
+}
+/* ex2.approx.ftz.f32, but for the last bits */
+static inline float exp2_fast(float x) {
+    const float y = exp2f(x);
+    return y < 0x1p-126f ? 0.0f : y;
+}
+
 namespace emu {
 
 /* What device code may know about the thread that runs. */
@@ -182,6 +198,7 @@ static inline void check_aligned(const void *p, unsigned bytes) {
 #define gridDim   (emu::self->grid)
 
 #define UNROLL
+#define ROLLED
 #define LAUNCH(kernel, grid, block, smem, stream, ...)                                                       \
     emu::launch_kernel(#kernel, kernel, (grid), (block), (long long)(smem), (stream), __VA_ARGS__)
 #define ALLOW_SMEM(kernel, bytes) emu::allow_smem((const void *)(kernel), (long long)(bytes))
