@@ -19,7 +19,7 @@
   const tail = (id) => id.slice(id.lastIndexOf("/") + 1) || id;
   const tails = D.models.map((m) => tail(m.id));
   const short = (k, most) => isolate(tails.indexOf(tails[k]) === tails.lastIndexOf(tails[k]) ? tails[k] : D.models[k].id, most || 32);
-  const full = (s) => isolate(s, 200);
+  const full = (s) => isolate(s, 200), tidy = (s) => isolate(tail(s), 32);
   // A sentence of the program: names that are long, or not in Latin letters, are cut and isolated in it.
   const names = D.models.map((m) => m.id).concat(tails, decision.categories.map((c) => c.name))
     .filter((s) => s.length > 2 && (s.length > 48 || /[^\u0020-\u024f]/.test(s))).sort((a, b) => b.length - a.length);
@@ -313,9 +313,11 @@
   // ---- the slider and the panel
   const zero = (v) => none(v) || none(v[0]) || (v[0] === 0 && !v[1] && !v[2]);
   const alone = (s) => s.kind === "one model" && s.shares.length === 1 ? s.shares[0][0] : -1;
+  const KIND = { mix: "A mix of two models, drawn by lot", table: "A table: one model for each category", routing: "Routing: a model for each query, by its estimates",
+    "one model": "One model for everything", none: "No model fits this budget" };
   function kindWords(s) {
-    if (s.kind === "one model") return alone(s) >= 0 ? short(alone(s)) + " for everything" : "One model for everything";
-    return { mix: "A mix of two models, drawn by lot", table: "A table: one model for each category", routing: "Routing: a model for each query, by its estimates" }[s.kind] || "No model fits this budget";
+    if (s.kind === "one model" && alone(s) >= 0) return short(alone(s)) + " for everything";
+    return KIND[s.kind];
   }
   function valueText(i) {
     const s = steps[i], k = s.single;
@@ -461,15 +463,28 @@
       return [[full(f.file), clean(f.settings)], num(f.tokens_per_cell, 0), num(f.brier, 4), i && !none(v[0]) ? [num(100 * v[0], 2), num(100 * v[1], 2) + " to " + num(100 * v[2], 2)] : "", num(f.auc, 3)]
         .concat(at.map((j) => { const x = f["accuracy_" + j + "_difference"]; return [pct(f["accuracy_" + j]), i ? pts(x[0]) + " (" + range(x, pts) + ")" : ""]; }));
     }));
-    const later = D.compared.slice(1), change = (x) => (x < 0 ? "−" : "+") + usd(Math.abs(x));
+    const later = D.compared.slice(1), change = (x) => none(x) ? "–" : (x < 0 ? "−" : "+") + usd(Math.abs(x)), several = later.length > 1;
     $("nights-note").textContent = later.map((f) => [["new models", f.new_models], ["gone models", f.gone_models], ["new queries", f.new_queries], ["gone queries", f.gone_queries]]
-      .filter((x) => x[1]).map((x) => x[0] + ": " + said(String(x[1]))).join("; ")).filter((s) => s).map((s) => "Not compared: " + s + ". ").join("") +
-      "Bill: the policy of a budget in the first file, and the policy of another file when a point of accuracy may cost what it did; estimated USD a query. Its change is the sum of prices, lengths and other choices.";
-    table("bill", ["File", "Bill", "Then", "Rerouted", "Prices", "Lengths", "Routing"], later.flatMap((f) => at.filter((j) => !none(f["bill_before_" + j])).map((j) => [full(f.file),
-      usd(f["bill_before_" + j]), usd(f["bill_after_" + j]), plural(f["rerouted_" + j], "query", "queries")].concat(["prices", "lengths", "routing"].map((k) => change(f["bill_" + k + "_" + j]))))));
+      .filter((x) => x[1]).map((x) => x[0] + ": " + said(String(x[1]))).join("; ")).map((s, i) => s ? (several ? full(later[i].file) + ": " : "") + s + ". " : "").join("") +
+      "Each file’s advice for the same budget or target, for all its queries and models. The bill is that of the policies query by query, as estimated; its change is the sum of prices, lengths, other models" +
+      (D.nights.some((n) => n.bill_queries) ? " and other queries." : ".");
+    const parts = ["prices", "lengths", "routing"].concat(D.nights.some((n) => n.bill_queries) ? ["queries"] : []);
+    hide("nights-part", !D.nights.length);
+    const whose = (n) => [asked(n.ask), several ? full(n.file) : ""];
+    const told = (n, when) => {
+      const right = n["accuracy_" + when], cost = n["cost_" + when];
+      return none(right[0]) ? said(n["advice_" + when]) : [pct(right[0]) + " right for " + usd(cost[0]), (none(right[1]) ? "" : "(" + range(right, pct) + "; " + range(cost, usd) + ") ") + said(n["advice_" + when])];
+    };
+    table("nights", ["Asked", "*Then", "*Now", "Difference, points", "*Another model answers"], D.nights.map((n) => {
+      const moved = D.moves.filter((m) => m.file === n.file && m.ask === n.ask);
+      return [whose(n), told(n, "before"), told(n, "after"), [pts(n.accuracy_difference[0]), range(n.accuracy_difference, pts)], none(n.bill_prices) ? "–" : [n.rerouted.toLocaleString("en") + " of " + plural(n.common, "query", "queries"),
+        moved.slice(0, 3).map((m) => m.queries.toLocaleString("en") + ": " + tidy(m.before) + " → " + tidy(m.after)).join("; ") + (moved.length > 3 ? "; and others" : "")]];
+    }));
+    table("bill", ["Asked", "Bill, then", "Bill, now"].concat(parts.map((k) => ({ routing: "Other models", queries: "Other queries" })[k] || capital(k))), D.nights.filter((n) => !none(n.bill_prices)).map((n) =>
+      [whose(n), usd(n.bill_before), usd(n.bill_after)].concat(parts.map((k) => change(n["bill_" + k])))));
     hide("repriced-title", !D.repriced.length);
     if (D.repriced.length) table("repriced", ["Model", "Price", "File", "Before", "After", "Change"], D.repriced.map((m) =>
-      [full(m.model), m.quantity, full(m.file), num(m.before, 3), num(m.after, 3), m.before ? pct(m.after / m.before - 1) : "–"]));
+      [full(m.model), m.quantity, full(m.file), num(m.before, m.quantity === "price of a call" ? 6 : 3), num(m.after, m.quantity === "price of a call" ? 6 : 3), m.before ? pct(m.after / m.before - 1) : "–"]));
     $("drift-title").textContent = D.drift.length ? "Moved beyond noise" : "No model moved beyond noise";
     if (D.drift.length) table("drift", ["Model", "Quantity", "File", "Before", "After", "Change", "p (Holm)"], D.drift.map((m) => {
       const digits = m.quantity === "length" ? 1 : 6;

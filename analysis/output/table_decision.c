@@ -7,31 +7,11 @@
 #include <stdio.h>
 
 static const char *points(const struct sg_value *v, char *buf, size_t n) {
-    if (isnan(v->value)) return "-";
-    if (isnan(v->low))
-        snprintf(buf, n, "%+.1f", 100 * v->value);
-    else
-        snprintf(buf, n, "%+.1f [%+.1f, %+.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
-    return buf;
+    return sg__print_band(v, 100, 1, true, buf, n);
 }
 
 static const char *percent(const struct sg_value *v, char *buf, size_t n) {
-    if (isnan(v->value)) return "-";
-    if (isnan(v->low))
-        snprintf(buf, n, "%.1f", 100 * v->value);
-    else
-        snprintf(buf, n, "%.1f [%.1f, %.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
-    return buf;
-}
-
-static const char *bill(const struct sg_value *v, double times, char *buf, size_t n) {
-    char x[3][32];
-    if (isnan(v->value)) return "-";
-    if (isnan(v->low)) return sg__print_usd(times * v->value, buf, n);
-    snprintf(buf, n, "%s [%s, %s]", sg__print_usd(times * v->value, x[0], sizeof x[0]),
-             sg__print_usd(times * v->low, x[1], sizeof x[1]),
-             sg__print_usd(times * v->high, x[2], sizeof x[2]));
-    return buf;
+    return sg__print_band(v, 100, 1, false, buf, n);
 }
 
 static void estimate(const struct sg_advice *a, FILE *to) {
@@ -56,7 +36,7 @@ static void given(const struct sg_analysis *x, FILE *to) {
     char b[96], name[4 * NAME + 1];
     fprintf(to, "  incumbent %s: %s %s %%, bill ", a->incumbent_name, sg__measure(x),
             percent(&d->policy_accuracy, b, sizeof b));
-    fprintf(to, "%s USD a query", bill(&d->policy_cost, 1, b, sizeof b));
+    fprintf(to, "%s USD a query", sg__print_bill(&d->policy_cost, 1, b, sizeof b));
     for (int32_t k = 0, some = 0; k < x->data->m; k++)
         if (a->policy.share[k] > 0)
             fprintf(to, "%s%s %.1f %%", some++ ? ", " : "\n    answered by ",
@@ -108,7 +88,7 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
         fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s%s\n", sg__print_usd(s->budget, b[0], sizeof b[0]),
                 s->value ? sg_candidate_name[s->is->advised] : "none",
                 percent(&s->accuracy, b[1], sizeof b[1]),
-                bill(&s->cost, a->volume > 0 ? a->volume : 1, b[2], sizeof b[2]),
+                sg__print_bill(&s->cost, a->volume > 0 ? a->volume : 1, b[2], sizeof b[2]),
                 s->value && s->is->advised == SG_CANDIDATE_SINGLE ? "is one"
                                                                   : points(&s->gain, b[3], sizeof b[3]),
                 points(&s->over_mix, b[4], sizeof b[4]), s->is->over_budget ? "  over the budget" : "");

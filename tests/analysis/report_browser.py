@@ -418,7 +418,8 @@ def faults(b, page, data, tmp):
 
 
 def nights(b, program, fake, tmp):
-    """A second file with other prices and without a model: prices by themselves, the bill as the sum of its parts."""
+    """A second file with other prices and without a model: what is advised then and now, prices by themselves, the bill as
+    the sum of its parts."""
     folder = f"{tmp}/nights"
     os.mkdir(folder)
     for name, models in (("a", "5"), ("b", "4")):
@@ -426,16 +427,24 @@ def nights(b, program, fake, tmp):
     subprocess.run([program, f"{folder}/a.h5", f"{folder}/b.h5", "--bootstrap", "50", "--no-plots", "-o", folder], check=True,
                    capture_output=True)
     data = page_data.read(f"{folder}/report.html")
-    x = data["compared"][1]
-    assert data["repriced"] and x["gone_models"] == "maker/model-04"
+    assert data["repriced"] and data["compared"][1]["gone_models"] == "maker/model-04" and len(data["nights"]) == 5
+    rows = "return [...document.querySelectorAll('#%s tbody tr')].map(r => [...r.children].map(c => c.textContent.replaceAll('\u00a0', ' ')))"
     for size in SIZES:
         b.open(f"{folder}/report.html", size)
         p = b.probe()
         assert "gone models: " in p["text"] and "model-04" in p["text"] and "Prices that changed" in p["text"]
-        rows = b.d.execute_script("return [...document.querySelectorAll('#bill tbody tr')].map(r => [...r.children].map(c => c.textContent))")
-        assert len(rows) == 3 and rows[1][3].startswith(str(x["rerouted_2"])), rows
-        money = [float(re.sub("[$+]", "", t).replace("−", "-")) for t in rows[1][1:3] + rows[1][4:]]
-        assert abs(money[0] + sum(money[2:]) - money[1]) <= 0.02 * money[1], money
+        for x, row in zip(data["nights"], b.d.execute_script(rows % "nights")):
+            for when, cell in (("before", row[1]), ("after", row[2])):
+                right = x["accuracy_" + when]
+                assert right[0] is None or f"{pct(right[0])} right" in cell and f"{pct(right[1])} to {pct(right[2])}" in cell, cell
+                assert x["advice_" + when] in re.sub("[\u2068\u2069]", "", cell), cell
+            if x["bill_prices"] is not None:
+                assert pts(x["accuracy_difference"][0]) in row[3] and row[4].startswith(f"{x['rerouted']} of {x['common']} queries"), row
+        bills = b.d.execute_script(rows % "bill")
+        assert len(bills) == sum(x["bill_prices"] is not None for x in data["nights"]) >= 2
+        for row in bills:
+            money = [float(re.sub("[$+]", "", t).replace("−", "-")) for t in row[1:]]
+            assert abs(money[0] + sum(money[2:]) - money[1]) <= 0.02 * max(map(abs, money)), money
         assert p["wide"] <= 0 and min(p["fonts"])[0] >= 11.99 and not b.told()
 
 

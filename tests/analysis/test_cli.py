@@ -281,6 +281,13 @@ def choosing(tmp):
     assert float(free[0]["cost_usd"]) == 0 and float(free[1]["cost_usd"]) > 0
 
 
+def f_budgets(folder):
+    """The budgets of the slider as frontier.h5 has them, to the last bit."""
+    import h5py
+    with h5py.File(f"{folder}/frontier.h5") as f:
+        return [float(x) for x in f["decision_step"]]
+
+
 def several_files(tmp):
     a, b = fake(f"{tmp}/a.h5", 150, 4, noise=0.2), fake(f"{tmp}/b.h5", 150, 5, noise=1.5)
     r = run(a, b, "-o", f"{tmp}/two", "--bootstrap", 200)
@@ -294,8 +301,13 @@ def several_files(tmp):
     assert all(float(x["difference"]) == 0 and x["moved"] == "0" for x in rows(f"{tmp}/same", "drift"))
     same = rows(f"{tmp}/same", "compare")[1]
     for name in ("brier_difference", "auc_difference", "p_change", "p_largest_change", "verdicts_changed", "length_change",
-                 "new_queries", "gone_queries", "rerouted_2", "bill_prices_2", "bill_lengths_2", "bill_routing_2"):
+                 "new_queries", "gone_queries"):
         assert float(same[name]) == 0, name
+    for night in rows(f"{tmp}/same", "nights"):
+        assert night["advice_before"] == night["advice_after"] and night["bill_before"] == night["bill_after"]
+        assert all(float(night[name]) == 0 for name in ("rerouted", "accuracy_difference", "accuracy_difference_low", "accuracy_difference_high",
+                                                        "bill_prices", "bill_lengths", "bill_routing", "bill_queries"))
+    assert not os.path.exists(f"{tmp}/same/rerouted.csv")
     assert same["settings"] == same["new_models"] == same["gone_models"] == ""
     # other prices: told by themselves, not among what moved beyond noise
     def dearer(f):
@@ -306,15 +318,32 @@ def several_files(tmp):
         r = run(a, edited(shutil.copy(a, f"{tmp}/dear.h5"), dearer), "-o", f"{tmp}/dear", "--bootstrap", 20)
         page = data_of(f"{tmp}/dear/report.html")
         assert page["drift"] == [] and len(page["repriced"]) == 8 and "no model's estimates moved" in r.stdout
-        x = page["compared"][1]
-        assert abs(x["bill_prices_2"] - 0.2 * x["bill_before_2"]) < 1e-8 and x["bill_lengths_2"] == 0
-        parts = x["bill_prices_2"] + x["bill_lengths_2"] + x["bill_routing_2"]
-        assert x["rerouted_2"] > 0 and abs(x["bill_before_2"] + parts - x["bill_after_2"]) < 1e-8
+        moved = rows(f"{tmp}/dear", "rerouted")
+        assert len(page["nights"]) == 5 and sum(x["rerouted"] for x in page["nights"]) == len(moved) > 0
+        with h5py.File(f"{tmp}/dear/frontier.h5") as f:  # tables, file and page agree
+            for i, (x, csv) in enumerate(zip(page["nights"], rows(f"{tmp}/dear", "nights"))):
+                assert f["night_ask"][i].decode() == x["ask"] == csv["ask"] and f["night_rerouted"][0, i] == x["rerouted"]
+                if x["bill_prices"] is None:
+                    assert x["kind_after"] == "none" and csv["bill_after"] == "" and "No policy fits" in x["advice_after"]
+                    continue
+                assert abs(f["night_bill_prices"][0, i] - x["bill_prices"]) < 1e-9 and abs(float(csv["bill_prices"]) - x["bill_prices"]) < 1e-9
+                assert abs(x["bill_prices"] - 0.2 * x["bill_before"]) < 1e-8 and x["bill_lengths"] == x["bill_queries"] == 0
+                assert abs(x["bill_before"] + x["bill_prices"] + x["bill_routing"] - x["bill_after"]) < 1e-8
+                of = [m for m in moved if m["ask"] == x["ask"]]
+                assert len(of) == x["rerouted"] == sum(m["queries"] for m in page["moves"] if m["ask"] == x["ask"])
+                assert all(m["model_before"] != m["model_after"] for m in of)
+                # who answers is what each night's policies.csv says; a night's own budgets are others, so it is asked
+        run(f"{tmp}/dear.h5", "-o", f"{tmp}/alone", "--bootstrap", 0, *(y for x in page["nights"] for y in ("--budget", repr(next(
+            b for b in f_budgets(f"{tmp}/dear") if abs(b - float(x["ask"][7:])) <= 1e-8 * b)))))
+        then, now = ({(p["ask"], p["query"]): p["model"] for p in rows(f"{tmp}/{d}", "policies")} for d in ("dear", "alone"))
+        listed = {(m["ask"], m["query"]): (m["model_before"], m["model_after"]) for m in moved}
+        both = {a for a, _ in then} & {a for a, _ in now}
+        assert len(both) >= 4 and listed == {k: (then[k], now[k]) for k in then if k[0] in both and then[k] != now[k]}
     except ImportError:
         pass
     # one file again: the comparison of the run before is gone
     run(a, "-o", f"{tmp}/same", "--bootstrap", 0)
-    assert not os.path.exists(f"{tmp}/same/drift.csv") and not os.path.exists(f"{tmp}/same/compare.csv")
+    assert not any(os.path.exists(f"{tmp}/same/{name}.csv") for name in ("drift", "compare", "nights", "rerouted"))
     # a night whose cells are worse: the Brier score says so beyond its interval
     worse = fake(f"{tmp}/w.h5", 150, 4, noise=1.5)
     run(a, worse, "-o", f"{tmp}/worse", "--bootstrap", 200)
