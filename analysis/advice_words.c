@@ -94,6 +94,25 @@ out:
     return st;
 }
 
+/* ". Limits: A at most 30 % (reached), B at most 10 %", the reached ones first. */
+static enum sg_status say_limits(struct sg_buf *b, const struct sg_dataset *d, const struct sg_advice *a,
+                                 const struct sg_advice_step *s, struct sg_err *err) {
+    enum { MOST = 2 };
+    enum sg_status st = SG_OK;
+    char name[NAME_BYTES];
+    int told = 0, all = 0;
+    for (int32_t k = 0; a->cap && k < d->m; k++) all += a->cap[k] < 1;
+    for (int reached = 1; reached >= 0; reached--)
+        for (int32_t k = 0; a->cap && k < d->m; k++) {
+            if (!(a->cap[k] < 1) || sg_advice_capped(a, s, k, d->n) != reached || told == MOST) continue;
+            SG_TRY(sg_buf_printf(b, err, "%s%s at most %.3g %%%s", told++ ? ", " : ". Limits: ",
+                                 called(d, k, name), 100 * a->cap[k], reached ? " (reached)" : ""));
+        }
+    if (all > told) SG_TRY(sg_buf_printf(b, err, " and %d more", all - told));
+out:
+    return st;
+}
+
 enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, struct sg_advice_step *s,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -110,6 +129,7 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
         else
             SG_TRY(sg_buf_printf(&b, err, "No model fits this budget: the cheapest, %s, costs %s a query",
                                  called(d, cheapest, name), usd(cost[cheapest], text, sizeof text)));
+        SG_TRY(say_limits(&b, d, a, s, err));
         return keep(a, &b, &s->sentence, err);
     }
     const struct sg_rule *r = &s->value->rule;
@@ -142,6 +162,7 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
     if (s->is->over_budget)
         SG_TRY(sg_buf_printf(&b, err, ". Its bill is above the budget: %s",
                              usd(s->cost.value, text, sizeof text)));
+    SG_TRY(say_limits(&b, d, a, s, err));
     return keep(a, &b, &s->sentence, err);
 out:
     sg_buf_free(&b);

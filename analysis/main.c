@@ -154,6 +154,8 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     struct sg_comparison c = {0};
     struct sg_sampling_noise noise[SG_SAMPLING_NOISES];
     struct sg_advice advice = {0};
+    struct sg_portfolio_sizes sizes = {.n_sizes = 0};
+    const struct sg_dataset_spec spec = spec_of(a);
     struct sg_advice_options wanted = {.incumbent = a->incumbent, .seed = (uint64_t)a->seed, .n_grid = 41};
     double *budgets = NULL, *targets = NULL, *lambdas = NULL;
     SG_TRY(numbers(&a->budgets, "budget", 0, 1e9, &budgets, err));
@@ -170,6 +172,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     wanted.n_budgets = a->budgets.n;
     wanted.no_defaults = a->targets.n > 0;
     const struct sg_analysis_options opt = {.advice = &advice,
+                                            .sizes = a->portfolio ? &sizes : NULL,
                                             .budgets = budgets,
                                             .n_budgets = a->budgets.n,
                                             .targets = targets,
@@ -187,6 +190,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     sg_sampling_noise_usual(&d, noise);
     drop_samples(&r[0]);
     SG_TRY(sg_advise(&d, &wanted, &advice, err));
+    if (a->portfolio) SG_TRY(sg_portfolio_sizes(&r[0], a->files[0], &spec, &wanted, &advice, &sizes, err));
     SG_TRY(sg_analysis_run(&d, &opt, &x, err));
     if (a->files[1]) SG_TRY(compare(a, &x, &wanted, r, cells, &c, err));
     SG_TRY(sg_output(&x, a->files[1] ? &c : NULL, dir, stdout, a->csv_raw, err));
@@ -194,6 +198,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
 out:
     sg_analysis_free(&x);
     sg_comparison_free(&c);
+    sg_portfolio_sizes_free(&sizes);
     sg_advice_free(&advice);
     sg_dataset_free(&d);
     for (int32_t i = 0; i < MAX_FILES; i++) {

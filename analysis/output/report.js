@@ -95,6 +95,7 @@
     .map(([m, k, v]) => ({ k: k, x: v ? value(v.cost) : first(m, "cost", "predicted_cost"), y: v ? value(v.accuracy) : modelY(m) })).filter((p) => !none(p.x) && !none(p.y));
   const priced = steps.filter((s) => !none(s.accuracy[0]) && !none(s.cost[0]));
   const most = D.models.map((m, k) => Math.max(0, ...steps.map((s) => (s.shares.find((p) => p[0] === k) || [k, 0])[1])));
+  const caps = new Map(decision.caps || []), cap = (k) => pct(caps.get(k), Number.isInteger(100 * caps.get(k)) ? 0 : 1);
   const force = decision.incumbent, forceX = force ? value(force.cost) : null, forceY = force ? value(force.accuracy) : null;
   const MORE = { realised: "realised: policies of the estimates, fitted on one half, scored on the other", predicted: "predicted: by the estimates themselves",
     posterior: "what the estimates are worth given the votes", oracle: "oracle: knows the answers", anchor_mean: "anchor mean", knn: "k nearest anchors", two_stage: "SCOPE two-stage router" };
@@ -221,6 +222,8 @@
     if (low.length > 1) add(chart, svg("path", { "class": "band", d: d(high.concat(low.slice().reverse()), s) + "Z" }),
       svg("path", { "class": "edge", d: d(low, s) }), svg("path", { "class": "edge", d: d(high, s) }));
     visible().forEach((n) => add(chart, svg("path", { "class": "curve " + n, d: d(curvePoints(n), s) })));
+    const held = priced.filter((s) => (s.reached || []).length); // dots: a line of no length with round ends
+    if (held.length) add(chart, svg("path", { "class": "curve capped", d: held.map((q) => "M" + s.x(q.cost[0]).toFixed(1) + "," + s.y(q.accuracy[0]).toFixed(1) + "h0").join("") }));
     const line = [], corners = hull();
     corners.forEach((b, i) => {
       const a = corners[i - 1];
@@ -229,7 +232,8 @@
     });
     if (line.length) line.push([s.x1, line[line.length - 1][1]]); // more money buys no more
     const over = svg("path", { "class": "curve mix", d: d(line, s) });
-    add(chart, svg("path", { "class": "curve advised", d: d(path, s) }), over);
+    chart.insertBefore(svg("path", { "class": "curve advised", d: d(path, s) }), held.length ? chart.lastChild : null);
+    add(chart, over);
     along(path, s, 16, f.soft);
     along(line, s, 10, f.soft);
     const points = singles.map((p) => ({ p: p, x: s.x(p.x), y: s.y(p.y) }));
@@ -297,7 +301,8 @@
     const stroke = (c) => svg("line", { "class": "curve " + c, x1: 0, x2: 26, y1: 6, y2: 6 });
     const entry = (icon, text) => add($("legend"), add(el("span"), icon, document.createTextNode(text)));
     if (steps.length) entry(swatch(svg("rect", { "class": "swatch", width: 26, height: 12 }), stroke("advised")), "what is advised, with 95 %");
-    entry(swatch(stroke("mix")), "the line to beat: mix of single models");
+    entry(swatch(stroke("mix")), "the line to beat: mix of single models" + (caps.size ? ", no limits" : ""));
+    if (steps.some((s) => (s.reached || []).length)) entry(swatch(svg("path", { "class": "curve capped", d: "M7,6h0M19,6h0" })), "a limit is reached");
     entry(swatch(svg("circle", { "class": "model used", cx: 6, cy: 6, r: 4.2 }), svg("circle", { "class": "model", cx: 19, cy: 6, r: 4.2 })), steps.length ? "single models; filled: used at this budget" : "single models");
     const more = Object.keys(MORE).filter((n) => D.curves && D.curves[n]);
     more.forEach((n) => {
@@ -322,8 +327,13 @@
   function valueText(i) {
     const s = steps[i], k = s.single;
     if (none(s.accuracy[0])) return usd(s.budget) + " a query: nothing fits this budget";
+<<<<<<< HEAD
     const than = k < 0 || none(s.vs_single[0]) ? "" : k === alone(s) ? ", " + tail(D.models[k].id) + " alone" : ", " + pts(s.vs_single[0]) + " points against " + tail(D.models[k].id);
     return clean(usd(s.budget) + " a query: " + pct(s.accuracy[0]) + RIGHT + than + (s.over_budget ? ", pays " + usd(s.cost[0]) + ", over the budget" : ""));
+=======
+    const than = k < 0 || none(s.gain[0]) ? "" : k === alone(s) ? ", " + tail(D.models[k].id) + " alone" : ", " + pts(s.gain[0]) + " points against " + tail(D.models[k].id);
+    return clean(usd(s.budget) + " a query: " + pct(s.accuracy[0]) + " right" + than + (s.over_budget ? ", pays " + usd(s.cost[0]) + ", over the budget" : ""));
+>>>>>>> 3443119 (Page: the portfolio and what fewer models cost, caps in the sentence and on the line, the margin; the decision's rows come from its column lists)
   }
   const verdict = (v) => none(v[1]) ? "" : v[1] > 0 ? ": more than noise" : v[2] < 0 ? ": worse by more than noise" : ": may be noise";
   function stat(term, value, small, warn) {
@@ -342,11 +352,11 @@
     stat("Bill a query", usd(s.cost[0]), range(s.cost, usd), s.over_budget ? "Over the budget of " + usd(s.budget) + " by more than its interval" : "");
     if (decision.volume) stat("Bill for " + decision.volume.toLocaleString("en") + " queries", month(s.cost[0]), range(s.cost, month));
     if (s.single >= 0 && s.single === alone(s)) stat("The best single model at this budget", "itself");
-    else if (s.single >= 0 && !none(s.vs_single[0])) {
+    else if (s.single >= 0 && !none(s.gain[0])) {
       const saves = zero(s.saving) ? "" : "; its bill " + bill(s.saving);
-      stat("Against " + short(s.single) + " alone, points", pts(s.vs_single[0]), range(s.vs_single, pts) + verdict(s.vs_single) + saves);
+      stat("Against " + short(s.single) + " alone, points", pts(s.gain[0]), range(s.gain, pts) + verdict(s.gain) + saves);
     }
-    if (!none(s.mix) && !zero(s.vs_mix)) stat("Against the mix at equal cost, points", pts(s.vs_mix[0]), range(s.vs_mix, pts) + verdict(s.vs_mix) + "; the mix: " + pct(s.mix));
+    if (!none(s.mix_accuracy) && !zero(s.over_mix)) stat("Against the mix at equal cost, points", pts(s.over_mix[0]), range(s.over_mix, pts) + verdict(s.over_mix) + "; the mix: " + pct(s.mix_accuracy));
     if (force && alone(s) >= 0 && D.models[alone(s)].id === force.name) stat("The model in force", "itself");
     else if (force) {
       const saves = none(s.saved_of_incumbent) || none(s.saved_of_incumbent[0]) ? "" : "; its bill " + bill(s.saved_of_incumbent);
@@ -355,14 +365,16 @@
     }
   }
   function who(s) {
-    const box = $("shares"), by = $("by"), all = s.shares.slice().sort((a, b) => b[1] - a[1]), room = s.table.length ? 4 : 7;
+    const idle = (s.kept || []).filter((k) => s.kind !== "none" && !s.shares.some((p) => p[0] === k)).map((k) => [k, 0]);
+    const box = $("shares"), by = $("by"), all = s.shares.slice().sort((a, b) => b[1] - a[1]).concat(idle), room = s.table.length ? 4 : 7;
+    $("who-title").textContent = "Who answers" + (s.kept ? ", of " + plural(s.kept.length, "model", "models") + " to keep" : "");
     const cut = all.length > room ? room - 1 : all.length, few = s.table.length > 5 ? 4 : s.table.length;
     box.textContent = "";
     by.textContent = "";
     all.slice(0, cut).forEach((p) => {
       const bar = el("i"), id = full(D.models[p[0]].id);
-      bar.style.width = Math.max(1, 100 * p[1]) + "%";
-      add(box, add(el("div", { "class": "share" }), el("span", { title: id }, short(p[0])), el("span", {}, pct(p[1], p[1] < 0.01 ? 1 : 0)), bar));
+      bar.style.width = p[1] ? Math.max(1, 100 * p[1]) + "%" : 0;
+      add(box, add(el("div", { "class": "share" }), el("span", { title: id }, short(p[0])), el("span", {}, pct(p[1], p[1] && p[1] < 0.01 ? 1 : 0) + (caps.has(p[0]) ? " of at most " + cap(p[0]) : "")), bar));
     });
     if (cut < all.length) add(box, add(el("div", { "class": "share" }), el("span", {}, all.length - cut + " others"), el("span", {}, pct(all.slice(cut).reduce((t, p) => t + p[1], 0), 0))));
     s.table.slice(0, few).forEach((c) => add(by, el("dt", { title: full(c[0]) }, full(c[0])), el("dd", { title: full(D.models[c[1]].id) }, short(c[1]))));
@@ -375,6 +387,20 @@
     table("categories", ["Category", "Queries", "Anchors", "Likeness of queries", "Likeness of anchors", "*Who answers", "*Doubt"], decision.categories.map((c) =>
       [full(c.name), c.n_queries.toLocaleString("en"), c.n_anchors.toLocaleString("en"), num(c.similarity_queries, 2), num(c.similarity_anchors, 2),
         by.has(c.name) ? short(by.get(c.name)) : alone(s) >= 0 ? short(alone(s)) : s.kind === "none" ? "–" : "by query", said(c.doubt)]));
+  }
+  // ---- limits: shares, the portfolio, what may be lost against the model in force
+  function limits() {
+    const say = (t) => add($("within"), el("li", {}, t)), sizes = D.sizes || [];
+    caps.forEach((x, k) => say(full(D.models[k].id) + " answers at most " + cap(k) + " of the queries, at every budget."));
+    if (force && !none(force.margin)) {
+      const s = steps[force.as_good], most = "at most " + num(100 * force.margin, 1) + " points below " + full(force.name) + " with 95\u00a0%";
+      say(s ? "To be " + most + ", from " + usd(s.budget) + " a query: " + said(s.sentence) : "Nothing is shown to be " + most + ".");
+    }
+    hide("within-section", !caps.size && !(force && !none(force.margin)) && !sizes.length);
+    hide("sizes-part", !sizes.length);
+    if (sizes.length) table("sizes", ["Asked", "Models", "Right answers", "Against all models, points", "Bill a query", "*To keep"], sizes.slice().sort((a, b) => sizes.findIndex((x) => x.ask === a.ask) - sizes.findIndex((x) => x.ask === b.ask) || b.size - a.size).map((x) =>
+      [asked(x.ask), x.size === D.models.length ? "all " + x.size : x.size, [pct(x.accuracy[0]), range(x.accuracy, pct)], x.size === D.models.length ? "" : pts(x.difference), [usd(x.cost[0]), range(x.cost, usd)],
+        x.models ? x.models.split(", ").map(tidy).join(", ") : none(x.accuracy[0]) ? "nothing fits this budget" : "all"]));
   }
   function show(i) {
     const s = steps[i];
@@ -419,8 +445,13 @@
       add($("asked"), b);
     });
     const line = (v, f) => [f(v[0]), range(v, f)];
+<<<<<<< HEAD
     table("steps", ["Budget", "*What to do", ANSWERS, "Bill a query", "Against the single model, points", "Against the mix, points"], steps.map((s) =>
       [usd(s.budget), [kindWords(s), said(s.sentence)], line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.vs_single, pts), none(s.mix) ? "–" : line(s.vs_mix, pts)]));
+=======
+    table("steps", ["Budget", "*What to do", "Right answers", "Bill a query", "Against the single model, points", "Against the mix, points"], steps.map((s) =>
+      [usd(s.budget), [kindWords(s), said(s.sentence)], line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.gain, pts), none(s.mix_accuracy) ? "–" : line(s.over_mix, pts)]));
+>>>>>>> 3443119 (Page: the portfolio and what fewer models cost, caps in the sentence and on the line, the margin; the decision's rows come from its column lists)
   }
 
   // ---- how the estimates hold
@@ -524,6 +555,7 @@
   document.querySelectorAll(".control, .panel, #steps-section").forEach((e) => { e.hidden = !steps.length; });
   legends();
   slider();
+  limits();
   decision.doubts.forEach((t) => add($("doubts"), el("li", {}, said(t))));
   hide("doubts-section", !decision.doubts.length);
   hide("doubts-link", !decision.doubts.length);

@@ -49,19 +49,20 @@ static void given(const struct sg_analysis *x, FILE *to) {
                     "not route, have outcomes of all models\n");
 }
 
-/* The portfolio at a budget. */
-static void kept(const struct sg_dataset *d, const uint8_t *of, FILE *to) {
-    enum { NAME = 40 };
-    char name[4 * NAME + 1];
-    int n = 0, some = 0;
-    for (int32_t k = 0; k < d->m; k++) n += of[k];
-    if (!n) return;
-    fprintf(to, "      with %d model%s: ", n, n > 1 ? "s" : "");
-    for (int32_t k = 0; k < d->m; k++)
-        if (of[k])
-            fprintf(to, "%s%s", some++ ? ", " : "",
-                    sg_text_cut(sg_dataset_model(d, k), NAME, name, sizeof name));
-    fputs("\n", to);
+/* What all models and each portfolio give at a budget: the ask-th of those asked for. */
+static void sizes(const struct sg_portfolio_sizes *x, int32_t ask, FILE *to) {
+    enum { LIST = 120 };
+    char b[64], list[4 * LIST + 1];
+    for (int32_t i = 0; i < x->n_sizes; i++) {
+        const struct sg_portfolio_size *r = &x->row[(int64_t)i * x->n_asked + ask];
+        fprintf(to, "      with %s%.0f model%s: ", i ? "" : "all ", r->size, r->size > 1 ? "s" : "");
+        if (isnan(r->accuracy.value))
+            fputs("nothing fits the budget", to);
+        else
+            fprintf(to, "%s %%", percent(&r->accuracy, b, sizeof b));
+        if (i && !isnan(r->lost)) fprintf(to, ", %+.1f points", 100 * r->lost + 0.0);
+        fprintf(to, "%s%s\n", *r->models ? ": " : "", sg_text_cut(r->models, LIST, list, sizeof list));
+    }
 }
 
 void sg__write_decision(const struct sg_analysis *x, FILE *to) {
@@ -82,7 +83,7 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
             sg_results_graded(x->data->r) ? "score, %" : "accuracy, %",
             a->volume > 0 ? "bill, USD a month" : "bill, USD a query", "points over one model",
             "points over a mix");
-    for (int32_t i = 0; i < a->n_steps; i++) {
+    for (int32_t i = 0, ask = 0; i < a->n_steps; i++) {
         const struct sg_advice_step *s = &a->step[i];
         if (!*s->asked) continue;
         fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s%s\n", sg__print_usd(s->budget, b[0], sizeof b[0]),
@@ -93,7 +94,8 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
                                                                   : points(&s->gain, b[3], sizeof b[3]),
                 points(&s->over_mix, b[4], sizeof b[4]), s->is->over_budget ? "  over the budget" : "");
         fprintf(to, "      %s\n", s->sentence);
-        if (s->kept) kept(x->data, s->kept, to);
+        if (x->opt.sizes && x->opt.sizes->n_sizes) sizes(x->opt.sizes, ask, to);
+        ask++;
         if (a->incumbent_name && s->value)
             fprintf(to, "      against the incumbent: %s points, %s %% of its bill saved\n",
                     points(&s->vs_incumbent, b[3], sizeof b[3]),

@@ -412,8 +412,13 @@ def portfolio_size(tmp):
         for size in (1, 2, 3):
             out = f"{tmp}/{name}{size}"
             text = run(results, "-o", out, "--bootstrap", 0, "--portfolio-size", size, *budgets).stdout
-            named = re.findall(r"^ +with (\d+) models?: (.*)$", text, re.M)
-            assert len(named) == 3 and all(int(n) == size == len(models.split(", ")) for n, models in named), text
+            table = rows(out, "portfolio")
+            assert [(int(x["size"]), x["ask"]) for x in table] == [(n, f"budget={b}") for n in (6, *range(size, 0, -1)) for b in (0.0004, 0.002, 0.01)]
+            assert all(int(x["size"]) == len(x["models"].split(", ")) for x in table[3:] if x["accuracy"]) and not any(x["models"] for x in table[:3])
+            for x, all_models in zip(table, table[:3] * (size + 1)):  # as the terminal has it
+                line = f"with {'all 6' if x['size'] == '6' else x['size']} model{'s' * (x['size'] != '1')}: {100 * float(x['accuracy']):.1f} ["
+                assert line in text and abs(float(x["difference"]) - float(x["accuracy"]) + float(all_models["accuracy"])) < 1e-9, (line, text)
+            named = [(x["size"], x["models"]) for x in table if int(x["size"]) == size]
             found = shares(out, 150)
             assert len(found) == 3
             for (_, models), share in zip(named, found.values()):
@@ -427,6 +432,13 @@ def portfolio_size(tmp):
             with h5py.File(f"{out}/frontier.h5") as f:
                 kept, share = f["decision_portfolio"][:], f["decision_share"][:]
                 assert set(kept.sum(axis=1)) <= {0, size} and (share[kept == 0].max() < 0.06)
+                assert f["portfolio_accuracy"].shape == (size + 1, 3) and list(f["portfolio_size"]) == [6, *range(size, 0, -1)]
+                of = {b: i for i, b in enumerate(f["decision_step"])}  # what is advised is the row of the portfolio asked for
+                assert all(f["portfolio_accuracy"][1, j] == f["decision_accuracy"][of[b]] for j, b in enumerate((0.0004, 0.002, 0.01)))
+    run(results, "-o", f"{tmp}/none", "--bootstrap", 0, *budgets)  # all models: as without a portfolio
+    alone = [s["accuracy"][0] for s in data_of(f"{tmp}/none/report.html")["decision"]["steps"] if s["asked"]]
+    assert all(abs(float(x["accuracy"]) - y) < 1e-6 for x, y in zip(rows(f"{tmp}/blind1", "portfolio")[:3], alone, strict=False)) and len(alone) == 3
+    assert not os.path.exists(f"{tmp}/none/portfolio.csv")
     both = f"{tmp}/both"
     text = run(results, "-o", both, "--bootstrap", 0, "--portfolio-size", 2, "--at-most", "maker/model-05=40%", *budgets).stdout
     assert all(s.get("maker/model-05", 0) <= 0.4 + 1e-9 for s in shares(both, 150).values())
