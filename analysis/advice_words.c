@@ -94,21 +94,20 @@ out:
     return st;
 }
 
-/* ". Limits: A at most 30 % (reached), B at most 10 %", the reached ones first. */
+/* ". Limits reached: A 30 %, B 10 %", or ". Within the limits". */
 static enum sg_status say_limits(struct sg_buf *b, const struct sg_dataset *d, const struct sg_advice *a,
                                  const struct sg_advice_step *s, struct sg_err *err) {
-    enum { MOST = 2 };
+    enum { MOST = 3 };
     enum sg_status st = SG_OK;
     char name[NAME_BYTES];
-    int told = 0, all = 0;
-    for (int32_t k = 0; a->cap && k < d->m; k++) all += a->cap[k] < 1;
-    for (int reached = 1; reached >= 0; reached--)
-        for (int32_t k = 0; a->cap && k < d->m; k++) {
-            if (!(a->cap[k] < 1) || sg_advice_capped(a, s, k, d->n) != reached || told == MOST) continue;
-            SG_TRY(sg_buf_printf(b, err, "%s%s at most %.3g %%%s", told++ ? ", " : ". Limits: ",
-                                 called(d, k, name), 100 * a->cap[k], reached ? " (reached)" : ""));
-        }
-    if (all > told) SG_TRY(sg_buf_printf(b, err, " and %d more", all - told));
+    int told = 0;
+    if (!a->cap) return SG_OK;
+    for (int32_t k = 0; k < d->m; k++)
+        if (sg_advice_capped(a, s, k, d->n) && told++ < MOST)
+            SG_TRY(sg_buf_printf(b, err, "%s%s %.3g %%", told > 1 ? ", " : ". Limits reached: ",
+                                 called(d, k, name), 100 * a->cap[k]));
+    if (told > MOST) SG_TRY(sg_buf_printf(b, err, " and %d more", told - MOST));
+    if (!told) SG_TRY(sg_buf_str(b, ". Within the limits", err));
 out:
     return st;
 }
@@ -129,7 +128,6 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
         else
             SG_TRY(sg_buf_printf(&b, err, "No model fits this budget: the cheapest, %s, costs %s a query",
                                  called(d, cheapest, name), usd(cost[cheapest], text, sizeof text)));
-        SG_TRY(say_limits(&b, d, a, s, err));
         return keep(a, &b, &s->sentence, err);
     }
     const struct sg_rule *r = &s->value->rule;

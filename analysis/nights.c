@@ -190,10 +190,10 @@ static enum sg_status split(struct sg_nights *x, struct pair *p, struct sg_night
         const int32_t was = a->model[old], is = b->model[q], same = p->to_b[was];
         const double paid = a->d->c[old * a->d->m + was], pays = b->d->c[q * b->d->m + is];
         /* of a model that is gone, or has no estimate any more, the rest is routing */
-        const double repriced = same >= 0 ? cost_at(b->d, same, a, old, was) : paid;
+        double repriced = same >= 0 ? cost_at(b->d, same, a, old, was) : paid;
         const bool known = same >= 0 && !isnan(b->d->p[q * b->d->m + same]);
-        double kept = known ? b->d->c[q * b->d->m + same] : repriced;
-        if (fabs(kept - repriced) <= 1e-9 * kept) kept = repriced; /* the rounding of a price is no length */
+        const double kept = known ? b->d->c[q * b->d->m + same] : repriced;
+        if (fabs(kept - repriced) <= 1e-9 * kept) repriced = kept; /* the rounding of a price is no length */
         sg_sum_add(&prices, repriced - paid);
         sg_sum_add(&lengths, kept - repriced);
         sg_sum_add(&routing, pays - kept);

@@ -148,7 +148,7 @@ def numbers(p, data, kind, step):
     for k, most in data["decision"].get("caps", []):
         if k in dict(step["shares"]):
             assert f"of at most {pct(most, 0)}" in p["who"], (most, p["who"])
-        assert (k in step["reached"]) == (f"{data['models'][k]['id']} at most {100 * most:.3g} % (reached)" in p["advice"]), p["advice"]
+        assert (k in step["reached"]) == (f"{data['models'][k]['id']} {100 * most:.3g} %" in p["advice"].partition("Limits reached")[2]), p["advice"]
     if step.get("kept"):
         assert f"of {len(step['kept'])} model{'s' * (len(step['kept']) > 1)} to keep" in p["who"], p["who"]
         assert all(tail(data["models"][k]["id"]) in p["who"] for k in step["kept"]), p["who"]
@@ -474,7 +474,7 @@ def limits(b, program, fake, tmp):
         assert x["accuracy"] == step["accuracy"] and (step["kind"] == "none" or x["models"] == ", ".join(data["models"][k]["id"] for k in step["kept"]))
     held = next(i for i, s in enumerate(steps) if s["reached"])
     faults = ("document.querySelector('.capped').remove();", "document.querySelectorAll('#shares span').forEach((e) => { e.textContent = e.textContent.replace(/ of at.*/, ''); });",
-              "document.getElementById('who-title').textContent = 'Who answers';", "document.getElementById('advice').textContent = document.getElementById('advice').textContent.replace(' (reached)', '');")
+              "document.getElementById('who-title').textContent = 'Who answers';", "document.getElementById('advice').textContent = document.getElementById('advice').textContent.replace('Limits reached', '');")
     for size in SIZES:
         b.open(f"{folder}/report.html", size)
         walk(b, data, "own", 5)
