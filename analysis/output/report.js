@@ -327,13 +327,8 @@
   function valueText(i) {
     const s = steps[i], k = s.single;
     if (none(s.accuracy[0])) return usd(s.budget) + " a query: nothing fits this budget";
-<<<<<<< HEAD
-    const than = k < 0 || none(s.vs_single[0]) ? "" : k === alone(s) ? ", " + tail(D.models[k].id) + " alone" : ", " + pts(s.vs_single[0]) + " points against " + tail(D.models[k].id);
-    return clean(usd(s.budget) + " a query: " + pct(s.accuracy[0]) + RIGHT + than + (s.over_budget ? ", pays " + usd(s.cost[0]) + ", over the budget" : ""));
-=======
     const than = k < 0 || none(s.gain[0]) ? "" : k === alone(s) ? ", " + tail(D.models[k].id) + " alone" : ", " + pts(s.gain[0]) + " points against " + tail(D.models[k].id);
-    return clean(usd(s.budget) + " a query: " + pct(s.accuracy[0]) + " right" + than + (s.over_budget ? ", pays " + usd(s.cost[0]) + ", over the budget" : ""));
->>>>>>> 3443119 (Page: the portfolio and what fewer models cost, caps in the sentence and on the line, the margin; the decision's rows come from its column lists)
+    return clean(usd(s.budget) + " a query: " + pct(s.accuracy[0]) + RIGHT + than + (s.over_budget ? ", pays " + usd(s.cost[0]) + ", over the budget" : ""));
   }
   const verdict = (v) => none(v[1]) ? "" : v[1] > 0 ? ": more than noise" : v[2] < 0 ? ": worse by more than noise" : ": may be noise";
   function stat(term, value, small, warn) {
@@ -398,7 +393,7 @@
     }
     hide("within-section", !caps.size && !(force && !none(force.margin)) && !sizes.length);
     hide("sizes-part", !sizes.length);
-    if (sizes.length) table("sizes", ["Asked", "Models", "Right answers", "Against all models, points", "Bill a query", "*To keep"], sizes.slice().sort((a, b) => sizes.findIndex((x) => x.ask === a.ask) - sizes.findIndex((x) => x.ask === b.ask) || b.size - a.size).map((x) =>
+    if (sizes.length) table("sizes", ["Asked", "Models", ANSWERS, "Against all models, points", "Bill a query", "*To keep"], sizes.slice().sort((a, b) => sizes.findIndex((x) => x.ask === a.ask) - sizes.findIndex((x) => x.ask === b.ask) || b.size - a.size).map((x) =>
       [asked(x.ask), x.size === D.models.length ? "all " + x.size : x.size, [pct(x.accuracy[0]), range(x.accuracy, pct)], x.size === D.models.length ? "" : pts(x.difference), [usd(x.cost[0]), range(x.cost, usd)],
         x.models ? x.models.split(", ").map(tidy).join(", ") : none(x.accuracy[0]) ? "nothing fits this budget" : "all"]));
   }
@@ -445,13 +440,8 @@
       add($("asked"), b);
     });
     const line = (v, f) => [f(v[0]), range(v, f)];
-<<<<<<< HEAD
     table("steps", ["Budget", "*What to do", ANSWERS, "Bill a query", "Against the single model, points", "Against the mix, points"], steps.map((s) =>
-      [usd(s.budget), [kindWords(s), said(s.sentence)], line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.vs_single, pts), none(s.mix) ? "–" : line(s.vs_mix, pts)]));
-=======
-    table("steps", ["Budget", "*What to do", "Right answers", "Bill a query", "Against the single model, points", "Against the mix, points"], steps.map((s) =>
       [usd(s.budget), [kindWords(s), said(s.sentence)], line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.gain, pts), none(s.mix_accuracy) ? "–" : line(s.over_mix, pts)]));
->>>>>>> 3443119 (Page: the portfolio and what fewer models cost, caps in the sentence and on the line, the margin; the decision's rows come from its column lists)
   }
 
   // ---- how the estimates hold
@@ -504,7 +494,7 @@
     const whose = (n) => [asked(n.ask), several ? full(n.file) : ""];
     const told = (n, when) => {
       const right = n["accuracy_" + when], cost = n["cost_" + when];
-      return none(right[0]) ? said(n["advice_" + when]) : [pct(right[0]) + " right for " + usd(cost[0]), (none(right[1]) ? "" : "(" + range(right, pct) + "; " + range(cost, usd) + ") ") + said(n["advice_" + when])];
+      return none(right[0]) ? said(n["advice_" + when]) : [pct(right[0]) + RIGHT + " for " + usd(cost[0]), (none(right[1]) ? "" : "(" + range(right, pct) + "; " + range(cost, usd) + ") ") + said(n["advice_" + when])];
     };
     table("nights", ["Asked", "*Then", "*Now", "Difference, points", "*Another model answers"], D.nights.map((n) => {
       const moved = D.moves.filter((m) => m.file === n.file && m.ask === n.ask);

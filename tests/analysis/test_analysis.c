@@ -377,9 +377,11 @@ static void reverse(struct sg_results *r) {
     FLIP(true_length)
     FLIP(true_cost)
     FLIP(knn_correct)
-    FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(knn_length)
+    FLIP(anchor_correct)
+    FLIP(anchor_length)
 #undef FLIP
-    for (int64_t i = 0; i < n / 2; i++) {
+        for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
         r->query[i] = r->query[n - 1 - i], r->query[n - 1 - i] = t;
         t = r->category[i];
