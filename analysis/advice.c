@@ -491,8 +491,8 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         s->cost = s->value ? s->value->cost : none;
         s->gain = s->value ? s->value->gain : none;
         s->saving = s->value ? s->value->saving : none;
-        s->over_mix = s->value ? s->value->over_mix : none;
         s->mix_accuracy = s->value ? s->is->candidate[SG_CANDIDATE_MIX].accuracy.value : (double)NAN;
+        s->over_mix = isnan(s->mix_accuracy) ? none : s->value->over_mix; /* limits may leave no mix */
         s->vs_incumbent = s->value && a->incumbent_name ? s->is->versus[s->is->advised] : none;
         s->saved_of_incumbent = s->value && a->incumbent_name ? s->is->saved[s->is->advised] : none;
         SG_TRY(SG_NEW(&s->share, d->m, "advice", err));

@@ -78,6 +78,13 @@ struct sg_advice {
     struct sg_arena strings;
 };
 
+/* Whether a step gives model k as many of the n queries as its cap allows, to one query or one in a hundred of them. */
+static inline bool sg_advice_capped(const struct sg_advice *a, const struct sg_advice_step *s, int32_t k,
+                                    int64_t n) {
+    if (!a->cap || !s->value || !(a->cap[k] < 1) || !(s->share[k] > 0)) return false;
+    return s->share[k] >= 0.99 * a->cap[k] || s->share[k] > a->cap[k] - 1 / (double)n;
+}
+
 /* Fits the estimates, decides, and replaces d's p and c by the estimate used. */
 enum sg_status sg_advise(struct sg_dataset *d, const struct sg_advice_options *opt, struct sg_advice *out,
                          struct sg_err *err);

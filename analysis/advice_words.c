@@ -94,6 +94,24 @@ out:
     return st;
 }
 
+/* ". Limits reached: A 30 %, B 10 %", or ". Within the limits". */
+static enum sg_status say_limits(struct sg_buf *b, const struct sg_dataset *d, const struct sg_advice *a,
+                                 const struct sg_advice_step *s, struct sg_err *err) {
+    enum { MOST = 3 };
+    enum sg_status st = SG_OK;
+    char name[NAME_BYTES];
+    int told = 0;
+    if (!a->cap) return SG_OK;
+    for (int32_t k = 0; k < d->m; k++)
+        if (sg_advice_capped(a, s, k, d->n) && told++ < MOST)
+            SG_TRY(sg_buf_printf(b, err, "%s%s %.3g %%", told > 1 ? ", " : ". Limits reached: ",
+                                 called(d, k, name), 100 * a->cap[k]));
+    if (told > MOST) SG_TRY(sg_buf_printf(b, err, " and %d more", told - MOST));
+    if (!told) SG_TRY(sg_buf_str(b, ". Within the limits", err));
+out:
+    return st;
+}
+
 enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, struct sg_advice_step *s,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -142,6 +160,7 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
     if (s->is->over_budget)
         SG_TRY(sg_buf_printf(&b, err, ". Its bill is above the budget: %s",
                              usd(s->cost.value, text, sizeof text)));
+    SG_TRY(say_limits(&b, d, a, s, err));
     return keep(a, &b, &s->sentence, err);
 out:
     sg_buf_free(&b);

@@ -9,6 +9,7 @@
 #include "curve.h"
 #include "dataset.h"
 #include "frontier.h"
+#include "portfolio_sizes.h"
 #include "portfolio_value.h"
 #include "sampling_noise.h"
 
@@ -30,6 +31,7 @@ struct sg_analysis_options {
     const double *grid; /* [n_grid] rising; NULL: made from the costs */
     const struct sg_advice
         *advice; /* borrowed; NULL: none was made, policies are those of the frontier alone */
+    const struct sg_portfolio_sizes *sizes; /* borrowed; NULL: no portfolio was asked for */
 };
 
 /* One list makes the curves, their names and what they mean. */

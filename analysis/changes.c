@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const sg_drift_name[SG_DRIFTS] = {"p_correct", "length", "cost at equal prices", "input price",
-                                              "output price"};
+const char *const sg_drift_name[SG_DRIFTS] = {"p_correct",   "length",       "cost at equal prices",
+                                              "input price", "output price", "price of a call"};
 
 static double length_of(const struct sg_dataset *d, int64_t at) {
     return d->r->length_mean[sg_dataset_cell(d, at / d->m, (int32_t)(at % d->m))];
@@ -192,6 +192,7 @@ static struct sg_drift drift(const struct sg_dataset *a, const struct sg_dataset
     struct sg_drift d = {.p_value = (double)NAN};
     if (what == SG_DRIFT_PRICE_INPUT) return price_change(a, a->price_input[k], b->price_input[k]);
     if (what == SG_DRIFT_PRICE_OUTPUT) return price_change(a, a->price_output[k], b->price_output[k]);
+    if (what == SG_DRIFT_PRICE_CALL) return price_change(a, a->price_request[k], b->price_request[k]);
     for (int64_t at = k; at < a->n * a->m; at += a->m) {
         const double x = drift_value(a, a, at, what), y = drift_value(a, b, at, what);
         if (isnan(x) || isnan(y)) continue;
@@ -228,45 +229,6 @@ enum sg_status sg__drifts(const struct sg_dataset *a, const struct sg_dataset *b
     }
 out:
     free(p);
-    return st;
-}
-
-enum sg_status sg__rerouted(const struct sg_dataset *a, const struct sg_path *path_a,
-                            const struct sg_dataset *b, const struct sg_path *path_b, double budget,
-                            struct sg_rerouted *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    const double none = (double)NAN, n = (double)a->n;
-    struct sg_policy first, second;
-    struct sg_sum before = {0, 0}, after = {0, 0}, prices = {0, 0}, lengths = {0, 0}, routing = {0, 0};
-    uint32_t *vertex = NULL;
-    *out = (struct sg_rerouted){0, none, none, none, none, none};
-    if (sg_path_at_budget(path_a, budget, &first, NULL) != SG_OK) return SG_OK;
-    SG_TRY(SG_NEW(&vertex, 2 * a->n, "policies", err));
-    sg_path_at_lambda(path_a, first.lambda, &first);
-    sg_path_at_lambda(path_b, first.lambda, &second);
-    sg_path_vertices(path_a, first.steps, vertex);
-    sg_path_vertices(path_b, second.steps, vertex + a->n);
-    out->queries = 0;
-    for (int64_t q = 0; q < a->n; q++) {
-        const int32_t was = path_a->model[vertex[q]], is = path_b->model[vertex[a->n + q]];
-        const int64_t old = q * a->m + was, new = q * a->m + is;
-        const double paid = cost_at(a, a, old), repriced = cost_at(b, a, old), pays = cost_at(b, b, new);
-        /* where the second file has no estimate of the first policy's call, all but prices is routing */
-        const double kept = isnan(b->p[old]) ? repriced : cost_at(b, b, old);
-        sg_sum_add(&before, paid);
-        sg_sum_add(&prices, repriced - paid);
-        sg_sum_add(&lengths, kept - repriced);
-        sg_sum_add(&routing, pays - kept);
-        sg_sum_add(&after, pays);
-        out->queries += was != is;
-    }
-    out->before = sg_sum_get(&before) / n;
-    out->after = sg_sum_get(&after) / n;
-    out->prices = sg_sum_get(&prices) / n;
-    out->lengths = sg_sum_get(&lengths) / n;
-    out->routing = sg_sum_get(&routing) / n;
-out:
-    free(vertex);
     return st;
 }
 

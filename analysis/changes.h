@@ -1,5 +1,5 @@
 /* changes - what differs between two results files on the same queries and models, cell by cell: estimates,
- * verdicts, lengths, prices, settings; which queries change their model and what that does to the bill. */
+ * verdicts, lengths, prices, settings. */
 #ifndef SG_ANALYSIS_CHANGES_H
 #define SG_ANALYSIS_CHANGES_H
 
@@ -22,7 +22,7 @@ enum sg_status sg__changes(const struct sg_dataset *a, const struct sg_dataset *
  * at the first file's prices, so that a change of price is no drift; prices are compared by themselves. */
 struct sg_drift {
     int64_t n;
-    double before, after;       /* means; of prices the prices, USD per million tokens */
+    double before, after;       /* means; of prices the prices, USD per million tokens, or a call */
     struct sg_value difference; /* mean difference, 95 % by Student's t; of prices without interval */
     double p_value,
         holm; /* two-sided paired t; after Holm (1979) over all models and quantities of the file; NaN of prices */
@@ -34,6 +34,7 @@ enum {
     SG_DRIFT_COST,
     SG_DRIFT_PRICE_INPUT,
     SG_DRIFT_PRICE_OUTPUT,
+    SG_DRIFT_PRICE_CALL,
     SG_DRIFTS
 };
 extern const char *const sg_drift_name[SG_DRIFTS];
@@ -43,18 +44,6 @@ enum sg_status sg__drifts(const struct sg_dataset *a, const struct sg_dataset *b
 
 /* Holm's adjusted p-values of p[0..n) (NaN left out) into out. */
 enum sg_status sg_holm(const double *p, int64_t n, double *out, struct sg_err *err);
-
-/* The policy of the first file's frontier at a budget, and the policy that the second file's estimates and prices
- * give at the same price of money (lambda). Bills are mean USD a query, as estimated; the parts sum to the change:
- * prices of the first policy's calls; then their lengths; then what other choices cost. */
-struct sg_rerouted {
-    int64_t queries; /* that get another model */
-    double before, after, prices, lengths, routing;
-};
-/* NaN and 0 where no policy is that cheap. */
-enum sg_status sg__rerouted(const struct sg_dataset *a, const struct sg_path *path_a,
-                            const struct sg_dataset *b, const struct sg_path *path_b, double budget,
-                            struct sg_rerouted *out, struct sg_err *err);
 
 /* The settings of two jobs (JSON texts) that differ and that results depend on: "sampling.seed: 1 -> 2, ...", ""
  * for none; *out is the arena's. Cells are matched by ids, wherever files lie. */

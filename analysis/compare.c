@@ -204,8 +204,6 @@ static enum sg_status compare_file(const struct sg_dataset *first, const struct 
     if (a->quality[SG_EST_SCOPE]) x->quality = a->quality[SG_EST_SCOPE][0];
     SG_TRY(sg__changes(first, d, &b->opt, &x->changes, err));
     for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
-        SG_TRY(sg__rerouted(first, &b->first.scope, d, &a->scope, b->first.grid[b->at[i]], &x->rerouted[i],
-                            err));
         x->accuracy[i] = a->curve[b->id].accuracy[b->at[i]];
         x->accuracy_difference[i] = curve_difference(&b->first, a, b->id, b->at[i], b->scratch);
     }
@@ -263,6 +261,7 @@ void sg_comparison_free(struct sg_comparison *c) {
     free(c->file);
     free(c->drift);
     free((void *)c->model);
+    sg_nights_free(&c->nights);
     sg_arena_free(&c->strings);
     memset(c, 0, sizeof *c);
 }

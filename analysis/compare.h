@@ -5,6 +5,7 @@
 #define SG_ANALYSIS_COMPARE_H
 
 #include "changes.h"
+#include "nights.h"
 
 enum { SG_COMPARE_BUDGETS = 3 };
 
@@ -21,7 +22,6 @@ struct sg_compared {
     bool
         another_seed; /* sampling.seed alone differs: what changes is noise, a yardstick for other settings */
     struct sg_changes changes;
-    struct sg_rerouted rerouted[SG_COMPARE_BUDGETS];
     const char *new_models, *gone_models; /* with commas; not compared */
     int64_t new_queries, gone_queries;
 };
@@ -35,6 +35,7 @@ struct sg_comparison {
     struct sg_compared *file;       /* [n_files] */
     struct sg_drift *drift;         /* [n_files][n_models][SG_DRIFTS]; the first file's are empty */
     const char **model;             /* [n_models], borrowed */
+    struct sg_nights nights;        /* what is advised: the caller adds it, sg_comparison_free frees it */
     struct sg_arena strings;
 };
 

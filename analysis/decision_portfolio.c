@@ -15,8 +15,10 @@ struct search {
     int32_t m, size;
     double *p, *c; /* [m * n] by model; no candidate: p -INFINITY, c 0 */
     const double *cap;
-    double *v;    /* [m * n] p - lambda c */
-    double *most; /* [(size + 1) * n] the largest v of the first models of a set */
+    double *mean_c; /* [m] what each costs alone */
+    bool room;      /* sets whose caps cannot keep the budget are left out, as long as others are there */
+    double *v;      /* [m * n] p - lambda c */
+    double *most;   /* [(size + 1) * n] the largest v of the first models of a set */
     double lambda, budget;
     /* sets of the enumeration */
     int32_t *set; /* [n_sets * size] */
@@ -73,10 +75,26 @@ static double value(const struct search *s, const int32_t *set, double *lambda) 
     return best;
 }
 
+/* Whether the models of a set may answer all queries together, and (room) can within the budget: the cheapest as many as
+ * its cap allows, then the next. */
 static bool caps_allow(const struct search *s, const int32_t *set) {
-    double sum = 0;
-    for (int32_t i = 0; i < s->size; i++) sum += s->cap ? s->cap[set[i]] : 1;
-    return sum >= 1 - 1e-9;
+    double left = 1, spent = 0;
+    int32_t last = -1;
+    if (!s->cap) return true;
+    for (int32_t i = 0; i < s->size && left > 1e-9; i++) {
+        int32_t next = -1;
+        for (int32_t j = 0; j < s->size; j++) { /* by cost, then by model */
+            const int32_t k = set[j];
+            const double c = s->mean_c[k];
+            const bool after = last < 0 || c > s->mean_c[last] || (c == s->mean_c[last] && k > last);
+            if (after && (next < 0 || c < s->mean_c[next] || (c == s->mean_c[next] && k < next))) next = k;
+        }
+        last = next;
+        const double share = fmin(left, s->cap[last]);
+        left -= share;
+        if (share > 0) spent += share * s->mean_c[last];
+    }
+    return left <= 1e-9 && (!s->room || spent <= s->budget * (1 + 1e-9));
 }
 
 /* All sets that begin with now[0..depth), with their bounds. */
@@ -168,6 +186,7 @@ static void take(struct search *s, int32_t k, const double *p, const double *c) 
         to_p[q] = some > 0 ? mean_p / some : -INFINITY;
         to_c[q] = some > 0 ? mean_c / some : 0;
     }
+    s->mean_c[k] = some > 0 ? mean_c / some : INFINITY;
 }
 
 enum sg_status sg__portfolio(int64_t n, int32_t m, const double *p, const double *c, const double *cap,
@@ -187,6 +206,7 @@ enum sg_status sg__portfolio(int64_t n, int32_t m, const double *p, const double
     SG_TRY(SG_NEW(&order, sets, "portfolio", err));
     SG_TRY(SG_NEW(&s.now, 2 * size, "portfolio", err));
     SG_TRY(SG_NEW(&all, m, "portfolio", err));
+    SG_TRY(SG_NEW(&s.mean_c, m, "portfolio", err));
     s.c = s.p + cells;
     s.v = s.p + 2 * cells;
     s.best = s.now + size;
@@ -202,10 +222,13 @@ enum sg_status sg__portfolio(int64_t n, int32_t m, const double *p, const double
         s.size = m;
         value(&s, all, &s.lambda); /* of all models: where a set is near them its bound is tight */
         s.size = size;
-        if (exact)
-            SG_TRY(best_of_all(&s, order, &found, err));
-        else
-            exchange(&s, &found);
+        for (int strict = cap != NULL; strict >= 0 && isinf(found); strict--) {
+            s.room = strict;
+            if (exact)
+                SG_TRY(best_of_all(&s, order, &found, err));
+            else
+                exchange(&s, &found);
+        }
         for (int32_t i = 0; i < size && found > -INFINITY; i++) in[(int64_t)b * m + s.best[i]] = 1;
     }
 out:
@@ -214,6 +237,7 @@ out:
     free(s.set);
     free(s.bound);
     free(s.now);
+    free(s.mean_c);
     free(order);
     free(all);
     return st;

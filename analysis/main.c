@@ -88,15 +88,19 @@ static void drop_truth(struct sg_results *r) {
     r->true_cost = NULL;
 }
 
+static struct sg_dataset_spec spec_of(const struct args *a) {
+    return (struct sg_dataset_spec){.pool = a->pool,
+                                    .queries = a->queries.items,
+                                    .n_queries = a->queries.n,
+                                    .prices = a->prices,
+                                    .batch = a->batch};
+}
+
 /* Reads a file and applies --blind, --pool, --queries and --prices. */
 static enum sg_status open_file(const struct args *a, const char *file, unsigned parts, struct sg_results *r,
                                 struct sg_dataset *d, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_dataset_spec spec = {.pool = a->pool,
-                                         .queries = a->queries.items,
-                                         .n_queries = a->queries.n,
-                                         .prices = a->prices,
-                                         .batch = a->batch};
+    const struct sg_dataset_spec spec = spec_of(a);
     SG_TRY(sg_results_read(file, parts, r, err));
     if (a->blind) drop_truth(r);
     SG_TRY(sg_dataset_open(r, file, &spec, d, err));
@@ -118,30 +122,43 @@ static void drop_samples(struct sg_results *r) {
     r->sample_finish = NULL;
 }
 
-/* The files side by side, on what they have in common. *x is left empty for a single file. */
-static enum sg_status compare(const struct args *a, const struct sg_analysis_options *opt,
-                              struct sg_comparison *x, struct sg_results *r, struct sg_dataset *d,
-                              struct sg_err *err) {
+/* The files side by side: what each advises, then their cells on what they have in common. The first file, `first`, has
+ * been read and analysed. */
+static enum sg_status compare(const struct args *a, const struct sg_analysis *first,
+                              const struct sg_advice_options *wanted, struct sg_results *r,
+                              struct sg_dataset *d, struct sg_comparison *x, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    int32_t n = 0;
-    for (; n < MAX_FILES && a->files[n]; n++)
+    const struct sg_dataset_spec spec = spec_of(a);
+    struct sg_nights nights = {.n_asked = 0};
+    struct sg_dataset whole = {0};
+    int32_t n = 1;
+    SG_TRY(sg_dataset_open(&r[0], a->files[0], &spec, &d[0], err));
+    for (; n < MAX_FILES && a->files[n]; n++) {
         SG_TRY(open_file(a, a->files[n], SG_RESULTS_CELLS, &r[n], &d[n], err));
-    SG_TRY(sg_compare(d, n, opt, x, err));
+        SG_TRY(sg_dataset_open(&r[n], a->files[n], &spec, &whole, err));
+        SG_TRY(sg_nights_add(&nights, first, &whole, wanted, err));
+        sg_dataset_free(&whole);
+    }
+    SG_TRY(sg_compare(d, n, &first->opt, x, err));
+    x->nights = nights;
+    nights = (struct sg_nights){.n_asked = 0};
 out:
+    sg_dataset_free(&whole);
+    sg_nights_free(&nights);
     return st;
 }
 
 static enum sg_status analyse(const struct args *a, const char *dir, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_results r = {0};
-    struct sg_dataset d = {0};
+    struct sg_results r[MAX_FILES] = {{0}};
+    struct sg_dataset d = {0}, cells[MAX_FILES] = {{0}};
     struct sg_analysis x = {0};
-    struct sg_results others[MAX_FILES] = {{0}};
-    struct sg_dataset other_datasets[MAX_FILES] = {{0}};
     struct sg_comparison c = {0};
     struct sg_handoff_done handed;
     struct sg_sampling_noise noise[SG_SAMPLING_NOISES];
     struct sg_advice advice = {0};
+    struct sg_portfolio_sizes sizes = {.n_sizes = 0};
+    const struct sg_dataset_spec spec = spec_of(a);
     struct sg_advice_options wanted = {.incumbent = a->incumbent, .seed = (uint64_t)a->seed, .n_grid = 41};
     double *budgets = NULL, *targets = NULL, *lambdas = NULL;
     SG_TRY(numbers(&a->budgets, "budget", 0, 1e9, &budgets, err));
@@ -158,6 +175,7 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     wanted.n_budgets = a->budgets.n;
     wanted.no_defaults = a->targets.n > 0;
     const struct sg_analysis_options opt = {.advice = &advice,
+                                            .sizes = a->portfolio ? &sizes : NULL,
                                             .budgets = budgets,
                                             .n_budgets = a->budgets.n,
                                             .targets = targets,
@@ -173,12 +191,13 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
                                             .cells_csv = a->cells_csv,
                                             .noise = noise};
     const unsigned origin = a->handoff.requests.dir ? SG_RESULTS_ORIGIN : 0;
-    SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES | origin, &r, &d, err));
+    SG_TRY(open_file(a, a->files[0], SG_RESULTS_CELLS | SG_RESULTS_SAMPLES | origin, &r[0], &d, err));
     sg_sampling_noise_usual(&d, noise);
-    drop_samples(&r);
+    drop_samples(&r[0]);
     SG_TRY(sg_advise(&d, &wanted, &advice, err));
+    if (a->portfolio) SG_TRY(sg_portfolio_sizes(&r[0], a->files[0], &spec, &wanted, &advice, &sizes, err));
     SG_TRY(sg_analysis_run(&d, &opt, &x, err));
-    if (a->files[1]) SG_TRY(compare(a, &opt, &c, others, other_datasets, err));
+    if (a->files[1]) SG_TRY(compare(a, &x, &wanted, r, cells, &c, err));
     SG_TRY(sg_handoff_write(&x, &a->handoff, dir, &handed, err));
     SG_TRY(sg_output(&x, a->files[1] ? &c : NULL, dir, stdout, a->csv_raw, err));
     sg_handoff_say(&a->handoff, &handed, stdout);
@@ -186,13 +205,13 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
 out:
     sg_analysis_free(&x);
     sg_comparison_free(&c);
+    sg_portfolio_sizes_free(&sizes);
     sg_advice_free(&advice);
-    for (int32_t i = 0; i < MAX_FILES; i++) {
-        sg_dataset_free(&other_datasets[i]);
-        sg_results_free(&others[i]);
-    }
     sg_dataset_free(&d);
-    sg_results_free(&r);
+    for (int32_t i = 0; i < MAX_FILES; i++) {
+        sg_dataset_free(&cells[i]);
+        sg_results_free(&r[i]);
+    }
     free(budgets);
     free(targets);
     free(lambdas);

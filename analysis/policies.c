@@ -47,44 +47,47 @@ static struct sg_value plain(double x) {
     return (struct sg_value){x, (double)NAN, (double)NAN};
 }
 
-/* Which model answers which query, and the shares. */
-static enum sg_status choose(const struct sg_analysis *a, struct sg_asked_policy *k, struct sg_err *err) {
+enum sg_status sg__path_models(const struct sg_path *path, const struct sg_policy *policy, int32_t *model,
+                               struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_path *path = &a->scope;
-    const double each = 1.0 / (double)path->n;
     uint32_t *vertex = NULL;
     SG_TRY(SG_NEW(&vertex, path->n, "policy", err));
-    SG_TRY(SG_NEW(&k->model, path->n, "policy", err));
-    SG_TRY(SG_NEW(&k->share, path->m, "policy", err));
-    sg_path_vertices(path, k->policy.steps, vertex);
-    for (int64_t q = 0; q < path->n; q++) {
-        k->model[q] = path->model[vertex[q]];
-        k->share[k->model[q]] += each;
-    }
-    k->mixed_query = k->mixed_from = k->mixed_to = -1;
-    if (k->policy.weight > 0) {
-        k->mixed_query = path->query[k->policy.steps];
-        k->mixed_from = k->model[k->mixed_query];
-        k->mixed_to = path->model[path->vertex[k->policy.steps]];
-        k->share[k->mixed_from] -= k->policy.weight / (double)path->n;
-        k->share[k->mixed_to] += k->policy.weight / (double)path->n;
-    }
+    sg_path_vertices(path, policy->steps, vertex);
+    for (int64_t q = 0; q < path->n; q++) model[q] = path->model[vertex[q]];
 out:
     free(vertex);
     return st;
 }
 
+/* Which model answers which query, and the shares. */
+static enum sg_status choose(const struct sg_analysis *a, struct sg_asked_policy *k, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_path *path = &a->scope;
+    const double each = 1.0 / (double)path->n;
+    SG_TRY(sg__path_models(path, &k->policy, k->model, err));
+    for (int64_t q = 0; q < path->n; q++) k->share[k->model[q]] += each;
+    if (k->policy.weight > 0) {
+        k->mixed_query = path->query[k->policy.steps];
+        k->mixed_from = k->model[k->mixed_query];
+        k->mixed_to = path->model[path->vertex[k->policy.steps]];
+        k->share[k->mixed_from] -= k->policy.weight * each;
+        k->share[k->mixed_to] += k->policy.weight * each;
+    }
+out:
+    return st;
+}
+
 /* For a query of which model k has no estimate: the best of those that cost no more, else the cheapest. */
-static int32_t stand_in(const struct sg_analysis *a, const uint8_t *kept, int64_t q, int32_t k) {
-    const struct sg_dataset *d = a->data;
-    const double *cost = a->opt.advice->decision.single_cost, *p = d->p + q * d->m, *c = d->c + q * d->m;
+static int32_t stand_in(const struct sg_dataset *d, const struct sg_advice *advice, const uint8_t *kept,
+                        int64_t q, int32_t k) {
+    const double *cost = advice->decision.single_cost, *p = d->p + q * d->m, *c = d->c + q * d->m;
     int32_t best = -1, cheapest = -1;
     for (int32_t j = 0; j < d->m; j++) {
         if (isnan(p[j]) || (kept && !kept[j])) continue;
         if (cheapest < 0 || c[j] < c[cheapest]) cheapest = j;
         if (k >= 0 && cost[j] <= cost[k] && (best < 0 || p[j] > p[best])) best = j;
     }
-    if (cheapest < 0) return stand_in(a, NULL, q, k); /* none of the portfolio */
+    if (cheapest < 0) return stand_in(d, advice, NULL, q, k); /* none of the portfolio */
     return best < 0 ? cheapest : best;
 }
 
@@ -103,13 +106,13 @@ static void mix(const struct sg_dataset *d, const struct sg_rule *rule, const ui
 }
 
 /* The advised routing within the caps; or, given choices, these with the caps kept to the last query. */
-static enum sg_status within_caps(const struct sg_analysis *a, const struct sg_advice_step *step, bool given,
-                                  int32_t *model, struct sg_err *err) {
+static enum sg_status within_caps(const struct sg_dataset *d, const struct sg_advice *advice,
+                                  const struct sg_advice_step *step, bool given, int32_t *model,
+                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const struct sg_dataset *d = a->data;
     struct sg__limited x = {0};
     bool met;
-    SG_TRY(sg__limited_open(&x, d->n, d->m, d->p, d->c, a->opt.advice->cap, step->kept, err));
+    SG_TRY(sg__limited_open(&x, d->n, d->m, d->p, d->c, advice->cap, step->kept, err));
     if (given) {
         memcpy(x.model, model, sizeof *model * (size_t)d->n);
         for (int64_t q = 0; q < d->n; q++) x.count[model[q]]++;
@@ -123,48 +126,41 @@ out:
     return st;
 }
 
-/* The same for what the advice says. A share of the queries goes to the one of two models by the queries' keys. */
-static enum sg_status choose_advised(const struct sg_analysis *a, const struct sg_advice_step *step,
-                                     struct sg_asked_policy *k, struct sg_err *err) {
+enum sg_status sg__advised_models(const struct sg_dataset *d, const struct sg_advice *advice,
+                                  const struct sg_path *scope, const struct sg_advice_step *step,
+                                  int32_t *model, struct sg_policy *at, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_rule *rule = &step->value->rule;
-    const struct sg_dataset *d = a->data;
-    const double *key = a->opt.advice->choice_key;
+    const double *key = advice->choice_key;
     struct sg_sum p = {0, 0}, c = {0, 0};
     uint32_t *order = NULL;
+    *at = (struct sg_policy){.steps = 0};
     if (rule->kind == SG_CANDIDATE_ROUTING && rule->toll) {
-        SG_TRY(SG_NEW(&k->model, d->n, "policy", err));
-        SG_TRY(SG_NEW(&k->share, d->m, "policy", err));
-        SG_TRY(within_caps(a, step, false, k->model, err));
+        SG_TRY(within_caps(d, advice, step, false, model, err));
     } else if (rule->kind == SG_CANDIDATE_ROUTING) {
-        SG_TRY(sg_path_at_budget(&a->scope, step->budget, &k->policy, err));
-        SG_TRY(choose(a, k, err));
-        if (k->mixed_query >= 0 && key[k->mixed_query] < k->policy.weight)
-            k->model[k->mixed_query] = k->mixed_to;
+        SG_TRY(sg_path_at_budget(scope, step->budget, at, err));
+        SG_TRY(sg__path_models(scope, at, model, err));
+        if (at->weight > 0 && key[scope->query[at->steps]] < at->weight)
+            model[scope->query[at->steps]] = scope->model[scope->vertex[at->steps]];
     } else {
-        SG_TRY(SG_NEW(&k->model, d->n, "policy", err));
-        SG_TRY(SG_NEW(&k->share, d->m, "policy", err));
         SG_TRY(SG_NEW(&order, d->n, "policy", err));
         SG_TRY(sg_sort_order(key, d->n, false, order, err));
         for (int64_t q = 0; q < d->n; q++)
-            k->model[q] = sg_rule_model(rule, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m,
-                                        1); /* a mix: `from` */
-        if (rule->kind == SG_CANDIDATE_MIX && rule->weight > 0) mix(d, rule, order, step->budget, k->model);
+            model[q] = sg_rule_model(rule, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m,
+                                     1); /* a mix: `from` */
+        if (rule->kind == SG_CANDIDATE_MIX && rule->weight > 0) mix(d, rule, order, step->budget, model);
     }
-    k->mixed_query = k->mixed_from = k->mixed_to = -1;
-    memset(k->share, 0, sizeof *k->share * (size_t)d->m);
     for (int64_t q = 0; q < d->n; q++)
-        if (k->model[q] < 0 || isnan(d->p[q * d->m + k->model[q]]))
-            k->model[q] = stand_in(a, step->kept, q, k->model[q]);
-    if (a->opt.advice->cap) SG_TRY(within_caps(a, step, true, k->model, err));
+        if (model[q] < 0 || isnan(d->p[q * d->m + model[q]]))
+            model[q] = stand_in(d, advice, step->kept, q, model[q]);
+    if (advice->cap) SG_TRY(within_caps(d, advice, step, true, model, err));
     for (int64_t q = 0; q < d->n; q++) {
-        k->share[k->model[q]] += 1.0 / (double)d->n;
-        sg_sum_add(&p, d->p[q * d->m + k->model[q]]);
-        sg_sum_add(&c, d->c[q * d->m + k->model[q]]);
+        sg_sum_add(&p, d->p[q * d->m + model[q]]);
+        sg_sum_add(&c, d->c[q * d->m + model[q]]);
     }
-    k->policy.weight = 0;
-    k->policy.p = sg_sum_get(&p) / (double)d->n;
-    k->policy.c = sg_sum_get(&c) / (double)d->n;
+    at->weight = 0;
+    at->p = sg_sum_get(&p) / (double)d->n;
+    at->c = sg_sum_get(&c) / (double)d->n;
 out:
     free(order);
     return st;
@@ -225,7 +221,15 @@ static enum sg_status add(struct sg_analysis *a, bool is_target, double asked, b
         snprintf(text, sizeof text, "%s=%.9g", is_target ? "target" : "budget", asked);
     SG_TRY(sg_arena_dup(&a->strings, text, strlen(text), &name, err));
     k->name = name;
-    SG_TRY(step ? choose_advised(a, step, k, err) : choose(a, k, err));
+    SG_TRY(SG_NEW(&k->model, a->data->n, "policy", err));
+    SG_TRY(SG_NEW(&k->share, a->data->m, "policy", err));
+    k->mixed_query = k->mixed_from = k->mixed_to = -1;
+    if (step) {
+        SG_TRY(sg__advised_models(a->data, a->opt.advice, &a->scope, step, k->model, &k->policy, err));
+        for (int64_t q = 0; q < a->data->n; q++) k->share[k->model[q]] += 1.0 / (double)a->data->n;
+    } else {
+        SG_TRY(choose(a, k, err));
+    }
     k->predicted_accuracy = plain(k->policy.p);
     k->predicted_cost = plain(k->policy.c);
     k->accuracy = k->cost = k->posterior = plain(none);
@@ -238,6 +242,19 @@ out:
     return st;
 }
 
+const struct sg_advice_step *sg__advised_step(const struct sg_advice *advice, bool is_target, double asked,
+                                              double *best) {
+    const struct sg_advice_step *hit = NULL;
+    *best = 0;
+    for (int32_t i = advice->n_steps - 1; i >= 0; i--) {
+        const struct sg_advice_step *s = &advice->step[i];
+        if (!s->value) continue;
+        *best = fmax(*best, s->accuracy.value);
+        if (is_target ? s->accuracy.value >= asked : s->budget == asked) hit = s;
+    }
+    return hit;
+}
+
 /* The advice at the budgets that were asked for, and the cheapest advice that reaches each target. */
 static enum sg_status add_advised(struct sg_analysis *a, const struct sg_advice *advice, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -248,15 +265,10 @@ static enum sg_status add_advised(struct sg_analysis *a, const struct sg_advice 
         if (*s->asked && s->value) SG_TRY(add(a, false, s->budget, s->ours, s, err));
     }
     for (size_t t = 0; t < a->opt.n_targets; t++) {
-        double best = 0;
-        int32_t hit = -1;
-        for (int32_t i = advice->n_steps - 1; i >= 0; i--) {
-            if (!advice->step[i].value) continue;
-            best = fmax(best, advice->step[i].accuracy.value);
-            if (advice->step[i].accuracy.value >= a->opt.targets[t]) hit = i;
-        }
-        if (hit >= 0)
-            SG_TRY(add(a, true, a->opt.targets[t], false, &advice->step[hit], err));
+        double best;
+        const struct sg_advice_step *hit = sg__advised_step(advice, true, a->opt.targets[t], &best);
+        if (hit)
+            SG_TRY(add(a, true, a->opt.targets[t], false, hit, err));
         else
             a->unmet[a->n_unmet++] = (struct sg_unmet_target){a->opt.targets[t], best};
     }

@@ -37,3 +37,29 @@ char *sg__print_usd(double x, char *buf, size_t n) {
     }
     return buf;
 }
+
+char *sg__print_band(const struct sg_value *v, double times, int digits, bool sign, char *buf, size_t n) {
+    const double all[3] = {v->value, v->low, v->high};
+    double x[3];
+    for (int i = 0; i < 3; i++) /* what would print as -0.0 is 0 */
+        x[i] = fabs(times * all[i]) < 0.5 * pow(10, -digits) ? 0 : times * all[i];
+    const char *one = sign ? "%+.*f" : "%.*f", *three = sign ? "%+.*f [%+.*f, %+.*f]" : "%.*f [%.*f, %.*f]";
+    if (!isfinite(v->value))
+        snprintf(buf, n, "-");
+    else if (isnan(v->low))
+        snprintf(buf, n, one, digits, x[0]);
+    else
+        snprintf(buf, n, three, digits, x[0], digits, x[1], digits, x[2]);
+    return buf;
+}
+
+char *sg__print_bill(const struct sg_value *v, double times, char *buf, size_t n) {
+    char x[3][32];
+    if (isnan(v->low))
+        return isnan(v->value) ? sg__print_band(v, 1, 0, false, buf, n)
+                               : sg__print_usd(times * v->value, buf, n);
+    snprintf(buf, n, "%s [%s, %s]", sg__print_usd(times * v->value, x[0], sizeof x[0]),
+             sg__print_usd(times * v->low, x[1], sizeof x[1]),
+             sg__print_usd(times * v->high, x[2], sizeof x[2]));
+    return buf;
+}

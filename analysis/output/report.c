@@ -87,17 +87,22 @@ static void put_cell(struct out *o, cJSON *to, const struct sg__tables *t, const
         put(o, to, c->name, number(sg__cell_number(c, cell, 0)));
 }
 
-/* The rows of a table as objects, and its columns that people are shown. */
+/* Row i of a table as an object. */
+static cJSON *put_row(struct out *o, cJSON *to, const struct sg__tables *all, const struct sg__table *t,
+                      int64_t i) {
+    cJSON *row = put(o, to, NULL, cJSON_CreateObject());
+    for (const struct sg__table_column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++)
+        if (c->in & SG__JSON) put_cell(o, row, all, c, sg__table_cell(t, c, i));
+    return row;
+}
+
+/* The rows of a table, and its columns that people are shown. */
 static void rows(struct out *o, cJSON *shown, const struct sg__tables *all, const struct sg__table *t) {
     char heading[64];
     static const char *const style[] = {"percent", "points", "usd", "number"};
     cJSON *list = put(o, o->data, t->is->json, cJSON_CreateArray());
-    for (int64_t i = 0; i < sg__table_rows(t); i++) {
-        if (!sg__table_told(t, i)) continue;
-        cJSON *row = put(o, list, NULL, cJSON_CreateObject());
-        for (const struct sg__table_column *c = t->is->columns; c < t->is->columns + t->is->n_columns; c++)
-            if (c->in & SG__JSON) put_cell(o, row, all, c, sg__table_cell(t, c, i));
-    }
+    for (int64_t i = 0; i < sg__table_rows(t); i++)
+        if (sg__table_told(t, i)) put_row(o, list, all, t, i);
     list = put(o, shown, t->is->json, cJSON_CreateArray());
     for (const struct sg__table_column *c = NULL;
          (c = sg__table_column_shown(t, c, all->a->data->n_scored > 0));) {
@@ -137,37 +142,45 @@ static void put_shares(struct out *o, cJSON *to, const double *share, int32_t m)
         if (share[k] > 0) put_array(o, list, NULL, (const double[]){k, share[k]}, 2);
 }
 
-static void put_step(struct out *o, cJSON *to, const struct sg_analysis *a, const struct sg_advice_step *s) {
+/* What a step has beside its columns. */
+static void put_step(struct out *o, cJSON *step, const struct sg_analysis *a,
+                     const struct sg_advice_step *s) {
     const struct sg_dataset *d = a->data;
-    cJSON *step = put(o, to, NULL, cJSON_CreateObject());
-    put(o, step, "budget", number(s->budget));
-    put(o, step, "asked", cJSON_CreateString(s->asked));
     put(o, step, "kind", cJSON_CreateString(s->value ? sg_candidate_name[s->is->advised] : "none"));
-    put(o, step, "sentence", cJSON_CreateString(s->sentence));
-    put_value(o, step, "accuracy", &s->accuracy);
-    put_value(o, step, "cost", &s->cost);
     put(o, step, "single", cJSON_CreateNumber(s->single));
-    put_value(o, step, "vs_single", &s->gain);
-    put_value(o, step, "saving", &s->saving);
-    put(o, step, "mix", number(s->mix_accuracy));
-    put_value(o, step, "vs_mix", &s->over_mix);
-    if (a->opt.advice->incumbent_name) {
-        put_value(o, step, "vs_incumbent", &s->vs_incumbent);
-        put_value(o, step, "saved_of_incumbent", &s->saved_of_incumbent);
-    }
     put(o, step, "over_budget", cJSON_CreateBool(s->is->over_budget));
     put_shares(o, step, s->share, d->m);
-    cJSON *table = put(o, step, "table", cJSON_CreateArray());
+    cJSON *list = put(o, step, "reached", cJSON_CreateArray()); /* the models whose caps hold it back */
+    for (int32_t k = 0; k < d->m; k++)
+        if (sg_advice_capped(a->opt.advice, s, k, d->n)) put(o, list, NULL, cJSON_CreateNumber(k));
+    list = s->kept ? put(o, step, "kept", cJSON_CreateArray()) : NULL;
+    for (int32_t k = 0; s->kept && k < d->m; k++)
+        if (s->kept[k]) put(o, list, NULL, cJSON_CreateNumber(k));
+    list = put(o, step, "table", cJSON_CreateArray());
     if (!s->value || s->is->advised != SG_CANDIDATE_TABLE) return;
     for (int32_t c = 0; c < d->n_categories; c++) {
-        cJSON *pair = put(o, table, NULL, cJSON_CreateArray());
+        cJSON *pair = put(o, list, NULL, cJSON_CreateArray());
         put(o, pair, NULL, cJSON_CreateString(d->category_name[c]));
         put(o, pair, NULL, cJSON_CreateNumber(s->value->rule.table[c]));
     }
 }
 
+static void put_incumbent(struct out *o, cJSON *to, const struct sg_advice *v) {
+    const struct sg_decision *d = &v->decision;
+    const bool one = v->incumbent >= 0;
+    cJSON *incumbent = put(o, to, "incumbent", v->incumbent_name ? cJSON_CreateObject() : cJSON_CreateNull());
+    if (!v->incumbent_name) return;
+    put(o, incumbent, "name", cJSON_CreateString(v->incumbent_name));
+    put_value(o, incumbent, "accuracy", one ? &d->single_value[v->incumbent] : &d->policy_accuracy);
+    put(o, incumbent, "cost", number((one ? d->single_bill[v->incumbent] : d->policy_cost).value));
+    put(o, incumbent, "predicted", cJSON_CreateBool(!one && !d->policy_measured));
+    put(o, incumbent, "margin", number(v->margin));
+    put(o, incumbent, "as_good", cJSON_CreateNumber(v->cheapest_as_good)); /* a step; -1: none */
+}
+
 /* The advice: null where nothing was measured that could value a policy. */
-static void decision(struct out *o, const struct sg_analysis *a) {
+static void decision(struct out *o, const struct sg__tables *t) {
+    const struct sg_analysis *a = t->a;
     const struct sg_advice *v = a->opt.advice;
     if (!v || !v->present) {
         put(o, o->data, "decision", cJSON_CreateNull());
@@ -184,37 +197,32 @@ static void decision(struct out *o, const struct sg_analysis *a) {
     put(o, to, "n_labelled", cJSON_CreateNumber((double)v->decision.n_valued));
     put(o, to, "sentence", cJSON_CreateString(v->sentence));
     put(o, to, "volume", v->volume > 0 ? number(v->volume) : cJSON_CreateNull());
-    cJSON *incumbent = put(o, to, "incumbent", v->incumbent_name ? cJSON_CreateObject() : cJSON_CreateNull());
-    if (v->incumbent_name) {
-        const struct sg_decision *d = &v->decision;
-        const bool one = v->incumbent >= 0;
-        put(o, incumbent, "name", cJSON_CreateString(v->incumbent_name));
-        put_value(o, incumbent, "accuracy", one ? &d->single_value[v->incumbent] : &d->policy_accuracy);
-        put(o, incumbent, "cost", number((one ? d->single_bill[v->incumbent] : d->policy_cost).value));
-        put(o, incumbent, "predicted", cJSON_CreateBool(!one && !d->policy_measured));
-    }
-    cJSON *singles = put(o, to, "singles", cJSON_CreateArray());
+    put_incumbent(o, to, v);
+    cJSON *list = put(o, to, "caps", cJSON_CreateArray());
+    for (int32_t k = 0; v->cap && k < a->data->m; k++)
+        if (v->cap[k] < 1) put_array(o, list, NULL, (const double[]){k, v->cap[k]}, 2);
+    list = put(o, to, "singles", cJSON_CreateArray());
     for (int32_t k = 0; k < a->data->m; k++) {
-        cJSON *one = put(o, singles, NULL, cJSON_CreateObject());
+        cJSON *one = put(o, list, NULL, cJSON_CreateObject());
         put_value(o, one, "accuracy", &v->decision.single_value[k]);
         put(o, one, "cost", number(v->decision.single_bill[k].value));
     }
     put(o, to, "default", cJSON_CreateNumber(v->def));
-    cJSON *list = put(o, to, "steps", cJSON_CreateArray());
-    for (int32_t i = 0; i < v->n_steps; i++) put_step(o, list, a, &v->step[i]);
+    list = put(o, to, "steps", cJSON_CreateArray());
+    for (int32_t i = 0; i < v->n_steps; i++)
+        put_step(o, put_row(o, list, t, sg__tables_find(t, "steps"), i), a, &v->step[i]);
     list = put(o, to, "categories", cJSON_CreateArray());
-    for (int32_t i = 0; i < v->n_categories; i++) {
-        const struct sg_advice_category *c = &v->category[i];
-        cJSON *row = put(o, list, NULL, cJSON_CreateObject());
-        put(o, row, "name", cJSON_CreateString(c->name));
-        put(o, row, "n_queries", cJSON_CreateNumber((double)c->n_queries));
-        put(o, row, "n_anchors", cJSON_CreateNumber((double)c->n_anchors));
-        put(o, row, "similarity_queries", number(c->similarity_queries));
-        put(o, row, "similarity_anchors", number(c->similarity_anchors));
-        put(o, row, "doubt", cJSON_CreateString(c->doubt));
-    }
+    for (int32_t i = 0; i < v->n_categories; i++) put_row(o, list, t, sg__tables_find(t, "categories"), i);
     list = put(o, to, "doubts", cJSON_CreateArray());
     for (int32_t i = 0; i < v->n_doubts; i++) put(o, list, NULL, cJSON_CreateString(v->doubts[i]));
+}
+
+/* Whether a table's rows lie in D under its own key, not within the curves or the decision. */
+static bool apart(const struct sg__table *t) {
+    static const char *const within[] = {"curves", "steps", "categories"};
+    for (size_t i = 0; i < sizeof within / sizeof *within; i++)
+        if (t->is->json && !strcmp(t->is->json, within[i])) return false;
+    return t->is->json;
 }
 
 /* The data as text. '<' could end the script element: it stands in strings alone, where \u003c is the
@@ -239,11 +247,10 @@ enum sg_status sg__write_report(const struct sg__tables *t, const char *dir, str
     SG_ASSERT(hole);
     facts(&o, t->a);
     curves(&o, t);
-    decision(&o, t->a);
+    decision(&o, t);
     cJSON *shown = put(&o, o.data, "shown", cJSON_CreateObject());
     for (size_t i = 0; i < t->n; i++)
-        if (t->table[i].is->json && strcmp(t->table[i].is->json, "curves") != 0)
-            rows(&o, shown, t, &t->table[i]);
+        if (apart(&t->table[i])) rows(&o, shown, t, &t->table[i]);
     if (t->c) {
         cJSON *common = put(&o, o.data, "compare", cJSON_CreateObject());
         put(&o, common, "n", cJSON_CreateNumber((double)t->c->n_queries));

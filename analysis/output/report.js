@@ -19,7 +19,7 @@
   const tail = (id) => id.slice(id.lastIndexOf("/") + 1) || id;
   const tails = D.models.map((m) => tail(m.id));
   const short = (k, most) => isolate(tails.indexOf(tails[k]) === tails.lastIndexOf(tails[k]) ? tails[k] : D.models[k].id, most || 32);
-  const full = (s) => isolate(s, 200);
+  const full = (s) => isolate(s, 200), tidy = (s) => isolate(tail(s), 32);
   // A sentence of the program: names that are long, or not in Latin letters, are cut and isolated in it.
   const names = D.models.map((m) => m.id).concat(tails, decision.categories.map((c) => c.name))
     .filter((s) => s.length > 2 && (s.length > 48 || /[^\u0020-\u024f]/.test(s))).sort((a, b) => b.length - a.length);
@@ -95,6 +95,7 @@
     .map(([m, k, v]) => ({ k: k, x: v ? value(v.cost) : first(m, "cost", "predicted_cost"), y: v ? value(v.accuracy) : modelY(m) })).filter((p) => !none(p.x) && !none(p.y));
   const priced = steps.filter((s) => !none(s.accuracy[0]) && !none(s.cost[0]));
   const most = D.models.map((m, k) => Math.max(0, ...steps.map((s) => (s.shares.find((p) => p[0] === k) || [k, 0])[1])));
+  const caps = new Map(decision.caps || []), cap = (k) => pct(caps.get(k), Number.isInteger(100 * caps.get(k)) ? 0 : 1);
   const force = decision.incumbent, forceX = force ? value(force.cost) : null, forceY = force ? value(force.accuracy) : null;
   const MORE = { realised: "realised: policies of the estimates, fitted on one half, scored on the other", predicted: "predicted: by the estimates themselves",
     posterior: "what the estimates are worth given the votes", oracle: "oracle: knows the answers", anchor_mean: "anchor mean", knn: "k nearest anchors", two_stage: "SCOPE two-stage router" };
@@ -221,6 +222,8 @@
     if (low.length > 1) add(chart, svg("path", { "class": "band", d: d(high.concat(low.slice().reverse()), s) + "Z" }),
       svg("path", { "class": "edge", d: d(low, s) }), svg("path", { "class": "edge", d: d(high, s) }));
     visible().forEach((n) => add(chart, svg("path", { "class": "curve " + n, d: d(curvePoints(n), s) })));
+    const held = priced.filter((s) => (s.reached || []).length); // dots: a line of no length with round ends
+    if (held.length) add(chart, svg("path", { "class": "curve capped", d: held.map((q) => "M" + s.x(q.cost[0]).toFixed(1) + "," + s.y(q.accuracy[0]).toFixed(1) + "h0").join("") }));
     const line = [], corners = hull();
     corners.forEach((b, i) => {
       const a = corners[i - 1];
@@ -229,7 +232,8 @@
     });
     if (line.length) line.push([s.x1, line[line.length - 1][1]]); // more money buys no more
     const over = svg("path", { "class": "curve mix", d: d(line, s) });
-    add(chart, svg("path", { "class": "curve advised", d: d(path, s) }), over);
+    chart.insertBefore(svg("path", { "class": "curve advised", d: d(path, s) }), held.length ? chart.lastChild : null);
+    add(chart, over);
     along(path, s, 16, f.soft);
     along(line, s, 10, f.soft);
     const points = singles.map((p) => ({ p: p, x: s.x(p.x), y: s.y(p.y) }));
@@ -297,7 +301,8 @@
     const stroke = (c) => svg("line", { "class": "curve " + c, x1: 0, x2: 26, y1: 6, y2: 6 });
     const entry = (icon, text) => add($("legend"), add(el("span"), icon, document.createTextNode(text)));
     if (steps.length) entry(swatch(svg("rect", { "class": "swatch", width: 26, height: 12 }), stroke("advised")), "what is advised, with 95 %");
-    entry(swatch(stroke("mix")), "the line to beat: mix of single models");
+    entry(swatch(stroke("mix")), "the line to beat: mix of single models" + (caps.size ? ", no limits" : ""));
+    if (steps.some((s) => (s.reached || []).length)) entry(swatch(svg("path", { "class": "curve capped", d: "M7,6h0M19,6h0" })), "a limit is reached");
     entry(swatch(svg("circle", { "class": "model used", cx: 6, cy: 6, r: 4.2 }), svg("circle", { "class": "model", cx: 19, cy: 6, r: 4.2 })), steps.length ? "single models; filled: used at this budget" : "single models");
     const more = Object.keys(MORE).filter((n) => D.curves && D.curves[n]);
     more.forEach((n) => {
@@ -313,14 +318,16 @@
   // ---- the slider and the panel
   const zero = (v) => none(v) || none(v[0]) || (v[0] === 0 && !v[1] && !v[2]);
   const alone = (s) => s.kind === "one model" && s.shares.length === 1 ? s.shares[0][0] : -1;
+  const KIND = { mix: "A mix of two models, drawn by lot", table: "A table: one model for each category", routing: "Routing: a model for each query, by its estimates",
+    "one model": "One model for everything", none: "No model fits this budget" };
   function kindWords(s) {
-    if (s.kind === "one model") return alone(s) >= 0 ? short(alone(s)) + " for everything" : "One model for everything";
-    return { mix: "A mix of two models, drawn by lot", table: "A table: one model for each category", routing: "Routing: a model for each query, by its estimates" }[s.kind] || "No model fits this budget";
+    if (s.kind === "one model" && alone(s) >= 0) return short(alone(s)) + " for everything";
+    return KIND[s.kind];
   }
   function valueText(i) {
     const s = steps[i], k = s.single;
     if (none(s.accuracy[0])) return usd(s.budget) + " a query: nothing fits this budget";
-    const than = k < 0 || none(s.vs_single[0]) ? "" : k === alone(s) ? ", " + tail(D.models[k].id) + " alone" : ", " + pts(s.vs_single[0]) + " points against " + tail(D.models[k].id);
+    const than = k < 0 || none(s.gain[0]) ? "" : k === alone(s) ? ", " + tail(D.models[k].id) + " alone" : ", " + pts(s.gain[0]) + " points against " + tail(D.models[k].id);
     return clean(usd(s.budget) + " a query: " + pct(s.accuracy[0]) + RIGHT + than + (s.over_budget ? ", pays " + usd(s.cost[0]) + ", over the budget" : ""));
   }
   const verdict = (v) => none(v[1]) ? "" : v[1] > 0 ? ": more than noise" : v[2] < 0 ? ": worse by more than noise" : ": may be noise";
@@ -340,11 +347,11 @@
     stat("Bill a query", usd(s.cost[0]), range(s.cost, usd), s.over_budget ? "Over the budget of " + usd(s.budget) + " by more than its interval" : "");
     if (decision.volume) stat("Bill for " + decision.volume.toLocaleString("en") + " queries", month(s.cost[0]), range(s.cost, month));
     if (s.single >= 0 && s.single === alone(s)) stat("The best single model at this budget", "itself");
-    else if (s.single >= 0 && !none(s.vs_single[0])) {
+    else if (s.single >= 0 && !none(s.gain[0])) {
       const saves = zero(s.saving) ? "" : "; its bill " + bill(s.saving);
-      stat("Against " + short(s.single) + " alone, points", pts(s.vs_single[0]), range(s.vs_single, pts) + verdict(s.vs_single) + saves);
+      stat("Against " + short(s.single) + " alone, points", pts(s.gain[0]), range(s.gain, pts) + verdict(s.gain) + saves);
     }
-    if (!none(s.mix) && !zero(s.vs_mix)) stat("Against the mix at equal cost, points", pts(s.vs_mix[0]), range(s.vs_mix, pts) + verdict(s.vs_mix) + "; the mix: " + pct(s.mix));
+    if (!none(s.mix_accuracy) && !zero(s.over_mix)) stat("Against the mix at equal cost, points", pts(s.over_mix[0]), range(s.over_mix, pts) + verdict(s.over_mix) + "; the mix: " + pct(s.mix_accuracy));
     if (force && alone(s) >= 0 && D.models[alone(s)].id === force.name) stat("The model in force", "itself");
     else if (force) {
       const saves = none(s.saved_of_incumbent) || none(s.saved_of_incumbent[0]) ? "" : "; its bill " + bill(s.saved_of_incumbent);
@@ -353,14 +360,16 @@
     }
   }
   function who(s) {
-    const box = $("shares"), by = $("by"), all = s.shares.slice().sort((a, b) => b[1] - a[1]), room = s.table.length ? 4 : 7;
+    const idle = (s.kept || []).filter((k) => s.kind !== "none" && !s.shares.some((p) => p[0] === k)).map((k) => [k, 0]);
+    const box = $("shares"), by = $("by"), all = s.shares.slice().sort((a, b) => b[1] - a[1]).concat(idle), room = s.table.length ? 4 : 7;
+    $("who-title").textContent = "Who answers" + (s.kept ? ", of " + plural(s.kept.length, "model", "models") + " to keep" : "");
     const cut = all.length > room ? room - 1 : all.length, few = s.table.length > 5 ? 4 : s.table.length;
     box.textContent = "";
     by.textContent = "";
     all.slice(0, cut).forEach((p) => {
       const bar = el("i"), id = full(D.models[p[0]].id);
-      bar.style.width = Math.max(1, 100 * p[1]) + "%";
-      add(box, add(el("div", { "class": "share" }), el("span", { title: id }, short(p[0])), el("span", {}, pct(p[1], p[1] < 0.01 ? 1 : 0)), bar));
+      bar.style.width = p[1] ? Math.max(1, 100 * p[1]) + "%" : 0;
+      add(box, add(el("div", { "class": "share" }), el("span", { title: id }, short(p[0])), el("span", {}, pct(p[1], p[1] && p[1] < 0.01 ? 1 : 0) + (caps.has(p[0]) ? " of at most " + cap(p[0]) : "")), bar));
     });
     if (cut < all.length) add(box, add(el("div", { "class": "share" }), el("span", {}, all.length - cut + " others"), el("span", {}, pct(all.slice(cut).reduce((t, p) => t + p[1], 0), 0))));
     s.table.slice(0, few).forEach((c) => add(by, el("dt", { title: full(c[0]) }, full(c[0])), el("dd", { title: full(D.models[c[1]].id) }, short(c[1]))));
@@ -373,6 +382,20 @@
     table("categories", ["Category", "Queries", "Anchors", "Likeness of queries", "Likeness of anchors", "*Who answers", "*Doubt"], decision.categories.map((c) =>
       [full(c.name), c.n_queries.toLocaleString("en"), c.n_anchors.toLocaleString("en"), num(c.similarity_queries, 2), num(c.similarity_anchors, 2),
         by.has(c.name) ? short(by.get(c.name)) : alone(s) >= 0 ? short(alone(s)) : s.kind === "none" ? "–" : "by query", said(c.doubt)]));
+  }
+  // ---- limits: shares, the portfolio, what may be lost against the model in force
+  function limits() {
+    const say = (t) => add($("within"), el("li", {}, t)), sizes = D.sizes || [];
+    caps.forEach((x, k) => say(full(D.models[k].id) + " answers at most " + cap(k) + " of the queries, at every budget."));
+    if (force && !none(force.margin)) {
+      const s = steps[force.as_good], most = "at most " + num(100 * force.margin, 1) + " points below " + full(force.name) + " with 95\u00a0%";
+      say(s ? "To be " + most + ", from " + usd(s.budget) + " a query: " + said(s.sentence) : "Nothing is shown to be " + most + ".");
+    }
+    hide("within-section", !caps.size && !(force && !none(force.margin)) && !sizes.length);
+    hide("sizes-part", !sizes.length);
+    if (sizes.length) table("sizes", ["Asked", "Models", ANSWERS, "Against all models, points", "Bill a query", "*To keep"], sizes.slice().sort((a, b) => sizes.findIndex((x) => x.ask === a.ask) - sizes.findIndex((x) => x.ask === b.ask) || b.size - a.size).map((x) =>
+      [asked(x.ask), x.size === D.models.length ? "all " + x.size : x.size, [pct(x.accuracy[0]), range(x.accuracy, pct)], x.size === D.models.length ? "" : pts(x.difference), [usd(x.cost[0]), range(x.cost, usd)],
+        x.models ? x.models.split(", ").map(tidy).join(", ") : none(x.accuracy[0]) ? "nothing fits this budget" : "all"]));
   }
   function show(i) {
     const s = steps[i];
@@ -418,7 +441,7 @@
     });
     const line = (v, f) => [f(v[0]), range(v, f)];
     table("steps", ["Budget", "*What to do", ANSWERS, "Bill a query", "Against the single model, points", "Against the mix, points"], steps.map((s) =>
-      [usd(s.budget), [kindWords(s), said(s.sentence)], line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.vs_single, pts), none(s.mix) ? "–" : line(s.vs_mix, pts)]));
+      [usd(s.budget), [kindWords(s), said(s.sentence)], line(s.accuracy, pct), [usd(s.cost[0]), range(s.cost, usd) + (s.over_budget ? " over budget" : "")], line(s.gain, pts), none(s.mix_accuracy) ? "–" : line(s.over_mix, pts)]));
   }
 
   // ---- how the estimates hold
@@ -461,15 +484,28 @@
       return [[full(f.file), clean(f.settings)], num(f.tokens_per_cell, 0), num(f.brier, 4), i && !none(v[0]) ? [num(100 * v[0], 2), num(100 * v[1], 2) + " to " + num(100 * v[2], 2)] : "", num(f.auc, 3)]
         .concat(at.map((j) => { const x = f["accuracy_" + j + "_difference"]; return [pct(f["accuracy_" + j]), i ? pts(x[0]) + " (" + range(x, pts) + ")" : ""]; }));
     }));
-    const later = D.compared.slice(1), change = (x) => (x < 0 ? "−" : "+") + usd(Math.abs(x));
+    const later = D.compared.slice(1), change = (x) => none(x) ? "–" : (x < 0 ? "−" : "+") + usd(Math.abs(x)), several = later.length > 1;
     $("nights-note").textContent = later.map((f) => [["new models", f.new_models], ["gone models", f.gone_models], ["new queries", f.new_queries], ["gone queries", f.gone_queries]]
-      .filter((x) => x[1]).map((x) => x[0] + ": " + said(String(x[1]))).join("; ")).filter((s) => s).map((s) => "Not compared: " + s + ". ").join("") +
-      "Bill: the policy of a budget in the first file, and the policy of another file when a point of accuracy may cost what it did; estimated USD a query. Its change is the sum of prices, lengths and other choices.";
-    table("bill", ["File", "Bill", "Then", "Rerouted", "Prices", "Lengths", "Routing"], later.flatMap((f) => at.filter((j) => !none(f["bill_before_" + j])).map((j) => [full(f.file),
-      usd(f["bill_before_" + j]), usd(f["bill_after_" + j]), plural(f["rerouted_" + j], "query", "queries")].concat(["prices", "lengths", "routing"].map((k) => change(f["bill_" + k + "_" + j]))))));
+      .filter((x) => x[1]).map((x) => x[0] + ": " + said(String(x[1]))).join("; ")).map((s, i) => s ? (several ? full(later[i].file) + ": " : "") + s + ". " : "").join("") +
+      "Each file’s advice for the same budget or target, for all its queries and models. The bill is that of the policies query by query, as estimated; its change is the sum of prices, lengths, other models" +
+      (D.nights.some((n) => n.bill_queries) ? " and other queries." : ".");
+    const parts = ["prices", "lengths", "routing"].concat(D.nights.some((n) => n.bill_queries) ? ["queries"] : []);
+    hide("nights-part", !D.nights.length);
+    const whose = (n) => [asked(n.ask), several ? full(n.file) : ""];
+    const told = (n, when) => {
+      const right = n["accuracy_" + when], cost = n["cost_" + when];
+      return none(right[0]) ? said(n["advice_" + when]) : [pct(right[0]) + RIGHT + " for " + usd(cost[0]), (none(right[1]) ? "" : "(" + range(right, pct) + "; " + range(cost, usd) + ") ") + said(n["advice_" + when])];
+    };
+    table("nights", ["Asked", "*Then", "*Now", "Difference, points", "*Another model answers"], D.nights.map((n) => {
+      const moved = D.moves.filter((m) => m.file === n.file && m.ask === n.ask);
+      return [whose(n), told(n, "before"), told(n, "after"), [pts(n.accuracy_difference[0]), range(n.accuracy_difference, pts)], none(n.bill_prices) ? "–" : [n.rerouted.toLocaleString("en") + " of " + plural(n.common, "query", "queries"),
+        moved.slice(0, 3).map((m) => m.queries.toLocaleString("en") + ": " + tidy(m.before) + " → " + tidy(m.after)).join("; ") + (moved.length > 3 ? "; and others" : "")]];
+    }));
+    table("bill", ["Asked", "Bill, then", "Bill, now"].concat(parts.map((k) => ({ routing: "Other models", queries: "Other queries" })[k] || capital(k))), D.nights.filter((n) => !none(n.bill_prices)).map((n) =>
+      [whose(n), usd(n.bill_before), usd(n.bill_after)].concat(parts.map((k) => change(n["bill_" + k])))));
     hide("repriced-title", !D.repriced.length);
     if (D.repriced.length) table("repriced", ["Model", "Price", "File", "Before", "After", "Change"], D.repriced.map((m) =>
-      [full(m.model), m.quantity, full(m.file), num(m.before, 3), num(m.after, 3), m.before ? pct(m.after / m.before - 1) : "–"]));
+      [full(m.model), m.quantity, full(m.file), num(m.before, m.quantity === "price of a call" ? 6 : 3), num(m.after, m.quantity === "price of a call" ? 6 : 3), m.before ? pct(m.after / m.before - 1) : "–"]));
     $("drift-title").textContent = D.drift.length ? "Moved beyond noise" : "No model moved beyond noise";
     if (D.drift.length) table("drift", ["Model", "Quantity", "File", "Before", "After", "Change", "p (Holm)"], D.drift.map((m) => {
       const digits = m.quantity === "length" ? 1 : 6;
@@ -509,6 +545,7 @@
   document.querySelectorAll(".control, .panel, #steps-section").forEach((e) => { e.hidden = !steps.length; });
   legends();
   slider();
+  limits();
   decision.doubts.forEach((t) => add($("doubts"), el("li", {}, said(t))));
   hide("doubts-section", !decision.doubts.length);
   hide("doubts-link", !decision.doubts.length);

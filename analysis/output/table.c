@@ -6,20 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-/* In percent; what would print as -0.0 is 0. */
-static double tenth(double x) {
-    return fabs(100 * x) < 0.05 ? 0 : 100 * x;
-}
-
-/* "71.4 [66.1, 76.5]" in percent. */
-static char *band(double x, double low, double high, char *buf, size_t n) {
-    if (!isfinite(x))
-        snprintf(buf, n, "-");
-    else if (isnan(low))
-        snprintf(buf, n, "%.1f", tenth(x));
-    else
-        snprintf(buf, n, "%.1f [%.1f, %.1f]", tenth(x), tenth(low), tenth(high));
-    return buf;
+static const char *band(struct sg_value v, char *buf, size_t n) {
+    return sg__print_band(&v, 100, 1, false, buf, n);
 }
 
 /* "1 query", "2 queries". */
@@ -102,9 +90,9 @@ static void frontier_line(const struct sg_analysis *a, int32_t g, FILE *to) {
         if (g >= 0 && what == COST)
             text = isnan(c->cost[g]) ? "-" : sg__print_usd(c->cost[g], b, sizeof b);
         else if (g >= 0 && what == BAND)
-            text = band(c->accuracy[g], c->low[g], c->high[g], b, sizeof b);
+            text = band((struct sg_value){c->accuracy[g], c->low[g], c->high[g]}, b, sizeof b);
         else if (g >= 0)
-            text = band(c->accuracy[g], none, none, b, sizeof b);
+            text = band((struct sg_value){c->accuracy[g], none, none}, b, sizeof b);
         fprintf(to, frontier_columns[i].print, text);
     }
     fprintf(to, "\n");
@@ -146,8 +134,7 @@ static const char *shown(const struct sg__table_column *c, const void *cell, cha
     const double x = sg__cell_number(c, cell, 0);
     if (!isfinite(x)) return "-";
     if (c->style == SG__AS_USD) return sg__print_usd(x, buf, n);
-    if (c->kind == SG__VALUE)
-        return band(x, sg__cell_number(c, cell, 1), sg__cell_number(c, cell, 2), buf, n);
+    if (c->kind == SG__VALUE) return band(*(const struct sg_value *)cell, buf, n);
     if (c->style == SG__AS_PERCENT)
         snprintf(buf, n, "%.*f%%", c->digits, 100 * x);
     else
@@ -187,8 +174,7 @@ static void singles(const struct sg__tables *t, FILE *to) {
     fprintf(to, "\n");
     const struct sg_single_model *r = &a->single[d->m];
     if (d->n_scored)
-        fprintf(to, "  %-*s   %-20s %12s\n", wide, r->model,
-                band(r->accuracy.value, r->accuracy.low, r->accuracy.high, b, sizeof b),
+        fprintf(to, "  %-*s   %-20s %12s\n", wide, r->model, band(r->accuracy, b, sizeof b),
                 sg__print_usd(r->cost.value, c, sizeof c));
 }
 

@@ -6,21 +6,15 @@
 #include <string.h>
 
 static const char *signed_band(const struct sg_value *v, double times, char *buf, size_t n) {
-    if (isnan(v->value))
-        snprintf(buf, n, "-");
-    else if (isnan(v->low))
-        snprintf(buf, n, "%+.2f", times * v->value);
-    else
-        snprintf(buf, n, "%+.2f [%+.2f, %+.2f]", times * v->value, times * v->low, times * v->high);
-    return buf;
+    return sg__print_band(v, times, 2, true, buf, n);
 }
 
 /* The lines of the models whose quantities from `first` to `last` changed; how many. */
 static int moves(const struct sg_comparison *c, int32_t f, int first, int last, FILE *to) {
     enum { NAME = 40 };
-    static const char *const unit[SG_DRIFTS] = {"points", "tokens", "USD/million calls", "USD/M tokens",
-                                                "USD/M tokens"};
-    static const double times[SG_DRIFTS] = {100, 1, 1e6, 1, 1};
+    static const char *const unit[SG_DRIFTS] = {"points",       "tokens",       "USD/million calls",
+                                                "USD/M tokens", "USD/M tokens", "USD a call"};
+    static const double times[SG_DRIFTS] = {100, 1, 1e6, 1, 1, 1};
     int moved = 0;
     char b[64], name[4 * NAME + 1];
     for (int32_t k = 0; k < c->n_models; k++)
@@ -66,20 +60,42 @@ static void come_and_gone(const struct sg_compared *x, FILE *to) {
                 (long long)x->gone_queries);
 }
 
-/* The policies at the budgets: queries that change their model, and what the bill does. */
-static void rerouted(const struct sg_comparison *c, const struct sg_compared *x, FILE *to) {
-    char b[5][32];
-    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
-        const struct sg_rerouted *r = &x->rerouted[i];
-        const double money[5] = {r->before, r->after, r->prices, r->lengths, r->routing};
-        if (isnan(r->before)) continue;
-        for (int j = 0; j < 5; j++) sg__print_usd(money[j], b[j], sizeof b[j]);
-        fprintf(to,
-                "  policy of USD %s: %lld of %lld queries change their model; estimated bill %s -> %s: "
-                "prices %s, "
-                "lengths %s, routing %s\n",
-                b[0], (long long)r->queries, (long long)c->n_queries, b[0], b[1], b[2], b[3], b[4]);
+static void advised(const char *when, const struct sg_night_advice *x, FILE *to) {
+    char b[2][96];
+    fprintf(to, "    %s ", when);
+    if (!isnan(x->accuracy.value))
+        fprintf(to, "%s %% for USD %s: ", sg__print_band(&x->accuracy, 100, 1, false, b[0], sizeof b[0]),
+                sg__print_bill(&x->cost, 1, b[1], sizeof b[1]));
+    fprintf(to, "%s\n", x->sentence);
+}
+
+/* What a file advises against the first: who answers, the accuracy, the bill in its parts. */
+static void advice(const struct sg_nights *x, const struct sg_night *n, FILE *to) {
+    enum { MOVES = 3, NAME = 40 };
+    char band[64], from[4 * NAME + 1], into[4 * NAME + 1];
+    int told = 0;
+    fprintf(to, "  %s\n", n->asked);
+    advised("then:", &n->before, to);
+    advised("now: ", &n->after, to);
+    if (isnan(n->prices)) return;
+    if (!isnan(n->difference.value))
+        fprintf(to, "    accuracy %s points; ", signed_band(&n->difference, 100, band, sizeof band));
+    fprintf(to, "another model answers %lld of %lld queries", (long long)n->rerouted, (long long)n->common);
+    for (size_t i = 0; i < x->n_moves && told < MOVES; i++) {
+        const struct sg_move *m = &x->move[i];
+        if (m->file != n->file || m->asked != n->asked) continue;
+        fprintf(to, "%s%lld from %s to %s", told++ ? ", " : ": ", (long long)m->queries,
+                sg_text_cut(m->before, NAME, from, sizeof from),
+                sg_text_cut(m->after, NAME, into, sizeof into));
     }
+    fprintf(to, "\n    estimated bill %s -> %s", sg__print_usd(n->bill_before, from, sizeof from),
+            sg__print_usd(n->bill_after, into, sizeof into));
+    static const char *const part[4] = {"prices", "lengths", "routing", "other queries"};
+    const double money[4] = {n->prices, n->lengths, n->routing, n->queries};
+    for (int j = 0; j < (n->queries != 0 ? 4 : 3); j++)
+        fprintf(to, "%s %s %s%s", j ? "," : ":", part[j], money[j] > 0 ? "+" : "",
+                sg__print_usd(money[j], from, sizeof from));
+    fputc('\n', to);
 }
 
 void sg__write_comparison(const struct sg_comparison *c, FILE *to) {
@@ -110,10 +126,12 @@ void sg__write_comparison(const struct sg_comparison *c, FILE *to) {
         const struct sg_compared *x = &c->file[f];
         fprintf(to, "\nFrom %s to %s\n", c->file[0].path, x->path);
         come_and_gone(x, to);
-        moves(c, f, SG_DRIFT_PRICE_INPUT, SG_DRIFT_PRICE_OUTPUT, to);
+        moves(c, f, SG_DRIFT_PRICE_INPUT, SG_DRIFT_PRICE_CALL, to);
         if (!moves(c, f, SG_DRIFT_CORRECT, SG_DRIFT_COST, to))
             fprintf(to, "  no model's estimates moved beyond noise (paired t, Holm over models and "
                         "quantities, 5 %%)\n");
-        rerouted(c, x, to);
+        if (c->nights.n_nights) fprintf(to, "  What is advised, then and now\n");
+        for (int32_t i = 0; i < c->nights.n_asked; i++)
+            advice(&c->nights, &c->nights.night[(int64_t)(f - 1) * c->nights.n_asked + i], to);
     }
 }

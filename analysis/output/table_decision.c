@@ -7,31 +7,11 @@
 #include <stdio.h>
 
 static const char *points(const struct sg_value *v, char *buf, size_t n) {
-    if (isnan(v->value)) return "-";
-    if (isnan(v->low))
-        snprintf(buf, n, "%+.1f", 100 * v->value);
-    else
-        snprintf(buf, n, "%+.1f [%+.1f, %+.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
-    return buf;
+    return sg__print_band(v, 100, 1, true, buf, n);
 }
 
 static const char *percent(const struct sg_value *v, char *buf, size_t n) {
-    if (isnan(v->value)) return "-";
-    if (isnan(v->low))
-        snprintf(buf, n, "%.1f", 100 * v->value);
-    else
-        snprintf(buf, n, "%.1f [%.1f, %.1f]", 100 * v->value, 100 * v->low, 100 * v->high);
-    return buf;
-}
-
-static const char *bill(const struct sg_value *v, double times, char *buf, size_t n) {
-    char x[3][32];
-    if (isnan(v->value)) return "-";
-    if (isnan(v->low)) return sg__print_usd(times * v->value, buf, n);
-    snprintf(buf, n, "%s [%s, %s]", sg__print_usd(times * v->value, x[0], sizeof x[0]),
-             sg__print_usd(times * v->low, x[1], sizeof x[1]),
-             sg__print_usd(times * v->high, x[2], sizeof x[2]));
-    return buf;
+    return sg__print_band(v, 100, 1, false, buf, n);
 }
 
 static void estimate(const struct sg_advice *a, FILE *to) {
@@ -56,7 +36,7 @@ static void given(const struct sg_analysis *x, FILE *to) {
     char b[96], name[4 * NAME + 1];
     fprintf(to, "  incumbent %s: %s %s %%, bill ", a->incumbent_name, sg__measure(x),
             percent(&d->policy_accuracy, b, sizeof b));
-    fprintf(to, "%s USD a query", bill(&d->policy_cost, 1, b, sizeof b));
+    fprintf(to, "%s USD a query", sg__print_bill(&d->policy_cost, 1, b, sizeof b));
     for (int32_t k = 0, some = 0; k < x->data->m; k++)
         if (a->policy.share[k] > 0)
             fprintf(to, "%s%s %.1f %%", some++ ? ", " : "\n    answered by ",
@@ -69,19 +49,20 @@ static void given(const struct sg_analysis *x, FILE *to) {
                     "not route, have outcomes of all models\n");
 }
 
-/* The portfolio at a budget. */
-static void kept(const struct sg_dataset *d, const uint8_t *of, FILE *to) {
-    enum { NAME = 40 };
-    char name[4 * NAME + 1];
-    int n = 0, some = 0;
-    for (int32_t k = 0; k < d->m; k++) n += of[k];
-    if (!n) return;
-    fprintf(to, "      with %d model%s: ", n, n > 1 ? "s" : "");
-    for (int32_t k = 0; k < d->m; k++)
-        if (of[k])
-            fprintf(to, "%s%s", some++ ? ", " : "",
-                    sg_text_cut(sg_dataset_model(d, k), NAME, name, sizeof name));
-    fputs("\n", to);
+/* What all models and each portfolio give at a budget: the ask-th of those asked for. */
+static void sizes(const struct sg_portfolio_sizes *x, int32_t ask, FILE *to) {
+    enum { LIST = 120 };
+    char b[64], list[4 * LIST + 1];
+    for (int32_t i = 0; i < x->n_sizes; i++) {
+        const struct sg_portfolio_size *r = &x->row[(int64_t)i * x->n_asked + ask];
+        fprintf(to, "      with %s%.0f model%s: ", i ? "" : "all ", r->size, r->size > 1 ? "s" : "");
+        if (isnan(r->accuracy.value))
+            fputs("nothing fits the budget", to);
+        else
+            fprintf(to, "%s %%", percent(&r->accuracy, b, sizeof b));
+        if (i && !isnan(r->lost)) fprintf(to, ", %+.1f points", 100 * r->lost + 0.0);
+        fprintf(to, "%s%s\n", *r->models ? ": " : "", sg_text_cut(r->models, LIST, list, sizeof list));
+    }
 }
 
 void sg__write_decision(const struct sg_analysis *x, FILE *to) {
@@ -102,18 +83,19 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
             sg_results_graded(x->data->r) ? "score, %" : "accuracy, %",
             a->volume > 0 ? "bill, USD a month" : "bill, USD a query", "points over one model",
             "points over a mix");
-    for (int32_t i = 0; i < a->n_steps; i++) {
+    for (int32_t i = 0, ask = 0; i < a->n_steps; i++) {
         const struct sg_advice_step *s = &a->step[i];
         if (!*s->asked) continue;
         fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s%s\n", sg__print_usd(s->budget, b[0], sizeof b[0]),
                 s->value ? sg_candidate_name[s->is->advised] : "none",
                 percent(&s->accuracy, b[1], sizeof b[1]),
-                bill(&s->cost, a->volume > 0 ? a->volume : 1, b[2], sizeof b[2]),
+                sg__print_bill(&s->cost, a->volume > 0 ? a->volume : 1, b[2], sizeof b[2]),
                 s->value && s->is->advised == SG_CANDIDATE_SINGLE ? "is one"
                                                                   : points(&s->gain, b[3], sizeof b[3]),
                 points(&s->over_mix, b[4], sizeof b[4]), s->is->over_budget ? "  over the budget" : "");
         fprintf(to, "      %s\n", s->sentence);
-        if (s->kept) kept(x->data, s->kept, to);
+        if (x->opt.sizes && x->opt.sizes->n_sizes) sizes(x->opt.sizes, ask, to);
+        ask++;
         if (a->incumbent_name && s->value)
             fprintf(to, "      against the incumbent: %s points, %s %% of its bill saved\n",
                     points(&s->vs_incumbent, b[3], sizeof b[3]),

@@ -28,7 +28,7 @@ enum {
     SG__JSON = 4,
     SG__ALL = SG__CSV | SG__H5 | SG__JSON,
     SG__LONE = 8,  /* frontier.h5 and the tables of report.html: the value without its interval */
-    SG__AXIS = 16, /* frontier.h5: the coordinate of the table's axis, named as that axis */
+    SG__AXIS = 16, /* frontier.h5: the coordinate of the table's axis, under its name */
     SG__BARE = 32  /* frontier.h5: the dataset's name has no prefix */
 };
 

@@ -1,4 +1,4 @@
-/* tables_compare - several results files against the first, and which models moved. */
+/* tables_compare - several results files against the first: estimates, which models moved, and what is advised. */
 #include "tables.h"
 
 #include <math.h>
@@ -9,7 +9,6 @@ struct file {
     struct {
         double budget, accuracy;
         struct sg_value difference;
-        struct sg_rerouted rerouted;
     } at[SG_COMPARE_BUDGETS];
 };
 #define AT(member) offsetof(struct file, member)
@@ -17,13 +16,7 @@ struct file {
     SG__COLUMN(F64, AT(at[i].budget), SG__CSV | SG__JSON, "budget_" n, .csv = "budget_" n "_usd"),           \
     SG__COLUMN(F64, AT(at[i].accuracy), SG__CSV | SG__JSON, "accuracy_" n),                                  \
     SG__COLUMN(VALUE, AT(at[i].difference), SG__CSV | SG__JSON, "accuracy_" n "_difference",                \
-               .stem = "accuracy_" n),                                                                      \
-    SG__COLUMN(I64, AT(at[i].rerouted.queries), SG__CSV | SG__JSON, "rerouted_" n),                          \
-    SG__COLUMN(F64, AT(at[i].rerouted.before), SG__CSV | SG__JSON, "bill_before_" n),                        \
-    SG__COLUMN(F64, AT(at[i].rerouted.after), SG__CSV | SG__JSON, "bill_after_" n),                          \
-    SG__COLUMN(F64, AT(at[i].rerouted.prices), SG__CSV | SG__JSON, "bill_prices_" n),                        \
-    SG__COLUMN(F64, AT(at[i].rerouted.lengths), SG__CSV | SG__JSON, "bill_lengths_" n),                      \
-    SG__COLUMN(F64, AT(at[i].rerouted.routing), SG__CSV | SG__JSON, "bill_routing_" n)
+               .stem = "accuracy_" n)
 static const struct sg__table_column file_columns[] = {
     SG__COLUMN(TEXT, AT(x.path), SG__CSV | SG__JSON, "file"),
     SG__COLUMN(TEXT, AT(x.name), SG__CSV, "name"),
@@ -85,7 +78,85 @@ static const struct sg__layout drift_layout = {.csv = "drift.csv", .json = "drif
 /* The same rows: what the page tells of prices. */
 static const struct sg__layout price_layout = {.json = "repriced", SG__COLUMNS(drift_columns),
     .stride = sizeof(struct drift), .told = repriced};
+
+#define AT(member) offsetof(struct sg_night, member)
+#define MONEY(member, name, text) SG__COLUMN(F64, AT(member), SG__ALL, name, "USD", text)
+static const struct sg__table_column night_columns[] = {
+    SG__COLUMN(TEXT, AT(file), SG__CSV | SG__JSON, "file"),
+    SG__COLUMN(TEXT, AT(asked), SG__CSV | SG__JSON, "ask"),
+    SG__COLUMN(TEXT, AT(before.kind), SG__CSV | SG__JSON, "kind_before"),
+    SG__COLUMN(TEXT, AT(after.kind), SG__CSV | SG__JSON, "kind_after"),
+    SG__COLUMN(VALUE, AT(before.accuracy), SG__ALL, "accuracy_before", "1", "accuracy of what the first file advises"),
+    SG__COLUMN(VALUE, AT(after.accuracy), SG__ALL, "accuracy_after", "1", "accuracy of what this file advises"),
+    SG__COLUMN(VALUE, AT(difference), SG__ALL, "accuracy_difference", "1", "the latter less the former"),
+    SG__COLUMN(VALUE, AT(before.cost), SG__ALL, "cost_before", "USD", "mean cost of a query, first file"),
+    SG__COLUMN(VALUE, AT(after.cost), SG__ALL, "cost_after", "USD", "mean cost of a query, this file"),
+    SG__COLUMN(I64, AT(common), SG__ALL, "common", "1", "queries of both files"),
+    SG__COLUMN(I64, AT(rerouted), SG__ALL, "rerouted", "1", "of them, those that another model answers"),
+    MONEY(bill_before, "bill_before", "mean bill of a query of the first file's policy, as estimated"),
+    MONEY(bill_after, "bill_after", "the same of this file's policy"),
+    MONEY(prices, "bill_prices", "part of the change: other prices of the first policy's calls"),
+    MONEY(lengths, "bill_lengths", "part of the change: other lengths of the same calls"),
+    MONEY(routing, "bill_routing", "part of the change: other models"),
+    MONEY(queries, "bill_queries", "part of the change: queries that one file lacks"),
+    SG__COLUMN(TEXT, AT(before.sentence), SG__CSV | SG__JSON, "advice_before"),
+    SG__COLUMN(TEXT, AT(after.sentence), SG__CSV | SG__JSON, "advice_after"),
+};
+#undef MONEY
+#undef AT
+static const struct sg__layout night_layout = {.csv = "nights.csv", .json = "nights", .prefix = "night_",
+    .axes = {"night", "night_ask"}, SG__COLUMNS(night_columns), .stride = sizeof(struct sg_night)};
+static const struct sg__table_column file_name_columns[] = {
+    SG__COLUMN(TEXT, 0, SG__AXIS, "night", NULL, "file that is compared with the first")};
+static const struct sg__layout file_name_layout = {.axes = {"night"}, SG__COLUMNS(file_name_columns), .stride = sizeof(char *)};
+static const struct sg__table_column ask_name_columns[] = {
+    SG__COLUMN(TEXT, offsetof(struct sg_night, asked), SG__AXIS, "night_ask", NULL, "budget or target that both were asked for")};
+static const struct sg__layout ask_name_layout = {.axes = {"night_ask"}, SG__COLUMNS(ask_name_columns), .stride = sizeof(struct sg_night)};
+
+#define AT(member) offsetof(struct sg_reroute, member)
+static const struct sg__table_column reroute_columns[] = {
+    SG__COLUMN(TEXT, AT(file), SG__CSV, "file"),
+    SG__COLUMN(TEXT, AT(asked), SG__CSV, "ask"),
+    SG__COLUMN(TEXT, AT(query), SG__CSV, "query"),
+    SG__COLUMN(TEXT, AT(before), SG__CSV, "model_before"),
+    SG__COLUMN(TEXT, AT(after), SG__CSV, "model_after"),
+    SG__COLUMN(F64, AT(cost_before), SG__CSV, "cost_before_usd"),
+    SG__COLUMN(F64, AT(cost_after), SG__CSV, "cost_after_usd"),
+};
+#undef AT
+static const struct sg__layout reroute_layout = {.csv = "rerouted.csv", SG__COLUMNS(reroute_columns),
+    .stride = sizeof(struct sg_reroute)};
+
+#define AT(member) offsetof(struct sg_move, member)
+static const struct sg__table_column move_columns[] = {
+    SG__COLUMN(TEXT, AT(file), SG__JSON, "file"),
+    SG__COLUMN(TEXT, AT(asked), SG__JSON, "ask"),
+    SG__COLUMN(TEXT, AT(before), SG__JSON, "before"),
+    SG__COLUMN(TEXT, AT(after), SG__JSON, "after"),
+    SG__COLUMN(I64, AT(queries), SG__JSON, "queries"),
+};
+#undef AT
+static const struct sg__layout move_layout = {.json = "moves", SG__COLUMNS(move_columns), .stride = sizeof(struct sg_move)};
 /* clang-format on */
+
+static enum sg_status nights(struct sg__tables *t, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const struct sg_nights none = {.n_asked = 0}; /* of one file the tables are empty */
+    const struct sg_nights *x = t->c ? &t->c->nights : &none;
+    const int64_t n = (int64_t)x->n_nights, files = x->n_asked ? n / x->n_asked : 0;
+    const char **name;
+    SG_TRY(SG__ROWS(t, &name, files, err));
+    for (int64_t f = 0; f < files; f++) name[f] = x->night[f * x->n_asked].file;
+    if (n) { /* the axes */
+        SG_TRY(sg__tables_add(t, &file_name_layout, name, 0, SG__SIZES(files), err));
+        SG_TRY(sg__tables_add(t, &ask_name_layout, x->night, 0, SG__SIZES(x->n_asked), err));
+    }
+    SG_TRY(sg__tables_add(t, &night_layout, x->night, n, SG__SIZES(files, x->n_asked), err));
+    SG_TRY(sg__tables_add(t, &reroute_layout, x->reroute, (int64_t)x->n_reroutes, SG__SIZES(0), err));
+    SG_TRY(sg__tables_add(t, &move_layout, x->move, (int64_t)x->n_moves, SG__SIZES(0), err));
+out:
+    return st;
+}
 
 enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -106,7 +177,6 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
             file[f].at[i].budget = c->budget[i];
             file[f].at[i].accuracy = c->file[f].accuracy[i];
             file[f].at[i].difference = c->file[f].accuracy_difference[i];
-            file[f].at[i].rerouted = c->file[f].rerouted[i];
         }
     }
     for (int64_t i = 0; i < n; i++)
@@ -115,6 +185,7 @@ enum sg_status sg__tables_compare(struct sg__tables *t, struct sg_err *err) {
     SG_TRY(sg__tables_add(t, &file_layout, file, n_files, SG__SIZES(0), err));
     SG_TRY(sg__tables_add(t, &drift_layout, drift, n, SG__SIZES(0), err));
     SG_TRY(sg__tables_add(t, &price_layout, drift, n, SG__SIZES(0), err));
+    SG_TRY(nights(t, err));
 out:
     return st;
 }

@@ -3,23 +3,27 @@
 #include "tables.h"
 
 /* clang-format off */
+/* What out-of-fold values a step and a candidate have: members of the same names. */
+#define VALUED(type, in) \
+    SG__COLUMN(VALUE, offsetof(type, accuracy), in, "accuracy", "1", "accuracy, out of fold"), \
+    SG__COLUMN(VALUE, offsetof(type, cost), in, "cost", "USD", "mean cost of a query"), \
+    SG__COLUMN(VALUE, offsetof(type, gain), in, "gain", "1", "accuracy less the best affordable single model's, paired"), \
+    SG__COLUMN(VALUE, offsetof(type, saving), in, "saving", "1", "1 - cost / that model's"), \
+    SG__COLUMN(VALUE, offsetof(type, over_mix), in, "over_mix", "1", "accuracy less that of the mix, paired")
+enum { BOTH = SG__H5 | SG__JSON };
 #define AT(member) offsetof(struct sg_advice_step, member)
 static const struct sg__table_column step_columns[] = {
-    SG__COLUMN(F64, AT(budget), SG__AXIS, "decision_step", "USD", "budget, mean USD a query"),
-    SG__COLUMN(TEXT, AT(asked), SG__H5, "asked", NULL, "name of the budget where it was asked for"),
-    SG__COLUMN(TEXT, AT(sentence), SG__H5, "sentence", NULL, "what to do"),
-    SG__COLUMN(VALUE, AT(accuracy), SG__H5, "accuracy", "1", "accuracy of what is advised, out of fold"),
-    SG__COLUMN(VALUE, AT(cost), SG__H5, "cost", "USD", "mean cost of a query of what is advised"),
+    SG__COLUMN(F64, AT(budget), SG__AXIS | SG__JSON, "budget", "USD", "budget, mean USD a query"),
+    SG__COLUMN(TEXT, AT(asked), BOTH, "asked", NULL, "name of the budget where it was asked for"),
+    SG__COLUMN(TEXT, AT(sentence), BOTH, "sentence", NULL, "what to do"),
+    VALUED(struct sg_advice_step, BOTH), /* of what is advised */
     SG__COLUMN(MODEL, AT(single), SG__H5, "single", NULL, "index of the best affordable single model, -1: none"),
-    SG__COLUMN(VALUE, AT(gain), SG__H5, "gain", "1", "accuracy less that model's, paired"),
-    SG__COLUMN(VALUE, AT(saving), SG__H5, "saving", "1", "1 - cost / that model's"),
-    SG__COLUMN(F64, AT(mix_accuracy), SG__H5, "mix_accuracy", "1", "accuracy of the best mix of two models at this budget"),
-    SG__COLUMN(VALUE, AT(over_mix), SG__H5, "over_mix", "1", "accuracy less that of the mix, paired"),
-    SG__COLUMN(VALUE, AT(vs_incumbent), SG__H5, "vs_incumbent", "1", "accuracy less the incumbent's, paired"),
-    SG__COLUMN(VALUE, AT(saved_of_incumbent), SG__H5, "saved_of_incumbent", "1", "1 - cost / the incumbent's"),
+    SG__COLUMN(F64, AT(mix_accuracy), BOTH, "mix_accuracy", "1", "accuracy of the best mix of two models at this budget"),
+    SG__COLUMN(VALUE, AT(vs_incumbent), BOTH, "vs_incumbent", "1", "accuracy less the incumbent's, paired"),
+    SG__COLUMN(VALUE, AT(saved_of_incumbent), BOTH, "saved_of_incumbent", "1", "1 - cost / the incumbent's"),
 };
 #undef AT
-static const struct sg__layout step_layout = {.prefix = "decision_", .axes = {"decision_step"}, SG__COLUMNS(step_columns),
+static const struct sg__layout step_layout = {.json = "steps", .prefix = "decision_", .axes = {"decision_step"}, SG__COLUMNS(step_columns),
     .stride = sizeof(struct sg_advice_step)};
 
 static const struct sg__table_column share_columns[] = {
@@ -42,11 +46,7 @@ struct candidate {
 static const struct sg__table_column candidate_columns[] = {
     SG__COLUMN(BOOL, AT(advised), SG__H5, "advised", "1", "1: this one is advised"),
     SG__COLUMN(F64, AT(planned), SG__H5, "planned_cost", "USD", "mean cost of a query by the estimates"),
-    SG__COLUMN(VALUE, AT(accuracy), SG__H5, "accuracy", "1", "accuracy, out of fold"),
-    SG__COLUMN(VALUE, AT(cost), SG__H5, "cost", "USD", "mean cost of a query"),
-    SG__COLUMN(VALUE, AT(gain), SG__H5, "gain", "1", "accuracy less the best affordable single model's, paired"),
-    SG__COLUMN(VALUE, AT(saving), SG__H5, "saving", "1", "1 - cost / that model's"),
-    SG__COLUMN(VALUE, AT(over_mix), SG__H5, "over_mix", "1", "accuracy less that of the mix, paired"),
+    VALUED(struct candidate, SG__H5),
 };
 #undef AT
 static const struct sg__layout candidate_layout = {.prefix = "candidate_", .axes = {"decision_step", "candidate"},
@@ -57,18 +57,55 @@ static const struct sg__layout kind_layout = {.axes = {"candidate"}, SG__COLUMNS
 
 #define AT(member) offsetof(struct sg_advice_category, member)
 static const struct sg__table_column category_columns[] = {
-    SG__COLUMN(TEXT, AT(name), SG__AXIS, "advice_category", NULL, "category of the queries"),
-    SG__COLUMN(I64, AT(n_queries), SG__H5, "n_queries", "1", "queries"),
-    SG__COLUMN(I64, AT(n_anchors), SG__H5, "n_anchors", "1", "anchors with outcomes"),
+    SG__COLUMN(TEXT, AT(name), SG__AXIS | SG__JSON, "name", NULL, "category of the queries"),
+    SG__COLUMN(I64, AT(n_queries), BOTH, "n_queries", "1", "queries"),
+    SG__COLUMN(I64, AT(n_anchors), BOTH, "n_anchors", "1", "anchors with outcomes"),
     SG__COLUMN(I64, AT(n_estimated), SG__H5, "n_calibration", "1", "anchors that were estimated too"),
-    SG__COLUMN(F64, AT(similarity_queries), SG__H5, "similarity_queries", "1", "mean similarity of the queries to their anchors"),
-    SG__COLUMN(F64, AT(similarity_anchors), SG__H5, "similarity_anchors", "1", "the same of the calibration anchors, left out"),
-    SG__COLUMN(TEXT, AT(doubt), SG__H5, "doubt", NULL, "what stands in doubt"),
+    SG__COLUMN(F64, AT(similarity_queries), BOTH, "similarity_queries", "1", "mean similarity of the queries to their anchors"),
+    SG__COLUMN(F64, AT(similarity_anchors), BOTH, "similarity_anchors", "1", "the same of the calibration anchors, left out"),
+    SG__COLUMN(TEXT, AT(doubt), BOTH, "doubt", NULL, "what stands in doubt"),
 };
 #undef AT
-static const struct sg__layout category_layout = {.prefix = "category_", .axes = {"advice_category"},
+static const struct sg__layout category_layout = {.json = "categories", .prefix = "category_", .axes = {"advice_category"},
     SG__COLUMNS(category_columns), .stride = sizeof(struct sg_advice_category)};
+
+#define AT(member) offsetof(struct sg_portfolio_size, member)
+static const struct sg__table_column size_columns[] = {
+    SG__COLUMN(F64, AT(size), SG__CSV | SG__JSON, "size"),
+    SG__COLUMN(TEXT, AT(asked), SG__CSV | SG__JSON, "ask"),
+    SG__COLUMN(VALUE, AT(accuracy), SG__ALL, "accuracy", "1", "accuracy of what is advised with so many models, out of fold"),
+    SG__COLUMN(F64, AT(lost), SG__ALL, "difference", "1", "accuracy less that with all models"),
+    SG__COLUMN(VALUE, AT(cost), SG__ALL, "cost", "USD", "mean cost of a query"),
+    SG__COLUMN(TEXT, AT(models), SG__CSV | SG__JSON, "models"),
+};
+static const struct sg__layout size_layout = {.csv = "portfolio.csv", .json = "sizes", .prefix = "portfolio_",
+    .axes = {"portfolio_size", "portfolio_ask"}, SG__COLUMNS(size_columns), .stride = sizeof(struct sg_portfolio_size)};
+static const struct sg__table_column size_axis_columns[] = {
+    SG__COLUMN(F64, 0, SG__AXIS, "size", "1", "models that are kept; the first: all")};
+static const struct sg__layout size_axis_layout = {.axes = {"portfolio_size"}, SG__COLUMNS(size_axis_columns), .stride = sizeof(double)};
+static const struct sg__table_column size_ask_columns[] = {
+    SG__COLUMN(TEXT, AT(asked), SG__AXIS, "ask", NULL, "budget asked for")};
+static const struct sg__layout size_ask_layout = {.axes = {"portfolio_ask"}, SG__COLUMNS(size_ask_columns),
+    .stride = sizeof(struct sg_portfolio_size)};
+#undef AT
 /* clang-format on */
+
+static enum sg_status sizes(struct sg__tables *t, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const struct sg_portfolio_sizes none = {.n_sizes = 0};
+    const struct sg_portfolio_sizes *x = t->a->opt.sizes ? t->a->opt.sizes : &none;
+    const int64_t n = (int64_t)x->n_sizes * x->n_asked;
+    double *size;
+    SG_TRY(SG__ROWS(t, &size, x->n_sizes, err));
+    for (int32_t i = 0; i < x->n_sizes; i++) size[i] = x->row[(int64_t)i * x->n_asked].size;
+    if (n) {
+        SG_TRY(sg__tables_add(t, &size_axis_layout, size, 0, SG__SIZES(x->n_sizes), err));
+        SG_TRY(sg__tables_add(t, &size_ask_layout, x->row, 0, SG__SIZES(x->n_asked), err));
+    }
+    SG_TRY(sg__tables_add(t, &size_layout, x->row, n, SG__SIZES(x->n_sizes, x->n_asked), err));
+out:
+    return st;
+}
 
 enum sg_status sg__tables_decision(struct sg__tables *t, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -77,6 +114,7 @@ enum sg_status sg__tables_decision(struct sg__tables *t, struct sg_err *err) {
     const char **kind;
     double *share;
     bool *kept;
+    SG_TRY(sizes(t, err));
     if (!a || !a->present) return SG_OK;
     const int64_t n = a->n_steps, m = t->a->data->m;
     SG_TRY(SG__ROWS(t, &row, n * SG_CANDIDATES, err));

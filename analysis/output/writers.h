@@ -29,5 +29,9 @@ char *sg__print_number(double x, int digits, char *buf, size_t n);
 char *sg__print_percent(double x, char *buf, size_t n);
 /* USD with four significant digits, never in exponent form; "n/a" for NaN. */
 char *sg__print_usd(double x, char *buf, size_t n);
+/* "12.3 [10.0, 14.0]": `times` the value and its interval; "-" where there is none. sign: + before positive ones. */
+char *sg__print_band(const struct sg_value *v, double times, int digits, bool sign, char *buf, size_t n);
+/* `times` a cost in USD with its interval; "-" where there is none. */
+char *sg__print_bill(const struct sg_value *v, double times, char *buf, size_t n);
 
 #endif

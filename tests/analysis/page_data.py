@@ -64,8 +64,8 @@ def decide(data, kind):
         payable = [k for k in range(len(models)) if price[k] <= budget]
         step = {"budget": budget, "asked": {12: "budget=%.7g" % budget, 20: "target=0.7"}.get(i, "") if kind not in ("weak", "free") else "",
                 "kind": "none", "sentence": "No model costs so little: the cheapest needs $%.3g a query." % min(price),
-                "accuracy": [None] * 3, "cost": [None] * 3, "single": -1, "vs_single": [None] * 3, "saving": [None] * 3,
-                "mix": None, "vs_mix": [None] * 3, "over_budget": False, "shares": [], "table": []}
+                "accuracy": [None] * 3, "cost": [None] * 3, "single": -1, "gain": [None] * 3, "saving": [None] * 3,
+                "mix_accuracy": None, "over_mix": [None] * 3, "over_budget": False, "shares": [], "table": []}
         steps.append(step)
         if not payable:
             continue
@@ -73,9 +73,9 @@ def decide(data, kind):
         others = sorted((k for k in range(len(models)) if k != top), key=lambda k: -right[k])[:4]
         mix = min(max(right), right[top] + 0.0004 * i)
         lift = 0.0 if kind == "weak" else 0.045 * math.sin(math.pi * i / 40) ** 0.5
-        step.update(kind="one model", single=top, accuracy=[right[top], right[top] - half, min(1, right[top] + half)], mix=mix,
-                    cost=[price[top], 0.93 * price[top], 1.08 * price[top]], shares=[[top, 1.0]], vs_single=[0, 0, 0], saving=[0, 0, 0],
-                    vs_mix=[right[top] - mix, right[top] - mix - 0.03, right[top] - mix + 0.03],
+        step.update(kind="one model", single=top, accuracy=[right[top], right[top] - half, min(1, right[top] + half)], mix_accuracy=mix,
+                    cost=[price[top], 0.93 * price[top], 1.08 * price[top]], shares=[[top, 1.0]], gain=[0, 0, 0], saving=[0, 0, 0],
+                    over_mix=[right[top] - mix, right[top] - mix - 0.03, right[top] - mix + 0.03],
                     sentence="Use %s for everything; routing gains nothing that %d labelled questions can show." % (models[top]["id"], labelled))
         if kind == "weak" and i == 30:  # printf and the page round a tie alike
             step["accuracy"] = [0.5625, 0.5, 0.6875]
@@ -89,8 +89,8 @@ def decide(data, kind):
         gain = value - right[top]
         by = "; ".join("%s for %s" % (models[k]["id"], ", ".join(n for j, n in enumerate(names) if shares[j % 3][0] == k)) for k in {shares[j % 3][0] for j in range(len(names))}) if what == "table" else ""
         step.update(kind=what, accuracy=[value, value - half, min(1, value + half)], cost=[paid, 0.92 * paid, 1.09 * paid],
-                    shares=shares, vs_single=[gain, gain - 0.02, gain + 0.03], saving=[1 - paid / price[top], 0.95 - paid / price[top], 1.05 - paid / price[top]],
-                    mix=mix, vs_mix=[value - mix, value - mix - 0.03, value - mix + 0.03], over_budget=i % 7 == 0,
+                    shares=shares, gain=[gain, gain - 0.02, gain + 0.03], saving=[1 - paid / price[top], 0.95 - paid / price[top], 1.05 - paid / price[top]],
+                    mix_accuracy=mix, over_mix=[value - mix, value - mix - 0.03, value - mix + 0.03], over_budget=i % 7 == 0,
                     table=[[c, (shares[j % 3])[0]] for j, c in enumerate(names)] if what == "table" else [],
                     sentence="%s: %.1f %% right for $%.3g a query, %+.1f points against %s alone, which these questions show only just." % (
                         {"mix": "Draw between two models by lot", "table": "Choose by category, " + by, "routing": "Route each query by its estimates"}[what],

@@ -55,6 +55,7 @@ return {
   out: document.getElementById("budget-out").textContent, advice: document.getElementById("advice").textContent,
   readout: document.getElementById("readout").innerText, who: document.getElementById("who").innerText,
   marker: all("#marker").map((e) => [Number(e.getAttribute("cx")), Number(e.getAttribute("cy"))]),
+  capped: all("#chart .capped").flatMap((e) => e.getAttribute("d").split("h0").slice(0, -1).map((t) => t.slice(1).split(",").map(Number))),
   axis: all("#chart .tick").map((e) => [e.textContent, Number(e.getAttribute("x")), Number(e.getAttribute("y"))]),
   circles: all("#chart .model").map((e) => [e.querySelector("title").textContent, Number(e.getAttribute("cx")), Number(e.getAttribute("cy"))]),
 };
@@ -116,8 +117,8 @@ def as_stored(data, path):
 
     with h5py.File(path, "r") as f:
         for i, step in enumerate(data["decision"]["steps"]):
-            for key, name in (("accuracy", "accuracy"), ("cost", "cost"), ("vs_single", "gain"), ("saving", "saving"), ("vs_mix", "over_mix")):
-                stored = [float(f["decision_" + name + end][i]) for end in ("", "_low", "_high")]
+            for key in ("accuracy", "cost", "gain", "saving", "over_mix"):
+                stored = [float(f["decision_" + key + end][i]) for end in ("", "_low", "_high")]
                 step[key] = [None if x != x else x for x in stored]
             step["shares"] = [[k, float(s)] for k, s in enumerate(f["decision_share"][i]) if s > 0]
     return data
@@ -136,14 +137,21 @@ def numbers(p, data, kind, step):
         assert x[1] is None or f"{f(x[1])} to {f(x[2])}" in p["readout"], ("its interval", x, p["readout"])
     assert pct(step["accuracy"][0]) + " right" in p["said"]
     k = step["single"]
-    if step["vs_single"][0]:
-        gain = pts(step["vs_single"][0])
+    if step["gain"][0]:
+        gain = pts(step["gain"][0])
         assert f"{gain} points against {clean(tail(data['models'][k]['id']))}" in p["said"], p["said"]
-        assert gain in p["readout"] and f"{pts(step['vs_single'][1])} to {pts(step['vs_single'][2])}" in p["readout"], p["readout"]
-    if step["vs_mix"][0]:
-        assert pts(step["vs_mix"][0]) in p["readout"] and "the mix: " + pct(step["mix"]) in p["readout"]
+        assert gain in p["readout"] and f"{pts(step['gain'][1])} to {pts(step['gain'][2])}" in p["readout"], p["readout"]
+    if step["over_mix"][0]:
+        assert pts(step["over_mix"][0]) in p["readout"] and "the mix: " + pct(step["mix_accuracy"]) in p["readout"]
     for _, s in sorted(step["shares"], key=lambda x: -x[1])[:3]:
         assert pct(s, 1 if s < 0.01 else 0) in p["who"], (s, p["who"])
+    for k, most in data["decision"].get("caps", []):
+        if k in dict(step["shares"]):
+            assert f"of at most {pct(most, 0)}" in p["who"], (most, p["who"])
+        assert (k in step["reached"]) == (f"{data['models'][k]['id']} {100 * most:.3g} %" in p["advice"].partition("Limits reached")[2]), p["advice"]
+    if step.get("kept"):
+        assert f"of {len(step['kept'])} model{'s' * (len(step['kept']) > 1)} to keep" in p["who"], p["who"]
+        assert all(tail(data["models"][k]["id"]) in p["who"] for k in step["kept"]), p["who"]
     assert p["over"] == p["warned"] == step["over_budget"], ("told that it is over the budget", p["over"], p["warned"])
     in_force = data["decision"]["incumbent"] and data["decision"]["incumbent"]["name"]
     if in_force and step["kind"] == "one model" and data["models"][step["shares"][0][0]]["id"] == in_force:
@@ -169,6 +177,9 @@ def places(p, data, kind, step):
     if step["accuracy"][0] is not None:
         x, y = at(step["cost"][0], step["accuracy"][0])
         assert math.hypot(p["marker"][0][0] - x, p["marker"][0][1] - y) < 1, ("the marker", p["marker"], x, y)
+    held = [s for s in data["decision"]["steps"] if s.get("reached") and s["cost"][0] is not None]
+    assert len(p["capped"]) == len(held)
+    assert not step.get("reached") or any(math.dist(q, p["marker"][0]) < 1 for q in p["capped"]), ("a limit's dot", p["capped"])
     singles = [(s["cost"], s["accuracy"][0]) for s in data["decision"].get("singles", [])] or \
         [(page_data.first(m, "cost", "predicted_cost"), page_data.first(m, "accuracy", "predicted_accuracy")) for m in data["models"]]
     assert len(p["circles"]) == len(singles)
@@ -269,10 +280,10 @@ class Browser:
         return [e["message"] for e in self.d.get_log("browser")]
 
 
-def walk(b, data, kind):
+def walk(b, data, kind, stride=1):
     """Every step of the slider."""
     heights = set()
-    for i, step in enumerate(data["decision"]["steps"]):
+    for i, step in [*enumerate(data["decision"]["steps"])][::stride]:
         b.move(i)
         p = b.probe()
         for check in STEP_CHECKS:
@@ -418,7 +429,8 @@ def faults(b, page, data, tmp):
 
 
 def nights(b, program, fake, tmp):
-    """A second file with other prices and without a model: prices by themselves, the bill as the sum of its parts."""
+    """A second file with other prices and without a model: what is advised then and now, prices by themselves, the bill as
+    the sum of its parts."""
     folder = f"{tmp}/nights"
     os.mkdir(folder)
     for name, models in (("a", "5"), ("b", "4")):
@@ -426,17 +438,64 @@ def nights(b, program, fake, tmp):
     subprocess.run([program, f"{folder}/a.h5", f"{folder}/b.h5", "--bootstrap", "50", "--no-plots", "-o", folder], check=True,
                    capture_output=True)
     data = page_data.read(f"{folder}/report.html")
-    x = data["compared"][1]
-    assert data["repriced"] and x["gone_models"] == "maker/model-04"
+    assert data["repriced"] and data["compared"][1]["gone_models"] == "maker/model-04" and len(data["nights"]) == 5
+    rows = "return [...document.querySelectorAll('#%s tbody tr')].map(r => [...r.children].map(c => c.textContent.replaceAll('\u00a0', ' ')))"
     for size in SIZES:
         b.open(f"{folder}/report.html", size)
         p = b.probe()
         assert "gone models: " in p["text"] and "model-04" in p["text"] and "Prices that changed" in p["text"]
-        rows = b.d.execute_script("return [...document.querySelectorAll('#bill tbody tr')].map(r => [...r.children].map(c => c.textContent))")
-        assert len(rows) == 3 and rows[1][3].startswith(str(x["rerouted_2"])), rows
-        money = [float(re.sub("[$+]", "", t).replace("−", "-")) for t in rows[1][1:3] + rows[1][4:]]
-        assert abs(money[0] + sum(money[2:]) - money[1]) <= 0.02 * money[1], money
+        for x, row in zip(data["nights"], b.d.execute_script(rows % "nights")):
+            for when, cell in (("before", row[1]), ("after", row[2])):
+                right = x["accuracy_" + when]
+                assert right[0] is None or f"{pct(right[0])} right" in cell and f"{pct(right[1])} to {pct(right[2])}" in cell, cell
+                assert x["advice_" + when] in re.sub("[\u2068\u2069]", "", cell), cell
+            if x["bill_prices"] is not None:
+                assert pts(x["accuracy_difference"][0]) in row[3] and row[4].startswith(f"{x['rerouted']} of {x['common']} queries"), row
+        bills = b.d.execute_script(rows % "bill")
+        assert len(bills) == sum(x["bill_prices"] is not None for x in data["nights"]) >= 2
+        for row in bills:
+            money = [float(re.sub("[$+]", "", t).replace("−", "-")) for t in row[1:]]
+            assert abs(money[0] + sum(money[2:]) - money[1]) <= 0.02 * max(map(abs, money)), money
         assert p["wide"] <= 0 and min(p["fonts"])[0] >= 11.99 and not b.told()
+
+
+def limits(b, program, fake, tmp):
+    """Caps, a portfolio and what may be lost against the model in force, as the program writes them."""
+    folder = f"{tmp}/limits"
+    os.mkdir(folder)
+    subprocess.run([fake, f"{folder}/r.h5", "120", "6", "4", "1", "1", "0.2", "0.03", "3"], check=True)
+    text = subprocess.run([program, f"{folder}/r.h5", "--bootstrap", "50", "--no-plots", "--portfolio-size", "3", "--at-most", "maker/model-04=30%",
+                           "--at-most", "maker/model-02=50%", "--incumbent", "maker/model-04", "--margin", "4"], check=True, capture_output=True, text=True).stdout
+    data = page_data.read(f"{folder}/report.html")
+    steps, sizes = data["decision"]["steps"], data["sizes"]
+    asked = [s for s in steps if s["asked"]]
+    assert [(x["ask"], x["size"]) for x in sizes] == [(s["asked"], n) for n in (6, 3, 2, 1) for s in asked]
+    for step, x in zip(asked, sizes[len(asked):]):  # of the portfolio asked for
+        assert x["accuracy"] == step["accuracy"] and (step["kind"] == "none" or x["models"] == ", ".join(data["models"][k]["id"] for k in step["kept"]))
+    held = next(i for i, s in enumerate(steps) if s["reached"])
+    faults = ("document.querySelector('.capped').remove();", "document.querySelectorAll('#shares span').forEach((e) => { e.textContent = e.textContent.replace(/ of at.*/, ''); });",
+              "document.getElementById('who-title').textContent = 'Who answers';", "document.getElementById('advice').textContent = document.getElementById('advice').textContent.replace('Limits reached', '');")
+    for size in SIZES:
+        b.open(f"{folder}/report.html", size)
+        walk(b, data, "own", 5)
+        p = b.probe()
+        told = re.sub("[\u2068\u2069]", "", p["text"])
+        assert "model-04 answers at most 30 % of the queries" in told and "at most 4.0 points below maker/model-04 with 95 %" in told
+        rows = b.d.execute_script("return [...document.querySelectorAll('#sizes tbody tr')].map(r => [...r.children].map(c => c.textContent.replaceAll('\u00a0', ' ')))")
+        for row, x in zip(rows, (x for s in asked for x in sizes if x["ask"] == s["asked"])):
+            assert row[1] == ("all 6" if x["size"] == 6 else str(x["size"])) and row[2].startswith(pct(x["accuracy"][0])), row
+            assert x["size"] == 6 or x["difference"] is None or row[3] == pts(x["difference"]), row
+            assert all(tail(m) in row[5] for m in x["models"].split(", ")), row
+            assert x["difference"] is None or x["size"] == 6 or f"{100 * x['difference']:+.1f} points" in text.replace("-0.0", "+0.0"), x
+        assert len(rows) == len(sizes) and p["wide"] <= 0 and min(p["fonts"])[0] >= 11.99 and not b.told()
+        readable(b.d.execute_script(CONTRAST))
+    for plant in faults:
+        b.open(f"{folder}/report.html", SIZES[0]).move(held)
+        check_all = lambda: [c(b.probe(), data, "own", steps[held]) for c in (numbers, places)]
+        check_all()
+        b.d.execute_script(plant)
+        fails(check_all, plant)
+    return len(faults)
 
 
 def main():
@@ -487,7 +546,7 @@ def main():
                     with open(f"{shots}/{kind}.pdf", "wb") as f:
                         f.write(pdf)
             nights(b, program, fake, tmp)
-            planted = faults(b, pages[0][1], pages[0][2], tmp)
+            planted = limits(b, program, fake, tmp) + faults(b, pages[0][1], pages[0][2], tmp)
             steps = sum(len(d["decision"]["steps"]) for _, _, d in pages if d["decision"])
             print(f"{len(pages)} pages at {len(SIZES)} sizes, {len(SIZES) * steps} steps of the slider, {planted} planted faults seen")
         finally:

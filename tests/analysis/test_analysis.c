@@ -377,7 +377,9 @@ static void reverse(struct sg_results *r) {
     FLIP(true_length)
     FLIP(true_cost)
     FLIP(knn_correct)
-    FLIP(knn_length) FLIP(anchor_correct) FLIP(anchor_length)
+    FLIP(knn_length)
+    FLIP(anchor_correct)
+    FLIP(anchor_length)
 #undef FLIP
         for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
@@ -457,9 +459,9 @@ static void drift_is_found(void **state) {
     assert_true(false_alarms <= 4); /* 5 % a night: 4 of 20 and more happens in 1.6 % */
 }
 
-/* Another night with all prices 10 % up and the lengths of model 1 a fifth up: no price is called drift, the bill's
- * change is the sum of its parts, a model and queries that one night lacks are named. */
-static void bill_of_two_nights(void **state) {
+/* Another night with all prices 10 % up and the lengths of model 1 a fifth up: no price is called drift, a
+ * model and queries that one night lacks are named. */
+static void cells_of_two_nights(void **state) {
     (void)state;
     const struct fake f = {.n = 120, .m = 4, .seed = 9, .truth = true, .noise = 0.5};
     struct sg_results a = results(f), b = results(f);
@@ -490,21 +492,105 @@ static void bill_of_two_nights(void **state) {
     for (int k = 0; k < 3; k++)
         for (int i = 0; i < SG_DRIFTS; i++) {
             const struct sg_drift *d = &c.drift[(3 + k) * SG_DRIFTS + i];
-            const bool price = i >= SG_DRIFT_PRICE_INPUT, longer = k == 1 && i != SG_DRIFT_CORRECT;
+            const bool price = i == SG_DRIFT_PRICE_INPUT || i == SG_DRIFT_PRICE_OUTPUT,
+                       longer = k == 1 && (i == SG_DRIFT_LENGTH || i == SG_DRIFT_COST);
             assert_int_equal(d->moved, price || longer);
             if (price) assert_near(d->after / d->before, 1.1, 1e-12);
             if (price) assert_true(isnan(d->p_value) && isnan(d->holm));
         }
-    for (int i = 0; i < SG_COMPARE_BUDGETS; i++) {
-        const struct sg_rerouted *r = &x->rerouted[i];
-        assert_near(r->before + r->prices + r->lengths + r->routing, r->after, 1e-15);
-        assert_near(r->prices, 0.1 * r->before, 1e-12);
-        assert_true(r->lengths > 0 && r->queries < c.n_queries / 2);
-        assert_true(i == SG_COMPARE_BUDGETS - 1 ||
-                    (r->queries > 0 && r->routing < 0)); /* dearer calls are left */
-        assert_true(fabs(r->before - c.budget[i]) < 0.2 * c.budget[i]);
-    }
     sg_comparison_free(&c);
+    sg_dataset_free(&night[0]), sg_dataset_free(&night[1]);
+    sg_results_free(&a), sg_results_free(&b);
+}
+
+/* What is advised on the night before and on one with prices 10 % up, model 1 longer by a fifth, another name for the best
+ * model and for five queries: the bill's parts sum to its change and are what a count over the queries gives. */
+static void advice_of_two_nights(void **state) {
+    (void)state;
+    const struct fake f = {.n = 120,
+                           .m = 4,
+                           .seed = 9,
+                           .truth = false,
+                           .noise = 0.3,
+                           .categories = 2,
+                           .anchors = 150,
+                           .calibrated = 60};
+    struct sg_results a = results(f), b = results(f);
+    for (int k = 0; k < 4; k++) b.price_input[k] *= 1.1, b.price_output[k] *= 1.1;
+    for (int64_t i = 1; i < 150 * 4; i += 4) {
+        if (i < 120 * 4) b.length_mean[i] *= 1.2;
+        if (i < 60 * 4) b.calibration->length_mean[i] *= 1.2;
+        b.anchors.completion_tokens[i] = (int32_t)(1.2 * b.anchors.completion_tokens[i]);
+    }
+    for (int64_t i = 0; i < f.n * f.m; i++)
+        b.cost[i] =
+            b.prompt_tokens[i] / 1e6 * b.price_input[i % 4] + b.length_mean[i] / 1e6 * b.price_output[i % 4];
+    b.model[3][0] = 'X';
+    for (int q = 0; q < 5; q++) b.query[q][0] = 'X';
+    struct sg_dataset night[2] = {dataset(&a), dataset(&b)};
+    struct sg_err err = {0};
+    const char *cap = "maker/model-03=0.4"; /* of a model that is gone the second night */
+    const struct sg_advice_options wanted = {
+        .estimate = SG_ESTIMATE_ANCHORED, .seed = 1, .n_grid = 9, .at_most = &cap, .n_at_most = 1};
+    struct sg_advice advice;
+    if (sg_advise(&night[0], &wanted, &advice, &err) != SG_OK) fail_msg("%s", err.text);
+    struct sg_analysis_options o = defaults;
+    const double target = 0.99;
+    o.reps = 0, o.advice = &advice, o.targets = &target, o.n_targets = 1;
+    struct sg_analysis first = analysis(&night[0], &o);
+    struct sg_nights x = {.n_asked = 0};
+    if (sg_nights_add(&x, &first, &night[1], &wanted, &err) != SG_OK) fail_msg("%s", err.text);
+    assert_int_equal(x.n_asked, 6);
+    assert_int_equal(x.n_nights, 6);
+    size_t seen = 0, some = 0;
+    for (size_t i = 0; i < 5; i++) {
+        const struct sg_night *n = &x.night[i];
+        const struct sg_asked_policy *was = &first.policies[i];
+        double prices = 0, lengths = 0, left = 0;
+        assert_string_equal(n->asked, was->name);
+        assert_near(n->bill_before, was->predicted_cost.value, 1e-15);
+        assert_int_equal(n->common, 115);
+        if (isnan(n->bill_after)) { /* prices are up: the least budget fits nothing now */
+            assert_string_equal(n->after.kind, "none");
+            continue;
+        }
+        some++;
+        for (int64_t q = 5; q < f.n; q++) {
+            const int32_t k = was->model[q];
+            if (k == 3) { /* gone: its cost is left, all of it by routing */
+                left++;
+                continue;
+            }
+            const double old = night[0].c[q * 4 + k], new = night[1].c[q * 4 + k];
+            prices += 0.1 * old / 115;
+            lengths += (new - 1.1 * old) / 115;
+            if (k != 1) assert_near(new, 1.1 * old, 0.02 * old); /* means over other queries */
+        }
+        assert_near(n->prices, prices, 1e-12);
+        assert_near(n->lengths, lengths, 1e-12);
+        assert_near(n->bill_before + n->prices + n->lengths + n->routing + n->queries, n->bill_after, 1e-15);
+        assert_true(n->rerouted >= left);
+        int64_t moved = 0, listed = 0;
+        for (size_t j = 0; j < x.n_moves; j++) moved += x.move[j].asked == n->asked ? x.move[j].queries : 0;
+        for (size_t j = 0; j < x.n_reroutes; j++) {
+            const struct sg_reroute *r = &x.reroute[j];
+            assert_string_not_equal(r->before, r->after);
+            listed += r->asked == n->asked;
+        }
+        assert_int_equal(moved, n->rerouted);
+        assert_int_equal(listed, n->rerouted);
+        seen += (size_t)listed;
+        assert_near(n->difference.value, n->after.accuracy.value - n->before.accuracy.value, 1e-15);
+        assert_true(n->difference.low <= n->difference.value && n->difference.value <= n->difference.high);
+    }
+    assert_int_equal(seen, x.n_reroutes);
+    assert_true(some >= 3 && seen > 50);
+    assert_string_equal(x.night[5].asked, "target=0.99");
+    assert_string_equal(x.night[5].before.kind, "none");
+    assert_non_null(strstr(x.night[5].after.sentence, "Out of reach"));
+    sg_nights_free(&x);
+    sg_analysis_free(&first);
+    sg_advice_free(&advice);
     sg_dataset_free(&night[0]), sg_dataset_free(&night[1]);
     sg_results_free(&a), sg_results_free(&b);
 }
@@ -530,7 +616,8 @@ int main(void) {
         cmocka_unit_test(votes_of_another_scale), cmocka_unit_test(metrics_with_intervals_cover),
         cmocka_unit_test(noise_of_samples),       cmocka_unit_test(holm),
         cmocka_unit_test(compared_in_any_order),  cmocka_unit_test(drift_is_found),
-        cmocka_unit_test(bill_of_two_nights),     cmocka_unit_test(nothing_in_common),
+        cmocka_unit_test(cells_of_two_nights),    cmocka_unit_test(advice_of_two_nights),
+        cmocka_unit_test(nothing_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

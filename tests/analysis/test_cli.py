@@ -281,6 +281,13 @@ def choosing(tmp):
     assert float(free[0]["cost_usd"]) == 0 and float(free[1]["cost_usd"]) > 0
 
 
+def f_budgets(folder):
+    """The budgets of the slider as frontier.h5 has them, to the last bit."""
+    import h5py
+    with h5py.File(f"{folder}/frontier.h5") as f:
+        return [float(x) for x in f["decision_step"]]
+
+
 def several_files(tmp):
     a, b = fake(f"{tmp}/a.h5", 150, 4, noise=0.2), fake(f"{tmp}/b.h5", 150, 5, noise=1.5)
     r = run(a, b, "-o", f"{tmp}/two", "--bootstrap", 200)
@@ -294,8 +301,13 @@ def several_files(tmp):
     assert all(float(x["difference"]) == 0 and x["moved"] == "0" for x in rows(f"{tmp}/same", "drift"))
     same = rows(f"{tmp}/same", "compare")[1]
     for name in ("brier_difference", "auc_difference", "p_change", "p_largest_change", "verdicts_changed", "length_change",
-                 "new_queries", "gone_queries", "rerouted_2", "bill_prices_2", "bill_lengths_2", "bill_routing_2"):
+                 "new_queries", "gone_queries"):
         assert float(same[name]) == 0, name
+    for night in rows(f"{tmp}/same", "nights"):
+        assert night["advice_before"] == night["advice_after"] and night["bill_before"] == night["bill_after"]
+        assert all(float(night[name]) == 0 for name in ("rerouted", "accuracy_difference", "accuracy_difference_low", "accuracy_difference_high",
+                                                        "bill_prices", "bill_lengths", "bill_routing", "bill_queries"))
+    assert not os.path.exists(f"{tmp}/same/rerouted.csv")
     assert same["settings"] == same["new_models"] == same["gone_models"] == ""
     # other prices: told by themselves, not among what moved beyond noise
     def dearer(f):
@@ -306,15 +318,32 @@ def several_files(tmp):
         r = run(a, edited(shutil.copy(a, f"{tmp}/dear.h5"), dearer), "-o", f"{tmp}/dear", "--bootstrap", 20)
         page = data_of(f"{tmp}/dear/report.html")
         assert page["drift"] == [] and len(page["repriced"]) == 8 and "no model's estimates moved" in r.stdout
-        x = page["compared"][1]
-        assert abs(x["bill_prices_2"] - 0.2 * x["bill_before_2"]) < 1e-8 and x["bill_lengths_2"] == 0
-        parts = x["bill_prices_2"] + x["bill_lengths_2"] + x["bill_routing_2"]
-        assert x["rerouted_2"] > 0 and abs(x["bill_before_2"] + parts - x["bill_after_2"]) < 1e-8
+        moved = rows(f"{tmp}/dear", "rerouted")
+        assert len(page["nights"]) == 5 and sum(x["rerouted"] for x in page["nights"]) == len(moved) > 0
+        with h5py.File(f"{tmp}/dear/frontier.h5") as f:  # tables, file and page agree
+            for i, (x, csv) in enumerate(zip(page["nights"], rows(f"{tmp}/dear", "nights"))):
+                assert f["night_ask"][i].decode() == x["ask"] == csv["ask"] and f["night_rerouted"][0, i] == x["rerouted"]
+                if x["bill_prices"] is None:
+                    assert x["kind_after"] == "none" and csv["bill_after"] == "" and "No policy fits" in x["advice_after"]
+                    continue
+                assert abs(f["night_bill_prices"][0, i] - x["bill_prices"]) < 1e-9 and abs(float(csv["bill_prices"]) - x["bill_prices"]) < 1e-9
+                assert abs(x["bill_prices"] - 0.2 * x["bill_before"]) < 1e-8 and x["bill_lengths"] == x["bill_queries"] == 0
+                assert abs(x["bill_before"] + x["bill_prices"] + x["bill_routing"] - x["bill_after"]) < 1e-8
+                of = [m for m in moved if m["ask"] == x["ask"]]
+                assert len(of) == x["rerouted"] == sum(m["queries"] for m in page["moves"] if m["ask"] == x["ask"])
+                assert all(m["model_before"] != m["model_after"] for m in of)
+                # who answers is what each night's policies.csv says; a night's own budgets are others, so it is asked
+        run(f"{tmp}/dear.h5", "-o", f"{tmp}/alone", "--bootstrap", 0, *(y for x in page["nights"] for y in ("--budget", repr(next(
+            b for b in f_budgets(f"{tmp}/dear") if abs(b - float(x["ask"][7:])) <= 1e-8 * b)))))
+        then, now = ({(p["ask"], p["query"]): p["model"] for p in rows(f"{tmp}/{d}", "policies")} for d in ("dear", "alone"))
+        listed = {(m["ask"], m["query"]): (m["model_before"], m["model_after"]) for m in moved}
+        both = {a for a, _ in then} & {a for a, _ in now}
+        assert len(both) >= 4 and listed == {k: (then[k], now[k]) for k in then if k[0] in both and then[k] != now[k]}
     except ImportError:
         pass
     # one file again: the comparison of the run before is gone
     run(a, "-o", f"{tmp}/same", "--bootstrap", 0)
-    assert not os.path.exists(f"{tmp}/same/drift.csv") and not os.path.exists(f"{tmp}/same/compare.csv")
+    assert not any(os.path.exists(f"{tmp}/same/{name}.csv") for name in ("drift", "compare", "nights", "rerouted"))
     # a night whose cells are worse: the Brier score says so beyond its interval
     worse = fake(f"{tmp}/w.h5", 150, 4, noise=1.5)
     run(a, worse, "-o", f"{tmp}/worse", "--bootstrap", 200)
@@ -383,8 +412,13 @@ def portfolio_size(tmp):
         for size in (1, 2, 3):
             out = f"{tmp}/{name}{size}"
             text = run(results, "-o", out, "--bootstrap", 0, "--portfolio-size", size, *budgets).stdout
-            named = re.findall(r"^ +with (\d+) models?: (.*)$", text, re.M)
-            assert len(named) == 3 and all(int(n) == size == len(models.split(", ")) for n, models in named), text
+            table = rows(out, "portfolio")
+            assert [(int(x["size"]), x["ask"]) for x in table] == [(n, f"budget={b}") for n in (6, *range(size, 0, -1)) for b in (0.0004, 0.002, 0.01)]
+            assert all(int(x["size"]) == len(x["models"].split(", ")) for x in table[3:] if x["accuracy"]) and not any(x["models"] for x in table[:3])
+            for x, all_models in zip(table, table[:3] * (size + 1)):  # as the terminal has it
+                line = f"with {'all 6' if x['size'] == '6' else x['size']} model{'s' * (x['size'] != '1')}: {100 * float(x['accuracy']):.1f} ["
+                assert line in text and abs(float(x["difference"]) - float(x["accuracy"]) + float(all_models["accuracy"])) < 1e-9, (line, text)
+            named = [(x["size"], x["models"]) for x in table if int(x["size"]) == size]
             found = shares(out, 150)
             assert len(found) == 3
             for (_, models), share in zip(named, found.values()):
@@ -398,6 +432,13 @@ def portfolio_size(tmp):
             with h5py.File(f"{out}/frontier.h5") as f:
                 kept, share = f["decision_portfolio"][:], f["decision_share"][:]
                 assert set(kept.sum(axis=1)) <= {0, size} and (share[kept == 0].max() < 0.06)
+                assert f["portfolio_accuracy"].shape == (size + 1, 3) and list(f["portfolio_size"]) == [6, *range(size, 0, -1)]
+                of = {b: i for i, b in enumerate(f["decision_step"])}  # what is advised is the row of the portfolio asked for
+                assert all(f["portfolio_accuracy"][1, j] == f["decision_accuracy"][of[b]] for j, b in enumerate((0.0004, 0.002, 0.01)))
+    run(results, "-o", f"{tmp}/none", "--bootstrap", 0, *budgets)  # all models: as without a portfolio
+    alone = [s["accuracy"][0] for s in data_of(f"{tmp}/none/report.html")["decision"]["steps"] if s["asked"]]
+    assert all(abs(float(x["accuracy"]) - y) < 1e-6 for x, y in zip(rows(f"{tmp}/blind1", "portfolio")[:3], alone, strict=False)) and len(alone) == 3
+    assert not os.path.exists(f"{tmp}/none/portfolio.csv")
     both = f"{tmp}/both"
     text = run(results, "-o", both, "--bootstrap", 0, "--portfolio-size", 2, "--at-most", "maker/model-05=40%", *budgets).stdout
     assert all(s.get("maker/model-05", 0) <= 0.4 + 1e-9 for s in shares(both, 150).values())
