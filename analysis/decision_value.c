@@ -78,7 +78,8 @@ static double least_mean(double x, double c, double s) {
 }
 
 struct sg_value sg__interval_chosen(struct sg__estimate e) {
-    struct sg_value v = sg__interval_plain(e);
+    const double h = e.se > 0 ? sg_t_quantile(0.025, e.df) * e.se : 0;
+    struct sg_value v = {e.value, e.value - h, e.value + h};
     if (!sg__above_zero(e) || !(e.mean_se > 0)) return v;
     const double t = sg_t_quantile(0.05, e.df), c = sg_t_quantile(0.025, e.df) * e.mean_se;
     const double below = e.value - least_mean(e.value, c, e.mean_se * t / 1.959963984540054);

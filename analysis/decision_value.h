@@ -39,9 +39,9 @@ struct sg_value sg__interval_saving(double ratio, struct sg__estimate less, doub
 struct sg_value sg__interval_plain(struct sg__estimate e);
 /* Whether the expected difference is above zero, at 97.5 %. */
 bool sg__above_zero(struct sg__estimate e);
-/* Of a gain, which is told where it passed sg__above_zero: what passes is flattered by luck. The lower end is
- * therefore that of the law of values that pass (truncated normal: Weinstein, Fithian, Benjamini 2013; the queries'
- * own luck added in quadrature), but not below zero where the plain interval is above. */
+/* Of a gain: at 97.5 %, since a candidate has two comparisons to pass (one model, mix). What passes sg__above_zero is
+ * flattered by luck: there the lower end is not above that of the law of values that pass (truncated normal, 95 %:
+ * Weinstein, Fithian, Benjamini 2013; the queries' own luck added in quadrature), or zero. */
 struct sg_value sg__interval_chosen(struct sg__estimate e);
 
 /* What the best mix of two models is worth at this cost, by the models' own values and bills; 0: none fits. */

@@ -330,14 +330,14 @@ class Valued:
         return value, np.sqrt(var), (var * var / below if below > 0 else 1e6), np.sqrt(mean_var)
 
 
-def plain(e):
-    h = student.ppf(0.975, min(e[2], 1e6)) * e[1] if e[1] > 0 else 0
+def plain(e, outside=0.05):
+    h = student.ppf(1 - outside / 2, min(e[2], 1e6)) * e[1] if e[1] > 0 else 0
     return [e[0], e[0] - h, e[0] + h]
 
 
 def chosen(e):
-    """Of a value that is told where it is above zero at 97.5 %: the lower end is that of the truncated normal law."""
-    value, low, high = plain(e)
+    """Of a value that is told where it is above zero at 97.5 %: the lower end is not above the truncated normal law's."""
+    value, low, high = plain(e, 0.025)
     df, mean_se = min(e[2], 1e6), e[3]
     told = student.ppf(0.9875, df) * mean_se
     if value > max(told, 0) and mean_se > 0:
