@@ -139,8 +139,9 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
         break;
     case SG_CANDIDATE_MIX:
         SG_TRY(sg_buf_printf(&b, err,
-                             "Use %s for %.0f %% of the queries, drawn at random, and %s for the rest",
-                             called(d, r->to, name), 100 * r->weight, called(d, r->from, other)));
+                             "Use %s for %.*f %% of the queries, drawn at random, and %s for the rest",
+                             called(d, r->to, name), r->weight > 0.995 || r->weight < 0.005 ? 2 : 0,
+                             100 * r->weight, called(d, r->from, other)));
         SG_TRY(say_gain(&b, d, s, err));
         break;
     case SG_CANDIDATE_TABLE:
