@@ -9,39 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct point {
-    double c, p;
-    int32_t model;
-};
-
-/* Cheapest first; of equal cost the better, of equal both the first model. */
-static bool before(struct point a, struct point b) {
-    return a.c != b.c ? a.c < b.c : a.p != b.p ? a.p > b.p : a.model < b.model;
-}
-
-/* Shell's sort (gaps of Ciura 2001): a pool's points are few. */
-static void sort_points(struct point *pt, int32_t n) {
-    static const int32_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
-    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
-        for (int32_t i = gaps[g]; i < n; i++) {
-            const struct point x = pt[i];
-            int32_t j = i;
-            for (; j >= gaps[g] && before(x, pt[j - gaps[g]]); j -= gaps[g]) pt[j] = pt[j - gaps[g]];
-            pt[j] = x;
-        }
-}
-
 /* Upper concave hull of one query's points from its cheapest model to its best; returns the number of
  * vertices written to hull (room for m). First cuts away what lies on or below the chord from the cheapest to
  * the best point, so that few points are left to sort. */
-static int32_t query_hull(const double *p, const double *c, int32_t m, struct point *hull) {
-    struct point low = {.model = -1}, top = {.model = -1};
+static int32_t query_hull(const double *p, const double *c, int32_t m, struct sg_point *hull) {
+    struct sg_point low = {.model = -1}, top = {.model = -1};
     for (int32_t k = 0; k < m; k++) {
         if (isnan(p[k]) || isnan(c[k])) continue;
         if (low.model < 0 || c[k] < low.c || (c[k] == low.c && p[k] > low.p))
-            low = (struct point){c[k], p[k], k};
+            low = (struct sg_point){c[k], p[k], k};
         if (top.model < 0 || p[k] > top.p || (p[k] == top.p && c[k] < top.c))
-            top = (struct point){c[k], p[k], k};
+            top = (struct sg_point){c[k], p[k], k};
     }
     if (low.model < 0) return 0;
     hull[0] = low;
@@ -50,14 +28,14 @@ static int32_t query_hull(const double *p, const double *c, int32_t m, struct po
     const double run = top.c - low.c, rise = top.p - low.p;
     for (int32_t k = 0; k < m; k++)
         if (p[k] > low.p && c[k] < top.c && (p[k] - low.p) * run > rise * (c[k] - low.c))
-            hull[n++] = (struct point){c[k], p[k], k};
-    sort_points(hull + 1, n - 1);
+            hull[n++] = (struct sg_point){c[k], p[k], k};
+    sg_sort_points(hull + 1, n - 1);
     int32_t h = 1;
     for (int32_t i = 1; i <= n; i++) {
-        const struct point x = i < n ? hull[i] : top;
+        const struct sg_point x = i < n ? hull[i] : top;
         if (x.p <= hull[h - 1].p) continue; /* dearer and no better */
         while (h > 1) {
-            const struct point a = hull[h - 2], b = hull[h - 1];
+            const struct sg_point a = hull[h - 2], b = hull[h - 1];
             if ((b.p - a.p) * (x.c - b.c) > (x.p - b.p) * (b.c - a.c)) break;
             h--;
         }
@@ -127,7 +105,7 @@ static void set_step(const struct sg_path_input *in, struct sg_path *o, int64_t 
 enum sg_status sg_path_frontier(const struct sg_path_input *in, struct sg_path *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_path o = {.exact = true};
-    struct point *hull = NULL;
+    struct sg_point *hull = NULL;
     double *slope = NULL;
     uint32_t *at = NULL, *order = NULL;
     int32_t *query = NULL;

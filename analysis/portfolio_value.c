@@ -1,6 +1,7 @@
 #include "portfolio_value.h"
 
 #include "base/mem.h"
+#include "sort.h"
 #include "sum.h"
 
 #include <math.h>
@@ -9,37 +10,15 @@
 
 enum { BLOCK = 16 }; /* queries turned from rows to columns at once */
 
-struct option {
-    double u;
-    int32_t model;
-};
-
-/* Falling utility, of equals the first model first: Shell's sort (gaps of Ciura 2001), for lists of a pool's
- * size. */
-static void sort_options(struct option *o, int32_t n) {
-    static const int32_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
-    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
-        for (int32_t i = gaps[g]; i < n; i++) {
-            const struct option x = o[i];
-            int32_t j = i;
-            for (; j >= gaps[g]; j -= gaps[g]) {
-                const struct option y = o[j - gaps[g]];
-                if (y.u > x.u || (y.u == x.u && y.model < x.model)) break;
-                o[j] = y;
-            }
-            o[j] = x;
-        }
-}
-
 /* Shapley value and leave-one-out loss of one query: for utilities u_1 >= u_2 >= ... >= outside option,
  * phi_j = sum over i >= j of (u_i - u_{i+1}) / i, and only the best one is missed: by u_1 - u_2. */
-static void one_query(struct option *o, int32_t n, struct sg_sum *shapley, struct sg_sum *loss) {
-    sort_options(o, n);
+static void one_query(struct sg_point *o, int32_t n, struct sg_sum *shapley, struct sg_sum *loss) {
+    sg_sort_points(o, n); /* c is -u, so that the most useful comes first */
     if (!n) return;
-    sg_sum_add(&loss[o[0].model], o[0].u - (n > 1 ? o[1].u : 0));
+    sg_sum_add(&loss[o[0].model], o[0].p - (n > 1 ? o[1].p : 0));
     double phi = 0;
     for (int32_t j = n; j >= 1; j--) {
-        phi += (o[j - 1].u - (j < n ? o[j].u : 0)) / j;
+        phi += (o[j - 1].p - (j < n ? o[j].p : 0)) / j;
         sg_sum_add(&shapley[o[j - 1].model], phi);
     }
 }
@@ -97,7 +76,7 @@ enum sg_status sg_portfolio_value(const double *p, const double *c, const uint8_
                                   double lambda, struct sg_portfolio_value *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_portfolio_value o = {.m = m, .lambda = lambda};
-    struct option *opt = NULL;
+    struct sg_point *opt = NULL;
     struct sg_sum *shapley = NULL, *loss = NULL, total = {0, 0};
     double *u = NULL, *have = NULL, *bound = NULL, *block = NULL;
     int32_t *round = NULL;
@@ -124,7 +103,7 @@ enum sg_status sg_portfolio_value(const double *p, const double *c, const uint8_
         for (int32_t k = 0; k < m; k++) {
             const double x = p[q * m + k] - lambda * c[q * m + k];
             /* a NaN, and what is worth less than no call, is no option */
-            if (x > 0) opt[k_opt++] = (struct option){x, k};
+            if (x > 0) opt[k_opt++] = (struct sg_point){-x, x, k};
             to[k * BLOCK] = x > 0 ? x : 0;
         }
         row++;
@@ -133,7 +112,7 @@ enum sg_status sg_portfolio_value(const double *p, const double *c, const uint8_
                 memcpy(u + (int64_t)k * used + (row - 1) / BLOCK * BLOCK, block + k * BLOCK,
                        sizeof *u * (size_t)((row - 1) % BLOCK + 1));
         one_query(opt, k_opt, shapley, loss);
-        if (k_opt) sg_sum_add(&total, opt[0].u);
+        if (k_opt) sg_sum_add(&total, opt[0].p);
     }
     o.total = sg_sum_get(&total) / (double)used;
     for (int32_t k = 0; k < m; k++) {

@@ -92,6 +92,22 @@ out:
     return st;
 }
 
+static bool before(struct sg_point a, struct sg_point b) {
+    return a.c != b.c ? a.c < b.c : a.p != b.p ? a.p > b.p : a.model < b.model;
+}
+
+/* Shell's sort (gaps of Ciura 2001). */
+void sg_sort_points(struct sg_point *x, int32_t n) {
+    static const int32_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
+        for (int32_t i = gaps[g]; i < n; i++) {
+            const struct sg_point y = x[i];
+            int32_t j = i;
+            for (; j >= gaps[g] && before(y, x[j - gaps[g]]); j -= gaps[g]) x[j] = x[j - gaps[g]];
+            x[j] = y;
+        }
+}
+
 double sg_select(double *x, int64_t n, int64_t k) {
     int64_t lo = 0, hi = n - 1;
     while (lo < hi) {

@@ -14,6 +14,14 @@ enum sg_status sg_sort_order(const double *key, int64_t n, bool falling, uint32_
 /* Sorts key[0..n) rising and carries payload[] along; equal keys keep their order. */
 enum sg_status sg_sort_doubles(double *key, uint32_t *payload, int64_t n, struct sg_err *err);
 
+/* A model's cost and accuracy on a query, or other numbers that are ordered likewise. */
+struct sg_point {
+    double c, p;
+    int32_t model;
+};
+/* Cheapest first; of equal cost the better, of equal both the first model. For lists of a pool's size. */
+void sg_sort_points(struct sg_point *x, int32_t n);
+
 /* The k-th smallest (from 0) of x[0..n), which is permuted. Quickselect, median of three. */
 double sg_select(double *x, int64_t n, int64_t k);
 

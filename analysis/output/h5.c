@@ -25,6 +25,9 @@ static enum sg_status array(struct build *b, int64_t n, size_t size, void **out,
     return sg_arena_get(&b->arena, bytes ? bytes : 1, out, err);
 }
 
+/* n zeroed elements in the arena into *pp, which points to their type. */
+#define ARRAY(b, n, pp, err) array(b, (int64_t)(n), sizeof **(pp), (void **)(pp), err)
+
 static enum sg_status add_axis(struct build *b, struct sg_frontier_axis x, struct sg_err *err) {
     enum sg_status st = SG_GROW(&b->axis, &b->cap_axes, b->n_axes + 1, "axes", err);
     if (st == SG_OK) b->axis[b->n_axes++] = x;
@@ -43,31 +46,31 @@ static enum sg_status column_data(struct build *b, const struct sg__table *t,
                                   const struct sg__table_column *c, int part, int64_t n, const void **out,
                                   enum sg_frontier_type *type, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    void *p = NULL;
+    char **texts;
+    int32_t *wholes;
+    double *numbers;
     const bool whole =
         c->kind == SG__I32 || c->kind == SG__BOOL || c->kind == SG__MODEL || c->kind == SG__QUERY;
     *type = c->kind == SG__TEXT ? SG_FRONTIER_STRING : whole ? SG_FRONTIER_I32 : SG_FRONTIER_F64;
     if (!t->is->stride && (c->kind == SG__F64 || (whole && c->kind != SG__BOOL))) {
         *out = sg__table_cell(t, c, 0);
-        return SG_OK;
-    }
-    SG_TRY(array(b, n,
-                 c->kind == SG__TEXT ? sizeof(char *)
-                 : whole             ? sizeof(int32_t)
-                                     : sizeof(double),
-                 &p, err));
-    for (int64_t i = 0; i < n; i++) {
-        const void *cell = sg__table_cell(t, c, i);
-        if (c->kind == SG__TEXT) {
-            const char *s = *(const char *const *)cell;
-            SG_TRY(sg_arena_dup(&b->arena, s, strlen(s), (char **)p + i, err));
-        } else if (whole) {
-            ((int32_t *)p)[i] = (int32_t)sg__cell_number(c, cell, part);
-        } else {
-            ((double *)p)[i] = sg__cell_number(c, cell, part);
+    } else if (c->kind == SG__TEXT) {
+        SG_TRY(ARRAY(b, n, &texts, err));
+        for (int64_t i = 0; i < n; i++) {
+            const char *s = sg__cell_text(NULL, c, sg__table_cell(t, c, i));
+            SG_TRY(sg_arena_dup(&b->arena, s, strlen(s), &texts[i], err));
         }
+        *out = texts;
+    } else if (whole) {
+        SG_TRY(ARRAY(b, n, &wholes, err));
+        for (int64_t i = 0; i < n; i++)
+            wholes[i] = (int32_t)sg__cell_number(c, sg__table_cell(t, c, i), part);
+        *out = wholes;
+    } else {
+        SG_TRY(ARRAY(b, n, &numbers, err));
+        for (int64_t i = 0; i < n; i++) numbers[i] = sg__cell_number(c, sg__table_cell(t, c, i), part);
+        *out = numbers;
     }
-    *out = p;
 out:
     return st;
 }
@@ -81,7 +84,7 @@ static enum sg_status add_column(struct build *b, const struct sg__table *t, con
                   : part == 1 ? "lower end of its 95 % interval"
                               : "upper end of its 95 % interval";
     for (; v.rank < 3 && t->is->axes[v.rank]; v.rank++) v.axes[v.rank] = t->is->axes[v.rank];
-    SG_TRY(array(b, 3 * NAME_BYTES, 1, (void **)&full, err));
+    SG_TRY(ARRAY(b, 3 * NAME_BYTES, &full, err));
     snprintf(full, (size_t)3 * NAME_BYTES, "%s%s%s",
              t->is->prefix && !(c->in & SG__BARE) ? t->is->prefix : "",
              sg__table_column_name(c, part, false, name, sizeof name), t->is->suffix ? t->is->suffix : "");

@@ -36,7 +36,7 @@
     return /^50*$/.test(exact.slice(-40)) && "02468".includes(cut.slice(-1)) ? cut : x.toFixed(d);
   }
   const pct = (x, d) => none(x) ? "–" : minus(x) + fixed(Math.abs(100 * x), none(d) ? 1 : d) + "\u00a0%";
-  const pts = (x) => none(x) ? "–" : (x >= 0 ? "+" : "−") + fixed(Math.abs(100 * x), 1);
+  const pts = (x) => none(x) ? "–" : (x < 0 && fixed(-100 * x, 1) !== "0.0" ? "−" : "+") + fixed(Math.abs(100 * x), 1);
   function usd(x) {
     if (none(x)) return "–";
     if (x === 0) return "$0";
@@ -484,7 +484,7 @@
       return [[full(f.file), clean(f.settings)], num(f.tokens_per_cell, 0), num(f.brier, 4), i && !none(v[0]) ? [num(100 * v[0], 2), num(100 * v[1], 2) + " to " + num(100 * v[2], 2)] : "", num(f.auc, 3)]
         .concat(at.map((j) => { const x = f["accuracy_" + j + "_difference"]; return [pct(f["accuracy_" + j]), i ? pts(x[0]) + " (" + range(x, pts) + ")" : ""]; }));
     }));
-    const later = D.compared.slice(1), change = (x) => none(x) ? "–" : (x < 0 ? "−" : "+") + usd(Math.abs(x)), several = later.length > 1;
+    const later = D.compared.slice(1), change = (x) => none(x) ? "–" : (x > 0 ? "+" : "") + usd(x), several = later.length > 1;
     $("nights-note").textContent = later.map((f) => [["new models", f.new_models], ["gone models", f.gone_models], ["new queries", f.new_queries], ["gone queries", f.gone_queries]]
       .filter((x) => x[1]).map((x) => x[0] + ": " + said(String(x[1]))).join("; ")).map((s, i) => s ? (several ? full(later[i].file) + ": " : "") + s + ". " : "").join("") +
       "Each file’s advice for the same budget or target, for all its queries and models. The bill is that of the policies query by query, as estimated; its change is the sum of prices, lengths, other models" +

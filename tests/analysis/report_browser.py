@@ -97,7 +97,7 @@ def pct(x, digits=1):
 
 
 def pts(x):
-    return f"{'+' if x >= 0 else '−'}{abs(100 * x):.1f}"
+    return f"{100 * x:+.1f}".replace("-0.0", "+0.0").replace("-", "−")
 
 
 def usd(x):

@@ -381,7 +381,7 @@ static void reverse(struct sg_results *r) {
     FLIP(anchor_correct)
     FLIP(anchor_length)
 #undef FLIP
-        for (int64_t i = 0; i < n / 2; i++) {
+    for (int64_t i = 0; i < n / 2; i++) {
         char *t = r->query[i];
         r->query[i] = r->query[n - 1 - i], r->query[n - 1 - i] = t;
         t = r->category[i];
@@ -546,7 +546,8 @@ static void advice_of_two_nights(void **state) {
     for (size_t i = 0; i < 5; i++) {
         const struct sg_night *n = &x.night[i];
         const struct sg_asked_policy *was = &first.policies[i];
-        double prices = 0, lengths = 0, left = 0;
+        double prices = 0, lengths = 0;
+        int64_t left = 0;
         assert_string_equal(n->asked, was->name);
         assert_near(n->bill_before, was->predicted_cost.value, 1e-15);
         assert_int_equal(n->common, 115);
