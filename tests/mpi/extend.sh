@@ -64,6 +64,14 @@ for how in with without; do
   [ -e "$work/killed-$how/DONE" ] && fail "killed too late"
   result=$(out killed-$how "$sim" "$job" "${four[@]}" --extend --set sampling.temperature=0.1)
   has "another job in a folder being extended" "$result" 'is not done; finish it first'
+  if [ $how = with ]; then # a head that was damaged
+    head=$(find "$work/killed-$how/heads" -name '*.seg')
+    cp "$head" "$work/head" && printf '\xff' | dd of="$head" bs=1 seek=5000 conv=notrunc status=none
+    result=$(out killed-$how "$sim" "$job" --extend); same "exit code: a damaged head" $? 5
+    one_line "a damaged head" "$result"
+    has "a damaged head" "$result" 'heads/segments/.*\.seg: '
+    mv "$work/head" "$head"
+  fi
   again=(--extend)
   if [ $how = without ]; then rm -r "$work/killed-$how"/{heads,earlier.h5}; again=(); fi
   result=$(out killed-$how ranks 3 "$sim" "$job" "${again[@]}" --drawn)
