@@ -10,7 +10,7 @@
  *   another machine or container   only the heartbeat can tell: stale when the file has not been touched for
  *                                  SG_LOCK_STALE_SECONDS, by the clock of the file system, and is not while
  *                                  the taker watches it for SG_LOCK_WATCH_SECONDS (that clock may have jumped
- *                                  ahead); who finds it with a time in the future beyond that sets it to now,
+ *                                  ahead; not for a shard, see shard_files.c); who finds it with a time in the future beyond that sets it to now,
  *                                  from where it ages
  *
  * So neither a crash nor a reboot nor a killed container locks a directory for good. A living holder keeps

@@ -116,6 +116,15 @@ static enum sg_status create(const char *path, bool *made, struct sg_err *err) {
     return sg_fail(err, SG_E_IO, "%s: cannot create: %s", path, strerror(e));
 }
 
+/* Without the watch: a task may find many shards of a dead one, and would keep its device waiting for each. Who takes a
+ * living one's shard after the file server's clock has jumped computes the same cells; the other stops at its next beat. */
+static enum sg_status take_lock(const char *path, struct sg_lock **lock, struct sg_err *err) {
+    struct sg__lock_terms terms;
+    sg__lock_terms_usual(&terms);
+    terms.watch_ms = 0;
+    return sg__lock_take_on(path, SG_LOCK_SHARD, &terms, lock, err);
+}
+
 enum sg_status sg_shard_files_take(const char *run_dir, int64_t k, struct sg_shard_taken *out,
                                    struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -129,7 +138,7 @@ enum sg_status sg_shard_files_take(const char *run_dir, int64_t k, struct sg_sha
     SG_TRY(shard_path(run_dir, k, ".done", &done, err));
     SG_TRY(shard_path(run_dir, k, ".begun", &begun, err));
     SG_TRY(sg_path_join(run_dir, "lock", &whole, err));
-    st = sg_lock_take(path, SG_LOCK_SHARD, &lock, &busy);
+    st = take_lock(path, &lock, &busy);
     if (st == SG_E_BUSY) {
         st = SG_OK;
         goto out;
@@ -183,15 +192,12 @@ enum sg_status sg_shard_files_unmark(const char *run_dir, int64_t k, struct sg_e
 }
 
 void sg_shard_files_tidy(const char *run_dir, int64_t n) {
-    struct sg__lock_terms terms;
-    sg__lock_terms_usual(&terms);
-    terms.watch_ms = 0; /* nobody computes a shard that is done: its lock may be taken from the living */
     for (int64_t k = 0; k < n; k++) {
         char *done = NULL, *path = NULL;
         struct sg_lock *lock = NULL;
         if (shard_path(run_dir, k, ".done", &done, NULL) == SG_OK && access(done, F_OK) == 0 &&
             shard_path(run_dir, k, ".lock", &path, NULL) == SG_OK && access(path, F_OK) == 0 &&
-            sg__lock_take_on(path, SG_LOCK_SHARD, &terms, &lock, NULL) == SG_OK)
+            take_lock(path, &lock, NULL) == SG_OK)
             sg_lock_drop(lock);
         free(done);
         free(path);

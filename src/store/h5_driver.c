@@ -37,12 +37,13 @@ static H5FD_t *sink_open(const char *name, unsigned flags, hid_t fapl, haddr_t m
     f->sink = info->sink;
     struct stat s = {0};
     f->fd = fcntl(info->fd, F_DUPFD_CLOEXEC, 0);
-    if (f->fd >= 0 && !info->create && fstat(f->fd, &s) == 0) f->eof = f->size = (haddr_t)s.st_size;
-    if (f->fd < 0) {
+    if (f->fd < 0 || (!info->create && fstat(f->fd, &s) != 0)) {
         f->sink->error = errno;
+        if (f->fd >= 0) close(f->fd);
         free(f);
         return NULL;
     }
+    if (!info->create) f->eof = f->size = (haddr_t)s.st_size;
     return &f->base;
 }
 

@@ -194,7 +194,7 @@ fast
 start_now "$id"
 until_ "the wait for the lock" 20 grep -qs 'may hold .*: trying again' lost.log
 touch -d '400 seconds ago' lost/lock
-until_ "the end of the job on another node" 40 over "$id"
+until_ "the end of the job on another node" 90 over "$id"
 same "state of the job on another node" "$(state "$id")" COMPLETED
 whole lost
 same "cells lost with the node" "$(comm -23 kept <(cells lost) | wc -l)" 0
