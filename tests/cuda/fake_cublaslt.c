@@ -5,8 +5,8 @@
  *   s  the bits of g, but says that it splits k  b  the bits of g, its entry says that it failed
  *   w  the bits of g, wants too much workspace   m  the bits of h below 256 rows
  *   r  refused by AlgoCheck above 1,024 rows     l  refused at the call, at 192 rows
- * All refuse more than 4,096 rows: those are never verified. fake_blas_calls(letter): how often an algorithm has
- * multiplied. float32 sums; results float32 or bf16. */
+ * All refuse more than 4,096 rows, and part of a tile: those are never verified. fake_blas_calls(letter): how
+ * often an algorithm has multiplied. float32 sums; results float32 or bf16. */
 #include <cublasLt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,7 +150,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const 
     const char letter = (char)algo->data[0];
     const int64_t k = of(xl)->rows, m = of(xl)->cols, n = of(wl)->cols;
     (void)h, (void)d, (void)alpha, (void)beta, (void)c, (void)cl, (void)workspace, (void)bytes, (void)stream;
-    if (m > 4096 || (letter == 'l' && m == 192) || (letter == 'r' && m > 1024))
+    if (m > 4096 || m % 64 || (letter == 'l' && m == 192) || (letter == 'r' && m > 1024))
         return CUBLAS_STATUS_EXECUTION_FAILED;
     const int64_t cut = letter == 'h' || (letter == 'm' && m < 256) ? k / 2 : k;
     for (int64_t i = 0; i < m; i++)

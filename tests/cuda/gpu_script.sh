@@ -19,9 +19,11 @@ fold() { # TO
   ln -s "$tests/test_emu_kernels" "$1/bin/test_gpu_kernels"
   ln -s "$tests/test_rows" "$1/bin/test_gpu_rows"
   local t
-  for t in embed random attn_decode attn_prefill; do ln -s "$tests/emu_op_$t" "$1/bin/test_op_$t"; done
-  # the engine and the oracles have tests of their own and take longer: here they are names
-  for t in engine fp8 oracle; do cp "$(type -P true)" "$1/bin/test_gpu_$t"; done
+  for t in embed random; do ln -s "$tests/emu_op_$t" "$1/bin/test_op_$t"; done
+  # attention, the engine and the oracles have tests of their own and take longer: here they are names
+  for t in test_op_attn_decode test_op_attn_prefill test_gpu_engine test_gpu_fp8 test_gpu_oracle; do
+    cp "$(type -P true)" "$1/bin/$t"
+  done
   echo 0000000 >"$1/commit"
 }
 fold "$work/gpu-test"
@@ -180,11 +182,8 @@ grep -q 'missing: bench-stages.json' results/report.md || fail "what is missing 
 rm -r bin
 fold .
 echo 0000002 >commit
-for t in embed random attn_decode attn_prefill; do # they have run above
-  rm "bin/test_op_$t"
-  cp bin/test_gpu_oracle "bin/test_op_$t"
-done
-rm bin/scope-grid
+rm bin/test_op_{embed,random} bin/scope-grid # they have run above
+cp bin/test_gpu_oracle bin/test_op_embed
 printf '#!/bin/sh\necho $$ >"%s/hangs"\nexec sleep 600\n' "$work" >bin/bench_hang
 cat >bin/scope-grid <<CARD
 #!/bin/sh
