@@ -313,6 +313,25 @@ static void test_sample_ways(void **state) {
     }
 }
 
+/* Logits that differ, but not after the division, on both sides of an edge between two bins of the list's
+ * histogram: top_k keeps them all. */
+static void test_sample_ties_below_bin(void **state) {
+    (void)state;
+    enum { VOCAB = 900, N = 60 };
+    static float x[2 * VOCAB];
+    int32_t list[N], row[N], below = 0;
+    const float t = 1.45f, under = nextafterf(8, 0);
+    assert_true(8 / t == under / t);
+    for (int i = 0; i < 2 * VOCAB; i++) x[i] = i % 5 ? -4 : i % 2 ? 8 : under;
+    sample(SG__SAMPLE_LIST, x, VOCAB, N, 20, 1, t, list);
+    sample(0, x, VOCAB, N, 20, 1, t, row);
+    assert_memory_equal(list, row, sizeof row);
+    sample(100, x, VOCAB, N, 20, 1, t, list); /* the bin's 90 fit, those below it do not */
+    assert_memory_equal(list, row, sizeof row);
+    for (int i = 0; i < N; i++) below += x[i % 2 * VOCAB + row[i]] == under;
+    assert_true(below > N / 4 && below < N * 3 / 4);
+}
+
 /* The 16-byte way and the element way give the same bits. */
 static void test_narrow_rows(void **state) {
     (void)state;
@@ -409,8 +428,9 @@ int main(void) {
         cmocka_unit_test(test_round),       cmocka_unit_test(test_math),
         cmocka_unit_test(test_max),         cmocka_unit_test(test_exp2),
         cmocka_unit_test(test_atomic),      cmocka_unit_test(test_geometry),
-        cmocka_unit_test(test_sample_ways), cmocka_unit_test(test_narrow_rows),
-        cmocka_unit_test(test_dequant),     cmocka_unit_test(test_widen),
+        cmocka_unit_test(test_sample_ways), cmocka_unit_test(test_sample_ties_below_bin),
+        cmocka_unit_test(test_narrow_rows), cmocka_unit_test(test_dequant),
+        cmocka_unit_test(test_widen),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
