@@ -44,14 +44,14 @@ bool sg_rundir_is(const char *dir) {
     return is;
 }
 
-/* As sg_rundir_is; SG_E_IO when it cannot be known: a run that is there must not be taken for none and written over. */
-static enum sg_status is_begun(const char *dir, bool *begun, struct sg_err *err) {
+/* Whether dir/name is there; SG_E_IO when it cannot be known: a run must not be taken for none and written over. */
+static enum sg_status look_for(const char *dir, const char *name, bool *there, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *path = NULL;
     struct stat s;
-    SG_TRY(sg_path_join(dir, "run.json", &path, err));
-    *begun = stat(path, &s) == 0;
-    if (!*begun && errno != ENOENT && errno != ENOTDIR)
+    SG_TRY(sg_path_join(dir, name, &path, err));
+    *there = stat(path, &s) == 0;
+    if (!*there && errno != ENOENT && errno != ENOTDIR)
         st = sg_fail(err, SG_E_IO, "%s: cannot look at it: %s", path, strerror(errno));
 out:
     free(path);
@@ -68,7 +68,7 @@ enum sg_status sg_rundir_read_run(const char *dir, struct sg_run_id *out, struct
     const char *night = "", *group = "";
     int64_t format = 0;
     bool begun;
-    SG_TRY(is_begun(dir, &begun, err));
+    SG_TRY(look_for(dir, "run.json", &begun, err));
     if (!begun) return sg_fail(err, SG_E_INPUT, "%s: no run in this folder (it has no run.json)", dir);
     SG_TRY(read_json(dir, "run.json", &text, &doc, &path, err));
     struct sg_json at = {.node = doc, .where = path};
@@ -103,10 +103,9 @@ enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_
     const char *when = "";
     struct sg_run_done d = {0};
     *exists = false;
-    SG_TRY(sg_path_join(dir, "DONE", &path, err));
-    if (!sg_file_exists(path)) goto out;
-    free(path);
-    path = NULL;
+    bool there;
+    SG_TRY(look_for(dir, "DONE", &there, err));
+    if (!there) goto out;
     SG_TRY(read_json(dir, "DONE", &text, &doc, &path, err));
     struct sg_json at = {.node = doc, .where = path};
     SG_TRY(get_digest(&at, "digest", &d.digest, err));
@@ -222,7 +221,7 @@ enum sg_status sg_rundir_begin(const char *dir, const struct sg_plan *plan, stru
     struct sg_buf b = {0};
     char hex[SG_DIGEST_HEX];
     bool begun;
-    SG_TRY(is_begun(dir, &begun, err));
+    SG_TRY(look_for(dir, "run.json", &begun, err));
     if (begun) {
         char night[SG_NIGHT_NAME];
         memcpy(night, id->night, sizeof night);
