@@ -29,6 +29,7 @@ enum { LEAST_CALIBRATION = 10 /* fewer anchors cannot fit a regression of five t
 /* The dataset as the decision's arrays. */
 struct evidence {
     int32_t m, nc;
+    bool foreign; /* no anchor has a category of the queries */
     struct sg_ids categories;
     struct sg_arena names;
     const char **name;    /* [nc] */
@@ -130,6 +131,23 @@ out:
     return st;
 }
 
+/* No anchor has a category of the queries, and no query an outcome: the anchors then stand for all queries alike. They
+ * are spread over the queries' categories by their ids, which a calibration cell shares with its anchor. */
+static void spread_anchors(const struct sg_dataset *d, struct evidence *e) {
+    const struct sg_anchor_outcomes *a = &d->r->anchors;
+    const struct sg_results *c = d->r->calibration;
+    bool shared = d->tc != NULL;
+    for (int64_t i = 0; i < a->n && !shared; i++) shared = e->anchor_category[i] < d->n_categories;
+    if (shared || !a->n) return;
+    e->foreign = true;
+    e->nc = d->n_categories;
+    const uint64_t n = (uint64_t)d->n_categories;
+    for (int64_t i = 0; i < a->n; i++)
+        e->anchor_category[i] = (int32_t)(sg_hash64(a->id[i], strlen(a->id[i])) % n);
+    for (int64_t i = 0; c && i < c->n_queries; i++)
+        e->cal_category[i] = (int32_t)(sg_hash64(c->query[i], strlen(c->query[i])) % n);
+}
+
 /* Categories first: the queries' in the dataset's order, then those that only anchors have. */
 static enum sg_status categories(const struct sg_dataset *d, struct evidence *e, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -143,6 +161,7 @@ static enum sg_status categories(const struct sg_dataset *d, struct evidence *e,
     for (int64_t i = 0; i < a->n; i++) SG_TRY(category_of(e, a->category[i], &e->anchor_category[i], err));
     for (int64_t i = 0; c && i < c->n_queries; i++)
         SG_TRY(category_of(e, c->category[i] ? c->category[i] : "", &e->cal_category[i], err));
+    spread_anchors(d, e);
 out:
     return st;
 }
@@ -544,7 +563,7 @@ static enum sg_status alike(const struct sg_dataset *d, const struct evidence *e
     struct moments *q = NULL;
     SG_TRY(SG_NEW(&q, 2 * e->nc, "categories", err));
     SG_TRY(SG_NEW(&a->category, d->n_categories, "categories", err));
-    SG_TRY(SG_NEW((void ***)&a->doubts, d->n_categories + d->m + 4, "doubts", err));
+    SG_TRY(SG_NEW((void ***)&a->doubts, d->n_categories + d->m + 5, "doubts", err));
     struct moments *of = q + e->nc;
     a->n_categories = d->n_categories;
     for (int32_t k = 0; k < d->n_categories; k++) a->category[k].name = d->category_name[k];
@@ -561,6 +580,7 @@ static enum sg_status alike(const struct sg_dataset *d, const struct evidence *e
     }
     for (int64_t i = 0; c && i < c->n_queries; i++)
         if (c->similarity) add(&of[e->cal_category[i]], c->similarity[i]);
+    if (e->foreign) SG_TRY(sg__words_foreign(a, err));
     for (int32_t k = 0; k < d->n_categories; k++) {
         a->category[k].similarity_queries = mean(&q[k]);
         a->category[k].similarity_anchors = mean(&of[k]);

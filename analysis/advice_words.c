@@ -174,6 +174,19 @@ static enum sg_status doubt(struct sg_advice *a, struct sg_buf *b, const char **
     return st;
 }
 
+enum sg_status sg__words_foreign(struct sg_advice *a, struct sg_err *err) {
+    struct sg_buf b = {0};
+    const char *text;
+    enum sg_status st =
+        sg_buf_str(&b,
+                   "no anchor has a category of the queries: the anchors stand for all queries alike; "
+                   "give both the same categories, or none",
+                   err);
+    if (st == SG_OK) st = doubt(a, &b, &text, err);
+    sg_buf_free(&b);
+    return st;
+}
+
 enum sg_status sg__words_category(struct sg_advice *a, struct sg_advice_category *c, bool shift, bool anchors,
                                   struct sg_err *err) {
     enum sg_status st = SG_OK;

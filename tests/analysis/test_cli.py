@@ -252,6 +252,28 @@ def blind(tmp):
     assert "no truth" not in seen and rows(f"{tmp}/seen", "models") != rows(f"{tmp}/none", "models")
 
 
+def foreign_categories(tmp):
+    """Anchors whose categories no query has value all queries alike; the advice says so."""
+    try:
+        import h5py
+        import numpy as np
+    except ImportError:
+        return
+    results = fake(f"{tmp}/f.h5", 120, 4)
+    with h5py.File(results, "r+") as f:
+        n_anchors = len(f["anchors/anchor"])
+        for name in ("anchors/category", "calibration/category"):
+            f[name][...] = ["elsewhere"] * len(f[name])
+    told = run(results, "--blind", "--bootstrap", 0, "-o", f"{tmp}/f").stdout
+    assert "the anchors stand for all queries alike" in told and f"valued by the outcomes of {n_anchors} anchors" in told, told
+    with h5py.File(f"{tmp}/f/frontier.h5") as f, h5py.File(results) as r:
+        accuracy = f["decision_accuracy"][:]
+        right = r["anchors/correct"][:].mean(0)
+        assert right.min() - 0.2 < np.nanmin(accuracy) and np.nanmax(accuracy) < right.max() + 0.2, (accuracy, right)
+    seen = run(results, "--bootstrap", 0, "-o", f"{tmp}/g").stdout  # outcomes of the queries need no anchors
+    assert "stand for all queries alike" not in seen
+
+
 def choosing(tmp):
     results = fake(f"{tmp}/c.h5", 90, 4)
     run(results, "-o", f"{tmp}/c", "--pool", "maker/model-01,maker/model-03", "--queries", "category=category-1", "--queries",
@@ -721,8 +743,8 @@ def bad_input(tmp):
 
 def main():
     with tempfile.TemporaryDirectory() as tmp:
-        for test in (writes_everything, same_numbers_everywhere, same_for_any_threads, default_directory, without_plots, partial_and_truthless, blind, choosing,
-                     several_files, at_most, portfolio_size, incumbent_policy, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
+        for test in (writes_everything, same_numbers_everywhere, same_for_any_threads, default_directory, without_plots, partial_and_truthless, blind,
+                     foreign_categories, choosing, several_files, at_most, portfolio_size, incumbent_policy, reference, strange_names, one_of_a_kind, lists_of_all_forms, bad_input):
             print(test.__name__, flush=True)
             os.mkdir(f"{tmp}/{test.__name__}")
             test(f"{tmp}/{test.__name__}")

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 struct sim {
+    struct sg_digest seen; /* the model's digest */
     bool model; /* the job's model files are read */
     int64_t crash_cell, slots, steps, step_us, no_model_on, lose_device, fail_every, other_model_on;
     int32_t rank;
@@ -128,6 +129,7 @@ static enum sg_status sim_look(void *ctx, const struct sg_job *job, const struct
                          (int)s->rank);
         if (st != SG_OK) return st;
     }
+    s->seen = out->model;
     return SG_OK;
 }
 
@@ -224,7 +226,7 @@ static enum sg_status sim_open(void *ctx, const struct sg_plan *plan, const stru
     SG_TRY(SG_NEW(&s->texts, plan->n_samples, "texts", err));
     struct sg_compute_facts f;
     facts(s, &f);
-    const struct sg_plan_inputs in = {.model_digest = f.model, .numerics = f.numerics};
+    const struct sg_plan_inputs in = {.model_digest = s->seen, .numerics = f.numerics};
     SG_TRY(SG_NEW(&s->keys, plan->n_params * plan->n_cells, "keys", err));
     for (int32_t d = 0; d < plan->n_params; d++) {
         struct sg_sampling_params one = plan->params[d];
