@@ -600,6 +600,11 @@ static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, 
     for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
         const struct sg_candidate_value *v = &s->candidate[kind];
         if (isnan(v->accuracy.value) || kind == (int)s->advised) continue;
+        if (kind == SG_CANDIDATE_ROUTING) {
+            const double *one = at_kind(w, w->paired_y, b, NAMED + SG_CANDIDATE_SINGLE);
+            less(at_kind(w, w->paired_y, b, kind), one, 1, w->all.n, tmp);
+            if (sg__differing(&w->valued, tmp) < LEAST_ROWS) continue;
+        }
         /* where the bill misses the budget, the mix must not give as much for that bill */
         if (kind > SG_CANDIDATE_MIX && v->cost.value > s->budget &&
             v->accuracy.value <= sg__mix_at(w->out, v->cost.value))

@@ -5,6 +5,12 @@
 #include <math.h>
 #include <string.h>
 
+int64_t sg__differing(const struct sg__valued *v, const double *d) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < v->n; i++) n += v->stratum[i] >= 0 && v->paired[i] && d[i] != 0;
+    return n;
+}
+
 struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const double *d, double shift) {
     struct sg__estimate e = {.value = shift};
     double var = 0, df = 0, sampled = 0;

@@ -259,7 +259,7 @@ def foreign_categories(tmp):
         import numpy as np
     except ImportError:
         return
-    results = fake(f"{tmp}/f.h5", 120, 4)
+    results = fake(f"{tmp}/f.h5", 120, 4, anchors=100, calibrated=40)
     with h5py.File(results, "r+") as f:
         n_anchors = len(f["anchors/anchor"])
         for name in ("anchors/category", "calibration/category"):
