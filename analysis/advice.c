@@ -136,7 +136,8 @@ out:
 static void spread_anchors(const struct sg_dataset *d, struct evidence *e) {
     const struct sg_anchor_outcomes *a = &d->r->anchors;
     const struct sg_results *c = d->r->calibration;
-    bool shared = d->tc != NULL;
+    bool shared = false;
+    for (int64_t i = 0; d->tc && i < d->n * d->m && !shared; i++) shared = !isnan(d->tc[i]);
     for (int64_t i = 0; i < a->n && !shared; i++) shared = e->anchor_category[i] < d->n_categories;
     if (shared || !a->n) return;
     e->foreign = true;

@@ -19,12 +19,6 @@ enum sg_status sg_advised_find(const struct sg_analysis *a, const char *option, 
             "%s: %s holds outcomes neither of anchors nor of queries, so no policy is advised; run "
             "the grid with anchors",
             option, a->data->path);
-    if (!advice->decision.n_valued)
-        return sg_fail(
-            err, SG_E_INPUT,
-            "%s: no outcome values the advice for %s: no anchor is of a category of the queries; name "
-            "the categories of both alike, or give none",
-            option, a->data->path);
     const bool is_target = a->opt.n_targets > 0;
     const double asked = is_target ? a->opt.targets[0] : a->opt.budgets[0];
     const struct sg_advice_step *step = step_of(advice, is_target, asked);

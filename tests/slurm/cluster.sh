@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # A Slurm of one node on this machine, for the tests: munged, slurmctld and slurmd as root, all their files
 # in one folder, ports of their own. Source it, then:
-#   slurm_start DIR [NODE_CPUS]   starts it and exports SLURM_CONF; waits until the node is idle
+#   slurm_start DIR [NODE_CPUS [FILE,FILE...]]   starts it and exports SLURM_CONF; waits until the node is idle. The
+#                                 device files, which can be any, are its GPUs
 #   slurm_stop                    ends its three daemons
 # Returns 77 (skip) from slurm_start, saying why, where it cannot run: not root, or no Slurm installed.
 slurm_start() {
-  local dir=$1 cpus=${2:-4} d host
+  local dir=$1 cpus=${2:-4} files=${3:-} d host gpus=
   [ "$(id -u)" -eq 0 ] || { echo "skip: the test's Slurm daemons need root"; return 77; }
   for d in munged slurmctld slurmd sbatch; do
     command -v $d >/dev/null || { echo "skip: $d is not installed (slurm-wlm, munge)"; return 77; }
@@ -19,6 +20,10 @@ slurm_start() {
   chmod 711 "$dir/munge"
   runuser -u munge -- munged --force --key-file="$dir/munge/key" --socket="$dir/munge/socket" \
     --log-file="$dir/munge/log" --pid-file="$dir/munge/pid" --seed-file="$dir/munge/seed" || return 1
+  if [ -n "$files" ]; then
+    gpus=Gres=gpu:$(tr ',' '\n' <<<"$files" | wc -l)
+    tr ',' '\n' <<<"$files" | sed 's/^/Name=gpu File=/' >"$dir/gres.conf"
+  fi
   SLURM_PORT_BASE=$((20000 + RANDOM % 20000))
   cat >"$dir/slurm.conf" <<EOF
 ClusterName=scope
@@ -57,7 +62,8 @@ OverTimeLimit=0
 JobRequeue=1
 PreemptMode=REQUEUE
 PreemptType=preempt/partition_prio
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus State=UNKNOWN
+${gpus:+GresTypes=gpu}
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus $gpus State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=REQUEUE GraceTime=20
 PartitionName=urgent Nodes=$host MaxTime=INFINITE State=UP PriorityTier=100 PreemptMode=OFF
 EOF
