@@ -27,7 +27,7 @@ lines = open(job.parent / json.load(open(job, encoding="utf-8"))["queries"], enc
 (work / "queries.jsonl").write_text("".join(lines[:: len(lines) // n_queries][:n_queries]), encoding="utf-8")
 axes = {"sampling.draws": KINDS, "sampling.seed": list(range(101, 101 + n_seeds))}
 (work / "sweep.json").write_text(json.dumps({"job": str(job), "dir": "out", "axes": axes}))
-given = {"queries": work / "queries.jsonl", "sampling.samples": SAMPLES, "output.texts": "false"}
+given = {"queries": work / "queries.jsonl", "sampling.samples": SAMPLES, "output.texts": "false", "calibration.anchors": 0}
 sets = [a for key, value in given.items() for a in ("--set", f"{key}={value}")]
 subprocess.run([build / "scope-grid", "run", work / "sweep.json", *sets], check=True)
 
