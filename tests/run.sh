@@ -78,7 +78,7 @@ if [ $mode = fuzz ]; then
   exit
 fi
 # Two tests a core: the programs here wait for each other, for clocks and for signals most of the time.
-jobs=$((2 * cores)) suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -- -LE 'long|bare'
+jobs=$((2 * cores)) suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -- -LE 'long|hours|bare'
 [ $mode = quick ] && exit 0
 
 # The bare machine waits for downloads and dpkg: beside the sanitized suite, none of whose tests looks at a clock.
@@ -91,7 +91,7 @@ trap 'kill "$bare" 2>/dev/null || true' EXIT
 # instrumented; clang runs the fuzz entries with the same sanitizers.
 export UBSAN_OPTIONS=print_stacktrace=1
 suite build-asan "ASan + UBSan, gcc" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
-  -DSG_SANITIZE=address,undefined -- -LE 'long|bare|e2e|lint|oracle|slurm|faults|mpi|import|vector|fuzz'
+  -DSG_SANITIZE=address,undefined -- -LE 'long|hours|bare|e2e|lint|oracle|slurm|faults|mpi|import|vector|fuzz'
 wait "$bare" || { cat build/bare.log >&2; exit 1; }
 sed -n '/tests passed/p; /Test  *#/p' build/bare.log
 targets=fuzz_programs suite build-clang "libFuzzer, clang" -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
