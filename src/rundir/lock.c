@@ -426,8 +426,9 @@ enum sg_status sg_lock_take(const char *path, enum sg_lock_role role, struct sg_
 enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
     struct sg_lock_holder h;
     if (!read_holder(lock->path, &h)) {
+        char byte;
         const int fd = sg_open(lock->path, SG_OPEN_OWN);
-        const bool gone = fd >= 0 || errno == ENOENT;
+        const bool gone = fd >= 0 ? read(fd, &byte, 1) >= 0 : errno == ENOENT;
         if (fd >= 0) close(fd);
         if (!gone) return SG_OK; /* unknown (busy server, no free descriptor): the next beat asks again */
         if (!read_holder(lock->path, &h))
