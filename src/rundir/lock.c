@@ -450,7 +450,8 @@ void sg_lock_drop(struct sg_lock *lock) {
     if (!lock) return;
     struct sg_lock_holder h;
     if (lock->pid == (int64_t)getpid() && read_holder(lock->path, &h) && !strcmp(h.token, lock->token))
-        unlink(lock->path);
+        if (unlink(lock->path) != 0)
+            unlink(lock->path); /* a task that takes it again would wait for itself */
     lock_free(lock);
 }
 
