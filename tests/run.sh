@@ -50,6 +50,11 @@ if [ $mode = smoke ]; then
   suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -DSG_WERROR=OFF -- -L smoke
   exit 0
 fi
+# fuzz_suite ctest-args...: the fuzz entries with libFuzzer and sanitizers
+fuzz_suite() {
+  targets=fuzz_programs suite build-clang "libFuzzer, clang" -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
+    -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DSG_SANITIZE=fuzzer-no-link,address,undefined -DSG_CUDA=OFF -- -L fuzz "$@"
+}
 # fuzz_entries SECONDS: each entry for its share, with its seeds and what earlier calls have found, which lies outside of the
 # tree in $SG_FUZZ_CORPUS/ENTRY; inputs that crash, hang or take too much memory go to $SG_FUZZ_CORPUS/ENTRY.bad. A line each.
 fuzz_entries() {
@@ -72,8 +77,7 @@ fuzz_entries() {
   return $bad
 }
 if [ $mode = fuzz ]; then
-  targets=fuzz_programs suite build-clang "libFuzzer, clang" -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
-    -DCMAKE_BUILD_TYPE=Release -DSG_CUDA=OFF -- -L fuzz -R _replay
+  fuzz_suite -R _replay
   fuzz_entries $((minutes * 60))
   exit
 fi
@@ -94,8 +98,7 @@ suite build-asan "ASan + UBSan, gcc" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O
   -DSG_SANITIZE=address,undefined -- -LE 'long|hours|bare|e2e|lint|oracle|slurm|faults|mpi|import|vector|fuzz'
 wait "$bare" || { cat build/bare.log >&2; exit 1; }
 sed -n '/tests passed/p; /Test  *#/p' build/bare.log
-targets=fuzz_programs suite build-clang "libFuzzer, clang" -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
-  -DCMAKE_BUILD_TYPE=Release -DSG_CUDA=OFF -- -L fuzz
+fuzz_suite -E _replay
 [ $mode = normal ] && exit 0
 
 # Races between threads of a kernel, between its blocks (fibers, which TSan knows), and between the host's own threads.
