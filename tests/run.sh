@@ -92,10 +92,11 @@ trap 'kill "$bare" 2>/dev/null || true' EXIT
 
 # Programs that are started from outside (mpi, e2e) run in Release only: Open MPI and HDF5 hold memory to the end. So does
 # the oracle: test_engine takes the same ways through the code. Neither jobs/import.py nor the vector kernels are
-# instrumented; clang runs the fuzz entries with the same sanitizers.
+# instrumented; clang runs the fuzz entries with the same sanitizers. unsanitized: other settings of what runs
+# here too, for --long.
 export UBSAN_OPTIONS=print_stacktrace=1
 suite build-asan "ASan + UBSan, gcc" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
-  -DSG_SANITIZE=address,undefined -- -LE 'long|hours|bare|e2e|lint|oracle|slurm|faults|mpi|import|vector|fuzz'
+  -DSG_SANITIZE=address,undefined -- -LE "long|hours|bare|e2e|lint|oracle|slurm|faults|mpi|import|vector|fuzz$([ $mode = long ] || echo '|unsanitized')"
 wait "$bare" || { cat build/bare.log >&2; exit 1; }
 sed -n '/tests passed/p; /Test  *#/p' build/bare.log
 fuzz_suite -E _replay
