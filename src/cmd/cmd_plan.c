@@ -105,7 +105,7 @@ static double rest_prompt_tokens(const struct report *r) {
     return r->e.mean * (double)(r->plan->n_cells - r->reuse.taken);
 }
 static double rest_new_tokens(const struct report *r) {
-    return (double)r->reuse.samples * (double)r->reuse.seen_tokens / (double)r->reuse.seen_samples;
+    return (double)r->reuse.samples * r->reuse.seen_tokens / r->reuse.seen_samples;
 }
 
 static enum sg_status json_reuse(struct sg_buf *b, const struct report *r, struct sg_err *err) {
