@@ -10,7 +10,7 @@ struct sg_advised {
     const struct sg_advice_step *step; /* borrowed from the advice: what it is and what it is worth */
 };
 /* The advice at the one budget or target of the analysis' options; `option` names the option that needs it. SG_E_INPUT:
- * nothing is advised (no outcomes, or none in a category of the queries), nothing fits the budget or reaches the target. */
+ * nothing is advised (there are no outcomes), nothing fits the budget or reaches the target. */
 enum sg_status sg_advised_find(const struct sg_analysis *a, const char *option, struct sg_advised *out,
                                struct sg_err *err);
 

@@ -66,7 +66,8 @@ struct sg_boot_ratio {
 enum sg_status sg_boot_ratios(struct sg_boot_ratio *ratio, int32_t n_ratios, int64_t n, uint64_t seed,
                               int64_t reps, int32_t threads, struct sg_err *err);
 
-/* A draw of the standard normal law, by Box and Muller (1958), and one of Beta(a, b), from the stream (key, *pos); *pos moves on. Gamma ratio, Marsaglia and Tsang (2000).
+/* A draw of the standard normal law, by Box and Muller (1958), and one of Beta(a, b), from the stream (key, *pos); *pos
+ * moves on. Gamma ratio, Marsaglia and Tsang (2000).
  */
 double sg_draw_normal(uint64_t key, uint64_t *pos);
 double sg_draw_beta(uint64_t key, uint64_t *pos, double a, double b);

@@ -302,31 +302,72 @@ out:
     return st;
 }
 
-/* Refuses a cell whose numbers lie outside the ranges of their columns. */
-static enum sg_status need_sound(const struct sg_dataset *d, int64_t q, int32_t k, struct sg_err *err) {
-    const struct sg_results *r = d->r;
+/* A number of a file, and what it may be. */
+struct stated {
+    const char *name;
+    double value, most;
+    const char *expected;
+    bool needed; /* NaN is a fault too; else it means that there is none */
+};
+
+/* Refuses a number outside of its range. kind and id: of the row. */
+static enum sg_status need_within(const struct sg_dataset *d, const char *kind, const char *id, int32_t k,
+                                  const struct stated *of, size_t n, struct sg_err *err) {
+    for (size_t i = 0; i < n; i++)
+        if ((of[i].needed || !isnan(of[i].value)) && !(of[i].value >= 0 && of[i].value <= of[i].most))
+            return sg_fail(err, SG_E_INPUT, "%s: %s \"%s\", model \"%s\": %s is %g; expected %s", d->path,
+                           kind, id, d->r->model[d->col[k]], of[i].name, of[i].value, of[i].expected);
+    return SG_OK;
+}
+
+static double number_at(const double *x, int64_t at) {
+    return x ? x[at] : (double)NAN;
+}
+
+/* Checks the cell of row q of the grid or of calibration, `r`. */
+static enum sg_status need_sound(const struct sg_dataset *d, const struct sg_results *r, const char *kind,
+                                 int64_t q, int32_t k, struct sg_err *err) {
     const int64_t at = q * r->n_models + d->col[k];
     const double nothing = (double)NAN;
     const bool valid = r->valid[at], known = r->true_correct && r->true_correct[at] != -1;
-    const struct {
-        const char *name;
-        double value, most;
-        const char *expected;
-        bool needed; /* NaN is a fault too; else it means that there is none */
-    } of[] = {
+    const struct stated of[] = {
         {"true_correct", known ? r->true_correct[at] : nothing, 1, "1, 0 or -1", false},
         {"true_score", known && r->true_score ? r->true_score[at] : nothing, 1, "a number from 0 to 1",
          known && r->true_score},
-        {"true_length", r->true_length ? r->true_length[at] : nothing, DBL_MAX, "a number of tokens", false},
+        {"true_length", number_at(r->true_length, at), DBL_MAX, "a number of tokens", false},
         {"votes_yes", valid ? r->votes_yes[at] : nothing, DBL_MAX, "a number of samples", false},
         {"votes_no", valid ? r->votes_no[at] : nothing, DBL_MAX, "a number of samples", false},
         {"p_correct", valid ? r->p_correct[at] : nothing, 1, "a number from 0 to 1", valid},
-        {"length_mean", valid ? r->length_mean[at] : nothing, DBL_MAX, "a number of tokens", valid}};
-    for (size_t i = 0; i < sizeof of / sizeof *of; i++)
-        if ((of[i].needed || !isnan(of[i].value)) && !(of[i].value >= 0 && of[i].value <= of[i].most))
-            return sg_fail(err, SG_E_INPUT, "%s: query \"%s\", model \"%s\": %s is %g; expected %s", d->path,
-                           r->query[q], r->model[d->col[k]], of[i].name, of[i].value, of[i].expected);
-    return SG_OK;
+        {"length_mean", valid ? r->length_mean[at] : nothing, DBL_MAX, "a number of tokens", valid},
+        {"knn_correct", number_at(r->knn_correct, at), 1, "a number from 0 to 1", false},
+        {"knn_length", number_at(r->knn_length, at), DBL_MAX, "a number of tokens", false},
+        {"anchor_correct", number_at(r->anchor_correct, at), 1, "a number from 0 to 1", false},
+        {"anchor_length", number_at(r->anchor_length, at), DBL_MAX, "a number of tokens", false}};
+    return need_within(d, kind, r->query[q], k, of, sizeof of / sizeof *of, err);
+}
+
+/* What the advice is made of beside the grid: the anchors' outcomes and the calibration cells. */
+static enum sg_status need_sound_evidence(const struct sg_dataset *d, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const struct sg_anchor_outcomes *a = &d->r->anchors;
+    const struct sg_results *c = d->r->calibration;
+    for (int64_t q = 0; c && q < c->n_queries; q++)
+        for (int32_t k = 0; k < d->m; k++) SG_TRY(need_sound(d, c, "calibration anchor", q, k, err));
+    for (int64_t i = 0; i < a->n; i++)
+        for (int32_t k = 0; k < d->m; k++) {
+            const int64_t at = i * d->r->n_models + d->col[k];
+            const bool known = a->correct[at] != -1, counted = a->completion_tokens[at] != -1;
+            const double nothing = (double)NAN;
+            const struct stated of[] = {
+                {"anchors/correct", known ? a->correct[at] : nothing, 1, "1, 0 or -1", false},
+                {"anchors/score", known && a->score ? a->score[at] : nothing, 1, "a number from 0 to 1",
+                 known && a->score},
+                {"anchors/completion_tokens", counted ? a->completion_tokens[at] : nothing, DBL_MAX,
+                 "a number of tokens or -1", false}};
+            SG_TRY(need_within(d, "anchor", a->id[i], k, of, sizeof of / sizeof *of, err));
+        }
+out:
+    return st;
 }
 
 static double call_cost(const struct sg_dataset *d, int32_t k, double prompt_tokens,
@@ -392,7 +433,7 @@ static enum sg_status fill(struct sg_dataset *d, const uint8_t *keep, struct sg_
         bool all_true = truth;
         for (int32_t k = 0; k < d->m; k++) {
             const int64_t to = d->n * d->m + k;
-            SG_TRY(need_sound(d, q, k, err));
+            SG_TRY(need_sound(d, r, "query", q, k, err));
             if (truth) SG_TRY(set_truth(d, q, k, to, err));
             SG_TRY(set_estimate(d, q, k, to, err));
             if (isnan(d->p[to])) continue;
@@ -447,6 +488,7 @@ enum sg_status sg_dataset_open(const struct sg_results *r, const char *path,
     for (size_t i = 0; i < spec->n_queries; i++) SG_TRY(filter(&d, spec->queries[i], keep, err));
     for (int64_t q = 0; q < r->n_queries; q++) d.n_filtered += !keep[q];
     SG_TRY(fill(&d, keep, err));
+    SG_TRY(need_sound_evidence(&d, err));
     if (!d.n) {
         st = sg_fail(
             err, SG_E_INPUT,

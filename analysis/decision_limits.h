@@ -44,8 +44,8 @@ enum sg_status sg__limited_keep(struct sg__limited *x, double lambda, struct sg_
 
 /* One model for each of n items: the most accuracy within the budget and the caps. y, z [n * m]: what an item adds to
  * accuracy and cost (NaN: not possible); weight [n] its share of the queries. Branch and bound over at most
- * 20,000 nodes, with the price of money `lambda` in its bound: exact where these suffice, as they do for few categories, else the
- * best that was found. here[n]; *found false: none. */
+ * 20,000 nodes, with the price of money `lambda` in its bound: exact where these suffice, as they do for few categories,
+ * else the best that was found. here[n]; *found false: none. */
 enum sg_status sg__limited_table(int32_t n, int32_t m, const double *y, const double *z, const double *weight,
                                  const double *cap, double budget, double lambda, int32_t *here, bool *found,
                                  struct sg_err *err);

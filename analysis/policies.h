@@ -6,8 +6,8 @@
 #include "analysis.h"
 
 /* Sets a->policies: one for every budget and target of the options; without any, those for parts of what
- * the best single model is estimated to cost. Intervals are left NaN. Sets a->unmet to the targets out of reach; an impossible
- * budget is SG_E_INPUT. */
+ * the best single model is estimated to cost. Intervals are left NaN. Sets a->unmet to the targets out of reach; an
+ * impossible budget is SG_E_INPUT. */
 enum sg_status sg__policies(struct sg_analysis *a, struct sg_err *err);
 
 /* Sets a->share. Needs the curves. */

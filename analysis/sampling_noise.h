@@ -9,8 +9,9 @@
  * give on average; stratified ones give less. Those of p_yes and length are n p_se^2 / k and n (length_se /
  * length_mean)^2 / k of cells with n samples that have both a vote and a p_yes: the errors are shrunk to the pool's,
  * so a cell of ONE sample counts too. That of the votes, and of p_yes in a file without standard errors, is the
- * within-cell variance (n - 1) over k of the cells with two such samples or more. Brier scores: averaged over every subset of k of the cell's n samples, exactly ((mean - y)^2
- * + s^2 / k (1 - k/n)); over cells with at least k of them. */
+ * within-cell variance (n - 1) over k of the cells with two such samples or more. Brier scores: averaged over every
+ * subset of k of the cell's n samples, exactly ((mean - y)^2 + s^2 / k (1 - k/n)); over cells with at least k of them.
+ * */
 struct sg_sampling_noise {
     int64_t k;
     int64_t n_cells;                              /* with two samples or more */

@@ -161,8 +161,8 @@ enum sg_weight_use {
     SG_USE_FP8 = 4,
 };
 /* Opaque, in device memory, in the backend's own packing. Without SG_USE_FP8, host backends keep the element
- * type, or round to bf16 when they compute in bf16; cuda rounds F32 and F16 to bf16 on loading when it computes in bf16, and converts F16 to F32 when it
- * computes in float32. */
+ * type, or round to bf16 when they compute in bf16; cuda rounds F32 and F16 to bf16 on loading when it computes in bf16,
+ * and converts F16 to F32 when it computes in float32. */
 struct sg_weight;
 enum sg_status sg_weight_new(struct sg_dev *dev, const struct sg_weight_part *parts, int n_parts,
                              int64_t cols, unsigned use, struct sg_weight **out, struct sg_err *err);

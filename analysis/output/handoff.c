@@ -10,6 +10,7 @@ enum sg_status sg_handoff_check(const struct sg_handoff_spec *spec, size_t asks,
         return sg_fail(err, SG_E_USAGE, "%s needs %s", r->dir ? "--requests" : "--queries-file",
                        r->dir ? "--queries-file FILE, the queries that the job read: results.h5 has no texts"
                               : "--requests DIR, the folder to be made");
+    if (r->dir && !*r->dir) return sg_fail(err, SG_E_USAGE, "--requests: expected the name of a folder");
     if (r->body && !r->dir) return sg_fail(err, SG_E_USAGE, "--request-body needs --requests DIR");
     if ((r->dir || spec->policy_json) && asks != 1)
         return sg_fail(err, SG_E_USAGE,

@@ -8,21 +8,27 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The candidate that stands in the file: the last of table, mix and one model, from what is advised on down, that fits
- * the budget. One model always does where anything is advised, or is barred by its cap and the mix stands for it. */
-static const struct sg_candidate_value *rule_of(const struct sg_advice_step *s) {
-    const struct sg_candidate_value *list = s->is->candidate;
-    if (s->value->rule.kind != SG_CANDIDATE_ROUTING) return s->value;
-    if (list[SG_CANDIDATE_TABLE].rule.affordable) return &list[SG_CANDIDATE_TABLE];
-    return &list[list[SG_CANDIDATE_MIX].rule.affordable ? SG_CANDIDATE_MIX : SG_CANDIDATE_SINGLE];
+static const struct sg_candidate_value *usable(const struct sg_candidate_value *c) {
+    return c->rule.affordable && !c->rule.barred ? c : NULL;
 }
 
-/* What answers where the rule has no category. */
+/* The candidate that stands in the file: the last of table, mix and one model, from what is advised on down, that fits
+ * the budget and the caps. NULL: routing alone does. */
+static const struct sg_candidate_value *rule_of(const struct sg_advice_step *s) {
+    const struct sg_candidate_value *list = s->is->candidate, *of = s->value;
+    if (of->rule.kind != SG_CANDIDATE_ROUTING) return of;
+    of = usable(&list[SG_CANDIDATE_TABLE]);
+    if (!of) of = usable(&list[SG_CANDIDATE_MIX]);
+    return of ? of : usable(&list[SG_CANDIDATE_SINGLE]);
+}
+
+/* What answers where the rule has no category; NULL: neither one model nor a mix may answer all. */
 static const struct sg_rule *default_of(const struct sg_advice_step *s, const struct sg_rule *rule) {
-    const struct sg_candidate_value *list = s->is->candidate;
+    const struct sg_candidate_value *list = s->is->candidate, *of;
     if (rule->kind != SG_CANDIDATE_TABLE) return rule;
-    const bool barred = list[SG_CANDIDATE_SINGLE].rule.barred && list[SG_CANDIDATE_MIX].rule.affordable;
-    return &list[barred ? SG_CANDIDATE_MIX : SG_CANDIDATE_SINGLE].rule;
+    of = usable(&list[SG_CANDIDATE_SINGLE]);
+    if (!of) of = usable(&list[SG_CANDIDATE_MIX]);
+    return of ? &of->rule : NULL;
 }
 
 struct out {
@@ -38,9 +44,13 @@ static void answer(struct out *o, cJSON *to, int32_t model, double probability) 
     sg__doc_number(&o->doc, at, "probability", probability);
 }
 
-/* One model or a mix: [{model, provider_id, probability}], in sum 1. */
-static void answers(struct out *o, const char *key, const struct sg_rule *r) {
+/* One model or a mix, or (r NULL) the shares that the models have of the grid: [{model, provider_id, probability}], in
+ * sum 1. */
+static void answers(struct out *o, const char *key, const struct sg_rule *r, const double *share) {
     cJSON *list = sg__doc_array(&o->doc, o->doc.root, key);
+    for (int32_t k = 0; !r && k < o->a->data->m; k++)
+        if (share[k] > 0) answer(o, list, k, share[k]);
+    if (!r) return;
     const double w = r->to >= 0 && r->to != r->from ? r->weight : 0;
     if (w < 1) answer(o, list, r->from, 1 - w);
     if (w > 0) answer(o, list, r->to, w);
@@ -69,16 +79,18 @@ static void models(struct out *o) {
 static const char *note(const struct sg_advice_step *s, const struct sg_rule *r) {
     if (s->value->rule.kind != SG_CANDIDATE_ROUTING)
         return "What is advised for the queries of the grid, as a rule for other queries of the same kinds.";
-    return r->kind == SG_CANDIDATE_TABLE ? "Advised for the queries of the grid is routing, which needs an "
-                                           "estimate of each query. For queries "
-                                           "without one this is the best table by category within the same "
-                                           "budget; accuracy and cost are the "
-                                           "table's."
-                                         : "Advised for the queries of the grid is routing, which needs an "
-                                           "estimate of each query. For queries "
-                                           "without one this is the best mix within the same budget, as no "
-                                           "table fits it; accuracy and cost are "
-                                           "the mix's.";
+    return r->kind == SG_CANDIDATE_TABLE
+               ? "Advised for the queries of the grid is routing, which needs an estimate of each query. For "
+                 "queries without one this is the best table by category within the same budget; accuracy "
+                 "and "
+                 "cost are the table's."
+           : r->kind == SG_CANDIDATE_MIX
+               ? "Advised for the queries of the grid is routing, which needs an estimate of each query. For "
+                 "queries without one this is the best mix within the same budget, as no table fits it; "
+                 "accuracy and cost are the mix's."
+               : "Advised for the queries of the grid is routing, which needs an estimate of each query. For "
+                 "queries without one this is the best one model within the same budget, as neither a table "
+                 "nor a mix fits it; accuracy and cost are that model's.";
 }
 
 enum sg_status sg_policy_json_write(const struct sg_analysis *a, const struct sg_advised *advised,
@@ -93,13 +105,21 @@ enum sg_status sg_policy_json_write(const struct sg_analysis *a, const struct sg
     }
     const struct sg_advice_step *s = advised->step;
     const struct sg_candidate_value *value = rule_of(s);
+    if (!value) {
+        st =
+            sg_fail(err, SG_E_INPUT,
+                    "--policy-json: at %s nothing but routing keeps the budget and --at-most, which needs an "
+                    "estimate of each query; give more, or raise a share",
+                    advised->policy->name);
+        goto out;
+    }
     const struct sg_rule *rule = &value->rule;
     sg__doc_open(&o.doc);
     sg__doc_text(&o.doc, o.doc.root, "format", "scope-frontier policy 1");
     sg__doc_text(&o.doc, o.doc.root, "kind", sg_candidate_name[rule->kind]);
     sg__doc_text(&o.doc, o.doc.root, "advised", sg_candidate_name[s->value->rule.kind]);
     sg__doc_text(&o.doc, o.doc.root, "note", note(s, rule));
-    answers(&o, "default", default_of(s, rule));
+    answers(&o, "default", default_of(s, rule), s->share);
     categories(&o, rule);
     sg__doc_text(&o.doc, o.doc.root, "ask", advised->policy->name);
     sg__doc_number(&o.doc, o.doc.root, "budget", s->budget);

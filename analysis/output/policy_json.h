@@ -7,8 +7,9 @@
 
 /* Writes DIR/policy.json, which appears whole; DIR is made. advised NULL: removes one that an older run left. What is
  * advised stands there when it needs no estimate of a query: one model, a mix, a table; in place of a routing stands the
- * best table for the same budget, else (no table fits it) the mix, and `note` says so. A category of traffic that the
- * grid lacks gets `default`: of a table the best one model for the budget, or the mix where a cap forbids that. */
+ * best table for the same budget, else (none fits it) the mix or one model, and `note` says so; SG_E_INPUT when caps
+ * allow none of them. A category of traffic that the grid lacks gets `default`: of a table the best one model for the
+ * budget; where a cap forbids that the mix, or where it has none the shares of what is advised. */
 enum sg_status sg_policy_json_write(const struct sg_analysis *a, const struct sg_advised *advised,
                                     const struct sg_provider_ids *ids, const char *dir, struct sg_err *err);
 

@@ -105,7 +105,7 @@ static double rest_prompt_tokens(const struct report *r) {
     return r->e.mean * (double)(r->plan->n_cells - r->reuse.taken);
 }
 static double rest_new_tokens(const struct report *r) {
-    return (double)r->reuse.samples * (double)r->reuse.seen_tokens / (double)r->reuse.seen_samples;
+    return (double)r->reuse.samples * r->reuse.seen_tokens / r->reuse.seen_samples;
 }
 
 static enum sg_status json_reuse(struct sg_buf *b, const struct report *r, struct sg_err *err) {
@@ -283,11 +283,13 @@ static void print_text(const struct report *r) {
     printf("  fingerprint %s\n", hex);
 }
 
-/* The plan of a job; plan->job is its copy. reuse (may be NULL): its inputs are set here. */
+/* The plan of a job; plan->job is its copy. reuse (may be NULL): its inputs are set here. extend: as run with it, refuses
+ * a folder whose run cannot be extended. */
 static enum sg_status build(struct sg_runner *runner, const struct sg_job *job,
                             struct sg_compute_facts *facts, struct sg_plan *plan,
-                            struct sg_reuse_options *reuse, struct sg_reuse_foreseen *foreseen,
+                            struct sg_reuse_options *reuse, bool extend, struct sg_reuse_foreseen *foreseen,
                             struct sg_err *err) {
+    bool begun;
     enum sg_status st = SG_OK;
     const struct sg_compute_maker maker = sg_runner_maker(runner);
     const struct sg_compute_place place = {.threads = 0};
@@ -296,6 +298,7 @@ static enum sg_status build(struct sg_runner *runner, const struct sg_job *job,
     if (job->prompt.similarity.method == SG_SIM_EMBEDDING) SG_TRY(maker.embed_open(maker.ctx, job, &in, err));
     st = sg_plan_build(job, &in, plan, err);
     maker.embed_close(maker.ctx);
+    if (st == SG_OK && extend) st = sg_extend_check(job->output.dir, plan, &in, &begun, err);
     if (st == SG_OK && reuse) {
         reuse->inputs = &in;
         st = sg_reuse_foresee(plan, reuse, foreseen, err);
@@ -328,7 +331,7 @@ static enum sg_status count_cells(const struct sg_sweep_point *p, struct cells *
     struct sg_plan plan = {0};
     SG_TRY(sg_job_read(p->job, p->overrides, p->n_overrides, &job, err));
     SG_TRY(sg_runner_new(&runner, err));
-    SG_TRY(build(runner, &job, &facts, &plan, NULL, NULL, err));
+    SG_TRY(build(runner, &job, &facts, &plan, NULL, false, NULL, err));
     *cells = (struct cells){plan.n_cells, sg_plan_calibration_cells(&plan)};
     if (!*model_path && !(*model_path = strdup(job.model_path)))
         st = sg_fail(err, SG_E_NOMEM, "no memory for the sweep");
@@ -448,7 +451,7 @@ enum sg_status sg_cmd_plan(int argc, char **argv, struct sg_err *err) {
     SG_TRY(sg_runner_new(&runner, err));
     struct sg_reuse_options reuse = {.since = o.since.items, .n_since = o.since.n};
     struct report r = {.plan = &plan, .facts = &facts, .reuses = o.since.n > 0};
-    SG_TRY(build(runner, &job, &facts, &plan, r.reuses ? &reuse : NULL, &r.reuse, err));
+    SG_TRY(build(runner, &job, &facts, &plan, r.reuses ? &reuse : NULL, o.extend, &r.reuse, err));
     SG_TRY(sg_runner_estimate(runner, &plan, &r.e, err));
     if (o.json)
         st = print_json(&r, err);

@@ -57,8 +57,9 @@ struct sg__outcomes {
     int64_t n_unknown;
 };
 /* {id, model_name, is_correct: bool or 0/1, score: 0..1, usage_completion_tokens, usage_prompt_tokens?} into *out;
- * is_correct or score must be there, and agree where both are: correct from correct_at on. Records of a model that the portfolio does not have are counted by name and otherwise passed over; an outcome told twice
- * is an error. On failure *out keeps what was given alone. */
+ * is_correct or score must be there, and agree where both are: correct from correct_at on. Records of a model that the
+ * portfolio does not have are counted by name and otherwise passed over; an outcome told twice is an error. On failure
+ * *out keeps what was given alone. */
 enum sg_status sg__outcomes_read(struct sg__records *r, const struct sg__questions *queries,
                                  const struct sg__questions *anchors, const struct sg__portfolio *models,
                                  struct sg_arena *strings, struct sg__outcomes *out, struct sg_err *err);

@@ -114,8 +114,8 @@ bool sg_plan_same_params(const struct sg_sampling_params *a, const struct sg_sam
  * anchors of its prompt in order: text, correct, completion tokens. Not: prices, truth, categories, ids of
  * anchors, similarities, other cells, engine.*, output.*, name, paths. So a cell computed for one grid is
  * good for another. The run's: all cells' in order, and what else results.h5 holds: ids, categories, prices,
- * truth, the ranked anchors, all anchors' ids, categories and outcomes (with their scores where graded), which are calibrated,
- * output.texts. Not: engine.*, output.dir, name, paths. */
+ * truth, the ranked anchors, all anchors' ids, categories and outcomes (with their scores where graded), which are
+ * calibrated, output.texts. Not: engine.*, output.dir, name, paths. */
 
 /* The cells' fingerprints as they would be if the job drew all with these parameters, out[n_cells]: tells
  * whether a cell that was computed with more samples begins with this plan's, or one with fewer is the beginning

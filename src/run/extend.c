@@ -163,40 +163,50 @@ static enum sg_status compare(const char *dir, const struct sg_plan *plan, const
             st = sg_fail(
                 err, SG_E_MISMATCH,
                 "--extend: %s %s, model %s has %lld samples in %s and would have %lld: --extend only "
-                "adds samples, so sampling.cells must list all cells that have more than sampling.others",
+                "adds samples, so %s",
                 sg_plan_row_kind(plan, c), plan->queries[c / plan->n_models].id,
                 plan->models[c % plan->n_models].id, (long long)samples_of(old, c), dir,
-                (long long)sg_plan_cell_samples(plan, c));
+                (long long)sg_plan_cell_samples(plan, c),
+                plan->listed ? "sampling.cells must list all cells that have more than sampling.others"
+                             : "sampling.samples must be more; --since and another output.dir take the first "
+                               "samples");
 out:
     free(drawn);
     free(seen);
     return st;
 }
 
-enum sg_status sg_extend_begin(const char *dir, const struct sg_plan *plan, const struct sg_plan_inputs *in,
-                               struct sg_err *err) {
+enum sg_status sg_extend_check(const char *dir, const struct sg_plan *plan, const struct sg_plan_inputs *in,
+                               bool *begun, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_results old = {0};
     struct sg_run_id id;
     struct sg_run_done end;
     char *path = NULL, hex[SG_DIGEST_HEX];
     bool done = false, is = sg_rundir_is(dir);
+    *begun = false;
     if (is) {
         SG_TRY(sg_rundir_read_run(dir, &id, err));
-        if (sg_digest_equal(id.fingerprint, plan->fingerprint)) goto out;
+        *begun = sg_digest_equal(id.fingerprint, plan->fingerprint);
+        if (*begun) goto out;
         SG_TRY(sg_rundir_read_done(dir, &done, &end, err));
     }
     SG_TRY(sg_extend_source(dir, &path, err));
     SG_TRY(sg_results_read(path, SG_RESULTS_CELLS | SG_RESULTS_ORIGIN, &old, err));
     if (is) sg_digest_hex(id.fingerprint, hex);
-    if (is && !done && !(old.fingerprint && !strcmp(old.fingerprint, hex))) {
+    if (is && !done && !(old.fingerprint && !strcmp(old.fingerprint, hex)))
         st = unfinished(dir, err); /* another extension */
-        goto out;
-    }
-    SG_TRY(compare(dir, plan, in, &old, err));
-    SG_TRY(sg_rundir_set_aside(dir, err));
+    else
+        st = compare(dir, plan, in, &old, err);
 out:
     sg_results_free(&old);
     free(path);
     return st;
+}
+
+enum sg_status sg_extend_begin(const char *dir, const struct sg_plan *plan, const struct sg_plan_inputs *in,
+                               struct sg_err *err) {
+    bool begun;
+    const enum sg_status st = sg_extend_check(dir, plan, in, &begun, err);
+    return st == SG_OK && !begun ? sg_rundir_set_aside(dir, err) : st;
 }

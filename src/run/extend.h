@@ -18,9 +18,13 @@ enum sg_status sg_extend_job(struct sg_job *job, const char *const *overrides, s
 /* The earlier results of the folder, earlier.h5 or else results.h5; owned by the caller. SG_E_INPUT: it has none. */
 enum sg_status sg_extend_source(const char *dir, char **path, struct sg_err *err);
 
-/* Makes the folder ready: nothing to do when its run is the plan's. Otherwise SG_E_MISMATCH names the keys other than
- * the number of samples in which the jobs differ, or a cell that has more samples than the plan gives it, or says that
- * the run there is not done. With the folder's lock held. in: what the plan was built with. */
+/* Whether the folder's run can be extended to the plan. *begun: it is the plan's. Otherwise SG_E_MISMATCH names the keys
+ * other than the number of samples in which the jobs differ, or a cell that has more samples than the plan gives it, or
+ * says that the run there is not done. in: what the plan was built with. */
+enum sg_status sg_extend_check(const char *dir, const struct sg_plan *plan, const struct sg_plan_inputs *in,
+                               bool *begun, struct sg_err *err);
+/* Makes the folder ready, with the errors of sg_extend_check: nothing to do when its run is the plan's. With the folder's
+ * lock held. */
 enum sg_status sg_extend_begin(const char *dir, const struct sg_plan *plan, const struct sg_plan_inputs *in,
                                struct sg_err *err);
 

@@ -349,8 +349,8 @@ enum sg_status sg_reuse_foresee(const struct sg_plan *plan, const struct sg_reus
         for (size_t k = 0; k < s.n_known; k++) {
             int64_t at;
             const struct sg_results *part = sg_results_part(&s.r, s.known[k].cell, &at);
-            f.seen_tokens += part->output_tokens[at];
-            f.seen_samples += sg_results_cell_samples(part, at);
+            f.seen_tokens += (double)part->output_tokens[at];
+            f.seen_samples += (double)sg_results_cell_samples(part, at);
         }
         for (int64_t c = 0; fits && c < plan->n_cells; c++) {
             const int64_t from = find(&s, plan, c), n = from < 0 ? 0 : samples_of(&s, from);

@@ -28,22 +28,22 @@ struct sg_reuse_options {
     bool quiet;                          /* no notes on stderr */
     bool heads;                          /* take cells with fewer samples too */
 };
-struct sg_reuse_count {
-    int64_t taken,
-        extended; /* cells that the run has whole, and the first samples of, also by an earlier start */
+struct sg_reuse_count {      /* of cells, those that an earlier start took among them */
+    int64_t taken, extended; /* whole; the first samples of them */
 };
 
 /* Takes over what it can into the folder of a run that has begun. The plan has one set of sampling
- * parameters. done[n_cells] and *n_done: as sg_segments_scan found them; updated here. A file that does not exist is a first night: a line on
- * stderr. Errors are a link that leads nowhere, a damaged file, and a file without cell fingerprints. */
+ * parameters. done[n_cells] and *n_done: as sg_segments_scan found them; updated here. A file that does not exist is a
+ * first night: a line on stderr. Errors are a link that leads nowhere, a damaged file, and a file without cell
+ * fingerprints. */
 enum sg_status sg_reuse_begin(const char *dir, const struct sg_plan *plan, const struct sg_reuse_options *opt,
                               uint8_t *done, int64_t *n_done, struct sg_reuse_count *count,
                               struct sg_err *err);
 
 /* What a run would find, without reading or writing samples. */
 struct sg_reuse_foreseen {
-    int64_t taken, extended, samples;  /* cells as above; samples that are left to draw, of all cells */
-    int64_t seen_tokens, seen_samples; /* output tokens of the earlier results' samples, and their number */
+    int64_t taken, extended, samples; /* cells as above; samples that are left to draw, of all cells */
+    double seen_tokens, seen_samples; /* output tokens of the earlier results' samples, and their number */
 };
 enum sg_status sg_reuse_foresee(const struct sg_plan *plan, const struct sg_reuse_options *opt,
                                 struct sg_reuse_foreseen *out, struct sg_err *err);

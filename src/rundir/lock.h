@@ -10,8 +10,8 @@
  *   another machine or container   only the heartbeat can tell: stale when the file has not been touched for
  *                                  SG_LOCK_STALE_SECONDS, by the clock of the file system, and is not while
  *                                  the taker watches it for SG_LOCK_WATCH_SECONDS (that clock may have jumped
- *                                  ahead; not for a shard, see shard_files.c); who finds it with a time in the future beyond that sets it to now,
- *                                  from where it ages
+ *                                  ahead; not for a shard, see shard_files.c); who finds it with a time in
+ *                                  the future beyond that sets it to now, from where it ages
  *
  * So neither a crash nor a reboot nor a killed container locks a directory for good. A living holder keeps
  * its lock: its heartbeat thread touches the file as long as the process runs (heartbeat.h).
@@ -48,8 +48,8 @@ enum { SG_LOCK_BEAT_SECONDS = 30, SG_LOCK_STALE_SECONDS = 300, SG_LOCK_WATCH_SEC
 struct sg_lock; /* owned by the caller of take */
 
 /* SG_E_BUSY names the holder and what to do; SG_E_IO when the folder of `path` cannot be written or does not
- * exist (the caller makes it). Takes SG_LOCK_WATCH_SECONDS when a holder on another machine seems to be dead; SG_E_STOPPED when a
- * signal ends that. A thread beats for the lock until sg_lock_drop. */
+ * exist (the caller makes it). Takes SG_LOCK_WATCH_SECONDS when a holder on another machine seems to be dead;
+ * SG_E_STOPPED when a signal ends that. A thread beats for the lock until sg_lock_drop. */
 enum sg_status sg_lock_take(const char *path, enum sg_lock_role role, struct sg_lock **out,
                             struct sg_err *err);
 /* Beats now, and tells whether the lock is still ours. SG_E_BUSY: it was lost (the file was removed or

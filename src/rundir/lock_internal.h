@@ -8,8 +8,7 @@
 struct sg__lock_terms {
     struct sg_process_id self;
     int64_t beat_ms, stale_seconds;
-    int64_t
-        watch_ms; /* how long a lock that seems to be stale is watched; longer than a beat of any holder */
+    int64_t watch_ms; /* a lock that seems to be stale is watched so long: longer than a beat of any holder */
 };
 /* As sg_lock_take, which calls it with this process and the constants of lock.h. */
 enum sg_status sg__lock_take_on(const char *path, enum sg_lock_role role, const struct sg__lock_terms *terms,

@@ -27,8 +27,8 @@ struct sg_merge_group {
 };
 
 /* Fills *out with what the plan holds: axes, categories, prices, truth, baselines, anchors and the rows of
- * calibration, job text, name, fingerprint and those of the cells (no nights: see sg_results_set_night); every cell is missing. The caller
- * may set version, finished_at and runtime before the merge, and frees *out (sg_results_free). */
+ * calibration, job text, name, fingerprint and those of the cells (no nights: see sg_results_set_night); every cell is
+ * missing. The caller may set version, finished_at and runtime before the merge, and frees *out (sg_results_free). */
 enum sg_status sg_results_init_plan(const struct sg_plan *plan, struct sg_results *out, struct sg_err *err);
 
 /* The name of the run's own night, before the merge; without it results.h5 names no nights. */

@@ -84,8 +84,8 @@ struct sg_results {
     int8_t *true_correct;
     double *true_score; /* 0 to 1; NULL too where no outcome is graded: then true_correct says it */
     double *true_length, *true_cost;
-    /* correctness, or where outcomes are graded score: the k nearest anchors' estimate and the anchor mean per (model, category), computed from the same
-     * anchors at plan time; NaN where there is none */
+    /* correctness, or where outcomes are graded score: the k nearest anchors' estimate and the anchor mean per (model,
+     * category), computed from the same anchors at plan time; NaN where there is none */
     double *knn_correct, *knn_length;       /* [cells]: top 6, weights similarity^2 */
     double *anchor_correct, *anchor_length; /* [cells]: mean over the anchors of the query's category */
     double *similarity; /* [n_queries]: mean similarity to the anchors of its prompts; NaN unknown */

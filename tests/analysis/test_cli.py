@@ -733,6 +733,16 @@ def bad_input(tmp):
         with h5py.File(path, "r+") as f:
             change(f)
         refused(says, path, out=out)
+    anchored = fake(f"{tmp}/anchored.h5", 30, 4, anchors=30, calibrated=10)
+    for name, change, says in (
+            ("anchor", lambda f: f["anchors/correct"].__setitem__((2, 1), 5), "anchors/correct is 5; expected 1, 0 or -1"),
+            ("tokens", lambda f: f["anchors/completion_tokens"].__setitem__((2, 1), -7), "completion_tokens is -7"),
+            ("calibrated", lambda f: f["calibration/p_correct"].__setitem__((2, 1), 2), 'calibration anchor "'),
+            ("baseline", lambda f: f["knn_correct"].__setitem__((2, 1), 9), "knn_correct is 9; expected a number from 0")):
+        path = shutil.copy(anchored, f"{tmp}/{name}.h5")
+        with h5py.File(path, "r+") as f:
+            change(f)
+        refused(says, path, out=out, status=3)
     path = shutil.copy(results, f"{tmp}/newer.h5")
     with h5py.File(path, "r+") as f:
         version = [k for k in f.attrs if "version" in k.lower() and "format" in k.lower()]

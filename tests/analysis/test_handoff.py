@@ -124,7 +124,12 @@ def main(tmp):
              hand("r", to=gone)),
             (2, "2 given", hand("r", "--budget", 0.002, "--budget", 0.003, to=gone)),
             (2, "--policy-json needs one --budget", (results, "--policy-json", "-o", gone)),
-            (3, "no model fits --budget 1e-09", hand("r", "--budget", 1e-9, to=gone)),
+            (2, "--requests: expected the name", (results, "--requests", "", "--queries-file", given, "--budget", 1)),
+            (3, "no model fits --budget 1e-09 USD a query; give more", hand("r", "--budget", 1e-9, to=gone)),
+            (3, "no model fits --budget 9e-05 USD a query within --at-most; give more, raise a share",
+             hand("r", "--budget", 9e-5, "--at-most", f"{models[0]}=0.5", to=gone)),
+            (3, "at budget=0.0002 nothing but routing keeps the budget and --at-most",
+             (results, "--policy-json", "--budget", 0.0002, "--at-most", f"{models[0]}=0.5", "-o", gone)),
             (3, "reaches --target-accuracy 1", hand("r", "--target-accuracy", 1, to=gone)),
             (3, "is not empty", hand("few", "--budget", 0.002, to=gone)),
             (3, "/none.jsonl", hand("r", "--budget", 0.002, file=f"{tmp}/none.jsonl", to=gone))):
@@ -138,6 +143,12 @@ def main(tmp):
     run(f"{tmp}/far.h5", "--policy-json", "--budget", 0.002, "-o", f"{tmp}/far", says="")
     policy = json.load(open(f"{tmp}/far/policy.json"))
     assert policy["default"] and policy["accuracy"]["value"] > 0.1, policy
+    # no rule gives a model more than its cap: of a table the default neither, though one model would be better
+    capped = [a for m in models for a in ("--at-most", f"{m}=0.25")]
+    run(results, "--policy-json", "--budget", 0.002, *capped, "-o", f"{tmp}/capped")
+    policy = json.load(open(f"{tmp}/capped/policy.json"))
+    assert policy["kind"] == "table" and len(policy["default"]) == 4, policy["default"]
+    assert all(abs(a["probability"] - 0.25) < 1e-9 for a in policy["default"]), policy["default"]
     # results without any outcome: nothing is advised, so nothing is handed over
     bare = f"{tmp}/bare.h5"
     subprocess.run([FAKE, bare, *map(str, (20, M, 4, 1, 0, 0.2, 0, 2))], check=True)

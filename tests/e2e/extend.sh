@@ -24,4 +24,8 @@ has "a list" "$(run few-stratified "${eight[@]}" --extend --cells one.csv)" '3 t
 has "plan of what is done" "$(plan --extend)" '1 cells are there, 3 lack samples, 0 are new: 12 samples'
 result=$(plan --extend --set output.dir="$work/none"); same "exit code: plan without results" $? 3
 one_line "plan without results" "$result"
+result=$(plan --extend --set sampling.temperature=0.9); same "exit code: plan of another job" $? 6
+has "plan of another job" "$result" 'its job differs in sampling.temperature'
+result=$(plan --extend --set sampling.samples=2); same "exit code: plan of fewer samples" $? 6
+has "plan of fewer samples" "$result" 'has 4 samples in .* and would have 2: .* so sampling.samples must be more'
 finish
