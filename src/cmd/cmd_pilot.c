@@ -36,7 +36,12 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         {"tolerance-p", SG_OPT_F64, &o->tolerance[SG_PILOT_P], 1e-6, 1, "T",
          "standard error of a cell's p_correct that is wanted (default 0.02)"},
         {"tolerance-length", SG_OPT_F64, &o->tolerance[SG_PILOT_LENGTH], 1e-6, 10, "T",
-         "the same of its length, relative to the length (default 0.10)"},
+         "error of a cell's length that two in three cells are to stay below, relative to the length "
+         "(default "
+         "0.10)"},
+        {"tolerance-bill", SG_OPT_F64, &o->tolerance[SG_PILOT_BILL], 1e-6, 10, "T",
+         "standard error of the sum of a model's lengths over the job's queries, relative to it (default: "
+         "any)"},
         {"cells", SG_OPT_I64, &o->cells, 1, 1000000, "N",
          "cells at least: whole rows of the grid, of 8 queries or more (default 64)"},
         {"usd-per-hour", SG_OPT_F64, &o->usd_per_hour, 0, 1e9, "USD",
@@ -69,7 +74,7 @@ out:
 /* ---- what it says --------------------------------------------------------------------------------------- */
 
 static const char *const kinds[] = {"independent", "stratified"}, *const names[] = {"p_correct", "votes",
-                                                                                    "length"};
+                                                                                    "length", "bill"};
 
 /* The least n that meets all tolerances. */
 static int64_t need_all(const struct sg_pilot *p, const struct options *o, bool stratified) {
@@ -85,7 +90,7 @@ static int64_t need_all(const struct sg_pilot *p, const struct options *o, bool 
 static void print_text(const struct sg_pilot *p, const struct options *o, const char *dir) {
     printf("%lld cells of %lld queries x %lld models, 16 samples each, in %s\n", (long long)p->cells,
            (long long)p->pick.n_queries, (long long)p->pick.n_models, dir);
-    printf("standard error of a cell    n = 1       2       4       8   enough\n");
+    printf("error                       n = 1       2       4       8   enough\n");
     for (int v = 0; v < SG_PILOT_VALUES; v++)
         for (int kind = 0; kind < 2; kind++) {
             const enum sg_pilot_value value = (enum sg_pilot_value)v;
@@ -97,8 +102,12 @@ static void print_text(const struct sg_pilot *p, const struct options *o, const 
                        o->tolerance[v]);
             putchar('\n');
         }
-    printf("The length's is relative to the cell's length. The job's %lld cells then take\n",
-           (long long)(p->pick.all_queries * p->pick.n_models));
+    printf("Standard errors, that of votes of their share; length: what the error of two in three cells is "
+           "below, "
+           "relative to\nthe cell's length; bill: of the sum of a model's lengths over %lld queries. The "
+           "job's %lld "
+           "cells then take\n",
+           (long long)p->pick.all_queries, (long long)(p->pick.all_queries * p->pick.n_models));
     for (int kind = 0; kind < 2; kind++) {
         const int64_t n = need_all(p, o, kind);
         const double hours = sg_pilot_seconds(p, n) / 3600;
@@ -132,7 +141,8 @@ static void print_json(const struct sg_pilot *p, const struct options *o) {
             put_number(", \"usd_at_most\": ", sg_pilot_seconds(p, all) / 3600 * o->usd_per_hour);
         for (int v = 0; v < SG_PILOT_VALUES; v++) {
             const enum sg_pilot_value value = (enum sg_pilot_value)v;
-            printf(", \"%s\": {\"standard_error\": {", names[v]);
+            printf(", \"%s\": {\"%s\": {", names[v],
+                   v == SG_PILOT_LENGTH ? "two_in_three_below" : "standard_error");
             for (int64_t n = 1; n <= SG_PILOT_SAMPLES; n *= 2) {
                 printf("%s\"%lld\": ", n > 1 ? ", " : "", (long long)n);
                 put_number("", sqrt(sg_pilot_variance(p, value, kind, n)));

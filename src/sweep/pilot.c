@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { MIN_QUERIES = 8, MAX_PROGRESS_BYTES = 1 << 26 };
+#define WITHIN_ONE_SD 0.6827 /* of a normal distribution */
 
 /* ---- statistics --------------------------------------------------------------------------------------- */
 
@@ -63,6 +64,17 @@ double sg_pilot_seconds(const struct sg_pilot *p, int64_t n) {
     /* A cell of the pilot took 2 * 8 samples' output tokens at that rate, its prompt included. */
     const double samples = 2 * SG_PILOT_SAMPLES, of_pilot = samples * p->output_tokens / p->output_rate;
     return sg_pilot_tokens(p, n) / (p->prompt_tokens + samples * p->output_tokens) * of_pilot;
+}
+
+/* The least x[i] that `share` of the n are at most; sorts x. */
+static int by_size(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+static double quantile(double *x, size_t n, double share) {
+    qsort(x, n, sizeof *x, by_size);
+    const size_t rank = (size_t)ceil(share * (double)n);
+    return x[rank > 0 ? rank - 1 : 0];
 }
 
 /* ---- the run ------------------------------------------------------------------------------------------ */
@@ -159,25 +171,60 @@ static double value_of(const struct sg_results *r, enum sg_pilot_value value, in
                                      : (double)r->sample_length[i];
 }
 
-/* Adds the cell's variances to *sum; false when a set has no verdict. */
-static bool add_cell(const struct sg_results r[2], int64_t cell,
-                     double sum[SG_PILOT_VALUES][SG_PILOT_SIZES]) {
-    double x[2][SG_PILOT_SAMPLES], v[SG_PILOT_VALUES][SG_PILOT_SIZES];
+/* Over the cells: variances, lengths as they are under SG_PILOT_BILL; the mean lengths; of the length, how far
+ * apart the means of pairs of runs of samples are. */
+struct sums {
+    int64_t cells;
+    double variance[SG_PILOT_VALUES][SG_PILOT_SIZES], length;
+    struct {
+        double *x;
+        size_t n, cap;
+    } apart[SG_PILOT_SIZES];
+};
+
+/* Adds the cell; not one of which a set has no verdict. */
+static enum sg_status add_cell(const struct sg_results r[2], int64_t cell, struct sums *sums,
+                               struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    double x[2][SG_PILOT_SAMPLES], v[SG_PILOT_VALUES][SG_PILOT_SIZES] = {{0}};
     for (int k = 0; k < SG_PILOT_VALUES; k++) {
+        if (k == SG_PILOT_LENGTH) continue;
         for (int set = 0; set < 2; set++)
             for (int64_t i = 0; i < SG_PILOT_SAMPLES; i++)
                 x[set][i] = value_of(&r[set], (enum sg_pilot_value)k, cell * SG_PILOT_SAMPLES + i);
-        const double a = mean_of(x[0], SG_PILOT_SAMPLES), b = mean_of(x[1], SG_PILOT_SAMPLES);
         sg_pilot_spread(x[0], x[1], v[k]);
-        const double mean = (a + b) / 2;
-        for (int s = 0; k == SG_PILOT_LENGTH && s < SG_PILOT_SIZES; s++)
-            v[k][s] = mean > 0 ? v[k][s] / (mean * mean) : 0;
         for (int s = 0; s < SG_PILOT_SIZES; s++)
-            if (isnan(v[k][s])) return false;
+            if (isnan(v[k][s])) return SG_OK;
     }
+    const double mean = (mean_of(x[0], SG_PILOT_SAMPLES) + mean_of(x[1], SG_PILOT_SAMPLES)) / 2;
+    for (int32_t s = 0, n = 1; s < SG_PILOT_SIZES; s++, n *= 2)
+        for (int32_t i = 0; i < SG_PILOT_SAMPLES; i += n)
+            for (int32_t j = 0; j < SG_PILOT_SAMPLES; j += n) {
+                const double by = fabs(mean_of(x[0] + i, n) - mean_of(x[1] + j, n));
+                if (isnan(by)) continue;
+                SG_TRY(SG_GROW(&sums->apart[s].x, &sums->apart[s].cap, sums->apart[s].n + 1, "lengths", err));
+                sums->apart[s].x[sums->apart[s].n++] = mean > 0 ? by / mean : 0;
+            }
     for (int k = 0; k < SG_PILOT_VALUES; k++)
-        for (int s = 0; s < SG_PILOT_SIZES; s++) sum[k][s] += v[k][s];
-    return true;
+        for (int s = 0; s < SG_PILOT_SIZES; s++) sums->variance[k][s] += v[k][s];
+    sums->length += mean;
+    sums->cells++;
+out:
+    return st;
+}
+
+/* *p's variances; needs a cell. */
+static void sum_up(struct sums *sums, struct sg_pilot *p) {
+    const double cells = (double)sums->cells, length = sums->length / cells;
+    for (int s = 0; s < SG_PILOT_SIZES; s++) {
+        p->variance[SG_PILOT_P][s] = sums->variance[SG_PILOT_P][s] / cells;
+        p->variance[SG_PILOT_VOTES][s] = sums->variance[SG_PILOT_VOTES][s] / cells;
+        const double apart = quantile(sums->apart[s].x, sums->apart[s].n, WITHIN_ONE_SD);
+        p->variance[SG_PILOT_LENGTH][s] = apart * apart / 2;
+        if (length > 0)
+            p->variance[SG_PILOT_BILL][s] =
+                sums->variance[SG_PILOT_BILL][s] / cells / (length * length) / (double)p->pick.all_queries;
+    }
 }
 
 static enum sg_status measure(const char *dir, uint64_t seed, struct sg_pilot *p, struct sg_err *err) {
@@ -185,6 +232,7 @@ static enum sg_status measure(const char *dir, uint64_t seed, struct sg_pilot *p
     struct sg_results r[2] = {{0}};
     struct sg_buf path = {0};
     struct sg_run_done done = {.failed = 0};
+    struct sums sums = {.cells = 0};
     int64_t computed = 0, tokens = 0;
     bool exists;
     for (int set = 0; set < 2; set++) {
@@ -198,11 +246,12 @@ static enum sg_status measure(const char *dir, uint64_t seed, struct sg_pilot *p
     SG_TRY(sg_rundir_read_done(path.data, &exists, &done, err));
     const int64_t n = r[0].n_queries * r[0].n_models;
     for (int64_t c = 0; c < n; c++) {
-        p->cells += add_cell(r, c, p->variance);
+        SG_TRY(add_cell(r, c, &sums, err));
         if (r[0].status && r[0].status[c] != 0) continue;
         computed++;
         tokens += r[0].output_tokens[c] + r[1].output_tokens[c];
     }
+    p->cells = sums.cells;
     if (!p->cells) {
         st = sg_fail(err, SG_E_INPUT,
                      "%s: no cell has a verdict in both sets of samples: look at the answers with "
@@ -210,12 +259,12 @@ static enum sg_status measure(const char *dir, uint64_t seed, struct sg_pilot *p
                      dir);
         goto out;
     }
-    for (int k = 0; k < SG_PILOT_VALUES; k++)
-        for (int s = 0; s < SG_PILOT_SIZES; s++) p->variance[k][s] /= (double)p->cells;
+    sum_up(&sums, p);
     p->prompt_tokens = (double)done.prompt_tokens / (double)n;
     p->output_tokens = (double)tokens / (double)(computed * 2 * SG_PILOT_SAMPLES);
     p->output_rate = rate_in(dir);
 out:
+    for (int s = 0; s < SG_PILOT_SIZES; s++) free(sums.apart[s].x);
     sg_buf_free(&path);
     sg_results_free(&r[0]);
     sg_results_free(&r[1]);

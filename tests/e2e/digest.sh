@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The real engine on a slice of the demo: the digest is the same for any number of ranks, any batch size, any
-# order of leases, a cache so small that groups are sent back, and after kills; the file opens in xarray.
+# order of leases, a cache so small that groups are sent back, and after kills; the file opens in xarray. draws.sh: both
+# kinds of draws.
 . "$(dirname "$0")/../mpi/lib.sh"
 "$python" "$SRC/tests/e2e/slice.py" "$SRC/jobs/demo" "$work/job" 5 2 3 || exit 1
 job="$work/job/job.json"
@@ -20,39 +21,28 @@ same "digest with one thread and a cache by measuring" \
   "$(digest_of "$(grid 1 --set engine.threads=1 --set engine.kv_cache_mib=0)")" "$want"
 [ "$(digest_of "$(grid 2 --set sampling.seed=2)")" != "$want" ] || fail "another seed gave the same digest"
 
-# both kinds of draws
-declare -A kind
-for draws in independent stratified; do
-  kind[$draws]=$(digest_of "$(grid 1 --set sampling.draws=$draws)")
-  same "digest of $draws draws on 3 ranks, small batches" \
-    "$(digest_of "$(grid 3 --set sampling.draws=$draws --set engine.max_batch_tokens=64 --shuffle-leases 7)")" "${kind[$draws]}"
-done
-[ "${kind[independent]}" != "${kind[stratified]}" ] || fail "both kinds of draws gave one digest"
-
 # anchors by an embedding model, computed by the root: again one digest, and not that of tf-idf
 near=(--set prompt.similarity.method=embedding --set prompt.similarity.model="$SRC/jobs/demo/model")
 one=$(digest_of "$(grid 1 "${near[@]}")")
 same "digest with embeddings on 2 ranks" "$(digest_of "$(grid 2 "${near[@]}")")" "$one"
 [ -n "$one" ] && [ "$one" != "$want" ] || fail "embeddings chose the anchors that tf-idf chose"
 
-# kills with the real engine, cells safe one by one
-for draws in independent stratified; do
-  killed=("$BIN/scope-grid" run "$job" --quiet --set output.dir="$work/$draws" --set sampling.draws=$draws)
-  for i in 1 2; do
-    launch 2 "${killed[@]}" --segment-seconds 0 >"$work/out" 2>&1 &
-    pid=$!
-    until_closed "$work/$draws" $((i * 3)) $pid
-    mapfile -t children < <(pgrep -P $pid)
-    kill -9 "${children[@]}" 2>/dev/null
-    ended $pid
-    gone "${children[@]}"
-  done
-  out=$(ranks 2 "${killed[@]}" 2>&1)
-  same "exit code after kills, $draws" $? 0
-  same "digest after kills, $draws" "$(digest_of "$out")" "${kind[$draws]}"
-  same "cells computed twice" "$("$BIN/tests/list_cells" "$work/$draws" | sort | uniq -d | wc -l)" 0
-  same "cells in segments" "$("$BIN/tests/list_cells" "$work/$draws" | wc -l)" 16
+# kills with the real engine, cells safe one by one; draws.sh has them for both kinds of draws
+killed=("$BIN/scope-grid" run "$job" --quiet --set output.dir="$work/killed")
+for i in 1 2; do
+  launch 2 "${killed[@]}" --segment-seconds 0 >"$work/out" 2>&1 &
+  pid=$!
+  until_closed "$work/killed" $((i * 3)) $pid
+  mapfile -t children < <(pgrep -P $pid)
+  kill -9 "${children[@]}" 2>/dev/null
+  ended $pid
+  gone "${children[@]}"
 done
+out=$(ranks 2 "${killed[@]}" 2>&1)
+same "exit code after kills" $? 0
+same "digest after kills" "$(digest_of "$out")" "$want"
+same "cells computed twice" "$("$BIN/tests/list_cells" "$work/killed" | sort | uniq -d | wc -l)" 0
+same "cells in segments" "$("$BIN/tests/list_cells" "$work/killed" | wc -l)" 16
 
 # what people and programs read
 "$BIN/scope-grid" run "$job" --quiet --set output.dir="$run" --fresh >/dev/null
