@@ -183,8 +183,8 @@ static __device__ __forceinline__ void attend_tile(prefill_smem<bf16> *sm, const
         for (int h = 0; h < 2; h++) {
             const float scale = 1.0f / row_sum(&acc[m], h);
             for (int i = 0; i < SG__HEAD_TILE / 8; i++) {
-                const uint32_t pair = bf_pack(acc[m].o[i][2 * h] * scale, acc[m].o[i][2 * h + 1] * scale);
-                memcpy(rows + (m * 16 + g + 8 * h) * TILE_STRIDE + i * 8 + t, &pair, sizeof pair);
+                st4(rows + (m * 16 + g + 8 * h) * TILE_STRIDE + i * 8 + t,
+                    bf_pack(acc[m].o[i][2 * h] * scale, acc[m].o[i][2 * h + 1] * scale));
             }
         }
     __syncwarp();
