@@ -144,7 +144,7 @@ static __device__ __forceinline__ void attend_pages(warp_smem<bf16, ROWS> *ws, c
             UNROLL
             for (int m = 0; m < M; m++) {
                 uint32_t fq[4];
-                ldmatrix_x4(fq, q + (m * 16 + (lane & 15)) * TILE_STRIDE + kk * 16 + (lane >> 4) * 8);
+                load_queries(fq, q + m * 16 * TILE_STRIDE, kk * 16, lane);
                 mma_m16n8k16_bf16(s[m][0], fq, fk);
                 mma_m16n8k16_bf16(s[m][1], fq, fk + 2);
             }
@@ -161,10 +161,8 @@ static __device__ __forceinline__ void attend_pages(warp_smem<bf16, ROWS> *ws, c
                         if (n * 8 + t + (c & 1) >= valid) s[m][n][c] = -INFINITY;
         }
         UNROLL
-        for (int m = 0; m < M; m++) {
-            softmax_step<2>(&acc[m], s[m]);
-            add_values(&acc[m], s[m], ws->page[buf].v, lane);
-        }
+        for (int m = 0; m < M; m++) softmax_step<2>(&acc[m], s[m]);
+        add_values<M>(acc, s, 0, ws->page[buf].v, lane);
         __syncwarp(); /* nobody copies over what another lane still reads */
     }
     __syncwarp();

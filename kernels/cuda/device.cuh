@@ -8,7 +8,7 @@
  *   UNROLL ROLLED                   in front of a loop: unrolled, never unrolled
  *   SHARED(type, name, [n][m])      static shared memory, SHARED_ALIGNED: on 16 bytes
  *   DYN_SMEM(name)                  dynamic shared memory as bytes, aligned to 128
- *   ld16 st16 ld8 st8               access of 16 and 8 bytes, at an address that is a multiple of that
+ *   ld16 st16 ld8 st8 st4           access of 16, 8 and 4 bytes, at an address that is a multiple of that
  *   mma_m16n8k16_bf16 ldmatrix_x4 ldmatrix_x4_trans cp_async16 cp_async_commit cp_async_wait
  *   bf16                            storage only: bf2f, f2bf and bf_pack convert, rounding to nearest even
  *   nan_max exp2_fast               the larger of two floats, NaN when one is; 2^x to about 22 bits
@@ -76,6 +76,9 @@ __device__ __forceinline__ uint2 ld8(const void *p) {
 }
 __device__ __forceinline__ void st8(void *p, uint2 v) {
     *(uint2 *)p = v;
+}
+__device__ __forceinline__ void st4(void *p, uint32_t v) {
+    *(uint32_t *)p = v;
 }
 
 __device__ __forceinline__ uint32_t sg__smem_address(const void *p) {

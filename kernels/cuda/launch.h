@@ -18,7 +18,8 @@ extern "C" {
 enum {
     SG__HEAD_TILE = 128, /* values of a head in a tile: smaller heads are padded with zeros */
     SG__SPLIT_KEYS = 2 * SG_SPLIT_TOKENS,   /* keys of one decode split: fixed, as it is part of a result */
-    SG__PREFILL_ROWS = 64,                  /* query rows of a prefill block */
+    SG__PREFILL_ROWS = 128,                 /* (query row, head) pairs of a prefill block */
+    SG__PREFILL_ROWS_F32 = 64,              /* the same in float32 */
     SG__PREFILL_KEYS = 64,                  /* keys of a prefill step */
     SG__PREFILL_KEYS_F32 = 32,              /* the same in float32 */
     SG__DECODE_TILE = 32,                   /* (sample, head) rows of a decode block */

@@ -17,14 +17,10 @@ template <class T> struct tile_of {
 };
 enum { TILE_STRIDE = tile_of<bf16>::STRIDE, CHUNKS = tile_of<bf16>::CHUNKS };
 
-/* Queries of 16 rows as mma operands, read once from a tile. */
-static __device__ __forceinline__ void load_queries(uint32_t fq[SG__HEAD_TILE / 16][4], const bf16 *rows,
-                                                    int lane) {
-    UNROLL
-    for (int kk = 0; kk < SG__HEAD_TILE / 16; kk++)
-        ldmatrix_x4(fq[kk], rows + (lane & 15) * TILE_STRIDE + kk * 16 + (lane >> 4) * 8);
+/* Query fragment of 16 rows and 16 dims from column d: an mma's a operand. */
+static __device__ __forceinline__ void load_queries(uint32_t fq[4], const bf16 *rows, int d, int lane) {
+    ldmatrix_x4(fq, rows + (lane & 15) * TILE_STRIDE + d + (lane >> 4) * 8);
 }
-
 /* Key fragment of 16 keys and 16 dims from column d: b operands of keys 0-7 in fk[0..1], 8-15 in fk[2..3]. */
 static __device__ __forceinline__ void load_keys(uint32_t fk[4], const bf16 *rows, int d, int lane) {
     ldmatrix_x4(fk, rows + ((lane & 7) + (lane >> 4) * 8) * TILE_STRIDE + d + (lane >> 3 & 1) * 8);
@@ -88,17 +84,25 @@ template <int N> static __device__ __forceinline__ void softmax_step(softmax_row
             for (int c = 0; c < 4; c++) r->o[i][c] *= shrink[c >> 1];
     }
 }
-/* o += p v for 16 keys; p are two accumulators of softmax_step, rounded to bf16 as the operand. */
-static __device__ __forceinline__ void add_values(softmax_rows *r, const float p[2][4], const bf16 *rows,
-                                                  int lane) {
-    const uint32_t fp[4] = {bf_pack(p[0][0], p[0][1]), bf_pack(p[0][2], p[0][3]), bf_pack(p[1][0], p[1][1]),
-                            bf_pack(p[1][2], p[1][3])};
+/* o += p v for 16 keys, of M tiles; p[m][n] and the next are accumulators of softmax_step, rounded to bf16 as
+ * the operand. */
+template <int M, int N>
+static __device__ __forceinline__ void add_values(softmax_rows r[M], const float p[M][N][4], int n,
+                                                  const bf16 *rows, int lane) {
+    uint32_t fp[M][4];
+    UNROLL
+    for (int m = 0; m < M; m++)
+        for (int i = 0; i < 4; i++)
+            fp[m][i] = bf_pack(p[m][n + i / 2][i % 2 * 2], p[m][n + i / 2][i % 2 * 2 + 1]);
     UNROLL
     for (int d = 0; d < SG__HEAD_TILE / 16; d++) {
         uint32_t fv[4];
         load_values(fv, rows, d * 16, lane);
-        mma_m16n8k16_bf16(r->o[2 * d], fp, fv);
-        mma_m16n8k16_bf16(r->o[2 * d + 1], fp, fv + 2);
+        UNROLL
+        for (int m = 0; m < M; m++) {
+            mma_m16n8k16_bf16(r[m].o[2 * d], fp[m], fv);
+            mma_m16n8k16_bf16(r[m].o[2 * d + 1], fp[m], fv + 2);
+        }
     }
 }
 /* The four lanes' parts of a row's sum, together. */

@@ -30,8 +30,8 @@ GAP = 0.5e-6                               # between two kernels without a graph
 IPC = 0.5                                  # warp instructions a scheduler (4 an SM) and cycle, attention at 2 warps each
 
 # warp instructions: a page of prompt keys (32 rows, 64 HMMA), the merge of a prompt block (32 rows x 135), a page of a
-# suffix, 64 keys of 16 prefill rows
-PROMPT_PAGE, PROMPT_BLOCK, SUFFIX_PAGE, PREFILL_STEP = 930, 32 * 135, 517, 1659
+# suffix, 64 keys of 16 prefill rows (of a warp's 32)
+PROMPT_PAGE, PROMPT_BLOCK, SUFFIX_PAGE, PREFILL_STEP = 930, 32 * 135, 517, 1388 / 2
 SWEEPS = 5                                 # of the sampler over its logits
 
 
@@ -79,7 +79,7 @@ def stages(s, card, shared=True):
                                   (pages * PROMPT_PAGE + blocks * PROMPT_BLOCK if shared else pages * SUFFIX_PAGE) / issue),
         "attention, suffixes": max(s["suffix_pages"] * page_bytes / bandwidth, s["suffix_pages"] * SUFFIX_PAGE / issue),
         "splits": s["partials"] * PARTIAL * 4 * 2 / bandwidth,
-        "attention, prefill": max(s["prefill_pages"] * page_bytes / 4 / bandwidth,
+        "attention, prefill": max(s["prefill_pages"] * page_bytes / bandwidth,
                                   s["prefill_tile_pairs"] / (16 * 64) * PREFILL_STEP / issue),
         "qkv, norm, swiglu": (s["rows"] * LAYERS * (4 * (Q_HEADS + 2 * KV_HEADS) * HEAD_DIM + 24 * HIDDEN + 6 * FFN))
                              / bandwidth,

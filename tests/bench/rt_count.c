@@ -52,7 +52,7 @@ struct step {
     int64_t prompt_row_pages; /* the same if every row read its prompt for itself */
     int64_t suffix_pages;
     int64_t partials;                          /* results of splits, of one row and head */
-    int64_t prefill_pairs, prefill_tile_pairs; /* (query, key) of one head; of whole tiles of 64 x 64 */
+    int64_t prefill_pairs, prefill_tile_pairs; /* (query, key) of one head; of whole blocks of 128 x 64 */
     int64_t prefill_pages;                     /* pages that its blocks read */
     int64_t drawn, vocab;
 };
@@ -366,7 +366,7 @@ static int64_t pages_for(int64_t tokens) {
     return (tokens + SG_PAGE_TOKENS - 1) / SG_PAGE_TOKENS;
 }
 
-/* A block: 64 rows of one head, keys in steps of 64 up to its last row's own. */
+/* A block: 128 (row, head) pairs of a KV head, keys in steps of 64 up to its last row's own. */
 int sg__launch_attn_prefill(const struct sg__prefill_launch *a, void *stream) {
     struct step *s = count(stream, PREFILL);
     int32_t all = 0;
@@ -374,11 +374,13 @@ int sg__launch_attn_prefill(const struct sg__prefill_launch *a, void *stream) {
         const int64_t rows = a->row_begin[i + 1] - a->row_begin[i], pos = a->pos0[i];
         all += (int32_t)rows;
         s->prefill_pairs += a->q_heads * (rows * pos + rows * (rows + 1) / 2);
-        for (int64_t r = 0; r < rows; r += SG__PREFILL_ROWS) {
-            const int64_t last = r + SG__PREFILL_ROWS < rows ? r + SG__PREFILL_ROWS : rows;
-            const int64_t steps = (pos + last + SG__PREFILL_KEYS - 1) / SG__PREFILL_KEYS;
-            s->prefill_tile_pairs += a->q_heads * steps * SG__PREFILL_KEYS * SG__PREFILL_ROWS;
-            s->prefill_pages += a->q_heads * pages_for(pos + last);
+        const int64_t gqa = a->q_heads / a->kv.kv_heads, pairs = rows * gqa;
+        for (int64_t first = 0; first < pairs; first += SG__PREFILL_ROWS) {
+            const int64_t end = first + SG__PREFILL_ROWS < pairs ? first + SG__PREFILL_ROWS : pairs;
+            const int64_t keys = pos + (end - 1) / gqa + 1;
+            const int64_t steps = (keys + SG__PREFILL_KEYS - 1) / SG__PREFILL_KEYS;
+            s->prefill_tile_pairs += a->kv.kv_heads * steps * SG__PREFILL_KEYS * SG__PREFILL_ROWS;
+            s->prefill_pages += a->kv.kv_heads * pages_for(keys);
         }
     }
     if (all > s->prompt_rows) s->prompt_rows = all; /* the last layer has output rows alone */

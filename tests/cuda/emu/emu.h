@@ -19,7 +19,11 @@
 #define __global__
 #define __device__
 #define __host__
-#define __forceinline__ inline
+#ifdef EMU_BANKS /* every access has a place of its own in the code (banks.h) */
+#    define __forceinline__ inline __attribute__((always_inline))
+#else
+#    define __forceinline__ inline
+#endif
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 #define __align__(n) alignas(n)
@@ -52,6 +56,9 @@ struct __attribute__((aligned(16), may_alias)) uint4 {
 };
 struct __attribute__((aligned(8), may_alias)) uint2 {
     uint32_t x, y;
+};
+struct __attribute__((aligned(4), may_alias)) uint1 {
+    uint32_t x;
 };
 struct __attribute__((aligned(16), may_alias)) float4 {
     float x, y, z, w;
@@ -231,38 +238,57 @@ void cp_async16(void *dst, const void *src, int ok);
 void cp_async_commit(void);
 void cp_async_wait(int n);
 
-static inline uint4 ld16(const void *p) {
+#ifdef EMU_BANKS
+namespace emu {
+void bank_load(void *to, const void *from, int bytes);
+void bank_store(void *to, const void *from, int bytes);
+} // namespace emu
+#    define EMU_LOAD(value, p)  emu::bank_load(&(value), (p), sizeof(value))
+#    define EMU_STORE(p, value) emu::bank_store((p), &(value), sizeof(value))
+#else
+#    define EMU_LOAD(value, p)  ((value) = *(const decltype(value) *)(p))
+#    define EMU_STORE(p, value) (*(decltype(value) *)(p) = (value))
+#endif
+static __forceinline__ uint4 ld16(const void *p) {
+    uint4 v;
     emu::check_aligned(p, 16);
-    return *(const uint4 *)p;
+    EMU_LOAD(v, p);
+    return v;
 }
-static inline void st16(void *p, uint4 v) {
+static __forceinline__ void st16(void *p, uint4 v) {
     emu::check_aligned(p, 16);
-    *(uint4 *)p = v;
+    EMU_STORE(p, v);
 }
-
-static inline uint2 ld8(const void *p) {
+static __forceinline__ uint2 ld8(const void *p) {
+    uint2 v;
     emu::check_aligned(p, 8);
-    return *(const uint2 *)p;
+    EMU_LOAD(v, p);
+    return v;
 }
-static inline void st8(void *p, uint2 v) {
+static __forceinline__ void st8(void *p, uint2 v) {
     emu::check_aligned(p, 8);
-    *(uint2 *)p = v;
+    EMU_STORE(p, v);
+}
+static __forceinline__ void st4(void *p, uint32_t word) {
+    uint1 v = {word};
+    emu::check_aligned(p, 4);
+    EMU_STORE(p, v);
 }
 
 /* Relaxed, so that a race detector knows them to be atomic. */
-template <class T> static inline T emu_fetch_add(T *p, T v) {
+template <class T> static __forceinline__ T emu_fetch_add(T *p, T v) {
     return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
 }
-static inline int atomicAdd(int *p, int v) {
+static __forceinline__ int atomicAdd(int *p, int v) {
     return emu_fetch_add(p, v);
 }
-static inline unsigned atomicAdd(unsigned *p, unsigned v) {
+static __forceinline__ unsigned atomicAdd(unsigned *p, unsigned v) {
     return emu_fetch_add(p, v);
 }
-static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v) {
+static __forceinline__ unsigned long long atomicAdd(unsigned long long *p, unsigned long long v) {
     return emu_fetch_add(p, v);
 }
-static inline int atomicMin(int *p, int v) {
+static __forceinline__ int atomicMin(int *p, int v) {
     const int old = __atomic_load_n(p, __ATOMIC_RELAXED); /* fibers do not preempt each other */
     if (v < old) __atomic_store_n(p, v, __ATOMIC_RELAXED);
     return old;

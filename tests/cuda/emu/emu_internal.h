@@ -100,6 +100,10 @@ struct settings {
 const settings &config(void); /* reads the environment at the first call */
 extern sg_emu_counts counts;
 
+/* ---- warp_ops.cpp ---- */
+/* Set by banks.cpp: told of a lane's 16 bytes of shared memory by ldmatrix or cp.async, at the place `where` */
+extern void (*on_shared)(const void *p, bool copy, bool reads_global, const void *where);
+
 /* ---- shared.cpp ---- */
 void shared_begin(long long dynamic_bytes);
 void shared_end(void);

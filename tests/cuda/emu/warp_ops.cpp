@@ -5,6 +5,8 @@
 
 namespace emu {
 
+void (*on_shared)(const void *p, bool copy, bool reads_global, const void *where);
+
 void op_shuffle(void **args, unsigned lanes) {
     for (int i = 0; i < 32; i++) {
         if (!(lanes >> i & 1)) continue;
@@ -70,6 +72,7 @@ static void op_ldmatrix(void **args, unsigned) {
 void ldmatrix(const char *file, int line, uint32_t *r, const void *row, bool transposed) {
     ldmatrix_args x = {r, row, transposed};
     EMU_IF_TSAN(__tsan_read16((void *)row));
+    if (on_shared) on_shared(row, false, false, __builtin_return_address(0));
     warp(file, line, transposed ? "ldmatrix.trans" : "ldmatrix", 0xffffffffu, &x, op_ldmatrix);
 }
 
@@ -137,6 +140,7 @@ using namespace emu;
 void cp_async16(void *dst, const void *src, int ok) {
     if (((uintptr_t)dst | (ok ? (uintptr_t)src : 0)) & 15) fail("cp.async: misaligned, not on 16 bytes");
     if (!in_shared(dst, 16)) fail("cp.async: the target is not in shared memory");
+    if (on_shared) on_shared(dst, true, ok, __builtin_return_address(0));
     EMU_IF_TSAN(__tsan_write16(dst));
     if (ok) EMU_IF_TSAN(__tsan_read16((void *)src));
     pending_copy c = {dst, src, ok, current->copy_group, false};
