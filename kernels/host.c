@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum { ALIGN = 64 };
-static const size_t HUGE_BLOCK = (size_t)8 << 20;
+static const size_t HUGE_BLOCK = (size_t)1 << 20;
 
 /* Stands in the cache line in front of the memory it describes. */
 struct sg__host_block {
@@ -33,10 +33,12 @@ enum sg_status sg__host_alloc(struct sg__host_mem *m, size_t bytes, const char *
     b->prev = NULL;
     if (m->head) m->head->prev = b;
     m->head = b;
-    if (bytes >= HUGE_BLOCK) { /* advice only: without huge pages it is merely slower */
-        const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
-                        lo = ((uintptr_t)user + page - 1) / page * page;
-        (void)madvise((void *)lo, ((uintptr_t)user + bytes - lo) / page * page, MADV_HUGEPAGE);
+    if (bytes >= HUGE_BLOCK) {
+        /* Advice only: without huge pages it is merely slower. From the first page to the last: blocks of one size
+         * follow each other, and the system then takes them for one, with huge pages across their borders. */
+        const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), lo = (uintptr_t)base / page * page,
+                        hi = ((uintptr_t)base + total + page - 1) / page * page;
+        (void)madvise((void *)lo, hi - lo, MADV_HUGEPAGE);
     }
     *out = user;
     return SG_OK;
