@@ -1,11 +1,13 @@
 """io_faults.py [--all] [--pick N] [--seed S] [--jobs J] [--case NAME] [--kind KIND] [--table FILE] [--lines FILE]
+                [--only CASE:KIND:K:ERRNO:HOW]
 
 Every call of a command on a file fails once, in turn, in each way (WAYS). The command ends with the right result, or with one
 line that names a file and a reason, and an exit code; it does not hang or crash. The same command, started again without
 faults, ends with the right result; no segment that was closed is gone, no cell stands twice. Without --all: N of these trials,
-drawn by the seed.
+drawn by the seed. --lines: a line of JSON is added to FILE after each trial, and trials that FILE has are not repeated: a
+campaign that was stopped goes on. The table is of all in FILE. --only: this one trial.
 """
-import argparse, collections, errno, os, random, sys
+import argparse, collections, errno, json, os, random, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 
 import io_trial
@@ -73,16 +75,47 @@ def trials_of(case, lab, kinds):
     return counts, [(case, kind, k, *way) for kind in kinds for k in range(1, counts[kind] + 1) for way in WAYS[kind]]
 
 
-def share(index, jobs, trials, chosen, kinds):
-    """Every jobs-th trial, in a scratch folder of its own."""
-    lab, found = Lab(), []
-    try:
-        cases = {c.name: c.made(lab) for c in io_trial.cases() if c.name in chosen}
-        for name, kind, k, number, how in trials[index::jobs]:
-            outcome, detail, e = tried(cases[name], lab, kind, k, number, how)
-            found.append((name, kind, k, number, how, outcome, detail.replace(lab.case, "CASE"), e.what.replace(lab.case, "CASE")))
-    finally:
-        lab.close()
+class Campaign:
+    """Trials that several threads take one after the other, and what came of each."""
+
+    def __init__(self, trials, found, lines):
+        self.trials, self.found, self.lines, self.lock = iter(trials), found, lines, threading.Lock()
+
+    def take(self):
+        with self.lock:
+            return next(self.trials, None)
+
+    def done(self, *line):
+        with self.lock:
+            self.found.append(line)
+            if line[5] in BAD:
+                print("FAILED: {} {}:{}:{}:{} {}: {} [{}]".format(*line), file=sys.stderr, flush=True)
+            if self.lines:
+                self.lines.write(json.dumps(line) + "\n")
+                self.lines.flush()
+
+    def work(self, chosen):
+        """In a scratch folder of its own."""
+        lab = Lab()
+        try:
+            cases = {c.name: c.made(lab) for c in io_trial.cases() if c.name in chosen}
+            while trial := self.take():
+                name, kind, k, number, how = trial
+                outcome, detail, e = tried(cases[name], lab, kind, k, number, how)
+                self.done(name, kind, k, io_trial.errno_name(number), how, outcome, detail.replace(lab.case, "CASE"),
+                          e.what.replace(lab.case, "CASE"))
+        finally:
+            lab.close()
+
+
+def earlier(path):
+    """What an earlier call has written to its --lines. A last line that was cut off counts as none."""
+    found = []
+    if path and os.path.exists(path):
+        with open(path) as f:
+            found = [tuple(json.loads(line)) for line in f if line.endswith("\n")]
+        with open(path, "w") as f:
+            f.writelines(json.dumps(x) + "\n" for x in found)
     return found
 
 
@@ -96,9 +129,11 @@ def main():
     p.add_argument("--kind", action="append")
     p.add_argument("--table")
     p.add_argument("--lines")
+    p.add_argument("--only")
     a = p.parse_args()
-    chosen = a.case or [c.name for c in io_trial.cases()]
-    kinds = a.kind or KINDS
+    only = a.only.split(":") if a.only else None
+    chosen = [only[0]] if only else a.case or [c.name for c in io_trial.cases()]
+    kinds = [only[1]] if only else a.kind or KINDS
     counts, trials = {}, []
     lab = Lab()
     try:
@@ -109,14 +144,23 @@ def main():
     finally:
         lab.close()
     total = len(trials)
-    if not a.all:
+    if only:
+        trials = [t for t in trials if [str(t[2]), io_trial.errno_name(t[3]), t[4]] == only[2:]]
+    elif not a.all:
         trials = random.Random(a.seed).sample(trials, min(a.pick, total))
         trials.sort(key=lambda t: chosen.index(t[0]))
-    with ThreadPoolExecutor(a.jobs) as pool:
-        found = [x for part in pool.map(lambda i: share(i, a.jobs, trials, chosen, kinds), range(a.jobs)) for x in part]
+    else:  # what happens most often first, and of that last the hundreds of reads of one HDF5 file
+        trials.sort(key=lambda t: (t[4] != "before", t[3] not in (E.EIO, E.ENOSPC), t[1] == "read"))
+    found = earlier(a.lines)
+    known = {x[:5] for x in found}
+    trials = [t for t in trials if (*t[:3], io_trial.errno_name(t[3]), t[4]) not in known]
+    with open(a.lines or os.devnull, "a") as lines, ThreadPoolExecutor(a.jobs) as pool:
+        campaign = Campaign(trials, found, lines)
+        for worker in [pool.submit(campaign.work, chosen) for _ in range(a.jobs)]:
+            worker.result()
 
-    ways = collections.Counter((kind, io_trial.errno_name(number) if how != "short" else "", how, outcome)
-                               for _, kind, _, number, how, outcome, _, _ in found)
+    ways = collections.Counter((kind, name if how != "short" else "", how, outcome)
+                               for _, kind, _, name, how, outcome, _, _ in found)
     rows = sorted({w[:3] for w in ways}, key=lambda w: (KINDS.index(w[0]), w))
     outcomes = [RIGHT, NAMED, "not reached", *BAD]
     table = ["| call | fault | trials | right result | one error line | not reached | hang, crash, wrong, lost |",
@@ -132,12 +176,7 @@ def main():
     if a.table:
         with open(a.table, "w") as f:
             f.write(text)
-    if a.lines:
-        with open(a.lines, "w") as f:
-            f.writelines(f"{x[0]} {x[1]}:{x[2]}:{io_trial.errno_name(x[3])}:{x[4]} [{x[7]}] {x[5]}: {x[6]}\n" for x in found)
     bad = [x for x in found if x[5] in BAD]
-    for name, kind, k, number, how, outcome, detail, what in bad[:40]:
-        print(f"FAILED: {name} {kind}:{k}:{io_trial.errno_name(number)}:{how} ({what}): {outcome}: {detail}", file=sys.stderr)
     reached = sum(1 for x in found if x[5] != "not reached")
     print(f"{len(found)} of {total} trials, {reached} reached their call, {len(bad)} bad")
     if reached * 2 < len(found):
