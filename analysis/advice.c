@@ -507,9 +507,9 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         s->kept = a->decision.kept ? a->decision.kept + (int64_t)i * d->m : NULL;
         s->value = s->is->affordable ? &s->is->candidate[s->is->advised] : NULL;
         s->single = s->is->affordable ? s->is->candidate[SG_CANDIDATE_SINGLE].rule.from : -1;
-        s->accuracy = s->value ? s->value->accuracy : none;
+        s->accuracy = s->value ? s->is->accuracy : none;
         s->cost = s->value ? s->value->cost : none;
-        s->gain = s->value ? s->value->gain : none;
+        s->gain = s->value ? s->is->gain : none;
         s->saving = s->value ? s->value->saving : none;
         s->mix_accuracy = s->value ? s->is->candidate[SG_CANDIDATE_MIX].accuracy.value : (double)NAN;
         s->over_mix = isnan(s->mix_accuracy) ? none : s->value->over_mix; /* limits may leave no mix */

@@ -5,75 +5,14 @@
 #include "decision_folds.h"
 #include "decision_rules.h"
 #include "decision_value.h"
+#include "decision_work.h"
 #include "sort.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_ROWS = 5 /* a category with fewer valued rows joins the pooled stratum */ };
-
-/* What is valued at each budget: the candidates as each fold builds them, and the blind ones as they are built
- * with all outcomes. The former say what a candidate is worth, since choosing flatters; the latter what the
- * models that are named in the end cost, which choosing does not flatter. */
-enum { NAMED = SG_CANDIDATES, INCUMBENT = NAMED + SG_CANDIDATE_ROUTING, KINDS };
-/* What moves from split to split: accuracy, bill, gain over the named single model. */
-enum { ACCURACY, BILL, GAIN, MOVES };
-
-/* What the valuation works on. */
-struct work {
-    const struct sg_decision_input *in;
-    const struct sg_decision *out; /* its rules are those of all outcomes */
-    int32_t m, nc;
-    /* the queries valued: all, or a sample of them */
-    int64_t n;
-    struct sg_rows rows;
-    int64_t *query; /* [n] indices in in->queries */
-    int32_t *category;
-    double *input_cost;
-    uint64_t *key;  /* [n] */
-    double *weight; /* [nc] shares of all queries */
-    /* outcomes that build and value: anchors first, then sampled queries with truth */
-    struct sg_outcomes all;
-    double *all_correct, *all_length;
-    int32_t *all_category;
-    int64_t *all_row; /* estimates: of anchors in in->calibration, else in rows; -1: none */
-    uint64_t *all_key;
-    double *h, *hk; /* [all.n * m] multipliers that make means over known outcomes of means over rows */
-    /* strata and the rows that value */
-    int32_t n_strata, *stratum_of; /* [nc] */
-    int32_t *stratum;              /* [all.n]; -1: values nothing */
-    uint8_t *paired;
-    double *strata; /* weight, rows, paired_rows: [3][n_strata] */
-    struct sg__stratum_sums *sums;
-    struct sg__valued valued;
-    uint8_t *truth_model; /* [m] 1: the queries' own outcomes value it */
-    /* they value all models: then their outcomes alone are averaged, and no prediction is corrected by them */
-    bool measured, fitted;
-    /* of one fold */
-    uint8_t *fold_all, *fold_query, *use, *pick;
-    uint8_t *build;                           /* [all.n] outcomes that the blind candidates are built from */
-    double *p, *c, *length;                   /* [n * m] */
-    double *mean_p, *mean_length, *mean_cost; /* [nc * m] over the queries */
-    double *pick_p, *pick_c;                  /* [nc * m] sums over the fold's queries */
-    double *cal_p, *cal_length, *cal_cost;    /* [m] one row */
-    double *full_cost;                        /* [nc * m] by all outcomes: decides what a budget affords */
-    double *sum_p, *sum_c, *planned;
-    struct sg_rule *rule, incumbent;
-    int32_t *tables;
-    double *tolls;
-    uint8_t *kept;
-    struct sg_estimate_fit fit, outcomes;
-    /* sums over splits, [n_budgets][KINDS][all.n] */
-    double *blind_y, *blind_c, *paired_y, *paired_c;
-    double *q_p, *q_c; /* [n_budgets][KINDS] */
-    /* [n_budgets][SG_CANDIDATES][MOVES][4]: the value so far; the first split's own; of the splits' own less
-     * that, sum and squares */
-    double *split;
-    double fold_given[2];
-};
-
-static void work_free(struct work *w) {
+static void work_free(struct sg__work *w) {
     sg_rows_free(&w->rows);
     void *owned[] = {w->query,      w->category,     w->input_cost, w->key,     w->weight,    w->all_correct,
                      w->all_length, w->all_category, w->all_row,    w->all_key, w->h,         w->hk,
@@ -89,7 +28,7 @@ static void work_free(struct work *w) {
 /* --- the queries ------------------------------------------------------------------------------------- */
 
 /* At most max_queries of the queries, those whose keys come first. */
-static enum sg_status take_queries(struct work *w, struct sg_err *err) {
+static enum sg_status take_queries(struct sg__work *w, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_rows *all = w->in->queries;
     double *key = NULL;
@@ -123,11 +62,11 @@ out:
 
 /* --- the outcomes ------------------------------------------------------------------------------------- */
 
-static bool known(const struct work *w, int64_t i, int32_t k) {
+static bool known(const struct sg__work *w, int64_t i, int32_t k) {
     return !isnan(w->all_correct[i * w->m + k]) && !isnan(w->all_length[i * w->m + k]);
 }
 
-static enum sg_status take_outcomes(struct work *w, struct sg_err *err) {
+static enum sg_status take_outcomes(struct sg__work *w, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_outcomes *a = w->in->anchors, *t = w->in->truth;
     const int32_t m = w->m;
@@ -177,19 +116,19 @@ out:
 }
 
 /* Whether row i values model k. */
-static bool values(const struct work *w, int64_t i, int32_t k) {
+static bool values(const struct sg__work *w, int64_t i, int32_t k) {
     return known(w, i, k) && (i >= w->in->anchors->n || !w->truth_model[k]);
 }
 
 /* Whether the blind candidates are built from row i: where the queries' own outcomes value all models, from these
  * alone. */
-static bool builds(const struct work *w, int64_t i) {
+static bool builds(const struct sg__work *w, int64_t i) {
     return !w->measured || i >= w->in->anchors->n;
 }
 
 /* Strata, and the multipliers: a mean over all rows of a stratum of h * x is the mean of x over those rows
  * whose outcome values the model. */
-static enum sg_status stratify(struct work *w, struct sg_decision *out, struct sg_err *err) {
+static enum sg_status stratify(struct sg__work *w, struct sg_decision *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t n = w->all.n;
     const int32_t m = w->m;
@@ -217,7 +156,7 @@ static enum sg_status stratify(struct work *w, struct sg_decision *out, struct s
     bool any_paired = false;
     for (int32_t c = 0; c < w->nc; c++) any_paired |= paired_count[c] > 0;
     for (int32_t c = 0; c < w->nc; c++) {
-        const bool large = (any_paired ? paired_count[c] : count[c]) >= LEAST_ROWS;
+        const bool large = (any_paired ? paired_count[c] : count[c]) >= SG__LEAST_ROWS;
         w->stratum_of[c] = large ? w->n_strata++ : -1;
         if (large) continue;
         pooled += w->weight[c];
@@ -225,7 +164,8 @@ static enum sg_status stratify(struct work *w, struct sg_decision *out, struct s
         pooled_paired += paired_count[c];
     }
     /* too few rows even together: they join the last stratum, or are the only one */
-    const bool own = pooled > 0 && (!w->n_strata || (any_paired ? pooled_paired : pooled_rows) >= LEAST_ROWS);
+    const bool own =
+        pooled > 0 && (!w->n_strata || (any_paired ? pooled_paired : pooled_rows) >= SG__LEAST_ROWS);
     const int32_t rest = own ? w->n_strata++ : w->n_strata - 1;
     for (int32_t c = 0; c < w->nc; c++)
         if (w->stratum_of[c] < 0) w->stratum_of[c] = rest < 0 ? 0 : rest;
@@ -274,7 +214,7 @@ out:
 /* --- folds --------------------------------------------------------------------------------------------- */
 
 /* The folds of one split: of the sampled queries, and of the outcomes; a query's outcome has its fold. */
-static enum sg_status deal_split(struct work *w, int32_t split, struct sg_err *err) {
+static enum sg_status deal_split(struct sg__work *w, int32_t split, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const uint64_t seed = sg_random64(w->in->seed ^ 0xf01d, (uint64_t)split);
     const int64_t na = w->in->anchors->n;
@@ -288,7 +228,7 @@ out:
 /* --- one fold --------------------------------------------------------------------------------------------- */
 
 /* Fits without the outcomes whose use[] is 0, estimates the queries, and takes means by category and model. */
-static enum sg_status fit_queries(struct work *w, const uint8_t *use, struct sg_err *err) {
+static enum sg_status fit_queries(struct sg__work *w, const uint8_t *use, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int32_t m = w->m;
     const size_t cells = (size_t)w->nc * (size_t)m;
@@ -334,7 +274,7 @@ out:
     return st;
 }
 
-static struct sg__rule_input rule_input(const struct work *w, const double *cost) {
+static struct sg__rule_input rule_input(const struct sg__work *w, const double *cost) {
     return (struct sg__rule_input){.n = w->n,
                                    .m = w->m,
                                    .n_categories = w->nc,
@@ -352,13 +292,14 @@ static struct sg__rule_input rule_input(const struct work *w, const double *cost
                                    .kept = w->kept};
 }
 
-static const struct sg_rule *rule_of(const struct work *w, int32_t b, int kind) {
-    if (kind == INCUMBENT) return &w->incumbent;
-    return kind < NAMED ? &w->rule[b * SG_CANDIDATES + kind] : &w->out->step[b].candidate[kind - NAMED].rule;
+static const struct sg_rule *rule_of(const struct sg__work *w, int32_t b, int kind) {
+    if (kind == SG__INCUMBENT) return &w->incumbent;
+    return kind < SG__NAMED ? &w->rule[b * SG_CANDIDATES + kind]
+                            : &w->out->step[b].candidate[kind - SG__NAMED].rule;
 }
 
 /* Adds to the values at `at` that model k answers row i with this share. p, tokens: the row's estimates, NULL without. */
-static void value_answer(struct work *w, int64_t i, int64_t at, int32_t k, double share, bool blind,
+static void value_answer(struct sg__work *w, int64_t i, int64_t at, int32_t k, double share, bool blind,
                          const double *p, const double *tokens) {
     const int64_t cell = i * w->m + k, mean = (int64_t)w->all_category[i] * w->m + k;
     const double y = w->all_correct[cell], length = w->all_length[cell], price = w->in->price_output[k];
@@ -386,7 +327,7 @@ static void value_answer(struct work *w, int64_t i, int64_t at, int32_t k, doubl
 }
 
 /* Sums over the picked queries of the estimates under the policy in use. */
-static void given_sums(const struct work *w, double *p, double *c) {
+static void given_sums(const struct sg__work *w, double *p, double *c) {
     const struct sg_given_policy *g = w->in->policy;
     for (int64_t q = 0; q < w->n; q++)
         for (int64_t i = g->first[w->query[q]]; i < g->first[w->query[q] + 1] && w->pick[q]; i++) {
@@ -397,7 +338,7 @@ static void given_sums(const struct work *w, double *p, double *c) {
 }
 
 /* Adds what row i, which this fold's rules have not seen, says of them. */
-static void value_row(struct work *w, int64_t i) {
+static void value_row(struct sg__work *w, int64_t i) {
     const int32_t m = w->m, c = w->all_category[i];
     const int64_t na = w->in->anchors->n;
     const double *p = NULL, *cost = NULL, *tokens = NULL;
@@ -413,8 +354,8 @@ static void value_row(struct work *w, int64_t i) {
         }
     }
     for (int32_t b = 0; b < w->in->n_budgets; b++)
-        for (int kind = 0; kind < KINDS; kind++) {
-            const int64_t at = ((int64_t)b * KINDS + kind) * w->all.n + i;
+        for (int kind = 0; kind < SG__KINDS; kind++) {
+            const int64_t at = ((int64_t)b * SG__KINDS + kind) * w->all.n + i;
             const struct sg_rule *r = rule_of(w, b, kind);
             /* the models that answer, and their shares: two of a mix */
             int32_t model[2] = {-1, -1};
@@ -425,7 +366,7 @@ static void value_row(struct work *w, int64_t i) {
                 model[0] = r->table[c];
             else if (r->from >= 0)
                 model[0] = r->from, model[1] = r->to, share[0] = 1 - r->weight, share[1] = r->weight;
-            if (kind == INCUMBENT &&
+            if (kind == SG__INCUMBENT &&
                 w->in->policy) { /* a given policy says nothing of other rows than its own */
                 for (int32_t k = 0; k < m && w->measured; k++) {
                     const double part = sg_given_policy_share(w->in->policy, w->query[w->all_row[i]], k);
@@ -439,7 +380,7 @@ static void value_row(struct work *w, int64_t i) {
         }
 }
 
-static enum sg_status value_fold(struct work *w, uint8_t fold, struct sg_err *err) {
+static enum sg_status value_fold(struct sg__work *w, uint8_t fold, struct sg_err *err) {
     enum sg_status st = SG_OK;
     for (int64_t i = 0; i < w->all.n; i++) {
         w->use[i] = w->fold_all[i] != fold;
@@ -453,14 +394,14 @@ static enum sg_status value_fold(struct work *w, uint8_t fold, struct sg_err *er
         .pick = w->pick, .p = w->sum_p, .c = w->sum_c, .planned = w->planned};
     SG_TRY(sg__rules_make(&ri, w->rule, w->tables, &sums, err));
     for (int32_t b = 0; b < w->in->n_budgets && !w->measured; b++)
-        for (int kind = 0; kind < KINDS; kind++) {
-            const int32_t at = b * KINDS + kind;
+        for (int kind = 0; kind < SG__KINDS; kind++) {
+            const int32_t at = b * SG__KINDS + kind;
             double p = 0, c = 0;
             if (kind == SG_CANDIDATE_ROUTING) {
                 p = w->sum_p[b];
                 c = w->sum_c[b];
             }
-            const bool given = kind == INCUMBENT && w->in->policy;
+            const bool given = kind == SG__INCUMBENT && w->in->policy;
             if (given && b) p = w->fold_given[0], c = w->fold_given[1];
             if (given && !b) given_sums(w, &p, &c), w->fold_given[0] = p, w->fold_given[1] = c;
             for (int32_t g = 0; g < w->nc && kind != SG_CANDIDATE_ROUTING && !given; g++)
@@ -478,161 +419,7 @@ out:
     return st;
 }
 
-/* --- the answer ---------------------------------------------------------------------------------------- */
-
-static const double *at_kind(const struct work *w, const double *x, int32_t b, int kind) {
-    return x + ((int64_t)b * KINDS + kind) * w->all.n;
-}
-
-/* x - f * y of two rows of values, into out. */
-static const double *less(const double *x, const double *y, double f, int64_t n, double *out) {
-    for (int64_t i = 0; i < n; i++) out[i] = x[i] - f * y[i];
-    return out;
-}
-
-/* A candidate against another one at budget b: routing is compared on the paired rows, by the estimates'
- * difference on the queries and its error there; the others on all rows. f: times the other one. */
-static struct sg__estimate against(const struct work *w, int32_t b, int kind, int other, bool cost, double f,
-                                   double *tmp) {
-    const bool paired = kind == SG_CANDIDATE_ROUTING || other == SG_CANDIDATE_ROUTING;
-    const double *q = cost ? w->q_c : w->q_p;
-    const double *x = paired ? (cost ? w->paired_c : w->paired_y) : (cost ? w->blind_c : w->blind_y);
-    const double *d = less(at_kind(w, x, b, kind), at_kind(w, x, b, other), f, w->all.n, tmp);
-    const double shift = paired || cost ? q[b * KINDS + kind] - f * q[b * KINDS + other] : 0;
-    return sg__value(&w->valued, paired ? NULL : d, paired ? d : NULL, shift);
-}
-
-/* Accuracy or cost of a candidate. Routing: that of one model, by all rows, and the difference to it, by the
- * paired ones. */
-static struct sg__estimate level(const struct work *w, int32_t b, int kind, bool cost, double *tmp) {
-    const double *blind = cost ? w->blind_c : w->blind_y, *paired = cost ? w->paired_c : w->paired_y;
-    const double *q = (cost ? w->q_c : w->q_p) + b * KINDS;
-    const int one = SG_CANDIDATE_SINGLE + (cost ? NAMED : 0);
-    if (kind != SG_CANDIDATE_ROUTING) {
-        if (cost) kind += NAMED;
-        return sg__value(&w->valued, at_kind(w, blind, b, kind), NULL, cost ? q[kind] : 0);
-    }
-    return sg__value(&w->valued, at_kind(w, blind, b, one),
-                     less(at_kind(w, paired, b, kind), at_kind(w, paired, b, one), 1, w->all.n, tmp),
-                     q[kind] - (cost ? 0 : q[one]));
-}
-
-/* Whether a candidate is better than another one, beyond what the outcomes leave open. */
-static bool better(const struct work *w, int32_t b, int kind, int other, double *tmp) {
-    return sg__above_zero(against(w, b, kind, other, false, 1, tmp));
-}
-
-static struct sg__estimate moving(const struct work *w, int32_t b, int kind, int what, double *tmp) {
-    if (what != GAIN) return level(w, b, kind, what == BILL, tmp);
-    return against(w, b, kind, kind == SG_CANDIDATE_SINGLE ? kind : NAMED + SG_CANDIDATE_SINGLE, false, 1,
-                   tmp);
-}
-
-/* What each candidate is worth by the split just done alone: how far it moves from split to split is how much
- * the choices made in the folds hang on their outcomes, which the error of a mean over rows does not know. */
-static void note_split(struct work *w, int32_t split, double *tmp) {
-    for (int32_t i = 0; i < w->in->n_budgets * SG_CANDIDATES * MOVES; i++) {
-        double *s = w->split + 4 * i;
-        const int32_t at = i / MOVES;
-        const double so_far = moving(w, at / SG_CANDIDATES, at % SG_CANDIDATES, i % MOVES, tmp).value,
-                     own = so_far - s[0];
-        s[0] = so_far;
-        if (!split) s[1] = own;
-        s[2] += own - s[1];
-        s[3] += (own - s[1]) * (own - s[1]);
-    }
-}
-
-static double between(const struct work *w, int32_t b, int kind, int what) {
-    const double n = w->in->splits, *s = w->split + 4 * ((b * SG_CANDIDATES + kind) * MOVES + what);
-    return n > 1 ? fmax(0, (s[3] - s[2] * s[2] / n) / (n - 1)) : 0;
-}
-
-/* The value with both errors. */
-static struct sg__estimate whole(const struct work *w, int32_t b, int kind, int what, double *tmp) {
-    struct sg__estimate e = moving(w, b, kind, what, tmp);
-    e.se = sqrt(e.se * e.se + between(w, b, kind, what));
-    return e;
-}
-
-static void answer(const struct work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
-    const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
-    s->advised = SG_CANDIDATE_SINGLE;
-    s->affordable = s->candidate[SG_CANDIDATE_SINGLE].rule.affordable;
-    for (int kind = 0; kind < SG_CANDIDATES; kind++) {
-        struct sg_candidate_value *v = &s->candidate[kind];
-        v->accuracy = v->cost = v->gain = v->saving = v->over_mix = s->versus[kind] = s->saved[kind] = none;
-        if (!s->affordable || !v->rule.affordable) continue;
-        if (kind == SG_CANDIDATE_ROUTING && !w->valued.paired_rows) continue;
-        v->accuracy = sg__interval_accuracy(&w->valued, whole(w, b, kind, ACCURACY, tmp));
-        v->cost = sg__interval_cost(whole(w, b, kind, BILL, tmp));
-        v->gain = sg__interval_chosen(whole(w, b, kind, GAIN, tmp));
-        v->over_mix = sg__interval_chosen(against(w, b, kind == SG_CANDIDATE_SINGLE ? NAMED + kind : kind,
-                                                  SG_CANDIDATE_MIX, false, 1, tmp));
-        const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;
-        struct sg__estimate saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED,
-                                            NAMED + SG_CANDIDATE_SINGLE, true, ratio, tmp);
-        saved.se = sqrt(saved.se * saved.se + between(w, b, kind, BILL));
-        v->saving = base > 0 ? sg__interval_saving(ratio, saved, base) : none;
-        if (w->in->policy && !w->measured) {
-            s->versus[kind].value = v->accuracy.value - w->q_p[b * KINDS + INCUMBENT];
-            s->saved[kind].value = 1 - v->cost.value / w->q_c[b * KINDS + INCUMBENT];
-            continue;
-        }
-        if (w->in->incumbent < 0 && !w->in->policy) continue;
-        const double paid =
-            sg__value(&w->valued, at_kind(w, w->blind_c, b, INCUMBENT), NULL, w->q_c[b * KINDS + INCUMBENT])
-                .value;
-        s->versus[kind] = sg__interval_plain(against(w, b, kind, INCUMBENT, false, 1, tmp));
-        saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + NAMED, INCUMBENT, true,
-                        v->cost.value / paid, tmp);
-        if (paid > 0) s->saved[kind] = sg__interval_saving(v->cost.value / paid, saved, paid);
-    }
-    if (!s->affordable) return;
-    const bool barred = s->candidate[SG_CANDIDATE_SINGLE].rule.barred; /* then the simplest that is allowed */
-    if (barred) {
-        int first = SG_CANDIDATE_MIX;
-        while (first < SG_CANDIDATES && isnan(s->candidate[first].accuracy.value)) first++;
-        s->affordable = first < SG_CANDIDATES;
-        if (!s->affordable) return;
-        s->advised = (enum sg_candidate)first;
-    }
-    for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
-        const struct sg_candidate_value *v = &s->candidate[kind];
-        if (isnan(v->accuracy.value) || kind == (int)s->advised) continue;
-        if (kind == SG_CANDIDATE_ROUTING) {
-            const double *one = at_kind(w, w->paired_y, b, NAMED + SG_CANDIDATE_SINGLE);
-            less(at_kind(w, w->paired_y, b, kind), one, 1, w->all.n, tmp);
-            if (sg__differing(&w->valued, tmp) < LEAST_ROWS) continue;
-        }
-        /* where the bill misses the budget, the mix must not give as much for that bill */
-        if (kind > SG_CANDIDATE_MIX && v->cost.value > s->budget &&
-            v->accuracy.value <= sg__mix_at(w->out, v->cost.value))
-            continue;
-        if (!barred && !better(w, b, kind, NAMED + SG_CANDIDATE_SINGLE, tmp)) continue;
-        /* better than every simpler one that was advised so far, and than the mix at this budget */
-        if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
-            !better(w, b, kind, SG_CANDIDATE_MIX, tmp))
-            continue;
-        if (s->advised != SG_CANDIDATE_SINGLE && !better(w, b, kind, (int)s->advised, tmp)) continue;
-        s->advised = (enum sg_candidate)kind;
-    }
-    s->over_budget = s->candidate[s->advised].cost.low > s->budget;
-}
-
-/* What the policy in use is worth. */
-static void value_given(const struct work *w, struct sg_decision *d) {
-    const double none = (double)NAN;
-    d->policy_measured = w->measured;
-    d->policy_accuracy = (struct sg_value){w->q_p[INCUMBENT], none, none};
-    d->policy_cost = (struct sg_value){w->q_c[INCUMBENT], none, none};
-    if (!w->measured) return;
-    d->policy_accuracy = sg__interval_accuracy(
-        &w->valued, sg__value(&w->valued, at_kind(w, w->blind_y, 0, INCUMBENT), NULL, 0));
-    d->policy_cost = sg__interval_cost(sg__value(&w->valued, at_kind(w, w->blind_c, 0, INCUMBENT), NULL, 0));
-}
-
-static enum sg_status single_values(const struct work *w, struct sg_decision *out, double *tmp,
+static enum sg_status single_values(const struct sg__work *w, struct sg_decision *out, double *tmp,
                                     struct sg_err *err) {
     enum sg_status st = SG_OK;
     SG_TRY(SG_NEW(&out->single_accuracy, w->m, "models", err));
@@ -666,10 +453,10 @@ out:
     return st;
 }
 
-static enum sg_status new_work(struct work *w, struct sg_err *err) {
+static enum sg_status new_work(struct sg__work *w, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t cells = (int64_t)w->nc * w->m, nb = w->in->n_budgets;
-    const int64_t values_n = nb * KINDS * w->all.n;
+    const int64_t values_n = nb * SG__KINDS * w->all.n;
     SG_TRY(SG_NEW(&w->fold_all, w->all.n, "folds", err));
     SG_TRY(SG_NEW(&w->fold_query, w->n, "folds", err));
     SG_TRY(SG_NEW(&w->use, w->all.n, "folds", err));
@@ -687,7 +474,7 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     if (w->in->portfolio) SG_TRY(SG_NEW(&w->kept, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
-    SG_TRY(SG_NEW(&w->q_p, 2 * nb * KINDS + 4 * nb * SG_CANDIDATES * MOVES, "values", err));
+    SG_TRY(SG_NEW(&w->q_p, 2 * nb * SG__KINDS + 4 * nb * SG_CANDIDATES * SG__MOVES, "values", err));
     w->mean_length = w->mean_p + cells;
     w->mean_cost = w->mean_p + 2 * cells;
     w->pick_p = w->mean_p + 3 * cells;
@@ -699,15 +486,15 @@ static enum sg_status new_work(struct work *w, struct sg_err *err) {
     w->blind_c = w->blind_y + values_n;
     w->paired_y = w->blind_y + 2 * values_n;
     w->paired_c = w->blind_y + 3 * values_n;
-    w->q_c = w->q_p + nb * KINDS;
-    w->split = w->q_c + nb * KINDS;
+    w->q_c = w->q_p + nb * SG__KINDS;
+    w->split = w->q_c + nb * SG__KINDS;
 out:
     return st;
 }
 
 enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct work w = {
+    struct sg__work w = {
         .in = in,
         .m = in->m,
         .nc = in->n_categories,
@@ -763,18 +550,18 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     for (int32_t split = 0; split < in->splits; split++) {
         SG_TRY(deal_split(&w, split, err));
         for (int32_t f = 0; f < in->folds; f++) SG_TRY(value_fold(&w, (uint8_t)f, err));
-        note_split(&w, split, tmp);
+        sg__note_split(&w, split, tmp);
     }
-    const int64_t n_values = 4 * (int64_t)in->n_budgets * KINDS * w.all.n;
+    const int64_t n_values = 4 * (int64_t)in->n_budgets * SG__KINDS * w.all.n;
     if (!in->splits) { /* the models' means alone were asked for */
         *out = d;
         d = (struct sg_decision){0};
         goto out;
     }
     for (int64_t i = 0; i < n_values; i++) w.blind_y[i] /= in->splits;
-    for (int32_t i = 0; i < 2 * in->n_budgets * KINDS; i++) w.q_p[i] /= in->splits;
-    for (int32_t b = 0; b < in->n_budgets; b++) answer(&w, b, &d.step[b], tmp);
-    if (in->policy) value_given(&w, &d);
+    for (int32_t i = 0; i < 2 * in->n_budgets * SG__KINDS; i++) w.q_p[i] /= in->splits;
+    for (int32_t b = 0; b < in->n_budgets; b++) sg__answer(&w, b, &d.step[b], tmp);
+    if (in->policy) sg__value_given(&w, &d);
     *out = d;
 out:
     work_free(&w);

@@ -62,9 +62,11 @@ struct sg_candidate_value {
     double planned_cost; /* mean USD a query by the estimates */
     /* out of fold */
     struct sg_value accuracy, cost;
-    struct sg_value gain;   /* accuracy less the best affordable single model's, paired */
+    /* Accuracy less the best affordable single model's, and less the mix's, paired: expected on queries like these.
+     * A lower end above zero is what "better beyond noise" means. No interval (NaN): too few outcomes tried it. */
+    struct sg_value gain, over_mix;
+    double luck;            /* half width, 95 %, of what the queries' own outcomes yet add to the gain */
     struct sg_value saving; /* 1 - cost / cost of that model */
-    struct sg_value over_mix;
 };
 
 struct sg_decision_step {
@@ -72,6 +74,8 @@ struct sg_decision_step {
     enum sg_candidate advised;
     bool affordable;  /* some model fits the budget */
     bool over_budget; /* the interval of the advised policy's cost lies above the budget */
+    /* the advised policy's, less what being chosen adds on average; the gain's interval is the candidate's */
+    struct sg_value accuracy, gain;
     struct sg_candidate_value candidate[SG_CANDIDATES];
     /* against the incumbent: accuracy less its accuracy, 1 - cost / its cost; NaN without one */
     struct sg_value versus[SG_CANDIDATES], saved[SG_CANDIDATES];

@@ -64,34 +64,14 @@ struct sg_value sg__interval_plain(struct sg__estimate e) {
     return (struct sg_value){e.value, e.value - half(e), e.value + half(e)};
 }
 
-bool sg__above_zero(struct sg__estimate e) {
-    return e.value > 0 && e.value > sg_t_quantile(0.025, e.df) * e.mean_se;
+struct sg_value sg__interval_gain(struct sg__estimate e) {
+    const bool any = e.se > 0;
+    return (struct sg_value){e.value, e.value - (any ? sg_t_quantile(0.025, e.df) * e.se : 0),
+                             e.value + (any ? sg_t_quantile(0.05, e.df) * e.se : 0)};
 }
 
-/* The mean of a normal law with standard error s of which values beyond c alone are seen, where a value of x or more
- * has the probability 2.5 %. */
-static double least_mean(double x, double c, double s) {
-    double low = x - 40 * s, high = x;
-    for (int i = 0; i < 60; i++) {
-        const double mid = (low + high) / 2, seen = erfc((c - mid) / s * sqrt(0.5));
-        /* far below c both tails vanish: so does their ratio, since x > c */
-        if (seen > 0 && erfc((x - mid) / s * sqrt(0.5)) > 0.025 * seen)
-            high = mid;
-        else
-            low = mid;
-    }
-    return (low + high) / 2;
-}
-
-struct sg_value sg__interval_chosen(struct sg__estimate e) {
-    const double h = e.se > 0 ? sg_t_quantile(0.025, e.df) * e.se : 0;
-    struct sg_value v = {e.value, e.value - h, e.value + h};
-    if (!sg__above_zero(e) || !(e.mean_se > 0)) return v;
-    const double t = sg_t_quantile(0.05, e.df), c = sg_t_quantile(0.025, e.df) * e.mean_se;
-    const double below = e.value - least_mean(e.value, c, e.mean_se * t / 1.959963984540054);
-    const double own = t * sqrt(fmax(0, e.se * e.se - e.mean_se * e.mean_se));
-    v.low = fmin(v.low, fmax(0, e.value - hypot(below, own)));
-    return v;
+double sg__lift(double x, double s) {
+    return s * exp(-x * x / 2) / (sqrt(1.5707963267948966) * erfc(-x * sqrt(0.5)));
 }
 
 struct sg_value sg__interval_cost(struct sg__estimate e) {

@@ -40,12 +40,12 @@ struct sg_value sg__interval_cost(struct sg__estimate e);
 /* 1 - ratio of a cost to the cost `base`; less: cost - ratio * base. In logarithms of the ratio. */
 struct sg_value sg__interval_saving(double ratio, struct sg__estimate less, double base);
 struct sg_value sg__interval_plain(struct sg__estimate e);
-/* Whether the expected difference is above zero, at 97.5 %. */
-bool sg__above_zero(struct sg__estimate e);
-/* Of a gain: at 97.5 %, since a candidate has two comparisons to pass (one model, mix). What passes sg__above_zero is
- * flattered by luck: there the lower end is not above that of the law of values that pass (truncated normal, 95 %:
- * Weinstein, Fithian, Benjamini 2013; the queries' own luck added in quadrature), or zero. */
-struct sg_value sg__interval_chosen(struct sg__estimate e);
+/* Of an expected gain. The lower end decides whether it is advised: it is above zero where the gain is "better beyond
+ * noise". It leaves 1.25 % below, since a candidate has two comparisons to pass (one model, mix); the upper 2.5 %. */
+struct sg_value sg__interval_gain(struct sg__estimate e);
+/* How far a normal value that is seen only where it exceeds a bound lies above its mean, on average, where that mean is
+ * x >= 0 standard errors s above the bound. */
+double sg__lift(double x, double s);
 
 /* What the best mix of two models is worth at this cost, by the models' own values and bills; 0: none fits. */
 double sg__mix_at(const struct sg_decision *d, double cost);

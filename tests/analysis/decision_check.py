@@ -12,7 +12,7 @@ try:
     import numpy as np
     from scipy.optimize import brentq, linprog, minimize
     from scipy.special import expit
-    from scipy.stats import norm, t as student
+    from scipy.stats import t as student, truncnorm
 except ImportError:
     print("SKIP: no scipy")
     sys.exit(77)
@@ -335,25 +335,43 @@ def plain(e, outside=0.05):
     return [e[0], e[0] - h, e[0] + h]
 
 
-def chosen(e):
-    """Of a value that is told where it is above zero at 97.5 %: the lower end is not above the truncated normal law's."""
-    value, low, high = plain(e, 0.025)
-    df, mean_se = min(e[2], 1e6), e[3]
-    told = student.ppf(0.9875, df) * mean_se
-    if value > max(told, 0) and mean_se > 0:
-        t = student.ppf(0.975, df)
-        s = mean_se * t / norm.ppf(0.975)
-        below = lambda mean: norm.logsf((value - mean) / s) - norm.logsf((told - mean) / s) - np.log(0.025)
-        least = value - 40 * s
-        least = brentq(below, least, value, xtol=1e-14) if below(least) < 0 else least
-        own = t * np.sqrt(max(0, e[1] ** 2 - mean_se ** 2))
-        low = min(low, max(0, value - np.hypot(value - least, own)))
-    return [value, low, high]
+def gain_interval(e):
+    """Of an expected gain: 1.25 % below, 2.5 % above."""
+    df = min(e[2], 1e6)
+    return [e[0], e[0] - student.ppf(0.9875, df) * e[1], e[0] + student.ppf(0.975, df) * e[1]]
+
+
+def expectation(e):
+    """Without the luck of the queries' own outcomes."""
+    return e[0], e[3], e[2], e[3]
 
 
 def with_splits(e, moved):
     """The error with how far the value moves from split to split."""
     return e[0], np.sqrt(e[1] ** 2 + moved), e[2], e[3]
+
+
+def told(at, gains, levels, against, raw):
+    """Accuracy and gain of what is advised, less what being chosen adds: luck helped it over its bound, and kept the
+    nearest of the dearer candidates below theirs. raw: both with their errors."""
+    passed = missed = lift = 0
+    for k in range(max(at, 1), 4):
+        d = gains[k] if at == 0 or k == at else against(k, at)
+        if gains[k] is None or not d[3] > 1e-9:
+            continue
+        x = d[0] / d[3] - student.ppf(0.9875, min(d[2], 1e6))
+        if k != at and x > 0:  # another bound kept it away
+            continue
+        x = abs(x)
+        over = d[3] * truncnorm.mean(-x, np.inf)
+        theirs = levels[0 if k == at else k][3] ** 2
+        over_level = over * max(0, (levels[at][3] ** 2 + d[3] ** 2 - theirs) / (2 * d[3] ** 2))
+        if k == at:
+            passed, lift = over_level, over
+        else:
+            missed = max(missed, over_level)
+    level = raw[0][0] - passed - missed
+    return accuracy_interval((max(level, 0),) + raw[0][1:]), [raw[1][0] - lift] + gain_interval(raw[1])[1:]
 
 
 def accuracy_interval(e):
@@ -398,7 +416,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
     qp, qc = np.zeros((nb, 7)), np.zeros((nb, 7))
     v = Valued(known.category, weight, paired, queries.n, 0 if truth else 1)
     one = 4
-    so_far = np.zeros((out["splits"], nb, 4, 3))  # accuracy, cost and gain by the splits up to this one
+    so_far = np.zeros((out["splits"], nb, 4, 4))  # accuracy, cost, gain, gain over the mix by the splits up to this one
     for split in range(out["splits"]):
         seed = random64(1 ^ 0xF01D, split)
         fold_q = deal(queries.category, d["queries"]["key"], seed, nc)
@@ -456,9 +474,11 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
             for k in range(4 if named[b] is not None else 0):
                 values = ((v.estimate(y[b, SINGLE], pp[b, k] - pp[b, SINGLE], qq[b, k] - qq[b, SINGLE]),
                            v.estimate(c[b, one], cc[b, k] - cc[b, one], qqc[b, k]),
-                           v.estimate(None, pp[b, k] - pp[b, one], qq[b, k] - qq[b, one])) if k == ROUTING
+                           v.estimate(None, pp[b, k] - pp[b, one], qq[b, k] - qq[b, one]),
+                           v.estimate(None, pp[b, k] - pp[b, MIX], qq[b, k] - qq[b, MIX])) if k == ROUTING
                           else (v.estimate(y[b, k], None, 0), v.estimate(c[b, one + k], None, qqc[b, one + k]),
-                                v.estimate(y[b, k] - y[b, one if k else SINGLE], None, 0)))
+                                v.estimate(y[b, k] - y[b, one if k else SINGLE], None, 0),
+                                v.estimate(y[b, k if k else one] - y[b, MIX], None, 0)))
                 so_far[split, b, k] = [value[0] * out["splits"] for value in values]
     own = np.diff(so_far, axis=0, prepend=0)
     between = own.var(0, ddof=1) if len(own) > 1 else own[0] * 0
@@ -469,6 +489,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
         assert step["affordable"] == (named[b] is not None)
         if named[b] is None:
             continue
+        gains, levels, advised = [None] * 4, [None] * 4, None
         for kind_at in range(4):
             got = step["candidates"][kind_at]
             if not got["affordable"]:
@@ -484,11 +505,20 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                 gain = v.estimate(y[b, kind_at] - (y[b, one] if kind_at else y[b, SINGLE]), None, 0)
                 over = v.estimate(y[b, kind_at if kind_at else one] - y[b, MIX], None, 0)
             where = out["kind"], b, kind_at
-            a, k, gain = (with_splits(e, between[b, kind_at, i]) for i, e in enumerate((a, k, gain)))
+            luck = np.sqrt(max(0, gain[1] ** 2 - gain[3] ** 2))
+            near(got["luck"], [luck * student.ppf(0.975, min(gain[2], 1e6))], 1e-9, where)
+            differ = kind_at != ROUTING or (py[b, ROUTING] != py[b, one])[paired].sum() >= 5
+            gains[kind_at], levels[kind_at] = gain if differ else None, a
+            a, k, gain, over = (with_splits(e, between[b, kind_at, i])
+                                for i, e in enumerate((a, k, expectation(gain), expectation(over))))
             near(got["accuracy"], accuracy_interval(a), 1e-6, where)
+            if kind_at == step["advised"]:
+                advised = a, gain
             near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
-            near(got["gain"], chosen(gain), 1e-6, where)
-            near(got["over_mix"], chosen(over), 1e-6, where)
+            near(got["gain"], gain_interval(gain) if differ else [gain[0], np.nan, np.nan], 1e-6, where)
+            near(got["over_mix"], gain_interval(over), 1e-6, where)
+            if kind_at == step["advised"] != SINGLE:  # better beyond noise is what the interval says
+                assert got["gain"][1] > 0, where
             base = v.estimate(c[b, one], None, qc[b, one])[0]
             ratio = k[0] / base
             if kind_at == ROUTING:
@@ -498,6 +528,14 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
             saved = with_splits(saved, between[b, kind_at, 1])
             share, least, most = cost_interval((ratio, saved[1] / base, saved[2]))
             near(got["saving"], [1 - share, 1 - most, 1 - least], 1e-6, where)
+
+        def against(kind, other):
+            if ROUTING in (kind, other):
+                return v.estimate(None, py[b, kind] - py[b, other], qp[b, kind] - qp[b, other])
+            return v.estimate(y[b, kind] - y[b, other], None, 0)
+        accuracy, gain = told(step["advised"], gains, levels, against, advised)
+        near(step["accuracy"], accuracy, 1e-6, (b, "advised"))
+        near(step["gain"], gain, 1e-6, (b, "advised"))
 
 
 def main():

@@ -131,8 +131,10 @@ static void print_decision(const struct world *w, enum sg_estimate kind, int spl
     if (sg_decide(&in, &d, NULL) != SG_OK) exit(70);
     printf("{\"kind\": \"%s\", \"splits\": %d, \"steps\": [\n", sg_estimate_name[kind], splits);
     for (int b = 0; b < BUDGETS; b++) {
-        printf("{\"advised\": %d, \"affordable\": %d, \"candidates\": [", d.step[b].advised,
-               d.step[b].affordable);
+        printf("{\"advised\": %d, \"affordable\": %d,", d.step[b].advised, d.step[b].affordable);
+        value("accuracy", d.step[b].accuracy);
+        value("gain", d.step[b].gain);
+        printf("\"candidates\": [");
         for (int k = 0; k < SG_CANDIDATES; k++) {
             const struct sg_candidate_value *v = &d.step[b].candidate[k];
             printf("{");
@@ -141,6 +143,7 @@ static void print_decision(const struct world *w, enum sg_estimate kind, int spl
             value("gain", v->gain);
             value("saving", v->saving);
             value("over_mix", v->over_mix);
+            numbers("luck", &v->luck, 1);
             numbers("planned", &v->planned_cost, 1);
             numbers("mix", (const double[]){v->rule.from, v->rule.to, v->rule.weight, v->rule.lambda}, 4);
             printf("\"affordable\": %d}%s", v->rule.affordable, k < SG_CANDIDATES - 1 ? "," : "]}");

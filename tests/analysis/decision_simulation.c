@@ -13,7 +13,8 @@
  *       --estimate N   0 scope, 1 anchored, 2 combined; without it the least cross-fitted log loss chooses
  *       --check 1      exit status 1 where a bound is broken that few runs must meet too: see check()
  *
- * Without truth an interval is about the outcomes of these queries, with truth about queries like these.
+ * A gain's interval is about queries like these (8,000 more are drawn). Those of accuracy, cost and saving are too where
+ * there is truth; without it they are about the outcomes of these queries.
  * tests/analysis/decision_coverage.md holds a run of it. */
 #include "analysis/decision.h"
 #include "base/mem.h"
@@ -133,25 +134,28 @@ static void worth(const struct sg_rule *rule, const struct questions *q, const d
 
 struct tally {
     int64_t n, advised[SG_CANDIDATES], accuracy, cost, gain, saving, n_gain, worse, near_bill;
-    double width, true_gain, bill;
+    double width, true_gain, bill, high, high_gain;
 };
+/* gain: expected on queries like these */
 static void count(struct tally *t, const struct sg_decision_step *s, double accuracy, double cost,
-                  double single, double single_cost) {
+                  double single_cost, double gain) {
     const struct sg_candidate_value *v = &s->candidate[s->advised];
     t->n++;
     t->advised[s->advised]++;
-    t->accuracy += accuracy >= v->accuracy.low && accuracy <= v->accuracy.high;
+    t->accuracy += accuracy >= s->accuracy.low && accuracy <= s->accuracy.high;
     t->cost += cost >= v->cost.low && cost <= v->cost.high;
-    t->width += v->accuracy.high - v->accuracy.low;
-    t->true_gain += accuracy - single;
+    t->width += s->accuracy.high - s->accuracy.low;
+    t->high += s->accuracy.value - accuracy;
+    t->true_gain += gain;
     t->bill += cost / s->budget;
     t->near_bill += fabs(cost / v->cost.value - 1) <= 0.1;
     if (s->advised == SG_CANDIDATE_SINGLE) return;
     t->n_gain++;
-    t->gain += accuracy - single >= v->gain.low && accuracy - single <= v->gain.high;
+    t->gain += gain >= s->gain.low && gain <= s->gain.high;
+    t->high_gain += s->gain.value - gain;
     const double saved = 1 - cost / single_cost;
     t->saving += saved >= v->saving.low && saved <= v->saving.high;
-    t->worse += accuracy < single;
+    t->worse += gain < 0;
 }
 
 /* Wide enough for 60 worlds, which differ by chance: intervals that hold, and no routing by noise. */
@@ -208,9 +212,9 @@ int main(int argc, char **argv) {
         {"good", 0.9, 0.4, 1}, {"weak", 0.35, 0.8, 1}, {"useless", 0, 1, 1}, {"nothing", 0, 1, 0}};
     printf("%ld runs, %ld queries (truth of %.0f %%), %ld anchors, %ld calibrated, %ld splits\n", runs, n,
            100 * truth, na, cells, splits);
-    printf("%-8s %6s | %6s %6s %6s %6s | %8s %8s %8s %8s | %6s %9s %6s %6s %6s\n", "", "budget", "one", "mix",
-           "table", "routing", "accuracy", "cost", "gain", "saving", "width", "true gain", "bill", "10 %",
-           "worse");
+    printf("%-8s %6s | %5s %5s %5s %5s | %5s %5s %5s %5s | %6s %6s %9s %9s %6s %5s %5s\n", "", "budget",
+           "one", "mix", "table", "route", "acc.", "cost", "gain", "saved", "width", "high", "true gain",
+           "gain high", "bill", "10 %", "worse");
     for (int e = 0; e < 4; e++) {
         struct tally t[BUDGETS + 1] = {{0}};
         double chosen[SG_ESTIMATES] = {0}, model_accuracy = 0, model_bill = 0, models = 0;
@@ -276,14 +280,13 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "%s\n", err.text);
                 return 70;
             }
-            if (truth > 0) {
-                more = ask(&w, POPULATION, &r);
-                rows_more = rows_of(&more, POPULATION);
-            }
+            more = ask(&w, POPULATION, &r);
+            rows_more = rows_of(&more, POPULATION);
             const bool outcome = !(truth > 0);
             const struct questions *on = outcome ? &q : &more;
-            double *p = need((size_t)(on->n * M), sizeof *p), *c = need((size_t)(on->n * M), sizeof *c), x[2],
-                   y[2];
+            double *p = need((size_t)(POPULATION * M), sizeof *p),
+                   *c = need((size_t)(POPULATION * M), sizeof *c);
+            double x[BUDGETS], y[BUDGETS], y1[BUDGETS], gain[2], unused;
             sg_estimate_fit_apply(&d.fit, outcome ? &rows : &rows_more, w.price, 0, on->n, p, NULL, c);
             /* every model by itself, chosen by nobody */
             for (int32_t k = 0; k < M; k++) {
@@ -296,10 +299,18 @@ int main(int argc, char **argv) {
             for (int b = 0; b < BUDGETS; b++) {
                 const struct sg_decision_step *s = &d.step[b];
                 if (!s->affordable) continue;
-                worth(&s->candidate[s->advised].rule, on, p, c, outcome, &x[0], &y[0]);
-                worth(&s->candidate[SG_CANDIDATE_SINGLE].rule, on, p, c, outcome, &x[1], &y[1]);
-                count(&t[b], s, x[0], y[0], x[1], y[1]);
-                count(&t[BUDGETS], s, x[0], y[0], x[1], y[1]);
+                worth(&s->candidate[s->advised].rule, on, p, c, outcome, &x[b], &y[b]);
+                worth(&s->candidate[SG_CANDIDATE_SINGLE].rule, on, p, c, outcome, &unused, &y1[b]);
+            }
+            sg_estimate_fit_apply(&d.fit, &rows_more, w.price, 0, POPULATION, p, NULL, c);
+            for (int b = 0; b < BUDGETS; b++) {
+                const struct sg_decision_step *s = &d.step[b];
+                if (!s->affordable) continue;
+                for (int i = 0; i < 2; i++)
+                    worth(&s->candidate[i ? SG_CANDIDATE_SINGLE : s->advised].rule, &more, p, c, false,
+                          &gain[i], &unused);
+                count(&t[b], s, x[b], y[b], y1[b], gain[0] - gain[1]);
+                count(&t[BUDGETS], s, x[b], y[b], y1[b], gain[0] - gain[1]);
             }
             free(p);
             free(c);
@@ -320,13 +331,15 @@ int main(int argc, char **argv) {
             const double gains = t[b].n_gain ? (double)t[b].n_gain / 100 : (double)NAN; /* none: nan */
             char name[16];
             snprintf(name, sizeof name, b < BUDGETS ? "%d" : "all", b);
-            printf("%-8s %6s | %6.1f %6.1f %6.1f %6.1f | %8.1f %8.1f %8.1f %8.1f | %6.3f %+9.4f %6.3f %6.1f "
-                   "%6.1f\n",
-                   estimator[e].name, name, (double)t[b].advised[0] / all, (double)t[b].advised[1] / all,
-                   (double)t[b].advised[2] / all, (double)t[b].advised[3] / all, (double)t[b].accuracy / all,
-                   (double)t[b].cost / all, (double)t[b].gain / gains, (double)t[b].saving / gains,
-                   t[b].width / (double)t[b].n, t[b].true_gain / (double)t[b].n, t[b].bill / (double)t[b].n,
-                   (double)t[b].near_bill / all, (double)t[b].worse / gains);
+            printf(
+                "%-8s %6s | %5.1f %5.1f %5.1f %5.1f | %5.1f %5.1f %5.1f %5.1f | %6.3f %+6.3f %+9.4f %+9.4f "
+                "%6.3f %5.1f %5.1f\n",
+                estimator[e].name, name, (double)t[b].advised[0] / all, (double)t[b].advised[1] / all,
+                (double)t[b].advised[2] / all, (double)t[b].advised[3] / all, (double)t[b].accuracy / all,
+                (double)t[b].cost / all, (double)t[b].gain / gains, (double)t[b].saving / gains,
+                t[b].width / (double)t[b].n, t[b].high / (double)t[b].n, t[b].true_gain / (double)t[b].n,
+                t[b].high_gain / (double)t[b].n_gain, t[b].bill / (double)t[b].n,
+                (double)t[b].near_bill / all, (double)t[b].worse / gains);
         }
         printf("%-8s estimates chosen: scope %.0f anchored %.0f combined %.0f\n", estimator[e].name,
                chosen[0], chosen[1], chosen[2]);
