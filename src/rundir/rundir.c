@@ -442,18 +442,3 @@ void sg_rundir_drop_earlier(const char *dir) {
     (void)clear_segments(dir, SG_HEADS_FOLDER, NULL);
     (void)remove_file(dir, SG_EARLIER_RESULTS, NULL);
 }
-
-enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_lock *lock = NULL;
-    char *segments = NULL;
-    SG_TRY(sg_path_join(dir, "segments", &segments, err));
-    SG_TRY(sg_rundir_lock(dir, &lock, err));
-    SG_TRY(sg_rundir_clear(dir, err));
-    rmdir(segments);
-out:
-    sg_lock_drop(lock);
-    free(segments);
-    if (st == SG_OK) rmdir(dir);
-    return st;
-}
