@@ -172,7 +172,8 @@ model=$(tail -n 1 "$list" | cut -d'"' -f4)
 line "an unknown query" "nobody,$model\n" 'bad.csv:1: the job has no query "nobody"'
 line "an unknown model" "$(tail -n 1 "$list")\n\n$(tail -n 1 "$list" | cut -d, -f1),x\n" 'bad.csv:3: the job has no model "x"'
 line "no comma" "query\n" 'bad.csv:1: expected the id of a query, a comma'
-line "an open quote" '"a,b\n' 'bad.csv:1: expected the id of a query, a comma'
+line "three columns without names" "a,b,c\n" 'bad.csv:1: expected the id of a query, a comma'
+line "an open quote" '"a,b\n' 'bad.csv:1: a quote is not closed'
 line "nothing" "query,model\n" 'lists no cell'
 same "the run is as it was" "$("$BIN/scope-grid" check "$work/four" | head -c 9)" "$("$BIN/scope-grid" check "$work/since-1" | head -c 9)"
 finish
