@@ -87,6 +87,8 @@ for step in DONE "DONE results.h5 plan.bin job.json run.json segments"; do
   cp -r "$work/four" "$work/between"
   cp "$work/four/results.h5" "$work/between/earlier.h5"
   (cd "$work/between" && rm -r $step)
+  result=$(out between "$sim" "$job"); same "exit code: without --extend between steps" $? 6
+  one_line "without --extend between steps" "$result"
   same "digest after a kill between steps" "$(digest_of "$(out between "$sim" "$job" --extend)")" "$want"
 done
 
