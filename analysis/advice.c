@@ -315,7 +315,7 @@ static enum sg_status measure(const struct evidence *e, struct sg_decision_input
         } else {
             SG_TRY(sg_cross_fit(&in, in.estimate, p, length, &a->log_loss[kind], err));
         }
-        SG_TRY(sg_quality_graded(p, y, right, cells, &(struct sg_grouping){NULL, 1}, 1, &a->quality[kind],
+        SG_TRY(sg_quality_groups(p, y, right, cells, &(struct sg_grouping){NULL, 1}, 1, &a->quality[kind],
                                  NULL, err));
         if (kind == SG_ESTIMATE_SCOPE) a->log_loss[kind] = a->quality[kind].log_loss;
         SG_TRY(sg_length_groups(length, true_length, NULL, NULL, cells, (struct sg_grouping){NULL, 1},

@@ -133,13 +133,7 @@ static int64_t first_pass(const double *p, const double *y, const uint8_t *corre
     return k;
 }
 
-enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, const struct sg_grouping *by,
-                                 int32_t n_by, struct sg_quality *out, struct sg_bin *bins,
-                                 struct sg_err *err) {
-    return sg_quality_graded(p, y, NULL, n, by, n_by, out, bins, err);
-}
-
-enum sg_status sg_quality_graded(const double *p, const double *y, const uint8_t *correct, int64_t n,
+enum sg_status sg_quality_groups(const double *p, const double *y, const uint8_t *correct, int64_t n,
                                  const struct sg_grouping *by, int32_t n_by, struct sg_quality *out,
                                  struct sg_bin *bins_out, struct sg_err *err) {
     enum sg_status st = SG_OK;

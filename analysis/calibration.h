@@ -41,17 +41,12 @@ struct sg_grouping {
     int32_t n;
 };
 
-/* Quality of p against y (1 or 0); pairs with a NaN are left out. One sort serves all groupings: out (and
- * bins, which may be NULL, SG_ECE_BINS a group) holds the groups of the first grouping, then those of the
- * next. Ties in p: bins are cut in index order. n < 2^32. Of more than 50,000 pairs the draws of ece_null come
- * from the normal law of each bin's sum. The draws depend on the pairs alone. */
-enum sg_status sg_quality_groups(const double *p, const double *y, int64_t n, const struct sg_grouping *by,
-                                 int32_t n_by, struct sg_quality *out, struct sg_bin *bins,
-                                 struct sg_err *err);
-
-/* The same where truth is graded: y in [0, 1], and correct[i] (1 or 0; NULL: whether y is above 0) says which pairs
- * the AUC takes for right. */
-enum sg_status sg_quality_graded(const double *p, const double *y, const uint8_t *correct, int64_t n,
+/* Quality of p against y in [0, 1]; pairs with a NaN are left out. correct[i] (1 or 0; NULL: whether y is above 0) says
+ * which pairs the AUC takes for right. One sort serves all groupings: out (and bins, which may be NULL, SG_ECE_BINS a
+ * group) holds the groups of the first grouping, then those of the next. Ties in p: bins are cut in index order.
+ * n < 2^32. Of more than 50,000 pairs the draws of ece_null come from the normal law of each bin's sum. The draws depend
+ * on the pairs alone. */
+enum sg_status sg_quality_groups(const double *p, const double *y, const uint8_t *correct, int64_t n,
                                  const struct sg_grouping *by, int32_t n_by, struct sg_quality *out,
                                  struct sg_bin *bins, struct sg_err *err);
 

@@ -1,6 +1,6 @@
 #include "policy_file.h"
 
-#include "base/file.h"
+#include "base/csv.h"
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -10,65 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_BYTES = 1 << 30, MAX_COLUMNS = 64, ASKS_TOLD = 5 };
+enum { ASKS_TOLD = 5 };
 enum column { QUERY, MODEL, WEIGHT, ASK, COLUMNS };
 static const char *const column_name[COLUMNS] = {"query", "model", "weight", "ask"};
 
-/* The text of a CSV file (RFC 4180), cut into fields where it lies. */
-struct reader {
-    const char *path;
-    char *at;
-    int64_t line, next_line; /* of the record read last; of the next one */
-    char *field[MAX_COLUMNS];
-    int n;
-};
-
-/* Reads a record; *more false: there was none. Blank lines are none. */
-static enum sg_status record(struct reader *r, bool *more, struct sg_err *err) {
-    while (*r->at == '\n' || *r->at == '\r') r->next_line += *r->at++ == '\n';
-    r->line = r->next_line;
-    r->n = 0;
-    *more = *r->at != 0;
-    while (*more) {
-        char *to = r->at, end;
-        bool quoted = *r->at == '"';
-        if (r->n == MAX_COLUMNS)
-            return sg_fail(err, SG_E_INPUT, "%s:%lld: more than %d columns", r->path, (long long)r->line,
-                           MAX_COLUMNS);
-        r->field[r->n++] = to;
-        r->at += quoted;
-        while (*r->at && (quoted || (*r->at != ',' && *r->at != '\n' && *r->at != '\r'))) {
-            if (quoted && *r->at == '"') {
-                quoted = r->at[1] == '"';
-                r->at += 1 + quoted;
-                if (quoted) *to++ = '"';
-                continue;
-            }
-            r->next_line += *r->at == '\n';
-            *to++ = *r->at++;
-        }
-        if (quoted)
-            return sg_fail(err, SG_E_INPUT, "%s:%lld: a quote is not closed", r->path, (long long)r->line);
-        end = *r->at;
-        if (end) r->at++;
-        *to = 0;
-        if (end == ',') continue;
-        if (end == '\r' && *r->at == '\n') r->at++;
-        r->next_line += end != 0;
-        return SG_OK;
-    }
-    return SG_OK;
-}
-
-static enum sg_status heading(struct reader *r, int column[COLUMNS], struct sg_err *err) {
+static enum sg_status heading(struct sg_csv *r, int column[COLUMNS], struct sg_err *err) {
     bool more;
-    const enum sg_status st = record(r, &more, err);
+    const enum sg_status st = sg_csv_next(r, &more, err);
     if (st != SG_OK) return st;
-    for (int k = 0; k < COLUMNS; k++) {
-        column[k] = -1;
-        for (int i = 0; i < r->n; i++)
-            if (!strcmp(r->field[i], column_name[k])) column[k] = i;
-    }
+    for (int k = 0; k < COLUMNS; k++) column[k] = sg_csv_column(r, column_name[k]);
     if (column[QUERY] < 0 || column[MODEL] < 0)
         return sg_fail(
             err, SG_E_INPUT,
@@ -84,20 +34,15 @@ struct entry {
     double weight;
 };
 
-static enum sg_status unknown(const struct reader *r, const char *what, const char *id, char *const *names,
+static enum sg_status unknown(const struct sg_csv *r, const char *what, const char *id, char *const *names,
                               int64_t n, struct sg_err *err) {
     const char *near = sg_nearest(id, (const char *const *)names, (size_t)n);
     return sg_fail(err, SG_E_INPUT, "%s:%lld: no %s \"%s\" in the results%s%s%s", r->path, (long long)r->line,
                    what, id, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
-/* An id without the apostrophe by which policies.csv keeps a spreadsheet from reading it as a formula. */
-static const char *unmarked(const char *id) {
-    return *id == '\'' && id[1] && strchr("=+-@\t\r'", id[1]) ? id + 1 : id;
-}
-
 /* A row as an entry; its query is -1 where the dataset left it out. */
-static enum sg_status entry(const struct reader *r, const int column[COLUMNS], const struct sg_dataset *d,
+static enum sg_status entry(const struct sg_csv *r, const int column[COLUMNS], const struct sg_dataset *d,
                             const struct sg_ids *queries, const int64_t *of_row, struct entry *e,
                             struct sg_err *err) {
     int most = 0;
@@ -107,13 +52,13 @@ static enum sg_status entry(const struct reader *r, const int column[COLUMNS], c
                        (long long)r->line, r->n);
     const char *query = r->field[column[QUERY]], *model = r->field[column[MODEL]];
     const char *weight = column[WEIGHT] < 0 ? "1" : r->field[column[WEIGHT]];
-    const char *bare = unmarked(query);
+    const char *bare = sg_csv_bare(query);
     int64_t row = sg_ids_get(queries, query, strlen(query));
     if (row < 0) row = sg_ids_get(queries, bare, strlen(bare));
     if (row < 0) return unknown(r, "query", query, d->r->query, d->r->n_queries, err);
     *e = (struct entry){.query = of_row[row], .line = r->line, .model = -1};
     for (int32_t k = 0; k < d->m; k++)
-        if (!strcmp(sg_dataset_model(d, k), model) || !strcmp(sg_dataset_model(d, k), unmarked(model)))
+        if (!strcmp(sg_dataset_model(d, k), model) || !strcmp(sg_dataset_model(d, k), sg_csv_bare(model)))
             e->model = k;
     for (int64_t k = 0; e->model < 0 && k < d->r->n_models; k++)
         if (!strcmp(d->r->model[k], model))
@@ -202,17 +147,11 @@ enum sg_status sg_given_policy_read(const char *path, const struct sg_dataset *d
     struct sg_ids queries = {0};
     struct entry *list = NULL;
     struct asks asks = {.n = 0};
-    struct reader r = {.path = path, .next_line = 1};
+    struct sg_csv r;
     int64_t *of_row = NULL, n = 0, lines = 0, old;
     int column[COLUMNS];
     bool more = true;
-    SG_TRY(sg_file_read(path, MAX_BYTES, &text, err));
-    r.at = text.data;
-    if (!text.len || strlen(text.data) != text.len) {
-        st = sg_fail(err, SG_E_INPUT, "%s: %s", path, text.len ? "holds a zero byte" : "is empty");
-        goto out;
-    }
-    if (!strncmp(r.at, "\xEF\xBB\xBF", 3)) r.at += 3;
+    SG_TRY(sg_csv_open(&r, path, &text, err));
     for (const char *s = r.at; *s; s++) lines += *s == '\n' || *s == '\r';
     SG_TRY(SG_NEW(&list, lines + 1, "policy", err));
     SG_TRY(SG_NEW(&of_row, d->r->n_queries, "policy", err));
@@ -223,7 +162,7 @@ enum sg_status sg_given_policy_read(const char *path, const struct sg_dataset *d
     for (int64_t q = 0; q < d->n; q++) of_row[d->row[q]] = q;
     SG_TRY(heading(&r, column, err));
     while (more) {
-        SG_TRY(record(&r, &more, err));
+        SG_TRY(sg_csv_next(&r, &more, err));
         if (!more) break;
         SG_TRY(entry(&r, column, d, &queries, of_row, &list[n], err));
         if (column[ASK] >= 0) meet(&asks, r.field[column[ASK]]);

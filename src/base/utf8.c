@@ -49,12 +49,6 @@ size_t sg_utf8_prefix(const char *s, size_t n, size_t max) {
     return n;
 }
 
-size_t sg_utf8_count(const char *s, size_t n) {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) count += ((unsigned char)s[i] & 0xC0) != 0x80;
-    return count;
-}
-
 bool sg_utf8_is_control(uint32_t c) {
     const bool direction = c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) ||
                            (c >= 0x2066 && c <= 0x2069);

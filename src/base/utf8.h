@@ -19,7 +19,4 @@ bool sg_utf8_is_control(uint32_t code);
 /* Bytes of such a character at s (NUL-terminated); 0 when it is none. *code (may be NULL): its code point. */
 size_t sg_utf8_control(const char *s, uint32_t *code);
 
-/* Number of code points in valid UTF-8. */
-size_t sg_utf8_count(const char *s, size_t n);
-
 #endif

@@ -74,12 +74,12 @@ static int64_t expected_growth(const struct sg_sched *s) {
 }
 
 static void release_suffix(struct sg_sched *s, struct sg_group_sample *a) {
-    for (int32_t i = 0; i < a->n_pages; i++) sg_kv_pool_unref(s->pool, a->pages[i]);
+    for (int32_t i = 0; i < a->n_pages; i++) sg_kv_pool_put(s->pool, a->pages[i]);
     a->n_pages = 0;
 }
 
 static void release_prompt(struct sg_sched *s, struct sg_group *group) {
-    for (int32_t i = 0; i < group->n_prompt_pages; i++) sg_kv_pool_unref(s->pool, group->prompt_pages[i]);
+    for (int32_t i = 0; i < group->n_prompt_pages; i++) sg_kv_pool_put(s->pool, group->prompt_pages[i]);
     group->n_prompt_pages = 0;
 }
 

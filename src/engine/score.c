@@ -33,7 +33,7 @@ static enum sg_status hold(struct sg_engine *e, const int32_t *ids, int32_t n, s
 
 static void drop(struct sg_engine *e, struct sg_group *group) {
     if (!group) return;
-    for (int32_t i = 0; i < group->n_prompt_pages; i++) sg_kv_pool_unref(&e->pool, group->prompt_pages[i]);
+    for (int32_t i = 0; i < group->n_prompt_pages; i++) sg_kv_pool_put(&e->pool, group->prompt_pages[i]);
     sg_group_free(group);
 }
 

@@ -1,66 +1,56 @@
 #include "job/cell_list.h"
 
-#include "base/file.h"
+#include "base/csv.h"
 #include "base/ids.h"
-#include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LIST_BYTES = 1 << 30 };
+static const char *const kinds[] = {"query", "model"};
 
-/* One field of CSV at *at, in place: sets *field and *n, and *at behind it. false: a quote is not closed, or
- * something follows it. */
-static bool take_field(char **at, char **field, size_t *n) {
-    char *c = *at, *to = c;
-    *field = c;
-    if (*c != '"') {
-        c += strcspn(c, ",");
-        *n = (size_t)(c - *field);
-        *at = c;
-        return true;
-    }
-    for (c++; *c && !(c[0] == '"' && c[1] != '"'); c++) {
-        if (c[0] == '"') c++;
-        *to++ = *c;
-    }
-    if (*c != '"' || (c[1] && c[1] != ',')) return false;
-    *n = (size_t)(to - *field);
-    *at = c + 1;
-    return true;
+static int64_t index_of(const struct sg_ids *ids, const char *id) {
+    const int64_t at = sg_ids_get(ids, id, strlen(id));
+    const char *bare = sg_csv_bare(id);
+    return at < 0 ? sg_ids_get(ids, bare, strlen(bare)) : at;
 }
 
-static bool is_word(const char *s, size_t n, const char *word) {
-    const size_t len = strlen(word);
-    return n >= len && !memcmp(s, word, len) && (n == len || (n == len + 3 && !memcmp(s + len, "_id", 3)));
+/* column[2]: where query and model stand. *heading: the first record says so, and is no cell itself. */
+static void find_columns(const struct sg_csv *r, const struct sg_ids ids[2], int column[2], bool *heading) {
+    static const char *const long_names[] = {"query_id", "model_id"};
+    for (int i = 0; i < 2; i++) {
+        column[i] = sg_csv_column(r, kinds[i]);
+        if (column[i] < 0) column[i] = sg_csv_column(r, long_names[i]);
+    }
+    *heading = column[0] >= 0 && column[1] >= 0 && (r->n > 2 || index_of(&ids[0], r->field[0]) < 0);
+    if (!*heading) column[0] = 0, column[1] = 1;
 }
 
-static enum sg_status take_line(struct sg_plan *p, const struct sg_ids ids[2], char *line, int64_t number,
-                                int64_t *n_cells, struct sg_err *err) {
-    static const char *const kinds[] = {"query", "model"};
-    const char *path = p->job.sampling.cells;
-    char *at = line, *field[2];
-    size_t n[2];
+static enum sg_status take_cell(struct sg_plan *p, const struct sg_csv *r, const struct sg_ids ids[2],
+                                const int column[2], bool heading, struct sg_err *err) {
     int64_t index[2];
-    if (!take_field(&at, &field[0], &n[0]) || *at++ != ',' || !take_field(&at, &field[1], &n[1]) || *at)
-        return sg_fail(err, SG_E_INPUT, "%s:%lld: expected the id of a query, a comma and the id of a model",
-                       path, (long long)number);
-    for (int i = 0; i < 2; i++) index[i] = sg_ids_get(&ids[i], field[i], n[i]);
-    if (number == 1 && index[0] < 0 && is_word(field[0], n[0], "query") && is_word(field[1], n[1], "model"))
-        return SG_OK;
-    for (int i = 0; i < 2; i++)
+    if (heading ? r->n <= column[0] || r->n <= column[1] : r->n != 2)
+        return sg_fail(
+            err, SG_E_INPUT,
+            "%s:%lld: expected the id of a query, a comma and the id of a model; more columns need a "
+            "first line that names query and model",
+            r->path, (long long)r->line);
+    for (int i = 0; i < 2; i++) {
+        index[i] = index_of(&ids[i], r->field[column[i]]);
         if (index[i] < 0)
-            return sg_fail(err, SG_E_INPUT, "%s:%lld: the job has no %s \"%.*s\"", path, (long long)number,
-                           kinds[i], (int)(n[i] < 200 ? n[i] : 200), field[i]);
+            return sg_fail(err, SG_E_INPUT, "%s:%lld: the job has no %s \"%.200s\"", r->path,
+                           (long long)r->line, kinds[i], r->field[column[i]]);
+    }
     p->listed[index[0] * p->n_models + index[1]] = 1;
-    ++*n_cells;
     return SG_OK;
 }
 
 enum sg_status sg__cell_list_read(struct sg_plan *p, bool in_sweep, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_ids ids[2] = {{0}};
-    struct sg_buf b = {0};
+    struct sg_buf text = {0};
+    struct sg_csv r;
     const char *path = p->job.sampling.cells;
-    int64_t old, n = 0, number = 0;
+    int64_t old, n = 0;
+    int column[2];
+    bool more, heading;
     if (in_sweep)
         return sg_fail(err, SG_E_UNSUPPORTED, "sampling.cells: not in a sweep, whose points share samples");
     if (p->job.sampling.others == SG_JOB_UNSET)
@@ -72,25 +62,18 @@ enum sg_status sg__cell_list_read(struct sg_plan *p, bool in_sweep, struct sg_er
         SG_TRY(sg_ids_add(&ids[0], p->queries[q].id, strlen(p->queries[q].id), q, &old, err));
     for (int64_t m = 0; m < p->n_models; m++)
         SG_TRY(sg_ids_add(&ids[1], p->models[m].id, strlen(p->models[m].id), m, &old, err));
-    SG_TRY(sg_file_read(path, MAX_LIST_BYTES, &b, err));
-    for (char *line = b.data, *end = b.data + b.len; line < end;) {
-        char *next = memchr(line, '\n', (size_t)(end - line));
-        if (!next) next = end;
-        size_t len = (size_t)(next - line);
-        if (len && line[len - 1] == '\r') len--;
-        line[len] = 0; /* the buffer has a byte behind its end */
-        number++;
-        if (memchr(line, 0, len)) {
-            st = sg_fail(err, SG_E_INPUT, "%s:%lld: has a NUL byte", path, (long long)number);
-            goto out;
-        }
-        if (len) SG_TRY(take_line(p, ids, line, number, &n, err));
-        line = next + 1;
+    SG_TRY(sg_csv_open(&r, path, &text, err));
+    SG_TRY(sg_csv_next(&r, &more, err));
+    find_columns(&r, ids, column, &heading);
+    if (more && heading) SG_TRY(sg_csv_next(&r, &more, err));
+    for (; more; n++) {
+        SG_TRY(take_cell(p, &r, ids, column, heading, err));
+        SG_TRY(sg_csv_next(&r, &more, err));
     }
     if (!n) st = sg_fail(err, SG_E_INPUT, "%s: lists no cell", path);
 out:
     sg_ids_free(&ids[0]);
     sg_ids_free(&ids[1]);
-    sg_buf_free(&b);
+    sg_buf_free(&text);
     return st;
 }

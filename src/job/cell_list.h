@@ -5,11 +5,11 @@
 
 #include "job/plan.h"
 
-/* Fills p->listed [n_cells], 0 before, from the file of p->job.sampling.cells. A line is the id of a query, a
- * comma and the id of a model of the portfolio; either may stand in quotes, as CSV has them (RFC 4180). A first
- * line that is no cell but names the columns (query or query_id, and model or model_id) is passed over, and so
- * are empty lines. A cell may stand there twice. in_sweep: the plan is of a prefill group, which has no lists.
- * SG_E_INPUT names file and line: an unknown id, no comma, an empty list. */
+/* Fills p->listed [n_cells], 0 before, from the file of p->job.sampling.cells: CSV (base/csv.h), a line the id of a query
+ * and the id of a model of the portfolio. A first line that is no cell but names columns (query or query_id, and model
+ * or model_id) says where they stand among others, as in cells.csv of scope-frontier. A cell may stand there twice.
+ * in_sweep: the plan is of a prefill group, which has no lists. SG_E_INPUT names file and line: an unknown id, another
+ * number of columns, an empty list. */
 enum sg_status sg__cell_list_read(struct sg_plan *p, bool in_sweep, struct sg_err *err);
 
 #endif

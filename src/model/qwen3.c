@@ -312,13 +312,6 @@ int64_t sg_model_params(const struct sg_model *m) {
     return m->params;
 }
 
-double sg_model_flops(const struct sg_model *m, int32_t context, bool head) {
-    const struct sg_config *c = &m->c;
-    const double q = (double)c->q_heads * c->head_dim, kv = (double)c->kv_heads * c->head_dim;
-    const double layer = c->hidden * (2 * q + 2 * kv + 3.0 * c->intermediate);
-    return c->layers * (2 * layer + 4 * q * (context + 1.0)) + (head ? 2.0 * c->hidden * c->vocab : 0);
-}
-
 /* ---- the forward pass -------------------------------------------------------------------------------- */
 
 void sg_model_limits(const struct sg_model *m, struct sg_limits *lim) {

@@ -41,8 +41,6 @@ bool sg_model_has_head(const struct sg_model *m);        /* false: hidden states
 bool sg_model_loaded(const struct sg_model *m);          /* false: made by sg_model_plan */
 int64_t sg_model_device_bytes(const struct sg_model *m); /* weights, norms and the RoPE table */
 int64_t sg_model_params(const struct sg_model *m);
-/* Floating-point operations of one token with `context` keys before it, including its logits if `head`. */
-double sg_model_flops(const struct sg_model *m, int32_t context, bool head);
 
 /* ---- one forward pass -------------------------------------------------------------------------------- */
 

@@ -55,9 +55,9 @@ void sg__prometheus_write(const struct sg__prometheus *m) {
         {"updated_seconds", "time of this file, seconds since 1970", (double)time(NULL)},
     };
     SG_TRY(put_label(&labels, "run", m->run_dir, NULL));
-    if (*m->job) {
+    if (*m->job) { /* a label `job` is the scraper's own */
         SG_TRY(sg_buf_str(&labels, ",", NULL));
-        SG_TRY(put_label(&labels, "job", m->job, NULL));
+        SG_TRY(put_label(&labels, "batch_job", m->job, NULL));
     }
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         SG_TRY(put(&b, list[i].name, list[i].help, &labels, list[i].value, NULL));

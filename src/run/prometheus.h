@@ -1,5 +1,5 @@
 /* prometheus - a run's totals in Prometheus' text format (exposition format 0.0.4), for the textfile collector of
- * node_exporter: link RUNDIR/metrics.prom into its folder. */
+ * node_exporter: a symbolic link in its folder leads to RUNDIR/metrics.prom, which is replaced by renaming. */
 #ifndef SG_RUN_PROMETHEUS_H
 #define SG_RUN_PROMETHEUS_H
 

@@ -180,15 +180,27 @@ static enum sg_status find_earlier(struct grid *g, const struct sg_plan_inputs *
     enum sg_status st = SG_OK;
     const struct sg_run_options *o = g->opt;
     const char *dir = g->plan.job.output.dir;
+    char *earlier = NULL;
     if (o->extend) {
         SG_TRY(sg_extend_begin(dir, &g->plan, in, err));
         SG_TRY(sg_path_join(dir, SG_EARLIER_RESULTS, &g->extends, err));
+    } else if (!g->group && !o->fresh && !sg_rundir_is(dir)) {
+        SG_TRY(sg_path_join(dir, SG_EARLIER_RESULTS, &earlier, err));
+        if (sg_file_exists(earlier)) { /* this run would remove it at its end */
+            st = sg_fail(
+                err, SG_E_MISMATCH,
+                "%s: results that a run with --extend was stopped from taking further; the same command "
+                "goes on, --fresh discards them",
+                earlier);
+            goto out;
+        }
     }
     SG_TRY(SG_NEW(&g->since, o->n_since + 1, "earlier results", err));
     g->n_since = 0;
     if (g->extends && sg_file_exists(g->extends)) g->since[g->n_since++] = g->extends;
     for (size_t i = 0; i < o->n_since; i++) g->since[g->n_since++] = o->since[i];
 out:
+    free(earlier);
     return st;
 }
 

@@ -23,7 +23,10 @@ static enum sg_status read_json(const char *dir, const char *name, struct sg_buf
     SG_TRY(sg_path_join(dir, name, path, err));
     SG_TRY(sg_file_read_own(*path, SMALL_FILE, text, err));
     st = sg_json_parse(text->data, text->len, *path, 1, doc, err);
-    if (st == SG_E_INPUT) st = sg_fail(err, SG_E_CORRUPT, "%s", err ? err->text : "");
+    if (st == SG_E_INPUT) {
+        st = SG_E_CORRUPT;
+        if (err) err->status = st;
+    }
 out:
     return st;
 }
@@ -106,7 +109,10 @@ enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_
     bool there;
     SG_TRY(look_for(dir, "DONE", &there, err));
     if (!there) goto out;
-    SG_TRY(read_json(dir, "DONE", &text, &doc, &path, err));
+    st = read_json(dir, "DONE", &text, &doc, &path, err);
+    if (st == SG_E_CORRUPT)
+        sg_err_at(err, "%s/DONE is damaged; without it the same command ends the run again", dir);
+    if (st != SG_OK) goto out;
     struct sg_json at = {.node = doc, .where = path};
     SG_TRY(get_digest(&at, "digest", &d.digest, err));
     SG_TRY(get_digest(&at, "fingerprint", &d.fingerprint, err));
@@ -441,19 +447,4 @@ out:
 void sg_rundir_drop_earlier(const char *dir) {
     (void)clear_segments(dir, SG_HEADS_FOLDER, NULL);
     (void)remove_file(dir, SG_EARLIER_RESULTS, NULL);
-}
-
-enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    struct sg_lock *lock = NULL;
-    char *segments = NULL;
-    SG_TRY(sg_path_join(dir, "segments", &segments, err));
-    SG_TRY(sg_rundir_lock(dir, &lock, err));
-    SG_TRY(sg_rundir_clear(dir, err));
-    rmdir(segments);
-out:
-    sg_lock_drop(lock);
-    free(segments);
-    if (st == SG_OK) rmdir(dir);
-    return st;
 }

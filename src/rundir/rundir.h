@@ -70,8 +70,6 @@ enum sg_status sg_rundir_set_aside(const char *dir, struct sg_err *err);
 void sg_rundir_drop_earlier(const char *dir);
 /* Removes the run's own files (--fresh), nothing else. Call with the lock held. */
 enum sg_status sg_rundir_clear(const char *dir, struct sg_err *err);
-/* The same, then removes the folder if it is empty. Takes the lock. */
-enum sg_status sg_rundir_remove(const char *dir, struct sg_err *err);
 
 enum sg_status sg_rundir_read_done(const char *dir, bool *exists, struct sg_run_done *out,
                                    struct sg_err *err);

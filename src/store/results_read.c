@@ -384,7 +384,7 @@ void sg_results_texts_close(struct sg_results_texts *t) {
 static enum sg_status take_texts(const struct sg_h5_in *in, struct sg_results_texts *t, bool *none,
                                  struct sg_err *err) {
     enum sg_status st = SG_OK;
-    int64_t queries = 0, models = 0, anchors = 0, version, n, offsets;
+    int64_t queries = 0, models = 0, anchors = 0, version, offsets;
     SG_TRY(check_format(in, &version, err));
     *none = !sg_h5_has(in, "texts/bytes");
     if (*none) goto out;
@@ -396,7 +396,7 @@ static enum sg_status take_texts(const struct sg_h5_in *in, struct sg_results_te
     SG_TRY(axis(in, "texts/offset", &offsets, err));
     if (__builtin_add_overflow(queries, anchors, &queries) ||
         sg__results_sizes(queries, models, t->n_samples, NULL) != SG_OK ||
-        (n = queries * models * t->n_samples) != offsets - 1) {
+        queries * models * t->n_samples != offsets - 1) {
         st = sg_fail(err, SG_E_CORRUPT, "%s: 'texts/offset' does not have one text per sample", in->path);
         goto out;
     }

@@ -2,7 +2,8 @@
  * writing, reading and the digest all walk it. Version 1 had neither similarity, p_se and length_se nor the groups
  * anchors and calibration; such files are read, and checked against the digest of version 1, which leaves these out.
  * Version 3 is version 2 with scores (true_score, and score of anchors). A file is written as version 3 only where
- * an outcome is graded, so that other files stay what older programs read, with the digest they had.
+ * an outcome is graded, so that other files keep the digest they had. Programs from before origin/prompt analyse these,
+ * but take the checksum of origin for wrong (check, --since).
  *
  * Root group: what xarray.open_dataset(path, engine="h5netcdf") shows.
  *   attributes  format = "scope-grid results", format_version (i64), title,

@@ -86,10 +86,6 @@ int32_t sg_tokenizer_size(const struct sg_tokenizer *tok) {
     return (int32_t)tok->size;
 }
 
-struct sg_digest sg_tokenizer_digest(const struct sg_tokenizer *tok) {
-    return tok->digest;
-}
-
 void sg_tokenizer_wrap(const struct sg_tokenizer *tok, const int32_t **before, size_t *n_before,
                        const int32_t **after, size_t *n_after) {
     *before = tok->before.data;

@@ -12,7 +12,6 @@
 #ifndef SG_TEXT_TOKENIZER_H
 #define SG_TEXT_TOKENIZER_H
 
-#include "base/digest.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include <stdbool.h>
@@ -68,9 +67,6 @@ int32_t sg_tokenizer_id(const struct sg_tokenizer *tok, const char *content);
 
 /* Largest id + 1: the rows an embedding matrix must have at least. */
 int32_t sg_tokenizer_size(const struct sg_tokenizer *tok);
-
-/* Content hash of the file, for fingerprints. */
-struct sg_digest sg_tokenizer_digest(const struct sg_tokenizer *tok);
 
 /* Ids that the file's post-processor puts before and after a single text (Qwen3-Embedding appends
  * <|endoftext|>); encode never adds them. Borrowed; lengths may be 0. */

@@ -43,7 +43,6 @@ struct sg__name_slot {
 };
 
 struct sg_tokenizer {
-    struct sg_digest digest;
     struct sg__unicode unicode;
     struct sg__pre pre;
     struct sg__bpe bpe;

@@ -687,7 +687,6 @@ enum sg_status sg__tokenizer_read(struct sg_tokenizer *tok, const char *text, si
     if (n > UINT32_MAX / 2) return sg_fail(err, SG_E_UNSUPPORTED, "%s: larger than 2 GiB", where);
     if (!sg_utf8_valid(text, n, &bad))
         return sg_scan_fail(&r.j, text + bad, SG_E_INPUT, err, "invalid UTF-8");
-    tok->digest = sg_digest_bytes(text, n);
     SG_TRY(read_top(&r, err));
     SG_TRY(sg__unicode_init(&tok->unicode, err));
     SG_TRY(compile_splits(&r, err));

@@ -1,6 +1,8 @@
 /* The vocabulary while it is read and afterwards: tokens by id, and ids by the name the file spells. */
 #include "text/tokenizer_impl.h"
 
+#include "base/digest.h"
+
 #include <stdlib.h>
 #include <string.h>
 

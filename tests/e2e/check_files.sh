@@ -56,6 +56,12 @@ echo '{"digest": "00000000000000000000000000000000", "fingerprint": "00000000000
 out=$(check "$run"); same "exit code of a foreign DONE" $? 5
 has "a foreign DONE" "$out" "DONE: belongs to another run"
 has "a foreign DONE" "$out" "DONE: states another digest"
+echo '{' >"$run/DONE"
+out=$(sim); same "exit code of a damaged DONE" $? 5
+one_line "a damaged DONE" "$out"
+has "a damaged DONE" "$out" "DONE is damaged; without it the same command ends the run again: .*/DONE:2:1: broken JSON"
+rm "$run/DONE"
+has "without the damaged DONE" "$(sim)" "computed 0"
 fresh
 "$BIN/tests/sim_grid" "$job" --set queries="$work/queries.jsonl" --set output.dir="$work/other" --set sampling.seed=5 >/dev/null 2>&1
 cp "$work/other/results.h5" "$run/results.h5"

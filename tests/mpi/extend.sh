@@ -87,6 +87,8 @@ for step in DONE "DONE results.h5 plan.bin job.json run.json segments"; do
   cp -r "$work/four" "$work/between"
   cp "$work/four/results.h5" "$work/between/earlier.h5"
   (cd "$work/between" && rm -r $step)
+  result=$(out between "$sim" "$job"); same "exit code: without --extend between steps" $? 6
+  one_line "without --extend between steps" "$result"
   same "digest after a kill between steps" "$(digest_of "$(out between "$sim" "$job" --extend)")" "$want"
 done
 
@@ -172,7 +174,8 @@ model=$(tail -n 1 "$list" | cut -d'"' -f4)
 line "an unknown query" "nobody,$model\n" 'bad.csv:1: the job has no query "nobody"'
 line "an unknown model" "$(tail -n 1 "$list")\n\n$(tail -n 1 "$list" | cut -d, -f1),x\n" 'bad.csv:3: the job has no model "x"'
 line "no comma" "query\n" 'bad.csv:1: expected the id of a query, a comma'
-line "an open quote" '"a,b\n' 'bad.csv:1: expected the id of a query, a comma'
+line "three columns without names" "a,b,c\n" 'bad.csv:1: expected the id of a query, a comma'
+line "an open quote" '"a,b\n' 'bad.csv:1: a quote is not closed'
 line "nothing" "query,model\n" 'lists no cell'
 same "the run is as it was" "$("$BIN/scope-grid" check "$work/four" | head -c 9)" "$("$BIN/scope-grid" check "$work/since-1" | head -c 9)"
 finish

@@ -31,11 +31,11 @@ for line in open(sys.argv[1] + "/metrics.prom"):
         kinds[line.split()[2]] = line.split()[3]
     if line.startswith("#"):
         continue
-    m = re.fullmatch(r'([a-z_]+)\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)\n', line)
+    m = re.fullmatch(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)\n', line)
     assert m and kinds[m[1]] == "gauge", line
     labels = {k: re.sub(r'\\(.)', lambda e: {"n": "\n"}.get(e[1], e[1]), v)
-              for k, v in re.findall(r'([a-z]+)="((?:[^"\\]|\\.)*)"', m[2])}
-    assert labels["run"] == sys.argv[1] and labels["job"] == "77.site", labels
+              for k, v in re.findall(r'([a-z_]+)="((?:[^"\\]|\\.)*)"', m[2])}
+    assert labels["run"] == sys.argv[1] and labels["batch_job"] == "77.site" and "job" not in labels, labels
     value[m[1]] = float(m[3])
     if m[1] == "scope_grid_state":
         assert labels["state"] == "done"

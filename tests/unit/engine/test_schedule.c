@@ -51,7 +51,7 @@ static void check_pages(struct world *w) {
     }
     for (const struct sg_group *q = w->s.queue.head; q; q = q->next) assert_int_equal(q->n_prompt_pages, 0);
     for (int32_t i = 0; i < w->pool.pages; i++) {
-        assert_int_equal(held[i], w->pool.refs[i]);
+        assert_int_equal(held[i], w->pool.out[i]);
         assert_true(held[i] <= 1); /* nothing is shared between groups yet */
         used += held[i] > 0;
     }
