@@ -12,20 +12,21 @@ mkdir "$work/u"
 declare -A want
 
 # What is computed: the program, its job, the options that every run has; for kills, the ranks of which all are killed and
-# a cache in which cells run one after the other. Short prompts for what computes slowly; first tokens of answers are
-# nearly certain, so that few of them need heat.
+# a cache in which cells run one after the other. Short prompts for what computes slowly. With `all`, whole answers and
+# their verdicts; the first words of answers are nearly certain, and where only they are drawn they need heat.
+if [ "$all" ]; then
+  on_cpu=(--set sampling.max_new_tokens=80) on_tiny=(--set sampling.max_new_tokens=60)
+else
+  hot=(--set sampling.temperature=3 --set sampling.top_k=0 --set sampling.top_p=1)
+  on_cpu=("${hot[@]}" --set sampling.max_new_tokens=16) on_tiny=("${hot[@]}" --set sampling.max_new_tokens=6)
+fi
 cpu() {
   program="$BIN/scope-grid" job="$work/job/job.json" doomed=2 cache=4
-  how=(--device cpu --set sampling.max_new_tokens=$([ "$all" ] && echo 80 || echo 24))
+  how=(--device cpu "${on_cpu[@]}")
 }
 tiny() { # DEVICE TYPE
   program="$emulated" job="$SRC/tests/cuda/job/job.json" doomed=1 cache=2
-  how=(--device "$1" --set model.compute_type="$2" --set queries="$work/one.jsonl")
-  if [ "$all" ]; then
-    how+=(--set sampling.max_new_tokens=60)
-  else
-    how+=(--set sampling.max_new_tokens=6 --set sampling.temperature=3 --set sampling.top_k=0 --set sampling.top_p=1)
-  fi
+  how=(--device "$1" --set model.compute_type="$2" --set queries="$work/one.jsonl" "${on_tiny[@]}")
 }
 cpu_f32() { tiny cpu float32; }
 cpu_bf16() { tiny cpu bf16; }
@@ -138,7 +139,7 @@ row all cpu "guard around the CPU" run 1 --device guard
 row all cpu "a sweep: both kinds, 4 and 8 samples from one prefill" swept
 row always cpu "2 ranks killed -9, then 1 rank" killed 1
 row all cpu "2 ranks killed -9, then 3 ranks" killed 3
-row always cpu "4 samples, extended to 8 on 2 ranks" since 2 $b=64
+row all cpu "4 samples, extended to 8 on 2 ranks" since 2 $b=64
 row all cpu "4 samples, extended to 8 in the same folder" extended 1
 row all cpu "4 samples, 8 for a list of cells, 8 for all" listed 1
 row always cpu "4 extended to 8, 2 ranks killed -9, then 1 rank" killed 1 --extend
