@@ -22,6 +22,7 @@ struct sg_dev {
     struct sg_limits lim;        /* of the last successful reserve, set by device.c; all zero before */
     struct sg_stage_stats stats[SG_STAGE_COUNT];
     struct sg_dev_record *recording; /* between record_begin and record_end: ops.c counts there; else NULL */
+    bool forked;                     /* between fork and join */
 };
 /* device.c fills all of it; `run` points to the backend's object. */
 struct sg_dev_record {
@@ -86,6 +87,10 @@ struct sg_backend {
     enum sg_status (*record_end)(struct sg_dev *dev, void **out, struct sg_err *err);
     enum sg_status (*replay)(struct sg_dev *dev, void *run, struct sg_err *err);
     void (*record_free)(struct sg_dev *dev, void *run); /* never NULL */
+    /* Optional, all of them or none (NULL: one lane). */
+    enum sg_status (*fork)(struct sg_dev *dev, struct sg_err *err);
+    void (*lane)(struct sg_dev *dev, int lane);
+    enum sg_status (*join)(struct sg_dev *dev, struct sg_err *err);
     /* Optional (NULL: host memory). */
     int64_t (*memory_free)(struct sg_dev *dev);
     size_t (*reserve_bytes)(const struct sg_dev *dev, const struct sg_limits *lim);

@@ -96,16 +96,18 @@ const struct sg_dev_info *sg_dev_info(const struct sg_dev *dev) {
     return &dev->info;
 }
 
-/* What must not happen inside a record: it would be done now, and not by a replay. */
-static enum sg_status not_recording(const struct sg_dev *dev, const char *what, struct sg_err *err) {
-    if (!dev->recording) return SG_OK;
-    return sg_fail(err, SG_E_INTERNAL, "%s while operators are recorded", what);
+/* What must not happen inside a record: it would be done now, and not by a replay. Nor between fork and join: it
+ * would be ordered behind one lane alone. */
+static enum sg_status no_operator(const struct sg_dev *dev, const char *what, struct sg_err *err) {
+    if (!dev->recording && !dev->forked) return SG_OK;
+    return sg_fail(err, SG_E_INTERNAL, "%s while operators %s", what,
+                   dev->recording ? "are recorded" : "run on two lanes");
 }
 
 enum sg_status sg_dev_alloc(struct sg_dev *dev, size_t bytes, const char *what, void **out,
                             struct sg_err *err) {
     if (!dev || !out) return sg_fail(err, SG_E_INTERNAL, "sg_dev_alloc: NULL argument");
-    const enum sg_status st = not_recording(dev, "sg_dev_alloc", err);
+    const enum sg_status st = no_operator(dev, "sg_dev_alloc", err);
     if (st != SG_OK) return st;
     return dev->be->alloc(dev, bytes ? bytes : 1, what ? what : "device memory", out, err);
 }
@@ -119,7 +121,7 @@ enum sg_status sg_dev_upload(struct sg_dev *dev, void *dst, const void *src, siz
     if (bytes == 0) return SG_OK;
     if (!dev || !dst || !src)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_upload of %zu bytes: NULL argument", bytes);
-    const enum sg_status st = not_recording(dev, "sg_dev_upload", err);
+    const enum sg_status st = no_operator(dev, "sg_dev_upload", err);
     if (st != SG_OK) return st;
     return dev->be->upload(dev, dst, src, bytes, err);
 }
@@ -129,14 +131,14 @@ enum sg_status sg_dev_download(struct sg_dev *dev, void *dst, const void *src, s
     if (bytes == 0) return SG_OK;
     if (!dev || !dst || !src)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_download of %zu bytes: NULL argument", bytes);
-    const enum sg_status st = not_recording(dev, "sg_dev_download", err);
+    const enum sg_status st = no_operator(dev, "sg_dev_download", err);
     if (st != SG_OK) return st;
     return dev->be->download(dev, dst, src, bytes, err);
 }
 
 enum sg_status sg_dev_sync(struct sg_dev *dev, struct sg_err *err) {
     if (!dev) return sg_fail(err, SG_E_INTERNAL, "sg_dev_sync: NULL device");
-    const enum sg_status st = not_recording(dev, "sg_dev_sync", err);
+    const enum sg_status st = no_operator(dev, "sg_dev_sync", err);
     return st != SG_OK ? st : dev->be->sync(dev, err);
 }
 
@@ -144,7 +146,7 @@ enum sg_status sg_dev_host_alloc(struct sg_dev *dev, size_t bytes, const char *w
                                  struct sg_err *err) {
     if (!dev || !out) return sg_fail(err, SG_E_INTERNAL, "sg_dev_host_alloc: NULL argument");
     if (!dev->be->host_alloc) return sg_dev_alloc(dev, bytes, what, out, err);
-    const enum sg_status st = not_recording(dev, "sg_dev_host_alloc", err);
+    const enum sg_status st = no_operator(dev, "sg_dev_host_alloc", err);
     if (st != SG_OK) return st;
     return dev->be->host_alloc(dev, bytes ? bytes : 1, what ? what : "host memory", out, err);
 }
@@ -163,7 +165,7 @@ enum sg_status sg_dev_fetch(struct sg_dev *dev, int slot, void *dst, const void 
     if (!dev || !dst || !src || slot < 0 || slot >= SG_FETCH_SLOTS)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_fetch of %zu bytes: NULL argument, or slot %d of %d",
                        bytes, slot, SG_FETCH_SLOTS);
-    const enum sg_status st = not_recording(dev, "sg_dev_fetch", err);
+    const enum sg_status st = no_operator(dev, "sg_dev_fetch", err);
     if (st != SG_OK) return st;
     return dev->be->fetch ? dev->be->fetch(dev, slot, dst, src, bytes, err)
                           : dev->be->download(dev, dst, src, bytes, err);
@@ -173,7 +175,7 @@ enum sg_status sg_dev_fetch_wait(struct sg_dev *dev, int slot, struct sg_err *er
     if (!dev || slot < 0 || slot >= SG_FETCH_SLOTS)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_fetch_wait: NULL device, or slot %d of %d", slot,
                        SG_FETCH_SLOTS);
-    const enum sg_status st = not_recording(dev, "sg_dev_fetch_wait", err);
+    const enum sg_status st = no_operator(dev, "sg_dev_fetch_wait", err);
     if (st != SG_OK) return st;
     return dev->be->fetch_wait ? dev->be->fetch_wait(dev, slot, err) : SG_OK;
 }
@@ -184,13 +186,14 @@ int64_t sg_dev_memory_free(struct sg_dev *dev) {
 
 static enum sg_status check_limits(const struct sg_limits *l, struct sg_err *err) {
     if (l->max_rows < 0 || l->max_decode_rows < 0 || l->max_logit_rows < 0 || l->max_draws < 0 ||
-        l->max_context < 1 || l->hidden < 1 || l->intermediate < 1 || l->vocab < 1)
+        l->max_context < 1 || l->lanes < 0 || l->lanes > SG_LANES || l->hidden < 1 || l->intermediate < 1 ||
+        l->vocab < 1)
         return sg_fail(
             err, SG_E_INTERNAL,
             "sg_dev_reserve: limits out of range (rows %d, decode rows %d, logit rows %d, draws %d, "
-            "context %d, hidden %d, intermediate %d, vocab %d)",
-            l->max_rows, l->max_decode_rows, l->max_logit_rows, l->max_draws, l->max_context, l->hidden,
-            l->intermediate, l->vocab);
+            "context %d, lanes %d, hidden %d, intermediate %d, vocab %d)",
+            l->max_rows, l->max_decode_rows, l->max_logit_rows, l->max_draws, l->max_context, l->lanes,
+            l->hidden, l->intermediate, l->vocab);
     if (l->q_heads < 1 || l->kv_heads < 1 || l->q_heads % l->kv_heads ||
         l->q_heads / l->kv_heads > SG_MAX_GQA)
         return sg_fail(err, SG_E_UNSUPPORTED,
@@ -209,7 +212,9 @@ size_t sg_dev_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *li
 enum sg_status sg_dev_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err) {
     if (!dev || !lim) return sg_fail(err, SG_E_INTERNAL, "sg_dev_reserve: NULL argument");
     enum sg_status st = check_limits(lim, err);
-    if (st == SG_OK) st = not_recording(dev, "sg_dev_reserve", err);
+    if (st == SG_OK) st = no_operator(dev, "sg_dev_reserve", err);
+    if (st == SG_OK && lim->lanes > 1 && !dev->be->fork)
+        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: this device has one lane", dev->info.backend);
     if (st != SG_OK) return st;
     memset(&dev->lim, 0, sizeof dev->lim);
     st = dev->be->reserve(dev, lim, err);
@@ -357,7 +362,7 @@ enum sg_status sg_dev_record_begin(struct sg_dev *dev, struct sg_err *err) {
     if (!dev) return sg_fail(err, SG_E_INTERNAL, "sg_dev_record_begin: NULL device");
     if (!dev->be->record_begin)
         return sg_fail(err, SG_E_UNSUPPORTED, "%s: this device does not record operators", dev->info.backend);
-    SG_TRY(not_recording(dev, "sg_dev_record_begin", err));
+    SG_TRY(no_operator(dev, "sg_dev_record_begin", err));
     SG_TRY(SG_NEW(&r, 1, "record", err));
     SG_TRY(dev->be->record_begin(dev, err));
     r->dev = dev;
@@ -385,7 +390,7 @@ enum sg_status sg_dev_replay(struct sg_dev *dev, struct sg_dev_record *r, const 
                              struct sg_err *err) {
     if (!dev || !r || r->dev != dev)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_replay: NULL argument, or another device's record");
-    enum sg_status st = not_recording(dev, "sg_dev_replay", err);
+    enum sg_status st = no_operator(dev, "sg_dev_replay", err);
     if (st == SG_OK) st = dev->be->replay(dev, r->run, err);
     if (st != SG_OK) return st;
     double flops = r->decode_flops, bytes = r->decode_bytes;
@@ -405,6 +410,33 @@ void sg_dev_record_free(struct sg_dev *dev, struct sg_dev_record *r) {
     if (!dev || !r) return;
     dev->be->record_free(dev, r->run);
     free(r);
+}
+
+/* ---- lanes -------------------------------------------------------------------------------------- */
+
+enum sg_status sg_dev_fork(struct sg_dev *dev, struct sg_err *err) {
+    if (!dev) return sg_fail(err, SG_E_INTERNAL, "sg_dev_fork: NULL device");
+    if (!dev->be->fork)
+        return sg_fail(err, SG_E_UNSUPPORTED, "%s: this device has one lane", dev->info.backend);
+    if (dev->lim.lanes < SG_LANES) return sg_fail(err, SG_E_INTERNAL, "sg_dev_fork: one lane is reserved");
+    enum sg_status st = no_operator(dev, "sg_dev_fork", err);
+    if (st == SG_OK) st = dev->be->fork(dev, err);
+    if (st == SG_OK) dev->forked = true;
+    return st;
+}
+
+enum sg_status sg_dev_lane(struct sg_dev *dev, int lane, struct sg_err *err) {
+    if (!dev || !dev->forked || lane < 0 || lane >= SG_LANES)
+        return sg_fail(err, SG_E_INTERNAL, "sg_dev_lane: lane %d of %d, or outside of fork and join", lane,
+                       SG_LANES);
+    dev->be->lane(dev, lane);
+    return SG_OK;
+}
+
+enum sg_status sg_dev_join(struct sg_dev *dev, struct sg_err *err) {
+    if (!dev || !dev->forked) return sg_fail(err, SG_E_INTERNAL, "sg_dev_join: without a fork");
+    dev->forked = false;
+    return dev->be->join(dev, err);
 }
 
 /* ---- measurement -------------------------------------------------------------------------------- */

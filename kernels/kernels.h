@@ -9,7 +9,8 @@
  *   arguments are device arrays too.
  * - Device memory comes from sg_dev_alloc; on host backends it can be read directly, but callers use
  *   sg_dev_download, which works everywhere.
- * - Operators run in call order on the device's one stream; they may return before they have finished.
+ * - Operators run in call order, on lanes (below) in call order of each; they may return before they have
+ *   finished.
  *   sg_dev_download waits for its bytes; sg_dev_fetch queues the copy and does not stop the stream. No
  *   operator allocates: sg_dev_reserve takes the scratch once. Nothing here is thread-safe: one thread of the
  *   caller drives a device.
@@ -72,6 +73,7 @@ struct sg_dev_info {
     bool records;         /* supports sg_dev_record_begin */
     int32_t max_head_dim; /* largest head of its attention; 0: any (SG_MAX_HEAD_DIM) */
     int32_t row_tile;     /* linear and logits read and write whole tiles of so many rows; 0: rows alone */
+    int32_t lanes;        /* batches that it can compute side by side (sg_dev_fork): SG_LANES; 0: one */
     int64_t memory_bytes; /* total device (or host) memory; 0 = unknown */
     /* of a device that is not the host, else "": the same uuid for every process that sees the device */
     char uuid[64], driver[64], runtime[64];
@@ -136,6 +138,7 @@ struct sg_limits {
     int32_t max_logit_rows;  /* rows that go through the LM head in one step */
     int32_t max_draws;       /* draws of one sg_op_sample call */
     int32_t max_context;     /* tokens of one sequence, prompt and answer */
+    int32_t lanes;           /* 0 and 1: one; 2: sg_dev_fork will be called */
     int32_t q_heads, kv_heads, head_dim, hidden, intermediate, vocab;
     bool
         fp8_weights; /* products will take weights with SG_USE_FP8, of the shapes that the widths above set */
@@ -143,6 +146,25 @@ struct sg_limits {
 /* Scratch bytes that sg_dev_reserve(lim) takes, for `plan`. */
 size_t sg_dev_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim);
 enum sg_status sg_dev_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err);
+
+/* ---- lanes ------------------------------------------------------------------------------------------ */
+
+/* A device with info.lanes = 2, reserved with lim.lanes = 2, can run two sequences of operators side by side:
+ * attention of one batch, which reads memory, under products of another, which compute. Fork begins with lane 0;
+ * sg_dev_lane chooses where the following operators go. What was called before the fork has finished for both
+ * lanes; join makes what is called after it wait for both. Between fork and join only operators may be called: no
+ * copies, allocations or records. Operators of different lanes are not ordered: nothing that one writes may be
+ * read or written by the other. Lane 1 takes at most half of lim.max_rows and of lim.max_decode_rows, rounded up
+ * (sg_lane_rows). A row has the same bits on either lane. */
+enum { SG_LANES = 2 };
+static inline int32_t sg_lane_rows(int lane, int32_t rows) {
+    return lane ? rows - rows / 2 : rows;
+}
+/* SG_E_UNSUPPORTED where the device has one lane. */
+enum sg_status sg_dev_fork(struct sg_dev *dev, struct sg_err *err);
+enum sg_status sg_dev_lane(struct sg_dev *dev, int lane, struct sg_err *err);
+/* Also after an operator has failed: the lanes are joined, and lane 0 is current, unless the device is lost. */
+enum sg_status sg_dev_join(struct sg_dev *dev, struct sg_err *err);
 
 /* ---- weights ---------------------------------------------------------------------------------------- */
 

@@ -45,6 +45,7 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
     SG_TRY(SG_NEW(&d->times, 1, "cuda times", err));
     SG_TRY(sg__rt_open(opt->device, &d->rt, &info, err));
     d->base.be = &sg__backend_cuda;
+    d->lane = d->lanes;
     d->f32 = opt->precision == SG_PRECISION_FLOAT32;
     d->base.info = (struct sg_dev_info){.backend = "cuda",
                                         .act = d->f32 ? SG_F32 : SG_BF16,
@@ -54,6 +55,7 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
                                         .records = true,
                                         .max_head_dim = SG__HEAD_TILE,
                                         .row_tile = SG_RT_GEMM_ROWS,
+                                        .lanes = SG_LANES,
                                         .memory_bytes = info.memory_bytes};
     memcpy(d->base.info.name, info.name, sizeof info.name);
     memcpy(d->base.info.uuid, info.uuid, sizeof info.uuid);
@@ -180,6 +182,21 @@ static void cuda_record_free(struct sg_dev *dev, void *run) {
     sg__rt_graph_free(run);
 }
 
+/* ---- lanes ------------------------------------------------------------------------------------------ */
+
+static void cuda_lane(struct sg_dev *dev, int lane) {
+    struct cuda_dev *d = cuda_of(dev);
+    d->lane = &d->lanes[lane];
+    sg__rt_lane(d->rt, lane);
+}
+static enum sg_status cuda_fork(struct sg_dev *dev, struct sg_err *err) {
+    return sg__rt_order(cuda_of(dev)->rt, 0, 1, err);
+}
+static enum sg_status cuda_join(struct sg_dev *dev, struct sg_err *err) {
+    cuda_lane(dev, 0);
+    return sg__rt_order(cuda_of(dev)->rt, 1, 0, err);
+}
+
 /* ---- scratch ---------------------------------------------------------------------------------------- */
 
 static size_t larger(size_t a, size_t b) {
@@ -208,24 +225,31 @@ static int64_t block_rows(const struct cuda_dev *d, int64_t rows, int64_t cols) 
 }
 
 struct scratch_sizes {
-    size_t partial, expanded, all;
+    size_t partial[SG_LANES], expanded, all;
 };
+static int lanes_of(const struct sg_limits *l) {
+    return l->lanes > 1 ? SG_LANES : 1;
+}
 static struct scratch_sizes scratch_sizes(const struct cuda_dev *d, const struct sg_limits *l) {
     const size_t attn = (size_t)l->q_heads * (size_t)l->head_dim, hidden = (size_t)l->hidden;
     const size_t qkv = attn + 2 * (size_t)l->kv_heads * (size_t)l->head_dim, ffn = (size_t)l->intermediate;
     const size_t in = larger(larger(hidden, ffn), attn);
-    struct scratch_sizes s;
-    s.partial = round_up(sg__partial_bytes(l->max_decode_rows, l->q_heads, sg__max_splits(l->max_context)));
+    struct scratch_sizes s = {.all = 0};
     const size_t largest = larger(hidden * larger(larger(qkv, attn), 2 * ffn), ffn * hidden);
     s.expanded = d->f32           ? round_up(larger(block_bytes(d), SG_RT_GEMM_ROWS * in * 4))
                  : l->fp8_weights ? round_up(2 * largest)
                                   : 0;
-    s.all = s.partial + s.expanded;
+    for (int i = 0; i < lanes_of(l); i++) {
+        s.partial[i] = round_up(sg__partial_bytes(sg_lane_rows(i, l->max_decode_rows), l->q_heads,
+                                                  sg__max_splits(l->max_context)));
+        s.all += s.partial[i] + s.expanded;
+    }
     return s;
 }
 
 static size_t cuda_reserve_bytes(const struct sg_dev *dev, const struct sg_limits *lim) {
-    return scratch_sizes(cuda_seen(dev), lim).all;
+    const struct cuda_dev *d = cuda_seen(dev);
+    return scratch_sizes(d, lim).all + (size_t)(lanes_of(lim) - 1) * sg__rt_lane_bytes(d->rt);
 }
 
 static enum sg_status check_head_dim(int32_t head_dim, struct sg_err *err) {
@@ -256,15 +280,21 @@ out:
 static enum sg_status cuda_reserve(struct sg_dev *dev, const struct sg_limits *lim, struct sg_err *err) {
     struct cuda_dev *d = cuda_of(dev);
     sg__rt_free(d->rt, d->scratch);
-    d->scratch = d->partial = d->expanded = NULL;
+    d->scratch = NULL;
+    memset(d->lanes, 0, sizeof d->lanes);
     const struct scratch_sizes s = scratch_sizes(d, lim);
     enum sg_status st;
     SG_TRY(plan_products(d, lim, err));
+    SG_TRY(sg__rt_lanes(d->rt, lanes_of(lim), err));
     SG_TRY(sg__rt_alloc(d->rt, s.all, "scratch", &d->scratch, err));
-    d->partial = d->scratch;
-    d->partial_bytes = s.partial;
-    d->expanded = (char *)d->scratch + s.partial;
-    d->expanded_bytes = s.expanded;
+    char *at = d->scratch;
+    for (int i = 0; i < lanes_of(lim); i++) {
+        d->lanes[i] = (struct sg__cuda_lane){.partial = (float *)(void *)at,
+                                             .partial_bytes = s.partial[i],
+                                             .expanded = at + s.partial[i],
+                                             .expanded_bytes = s.expanded};
+        at += s.partial[i] + s.expanded;
+    }
     d->max_splits = sg__max_splits(lim->max_context);
 out:
     return st;
@@ -342,13 +372,13 @@ static enum sg_status expand(struct cuda_dev *d, const struct sg_weight *w, cons
     *data = c->data;
     if (!c->scale) return SG_OK;
     const size_t bytes = 2 * (size_t)w->rows * (size_t)w->cols;
-    if (bytes > d->expanded_bytes)
+    if (bytes > d->lane->expanded_bytes)
         return sg_fail(err, SG_E_INTERNAL, "cuda: an fp8 weight takes %zu bytes of scratch, %zu reserved",
-                       bytes, d->expanded_bytes);
-    const int code = sg__launch_dequant(d->expanded, c->data, c->scale, w->rows, (int32_t)w->cols, false,
-                                        sg__rt_stream(d->rt));
+                       bytes, d->lane->expanded_bytes);
+    const int code = sg__launch_dequant(d->lane->expanded, c->data, c->scale, w->rows, (int32_t)w->cols,
+                                        false, sg__rt_stream(d->rt));
     if (code) return sg_fail(err, SG_E_DEVICE, "cuda: dequant: %s", sg__rt_error(code));
-    *data = d->expanded;
+    *data = d->lane->expanded;
     return SG_OK;
 }
 
@@ -361,14 +391,15 @@ static enum sg_status expand_f32(struct cuda_dev *d, const struct sg_weight *w, 
         *data = (const float *)c->data + at;
         return SG_OK;
     }
-    if (bytes > d->expanded_bytes)
+    if (bytes > d->lane->expanded_bytes)
         return sg_fail(err, SG_E_INTERNAL, "cuda: %zu bytes of a weight to expand, %zu reserved", bytes,
-                       d->expanded_bytes);
-    *data = d->expanded;
-    const int code = c->scale ? sg__launch_dequant(d->expanded, (const char *)c->data + at, c->scale + first,
-                                                   n, (int32_t)w->cols, true, sg__rt_stream(d->rt))
-                              : sg__launch_widen(d->expanded, (const char *)c->data + 2 * at, n * w->cols,
-                                                 sg__rt_stream(d->rt));
+                       d->lane->expanded_bytes);
+    *data = d->lane->expanded;
+    const int code = c->scale
+                         ? sg__launch_dequant(d->lane->expanded, (const char *)c->data + at, c->scale + first,
+                                              n, (int32_t)w->cols, true, sg__rt_stream(d->rt))
+                         : sg__launch_widen(d->lane->expanded, (const char *)c->data + 2 * at, n * w->cols,
+                                            sg__rt_stream(d->rt));
     if (code) return sg_fail(err, SG_E_DEVICE, "cuda: expanding a weight: %s", sg__rt_error(code));
     return SG_OK;
 }
@@ -462,7 +493,7 @@ static enum sg_status cuda_attn_decode(struct sg_dev *dev, const struct sg_decod
     struct cuda_dev *d = cuda_of(dev);
     struct sg__decode_launch l = {.q = a->q,
                                   .out = a->out,
-                                  .partial = d->partial,
+                                  .partial = d->lane->partial,
                                   .kv = layer_of(a->kv, a->layer),
                                   .q_heads = a->q_heads,
                                   .n_groups = a->n_groups,
@@ -495,9 +526,9 @@ static enum sg_status cuda_attn_decode(struct sg_dev *dev, const struct sg_decod
         }
     }
     const size_t bytes = sg__partial_bytes(a->n_rows, a->q_heads, l.stride);
-    if (bytes > d->partial_bytes)
+    if (bytes > d->lane->partial_bytes)
         return sg_fail(err, SG_E_INTERNAL, "cuda: attn_decode needs %zu bytes of scratch, %zu reserved",
-                       bytes, d->partial_bytes);
+                       bytes, d->lane->partial_bytes);
     SG_LAUNCH("attn_decode", SG_STAGE_DECODE, sg__launch_attn_decode(&l, sg__rt_stream(d->rt)));
 }
 
@@ -633,6 +664,9 @@ const struct sg_backend sg__backend_cuda = {
     .record_end = cuda_record_end,
     .replay = cuda_replay,
     .record_free = cuda_record_free,
+    .fork = cuda_fork,
+    .lane = cuda_lane,
+    .join = cuda_join,
     .memory_free = cuda_memory_free,
     .reserve_bytes = cuda_reserve_bytes,
     .reserve = cuda_reserve,

@@ -22,13 +22,17 @@ struct cuda_dev {
     struct sg__cuda_times *times;
     struct sg__nvml *nvml; /* NULL: cannot be told */
     bool emulated;
-    /* Scratch of the last reserve, one allocation: partial holds the splits of decode attention; weights that
-     * are kept narrower than they are multiplied are expanded in `expanded` in front of their product. */
-    void *scratch, *expanded;
-    float *partial;
-    size_t partial_bytes, expanded_bytes;
-    bool f32;           /* activations, KV pool and products in float32 */
-    int32_t max_splits; /* of one row's context: the widest `partial` that rows can need */
+    /* Scratch of the last reserve, one allocation, a part for each lane: partial holds the splits of decode
+     * attention; weights that are kept narrower than they are multiplied are expanded in `expanded` in front of
+     * their product. */
+    void *scratch;
+    struct sg__cuda_lane {
+        void *expanded;
+        float *partial;
+        size_t partial_bytes, expanded_bytes;
+    } lanes[SG_LANES], *lane; /* lane: the current one */
+    bool f32;                 /* activations, KV pool and products in float32 */
+    int32_t max_splits;       /* of one row's context: the widest `partial` that rows can need */
 };
 struct cuda_weight {
     struct sg_weight base;

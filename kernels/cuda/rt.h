@@ -1,4 +1,4 @@
-/* rt - every call that the cuda backend makes to a device: memory, copies, one stream, events, graphs and the
+/* rt - every call that the cuda backend makes to a device: memory, copies, streams, events, graphs and the
  * matrix product. Two implementations: rt_cuda.c on the CUDA runtime and cuBLASLt, tests/cuda/emu/rt_emu.cpp
  * on the CPU. Private to kernels/cuda.
  *
@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-struct sg__rt;       /* one device and its stream; owned by the caller of open */
+struct sg__rt;       /* one device and its streams; owned by the caller of open */
 struct sg__rt_graph; /* a recorded sequence of launches and copies */
 
 struct sg__rt_info {
@@ -33,9 +33,20 @@ enum sg_status sg__rt_find(int index, int *count, struct sg__rt_info *info, stru
 /* Device `ordinal`, which the calling thread drives from then on, it alone. SG_E_DEVICE with the reason where
  * there is no driver, no such device, or no cuBLASLt. */
 enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info *info, struct sg_err *err);
-void sg__rt_close(struct sg__rt *rt); /* waits for the stream; NULL accepted */
+void sg__rt_close(struct sg__rt *rt); /* waits for the streams; NULL accepted */
 
-/* What kernel launchers take as their stream. */
+/* Lanes: streams beside each other, each with a workspace of products of its own. All that is queued, marks too,
+ * goes to the current one; lane 0 at first. Copies from and to the host, fetches and records are for lane 0. */
+enum { SG_RT_LANES = 2 };
+/* Device memory that a second lane takes. */
+size_t sg__rt_lane_bytes(const struct sg__rt *rt);
+/* Takes lanes [0, n); those that are there stay. */
+enum sg_status sg__rt_lanes(struct sg__rt *rt, int n, struct sg_err *err);
+void sg__rt_lane(struct sg__rt *rt, int lane);
+/* What is queued on lane `later` from now on waits for all that is queued on lane `first`. */
+enum sg_status sg__rt_order(struct sg__rt *rt, int first, int later, struct sg_err *err);
+
+/* What kernel launchers take as their stream: the current lane's. */
 void *sg__rt_stream(struct sg__rt *rt);
 /* The text of an error code that a launcher returned. */
 const char *sg__rt_error(int code);

@@ -117,13 +117,13 @@ enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info 
     const size_t blas = rt->lt.cublasLtGetVersion(), used = strlen(info->runtime);
     snprintf(info->runtime + used, sizeof info->runtime - used, ", cuBLASLt %zu.%zu.%zu", blas / 10000,
              blas / 100 % 100, blas % 100);
-    SG_CUDA("stream", cudaStreamCreateWithFlags(&rt->stream, cudaStreamNonBlocking));
+    SG_TRY(sg__rt_lanes(rt, 1, err));
+    sg__rt_lane(rt, 0);
     SG_BLAS("create", rt->lt.cublasLtCreate(&rt->blas));
     SG_BLAS("product", rt->lt.cublasLtMatmulDescCreate(&rt->product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     const cublasOperation_t transpose = CUBLAS_OP_T;
     SG_BLAS("product", rt->lt.cublasLtMatmulDescSetAttribute(rt->product, CUBLASLT_MATMUL_DESC_TRANSA,
                                                              &transpose, sizeof transpose));
-    SG_CUDA("workspace", cudaMalloc(&rt->workspace, WORKSPACE_BYTES));
     for (int i = 0; i < SG_RT_EVENTS; i++) SG_CUDA("event", cudaEventCreate(&rt->marks[i]));
     for (int i = 0; i < 2; i++) {
         SG_CUDA("pinned memory", cudaMallocHost((void **)&rt->staging[i], STAGING_BYTES));
@@ -141,9 +141,15 @@ out:
     return st;
 }
 
+/* Also for what a fork left unjoined, after an operator has failed. */
+static void wait_for_lanes(struct sg__rt *rt) {
+    for (int i = 0; i < SG_RT_LANES; i++)
+        if (rt->lanes[i].stream) cudaStreamSynchronize(rt->lanes[i].stream);
+}
+
 void sg__rt_close(struct sg__rt *rt) {
     if (!rt) return;
-    if (rt->stream) cudaStreamSynchronize(rt->stream);
+    wait_for_lanes(rt);
     while (rt->blocks) sg__rt_free(rt, rt->blocks->p);
     while (rt->pinned) sg__rt_host_free(rt, rt->pinned->p);
     for (int i = 0; i < SG_RT_FETCHES; i++)
@@ -154,16 +160,53 @@ void sg__rt_close(struct sg__rt *rt) {
     }
     for (int i = 0; i < SG_RT_EVENTS; i++)
         if (rt->marks[i]) cudaEventDestroy(rt->marks[i]);
-    if (rt->workspace) cudaFree(rt->workspace);
     if (rt->product) rt->lt.cublasLtMatmulDescDestroy(rt->product);
     if (rt->blas) rt->lt.cublasLtDestroy(rt->blas);
-    if (rt->stream) cudaStreamDestroy(rt->stream);
+    for (int i = 0; i < SG_RT_LANES; i++) {
+        if (rt->lanes[i].workspace) cudaFree(rt->lanes[i].workspace);
+        if (rt->lanes[i].passed) cudaEventDestroy(rt->lanes[i].passed);
+        if (rt->lanes[i].stream) cudaStreamDestroy(rt->lanes[i].stream);
+    }
     if (rt->lt.library) dlclose(rt->lt.library);
     free(rt);
 }
 
 void *sg__rt_stream(struct sg__rt *rt) {
     return rt->stream;
+}
+
+/* ---- lanes ------------------------------------------------------------------------------------------ */
+
+size_t sg__rt_lane_bytes(const struct sg__rt *rt) {
+    (void)rt;
+    return WORKSPACE_BYTES;
+}
+/* Events without times: one that is only waited for costs the stream nothing else. */
+enum sg_status sg__rt_lanes(struct sg__rt *rt, int n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int i = 0; i < n; i++) {
+        if (!rt->lanes[i].workspace)
+            SG_CUDA("workspace", cudaMalloc(&rt->lanes[i].workspace, WORKSPACE_BYTES));
+        if (!rt->lanes[i].passed)
+            SG_CUDA("event", cudaEventCreateWithFlags(&rt->lanes[i].passed, cudaEventDisableTiming));
+        if (!rt->lanes[i].stream)
+            SG_CUDA("stream", cudaStreamCreateWithFlags(&rt->lanes[i].stream, cudaStreamNonBlocking));
+    }
+out:
+    return st;
+}
+void sg__rt_lane(struct sg__rt *rt, int lane) {
+    rt->stream = rt->lanes[lane].stream;
+    rt->workspace = rt->lanes[lane].workspace;
+}
+/* A wait is for the event's last record before the call (cudaStreamWaitEvent): the next order may record it anew
+ * while this one is still waited for. */
+enum sg_status sg__rt_order(struct sg__rt *rt, int first, int later, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_CUDA("order", cudaEventRecord(rt->lanes[first].passed, rt->lanes[first].stream));
+    SG_CUDA("order", cudaStreamWaitEvent(rt->lanes[later].stream, rt->lanes[first].passed, 0));
+out:
+    return st;
 }
 
 /* ---- memory and copies ------------------------------------------------------------------------------ */
@@ -207,7 +250,7 @@ static bool forget(struct block **list, const void *p) {
 
 void sg__rt_free(struct sg__rt *rt, void *p) {
     if (!p) return;
-    cudaStreamSynchronize(rt->stream);
+    wait_for_lanes(rt);
     if (forget(&rt->blocks, p)) cudaFree(p);
 }
 
@@ -264,7 +307,7 @@ enum sg_status sg__rt_host_alloc(struct sg__rt *rt, size_t bytes, const char *wh
 }
 void sg__rt_host_free(struct sg__rt *rt, void *p) {
     if (!p) return;
-    cudaStreamSynchronize(rt->stream);
+    wait_for_lanes(rt);
     if (forget(&rt->pinned, p)) cudaFreeHost(p);
 }
 

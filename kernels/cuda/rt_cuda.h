@@ -55,11 +55,16 @@ struct block { /* what is allocated, so that close frees it */
 };
 struct sg__rt {
     int ordinal;
-    cudaStream_t stream;
+    cudaStream_t stream; /* of the current lane */
+    struct {
+        cudaStream_t stream; /* NULL: not taken */
+        void *workspace;     /* of its products */
+        cudaEvent_t passed;  /* what others wait for */
+    } lanes[SG_RT_LANES];
     struct blas lt;
     cublasLtHandle_t blas;
     cublasLtMatmulDesc_t product;
-    void *workspace;
+    void *workspace; /* of the current lane */
     struct plan plans[MAX_PLANS];
     int n_plans;
     cudaEvent_t marks[SG_RT_EVENTS];

@@ -199,6 +199,7 @@ static void print_text(const struct state *s, const struct report *r) {
     if (e->replays || e->record_errors)
         printf("replayed        %10" PRId64 " steps of %" PRId64 " records%s\n", e->replays, e->records,
                e->record_errors ? "; one could not be taken, the rest ran operator by operator" : "");
+    if (e->halved) printf("in two halves   %10" PRId64 " steps\n", e->halved);
     printf("rows for nobody %10" PRId64 "   (answers that had ended %" PRId64 ", padding %" PRId64 ")\n",
            e->wasted_rows + e->padded_rows, e->wasted_rows, e->padded_rows);
     printf("tokens' hash    %s\n\n", r->hash);
@@ -267,8 +268,9 @@ static enum sg_status print_json(const struct state *s, const struct report *r, 
     const struct sg_engine_stats *e = &r->engine;
     SG_TRY(sg_buf_printf(&b, err,
                          ", \"records\": %" PRId64 ", \"replays\": %" PRId64 ", \"record_errors\": %" PRId64
-                         ", \"wasted_rows\": %" PRId64 ", \"padded_rows\": %" PRId64,
-                         e->records, e->replays, e->record_errors, e->wasted_rows, e->padded_rows));
+                         ", \"wasted_rows\": %" PRId64 ", \"padded_rows\": %" PRId64 ", \"halved\": %" PRId64,
+                         e->records, e->replays, e->record_errors, e->wasted_rows, e->padded_rows,
+                         e->halved));
     SG_TRY(put_number(&b, "step_us", per_step(e, e->prefill_ns + e->decode_ns + e->mixed_ns), err));
     SG_TRY(put_number(&b, "host_us_per_step", per_step(e, e->host_ns), err));
     SG_TRY(put_number(&b, "launch_us_per_step", per_step(e, e->launch_ns), err));
@@ -348,6 +350,7 @@ static enum sg_status measure(struct state *s, struct report *r, struct sg_err *
     if (s->session.kv_cache_mib == 0) s->session.kv_cache_mib = cache_mib(s);
     const struct sg_engine_options plan = {.max_batch_tokens = (int32_t)s->session.max_batch_tokens,
                                            .kv_cache_bytes = s->session.kv_cache_mib << 20,
+                                           .overlap_rows = (int32_t)s->session.overlap_rows,
                                            .max_context = context,
                                            .max_samples = (int32_t)s->samples,
                                            .records = s->session.apart ? SG_GRAPHS_OFF : SG_GRAPHS_AUTO,

@@ -58,6 +58,7 @@ enum sg_status sg_session_engine(struct sg_session *s, int32_t max_context, int3
                                           .kv_cache_bytes = s->kv_cache_mib << 20,
                                           .max_context = max_context,
                                           .max_samples = max_samples,
+                                          .overlap_rows = (int32_t)s->overlap_rows,
                                           .records = s->apart ? SG_GRAPHS_OFF : SG_GRAPHS_AUTO,
                                           .sampling = sampling ? *sampling : greedy};
     return sg_engine_open(s->dev, s->model, &opt, hooks, &s->engine, err);

@@ -11,7 +11,7 @@
 struct sg_session {
     /* options, with their defaults from SG_SESSION_DEFAULTS */
     const char *dir, *device, *weight_type, *compute_type;
-    int64_t threads, kv_cache_mib, max_batch_tokens, max_context;
+    int64_t threads, kv_cache_mib, max_batch_tokens, overlap_rows, max_context;
     /* bench --random: the model's shape and the seed of its weights; `dir` is then a name. NULL: a
      * checkpoint. */
     const struct sg_config *random;
@@ -70,6 +70,13 @@ struct sg_session {
          .max = 16777216,                                                                                    \
          .arg = "N",                                                                                         \
          .help = "tokens of one sequence at most (default 0: what the model allows, up to 32768)"},          \
+        {.name = "overlap-rows",                                                                             \
+         .kind = SG_OPT_I64,                                                                                 \
+         .target = &(s)->overlap_rows,                                                                       \
+         .min = 0,                                                                                           \
+         .max = 1048576,                                                                                     \
+         .arg = "N",                                                                                         \
+         .help = "on a GPU: steps of so many tokens in two halves side by side (default 0: none)"},          \
     {                                                                                                        \
         .name = "max-batch-tokens", .kind = SG_OPT_I64, .target = &(s)->max_batch_tokens, .min = 16,         \
         .max = 1048576, .arg = "N", .help = "tokens of one engine step (default 2048, 4096 on a GPU)"        \

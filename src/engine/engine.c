@@ -47,8 +47,12 @@ static enum sg_status take_memory(struct sg_engine *e, const struct sg_engine_op
                      &e->kv, err));
     SG_TRY(sg_kv_pool_init(&e->pool, z->pages, err));
     SG_TRY(sg_sched_init(&e->sched, &z->sched, &e->pool, err));
-    SG_TRY(sg_batcher_init(&e->batcher, e->dev, &z->batch, err));
-    SG_TRY(sg_workspace_new(e->model, z->dev.max_rows, &e->ws, err));
+    SG_TRY(sg_batcher_init(&e->batcher[0], e->dev, &z->batch, err));
+    SG_TRY(sg_workspace_new(e->model, z->dev.max_rows, &e->ws[0], err));
+    if (z->overlap_rows) {
+        SG_TRY(sg_batcher_init(&e->batcher[1], e->dev, &z->half, err));
+        SG_TRY(sg_workspace_new(e->model, z->half.max_rows, &e->ws[1], err));
+    }
     SG_TRY(sg_dev_alloc(e->dev, logits, "logits", (void **)&e->logits, err));
     SG_TRY(pair(e, 2 * draws, sizeof *e->d_token, "draws", &e->d_token, NULL, err));
     e->d_p_yes = (float *)(void *)(e->d_token + draws);
@@ -117,8 +121,10 @@ void sg_engine_close(struct sg_engine *e) {
     sg_graph_cache_free(&e->records, e->dev);
     free_ended(e);
     sg_sched_free(&e->sched);
-    sg_batcher_free(&e->batcher);
-    sg_workspace_free(e->model, &e->ws);
+    for (int i = 0; i < SG_LANES; i++) {
+        sg_batcher_free(&e->batcher[i]);
+        sg_workspace_free(e->model, &e->ws[i]);
+    }
     sg_kv_pool_free(&e->pool);
     sg_kv_free(e->dev, e->kv);
     for (size_t i = 0; i < sizeof device / sizeof *device; i++) sg_dev_free(e->dev, device[i]);

@@ -61,6 +61,10 @@ struct sg_engine_options {
      * not wait for the host: 1, or -1 for none. 0: 1 where operators return before they have finished. */
     int32_t steps_ahead;
     enum sg_engine_graphs records;
+    /* A step of at least so many rows is computed in two halves side by side, where the device has two lanes
+     * (sg_dev_fork): attention of one under the products of the other. Each half must have a quarter of that; steps of
+     * fewer rows, which reading the weights bounds, stay whole. Results are the same bits. 0: none. */
+    int32_t overlap_rows;
     const int32_t *yes_ids, *no_ids; /* copied; token ids that p_yes is computed from (may be empty) */
     int32_t n_yes, n_no;
 };
@@ -139,6 +143,7 @@ struct sg_engine_stats {
     int64_t launch_ns, wait_ns, host_ns;
     int64_t wasted_rows; /* draws discarded because their sample or group had ended one step before */
     int64_t padded_rows; /* rows that only pad a step and belong to no group */
+    int64_t halved;      /* steps computed in two halves */
     /* Graphs recorded, steps run by a replay, recordings that failed (the engine records none after that). */
     int64_t records, replays, record_errors;
     int32_t pages, pages_peak;

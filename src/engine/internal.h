@@ -17,7 +17,9 @@ struct sg__sizes {
     struct sg_batch_limits batch;
     struct sg_limits dev;
     int64_t workspace_bytes;
-    bool ahead, pad, record; /* see steps_ahead and records of the options */
+    bool ahead, pad, record;     /* see steps_ahead and records of the options */
+    int32_t overlap_rows;        /* 0: one lane */
+    struct sg_batch_limits half; /* of the second lane's batch */
 };
 enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model *model,
                                 const struct sg_engine_options *opt, struct sg__sizes *out,
@@ -49,8 +51,8 @@ struct sg_engine {
     struct sg_kv *kv;
     struct sg_kv_pool pool;
     struct sg_sched sched;
-    struct sg_batcher batcher;
-    struct sg_workspace ws;
+    struct sg_batcher batcher[SG_LANES]; /* the second: of steps in halves */
+    struct sg_workspace ws[SG_LANES];
     float *logits; /* device [logit_rows][vocab] */
     int32_t
         *d_token; /* device [max_draws]: the newest step's draws, which the next step is fed; followed by: */

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 /* Bytes that the host allocator and the alignment of device memory may add to one request. */
-enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 30 };
+enum { ALLOCATION_SLACK = 512, ALLOCATIONS = 34 };
 
 static enum sg_status check_ids(const char *what, const int32_t *ids, int32_t n, int32_t vocab,
                                 struct sg_err *err) {
@@ -43,6 +43,9 @@ static enum sg_status check_options(const struct sg_model *model, const struct s
                        sg_model_dir(model), o->max_context, limit);
     if (o->max_samples < 1)
         return sg_fail(err, SG_E_INPUT, "max_samples %d: expected at least 1", o->max_samples);
+    if (o->overlap_rows < 0)
+        return sg_fail(err, SG_E_INPUT, "overlap_rows %d: expected 0 for none, or rows of a step",
+                       o->overlap_rows);
     if (s->max_new_tokens < 1 || s->max_new_tokens > o->max_context)
         return sg_fail(err, SG_E_INPUT, "max_new_tokens %d: expected 1 to the context of %d",
                        s->max_new_tokens, o->max_context);
@@ -73,6 +76,9 @@ static int64_t workspace(const struct sg_dev *dev, const struct sg_model *model,
     bytes += (int64_t)sg_dev_reserve_bytes(dev, &z->dev);
     bytes += sg_tile_rows(dev, z->logit_rows) * (int64_t)z->dev.vocab * (int64_t)sizeof(float);
     bytes += (int64_t)sg_batcher_device_bytes(&z->batch) + (int64_t)sg_batcher_host_bytes(&z->batch);
+    if (z->overlap_rows)
+        bytes += (int64_t)sg_workspace_bytes(model, z->half.max_rows) +
+                 (int64_t)sg_batcher_device_bytes(&z->half) + (int64_t)sg_batcher_host_bytes(&z->half);
     bytes += sg_sched_bytes(&z->sched) + sg_kv_pool_bytes(z->pages);
     bytes += (3 * draws + 2 * rows) * (int64_t)(sizeof(int32_t) + sizeof(float));
     bytes += 2 * draws * (int64_t)sizeof(struct sg_row);
@@ -124,6 +130,11 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
     z.ahead = o->steps_ahead ? o->steps_ahead > 0 : sg_dev_info(dev)->async;
     z.record = o->records == SG_GRAPHS_AUTO && sg_dev_info(dev)->records;
     z.pad = z.record || o->records == SG_GRAPHS_PAD;
+    if (sg_dev_info(dev)->lanes >= SG_LANES) z.overlap_rows = o->overlap_rows;
+    z.half = z.batch;
+    z.half.max_rows = sg_lane_rows(1, z.batch.max_rows);
+    z.half.max_decode_rows = sg_lane_rows(1, z.batch.max_decode_rows);
+    z.dev.lanes = z.overlap_rows ? SG_LANES : 1;
     z.workspace_bytes = workspace(dev, model, o, &z);
     *out = z;
     return SG_OK;

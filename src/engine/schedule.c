@@ -238,6 +238,35 @@ enum sg_go sg_sched_next(struct sg_sched *s) {
     return step->n_rows > 0 ? SG_GO_STEP : SG_GO_IDLE;
 }
 
+void sg_step_halve(struct sg_step *step, struct sg_step half[2]) {
+    int32_t cut = step->n_decode, first = step->n_chunks, groups = 0;
+    for (int32_t k = step->n_decode - 1; k > 0 && step->n_decode - k <= (step->n_decode + 1) / 2; k--)
+        if (step->decode[k].group != step->decode[k - 1].group) {
+            cut = k;
+            groups++;
+        }
+    int32_t rows = step->n_decode - cut;
+    for (int32_t k = step->n_chunks - 1; k >= 0; k--) {
+        const struct sg_chunk c = step->chunks[k];
+        if (rows + c.n > (step->n_rows + 1) / 2) continue;
+        rows += c.n;
+        step->chunks[k] = step->chunks[--first];
+        step->chunks[first] = c;
+    }
+    half[0] = (struct sg_step){.n_rows = step->n_rows - rows,
+                               .n_chunks = first,
+                               .n_decode = cut,
+                               .n_groups = step->n_groups - groups,
+                               .chunks = step->chunks,
+                               .decode = step->decode};
+    half[1] = (struct sg_step){.n_rows = rows,
+                               .n_chunks = step->n_chunks - first,
+                               .n_decode = step->n_decode - cut,
+                               .n_groups = groups,
+                               .chunks = step->chunks + first,
+                               .decode = step->decode + cut};
+}
+
 void sg_sched_submit(struct sg_sched *s, struct sg_group *group) {
     sg_group_list_push(&s->queue, group);
 }

@@ -31,6 +31,12 @@ struct sg_step {
     struct sg_row *decode;   /* [max_decode_rows], the rows of one group adjacent */
 };
 
+/* Shares a step out to two halves, for two lanes (sg_dev_fork): decode rows by whole groups, so that the rows of a
+ * shared prompt stay together, and whole chunks, whose later rows read what the earlier ones write. half[1] has at
+ * most half of the decode rows and half of all rows, rounded up, and of those as many as come together; it may be
+ * empty. The halves point into the step, whose chunks are put in another order; half[0]'s come first. */
+void sg_step_halve(struct sg_step *step, struct sg_step half[2]);
+
 struct sg_sched_limits {
     int32_t max_rows;        /* of a step */
     int32_t max_decode_rows; /* of a step; at most max_rows */

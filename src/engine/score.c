@@ -44,8 +44,8 @@ static enum sg_status run_chunk(struct sg_engine *e, struct sg_group *group, boo
     struct sg_chunk chunk = {.group = group, .pos0 = group->n_prefilled, .n = left < most ? left : most};
     const struct sg_step step = {.n_rows = chunk.n, .n_chunks = 1, .chunks = &chunk};
     struct sg_row none; /* stays unused: a group without samples has no draws */
-    enum sg_status st = sg_batcher_build(&e->batcher, &step, NULL, all_out ? NULL : &none, err);
-    if (st == SG_OK) st = sg_model_forward(e->model, e->kv, &e->ws, &e->batcher.batch, hidden, err);
+    enum sg_status st = sg_batcher_build(&e->batcher[0], &step, NULL, all_out ? NULL : &none, err);
+    if (st == SG_OK) st = sg_model_forward(e->model, e->kv, &e->ws[0], &e->batcher[0].batch, hidden, err);
     if (st == SG_OK) group->n_prefilled += chunk.n;
     return st;
 }
@@ -85,7 +85,7 @@ static enum sg_status score_chunk(struct sg_engine *e, struct sg_group *group, f
     const void *hidden;
     enum sg_status st;
     SG_TRY(run_chunk(e, group, logprobs != NULL, &hidden, err));
-    const int32_t n = e->batcher.batch.n_out;
+    const int32_t n = e->batcher[0].batch.n_out;
     int32_t rows = 0;
     for (int32_t first = 0; first < n; first += slice) {
         rows = n - first < slice ? n - first : slice;

@@ -33,9 +33,10 @@ static void report(struct sg_engine *e) {
 
 /* ---- launch ------------------------------------------------------------------------------------------ */
 
-/* Computes the logits of the output rows a slice at a time, and draws from each slice. */
-static enum sg_status draw(struct sg_engine *e, const void *hidden, struct sg_err *err) {
-    const struct sg_batcher *b = &e->batcher;
+/* Computes the logits of a batch's output rows a slice at a time, and draws from each slice. The batch's draws are
+ * the step's from number `at` on. */
+static enum sg_status draw(struct sg_engine *e, const struct sg_batcher *b, const void *hidden, int32_t at,
+                           struct sg_err *err) {
     const int32_t n_out = b->batch.n_out, slice = e->size.logit_rows;
     enum sg_status st = SG_OK;
     for (int32_t first = 0, k = 0; first < n_out; first += slice, k++) {
@@ -55,24 +56,51 @@ static enum sg_status draw(struct sg_engine *e, const void *hidden, struct sg_er
                                          .no_ids = e->d_no,
                                          .n_yes = e->n_yes,
                                          .n_no = e->n_no,
-                                         .token = e->d_token + d,
-                                         .p_yes = e->d_p_yes + d};
+                                         .token = e->d_token + at + d,
+                                         .p_yes = e->d_p_yes + at + d};
         SG_TRY(sg_op_sample(e->dev, &a, err));
     }
 out:
     return st;
 }
 
-/* Calls the operators of the batcher's step, from sg_op_feed_tokens to the draws. */
+/* Feeds the batch of a lane and runs the model on it. feeds: also where no row takes a token of the previous step. */
+static enum sg_status forward(struct sg_engine *e, int lane, bool feeds, const void **hidden,
+                              struct sg_err *err) {
+    const struct sg_batcher *b = &e->batcher[lane];
+    enum sg_status st;
+    if (b->feeds || feeds)
+        SG_TRY(sg_op_feed_tokens(e->dev, e->d_token, b->lim.max_draws, b->from, b->batch.n, b->fed, err));
+    SG_TRY(sg_model_forward(e->model, e->kv, &e->ws[lane], &b->batch, hidden, err));
+out:
+    return st;
+}
+
+/* Calls the operators of the first batcher's step, from sg_op_feed_tokens to the draws. */
 static enum sg_status run_operators(struct sg_engine *e, bool padded, struct sg_err *err) {
-    const struct sg_batcher *b = &e->batcher;
     const void *hidden;
     enum sg_status st;
-    if (b->feeds || padded) /* a replay of this recording may have rows to feed */
-        SG_TRY(sg_op_feed_tokens(e->dev, e->d_token, b->lim.max_draws, b->from, b->batch.n, b->fed, err));
-    SG_TRY(sg_model_forward(e->model, e->kv, &e->ws, &b->batch, &hidden, err));
-    SG_TRY(draw(e, hidden, err));
+    /* padded: a replay of this recording may have rows to feed */
+    SG_TRY(forward(e, 0, padded, &hidden, err));
+    SG_TRY(draw(e, &e->batcher[0], hidden, 0, err));
 out:
+    return st;
+}
+
+/* The same of two batches, side by side up to their hidden states. The draws wait for both: they write what both
+ * are fed from, and one array of logits (300 MB) serves for both. */
+static enum sg_status run_halves(struct sg_engine *e, struct sg_err *err) {
+    const void *hidden[SG_LANES];
+    enum sg_status st = sg_dev_fork(e->dev, err);
+    if (st != SG_OK) return st;
+    for (int i = 0; st == SG_OK && i < SG_LANES; i++) {
+        st = sg_dev_lane(e->dev, i, err);
+        if (st == SG_OK) st = forward(e, i, false, &hidden[i], err);
+    }
+    const enum sg_status joined = sg_dev_join(e->dev, st == SG_OK ? err : NULL);
+    if (st == SG_OK) st = joined;
+    for (int32_t i = 0, at = 0; st == SG_OK && i < SG_LANES; at += e->batcher[i++].n_draws)
+        st = draw(e, &e->batcher[i], hidden[i], at, err);
     return st;
 }
 
@@ -107,7 +135,7 @@ static enum sg_status run_bucket(struct sg_engine *e, const struct sg_bucket *bu
     if (r && !fresh && !r->run) st = take_record(e, r, err);
     if (st != SG_OK) return st;
     if (!r || !r->run) return run_operators(e, true, err);
-    const struct sg_groups *g = &e->batcher.batch.groups;
+    const struct sg_groups *g = &e->batcher[0].batch.groups;
     const struct sg_decode_args now = {.q_heads = e->config->q_heads,
                                        .kv_heads = e->config->kv_heads,
                                        .head_dim = e->config->head_dim,
@@ -120,20 +148,44 @@ static enum sg_status run_bucket(struct sg_engine *e, const struct sg_bucket *bu
     return sg_dev_replay(e->dev, r->run, &now, err);
 }
 
+/* Lays out the schedule's step in one batch or, true in *halves, in two. */
+static enum sg_status lay_out(struct sg_engine *e, struct sg_row *draws, bool *halves, int32_t *n_draws,
+                              struct sg_err *err) {
+    struct sg_step *step = &e->sched.step, half[SG_LANES];
+    enum sg_status st = SG_OK;
+    *halves = false;
+    if (e->size.overlap_rows && step->n_rows >= e->size.overlap_rows) {
+        sg_step_halve(step, half);
+        *halves = half[1].n_rows > 0 && half[1].n_rows >= e->size.overlap_rows / 4;
+    }
+    *n_draws = 0;
+    for (int i = 0; *halves && i < SG_LANES; i++) {
+        SG_TRY(sg_batcher_build(&e->batcher[i], &half[i], NULL, draws + *n_draws, err));
+        *n_draws += e->batcher[i].n_draws;
+    }
+out:
+    return st;
+}
+
 /* Launches the schedule's step and queues the fetch of its draws. */
 static enum sg_status launch(struct sg_engine *e, struct sg__inflight_step *f, struct sg_err *err) {
     const struct sg_step *step = &e->sched.step;
-    struct sg_batcher *b = &e->batcher;
+    struct sg_batcher *b = &e->batcher[0];
     struct sg_bucket bucket;
-    const bool padded = e->size.pad && sg_bucket_of(step, &b->lim, &bucket);
+    bool halves, padded = false;
     enum sg_status st;
-    SG_TRY(sg_batcher_build(b, step, padded ? &bucket : NULL, f->draws, err));
+    SG_TRY(lay_out(e, f->draws, &halves, &f->n_draws, err));
+    if (!halves) {
+        padded = e->size.pad && sg_bucket_of(step, &b->lim, &bucket);
+        SG_TRY(sg_batcher_build(b, step, padded ? &bucket : NULL, f->draws, err));
+        f->n_draws = b->n_draws;
+    }
     f->launched = sg_clock_ns();
-    f->n_draws = b->n_draws;
     f->n_decode = step->n_decode;
     f->n_prefill = step->n_rows - step->n_decode;
-    SG_TRY(padded ? run_bucket(e, &bucket, err) : run_operators(e, false, err));
+    SG_TRY(halves ? run_halves(e, err) : padded ? run_bucket(e, &bucket, err) : run_operators(e, false, err));
     if (padded) e->stats.padded_rows += bucket.rows - step->n_decode;
+    e->stats.halved += halves;
     /* a step without draws fetches one word, so that collect can wait for the step */
     const size_t words = f->n_draws ? (size_t)(b->lim.max_draws + f->n_draws) : 1;
     SG_TRY(sg_dev_fetch(e->dev, f->slot, f->landing, e->d_token, words * sizeof *e->d_token, err));
@@ -230,7 +282,7 @@ static enum sg_status collect(struct sg_engine *e, struct sg__inflight_step *f, 
     f->up = false;
     sg_sched_landed(&e->sched, f->n_draws);
     const int32_t *token = f->landing;
-    const float *p_yes = (const float *)f->landing + e->batcher.lim.max_draws;
+    const float *p_yes = (const float *)f->landing + e->batcher[0].lim.max_draws;
     for (int32_t k = 0; k < f->n_draws; k++)
         e->stats.wasted_rows += take_draw(e, &f->draws[k], token[k], p_yes[k]);
     if (e->ended.n) forget_ended(e);

@@ -55,6 +55,7 @@ struct sg_job {
     struct {
         char *device;
         int64_t max_batch_tokens; /* SG_JOB_UNSET: sg_engine_batch_tokens */
+        int64_t overlap_rows;     /* sg_engine_options.overlap_rows */
         int64_t threads;          /* 0 = cores / ranks on the node */
         int64_t kv_cache_mib;     /* 0 = measured; SG_JOB_UNSET: as the device likes it */
         bool oversubscribe;       /* ranks may share a device */

@@ -302,6 +302,7 @@ static enum sg_status options_for(struct sg_runner *s, const struct sg_plan *pla
     }
     *out = (struct sg_engine_options){
         .max_batch_tokens = sg_engine_batch_tokens(s->dev, job->engine.max_batch_tokens),
+        .overlap_rows = (int32_t)job->engine.overlap_rows,
         .kv_cache_bytes = 0, /* set by size_cache */
         .max_context = context_for(plan, &config),
         .max_samples = (int32_t)plan->n_samples,

@@ -6,8 +6,8 @@ turns the counts into times.
   tests/bench/gpu_model.py build/tests/scope-grid-count [--check tests/bench/gpu-model.md]
 
 prints the tables of gpu-model.md; with --check it fails when the file has others. Nothing is measured here. What a card
-reaches of its data sheet, and the instructions of our kernels, are the constants below: the first are assumed, the
-second counted in the machine code for sm_90a (tests/cuda/README.md); when a kernel changes, change them.
+reaches of its data sheet is assumed, by the constants below; the instructions of our attention kernels are read from
+tests/cuda/machine_code.txt, which a test compares with the machine code for sm_90a.
 """
 import json
 import os
@@ -19,7 +19,7 @@ import tempfile
 LAYERS, Q_HEADS, KV_HEADS, HEAD_DIM, HIDDEN, FFN = 36, 32, 8, 128, 2560, 9728
 KV_TOKEN = LAYERS * KV_HEADS * HEAD_DIM * 2 * 2  # bytes
 PAGE, PARTIAL = 16, 132                          # layout.h, launch.h
-SAMPLES, PROMPT, NEW = 8, 2000, 250
+SAMPLES, PROMPT_TOKENS, NEW = 8, 2000, 250
 
 # data sheets: bytes a second, dense bf16 flops a second, SMs, clock under load (assumed)
 CARDS = {"H200": (4.8e12, 989e12, 132, 1.755e9), "H100": (3.35e12, 989e12, 132, 1.755e9)}
@@ -28,22 +28,40 @@ COPY = 0.92                                # of the memory rate, by a kernel tha
 TILES = {(128, 256): 0.80, (128, 192): 0.77, (128, 128): 0.72}  # of the tensor rate, in a product's main loop by such tiles
 GAP = 0.5e-6                               # between two kernels without a graph, s
 IPC = 0.5                                  # warp instructions a scheduler (4 an SM) and cycle, attention at 2 warps each
+IPC_FULL = 0.8                             # the same of kernels without shared memory, 8 warps and more each
+SWEEPS, LOGIT = 2, 24 + 8                  # of the sampler over its logits with top_k; instructions a logit of both
+OVERLAP_ROWS = 512                         # engine.overlap_rows, where steps are computed in two halves
+ENOUGH = 0.6                               # part of the SMs that moves all the bytes that the memory can
+WARPS = 4                                  # of an attention block
 
-# warp instructions: a page of prompt keys (32 rows, 64 HMMA), the merge of a prompt block (32 rows x 135), a page of a
-# suffix, 64 keys of 16 prefill rows (of a warp's 32)
-PROMPT_PAGE, PROMPT_BLOCK, SUFFIX_PAGE, PREFILL_STEP = 930, 32 * 135, 517, 1388 / 2
-SWEEPS = 5                                 # of the sampler over its logits
+
+def machine_code():
+    """{kernel: (instructions of all its code, of its main loop)} for sm_90a."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cuda", "machine_code.txt")
+    with open(path) as f:
+        rows = [line.rsplit(" ", 6) for line in f if not line.startswith("#")]
+    return {r[0]: (int(r[2]), int(r[3])) for r in rows if r[1] == "sm_90a"}
 
 
-def count(binary, cells, batch, memory, kv_mib):
+# warp instructions of the loop: a page of prompt keys (32 rows, 64 HMMA), a page of a suffix, 64 keys of 32 prefill rows,
+# a split of a (row, head); and of the code around it, taken to run once a warp
+CODE = machine_code()
+(PROMPT, PROMPT_PAGE), (SUFFIX, SUFFIX_PAGE), (PREFILL, PREFILL_STEP), (MERGE, MERGE_SPLIT) = (
+    (CODE[k][0] - CODE[k][1], CODE[k][1]) for k in (
+        "attn_prompt_kernel<__nv_bfloat16, 32>", "attn_suffix_kernel<__nv_bfloat16>", "attn_prefill_kernel<__nv_bfloat16>",
+        "attn_merge_kernel<__nv_bfloat16>"))
+
+
+def count(binary, cells, batch, memory, kv_mib, overlap=0):
     """(bench object, steps) of `cells` cells."""
     with tempfile.TemporaryDirectory() as d:
         path = os.path.join(d, "steps")
         env = dict(os.environ, COUNT_FILE=path, COUNT_MEMORY_MIB=str(memory))
         out = subprocess.run(
             [binary, "bench", "--random", "qwen3-4b", "--device", "cuda", "--cells", str(cells), "--samples",
-             str(SAMPLES), "--prompt-tokens", str(PROMPT), "--new-tokens", str(NEW), "--kv-cache-mib", str(kv_mib),
-             "--max-batch-tokens", str(batch), "--operators", "--json"], env=env, stdout=subprocess.PIPE, check=True)
+             str(SAMPLES), "--prompt-tokens", str(PROMPT_TOKENS), "--new-tokens", str(NEW), "--kv-cache-mib", str(kv_mib),
+             "--max-batch-tokens", str(batch), "--overlap-rows", str(overlap), "--operators", "--json"],
+            env=env, stdout=subprocess.PIPE, check=True)
         with open(path) as f:
             return json.loads(out.stdout), [json.loads(line) for line in f]
 
@@ -61,33 +79,63 @@ def product(card, m, n, k, out_bytes):
     return max(best, moved / (bandwidth * COPY))
 
 
-def stages(s, card, shared=True):
-    """Seconds of a step's stages. Not shared: every row reads its prompt for itself, as a server with prefix caching
-    alone does; the rest is the same."""
-    bandwidth, _, sms, clock = CARDS[card]
-    bandwidth *= COPY
-    issue = 4 * sms * clock * IPC
+def work(s, shared=True):
+    """{stage: (bytes, warp instructions over what a scheduler issues a cycle)} of a step but for its products. Not shared:
+    every row reads its prompt for itself, as a server with prefix caching alone does; the rest is the same."""
     page_bytes = 2 * PAGE * HEAD_DIM * 2  # keys and values of one key-value head
-    head = [p for p in s["products"] if p[3] == 4]
-    rest = [p for p in s["products"] if p[3] == 2]
-    blocks = s["groups"] * KV_HEADS * -(-PROMPT // 512) * LAYERS
+    blocks = s["groups"] * KV_HEADS * -(-PROMPT_TOKENS // 512) * LAYERS
+    rows = s["decode_rows"] * KV_HEADS * LAYERS
     pages = s["prompt_pages"] if shared else s["prompt_row_pages"]
-    out = {
-        "linear": sum(c * product(card, m, n, k, b) for m, n, k, b, c in rest),
-        "LM head": sum(c * product(card, m, n, k, b) for m, n, k, b, c in head),
-        "attention, prompts": max(pages * page_bytes / bandwidth,
-                                  (pages * PROMPT_PAGE + blocks * PROMPT_BLOCK if shared else pages * SUFFIX_PAGE) / issue),
-        "attention, suffixes": max(s["suffix_pages"] * page_bytes / bandwidth, s["suffix_pages"] * SUFFIX_PAGE / issue),
-        "splits": s["partials"] * PARTIAL * 4 * 2 / bandwidth,
-        "attention, prefill": max(s["prefill_pages"] * page_bytes / bandwidth,
-                                  s["prefill_tile_pairs"] / (16 * 64) * PREFILL_STEP / issue),
-        "qkv, norm, swiglu": (s["rows"] * LAYERS * (4 * (Q_HEADS + 2 * KV_HEADS) * HEAD_DIM + 24 * HIDDEN + 6 * FFN))
-                             / bandwidth,
-        "sampling": s["drawn"] * s["vocab"] * 4 * SWEEPS / bandwidth,
+    around = (blocks if shared else rows * -(-PROMPT_TOKENS // 512)) * WARPS * (PROMPT if shared else SUFFIX)
+    return {
+        "attention, prompts": (pages * page_bytes, (pages * (PROMPT_PAGE if shared else SUFFIX_PAGE) + around) / IPC),
+        "attention, suffixes": (s["suffix_pages"] * page_bytes,
+                                (s["suffix_pages"] * SUFFIX_PAGE + rows * WARPS * SUFFIX) / IPC),
+        "splits": (s["partials"] * PARTIAL * 4 * 2,
+                   (s["partials"] * MERGE_SPLIT + s["decode_rows"] * Q_HEADS * LAYERS * MERGE) / IPC_FULL),
+        "attention, prefill": (s["prefill_pages"] * page_bytes,
+                               (s["prefill_tile_pairs"] / (32 * 64) * PREFILL_STEP
+                                + s["prompt_rows"] / 32 * Q_HEADS * LAYERS * PREFILL) / IPC),
+        "qkv, norm, swiglu": (s["rows"] * LAYERS * (4 * (Q_HEADS + 2 * KV_HEADS) * HEAD_DIM + 24 * HIDDEN + 6 * FFN), 0),
+        "sampling": (s["drawn"] * s["vocab"] * 4 * SWEEPS, s["drawn"] * s["vocab"] / 32 * LOGIT / IPC_FULL),
     }
+
+
+def limits(card):
+    """(bytes a second by a kernel that moves, warp instructions a second at one a scheduler and cycle)"""
+    bandwidth, _, sms, clock = CARDS[card]
+    return bandwidth * COPY, 4 * sms * clock
+
+
+def products(s, card, out_bytes):
+    return sum(c * product(card, m, n, k, b) for m, n, k, b, c in s["products"] if b == out_bytes)
+
+
+def stages(s, card, shared=True):
+    """Seconds of a step's stages, each at its own limit, one after another."""
+    bandwidth, issue = limits(card)
+    out = {"linear": products(s, card, 2), "LM head": products(s, card, 4)}
+    out.update({name: max(moved / bandwidth, issued / issue) for name, (moved, issued) in work(s, shared).items()})
     calls = sum(s["launches"].values()) + sum(p[4] for p in s["products"]) + s["copies"]
     out["gaps"] = calls * GAP
     return out
+
+
+def side_by_side(s, card):
+    """Seconds of a step in two halves: one after the other; at best where an SM belongs to one of them at a time, the
+    products' or the others'; and where products and others share every SM, each at its own limit."""
+    bandwidth, issue = limits(card)
+    t = stages(s, card)
+    apart = t["LM head"] + t["sampling"]
+    beside = {k: v for k, v in work(s).items() if k != "sampling"}
+    moved = sum(c * (2 * (m * k + n * k) + b * m * n) for m, n, k, b, c in s["products"] if b == 2)
+    memory = (moved + sum(b for b, _ in beside.values())) / bandwidth
+    others = sum(t[k] for k in beside)
+    ends = (t["linear"] + others) / (2 * LAYERS)  # of the first and last half of a layer nothing is beside
+    divided = min(max(t["linear"] / (1 - f), sum(max(b / (bandwidth * min(1, f / ENOUGH)), i / (issue * f))
+                                                 for b, i in beside.values())) for f in (x / 100 for x in range(5, 96)))
+    one = sum(t.values())
+    return one, min(one, max(divided, memory) + ends + apart), max(t["linear"], others, memory) + ends + apart
 
 
 def total(steps, card, shared=True):
@@ -98,10 +146,10 @@ def total(steps, card, shared=True):
     return out
 
 
-def fitting(binary, card, batch):
+def fitting(binary, card, batch, overlap=0):
     """Cells whose prompts and full answers fit into nine tenths of the free memory, as gpu.sh asks for; MiB of it."""
-    bench, _ = count(binary, 1, batch, FREE_MIB[card], 1024)
-    held = (-(-PROMPT // PAGE) + SAMPLES * -(-NEW // PAGE)) * PAGE
+    bench, _ = count(binary, 1, batch, FREE_MIB[card], 1024, overlap)
+    held = (-(-PROMPT_TOKENS // PAGE) + SAMPLES * -(-NEW // PAGE)) * PAGE
     room = bench["device_free_bytes"] * 9 // 10 - bench["workspace_bytes"]
     return room // (KV_TOKEN * held), (room >> 20), bench["workspace_bytes"]
 
@@ -136,6 +184,18 @@ def tables(binary):
     sums = [sum(c.values()) for c in columns]
     lines.append("| sum | " + " | ".join(f"{1e3 * t:.1f}" for t in sums) + " |")
     lines.append("| tokens/s, decode alone | " + " | ".join(f"{n / t:,.0f}" for n, t in zip(rows, sums)) + " |")
+    fit, kv_halves, more = fitting(binary, card, batch, OVERLAP_ROWS)
+    lines += ["", f"The same in two halves on two streams (engine.overlap_rows {OVERLAP_ROWS}): {(more - workspace) / 1e9:.2f} GB "
+              f"more of workspace, {fit} cells fit.", "",
+              "| ms of a decode step of | rows | whole | halves, nothing beside | SMs divided | SMs shared |", "| --- " * 6 + "|"]
+    half = middle([x for x in count(binary, fit, batch, FREE_MIB[card], kv_halves, OVERLAP_ROWS)[1] if x["halves"]])
+    lines.append(f"| {card} | {half['decode_rows']} | {1e3 * sums[0]:.1f} | "
+                 + " | ".join(f"{1e3 * t:.1f}" for t in side_by_side(half, card)) + " |")
+    _, queue = count(binary, 3 * cells, batch, FREE_MIB[card], kv_halves, OVERLAP_ROWS)
+    seconds = [sum(side_by_side(s, card)[i] if s["halves"] else sum(stages(s, card).values()) for s in queue) for i in range(3)]
+    lines += ["", f"The queue below in halves ({sum(s['halves'] for s in queue)} of {len(queue)} steps): "
+              + ", ".join(f"{3 * cells * SAMPLES * NEW / t:,.0f}" for t in seconds)
+              + " output tokens/s with nothing beside, SMs divided, SMs shared."]
     lines += ["", f"A queue of {3 * cells} cells on an H200, prompts among the answers as they come:", "",
               "| max_batch_tokens | workspace GB | cells that fit | steps | kernels a step | s | output tokens/s "
               "| not shared | host at 5 us a call, % |", "| --- " * 9 + "|"]

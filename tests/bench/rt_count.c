@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { REAL_BYTES = 64 << 20, SHAPES = 16, H200_MIB = 143771 - 700 };
+enum { REAL_BYTES = 64 << 20, SHAPES = 40, H200_MIB = 143771 - 700, WORKSPACE_BYTES = 32 << 20 };
 
 enum kernel {
     EMBED,
@@ -43,7 +43,8 @@ struct product {
 };
 /* One step. Pages: of 16 keys, times key-value heads. */
 struct step {
-    int32_t rows, decode_rows, groups, prompt_rows;
+    /* by lane: a step in two halves has both */
+    int32_t rows[SG_RT_LANES], decode_rows[SG_RT_LANES], groups[SG_RT_LANES], prompt_rows[SG_RT_LANES];
     int64_t launches[KERNELS], copies;
     struct product products[SHAPES];
     int n_products;
@@ -59,6 +60,7 @@ struct step {
 struct sg__rt {
     FILE *out;
     struct step step;
+    int lane;
     int64_t taken, memory;
     struct block *blocks;
 };
@@ -74,10 +76,12 @@ struct sg__rt_graph {
 
 static void write_step(struct sg__rt *rt) {
     const struct step *s = &rt->step;
-    if (rt->out && s->rows) {
+    if (rt->out && s->rows[0]) {
         fprintf(rt->out,
-                "{\"rows\": %d, \"decode_rows\": %d, \"groups\": %d, \"prompt_rows\": %d, \"launches\": {",
-                s->rows, s->decode_rows, s->groups, s->prompt_rows);
+                "{\"rows\": %d, \"halves\": %d, \"decode_rows\": %d, \"groups\": %d, \"prompt_rows\": %d, "
+                "\"launches\": {",
+                s->rows[0] + s->rows[1], s->rows[1] > 0, s->decode_rows[0] + s->decode_rows[1],
+                s->groups[0] + s->groups[1], s->prompt_rows[0] + s->prompt_rows[1]);
         for (int k = 0; k < KERNELS; k++)
             fprintf(rt->out, "%s\"%s\": %" PRId64, k ? ", " : "", kernel_names[k], s->launches[k]);
         fprintf(rt->out, "}, \"products\": [");
@@ -132,6 +136,21 @@ void sg__rt_close(struct sg__rt *rt) {
     while (rt->blocks) sg__rt_free(rt, rt->blocks->p);
     if (rt->out) fclose(rt->out);
     free(rt);
+}
+size_t sg__rt_lane_bytes(const struct sg__rt *rt) {
+    (void)rt;
+    return WORKSPACE_BYTES;
+}
+enum sg_status sg__rt_lanes(struct sg__rt *rt, int n, struct sg_err *err) {
+    void *workspace;
+    return n > 1 ? sg__rt_alloc(rt, WORKSPACE_BYTES, "workspace", &workspace, err) : SG_OK;
+}
+void sg__rt_lane(struct sg__rt *rt, int lane) {
+    rt->lane = lane;
+}
+enum sg_status sg__rt_order(struct sg__rt *rt, int first, int later, struct sg_err *err) {
+    (void)rt, (void)first, (void)later, (void)err;
+    return SG_OK;
 }
 void *sg__rt_stream(struct sg__rt *rt) {
     return rt;
@@ -296,8 +315,9 @@ enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, co
 int sg__launch_embed(float *out, const void *w, bool w_f32, const int32_t *ids, int32_t n, int32_t cols,
                      void *stream) {
     (void)out, (void)w, (void)w_f32, (void)ids, (void)cols;
-    write_step(stream); /* a step begins with its rows */
-    count(stream, EMBED)->rows = n;
+    const int lane = ((struct sg__rt *)stream)->lane;
+    if (lane == 0) write_step(stream); /* a step begins with its rows */
+    count(stream, EMBED)->rows[lane] = n;
     return 0;
 }
 int sg__launch_feed_tokens(int32_t *ids, const int32_t *token, const int32_t *from, int32_t n, void *stream) {
@@ -369,7 +389,7 @@ static int64_t pages_for(int64_t tokens) {
 /* A block: 128 (row, head) pairs of a KV head, keys in steps of 64 up to its last row's own. */
 int sg__launch_attn_prefill(const struct sg__prefill_launch *a, void *stream) {
     struct step *s = count(stream, PREFILL);
-    int32_t all = 0;
+    int32_t all = 0, *const most = &s->prompt_rows[((struct sg__rt *)stream)->lane];
     for (int32_t i = 0; i < a->n_segs; i++) {
         const int64_t rows = a->row_begin[i + 1] - a->row_begin[i], pos = a->pos0[i];
         all += (int32_t)rows;
@@ -383,7 +403,7 @@ int sg__launch_attn_prefill(const struct sg__prefill_launch *a, void *stream) {
             s->prefill_pages += a->kv.kv_heads * pages_for(keys);
         }
     }
-    if (all > s->prompt_rows) s->prompt_rows = all; /* the last layer has output rows alone */
+    if (all > *most) *most = all; /* the last layer has output rows alone */
     return 0;
 }
 
@@ -395,11 +415,12 @@ int sg__launch_attn_decode(const struct sg__decode_launch *a, void *stream) {
     const int64_t height =
         a->max_group_rows * gqa <= SG__DECODE_TILE / 2 ? SG__DECODE_TILE / 2 : SG__DECODE_TILE;
     count(stream, SUFFIX), count(stream, MERGE);
-    s->decode_rows = 0, s->groups = a->n_groups;
+    const int lane = ((struct sg__rt *)stream)->lane;
+    s->decode_rows[lane] = 0, s->groups[lane] = a->n_groups;
     for (int32_t g = 0; g < a->n_groups; g++) {
         const int64_t rows = a->row_begin[g + 1] - a->row_begin[g], pages = pages_for(a->prompt_len[g]);
         const int64_t tiles = (rows * gqa + height - 1) / height;
-        s->decode_rows += (int32_t)rows;
+        s->decode_rows[lane] += (int32_t)rows;
         s->prompt_pages += kv * tiles * pages;
         s->prompt_tile_pages += kv * tiles * (height / 16) * pages;
         s->prompt_row_pages += kv * rows * pages;

@@ -5,13 +5,16 @@
  *   s  the bits of g, but says that it splits k  b  the bits of g, its entry says that it failed
  *   w  the bits of g, wants too much workspace   m  the bits of h below 256 rows
  *   r  refused by AlgoCheck above 1,024 rows     l  refused at the call, at 192 rows
- * All refuse more than 4,096 rows, and part of a tile: those are never verified. fake_blas_calls(letter): how
+ * All refuse more than 4,096 rows, and part of a tile: those are never verified; and a workspace that a product in
+ * another stream has had. fake_blas_calls(letter): how
  * often an algorithm has multiplied. float32 sums; results float32 or bf16. */
+#include "tests/cuda/fake_cudart.h" /* of the program */
+
 #include <cublasLt.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-void fake_cuda_work(double ms); /* of the program */
 int fake_blas_calls(int letter);
 
 static int calls[128];
@@ -30,7 +33,14 @@ static struct layout *of(cublasLtMatrixLayout_t l) {
 size_t cublasLtGetVersion(void) {
     return 130000;
 }
+enum { OWNERS = 4 };
+static struct {
+    void *workspace;
+    cudaStream_t stream;
+} owners[OWNERS];
+static int n_owners;
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *h) {
+    n_owners = 0;
     *h = malloc(1);
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -142,6 +152,42 @@ static double duration(char letter, double m) {
            : letter == 'f' ? 1.4 + 2e-4 * m
                            : 2e-4 * m;
 }
+struct product {
+    char letter;
+    int64_t m, n, k;
+    const void *x, *w;
+    void *y;
+    struct layout xl, wl, yl;
+};
+static void multiply(void *arg) {
+    const struct product *p = arg;
+    const int64_t cut = p->letter == 'h' || (p->letter == 'm' && p->m < 256) ? p->k / 2 : p->k;
+    for (int64_t i = 0; i < p->m; i++)
+        for (int64_t j = 0; j < p->n; j++) {
+            float first = 0, second = 0;
+            for (int64_t t = 0; t < p->k; t++) {
+                const float term =
+                    value(p->x, p->xl.type, i * p->xl.ld + t) * value(p->w, p->wl.type, j * p->wl.ld + t);
+                if (t < cut)
+                    first += term;
+                else
+                    second += term;
+            }
+            put(p->y, p->yl.type, i * p->yl.ld + j, cut < p->k ? first + second : first);
+        }
+    fake_cuda_work(duration(p->letter, (double)p->m));
+    calls[(int)p->letter]++;
+    free(arg);
+}
+/* The stream that has this workspace: a product may use it while another is under way only in that one. */
+static bool is_own(void *workspace, cudaStream_t stream) {
+    for (int i = 0; i < n_owners; i++)
+        if (owners[i].workspace == workspace) return owners[i].stream == stream;
+    if (n_owners == OWNERS) return false;
+    owners[n_owners].workspace = workspace;
+    owners[n_owners++].stream = stream;
+    return true;
+}
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const void *alpha, const void *w,
                               cublasLtMatrixLayout_t wl, const void *x, cublasLtMatrixLayout_t xl,
                               const void *beta, const void *c, cublasLtMatrixLayout_t cl, void *y,
@@ -149,24 +195,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const 
                               size_t bytes, cudaStream_t stream) {
     const char letter = (char)algo->data[0];
     const int64_t k = of(xl)->rows, m = of(xl)->cols, n = of(wl)->cols;
-    (void)h, (void)d, (void)alpha, (void)beta, (void)c, (void)cl, (void)workspace, (void)bytes, (void)stream;
+    (void)h, (void)d, (void)alpha, (void)beta, (void)c, (void)cl, (void)bytes;
     if (m > 4096 || m % 64 || (letter == 'l' && m == 192) || (letter == 'r' && m > 1024))
         return CUBLAS_STATUS_EXECUTION_FAILED;
-    const int64_t cut = letter == 'h' || (letter == 'm' && m < 256) ? k / 2 : k;
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) {
-            float first = 0, second = 0;
-            for (int64_t t = 0; t < k; t++) {
-                const float term =
-                    value(x, of(xl)->type, i * of(xl)->ld + t) * value(w, of(wl)->type, j * of(wl)->ld + t);
-                if (t < cut)
-                    first += term;
-                else
-                    second += term;
-            }
-            put(y, of(yl)->type, i * of(yl)->ld + j, cut < k ? first + second : first);
-        }
-    fake_cuda_work(duration(letter, (double)m));
-    calls[(int)letter]++;
-    return CUBLAS_STATUS_SUCCESS;
+    if (!is_own(workspace, stream)) return CUBLAS_STATUS_INVALID_VALUE;
+    struct product *p = malloc(sizeof *p);
+    if (!p) return CUBLAS_STATUS_ALLOC_FAILED;
+    *p = (struct product){letter, m, n, k, x, w, y, *of(xl), *of(wl), *of(yl)};
+    return fake_cuda_queue(stream, multiply, p) == cudaSuccess ? CUBLAS_STATUS_SUCCESS
+                                                               : CUBLAS_STATUS_ALLOC_FAILED;
 }

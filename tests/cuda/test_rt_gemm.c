@@ -1,6 +1,7 @@
 /* kernels/cuda/rt_cuda.c and rt_gemm.c as they are, on a CUDA runtime and a cuBLASLt made of host code
  * (fake_cudart.c, fake_cublaslt.c): which of the library's algorithms come to multiply, for how many rows each,
- * that more rows than are verified go in pieces, and that a library without a right one is refused by name. */
+ * that more rows than are verified go in pieces, and that a library without a right one is refused by name. And which
+ * stream waits for which: those of the fake run as late as they may, so that a missing wait finds old values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include "base/rng.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/rt.h"
+#include "tests/cuda/fake_cudart.h"
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +22,8 @@ enum { N = 6, K = 40, STRIDE = 7, MOST = 4096 + 130 };
 
 int sg__launch_random(void *out, float *scale, int64_t rows, int32_t cols, uint64_t key, void *stream) {
     uint16_t *to = out;
-    (void)scale, (void)stream;
+    (void)scale;
+    if (stream) cudaStreamSynchronize(stream); /* runs at once, behind what is queued */
     for (int64_t i = 0; i < rows * cols; i++) {
         uint32_t w[4];
         sg_random_weights(key, (uint64_t)i / 8, w);
@@ -30,7 +33,7 @@ int sg__launch_random(void *out, float *scale, int64_t rows, int32_t cols, uint6
 }
 int sg__launch_differ(uint32_t *count, const void *y, const void *ref, int64_t rows, int64_t halves,
                       int64_t stride, int32_t n_ref, void *stream) {
-    (void)stream;
+    cudaStreamSynchronize(stream);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < halves; i++)
             *count +=
@@ -190,8 +193,56 @@ static void strided(void **state) {
     sg__rt_close(rt);
 }
 
+/* Lanes as the backend uses them: inputs come in lane 0, the product runs in lane 1, its result is taken in lane 0.
+ * With both waits it is that of the new inputs; without the first a lane 1 that hurries sees the old ones, without the
+ * second lane 0 takes the old result of one that does not. */
+static void lanes(void **state) {
+    (void)state;
+    enum { M = 64 };
+    struct sg__rt *rt = open_with("g");
+    void *dx, *dw, *dy, *taken;
+    sg__launch_random(x, NULL, M, K, 77, NULL);
+    sg__launch_random(w, NULL, N, K, 78, NULL);
+    static uint16_t zeros[M * K];
+    OK(sg__rt_gemm_plan(rt, true, N, K, &err));
+    OK(sg__rt_lanes(rt, 2, &err));
+    OK(sg__rt_alloc(rt, sizeof zeros, "x", &dx, &err));
+    OK(sg__rt_alloc(rt, sizeof w, "w", &dw, &err));
+    OK(sg__rt_alloc(rt, M * N * 4, "y", &dy, &err));
+    OK(sg__rt_alloc(rt, M * N * 4, "taken", &taken, &err));
+    OK(sg__rt_upload(rt, dw, w, sizeof w, &err));
+    for (int i = 0; i < 4; i++) {
+        const int without = i < 2 ? 0 : i - 1, quick = i == 1 || without == 1;
+        fake_cuda_hurry(quick);
+        OK(sg__rt_upload(rt, dx, zeros, sizeof zeros, &err));
+        OK(sg__rt_clear(rt, dy, M * N * 4, &err));
+        OK(sg__rt_sync(rt, &err));
+        OK(sg__rt_upload(rt, dx, x, sizeof zeros, &err));
+        if (without != 1) OK(sg__rt_order(rt, 0, 1, &err));
+        sg__rt_lane(rt, 1);
+        OK(sg__rt_gemm(rt, dy, true, dx, dw, M, N, K, &err)); /* refused, had it lane 0's workspace */
+        sg__rt_lane(rt, 0);
+        OK(sg__rt_gemm(rt, taken, true, dx, dw, M, N, K, &err));
+        if (without != 2) OK(sg__rt_order(rt, 1, 0, &err));
+        OK(sg__rt_copy(rt, taken, dy, M * N * 4, &err));
+        OK(sg__rt_download(rt, y, taken, M * N * 4, &err));
+        int old = 0;
+        for (int k = 0; k < M * N; k++) {
+            const float want = expected(k / N, k % N, false);
+            old += memcmp(&y[k], &want, sizeof want) != 0;
+        }
+        if (without ? old < M : old > 0) fail_msg("without %d: %d of %d values are old", without, old, M * N);
+    }
+    sg__rt_free(rt,
+                dx); /* waits for lane 1 as well, which nobody has waited for: the last product runs now */
+    OK(sg__rt_download(rt, y, dy, M * N * 4, &err));
+    assert_true(y[0] == expected(0, 0, false));
+    sg__rt_close(rt);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(only_right_ones), cmocka_unit_test(fastest_of_equals),
-                                       cmocka_unit_test(refusals), cmocka_unit_test(strided)};
+                                       cmocka_unit_test(refusals), cmocka_unit_test(strided),
+                                       cmocka_unit_test(lanes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,11 +23,14 @@
 extern "C" {
 void *__tsan_get_current_fiber(void);
 void *__tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);
 void __tsan_read16(void *addr);
 void __tsan_write16(void *addr);
+void __tsan_read_range(void *addr, unsigned long size);
+void __tsan_write_range(void *addr, unsigned long size);
 }
 #    define EMU_IF_TSAN(x) x
 #else
@@ -83,12 +86,15 @@ struct warp_state {
     thread *t[32], *runnable[32];
     int n_runnable;
     unsigned exist, arrived, exited;
-    char order[2][2]; /* addresses for the race detector */
+    char order[4][2]; /* addresses for the race detector */
 };
 extern thread *current; /* &host outside kernels */
 extern thread host;
 extern const char *kernel_name;
 
+/* The lane that the running operation belongs to: the race detector takes lanes for threads of their own. */
+enum { LANES = 2 };
+extern int race_lane;
 void run_grid(const char *name, dim3 grid, dim3 block, long long smem, const std::function<void()> &body);
 uint32_t random32(void);
 

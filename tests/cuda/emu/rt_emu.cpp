@@ -1,5 +1,10 @@
 /* rt_emu - kernels/cuda/rt.h on the CPU: device memory that is NaN-filled and ends at a guard page (a red
- * zone under ASan), streams that run at once or only when somebody waits, graphs as lists of closures. */
+ * zone under ASan), streams that run at once or only when somebody waits, graphs as lists of closures.
+ *
+ * Two lanes: what they have queued runs in any order that their waits for each other allow, drawn from the seed: now
+ * one of them far ahead, now both by turns (EMU_ORDER: forward has the other lane run no more than somebody waits
+ * for, backward all that it can). A missing order is then one that some seed breaks. The race detector takes lanes
+ * for threads and needs no such luck: two accesses without an order are told at any seed. */
 #include "emu_internal.h"
 #include "kernels/cuda/rt.h"
 
@@ -30,20 +35,36 @@ struct arrival {
     void *dst;
     std::shared_ptr<std::vector<char>> bytes;
 };
-static const size_t STAGING_BYTES = 1 << 16;
-struct sg__rt {
-    std::deque<operation> queue;
+static const size_t STAGING_BYTES = 1 << 16, WORKSPACE_BYTES = 4096;
+/* A place in a lane: what was queued up to it. */
+struct place {
+    int lane;
+    long long operations;
+};
+struct queued {
+    operation op;
+    place behind; /* runs when that has run: nothing, or what another lane had queued */
+};
+struct lane {
+    std::deque<queued> queue;
     long long submitted, done; /* operations that were queued, that have run */
+    place behind;              /* of the next operation */
+    void *workspace;           /* as products have one: for the race detector alone */
+    void *race;                /* its thread, to the race detector */
+};
+struct sg__rt {
+    lane lanes[SG_RT_LANES];
+    int current, ahead; /* lanes: where calls go, which one runs ahead of the other */
     sg__rt_graph *recording;
     std::vector<allocation> memory;
     std::vector<void *> pinned;
     std::vector<double> marks;
-    std::vector<long long> marked; /* operations up to and with each mark */
+    std::vector<place> marked; /* up to and with each mark */
     std::vector<arrival> arrivals[SG_RT_FETCHES];
-    long long fetched[SG_RT_FETCHES];
+    place fetched[SG_RT_FETCHES];
     /* as rt_cuda.c has them: a buffer is read when its copies run, not when they are queued */
     char staging[2][STAGING_BYTES];
-    long long staged[2];
+    place staged[2];
     size_t at;
     int half;
 };
@@ -74,39 +95,97 @@ static void open_memory(bool on) {
     for (sg__rt *rt : open_devices)
         for (const allocation &a : rt->memory) set_access(a, on);
 }
-static void run(const operation &op) {
+/* What the host has done orders what it queues, and what it has waited for orders what it does: told to the race
+ * detector by these two. */
+#ifdef EMU_TSAN
+static char host_order, wait_order[SG_RT_LANES];
+#endif
+static void run(sg__rt *rt, int which, operation op) {
+    lane &l = rt->lanes[which];
+    (void)l;
+    emu::race_lane = which;
+#ifdef EMU_TSAN
+    void *const outer = __tsan_get_current_fiber();
+    if (!l.race) l.race = __tsan_create_fiber(0);
+    __tsan_switch_to_fiber(l.race, 1 /* orders nothing */);
+    __tsan_acquire(&host_order);
+#endif
     open_memory(true);
     op();
+    op = nullptr; /* what it captured is freed by whom it belonged to */
     open_memory(false);
+#ifdef EMU_TSAN
+    __tsan_release(&wait_order[which]);
+    __tsan_switch_to_fiber(outer, 1);
+#endif
+    emu::race_lane = 0;
 }
-/* Runs operations until `until` of them have run: what was queued behind them stays queued. */
-static void drain_to(sg__rt *rt, long long until) {
-    while (rt->done < until && !rt->queue.empty()) {
-        const operation op = std::move(rt->queue.front());
-        rt->queue.pop_front();
-        rt->done++;
-        run(op);
-    }
+static bool may_run(const sg__rt *rt, int which) {
+    const lane &l = rt->lanes[which];
+    return !l.queue.empty() &&
+           rt->lanes[l.queue.front().behind.lane].done >= l.queue.front().behind.operations;
+}
+/* The lane that runs next, of those that may: one that `want` is in need of, or another before it. */
+static int pick_lane(sg__rt *rt, int want) {
+    const int other = !want;
+    if (!may_run(rt, other)) return want;
+    if (!may_run(rt, want)) return other;
+    const sg_emu_order order = emu::config().order;
+    if (order != SG_EMU_RANDOM) return order == SG_EMU_FORWARD ? want : other;
+    if ((emu::random32() & 31) == 0) rt->ahead = (int)(emu::random32() % (SG_RT_LANES + 1));
+    return rt->ahead < SG_RT_LANES ? rt->ahead : (int)(emu::random32() & 1);
+}
+static void run_next(sg__rt *rt, int which) {
+    lane &l = rt->lanes[which];
+    queued next = std::move(l.queue.front());
+    l.queue.pop_front();
+    run(rt, which, std::move(next.op));
+    l.done++;
+}
+/* Runs operations until those up to a place have run: what was queued behind them may stay queued. */
+static void drain_to(sg__rt *rt, place until) {
+    while (rt->lanes[until.lane].done < until.operations) run_next(rt, pick_lane(rt, until.lane));
+    EMU_IF_TSAN(__tsan_acquire(&wait_order[until.lane]));
+}
+static place here(const sg__rt *rt) {
+    return {rt->current, rt->lanes[rt->current].submitted};
 }
 static void submit(sg__rt *rt, operation op) {
     if (rt->recording) {
         rt->recording->ops->push_back(std::move(op));
         return;
     }
-    rt->submitted++;
-    if (emu::config().lazy) {
-        rt->queue.push_back(std::move(op));
-    } else {
-        drain_to(rt, rt->submitted - 1); /* of a time when streams were lazy */
-        rt->done++;
-        run(op);
-    }
+    lane &l = rt->lanes[rt->current];
+    EMU_IF_TSAN(__tsan_release(&host_order));
+    l.queue.push_back({std::move(op), l.behind});
+    l.behind = {};
+    l.submitted++;
+    if (emu::config().lazy) return;
+    /* in the order of the calls, which is one that every wait allows */
+    while (l.done < l.submitted) run_next(rt, pick_lane(rt, rt->current));
+    EMU_IF_TSAN(if (rt == &null_stream) __tsan_acquire(&wait_order[0])); /* tests read what is there then */
 }
 static void drain(sg__rt *rt) {
-    drain_to(rt, rt->submitted);
+    for (int i = 0; i < SG_RT_LANES; i++) drain_to(rt, {i, rt->lanes[i].submitted});
 }
 static void need_no_record(const sg__rt *rt, const char *what) {
     if (rt->recording) emu::fail("%s while the stream records", what);
+}
+
+/* Accesses that are not compiled for the race detector. */
+static void reads(const void *p, size_t bytes) {
+    (void)p, (void)bytes;
+    EMU_IF_TSAN(__tsan_read_range((void *)p, bytes));
+}
+static void writes(void *p, size_t bytes) {
+    (void)p, (void)bytes;
+    EMU_IF_TSAN(__tsan_write_range(p, bytes));
+}
+/* A copy; from and to device memory or the host's. */
+static void move(void *dst, const void *src, size_t bytes, bool from_device, bool to_device) {
+    if (from_device) reads(src, bytes);
+    if (to_device) writes(dst, bytes);
+    memcpy(dst, src, bytes);
 }
 
 namespace emu {
@@ -181,8 +260,16 @@ static void spoil(void *y, int64_t m, int64_t n, int64_t y_stride, int64_t width
     for (int64_t i = m; i % SG_RT_GEMM_ROWS; i++)
         emu::poison((char *)y + i * y_stride * width, (size_t)(n * width));
 }
-static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m, int64_t n, int64_t k) {
+static int64_t tiled(int64_t rows) {
+    return (rows + SG_RT_GEMM_ROWS - 1) / SG_RT_GEMM_ROWS * SG_RT_GEMM_ROWS;
+}
+static void product(void *workspace, void *y, bool y_f32, const void *x, const void *w, int64_t m, int64_t n,
+                    int64_t k) {
     static std::vector<float> fx, fw;
+    writes(workspace, WORKSPACE_BYTES);
+    reads(x, (size_t)(tiled(m) * k * 2));
+    reads(w, (size_t)(n * k * 2));
+    writes(y, (size_t)(tiled(m) * n * (y_f32 ? 4 : 2)));
     touch(x, m, k * 2);
     spoil(y, m, n, n, y_f32 ? 4 : 2);
     widen(fx, x, m * k);
@@ -198,8 +285,12 @@ static void product(void *y, bool y_f32, const void *x, const void *w, int64_t m
     }
 }
 
-static void product_f32(float *y, int64_t y_stride, const float *x, const float *w, int64_t m, int64_t n,
-                        int64_t k) {
+static void product_f32(void *workspace, float *y, int64_t y_stride, const float *x, const float *w,
+                        int64_t m, int64_t n, int64_t k) {
+    writes(workspace, WORKSPACE_BYTES);
+    reads(x, (size_t)(tiled(m) * k * 4));
+    reads(w, (size_t)(n * k * 4));
+    for (int64_t i = 0; i < tiled(m); i++) writes(y + i * y_stride, (size_t)(n * 4));
     touch(x, m, k * 4);
     spoil(y, m, n, y_stride, 4);
     for (int64_t j = 0; j < n; j++)
@@ -267,6 +358,33 @@ enum sg_status sg__rt_open(int ordinal, struct sg__rt **out, struct sg__rt_info 
     (*out)->marks.resize(SG_RT_EVENTS);
     (*out)->marked.resize(SG_RT_EVENTS);
     open_devices.push_back(*out);
+    return sg__rt_lanes(*out, 1, err);
+}
+size_t sg__rt_lane_bytes(const struct sg__rt *) {
+    return WORKSPACE_BYTES;
+}
+enum sg_status sg__rt_lanes(struct sg__rt *rt, int n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    for (int i = 0; i < n && st == SG_OK; i++)
+        if (!rt->lanes[i].workspace)
+            st = sg__rt_alloc(rt, WORKSPACE_BYTES, "a workspace", &rt->lanes[i].workspace, err);
+    return st;
+}
+void sg__rt_lane(struct sg__rt *rt, int lane) {
+    if (!rt->lanes[lane].workspace) emu::fail("lane %d was not taken", lane);
+    rt->current = lane;
+}
+/* An operation of each lane's own, so that the race detector sees the order as well. */
+enum sg_status sg__rt_order(struct sg__rt *rt, int first, int later, struct sg_err *) {
+    const int was = rt->current;
+    const auto order = std::make_shared<char>();
+    need_no_record(rt, "an order of lanes");
+    rt->current = first;
+    submit(rt, [=] { EMU_IF_TSAN(__tsan_release(order.get())); });
+    rt->lanes[later].behind = here(rt);
+    rt->current = later;
+    submit(rt, [=] { EMU_IF_TSAN(__tsan_acquire(order.get())); });
+    rt->current = was;
     return SG_OK;
 }
 void sg__rt_close(struct sg__rt *rt) {
@@ -279,6 +397,10 @@ void sg__rt_close(struct sg__rt *rt) {
             open_devices.erase(open_devices.begin() + (long)i);
             break;
         }
+#ifdef EMU_TSAN
+    for (lane &l : rt->lanes)
+        if (l.race) __tsan_destroy_fiber(l.race);
+#endif
     delete rt;
 }
 void *sg__rt_stream(struct sg__rt *rt) {
@@ -339,7 +461,7 @@ void sg__rt_free(struct sg__rt *rt, void *p) {
 enum sg_status sg__rt_stage(struct sg__rt *rt, size_t want, void **at, size_t *got, struct sg_err *) {
     need_no_record(rt, "an upload");
     if (rt->at == STAGING_BYTES) {
-        rt->staged[rt->half] = rt->submitted;
+        rt->staged[rt->half] = here(rt);
         rt->half ^= 1;
         rt->at = 0;
         drain_to(rt, rt->staged[rt->half]);
@@ -353,7 +475,7 @@ enum sg_status sg__rt_send(struct sg__rt *rt, void *dst, size_t bytes, struct sg
     const char *from = rt->staging[rt->half] + rt->at;
     const size_t taken = rt->at + (bytes + 63) / 64 * 64;
     rt->at = taken < STAGING_BYTES ? taken : STAGING_BYTES;
-    submit(rt, [=] { memcpy(dst, from, bytes); });
+    submit(rt, [=] { move(dst, from, bytes, false, true); });
     return SG_OK;
 }
 enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes,
@@ -393,8 +515,8 @@ enum sg_status sg__rt_fetch(struct sg__rt *rt, int slot, void *dst, const void *
     const arrival a = {dst, std::make_shared<std::vector<char>>(bytes)};
     emu::poison(dst, bytes);
     rt->arrivals[slot].push_back(a);
-    submit(rt, [=] { memcpy(a.bytes->data(), src, bytes); });
-    rt->fetched[slot] = rt->submitted;
+    submit(rt, [=] { move(a.bytes->data(), src, bytes, true, false); });
+    rt->fetched[slot] = here(rt);
     return SG_OK;
 }
 enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *) {
@@ -406,21 +528,24 @@ enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *) {
 }
 enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
     need_no_record(rt, "a download");
-    drain(rt);
-    run([=] { memcpy(dst, src, bytes); });
+    drain_to(rt, here(rt));
+    run(rt, rt->current, [=] { move(dst, src, bytes, true, false); });
     return SG_OK;
 }
 enum sg_status sg__rt_copy(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
-    submit(rt, [=] { memcpy(dst, src, bytes); });
+    submit(rt, [=] { move(dst, src, bytes, true, true); });
     return SG_OK;
 }
 enum sg_status sg__rt_clear(struct sg__rt *rt, void *dst, size_t bytes, struct sg_err *) {
-    submit(rt, [=] { memset(dst, 0, bytes); });
+    submit(rt, [=] {
+        writes(dst, bytes);
+        memset(dst, 0, bytes);
+    });
     return SG_OK;
 }
 enum sg_status sg__rt_sync(struct sg__rt *rt, struct sg_err *) {
     need_no_record(rt, "a synchronisation");
-    drain(rt);
+    drain_to(rt, here(rt));
     return SG_OK;
 }
 
@@ -430,12 +555,14 @@ enum sg_status sg__rt_gemm_plan(struct sg__rt *rt, bool, int64_t, int64_t, struc
 }
 enum sg_status sg__rt_gemm(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w, int64_t m,
                            int64_t n, int64_t k, struct sg_err *) {
-    submit(rt, [=] { product(y, y_f32, x, w, m, n, k); });
+    void *const workspace = rt->lanes[rt->current].workspace;
+    submit(rt, [=] { product(workspace, y, y_f32, x, w, m, n, k); });
     return SG_OK;
 }
 enum sg_status sg__rt_gemm_f32(struct sg__rt *rt, float *y, int64_t y_stride, const float *x, const float *w,
                                int64_t m, int64_t n, int64_t k, struct sg_err *) {
-    submit(rt, [=] { product_f32(y, y_stride, x, w, m, n, k); });
+    void *const workspace = rt->lanes[rt->current].workspace;
+    submit(rt, [=] { product_f32(workspace, y, y_stride, x, w, m, n, k); });
     return SG_OK;
 }
 enum sg_status sg__rt_gemm_any(struct sg__rt *rt, void *y, bool y_f32, const void *x, const void *w,
@@ -447,7 +574,7 @@ enum sg_status sg__rt_mark(struct sg__rt *rt, int event, struct sg_err *) {
     double *at = &rt->marks[(size_t)event];
     need_no_record(rt, "a mark");
     submit(rt, [=] { *at = now_ns(); });
-    rt->marked[(size_t)event] = rt->submitted;
+    rt->marked[(size_t)event] = here(rt);
     return SG_OK;
 }
 enum sg_status sg__rt_between(struct sg__rt *rt, int first, int second, double *ns, struct sg_err *) {

@@ -17,14 +17,16 @@ thread host;
 thread *current = &host;
 thread_view *self = &host.view;
 const char *kernel_name = "(host)";
+int race_lane;
 sg_emu_counts counts;
 
 #ifdef EMU_TSAN
-/* Blocks alternate between two sets of fibers that are unordered to the race detector. */
-static thread thread_sets[2][MAX_THREADS];
+/* Blocks of a lane alternate between two sets of fibers that are unordered to the race detector; no set serves two
+ * lanes, as what a fiber has run orders what it runs next. */
+static thread thread_sets[2 * LANES][MAX_THREADS];
 static int thread_set;
 #    define block_threads thread_sets[thread_set]
-static char barrier_order[2][2], launch_order, done_order;
+static char barrier_order[2 * LANES][2], launch_order[LANES], done_order[LANES];
 #else
 static thread block_threads[MAX_THREADS];
 #endif
@@ -273,9 +275,9 @@ static void thread_main(void) {
     fiber_entered(&host.fib);
     for (;;) {
         thread *me = current;
-        EMU_IF_TSAN(__tsan_acquire(&launch_order));
+        EMU_IF_TSAN(__tsan_acquire(&launch_order[race_lane]));
         (*kernel_body)();
-        EMU_IF_TSAN(__tsan_release(&done_order));
+        EMU_IF_TSAN(__tsan_release(&done_order[race_lane]));
         if (!me->copies.empty())
             fail("thread returned with %zu cp.async copies not waited for", me->copies.size());
         me->st = DONE;
@@ -324,13 +326,13 @@ static void place_thread(thread *t, int i, dim3 grid, dim3 block, uint3 bid) {
 }
 
 static void run_block(dim3 grid, dim3 block, uint3 bid, long long smem) {
-    EMU_IF_TSAN(thread_set ^= 1);
+    EMU_IF_TSAN(thread_set = 2 * race_lane + !(thread_set & 1));
     n_exited = n_arrived = 0;
     ready_warps = 0;
     one_ahead = random32() & 1;
     reset_votes();
     shared_begin(smem);
-    EMU_IF_TSAN(__tsan_release(&launch_order));
+    EMU_IF_TSAN(__tsan_release(&launch_order[race_lane]));
     n_warps = (n_threads + 31) / 32;
     for (int i = 0; i < n_warps; i++) {
         warps[i].exist = warps[i].arrived = warps[i].exited = 0;
@@ -362,7 +364,7 @@ void run_grid(const char *name, dim3 grid, dim3 block, long long smem, const std
         run_block(grid, block, {(unsigned)(j % grid.x), (unsigned)(j / grid.x % grid.y), (unsigned)(j / xy)},
                   smem);
     }
-    EMU_IF_TSAN(__tsan_acquire(&done_order));
+    EMU_IF_TSAN(__tsan_acquire(&done_order[race_lane]));
     shared_launch_end();
     kernel_name = "(host)";
 }

@@ -44,10 +44,11 @@ void poison(void *p, size_t bytes) {
 }
 
 #ifdef EMU_TSAN
-/* Fresh addresses for every block, unseen by the race detector; used again after the launch. */
-static char *arena;
+/* Fresh addresses for every block, unseen by the race detector; used again after the launch, by the same lane. */
+static char *arenas[LANES];
 static size_t arena_at;
 static void *block_alloc(size_t n) {
+    char *&arena = arenas[race_lane];
     if (!arena)
         arena = (char *)syscall(SYS_mmap, nullptr, 1ul << 32, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

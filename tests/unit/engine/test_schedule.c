@@ -1,7 +1,8 @@
 /* Guards: the schedule never loses or doubles a page, never exceeds the rows of a step, always moves on, and
  * ends every group with exactly the tokens it was given, through restarts and waves; driven without a device
  * for a million steps over random sizes, half of the worlds with a step ahead of the tokens that are known:
- * there nobody is sent back while draws are unknown, and a sample has at most one row too many. */
+ * there nobody is sent back while draws are unknown, and a sample has at most one row too many; and every step is
+ * shared out to two halves that are the step. */
 #include "base/rng.h"
 #include "engine/schedule.h"
 
@@ -32,7 +33,7 @@ struct world {
     struct flight inflight[2];
     int newest;
     bool ahead;
-    int64_t steps, groups_done, restarts, waves, wasted, collects;
+    int64_t steps, groups_done, restarts, waves, wasted, collects, halved;
 };
 
 /* Every page is free once or counted by its holders, nobody else's. */
@@ -113,12 +114,51 @@ static void check_step(const struct world *w) {
     assert_true(rows > 0 && rows <= w->s.lim.max_rows);
 }
 
+/* Both halves together are the step; no group's rows are in both; the second is within its bounds, and not empty
+ * where a cut in the middle half of the decode rows, or a chunk, would have filled it. */
+static void check_halves(struct world *w) {
+    struct sg_step *step = &w->s.step, half[2];
+    const struct sg_step before = *step;
+    int32_t chunk_rows = 0, halved_rows = 0, least_chunk = INT32_MAX;
+    for (int32_t k = 0; k < step->n_chunks; k++) {
+        chunk_rows += step->chunks[k].n;
+        if (step->chunks[k].n < least_chunk) least_chunk = step->chunks[k].n;
+    }
+    sg_step_halve(step, half);
+    assert_memory_equal(step, &before, sizeof before);
+    assert_ptr_equal(half[0].chunks, step->chunks);
+    assert_ptr_equal(half[1].chunks, step->chunks + half[0].n_chunks);
+    assert_ptr_equal(half[1].decode, step->decode + half[0].n_decode);
+    assert_int_equal(half[0].n_chunks + half[1].n_chunks, step->n_chunks);
+    assert_int_equal(half[0].n_decode + half[1].n_decode, step->n_decode);
+    assert_int_equal(half[0].n_groups + half[1].n_groups, step->n_groups);
+    for (int h = 0; h < 2; h++) {
+        int32_t rows = half[h].n_decode, groups = 0;
+        for (int32_t k = 0; k < half[h].n_chunks; k++) rows += half[h].chunks[k].n;
+        for (int32_t k = 0; k < half[h].n_decode; k++)
+            groups += k == 0 || half[h].decode[k - 1].group != half[h].decode[k].group;
+        assert_int_equal(rows, half[h].n_rows);
+        assert_int_equal(groups, half[h].n_groups);
+        halved_rows += rows;
+    }
+    assert_int_equal(halved_rows, before.n_decode + chunk_rows);
+    if (half[0].n_decode && half[1].n_decode)
+        assert_ptr_not_equal(half[0].decode[half[0].n_decode - 1].group, half[1].decode[0].group);
+    assert_true(2 * half[1].n_decode <= step->n_decode + 1 && 2 * half[1].n_rows <= step->n_rows + 1);
+    for (int32_t k = step->n_decode / 2; k < step->n_decode; k++)
+        if (k > 0 && step->decode[k - 1].group != step->decode[k].group) assert_true(half[1].n_decode > 0);
+    if (step->n_chunks && 2 * (half[1].n_decode + least_chunk) <= step->n_rows)
+        assert_true(half[1].n_chunks > 0);
+    w->halved += half[1].n_decode > 0 && half[1].n_chunks > 0;
+}
+
 /* What an engine does with a step: sends it off, then, or with a step ahead after the next, looks at its
  * draws. */
 static void launch(struct world *w) {
     const struct sg_step *step = &w->s.step;
     struct flight *f = &w->inflight[w->newest ^= 1];
     check_step(w);
+    check_halves(w);
     assert_false(f->up);
     f->n = 0;
     for (int32_t k = 0; k < step->n_chunks; k++) {
@@ -220,6 +260,7 @@ static void run_world(uint64_t seed, int32_t n_groups, bool small_pool, struct w
     total->waves += w.waves;
     total->wasted += w.wasted;
     total->collects += w.collects;
+    total->halved += w.halved;
     if (!w.ahead) assert_int_equal(w.wasted, 0);
     total->groups_done += w.groups_done;
     sg_sched_free(&w.s);
@@ -244,6 +285,8 @@ static void test_large_pools(void **state) {
     (void)state;
     static struct world total;
     for (uint64_t seed = 900000; total.steps < 300000; seed++) run_world(seed, 60, false, &total);
+    print_message("%lld steps with both kinds in the second half\n", (long long)total.halved);
+    assert_true(total.halved > 20);
     print_message("%lld steps, %lld groups, %lld restarts\n", (long long)total.steps,
                   (long long)total.groups_done, (long long)total.restarts);
 }

@@ -74,7 +74,7 @@ static void every_key_arrives(void **state) {
         "\"top_k\": 0, \"max_new_tokens\": 64, \"seed\": 9007199254740992}, "
         "\"calibration\": {\"anchors\": \"all\"}, "
         "\"engine\": {\"device\": \"ref\", "
-        "\"max_batch_tokens\": 64, \"kv_cache_mib\": 33, \"threads\": 3}, "
+        "\"max_batch_tokens\": 64, \"kv_cache_mib\": 33, \"overlap_rows\": 512, \"threads\": 3}, "
         "\"output\": {\"dir\": \"/out\", \"texts\": "
         "false}}";
     struct sg_job job = {0};
@@ -106,6 +106,7 @@ static void every_key_arrives(void **state) {
     assert_string_equal(job.engine.device, "ref");
     assert_int_equal(job.engine.max_batch_tokens, 64);
     assert_int_equal(job.engine.kv_cache_mib, 33);
+    assert_int_equal(job.engine.overlap_rows, 512);
     assert_int_equal(job.engine.threads, 3);
     assert_string_equal(job.output.dir, "/out");
     assert_false(job.output.texts);

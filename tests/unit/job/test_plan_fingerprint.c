@@ -48,6 +48,7 @@ static void settings(void **state) {
         {"output.dir=elsewhere", "", false},
         {"engine.max_batch_tokens=64", "", false},
         {"engine.kv_cache_mib=7", "", false},
+        {"engine.overlap_rows=512", "", false},
         {"engine.threads=2", "", false},
         {"engine.device=cpu", "", false}, /* what results depend on is in numerics */
         {"name=other", "", false},
