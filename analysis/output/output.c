@@ -22,6 +22,24 @@ static void put_shown(const char *text, FILE *to) {
     }
 }
 
+/* Removes what earlier calls that were killed have left. Others may be writing into the same folder now. */
+static enum sg_status tidy(const struct sg__tables *t, const char *dir, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    static const char *const others[] = {"frontier.h5",  "report.html",     "policy.json",    "frontier.png",
+                                         "frontier.pdf", "reliability.png", "reliability.pdf"};
+    const size_t n_others = sizeof others / sizeof *others;
+    const char **names = NULL;
+    size_t n = n_others;
+    SG_TRY(SG_NEW(&names, t->n + n_others + 1, "names of files", err)); /* zeroed */
+    memcpy(names, others, sizeof others);
+    for (size_t i = 0; i < t->n; i++)
+        if (t->table[i].is->csv) names[n++] = t->table[i].is->csv;
+    sg_temp_tidy(dir, ".", names, SG_TEMP_AGE);
+out:
+    free(names);
+    return st;
+}
+
 enum sg_status sg_output(const struct sg_analysis *a, const struct sg_comparison *c, const char *dir,
                          FILE *to, bool csv_raw, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -37,6 +55,7 @@ enum sg_status sg_output(const struct sg_analysis *a, const struct sg_comparison
     SG_TRY(sg__tables_compare(&t, err));
     SG_TRY(sg__tables_cells(&t, err));
     SG_TRY(sg_dir_make(dir, err));
+    SG_TRY(tidy(&t, dir, err));
     SG_TRY(sg__write_csv(&t, dir, err));
     SG_TRY(sg__write_h5(&t, dir, err));
     SG_TRY(sg__write_report(&t, dir, err));

@@ -4,6 +4,7 @@
 usage: plot.py DIR     (DIR holds frontier.h5; exit status 3: matplotlib or h5py is missing)
 """
 import os
+import secrets
 import signal
 import sys
 import warnings
@@ -52,11 +53,14 @@ def dollars(x, _=None):
 
 
 def save(fig, folder, name):
-    """PNG and PDF, each renamed when whole."""
+    """PNG and PDF, each renamed when whole. The names until then are as sg_temp_open's (src/base/file.h): where others can
+    write, nobody can guess them and put a link there; scope-frontier removes what a killed call leaves."""
     for kind in ("png", "pdf"):
         path = os.path.join(folder, f"{name}.{kind}")
-        fig.savefig(path + ".tmp", format=kind, dpi=200, bbox_inches="tight")
-        os.replace(path + ".tmp", path)
+        temp = f"{path}.tmp.{secrets.randbits(64):020d}"
+        with open(temp, "xb") as f:
+            fig.savefig(f, format=kind, dpi=200, bbox_inches="tight")
+        os.replace(temp, path)
 
 
 def name_points(fig, ax, points, lines):

@@ -113,6 +113,32 @@ bool sg_temp_is(const char *file, const char *name) {
     return n > 0 && (!name || (strlen(name) == n && !strncmp(file, name, n)));
 }
 
+void sg_temp_tidy(const char *dir, const char *folder, const char *const *names, int age) {
+    char *path = NULL, *file = NULL, *own = NULL;
+    struct stat s, now = {0};
+    int fd = -1;
+    DIR *d = sg_path_join(dir, folder, &path, NULL) == SG_OK ? sg_dir_open(path, false) : NULL;
+    if (!d) goto out;
+    if (age && (sg_path_join(path, names[0], &file, NULL) != SG_OK ||
+                sg_temp_open(file, &own, &fd, NULL) != SG_OK || fstat(fd, &now) != 0))
+        goto out;
+    for (const struct dirent *e; (e = readdir(d));) {
+        bool ours = !names && sg_temp_is(e->d_name, NULL);
+        for (size_t i = 0; names && names[i] && !ours; i++) ours = sg_temp_is(e->d_name, names[i]);
+        if (ours && age)
+            ours =
+                fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 && s.st_mtime < now.st_mtime - age;
+        if (ours) (void)unlinkat(dirfd(d), e->d_name, 0);
+    }
+out:
+    if (fd >= 0) close(fd);
+    if (own) unlink(own);
+    if (d) closedir(d);
+    free(path);
+    free(file);
+    free(own);
+}
+
 /* Opens for a reader who is told why not: errors that the user can mend are bad input, others SG_E_IO. */
 static enum sg_status open_any(const char *path, enum sg_open how, int *out, struct stat *s,
                                struct sg_err *err) {

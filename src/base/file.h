@@ -32,6 +32,12 @@ DIR *sg_dir_open(const char *path, bool follow);
 enum sg_status sg_temp_open(const char *path, char **tmp, int *fd, struct sg_err *err);
 /* True for such a name of `name` (NULL: of any); file and name without folders. */
 bool sg_temp_is(const char *file, const char *name);
+/* Removes what killed writers of `names` (NULL-terminated; NULL: of any name) left under such names in dir/folder, where
+ * folder is no link. age: only what has not been written to for so many seconds by the file server's clock, where others
+ * may be writing now; 0, with names or without: all, for who has the folder's lock. Errors are ignored: the next call
+ * does it. */
+#define SG_TEMP_AGE 60
+void sg_temp_tidy(const char *dir, const char *folder, const char *const *names, int age);
 /* Not to be guessed by others; from the clock and the process where the system has no random numbers. */
 uint64_t sg_random_number(void);
 

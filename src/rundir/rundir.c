@@ -315,19 +315,6 @@ out:
     return st;
 }
 
-/* Removes temporary files of `names` (NULL-terminated; NULL: of any name) in dir/folder. */
-static void tidy_folder(const char *dir, const char *folder, const char *const *names) {
-    char *path = NULL;
-    DIR *d = sg_path_join(dir, folder, &path, NULL) == SG_OK ? sg_dir_open(path, false) : NULL;
-    for (const struct dirent *e; d && (e = readdir(d));) {
-        bool ours = !names && sg_temp_is(e->d_name, NULL);
-        for (size_t i = 0; names && names[i] && !ours; i++) ours = sg_temp_is(e->d_name, names[i]);
-        if (ours) (void)unlinkat(dirfd(d), e->d_name, 0);
-    }
-    if (d) closedir(d);
-    free(path);
-}
-
 /* Removes the .clock.* files with which a scan of segments reads the file server's time. */
 static void tidy_clocks(const char *dir) {
     char *path = NULL;
@@ -339,35 +326,15 @@ static void tidy_clocks(const char *dir) {
     free(path);
 }
 
-void sg_rundir_tidy_shared(const char *dir, const char *name) {
-    DIR *d = sg_dir_open(dir, true);
-    char *path = NULL, *own = NULL;
-    int fd = -1;
-    struct stat s, now; /* by the file server's clock, from which ours may differ */
-    if (sg_path_join(dir, name, &path, NULL) != SG_OK || sg_temp_open(path, &own, &fd, NULL) != SG_OK ||
-        fstat(fd, &now) != 0)
-        goto out;
-    for (const struct dirent *e; d && (e = readdir(d));)
-        if (sg_temp_is(e->d_name, name) && fstatat(dirfd(d), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 &&
-            s.st_mtime < now.st_mtime - 60)
-            (void)unlinkat(dirfd(d), e->d_name, 0);
-out:
-    if (fd >= 0) close(fd);
-    if (own) unlink(own);
-    free(own);
-    free(path);
-    if (d) closedir(d);
-}
-
 void sg_rundir_tidy(const char *dir, bool alone) {
     /* in the run's folder only ours: users may keep other files there */
     static const char *const names[] = {"job.json",   "run.json",         "plan.bin", "DONE",
                                         "results.h5", SG_EARLIER_RESULTS, NULL};
-    tidy_folder(dir, ".", names);
+    sg_temp_tidy(dir, ".", names, 0);
     if (!alone) return; /* tasks of an array write their notes without RUNDIR/lock */
-    tidy_folder(dir, "shards", NULL);
+    sg_temp_tidy(dir, "shards", NULL, 0);
     tidy_clocks(dir);
-    tidy_folder(dir, ".", (const char *const[]){"progress.json", "metrics.prom", NULL});
+    sg_temp_tidy(dir, ".", (const char *const[]){"progress.json", "metrics.prom", NULL}, 0);
     (void)remove_file(dir, "progress.json.tmp", NULL); /* of earlier versions */
 }
 

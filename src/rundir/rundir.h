@@ -59,8 +59,6 @@ enum sg_status sg_rundir_lock(const char *dir, struct sg_lock **lock, struct sg_
  * those in shards/ and segments/ go too. Unfinished segments are left to sg_segments_scan, an unfinished
  * results.h5 of the merge to sg_merge. Errors are ignored. */
 void sg_rundir_tidy(const char *dir, bool alone);
-/* In a folder without a lock: removes temporary files of `name` that are older than a minute. */
-void sg_rundir_tidy_shared(const char *dir, const char *name);
 #define SG_EARLIER_RESULTS "earlier.h5"
 /* Gives results.h5 the name earlier.h5, where there is a results.h5, and removes all other files of the run: the
  * folder is ready for a run that takes its cells from earlier.h5. After a kill at any point the same call goes on.

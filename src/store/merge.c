@@ -4,12 +4,10 @@
 #include "store/results_writer.h"
 #include "store/segment_reader.h"
 #include "store/spread.h"
-#include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Where a cell lies: file -1 when nowhere. */
 struct place {
@@ -224,15 +222,6 @@ static enum sg_status check_cell(const struct sg_results *r, int64_t i, const st
                    path, i, c->query, c->model, c->n_samples, i / r->n_models, i % r->n_models, r->n_samples);
 }
 
-/* Removes temporary files of a killed merge; the caller holds the lock, so no other merge runs. */
-static void remove_unfinished(const char *run_dir) {
-    DIR *d = sg_dir_open(run_dir, true);
-    if (!d) return;
-    for (const struct dirent *e; (e = readdir(d));)
-        if (sg_temp_is(e->d_name, "results.h5")) (void)unlinkat(dirfd(d), e->d_name, 0);
-    closedir(d);
-}
-
 enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const struct sg_merge_group *group,
                         bool texts, struct sg_results *r, struct sg_merge_stats *stats, struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -253,7 +242,8 @@ enum sg_status sg_merge(const char *run_dir, struct sg_digest fingerprint, const
     for (int64_t i = 0; i < n_files(&set); i++) number[i] = -1;
     SG_TRY(find_cells(&set, place, bufs, err));
 
-    remove_unfinished(run_dir);
+    sg_temp_tidy(run_dir, ".", (const char *const[]){"results.h5", NULL},
+                 0); /* of a killed merge; the caller has the lock */
     SG_TRY(sg_path_join(run_dir, "results.h5", &path, err));
     SG_TRY(sg_results_writer_open(path, n_cells, r->n_samples, texts, &w, err));
     r->n_failures = 0;

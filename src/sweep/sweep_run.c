@@ -420,7 +420,7 @@ static enum sg_status begin(struct sweep *s, const struct sg_run_options *opt,
     SG_TRY(SG_NEW(&s->points, s->file.n_points, "points", err));
     SG_TRY(SG_NEW(&s->groups, s->file.n_points, "prefill groups", err));
     for (int64_t i = 0; i < s->file.n_points; i++) join(s, i);
-    sg_rundir_tidy_shared(s->file.dir, "index.json");
+    sg_temp_tidy(s->file.dir, ".", (const char *const[]){"index.json", NULL}, SG_TEMP_AGE);
     SG_TRY(write_index(s, err));
 out:
     return st;

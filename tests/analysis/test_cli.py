@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
 CSV = ["frontier", "metrics", "models", "policies", "quality"]
@@ -58,9 +59,32 @@ def data_of(page):
     return json.loads(body)
 
 
+def left_by_others(tmp, out):
+    """In the output's folder: what killed writers have left, what one writes now, files of users, and links where a writer
+    of plots might write. What has to stay, with its text, and what has to go."""
+    os.mkdir(out)
+    n, stay = "0" * 19 + "7", {}
+    gone = [f"{out}/{name}.tmp.{n}" for name in ("models.csv", "frontier.h5", "report.html", "policy.json", "frontier.png")]
+    mine = [f"{out}/{name}" for name in ("notes.tmp." + n, "models.csv.tmp.", "models.csv.tmp.7b", "models.csv.tmp")]
+    now = f"{out}/models.csv.tmp.1" + n[1:]
+    for path in (*gone, *mine, now):
+        with open(path, "w") as f:
+            f.write("left\n")
+        if path != now:
+            os.utime(path, (time.time() - 3600,) * 2)
+    stay.update(dict.fromkeys((*mine, now), "left\n"))
+    with open(f"{tmp}/diary", "w") as f:
+        f.write("of somebody\n")
+    for name in ("frontier.png.tmp", "reliability.pdf.tmp"):
+        os.symlink(f"{tmp}/diary", f"{out}/{name}")
+        stay[f"{out}/{name}"] = "of somebody\n"
+    return stay, gone
+
+
 def writes_everything(tmp):
     results = fake(f"{tmp}/r.h5", 120, 5, missing=0.05)
     out = f"{tmp}/all"
+    stay, gone = left_by_others(tmp, out)
     text = run(results, "-o", out, "--bootstrap", 200, "--budget", 0.003, "--target-accuracy", 0.6, "--lambda", 50,
                plots=True).stdout
     for word in ("Frontier", "Single models", "Quality of the estimates", "Noise of k samples", "What to do"):
@@ -87,6 +111,12 @@ def writes_everything(tmp):
         if r["accuracy_low"]:
             assert float(r["accuracy_low"]) <= float(r["accuracy_high"])
     assert d["n"] == 120 and len(d["models"]) == 5 and d["n_missing"] > 0 and len(d["grid"]) == 101
+    for path in gone:
+        assert not os.path.lexists(path), f"{path} was left by a writer that was killed"
+    for path, text_of in stay.items():
+        with open(path) as f:
+            assert f.read() == text_of, f"{path} is not ours"
+        os.remove(path)
     assert not [f for f in os.listdir(out) if "tmp" in f]
     if "No plots" not in text:
         for name in ("frontier.png", "frontier.pdf", "reliability.png", "reliability.pdf"):

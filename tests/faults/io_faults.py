@@ -150,6 +150,7 @@ def main():
         trials = random.Random(a.seed).sample(trials, min(a.pick, total))
         trials.sort(key=lambda t: chosen.index(t[0]))
     else:  # what happens most often first, and of that last the hundreds of reads of one HDF5 file
+        random.Random(a.seed).shuffle(trials)
         trials.sort(key=lambda t: (t[4] != "before", t[3] not in (E.EIO, E.ENOSPC), t[1] == "read"))
     found = earlier(a.lines)
     known = {x[:5] for x in found}

@@ -33,11 +33,11 @@ static void check(const struct sg_cell_anchor *row, int32_t self) {
     bool seen[ANCHORS] = {false}, ended = false;
     for (int32_t k = 0; k < TOP; k++) {
         const int32_t a = row[k].anchor;
-        if (a < -1 || a >= ANCHORS || a == self) abort();
-        if (a == -1) {
+        if (a == -1) { /* a list of fewer */
             ended = true;
             continue;
         }
+        if (a < 0 || a >= ANCHORS || a == self) abort();
         if (ended || seen[a] || isnan(row[k].similarity)) abort();
         if (k && row[k].similarity > row[k - 1].similarity) abort();
         seen[a] = true;

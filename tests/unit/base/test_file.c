@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 static size_t files_in(const char *dir) {
     size_t n = 0;
@@ -164,6 +165,40 @@ static void links(void **state) {
     free(again);
 }
 
+static void leave(const char *path, int64_t age) {
+    struct sg_err err = {0};
+    const struct timespec at = {.tv_sec = time(NULL) - age};
+    char *name = NULL;
+    int fd = -1;
+    assert_int_equal(sg_temp_open(path, &name, &fd, &err), SG_OK);
+    assert_int_equal(futimens(fd, (const struct timespec[]){at, at}), 0);
+    close(fd);
+    free(name);
+}
+
+static void what_killed_writers_left_is_removed(void **state) {
+    (void)state;
+    static const char *const names[] = {"a", "b", NULL};
+    struct sg_err err = {0};
+    assert_int_equal(sg_dir_make(tmp_path("tidy"), &err), SG_OK);
+    assert_int_equal(symlink("tidy", tmp_path("tidy link")), 0);
+    char dir[4096];
+    snprintf(dir, sizeof dir, "%s", tmp_path(""));
+    leave(tmp_path("tidy/a"), 3600);
+    leave(tmp_path("tidy/b"), 0);
+    leave(tmp_path("tidy/c"), 3600);
+    assert_int_equal(sg_file_write_atomic(tmp_path("tidy/a.tmp.1b"), "x", 1, &err), SG_OK);
+    sg_temp_tidy(dir, "tidy link", names, 0); /* somebody put a link in the place of the folder */
+    assert_int_equal(files_in(tmp_path("tidy")), 4);
+    sg_temp_tidy(dir, "tidy", names, SG_TEMP_AGE);
+    assert_int_equal(files_in(tmp_path("tidy")), 3);    /* b may be written to now */
+    sg_temp_tidy(tmp_path("tidy link"), ".", names, 0); /* the user's link to his folder */
+    assert_int_equal(files_in(tmp_path("tidy")), 2);
+    sg_temp_tidy(dir, "tidy", NULL, 0);
+    assert_int_equal(files_in(tmp_path("tidy")), 1);
+    assert_holds(tmp_path("tidy/a.tmp.1b"), "x");
+}
+
 static void maps_show_the_bytes(void **state) {
     (void)state;
     struct sg_err err = {0};
@@ -228,6 +263,7 @@ int main(void) {
         cmocka_unit_test(reading_refuses_what_it_cannot_take),
         cmocka_unit_test(pipes),
         cmocka_unit_test(links),
+        cmocka_unit_test(what_killed_writers_left_is_removed),
         cmocka_unit_test(maps_show_the_bytes),
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(paths_join_and_split),
