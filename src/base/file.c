@@ -114,10 +114,11 @@ bool sg_temp_is(const char *file, const char *name) {
 }
 
 void sg_temp_tidy(const char *dir, const char *folder, const char *const *names, int age) {
-    char *path = NULL, *file = NULL, *own = NULL;
+    char path[4096], *file = NULL, *own = NULL;
     struct stat s, now = {0};
     int fd = -1;
-    DIR *d = sg_path_join(dir, folder, &path, NULL) == SG_OK ? sg_dir_open(path, false) : NULL;
+    const int n = snprintf(path, sizeof path, "%s/%s", dir, folder);
+    DIR *d = n > 0 && (size_t)n < sizeof path ? sg_dir_open(path, false) : NULL;
     if (!d) goto out;
     if (age && (sg_path_join(path, names[0], &file, NULL) != SG_OK ||
                 sg_temp_open(file, &own, &fd, NULL) != SG_OK || fstat(fd, &now) != 0))
@@ -134,7 +135,6 @@ out:
     if (fd >= 0) close(fd);
     if (own) unlink(own);
     if (d) closedir(d);
-    free(path);
     free(file);
     free(own);
 }
