@@ -521,12 +521,18 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         if (s->value) best = fmax(best, s->accuracy.value);
     }
     a->cheapest_as_good = -1;
+    int32_t n_asked = 0, asked = 0; /* the answer in short is about the one budget that the user asked for */
     for (int32_t i = a->n_steps - 1; i >= 0; i--) {
         const struct sg_advice_step *s = &a->step[i];
         if (!s->value) continue;
+        if (s->asked[0] && !s->ours) {
+            n_asked++;
+            asked = i;
+        }
         if (s->accuracy.value >= best - 0.01) a->def = i;
         if (a->incumbent_name && s->vs_incumbent.low >= -a->margin) a->cheapest_as_good = i;
     }
+    if (n_asked == 1) a->def = asked;
 out:
     return st;
 }

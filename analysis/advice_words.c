@@ -227,14 +227,22 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
                           err));
         SG_TRY(doubt(a, &b, &dropped, err));
     }
-    for (int32_t k = 0; k < d->m; k++)
-        if (isnan(a->decision.single_value[k].value) ||
-            a->decision.single_value[k].high - a->decision.single_value[k].low > 0.5) {
+    for (int32_t k = 0; k < d->m; k++) {
+        const struct sg_value *v = &a->decision.single_value[k];
+        if (isnan(v->value))
             SG_TRY(sg_buf_printf(
                 &b, err, "model %s has hardly any outcomes: what is said of it rests on the estimates",
                 called(d, k, name)));
-            SG_TRY(doubt(a, &b, &dropped, err));
-        }
+        else if (v->high - v->low > 0.5)
+            SG_TRY(sg_buf_printf(
+                &b, err,
+                "model %s: its accuracy on these queries is only known to lie between %.0f and %.0f %%: few "
+                "queries, or hardly any outcomes of it",
+                called(d, k, name), 100 * v->low, 100 * v->high));
+        else
+            continue;
+        SG_TRY(doubt(a, &b, &dropped, err));
+    }
     SG_TRY(sg_buf_printf(&b, err, "At %s a query: %s.", usd(s->budget, text, sizeof text), s->sentence));
     return keep(a, &b, &a->sentence, err);
 out:

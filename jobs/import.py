@@ -112,6 +112,14 @@ def need(record, key, where, kind=str):
     return value
 
 
+def place_of(error):
+    """Where the innermost reader was when a record of another shape than it expects broke it."""
+    place, frame = None, error.__traceback__
+    while frame:
+        place, frame = frame.tb_frame.f_locals.get("where", place), frame.tb_next
+    return place
+
+
 def count_of(value, where, key):
     if value is None:
         return None
@@ -393,7 +401,7 @@ def prices_openrouter(path, report):
             report.add("note", "models without a price of their own in the list are passed over", where)
         else:
             yield {"id": name, "where": where, **price,  # a variant (:free) has the slug of the model itself
-                   "names": [name] + ([e["canonical_slug"]] if e.get("canonical_slug") and ":" not in name else []),
+                   "names": [name] + ([need(e, "canonical_slug", where)] if e.get("canonical_slug") and ":" not in name else []),
                    "request": usd(p.get("request", 0), "pricing.request", where, False) or None,
                    "cached": p.get("input_cache_read") is not None}
 
@@ -401,6 +409,14 @@ def prices_openrouter(path, report):
 def prices_portfolio(path, report):
     for e, where in json_lines(path):
         name, price = need(e, "id", where), {k: need(e, k, where, (int, float)) for k in ("input", "output")}
+        for k in ("input", "output", "request", "batch_input", "batch_output"):
+            if isinstance(e.get(k), bool) or e.get(k) is not None and not 0 <= need(e, k, where, (int, float)) < math.inf:
+                raise Refusal(f"{where}: {k} is {json.dumps(e[k])}; expected USD, not below 0")
+        for k in ("name", "provider_id", "as_of"):
+            if e.get(k) is not None:
+                need(e, k, where)
+        if not isinstance(e.get("aliases", []), list) or not all(isinstance(a, str) for a in e.get("aliases", [])):
+            raise Refusal(f"{where}: aliases is {json.dumps(e['aliases'])[:60]}; expected a list of names")
         if any(0 < v < 1e-4 for v in price.values()):
             raise Refusal(f"{where}: model {name} costs {price}; a portfolio has USD per million tokens, this looks like USD "
                           "a token")
@@ -444,7 +460,7 @@ def portfolio_of(models, prices, options, report):
             lacking.append(model)
             continue
         p = found[0]
-        entry = {"id": model, "input": p["input"], "output": p["output"], "provider_id": p.get("provider_id", p["id"])}
+        entry = {"id": model, "input": p["input"], "output": p["output"], "provider_id": p.get("provider_id") or p["id"]}
         entry["as_of"] = p.get("as_of") or options.as_of or options.dates[p["where"]]
         entry.update({k: p[k] for k in ("name", "batch_input", "batch_output", "request") if p.get(k) is not None})
         aliases = [a for a in (*options.renamed[model], *p.get("aliases", [])) if a not in (model, entry["provider_id"])]
@@ -480,6 +496,9 @@ class Table:
     def take(self, r):
         o, report, where = self.options, self.report, r["where"]
         text, key = r["prompt"], r["id"]
+        for name in ("id", "prompt", "model", "category"):
+            if not isinstance(r.get(name) or "", str) or name == "model" and not r[name]:
+                raise Refusal(f"{where}: its {name} is {json.dumps(r[name])[:60]}; expected text")
         if not text.strip() or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text + key):
             report.add("dropped", "records: the question is empty, or no valid text", where)
             return
@@ -563,15 +582,8 @@ def make(options, report):
                "routerbench": read_routerbench, "job": read_job}
     lists = {"litellm": prices_litellm, "openrouter": prices_openrouter, "portfolio": prices_portfolio}
     sources = [s.partition(":") for s in options.source]
-    for kind, _, path in sources:
-        if not path or kind not in (*readers, *lists, "scores", "queries"):
-            raise Refusal(f"{kind}:{path}: expected FORMAT:PATH; --help lists the formats")
-        if kind == "scores":
-            read_scores(pathlib.Path(path), options)
-        if kind == "portfolio":
-            other_names(pathlib.Path(path), options)
-    for kind, _, path in sources:
-        path = pathlib.Path(path)
+    def read(kind, path):
+        nonlocal n_read
         if kind in readers:
             before = n_read
             for record in readers[kind](path, options, report):
@@ -584,8 +596,21 @@ def make(options, report):
                 options.dates[entry["where"]] = datetime.datetime.fromtimestamp(
                     path.stat().st_mtime, datetime.timezone.utc).date().isoformat()
         elif kind == "queries":
-            queries += [{"id": need(r, "id", w), "prompt": r.get("prompt") or need(r, "question", w),
-                         "category": r.get("category") or ""} for r, w in json_lines(path)]
+            for r, where in json_lines(path):
+                text = need(r, "prompt" if r.get("prompt") else "question", where)
+                queries.append({"id": need(r, "id", where), "prompt": text,
+                                "category": need(r, "category", where) if r.get("category") else ""})
+
+    for kind, _, path in sources:
+        if not path or kind not in (*readers, *lists, "scores", "queries"):
+            raise Refusal(f"{kind}:{path}: expected FORMAT:PATH; --help lists the formats")
+    early = {"scores": read_scores, "portfolio": other_names}  # what is needed while the others are read
+    steps = [(kind, path, lambda k, p: early[k](p, options)) for kind, _, path in sources if kind in early]
+    for kind, path, step in steps + [(kind, path, read) for kind, _, path in sources]:
+        try:
+            step(kind, pathlib.Path(path))
+        except (TypeError, AttributeError, LookupError, ValueError, ArithmeticError) as e:
+            raise Refusal(f"{place_of(e) or path}: a value is not of the kind that {kind}: expects ({e})") from e
     unused = [s for s in options.scores.values() if not s.get("used")]
     if unused:
         report.add("dropped", "scores: of no answer", unused[0]["where"], len(unused))

@@ -720,7 +720,9 @@ def bad_input(tmp):
     refused("--margin x: expected a number", results, "--margin", "x", out=out, status=2)
     refused("--volume -1: expected a number", results, "--volume=-1", out=out, status=2)
     least = next(x["budget"] for x in data_of(f"{tmp}/least/report.html")["decision"]["steps"] if x["kind"] != "none") * 1.000001
-    run(results, "--budget", least, "-o", f"{tmp}/least", "--bootstrap", 0)
+    said = run(results, "--budget", least, "-o", f"{tmp}/least", "--bootstrap", 0).stdout
+    short = re.search(r"What to do\n  At \$([\d.]+) a query: ", said)  # about the one budget that was asked for
+    assert short and abs(float(short[1]) - least) < 0.01 * least, (least, said[:600])
     r = run(results, "--target-accuracy", "0.9999", "--target-accuracy", 0.5, "-o", f"{tmp}/far", "--bootstrap", 20)
     assert re.search(r"accuracy 100\.0 +out of reach: what is advised ends at [0-9.]+ %; by the truth .* alone is right on", r.stdout), r.stdout
     page = data_of(f"{tmp}/far/report.html")

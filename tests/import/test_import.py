@@ -1,7 +1,9 @@
 """jobs/import.py on the samples of this folder, which were written by hand in the formats of the tools it reads, and on
 copies with one thing changed. BIN: the build folder, for scope-grid plan; without it that check is skipped."""
 import collections
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import pathlib
@@ -405,6 +407,72 @@ class Import(unittest.TestCase):
                                  (len(self.queries), len(self.anchors), len(self.models)))
                 self.assertEqual(plan["run_dir"], str(self.out / "run"))
                 shutil.rmtree(self.out)
+
+
+    # ---- every value of the first records replaced by one of another kind ----
+
+    def places(self, value, to=()):
+        """The paths to all values below the first element of each list."""
+        inner = value.items() if isinstance(value, dict) else [(0, value[0])] if isinstance(value, list) and value else ()
+        for key, v in inner:
+            yield (*to, key)
+            yield from self.places(v, (*to, key))
+
+    def test_values_of_another_kind(self):
+        spec = importlib.util.spec_from_file_location("importer", PROGRAM)
+        importer = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(importer)
+        (self.samples / "own.jsonl").write_text('{"id": "large-1", "name": "n", "aliases": ["a"], "input": 1, "output": 2, '
+                                                '"provider_id": "p", "as_of": "2026-01-01", "request": 1, "batch_input": 1}\n')
+        (self.samples / "ask.jsonl").write_text('{"id": "a", "prompt": "b", "category": "c"}\n')
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.samples)
+        runs = taken = 0
+        for args, files in ((["eee:eee", LITELLM, "queries:ask.jsonl"], ["eee/*", "prices/litellm.json", "ask.jsonl"]),
+                            (["llmrouterbench:llmrouterbench", LITELLM], ["llmrouterbench/**/*.json"]), (LM_EVAL, ["lm-eval/**/*.json*"]),
+                            ([*BATCH, OPENROUTER], ["batch/*", "prices/openrouter.json"]),
+                            ([*BATCH, "portfolio:own.jsonl", "--drop-unpriced"], ["own.jsonl"]),
+                            (["routerbench:routerbench/wide.jsonl", "--chars-per-token", "4", OPENROUTER], ["routerbench/*"])):
+            for file in sorted({f for pattern in files for f in self.samples.glob(pattern) if f.is_file()}):
+                text = file.read_text(encoding="utf-8")
+                whole = file.suffix == ".json"
+                first, rest = (text, "") if whole else text.split("\n", 1)
+                for place in self.places(json.loads(first)):
+                    for value in (None, -1.5, [1], {"a": 1}, float("nan")):
+                        record = target = json.loads(first)
+                        for key in place[:-1]:
+                            target = target[key]
+                        target[place[-1]] = value
+                        file.write_text(json.dumps(record) + ("" if whole else "\n" + rest), encoding="utf-8")
+                        said, wrong = io.StringIO(), io.StringIO()
+                        with self.subTest(f"{file.name} {place} {value}"):
+                            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong):
+                                code = importer.main(["-o", str(self.out), *args])
+                            self.assertIn(code, (0, 3))
+                            self.assertEqual(wrong.getvalue().count("\n"), 1 if code else 0, wrong.getvalue())
+                            taken += code == 0
+                            if code == 0:
+                                self.check_kinds()
+                        shutil.rmtree(self.out, ignore_errors=True)
+                        runs += 1
+                file.write_text(text, encoding="utf-8")
+        self.assertGreater(min(taken, runs - taken), 200)
+
+    def check_kinds(self):
+        for name in ("queries", "anchors"):
+            for q in read(self.out / f"{name}.jsonl"):
+                self.assertEqual([type(q[k]) for k in ("id", "prompt", "category")], [str] * 3)
+        for o in read(self.out / "outcomes.jsonl"):
+            self.assertEqual([type(o[k]) for k in ("id", "model_name", "is_correct", "usage_completion_tokens")],
+                             [str, str, bool, int])
+        for p in read(self.out / "portfolio.json"):
+            for key, value in p.items():
+                kinds = (int, float) if key in ("input", "output", "request", "batch_input", "batch_output") else str
+                if key == "aliases":
+                    self.assertTrue(isinstance(value, list) and all(type(a) is str for a in value), p)
+                else:
+                    self.assertTrue(isinstance(value, kinds) and type(value) is not bool and value == value and
+                                    (kinds is str or value >= 0), p)
 
 
 if __name__ == "__main__":
