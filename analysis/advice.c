@@ -359,8 +359,8 @@ out:
     return st;
 }
 
-/* The estimates of all cells: the chosen one replaces the dataset's; where there is truth, all are kept for
- * their quality. */
+/* The estimates of all cells: the chosen one replaces the dataset's, its bills included; where there is truth, all are
+ * kept for their quality. Of `scope` p stays as computed. */
 static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, struct sg_advice *a,
                             struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -375,11 +375,6 @@ static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, stru
         if (!a->fitted[kind] || (kind != (int)a->estimate && !d->tp)) continue;
         SG_TRY(SG_NEW(&a->p[kind], cells, "estimates", err));
         SG_TRY(SG_NEW(&a->tokens[kind], cells, "estimates", err));
-        if (kind == SG_ESTIMATE_SCOPE) {
-            memcpy(a->p[kind], d->p, sizeof *d->p * (size_t)cells);
-            memcpy(a->tokens[kind], e->length, sizeof *e->length * (size_t)cells);
-            continue;
-        }
         const struct sg_estimate_fit_input in = {.m = e->m,
                                                  .n_categories = e->nc,
                                                  .price_output = e->price_output,
@@ -388,9 +383,11 @@ static enum sg_status apply(const struct evidence *e, struct sg_dataset *d, stru
                                                  .anchors = &e->anchors};
         SG_TRY(sg_estimate_fit_make(&in, (enum sg_estimate)kind, &fit, err));
         sg_estimate_fit_apply(&fit, &e->queries, e->price_output, 0, d->n, a->p[kind], a->tokens[kind], cost);
+        const bool computed = kind == SG_ESTIMATE_SCOPE;
+        if (computed) memcpy(a->p[kind], d->p, sizeof *d->p * (size_t)cells);
         if (kind != (int)a->estimate) continue;
-        memcpy(d->p, a->p[kind], sizeof *d->p * (size_t)cells);
-        memcpy(d->c, cost, sizeof *d->c * (size_t)cells);
+        if (!computed) memcpy(d->p, a->p[kind], sizeof *d->p * (size_t)cells);
+        if (a->fitted[SG_ESTIMATE_ANCHORED]) memcpy(d->c, cost, sizeof *d->c * (size_t)cells);
     }
 out:
     free(cost);
@@ -510,6 +507,7 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         s->accuracy = s->value ? s->is->accuracy : none;
         s->cost = s->value ? s->value->cost : none;
         s->gain = s->value ? s->is->gain : none;
+        s->gain_luck = s->value ? s->value->luck : (double)NAN;
         s->saving = s->value ? s->value->saving : none;
         s->mix_accuracy = s->value ? s->is->candidate[SG_CANDIDATE_MIX].accuracy.value : (double)NAN;
         s->over_mix = isnan(s->mix_accuracy) ? none : s->value->over_mix; /* limits may leave no mix */

@@ -43,8 +43,9 @@ struct sg_advice_step {
     int32_t single;      /* the best affordable one; -1: none */
     double mix_accuracy;
     struct sg_value accuracy, cost, gain, saving, over_mix; /* of what is advised */
-    struct sg_value vs_incumbent, saved_of_incumbent;       /* NaN without one */
-    double *share;                                          /* [m] of the queries */
+    double gain_luck;
+    struct sg_value vs_incumbent, saved_of_incumbent; /* NaN without one */
+    double *share;                                    /* [m] of the queries */
 };
 
 struct sg_advice {

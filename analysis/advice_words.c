@@ -65,9 +65,11 @@ out:
 
 static enum sg_status say_gain(struct sg_buf *b, const struct sg_dataset *d, const struct sg_advice_step *s,
                                struct sg_err *err) {
-    char name[NAME_BYTES];
-    return sg_buf_printf(b, err, ": %+.1f points [%+.1f, %+.1f] against %s for everything",
-                         100 * s->gain.value, 100 * s->gain.low, 100 * s->gain.high,
+    char name[NAME_BYTES], x[3][24];
+    return sg_buf_printf(b, err, ": %s points [%s, %s] against %s for everything",
+                         sg_text_signed(100 * s->gain.value, 1, x[0], sizeof x[0]),
+                         sg_text_signed(100 * s->gain.low, 1, x[1], sizeof x[1]),
+                         sg_text_signed(100 * s->gain.high, 1, x[2], sizeof x[2]),
                          called(d, s->single, name));
 }
 

@@ -10,7 +10,7 @@ const char *const sg_estimate_name[SG_ESTIMATES] = {"scope", "anchored", "combin
 
 /* An outcome mean is drawn towards its prior with the weight of this many anchors. */
 static const double SMOOTHING = 5;
-/* Precisions of the ridge: of the constant, and of every other coefficient. The cells of one question are
+/* Least precisions of the ridge: of the constant, and of every other coefficient. The cells of one question are
  * not independent, so the data are trusted less than their number says. */
 static const double RIDGE_CONSTANT = 1, RIDGE = 8;
 /* A p of 0 or 1 says that all samples agreed, not that the answer is certain. */
@@ -343,32 +343,76 @@ static double ridge(int i) {
     return i ? RIDGE : RIDGE_CONSTANT;
 }
 
-/* Logistic regression with an offset: maximises sum log P(y | s + b t) - sum ridge b^2 / 2. Newton's method;
- * the penalty makes the maximum unique. A graded y is a fractional response: the same score equations, which
- * ask for its mean alone (Papke and Wooldridge 1996). */
-static void fit_logistic(const double *t, const double *s, const double *y, int64_t n, double *b) {
+/* One more row in the curvature h (its lower half) and the score v of the logistic regression at b. */
+static void add_row(const double *row, double s, double y, const double *b, double *h, double *v) {
     enum { T = SG_FIT_TERMS };
-    memset(b, 0, T * sizeof *b);
+    const double p = expit(s + dot(row, b, T)), w = p * (1 - p);
+    for (int i = 0; i < T; i++) {
+        v[i] += (y - p) * row[i];
+        for (int j = 0; j <= i; j++) h[i * T + j] += w * row[i] * row[j];
+    }
+}
+
+/* Logistic regression with an offset: maximises sum log P(y | s + b t) - times * sum ridge b^2 / 2. Newton's method from
+ * b on; the penalty makes the maximum unique. h: the curvature there. A graded y is a fractional response: the same
+ * score equations, which ask for its mean alone (Papke and Wooldridge 1996). */
+static void fit_logistic(const double *t, const double *s, const double *y, int64_t n, double times,
+                         double *b, double *h) {
+    enum { T = SG_FIT_TERMS };
     for (int step = 0; step < 25; step++) {
-        double h[T * T] = {0}, v[T], change = 0;
+        double v[T], work[T * T], change = 0;
+        memset(h, 0, sizeof work);
         for (int i = 0; i < T; i++) {
-            h[i * T + i] = ridge(i);
-            v[i] = -ridge(i) * b[i];
+            h[i * T + i] = times * ridge(i);
+            v[i] = -times * ridge(i) * b[i];
         }
-        for (int64_t x = 0; x < n; x++) {
-            const double *row = t + x * T;
-            const double p = expit(s[x] + dot(row, b, T)), w = p * (1 - p);
-            for (int i = 0; i < T; i++) {
-                v[i] += (y[x] - p) * row[i];
-                for (int j = 0; j <= i; j++) h[i * T + j] += w * row[i] * row[j];
-            }
-        }
-        solve(h, v, T);
+        for (int64_t x = 0; x < n; x++) add_row(t + x * T, s[x], y[x], b, h, v);
+        memcpy(work, h, sizeof work);
+        solve(work, v, T);
         for (int i = 0; i < T; i++) {
             b[i] += v[i];
             change = fmax(change, fabs(v[i]));
         }
         if (change < 1e-10) break;
+    }
+}
+
+static double row_loss(const double *row, double s, double y, const double *b) {
+    const double z = s + dot(row, b, SG_FIT_TERMS);
+    return (z > 0 ? z + log1p(exp(-z)) : log1p(exp(z))) - y * z;
+}
+
+/* Log loss of each question's rows by the regression without them: one step of Newton's method from b, where the score
+ * of all rows is zero. first [questions + 1]: the rows of each. */
+static double left_out_loss(const double *t, const double *s, const double *y, const int64_t *first,
+                            int64_t questions, const double *b, const double *h) {
+    enum { T = SG_FIT_TERMS };
+    double loss = 0;
+    for (int64_t q = 0; q < questions; q++) {
+        double own[T * T] = {0}, v[T] = {0}, without[T];
+        for (int64_t x = first[q]; x < first[q + 1]; x++) add_row(t + x * T, s[x], y[x], b, own, v);
+        for (int i = 0; i < T * T; i++) own[i] = h[i] - own[i];
+        solve(own, v, T);
+        for (int i = 0; i < T; i++) without[i] = b[i] - v[i];
+        for (int64_t x = first[q]; x < first[q + 1]; x++) loss += row_loss(t + x * T, s[x], y[x], without);
+    }
+    return loss;
+}
+
+/* How far the regression may leave `anchored`, b = 0, is chosen by the log loss of questions left out: the ridge times
+ * one of these, or without end. Few cells, or anchors that say all, then leave it where it is. */
+static void fit_stack(const double *t, const double *s, const double *y, const int64_t *first,
+                      int64_t questions, double *best_b) {
+    static const double TIMES[] = {100, 30, 10, 3, 1};
+    double b[SG_FIT_TERMS] = {0}, h[SG_FIT_TERMS * SG_FIT_TERMS], best = 0;
+    memset(best_b, 0, sizeof b);
+    for (int64_t x = 0; x < first[questions]; x++) best += row_loss(t + x * SG_FIT_TERMS, s[x], y[x], b);
+    for (size_t i = 0; i < sizeof TIMES / sizeof *TIMES; i++) {
+        fit_logistic(t, s, y, first[questions], TIMES[i], b, h);
+        const double loss = left_out_loss(t, s, y, first, questions, b, h);
+        if (!(loss < best)) continue;
+        best = loss;
+        memcpy(best_b, b, sizeof b);
     }
 }
 
@@ -450,12 +494,13 @@ static enum sg_status fit_combined(const struct sg_estimate_fit_input *in, struc
     enum sg_status st = SG_OK;
     const struct sg_outcomes *a = in->anchors;
     const int32_t m = f->m;
-    int64_t cap = 0, n = 0;
+    int64_t cap = 0, n = 0, questions = 0, *first = NULL;
     for (int64_t i = 0; i < a->n; i++) cap += a->cell_row[i] >= 0 ? m : 0;
     double *t = NULL, *tl = NULL, *s = NULL, *row = NULL;
     SG_TRY(SG_NEW(&t, cap * SG_FIT_TERMS, "stacking", err));
     SG_TRY(SG_NEW(&tl, cap * SG_FIT_LENGTH_TERMS, "stacking", err));
     SG_TRY(SG_NEW(&s, 3 * cap, "stacking", err));
+    SG_TRY(SG_NEW(&first, a->n + 1, "stacking", err));
     SG_TRY(SG_NEW(&row, m * (2 + SG_FIT_TERMS + SG_FIT_LENGTH_TERMS), "stacking", err));
     double *y = s + cap, *z = s + 2 * cap, *rl = row + m, *rt = row + 2 * m, *rtl = rt + m * SG_FIT_TERMS;
     for (int64_t i = 0; i < a->n; i++) {
@@ -472,18 +517,20 @@ static enum sg_status fit_combined(const struct sg_estimate_fit_input *in, struc
             z[n] = log(fmax(a->length[i * m + k], 1)) - rl[k];
             n++;
         }
+        first[++questions] = n;
     }
     if (!n) {
         st = sg_fail(err, SG_E_INPUT, "no calibration cell has both an estimate and an outcome");
         goto out;
     }
-    fit_logistic(t, s, y, n, f->b);
+    fit_stack(t, s, y, first, questions, f->b);
     fit_linear(tl, z, n, f->g);
     SG_TRY(keep_mean_lengths(in, f, err));
 out:
     free(t);
     free(tl);
     free(s);
+    free(first);
     free(row);
     return st;
 }

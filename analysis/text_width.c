@@ -1,8 +1,10 @@
 #include "text_width.h"
 
 #include "base/utf8.h"
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The code point at *s, which moves on; bytes that are no UTF-8 come one by one as control characters. */
@@ -79,4 +81,12 @@ char *sg_text_fit(const char *s, int width, char *buf, size_t n) {
 const char *sg_text_short_name(const char *id) {
     const char *slash = strrchr(id, '/');
     return slash && slash[1] ? slash + 1 : id;
+}
+
+char *sg_text_signed(double x, int digits, char *buf, size_t n) {
+    const int most = digits + 3;
+    while (digits < most && x != 0 && fabs(x) < 0.5 * pow(10, -digits)) digits++;
+    if (fabs(x) < 0.5 * pow(10, -digits)) digits = most - 3, x = 0; /* nor -0.0 */
+    snprintf(buf, n, "%+.*f", digits, x);
+    return buf;
 }

@@ -19,4 +19,8 @@ char *sg_text_cut(const char *s, int width, char *buf, size_t n);
 /* What follows the last slash of a model id (openai/gpt-4o-mini: gpt-4o-mini). */
 const char *sg_text_short_name(const char *id);
 
+/* A difference with its sign, into buf: so many digits behind the point, or up to three more where it would read as zero
+ * and is none: an interval that lies above zero shall not read as if it held it. */
+char *sg_text_signed(double x, int digits, char *buf, size_t n);
+
 #endif

@@ -125,7 +125,7 @@ enum sg_status sg_policy_json_write(const struct sg_analysis *a, const struct sg
     sg__doc_number(&o.doc, o.doc.root, "budget", s->budget);
     sg__doc_number(&o.doc, o.doc.root, "lambda",
                    s->value->rule.kind == SG_CANDIDATE_ROUTING ? s->value->rule.lambda : (double)NAN);
-    sg__doc_value(&o.doc, o.doc.root, "accuracy", &value->accuracy, 1);
+    sg__doc_value(&o.doc, o.doc.root, "accuracy", value == s->value ? &s->accuracy : &value->accuracy, 1);
     sg__doc_value(&o.doc, o.doc.root, "cost", &value->cost, 1);
     sg__doc_results(&o.doc, sg__doc_object(&o.doc, o.doc.root, "fitted_on"), a);
     sg__doc_text(&o.doc, o.doc.root, "as_of", a->data->r->finished_at);

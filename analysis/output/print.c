@@ -1,5 +1,7 @@
 #include "writers.h"
 
+#include "analysis/text_width.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -40,16 +42,20 @@ char *sg__print_usd(double x, char *buf, size_t n) {
 
 char *sg__print_band(const struct sg_value *v, double times, int digits, bool sign, char *buf, size_t n) {
     const double all[3] = {v->value, v->low, v->high};
-    double x[3];
-    for (int i = 0; i < 3; i++) /* what would print as -0.0 is 0 */
-        x[i] = fabs(times * all[i]) < 0.5 * pow(10, -digits) ? 0 : times * all[i];
-    const char *one = sign ? "%+.*f" : "%.*f", *three = sign ? "%+.*f [%+.*f, %+.*f]" : "%.*f [%.*f, %.*f]";
+    char x[3][32];
+    for (int i = 0; i < 3; i++) {
+        const double y = times * all[i];
+        if (sign)
+            sg_text_signed(y, digits, x[i], sizeof x[i]);
+        else /* what would print as -0.0 is 0 */
+            snprintf(x[i], sizeof x[i], "%.*f", digits, fabs(y) < 0.5 * pow(10, -digits) ? 0 : y);
+    }
     if (!isfinite(v->value))
         snprintf(buf, n, "-");
     else if (isnan(v->low))
-        snprintf(buf, n, one, digits, x[0]);
+        snprintf(buf, n, "%s", x[0]);
     else
-        snprintf(buf, n, three, digits, x[0], digits, x[1], digits, x[2]);
+        snprintf(buf, n, "%s [%s, %s]", x[0], x[1], x[2]);
     return buf;
 }
 

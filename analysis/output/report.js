@@ -36,7 +36,12 @@
     return /^50*$/.test(exact.slice(-40)) && "02468".includes(cut.slice(-1)) ? cut : x.toFixed(d);
   }
   const pct = (x, d) => none(x) ? "–" : minus(x) + fixed(Math.abs(100 * x), none(d) ? 1 : d) + "\u00a0%";
-  const pts = (x) => none(x) ? "–" : (x < 0 && fixed(-100 * x, 1) !== "0.0" ? "−" : "+") + fixed(Math.abs(100 * x), 1);
+  // More digits where a difference would read as zero and is none.
+  function pts(x) {
+    if (none(x)) return "–";
+    const y = Math.abs(100 * x), d = [1, 2, 3, 4].find((n) => +fixed(y, n) > 0);
+    return (x < 0 && d ? "−" : "+") + fixed(y, d || 1);
+  }
   function usd(x) {
     if (none(x)) return "–";
     if (x === 0) return "$0";
@@ -576,7 +581,12 @@
   if (D.n_filtered) limit(plural(D.n_filtered, "query was", "queries were") + " left out by the filters of this report.");
   if (D.n_counted) limit("The prompt tokens of " + plural(D.n_counted, "cell", "cells") + " were counted with the estimator’s tokenizer, not as the model’s provider bills them.");
   if (truth) limit("This holds for queries like these, at these prices, with one answer a query. The intervals cover the luck of the sample of queries, not a change of the traffic, the prices or the models.");
-  else limit("No outcome of these queries is known. " + (steps.length ? "The intervals hold as far as the queries are like the anchors; they do not cover a change of the traffic, the prices or the models." : "Nothing here tests the estimator."));
+  else {
+    const luck = Math.max(...steps.map((s) => s.kind === "one model" ? 0 : s.gain_luck || 0), 0);
+    if (steps.length) limit("Accuracies and bills are those that these queries will show. Points over one model or over the mix are what is expected on queries like these" +
+      (luck > 0 ? "; on these " + D.n.toLocaleString("en") + " alone luck moves them by up to " + fixed(100 * luck, 1) + " more." : "."));
+    limit("No outcome of these queries is known. " + (steps.length ? "The intervals hold as far as the queries are like the anchors; they do not cover a change of the traffic, the prices or the models." : "Nothing here tests the estimator."));
+  }
   limit("A model is judged by the answers it gave once. A model that answers differently each time carries more noise than is shown.");
   limit("The mix of single models and the best single model are chosen in hindsight on the same outcomes, which favours them slightly.");
   $("footer").textContent = clean(D.file) + " · digest " + D.digest + " · " + clean(D.version) + " · seed " + D.seed + ", " + D.reps + " bootstrap replicates";

@@ -71,12 +71,20 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
     if (!a || !a->present) return;
     const struct sg_decision *d = &a->decision;
     fprintf(to, "\nWhat to do\n  %s\n", a->sentence);
-    fprintf(to, "  valued by the outcomes of %lld %s, out of fold; 95 %% intervals%s\n",
-            (long long)d->n_valued,
-            d->truth && d->anchors ? "queries and anchors"
-            : d->truth             ? "of the queries"
-                                   : "anchors",
-            d->truth ? "" : " of what these queries will show");
+    fprintf(
+        to, "  valued by the outcomes of %lld %s, out of fold; 95 %% intervals%s\n", (long long)d->n_valued,
+        d->truth && d->anchors ? "queries and anchors"
+        : d->truth             ? "of the queries"
+                               : "anchors",
+        d->truth ? ""
+                 : " of what these queries will show; points over others: expected on queries like these");
+    double luck = 0;
+    for (int32_t i = 0; i < a->n_steps; i++)
+        if (*a->step[i].asked && a->step[i].value && a->step[i].is->advised != SG_CANDIDATE_SINGLE)
+            luck = fmax(luck, a->step[i].gain_luck);
+    if (luck > 0)
+        fprintf(to, "  on these %lld queries alone luck moves the points over one model by up to %.1f more\n",
+                (long long)x->data->n, 100 * luck);
     estimate(a, to);
     if (a->policy.n) given(x, to);
     fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s\n", "budget", "do",

@@ -7,9 +7,10 @@
 #define VALUED(type, in) \
     SG__COLUMN(VALUE, offsetof(type, accuracy), in, "accuracy", "1", "accuracy, out of fold"), \
     SG__COLUMN(VALUE, offsetof(type, cost), in, "cost", "USD", "mean cost of a query"), \
-    SG__COLUMN(VALUE, offsetof(type, gain), in, "gain", "1", "accuracy less the best affordable single model's, paired"), \
+    SG__COLUMN(VALUE, offsetof(type, gain), in, "gain", "1", "accuracy less the best affordable single model's, paired: expected on queries like these"), \
+    SG__COLUMN(F64, offsetof(type, gain_luck), in, "gain_luck", "1", "half width, 95 %, of what these queries' own outcomes yet add to the gain"), \
     SG__COLUMN(VALUE, offsetof(type, saving), in, "saving", "1", "1 - cost / that model's"), \
-    SG__COLUMN(VALUE, offsetof(type, over_mix), in, "over_mix", "1", "accuracy less that of the mix, paired")
+    SG__COLUMN(VALUE, offsetof(type, over_mix), in, "over_mix", "1", "accuracy less that of the mix, paired: expected on queries like these")
 enum { BOTH = SG__H5 | SG__JSON };
 #define AT(member) offsetof(struct sg_advice_step, member)
 static const struct sg__table_column step_columns[] = {
@@ -41,6 +42,7 @@ struct candidate {
     int32_t advised;
     double planned;
     struct sg_value accuracy, cost, gain, saving, over_mix;
+    double gain_luck;
 };
 #define AT(member) offsetof(struct candidate, member)
 static const struct sg__table_column candidate_columns[] = {
@@ -128,8 +130,8 @@ enum sg_status sg__tables_decision(struct sg__tables *t, struct sg_err *err) {
         for (int k = 0; k < SG_CANDIDATES; k++) {
             const struct sg_candidate_value *v = &a->step[i].is->candidate[k];
             row[i * SG_CANDIDATES + k] = (struct candidate){
-                kind[k],    a->step[i].value == v, v->planned_cost, v->accuracy, v->cost, v->gain, v->saving,
-                v->over_mix};
+                kind[k],   a->step[i].value == v, v->planned_cost, v->accuracy, v->cost, v->gain,
+                v->saving, v->over_mix,           v->luck};
         }
     }
     SG_TRY(sg__tables_add(t, &step_layout, a->step, 0, SG__SIZES(n), err));

