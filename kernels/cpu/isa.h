@@ -187,6 +187,37 @@ SG_INLINE struct vn vn_dot2(struct vn acc, struct sg_x2 x, struct vw w) {
     return vn_fma_flush(vn_set1(x.lo), w.lo, vn_fma_flush(vn_set1(x.hi), w.hi, acc));
 }
 #endif
+/* Rows side by side: to[k * height + r] = element k of row r times `scale`, k < n; height at most 16. */
+SG_INLINE void f32_pack(const float *const *rows, int32_t height, int64_t n, float scale, float *to) {
+    int64_t k = 0;
+    for (; k + 16 <= n; k += 16) { /* a cache line of each row at a time */
+        struct v16 line[16] = {0};
+        for (int32_t r = 0; r < height; r++) line[r] = v16_mul(v16_load(rows[r] + k), v16_set1(scale));
+        v16_store_columns(line, height, to + k * height, height);
+    }
+    for (; k < n; k++)
+        for (int32_t r = 0; r < height; r++) to[k * height + r] = rows[r][k] * scale;
+}
+/* The same in pairs: to[i * height + r] = elements 2 i and 2 i + 1 of row r, i < pairs. */
+SG_INLINE void x2_pack(const float *const *rows, int32_t height, int64_t pairs, struct sg_x2 *to) {
+    int64_t i = 0;
+#if defined(__AVX512BF16__)
+    for (; i + 16 <= pairs; i += 16) {
+        struct v16 line[16] = {0};
+        for (int32_t r = 0; r < height; r++) {
+            const float *at = rows[r] + 2 * i; /* VCVTNE2PS2BF16 rounds as sg__bf16_bits does */
+            const __m512i even_low =
+                (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(at + 16), _mm512_loadu_ps(at));
+            line[r].v = _mm512_castsi512_ps(_mm512_rol_epi32(even_low, 16));
+        }
+        v16_store_columns(line, height, (float *)(void *)(to + i * height), height);
+    }
+#endif
+    for (; i < pairs; i += 8)
+        for (int32_t r = 0; r < height; r++)
+            for (int64_t k = i; k < i + 8 && k < pairs; k++)
+                to[k * height + r] = x2_make(rows[r][2 * k], rows[r][2 * k + 1]);
+}
 /* Rounds sixteen numbers that are zero or normal, and writes them as pairs. */
 #if defined(__AVX512BF16__)
 SG_INLINE struct v16 x2_round(struct sg_x2 *to, struct v16 x) {

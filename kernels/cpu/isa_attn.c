@@ -36,9 +36,15 @@ SG_INLINE void step(const int R, const int B, const bool half, const void *x, co
     }
 }
 
-/* s[r][16 b..] = q k of page b; n steps over dim, q [n][R], s rows SG__KEYS apart. */
+/* Pages lie scattered: the processor cannot guess where the next one is. The products ask for what comes after them, one
+ * line of a page a step: many at once would fill the queue of misses and stop the products. */
+SG_INLINE void fetch(const float *p) {
+    __builtin_prefetch(p, 0, 2);
+}
+
+/* s[r][16 b..] = q k of page b; n steps over dim, q [n][R], s rows SG__KEYS apart. Fetches what lies v_at behind. */
 SG_INLINE void tile_scores(const int R, const int B, const bool half, int32_t n, const void *q,
-                           const float *const *k, float *s) {
+                           const float *const *k, int32_t v_at, float *s) {
     const size_t size = half ? sizeof(struct sg_x2) : sizeof(float);
     for (int sub = 0; sub < 16; sub += SG_LANES) {
         struct vn acc[16][4];
@@ -50,7 +56,10 @@ SG_INLINE void tile_scores(const int R, const int B, const bool half, int32_t n,
         for (int64_t i = 0; i < n; i++) {
             const float *at[4];
             SG_UNROLL
-            for (int b = 0; b < B; b++) at[b] = k[b] + i * 16 + sub;
+            for (int b = 0; b < B; b++) {
+                at[b] = k[b] + i * 16 + sub;
+                if (sub == 0) fetch(at[b] + v_at);
+            }
             step(R, B, half, (const char *)q + (size_t)(i * R) * size, 1, at, acc);
         }
         SG_UNROLL
@@ -62,9 +71,10 @@ SG_INLINE void tile_scores(const int R, const int B, const bool half, int32_t n,
 }
 
 /* acc[r][0..16 B) += p v over n steps along the keys of the pages v, `steps` to a page; p rows SG__KEYS words
- * apart, v and acc rows `pad` words. */
+ * apart, v and acc rows `pad` words. Fetches the keys of the pages `next`. */
 SG_INLINE void tile_values(const int R, const int B, const bool half, int32_t n, const int32_t steps,
-                           int32_t pad, const float *p, const float *const *v, int32_t column, float *out) {
+                           int32_t pad, const float *p, const float *const *v, const float *const *next,
+                           int32_t column, float *out) {
     const int xr = half ? (int)(SG__KEYS * sizeof(float) / sizeof(struct sg_x2)) : SG__KEYS;
     const size_t size = half ? sizeof(struct sg_x2) : sizeof(float);
     for (int sub = 0; sub < 16; sub += SG_LANES) {
@@ -75,12 +85,15 @@ SG_INLINE void tile_values(const int R, const int B, const bool half, int32_t n,
             for (int b = 0; b < B; b++) acc[r][b] = vn_load(out + r * pad + column + b * 16 + sub);
         }
         for (int32_t first = 0; first < n; first += steps) {
-            const float *page = v[first / steps] + column + sub;
+            const float *page = v[first / steps] + column + sub, *keys = next[first / steps] + column * steps;
             const int32_t end = n - first < steps ? n - first : steps;
             for (int64_t i = 0; i < end; i++) {
                 const float *at[4];
                 SG_UNROLL
-                for (int b = 0; b < B; b++) at[b] = page + i * pad + b * 16;
+                for (int b = 0; b < B; b++) {
+                    at[b] = page + i * pad + b * 16;
+                    if (sub == 0) fetch(keys + (b * steps + i) * 16);
+                }
                 step(R, B, half, (const char *)p + (size_t)(first + i) * size, xr, at, acc);
             }
         }
@@ -93,16 +106,16 @@ SG_INLINE void tile_values(const int R, const int B, const bool half, int32_t n,
 }
 
 SG_INLINE void pages_scores(const bool half, int32_t height, int32_t pages, int32_t n, const void *q,
-                            const float *const *k, float *s) {
+                            const float *const *k, int32_t v_at, float *s) {
     switch (height) {
 #define SG_CASE(R, U)                                                                                        \
     case R:                                                                                                  \
         if (pages == 4 && SG_WIDE(R) == 4) {                                                                 \
-            tile_scores(R, SG_WIDE(R), half, n, q, k, s);                                                    \
+            tile_scores(R, SG_WIDE(R), half, n, q, k, v_at, s);                                              \
             break;                                                                                           \
         }                                                                                                    \
-        for (; pages >= 2; pages -= 2, k += 2, s += 32) tile_scores(R, 2, half, n, q, k, s);                 \
-        if (pages) tile_scores(R, 1, half, n, q, k, s);                                                      \
+        for (; pages >= 2; pages -= 2, k += 2, s += 32) tile_scores(R, 2, half, n, q, k, v_at, s);           \
+        if (pages) tile_scores(R, 1, half, n, q, k, v_at, s);                                                \
         break;
         SG_PRODUCT_SHAPES(SG_CASE)
 #undef SG_CASE
@@ -110,17 +123,19 @@ SG_INLINE void pages_scores(const bool half, int32_t height, int32_t pages, int3
 }
 
 SG_INLINE void columns_values(const bool half, int32_t height, int32_t columns, int32_t n, int32_t pad,
-                              const float *p, const float *const *v, int32_t c, float *acc) {
+                              const float *p, const float *const *v, const float *const *next, int32_t c,
+                              float *acc) {
     const int32_t steps = half ? SG_PAGE_TOKENS / 2 : SG_PAGE_TOKENS;
     switch (height) {
 #define SG_CASE(R, U)                                                                                        \
     case R:                                                                                                  \
         if (columns == 4 && SG_WIDE(R) == 4) {                                                               \
-            tile_values(R, SG_WIDE(R), half, n, steps, pad, p, v, c, acc);                                   \
+            tile_values(R, SG_WIDE(R), half, n, steps, pad, p, v, next, c, acc);                             \
             break;                                                                                           \
         }                                                                                                    \
-        for (; columns >= 2; columns -= 2, c += 32) tile_values(R, 2, half, n, steps, pad, p, v, c, acc);    \
-        if (columns) tile_values(R, 1, half, n, steps, pad, p, v, c, acc);                                   \
+        for (; columns >= 2; columns -= 2, c += 32)                                                          \
+            tile_values(R, 2, half, n, steps, pad, p, v, next, c, acc);                                      \
+        if (columns) tile_values(R, 1, half, n, steps, pad, p, v, next, c, acc);                             \
         break;
         SG_PRODUCT_SHAPES(SG_CASE)
 #undef SG_CASE
@@ -129,20 +144,20 @@ SG_INLINE void columns_values(const bool half, int32_t height, int32_t columns, 
 
 /* Scores of `height` lines against one to four pages of keys. */
 SG_OWN void scores(const bool half, int32_t height, int32_t pages, int32_t dim, const float *q,
-                   const float *const *k, float *s) {
+                   const float *const *k, int32_t v_at, float *s) {
     if (half)
-        pages_scores(true, height, pages, dim / 2, q, k, s);
+        pages_scores(true, height, pages, dim / 2, q, k, v_at, s);
     else
-        pages_scores(false, height, pages, dim, q, k, s);
+        pages_scores(false, height, pages, dim, q, k, v_at, s);
 }
 
 /* acc += p V over the first n keys (in bf16: n even) of the pages v, for `columns` x 16 columns from c. */
 SG_OWN void values(const bool half, int32_t height, int32_t columns, int32_t n, int32_t pad, const float *p,
-                   const float *const *v, int32_t c, float *acc) {
+                   const float *const *v, const float *const *next, int32_t c, float *acc) {
     if (half)
-        columns_values(true, height, columns, n / 2, pad, p, v, c, acc);
+        columns_values(true, height, columns, n / 2, pad, p, v, next, c, acc);
     else
-        columns_values(false, height, columns, n, pad, p, v, c, acc);
+        columns_values(false, height, columns, n, pad, p, v, next, c, acc);
 }
 
 /* The same of one line, for keys [k0, k1); in bf16 k0 is even, and the partner of an odd last key is not looked
@@ -206,18 +221,15 @@ static float *queries_at(const struct tile *t, int32_t line) {
 static void pack_queries(const struct tile *t, const float *q, int32_t q_heads, int32_t ratio) {
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
         const int32_t begin = sg__tile_begin(t->chunks, c), height = sg__tile_begin(t->chunks, c + 1) - begin;
+        const float *row[16];
         for (int32_t r = 0; r < height; r++) {
             const int32_t line = begin + r;
-            const float *from =
-                q + ((int64_t)(line / ratio) * q_heads + t->head * ratio + line % ratio) * t->dim;
-            float *to = queries_at(t, begin);
-            struct sg_x2 *pairs = (struct sg_x2 *)(void *)to;
-            if (t->half)
-                for (int32_t d = 0; d < t->dim; d += 2)
-                    pairs[d / 2 * height + r] = x2_make(from[d], from[d + 1]);
-            else
-                for (int32_t d = 0; d < t->dim; d++) to[d * height + r] = from[d] * t->scale;
+            row[r] = q + ((int64_t)(line / ratio) * q_heads + t->head * ratio + line % ratio) * t->dim;
         }
+        if (t->half)
+            x2_pack(row, height, t->dim / 2, (struct sg_x2 *)(void *)queries_at(t, begin));
+        else
+            f32_pack(row, height, t->dim, t->scale, queries_at(t, begin));
     }
 }
 
@@ -229,60 +241,96 @@ static void partial_reset(struct sg__partial p, int32_t lines, int32_t pad) {
     memset(p.acc, 0, (size_t)lines * (size_t)pad * sizeof *p.acc);
 }
 
-/* Scores of one line become exp(score - m), in bf16 rounded and in pairs; m, l (the sum of what they became)
- * and acc move to the new maximum. 0 < n <= SG__KEYS. */
-SG_INLINE void softmax(const bool half, float scale, float *s, int32_t n, float *m, float *l, float *acc,
-                       int32_t pad) {
-    struct v16 x[BLOCK_PAGES], top = v16_set1(-INFINITY);
-    const int32_t vectors = (n + 15) / 16;
-    for (int32_t i = 0; i < vectors; i++) {
-        const int32_t left = n - i * 16;
-        x[i] = v16_load_n(s + i * 16, left < 16 ? left : 16, -copysignf(INFINITY, scale));
-        if (half) x[i] = v16_mul(x[i], v16_set1(scale));
-        top = v16_max(x[i], top);
-    }
-    const float old = *m, high = v16_hmax(top), now = high > old ? high : old;
-    struct v16 sum = v16_set1(0);
-    for (int32_t i = 0; i < vectors; i++) {
-        struct v16 p = v16_exp(v16_sub(x[i], v16_set1(now)));
-        if (half)
-            p = x2_round((struct sg_x2 *)(void *)s + i * 8, p);
-        else
-            v16_store(s + i * 16, p);
-        sum = v16_add(sum, p);
-    }
-    if (now > old) {
-        const float fade = v16_exp1(old - now);
-        *l *= fade;
-        for (int32_t c = 0; c < pad; c += 16) v16_store(acc + c, v16_mul(v16_load(acc + c), v16_set1(fade)));
-        *m = now;
-    }
-    *l += v16_sum(sum);
+/* Scores of a line as the softmax takes them, vector i of them; those behind the n seen are of no weight. */
+SG_INLINE struct v16 score(const bool half, const bool full, float scale, const float *s, int32_t n,
+                           int32_t i) {
+    const int32_t left = n - i * 16;
+    const struct v16 x = full ? v16_load(s + i * 16)
+                              : v16_load_n(s + i * 16, left < 16 ? left : 16, -copysignf(INFINITY, scale));
+    return half ? v16_mul(x, v16_set1(scale)) : x;
 }
-static void softmax_line(const struct tile *t, float *s, int32_t n, float *m, float *l, float *acc) {
-    if (t->half)
-        softmax(true, t->scale, s, n, m, l, acc, t->pad);
-    else
-        softmax(false, 1, s, n, m, l, acc, t->pad);
+/* The greatest of n scores, 0 < n <= SG__KEYS. */
+SG_INLINE float greatest(const bool half, const bool full, float scale, const float *s, int32_t n) {
+    const int32_t vectors = full ? BLOCK_PAGES : (n + 15) / 16;
+    struct v16 top = v16_set1(-INFINITY);
+    for (int32_t i = 0; i < vectors; i++) top = v16_max(score(half, full, scale, s, n, i), top);
+    return v16_hmax(top);
+}
+/* Scores become exp(score - now), in bf16 rounded and in pairs; the sum of what they became. */
+SG_INLINE float weights(const bool half, const bool full, float scale, float *s, int32_t n, float now) {
+    const int32_t vectors = full ? BLOCK_PAGES : (n + 15) / 16;
+    struct v16 p[BLOCK_PAGES], sum = v16_set1(0);
+    for (int32_t i = 0; i < vectors; i++)
+        p[i] = v16_exp(v16_sub(score(half, full, scale, s, n, i), v16_set1(now)));
+    for (int32_t i = 0; i < vectors; i++) {
+        if (half)
+            p[i] = x2_round((struct sg_x2 *)(void *)s + i * 8, p[i]);
+        else
+            v16_store(s + i * 16, p[i]);
+        sum = v16_add(sum, p[i]);
+    }
+    return v16_sum(sum);
 }
 
-/* Asks for n words to be brought into the second-level cache. Pages lie scattered: the processor cannot
- * guess where the next one is. */
-static void fetch(const float *p, int32_t n) {
-    for (int32_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 0, 2);
+/* Scores of a chunk of lines become weights of the softmax; m, l (the sum of the weights) and acc move to the new
+ * maximum. s: first of the chunk; line: its number. In three passes: a line's maximum, weights and sum wait for each
+ * other, those of other lines do not. */
+SG_INLINE void softmax(const bool half, const struct tile *t, int32_t line, int32_t height,
+                       const int32_t *seen, float *s, struct sg__partial sums) {
+    const float scale = half ? t->scale : 1;
+    float now[16] = {0}, old[16] = {0}, fade[16];
+    for (int32_t r = 0; r < height; r++) {
+        const int32_t n = seen[line + r];
+        old[r] = now[r] = sums.m[line + r];
+        if (n == 0) continue;
+        const float *at = s + r * SG__KEYS;
+        const float high =
+            n == SG__KEYS ? greatest(half, true, scale, at, n) : greatest(half, false, scale, at, n);
+        if (high > old[r]) now[r] = high;
+    }
+    for (int32_t r = 0; r < height; r++) fade[r] = old[r] - now[r];
+    for (int32_t r = height; r < 16; r++) fade[r] = 0;
+    v16_store(fade, v16_exp(v16_load(fade)));
+    for (int32_t r = 0; r < height; r++) {
+        if (!(now[r] > old[r])) continue;
+        float *acc = sums.acc + (line + r) * t->pad;
+        for (int32_t c = 0; c < t->pad; c += 16)
+            v16_store(acc + c, v16_mul(v16_load(acc + c), v16_set1(fade[r])));
+        sums.l[line + r] *= fade[r];
+        sums.m[line + r] = now[r];
+    }
+    for (int32_t r = 0; r < height; r++) {
+        const int32_t n = seen[line + r];
+        float *at = s + r * SG__KEYS;
+        if (n == SG__KEYS)
+            sums.l[line + r] += weights(half, true, scale, at, n, now[r]);
+        else if (n > 0)
+            sums.l[line + r] += weights(half, false, scale, at, n, now[r]);
+    }
 }
+SG_OWN void softmax_lines(const struct tile *t, int32_t line, int32_t height, const int32_t *seen, float *s,
+                          struct sg__partial sums) {
+    if (t->half)
+        softmax(true, t, line, height, seen, s, sums);
+    else
+        softmax(false, t, line, height, seen, s, sums);
+}
+
+/* Pages that will be wanted next: the first n of a list. */
+struct ahead {
+    const int32_t *pages;
+    int32_t n;
+};
 
 /* Adds the block whose pages are given; line i sees its first seen[i] keys, 0..SG__KEYS. Pages that no line
- * sees into are not looked at, nor are values that a line does not see (they may be anything). `ahead` pages
- * follow in the list that the next block will want; negative: all of it is in the cache already. */
-static void attend_block(const struct tile *t, const int32_t *pages, const int32_t *seen, int32_t ahead,
+ * sees into are not looked at, nor are values that a line does not see (they may be anything). */
+static void attend_block(const struct tile *t, const int32_t *pages, const int32_t *seen, struct ahead ahead,
                          struct sg__partial p) {
-    const int32_t value_words = t->pad * (t->half ? 8 : 16);
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
         const int32_t begin = sg__tile_begin(t->chunks, c), height = sg__tile_begin(t->chunks, c + 1) - begin;
         const int32_t group = height * 4 <= SG_TILE_ROWS * 2 ? 4 : 2; /* SG_WIDE */
         float *s = t->s + begin * SG__KEYS, *acc = p.acc + begin * t->pad;
-        const float *k[BLOCK_PAGES], *v[BLOCK_PAGES];
+        const float *k[BLOCK_PAGES], *v[BLOCK_PAGES], *next[BLOCK_PAGES];
         int32_t most = 0, least = SG__KEYS;
         for (int32_t r = 0; r < height; r++) {
             most = seen[begin + r] > most ? seen[begin + r] : most;
@@ -292,26 +340,20 @@ static void attend_block(const struct tile *t, const int32_t *pages, const int32
         for (int32_t i = 0; i < n; i++) {
             k[i] = sg__kv_at(t->kv, t->layer, pages[i], t->head);
             v[i] = k[i] + t->v_at;
+            next[i] = i < ahead.n ? sg__kv_at(t->kv, t->layer, ahead.pages[i], t->head) : k[i];
         }
         unsigned mode = t->half ? flush_begin() : 0;
         for (int32_t i = 0; i < n; i += group) {
             const int32_t some = n - i < group ? n - i : group;
-            for (int32_t f = i; c == 0 && ahead >= 0 && f < i + some; f++)
-                fetch(v[f], value_words); /* needed after the scores */
-            scores(t->half, height, some, t->dim, queries_at(t, begin), k + i, s + i * 16);
+            scores(t->half, height, some, t->dim, queries_at(t, begin), k + i, t->v_at, s + i * 16);
         }
         if (t->half) flush_end(mode);
-        for (int32_t r = 0; r < height; r++) {
-            const int32_t i = begin + r;
-            if (seen[i] > 0) softmax_line(t, s + r * SG__KEYS, seen[i], p.m + i, p.l + i, acc + r * t->pad);
-        }
+        softmax_lines(t, begin, height, seen, s, p);
         mode = t->half ? flush_begin() : 0;
         if (t->half) least &= ~1;
-        for (int32_t d = 0, f = 0; d < t->pad; d += 16 * group) {
+        for (int32_t d = 0; least > 0 && d < t->pad; d += 16 * group) {
             const int32_t left = (t->pad - d) / 16;
-            for (; c == 0 && f < ahead && f < BLOCK_PAGES && f * t->pad < (d + 16 * group) * BLOCK_PAGES; f++)
-                fetch(sg__kv_at(t->kv, t->layer, pages[BLOCK_PAGES + f], t->head), t->v_at);
-            if (least > 0) values(t->half, height, left < group ? left : group, least, t->pad, s, v, d, acc);
+            values(t->half, height, left < group ? left : group, least, t->pad, s, v, next, d, acc);
         }
         for (int32_t r = 0; r < height; r++) /* keys that only some lines of the chunk see */
             values_line(t->half, least, seen[begin + r], t->pad, s + r * SG__KEYS, v, acc + r * t->pad);
@@ -319,13 +361,16 @@ static void attend_block(const struct tile *t, const int32_t *pages, const int32
     }
 }
 
-/* All lines over keys [k0, k1) of the run whose first page is pages[0]; k0 a multiple of SG__KEYS. */
-static void attend_all(const struct tile *t, const int32_t *pages, int32_t k0, int32_t k1,
-                       struct sg__partial p) {
+/* All lines over keys [k0, k1) of the run whose first page is pages[0]; k0 a multiple of SG__KEYS. The run has n_pages
+ * pages; `then` comes after them. */
+static void attend_all(const struct tile *t, const int32_t *pages, int32_t n_pages, int32_t k0, int32_t k1,
+                       struct ahead then, struct sg__partial p) {
     int32_t seen[SG__TILE];
     for (int32_t k = k0; k < k1; k += SG__KEYS) {
+        const int32_t after = k / 16 + BLOCK_PAGES;
         for (int32_t i = 0; i < t->lines; i++) seen[i] = k1 - k < SG__KEYS ? k1 - k : SG__KEYS;
-        attend_block(t, pages + k / 16, seen, k1 - k > SG__KEYS ? sg_pages_for(k1 - k - SG__KEYS) : 0, p);
+        attend_block(t, pages + k / 16, seen,
+                     after < n_pages ? (struct ahead){pages + after, n_pages - after} : then, p);
     }
 }
 
@@ -385,7 +430,9 @@ void SG_ISA_NAME(prefill)(void *ctx, int64_t task, int thread) {
             const int32_t see = first + i / ratio + 1 - k;
             seen[i] = see < 0 ? 0 : see > SG__KEYS ? SG__KEYS : see;
         }
-        attend_block(&t, pages + k / 16, seen, -1, scratch->part);
+        const int32_t after = k / 16 + BLOCK_PAGES, left = sg_pages_for(end) - after;
+        attend_block(&t, pages + k / 16, seen, (struct ahead){left > 0 ? pages + after : pages, left},
+                     scratch->part);
     }
     finish(&t, scratch->part, a->q_heads, ratio, (float *)a->out + at);
 }
@@ -410,10 +457,20 @@ static struct decode_tile decode_tile(const struct sg__decode_job *j, int64_t ta
     return d;
 }
 
-static void attend_split(const struct decode_tile *d, int32_t split, struct sg__partial p) {
+/* What row i of a tile attends to of its own; nothing behind the last row. */
+static struct ahead suffix_of(const struct sg__decode_job *j, const struct decode_tile *d, int32_t i) {
+    const struct sg_decode_args *a = j->a;
+    const int32_t row = d->row + i;
+    if (i >= d->t.lines / d->ratio) return (struct ahead){NULL, 0};
+    return (struct ahead){a->suffix_pages + a->suffix_page_begin[row], sg_pages_for(a->suffix_len[row])};
+}
+
+static void attend_split(const struct sg__decode_job *j, const struct decode_tile *d, int32_t split,
+                         struct sg__partial p) {
     const int32_t k0 = split * SG_SPLIT_TOKENS, left = d->prompt - k0;
     partial_reset(p, d->t.lines, d->t.pad);
-    attend_all(&d->t, d->pages, k0, k0 + (left < SG_SPLIT_TOKENS ? left : SG_SPLIT_TOKENS), p);
+    attend_all(&d->t, d->pages, sg_pages_for(d->prompt), k0,
+               k0 + (left < SG_SPLIT_TOKENS ? left : SG_SPLIT_TOKENS), suffix_of(j, d, 0), p);
 }
 
 /* Each row's own suffix, then everything together into out. */
@@ -428,7 +485,8 @@ static void decode_end(const struct sg__decode_job *j, const struct decode_tile 
         const struct sg__partial p = {scratch->part.m + line, scratch->part.l + line,
                                       scratch->part.acc + line * t->pad};
         pack_queries(&own, (const float *)a->q + (int64_t)row * a->q_heads * t->dim, a->q_heads, d->ratio);
-        attend_all(&own, a->suffix_pages + a->suffix_page_begin[row], 0, a->suffix_len[row], p);
+        const struct ahead suffix = suffix_of(j, d, i);
+        attend_all(&own, suffix.pages, suffix.n, 0, a->suffix_len[row], suffix_of(j, d, i + 1), p);
     }
     fold(scratch->running, scratch->part, t->lines, t->pad, false);
     finish(t, scratch->running, a->q_heads, d->ratio, (float *)a->out + d->at);
@@ -441,7 +499,7 @@ void SG_ISA_NAME(decode)(void *ctx, int64_t task, int thread) {
     const struct sg__thread_scratch *scratch = &j->threads[thread];
     pack_queries(&d.t, (const float *)j->a->q + d.at, j->a->q_heads, d.ratio);
     for (int32_t s = 0; s < d.splits; s++) {
-        attend_split(&d, s, scratch->part);
+        attend_split(j, &d, s, scratch->part);
         fold(scratch->running, scratch->part, d.t.lines, d.t.pad, s == 0);
     }
     decode_end(j, &d, thread);
@@ -454,7 +512,7 @@ void SG_ISA_NAME(decode_split)(void *ctx, int64_t task, int thread) {
     const int32_t split = (int32_t)(task % j->max_splits);
     if (split >= d.splits) return;
     pack_queries(&d.t, (const float *)j->a->q + d.at, j->a->q_heads, d.ratio);
-    attend_split(&d, split, sg__partial_at(j->splits + (size_t)task * j->partial_floats));
+    attend_split(j, &d, split, sg__partial_at(j->splits + (size_t)task * j->partial_floats));
 }
 
 /* Task: what the splits of one tile left, in their order, and the suffixes. */

@@ -67,15 +67,11 @@ void SG_ISA_NAME(pack_bf16)(void *ctx, int64_t task, int thread) {
     const int32_t begin = sg__tile_begin(j->tiling, (int32_t)task);
     const int32_t height = sg__tile_begin(j->tiling, (int32_t)task + 1) - begin;
     struct sg_x2 *to = (struct sg_x2 *)j->x_pack + begin * ((cols + 1) / 2);
-    for (int64_t k0 = 0; k0 < even; k0 += 16) /* a cache line of each row at a time */
-        for (int32_t r = 0; r < height; r++) {
-            const float *from = j->x + (begin + r) * cols;
-            for (int64_t k = k0; k < k0 + 16 && k < even; k += 2)
-                to[k / 2 * height + r] = x2_make(from[k], from[k + 1]);
-        }
+    const float *row[16];
+    for (int32_t r = 0; r < height; r++) row[r] = j->x + (begin + r) * cols;
+    x2_pack(row, height, even / 2, to);
     if (cols > even)
-        for (int32_t r = 0; r < height; r++)
-            to[even / 2 * height + r] = x2_make(j->x[(begin + r) * cols + even], 0);
+        for (int32_t r = 0; r < height; r++) to[even / 2 * height + r] = x2_make(row[r][even], 0);
 }
 
 /* Task: as SG_ISA_NAME(linear). */

@@ -96,12 +96,9 @@ void SG_ISA_NAME(linear_pack)(void *ctx, int64_t task, int thread) {
     const int32_t begin = sg__tile_begin(j->tiling, (int32_t)task),
                   end = sg__tile_begin(j->tiling, (int32_t)task + 1);
     const int32_t height = end - begin;
-    float *to = j->x_pack + begin * cols;
-    for (int64_t k0 = 0; k0 < cols; k0 += 16) /* a cache line of each row at a time */
-        for (int32_t r = 0; r < height; r++) {
-            const float *from = j->x + (begin + r) * cols;
-            for (int64_t k = k0; k < k0 + 16 && k < cols; k++) to[k * height + r] = from[k];
-        }
+    const float *row[16];
+    for (int32_t r = 0; r < height; r++) row[r] = j->x + (begin + r) * cols;
+    f32_pack(row, height, cols, 1, j->x_pack + begin * cols);
 }
 
 /* Task: a group of panels times a run of row tiles. The group's panels stay in the second-level cache while

@@ -271,6 +271,44 @@ SG_INLINE float v16_sum(struct v16 a) {
 #    undef SG_EACH
 #endif
 
+/* Columns of sixteen rows: to[k * stride + r] = lane k of r[r], for the first n rows and all sixteen k. */
+SG_INLINE void v16_store_columns(const struct v16 r[16], int n, float *to, int64_t stride) {
+#if defined(__AVX512F__)
+    /* Blocks of 4 x 4 lanes are turned in two steps, then the blocks among each other in two more. */
+    __m512 a[16], b[16];
+    const __mmask16 rows = (__mmask16)((1u << n) - 1u);
+    SG_UNROLL
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+        a[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+    }
+    SG_UNROLL
+    for (int i = 0; i < 16; i += 4) { /* b[i + c]: columns c, c + 4, c + 8, c + 12 of rows i to i + 3 */
+        b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
+        b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xEE);
+        b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xEE);
+    }
+    SG_UNROLL
+    for (int c = 0; c < 4; c++) {
+        const __m512 low0 = _mm512_shuffle_f32x4(b[c], b[c + 4], 0x44),
+                     low1 = _mm512_shuffle_f32x4(b[c + 8], b[c + 12], 0x44),
+                     high0 = _mm512_shuffle_f32x4(b[c], b[c + 4], 0xEE),
+                     high1 = _mm512_shuffle_f32x4(b[c + 8], b[c + 12], 0xEE);
+        _mm512_mask_storeu_ps(to + c * stride, rows, _mm512_shuffle_f32x4(low0, low1, 0x88));
+        _mm512_mask_storeu_ps(to + (c + 4) * stride, rows, _mm512_shuffle_f32x4(low0, low1, 0xDD));
+        _mm512_mask_storeu_ps(to + (c + 8) * stride, rows, _mm512_shuffle_f32x4(high0, high1, 0x88));
+        _mm512_mask_storeu_ps(to + (c + 12) * stride, rows, _mm512_shuffle_f32x4(high0, high1, 0xDD));
+    }
+#else
+    for (int i = 0; i < n; i++) {
+        float lanes[16];
+        v16_store(lanes, r[i]);
+        for (int k = 0; k < 16; k++) to[k * stride + i] = lanes[k];
+    }
+#endif
+}
+
 /* exp(x): within 2 ulp (2.4e-7 relative) for -87 <= x <= 88, 0 below, +inf above, NaN for NaN.
  * x = n ln2 + r with |r| <= ln2 / 2 (Cody and Waite's two-part ln2), exp(r) by the degree-6 polynomial of
  * Cephes' expf, 2^n into the exponent. 1.5 * 2^23 added rounds to an integer that then stands in the low
