@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-enum { DIM = 128, KV_HEADS = 1, GQA = 4, TEXT = 8000, KERNELS = 8 };
+enum { DIM = 128, KV_HEADS = 1, GQA = 4, VOCAB = 16384, TEXT = 8000, KERNELS = 8 };
 
 static struct sg__rt *rt;
 static const char *table_path;
@@ -92,10 +92,15 @@ static void add_lines(const char *work) {
                           length, r[i].kernel + (r[i].kernel[0] == '('), work, kinds[k],
                           (long long)c->instructions, (long long)c->passes, (long long)c->least, c->where);
         }
-        if (r[i].copied) {
+        const struct {
+            const char *what;
+            int64_t n;
+        } also[] = {{"copied", r[i].copied}, {"sweeps", (100 * r[i].watched + VOCAB / 2) / VOCAB}};
+        for (int k = 0; k < 2; k++) {
             const size_t at = strlen(text);
-            snprintf(text + at, sizeof text - at, "%.*s, %s, copied %lld\n", length,
-                     r[i].kernel + (r[i].kernel[0] == '('), work, (long long)r[i].copied);
+            if (also[k].n)
+                snprintf(text + at, sizeof text - at, "%.*s, %s, %s %lld\n", length,
+                         r[i].kernel + (r[i].kernel[0] == '('), work, also[k].what, (long long)also[k].n);
         }
     }
 }
@@ -181,35 +186,48 @@ static void test_attention(void **state) {
     }
 }
 
-/* Logits as a model's: a bell of width 2 and a few far above it. Flat: nearly all equal. */
-static void sample(float width, int heads, int32_t top_k, float top_p, const char *work) {
-    enum { VOCAB = 16384 };
-    static float x[VOCAB];
+/* Logits as a model's: a bell of `width`, and some far above it. */
+static void bell(float *x, float width, int heads) {
     for (int i = 0; i < VOCAB; i++) {
         float sum = 0;
         for (uint32_t j = 0; j < 6; j++) sum += sg_uniform((uint64_t)i + 1, j) - 0.5f;
         x[i] = sum * width * 1.4f + (i % 977 == 5 && i / 977 < heads ? 12.0f : 0.0f);
     }
+}
+static void sample(const float *x, int32_t top_k, float top_p, float u, const char *work) {
     const struct sg_draw_settings how = {0.8f, top_p, top_k};
     static const int32_t zero[1] = {0};
-    static const float u[1] = {0.6f};
-    const struct sg__sample_launch a = {.logits = device(x, sizeof x),
+    const struct sg__sample_launch a = {.logits = device(x, VOCAB * sizeof *x),
                                         .vocab = VOCAB,
                                         .n = 1,
                                         .row = device(zero, sizeof zero),
-                                        .u = device(u, sizeof u),
+                                        .u = device(&u, sizeof u),
                                         .setting = device(zero, sizeof zero),
                                         .settings = device(&how, sizeof how),
                                         .token = device(NULL, sizeof(int32_t)),
                                         .list = SG__SAMPLE_LIST};
+    sg_emu_watch(a.logits, VOCAB * sizeof *x);
     assert_int_equal(sg__launch_sample(&a, sg__rt_stream(rt)), 0);
     add_lines(work);
 }
 static void test_sampling(void **state) {
     (void)state;
-    sample(2, 8, 20, 0.95f, "top_k 20");
-    sample(2, 8, 0, 0.95f, "top_p");
-    sample(1e-3f, 0, 0, 1, "flat");
+    static float x[VOCAB];
+    bell(x, 2, 8);
+    sample(x, 0, 1, 0.6f, "peaked");
+    sample(x, 0, 1, 0.9999f, "peaked, a rare token");
+    sample(x, 20, 0.95f, 0.6f, "peaked, top_k 20");
+    sample(x, 2000, 0.95f, 0.6f, "peaked, top_k 2000");
+    sample(x, 0, 0.95f, 0.6f, "peaked, top_p");
+    bell(x, 2, 0);
+    sample(x, 0, 0.95f, 0.6f, "bell, top_p");
+    bell(x, 1e-3f, 0);
+    sample(x, 0, 1, 0.6f, "flat");
+    sample(x, 0, 0.95f, 0.6f, "flat, top_p");
+    for (int i = 0; i < VOCAB; i++) x[i] += 8;
+    sample(x, 0, 0.95f, 0.6f, "nearly equal, top_p");
+    for (int i = 0; i < VOCAB; i++) x[i] = 1;
+    sample(x, 0, 0.95f, 0.6f, "equal, top_p");
 }
 
 /* ---- the table ---- */
@@ -222,7 +240,8 @@ static void test_table(void **state) {
         assert_non_null(f);
         fputs("# kernel, work, access, passes for 100 without conflicts, the worst instruction's for each of "
               "its least\n"
-              "# (tests/cuda/test_banks.c); copied: 16-byte pieces that cp.async read from global memory\n",
+              "# (tests/cuda/test_banks.c); copied: 16-byte pieces that cp.async read from global memory;\n"
+              "# sweeps: reads of a logit, times 100\n",
               f);
         fputs(text, f);
         assert_int_equal(fclose(f), 0);

@@ -289,27 +289,49 @@ static void sample(int32_t list, const float *logits, int32_t vocab, int32_t n, 
     assert_int_equal(sg__launch_sample(&a, stream), 0);
     host(token, dtoken, sizeof(int32_t) * (size_t)n);
 }
+/* Lists that take all, the largest alone, a few, nothing. */
 static void test_sample_ways(void **state) {
     (void)state;
-    enum { VOCAB = 900, N = 40 };
+    enum { VOCAB = 900, N = 40, SHAPES = 5 };
     static float x[2 * VOCAB];
     int32_t list[N], row[N];
+    static const int32_t lists[] = {300, 100, 7, 0};
     static const struct {
         int32_t k;
         float p, t;
-    } how[] = {{0, 1, 1}, {20, 0.95f, 0.6f}, {200, 0.5f, 2}, {0, 0.9f, 1.3f}, {1, 1, 1}};
-    for (int ties = 0; ties < 2; ties++) {
+    } how[] = {{0, 1, 1}, {20, 0.95f, 0.6f}, {200, 0.5f, 2}, {0, 0.9f, 1.3f}, {1, 1, 1}, {0, 0.25f, 0.7f}};
+    for (int shape = 0; shape < SHAPES; shape++) {
         for (int i = 0; i < 2 * VOCAB; i++) {
             x[i] = (float)(noise(8, i) % 4096) / 512 - 4;
-            if (ties) x[i] = roundf(x[i]);
+            if (shape == 1) x[i] = roundf(x[i]);             /* equals */
+            if (shape == 2) x[i] = 1 + x[i] / 4096;          /* few differ in their first bits */
+            if (shape == 3) x[i] = i % 9 ? x[i] - 20 : x[i]; /* one in nine has nearly all */
+            if (shape == 4) x[i] = i % 3 ? 2 : -3;           /* two values */
         }
         x[5] = -INFINITY;
         for (size_t h = 0; h < sizeof how / sizeof *how; h++) {
             sample(SG__SAMPLE_LIST, x, VOCAB, N, how[h].k, how[h].p, how[h].t, list);
-            sample(0, x, VOCAB, N, how[h].k, how[h].p, how[h].t, row);
-            assert_memory_equal(list, row, sizeof row);
+            for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
+                sample(lists[l], x, VOCAB, N, how[h].k, how[h].p, how[h].t, row);
+                assert_memory_equal(list, row, sizeof row);
+            }
             for (int i = 0; i < N; i++) assert_true(row[i] >= 0 && row[i] < VOCAB && (i % 2 || row[i] != 5));
         }
+    }
+}
+
+/* Lists that are sorted and added up by several warps. */
+static void test_sample_wide(void **state) {
+    (void)state;
+    enum { VOCAB = 4200, N = 40 };
+    static float x[2 * VOCAB];
+    int32_t list[N], row[N];
+    static const int32_t top_k[] = {0, 500, 3000};
+    for (int i = 0; i < 2 * VOCAB; i++) x[i] = (float)(noise(12, i) % 65536) / 32768;
+    for (int h = 0; h < 3; h++) {
+        sample(SG__SAMPLE_LIST, x, VOCAB, N, top_k[h], 0.9f, 1, list);
+        sample(0, x, VOCAB, N, top_k[h], 0.9f, 1, row);
+        assert_memory_equal(list, row, sizeof row);
     }
 }
 
@@ -329,6 +351,10 @@ static void test_sample_ties_below_bin(void **state) {
     sample(100, x, VOCAB, N, 20, 1, t, list); /* the bin's 90 fit, those below it do not */
     assert_memory_equal(list, row, sizeof row);
     for (int i = 0; i < N; i++) below += x[i % 2 * VOCAB + row[i]] == under;
+    sample(100, x, VOCAB, N, 0, 1, t,
+           list); /* nor do they without top_k: no sum of the list is one of the row */
+    sample(0, x, VOCAB, N, 0, 1, t, row);
+    assert_memory_equal(list, row, sizeof row);
     assert_true(below > N / 4 && below < N * 3 / 4);
 }
 
@@ -423,13 +449,21 @@ static void test_widen(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mma),         cmocka_unit_test(test_ldmatrix),
-        cmocka_unit_test(test_copy),        cmocka_unit_test(test_warp),
-        cmocka_unit_test(test_round),       cmocka_unit_test(test_math),
-        cmocka_unit_test(test_max),         cmocka_unit_test(test_exp2),
-        cmocka_unit_test(test_atomic),      cmocka_unit_test(test_geometry),
-        cmocka_unit_test(test_sample_ways), cmocka_unit_test(test_sample_ties_below_bin),
-        cmocka_unit_test(test_narrow_rows), cmocka_unit_test(test_dequant),
+        cmocka_unit_test(test_mma),
+        cmocka_unit_test(test_ldmatrix),
+        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_warp),
+        cmocka_unit_test(test_round),
+        cmocka_unit_test(test_math),
+        cmocka_unit_test(test_max),
+        cmocka_unit_test(test_exp2),
+        cmocka_unit_test(test_atomic),
+        cmocka_unit_test(test_geometry),
+        cmocka_unit_test(test_sample_ways),
+        cmocka_unit_test(test_sample_wide),
+        cmocka_unit_test(test_sample_ties_below_bin),
+        cmocka_unit_test(test_narrow_rows),
+        cmocka_unit_test(test_dequant),
         cmocka_unit_test(test_widen),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -16,6 +16,7 @@ void kt_init(int argc, char **argv) {
         snprintf(isa, sizeof isa, "%s", colon + 1);
         *colon = 0;
     }
+    if (getenv("KT_ONLY")) cmocka_set_test_filter(getenv("KT_ONLY"));
     sg_dev_close(kt_open(1)); /* skips at once where there is no such thing */
 }
 

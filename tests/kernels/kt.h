@@ -24,7 +24,8 @@
 
 #define KT_U 0x1p-24 /* unit roundoff of float32 */
 
-/* Reads the backend from argv; to be called first in main. */
+/* Reads the backend from argv; to be called first in main. KT_ONLY in the environment: tests of this name, with
+ * * and ? as in a shell. */
 void kt_init(int argc, char **argv);
 const char *kt_backend(void); /* "cpu" */
 const char *kt_isa(void);     /* "avx2" or NULL */

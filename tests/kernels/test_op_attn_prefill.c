@@ -77,6 +77,7 @@ static void test_values(void **state) {
     check(dev, 1, 3, 24, mixed, from, 3);
     check(dev, 2, 7, 40, mixed, from, 3);
     check(dev, 1, 8, 128, mixed, from, 4);
+    check(dev, 2, 3, 128, mixed, from, 1); /* whole steps of keys, of two heads */
     check(dev, 2, 1, 256, mixed, from, 2);
     check(dev, 1, 4, 16, mixed, from, 4);
     sg_dev_close(dev);

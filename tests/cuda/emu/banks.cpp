@@ -24,6 +24,8 @@ struct site {
 static std::map<const void *, site> sites;
 static std::vector<sg_bank_report> reports; /* the last: of the kernel that runs */
 static unsigned long long block;            /* whose accesses `sites` has */
+static const char *watched;
+static size_t watched_bytes;
 
 /* Lanes that want the same word share a pass, unless they add to it. */
 static int passes_of(const site &s, const access &a, int first, int n) {
@@ -64,10 +66,16 @@ static void settle(void) {
 }
 
 static void accessed(sg_bank_kind kind, const void *p, int bytes, const void *where) {
-    if (current == &host || !in_shared(p, (size_t)bytes)) return;
+    if (current == &host) return;
+    const bool shared = in_shared(p, (size_t)bytes);
+    if (!shared && (size_t)((const char *)p - watched) >= watched_bytes) return;
     if (block != counts.threads) settle(); /* another block's */
     block = counts.threads;
-    if (reports.empty() || reports.back().kernel != kernel_name) reports.push_back({kernel_name, {}, 0});
+    if (reports.empty() || reports.back().kernel != kernel_name) reports.push_back({kernel_name, {}, 0, 0});
+    if (!shared) {
+        reports.back().watched++;
+        return;
+    }
     site &s = sites[where];
     s.kind = kind;
     s.bytes = bytes;
@@ -105,6 +113,11 @@ int sg_emu_take_banks(struct sg_bank_report *out, int room) {
     std::copy(reports.begin(), reports.begin() + n, out);
     reports.clear();
     return n;
+}
+
+void sg_emu_watch(const void *p, size_t bytes) {
+    watched = (const char *)p;
+    watched_bytes = bytes;
 }
 
 /* What -fsanitize=thread makes a compiler call. */

@@ -5,6 +5,7 @@
 #ifndef SG_TESTS_CUDA_BANKS_H
 #define SG_TESTS_CUDA_BANKS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -22,8 +23,11 @@ struct sg_bank_counts {
 struct sg_bank_report {
     const char *kernel; /* as its LAUNCH line writes it */
     struct sg_bank_counts of[SG_BANK_KINDS];
-    int64_t copied; /* pieces of 16 bytes that cp.async read from global memory */
+    int64_t copied;  /* pieces of 16 bytes that cp.async read from global memory */
+    int64_t watched; /* accesses of threads to what is watched */
 };
+/* Watches these bytes, and nothing else; those of kernels compiled for this alone. */
+void sg_emu_watch(const void *p, size_t bytes);
 /* What was counted since the last call, of at most `room` kernels; returns how many. */
 int sg_emu_take_banks(struct sg_bank_report *out, int room);
 
