@@ -320,6 +320,9 @@ static enum sg_status need_within(const struct sg_dataset *d, const char *kind, 
     return SG_OK;
 }
 
+/* Far more than a job can ask for, so that sums of votes are whole numbers of 32 bits. */
+static const double MOST_VOTES = 1e6;
+
 static double number_at(const double *x, int64_t at) {
     return x ? x[at] : (double)NAN;
 }
@@ -335,8 +338,8 @@ static enum sg_status need_sound(const struct sg_dataset *d, const struct sg_res
         {"true_score", known && r->true_score ? r->true_score[at] : nothing, 1, "a number from 0 to 1",
          known && r->true_score},
         {"true_length", number_at(r->true_length, at), DBL_MAX, "a number of tokens", false},
-        {"votes_yes", valid ? r->votes_yes[at] : nothing, DBL_MAX, "a number of samples", false},
-        {"votes_no", valid ? r->votes_no[at] : nothing, DBL_MAX, "a number of samples", false},
+        {"votes_yes", valid ? r->votes_yes[at] : nothing, MOST_VOTES, "a number of samples", false},
+        {"votes_no", valid ? r->votes_no[at] : nothing, MOST_VOTES, "a number of samples", false},
         {"p_correct", valid ? r->p_correct[at] : nothing, 1, "a number from 0 to 1", valid},
         {"length_mean", valid ? r->length_mean[at] : nothing, DBL_MAX, "a number of tokens", valid},
         {"knn_correct", number_at(r->knn_correct, at), 1, "a number from 0 to 1", false},

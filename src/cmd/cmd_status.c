@@ -7,6 +7,7 @@
 #include "rundir/shard_files.h"
 #include "store/segment.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +24,10 @@ struct report {
     int64_t age; /* s since it was written */
 };
 
+/* Kept within whole numbers that fit, whatever the file says. */
 static double number(const struct report *r, const char *key) {
     const cJSON *v = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, key) : NULL;
-    return cJSON_IsNumber(v) ? v->valuedouble : 0;
+    return cJSON_IsNumber(v) ? fmin(fmax(v->valuedouble, -9e15), 9e15) : 0;
 }
 static const char *string(const struct report *r, const char *key) {
     const cJSON *v = r->doc ? cJSON_GetObjectItemCaseSensitive(r->doc, key) : NULL;

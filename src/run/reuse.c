@@ -115,7 +115,11 @@ static enum sg_status source_match(struct source *s, const struct sg_plan *plan,
         struct sg_sampling_params as_there = plan->params[0];
         as_there.samples = s->drawn[i].samples;
         SG_TRY(SG_NEW(&s->drawn[i].cell, plan->n_cells, "cell fingerprints", err));
-        SG_TRY(sg_plan_fingerprints_of(plan, in, &as_there, s->drawn[i].cell, err));
+        if (plan->listed || as_there.samples != plan->n_samples)
+            SG_TRY(sg_plan_fingerprints_of(plan, in, &as_there, s->drawn[i].cell, err));
+        else /* every night's: they are the plan's own */
+            memcpy(s->drawn[i].cell, plan->cell_fingerprint,
+                   (size_t)plan->n_cells * sizeof *plan->cell_fingerprint);
     }
 out:
     return st;

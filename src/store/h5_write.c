@@ -4,6 +4,7 @@
 #include "store/h5_checksum.h"
 #include <errno.h>
 #include <hdf5_hl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

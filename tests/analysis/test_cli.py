@@ -757,6 +757,7 @@ def bad_input(tmp):
             ("length", lambda f: f["true_length"].__setitem__((2, 1), -5), "true_length is -5; expected a number of tokens"),
             ("long", lambda f: f["length_mean"].__setitem__((2, 1), float("inf")), "length_mean is inf; expected a number of tokens"),
             ("votes", lambda f: f["votes_no"].__setitem__((2, 1), -1), "votes_no is -1; expected a number of samples"),
+            ("crowd", lambda f: f["votes_yes"].__setitem__((2, 1), 2**31 - 1), "expected a number of samples"),
             ("query", lambda f: f["query"].__setitem__(2, f["query"][1]), 'query "query-000001" stands twice'),
             ("model", lambda f: f["model"].__setitem__(2, f["model"][1]), 'model "maker/model-01" stands twice'),
             ("price", lambda f: f["input_price"].__setitem__(3, float("nan")), 'no price for model "maker/model-03"'),
