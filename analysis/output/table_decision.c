@@ -60,7 +60,8 @@ static void sizes(const struct sg_portfolio_sizes *x, int32_t ask, FILE *to) {
             fputs("nothing fits the budget", to);
         else
             fprintf(to, "%s %%", percent(&r->accuracy, b, sizeof b));
-        if (i && !isnan(r->lost)) fprintf(to, ", %+.1f points", 100 * r->lost + 0.0);
+        if (i && !isnan(r->lost))
+            fprintf(to, ", %s points", points(&(struct sg_value){r->lost, NAN, NAN}, b, sizeof b));
         fprintf(to, "%s%s\n", *r->models ? ": " : "", sg_text_cut(r->models, LIST, list, sizeof list));
     }
 }
