@@ -6,6 +6,7 @@
 #include "cmd/cmd.h"
 #include "store/spread.h"
 #include "rundir/rundir.h"
+#include "store/h5_checksum.h"
 #include "store/results_cell.h"
 #include "store/segment.h"
 
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum sg_status sg_cmd_check(int argc, char **argv, struct sg_err *err);
 
@@ -230,11 +232,19 @@ out:
     return st;
 }
 
+/* Read, not mapped: the file may be cut while we look at it. */
 static enum sg_status see_seal(struct check *c, const char *path, struct sg_err *err) {
-    struct sg_map map = {0};
-    enum sg_status st = sg_map_open(path, &map, err);
-    c->sealed = st == SG_OK && map.size >= 40 && !memcmp(map.data + map.size - 40, "SGH5SEAL", 8);
-    sg_map_close(&map);
+    enum sg_status st = SG_OK;
+    char seal[SG_H5_CHECKSUM_BYTES];
+    uint64_t size = 0;
+    int fd = -1;
+    SG_TRY(sg_file_open_regular(path, &fd, &size, err));
+    c->sealed = false;
+    if (size < sizeof seal) goto out;
+    SG_TRY(sg_fd_read_at(fd, seal, sizeof seal, size - sizeof seal, path, err));
+    c->sealed = !memcmp(seal, "SGH5SEAL", 8);
+out:
+    if (fd >= 0) close(fd);
     return st;
 }
 

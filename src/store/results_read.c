@@ -79,8 +79,10 @@ static enum sg_status read_column(const struct sg_h5_in *in, const char *group, 
     if (c->axes == SG_AXES_ANCHOR) dims[0] = r->anchors.n;
     const bool there = c->since <= r->format && sg_h5_has(in, name);
     if (!there && (c->need == SG_NEED_TRUTH || c->need == SG_NEED_SCORE)) return SG_OK;
-    enum sg_status st = sg__column_new(r, c, err);
-    if (st != SG_OK || (!there && c->need == SG_NEED_OPTIONAL)) return st;
+    if (!there && c->need == SG_NEED_OPTIONAL) return sg__column_new(r, c, err);
+    enum sg_status st =
+        sg__column_zeros(r, c, err); /* a trial leaves large ones untouched: they cost nothing */
+    if (st != SG_OK) return st;
     return sg_h5_read(in, name, c->var.type, c->var.rank, dims, sg__column_data(r, c), err);
 }
 

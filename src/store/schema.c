@@ -135,12 +135,19 @@ enum sg_status sg__results_sizes(int64_t n_queries, int64_t n_models, int64_t n_
     return SG_OK;
 }
 
+enum sg_status sg__column_zeros(struct sg_results *r, const struct sg__column *c, struct sg_err *err) {
+    void *p = NULL;
+    enum sg_status st =
+        sg_new(&p, (size_t)sg__column_len(r, c), sg_h5_type_bytes(c->var.type), c->var.name, err);
+    if (st == SG_OK) sg__column_set(r, c, p);
+    return st;
+}
+
 enum sg_status sg__column_new(struct sg_results *r, const struct sg__column *c, struct sg_err *err) {
     const int64_t n = sg__column_len(r, c);
-    void *p = NULL;
-    enum sg_status st = sg_new(&p, (size_t)n, sg_h5_type_bytes(c->var.type), c->var.name, err);
+    enum sg_status st = sg__column_zeros(r, c, err);
     if (st != SG_OK) return st;
-    sg__column_set(r, c, p);
+    void *p = sg__column_data(r, c);
     switch (c->var.type) {
     case SG_H5_F64:
         for (int64_t i = 0; i < n; i++) ((double *)p)[i] = NAN;

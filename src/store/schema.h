@@ -111,7 +111,8 @@ static inline int64_t sg__column_len(const struct sg_results *r, const struct sg
 }
 /* SG_E_INPUT when the product of the axes does not fit. */
 enum sg_status sg__results_sizes(int64_t n_queries, int64_t n_models, int64_t n_samples, struct sg_err *err);
-/* Memory for one column, filled. */
+/* Memory for one column: zeroed, for who reads the whole column into it; filled. */
+enum sg_status sg__column_zeros(struct sg_results *r, const struct sg__column *c, struct sg_err *err);
 enum sg_status sg__column_new(struct sg_results *r, const struct sg__column *c, struct sg_err *err);
 
 /* Copies models and prices of r to r->calibration. */

@@ -140,6 +140,31 @@ static enum outcome take_correct_field(struct at *a, bool *yes, size_t *answer) 
     return o == YES ? take_answer(a, yes, answer) : o;
 }
 
+/* "Predicted Performance" and its colon, which may be left out before a bracket. */
+static enum outcome take_heading(struct at *a) {
+    enum outcome o = take(a, "predicted");
+    if (o != YES) return o;
+    skip(a, MARKS);
+    if (a->i == a->n) return at_end(a);
+    o = take(a, "performance");
+    if (o != YES) return o;
+    o = take_colon(a);
+    if (o != NO) return o;
+    return a->i < a->n && in(a->s[a->i], OPENS) ? YES : NO;
+}
+
+/* The bracket '}' behind an answer that may have been going to say more: on its line, a bounded number of characters on, and
+ * before the next heading, whose bracket it would else take for its own. */
+static enum outcome take_late_bracket(struct at *a) {
+    for (int k = 0; k < SKIP_MAX && a->i < a->n && a->s[a->i] != '}' && a->s[a->i] != '\n'; k++, a->i++) {
+        struct at heading = *a;
+        enum outcome o = lower(a->s[a->i]) == 'p' ? take_heading(&heading) : NO;
+        if (o != NO) return o == YES ? NO : MORE;
+    }
+    if (a->i == a->n) return at_end(a);
+    return a->s[a->i] == '}' ? YES : NO;
+}
+
 /* The two fields. YES as soon as both are there; *open: the bracket around them may still be closed. */
 static enum outcome take_fields(struct at a, struct sg_verdict *out, bool *open) {
     struct sg_verdict v = {.parsed = true};
@@ -169,27 +194,13 @@ static enum outcome take_fields(struct at a, struct sg_verdict *out, bool *open)
             a.i++;
         v.closed = a.i < a.n && a.s[a.i] == closing;
         *open = a.i == a.n;
-        if (closing == '}' && !v.closed) { /* an answer that was cut off may have been going to say more */
-            for (k = 0; k < SKIP_MAX && a.i < a.n && a.s[a.i] != '}' && a.s[a.i] != '\n'; k++) a.i++;
-            if (a.i == a.n) return at_end(&a);
-            if (a.s[a.i] != '}') return NO;
+        if (closing == '}' && !v.closed) {
+            enum outcome o = take_late_bracket(&a);
+            if (o != YES) return o;
         }
     }
     *out = v;
     return YES;
-}
-
-/* "Predicted Performance" and its colon, which may be left out before a bracket. */
-static enum outcome take_heading(struct at *a) {
-    enum outcome o = take(a, "predicted");
-    if (o != YES) return o;
-    skip(a, MARKS);
-    if (a->i == a->n) return at_end(a);
-    o = take(a, "performance");
-    if (o != YES) return o;
-    o = take_colon(a);
-    if (o != NO) return o;
-    return a->i < a->n && in(a->s[a->i], OPENS) ? YES : NO;
 }
 
 /* Reads on to the end of the text. *closed is set when a verdict became closed. */

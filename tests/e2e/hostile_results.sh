@@ -47,6 +47,18 @@ for kind in heap mutated; do
   done
 done
 
+# a file that is cut while it is read: one line, and no SIGBUS
+"$BIN/tests/make_fake_results" "$work/large.h5" 6000 60 4 1 1 0.5 0 3
+for wait in 0 0.01 0.02 0.04 0.08; do
+  cp "$work/large.h5" "$hostile"
+  timeout -k 5 60 "$BIN/scope-grid" check "$hostile" >"$work/said" 2>&1 &
+  sleep $wait
+  truncate -s 4096 "$hostile"
+  wait $!; code=$?
+  [ $code -eq 0 ] || [ $code -eq 5 ] || [ $code -eq 3 ] || fail "cut after $wait s: exit code $code: $(cat "$work/said")"
+  [ $code -eq 0 ] || one_line "cut after $wait s" "$(cat "$work/said")"
+done
+
 # the texts are read by another way
 "$BIN/tests/hostile_results" "$good" elink texts "$work/other/results.h5" "$hostile"
 out=$("$BIN/tests/sim_grid" "$job" --set output.dir="$work/next" --night n3 --since "$hostile" 2>&1) && fail "texts by an external link: --since took it"

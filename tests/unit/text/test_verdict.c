@@ -44,6 +44,8 @@ static const struct {
     {P "{len: 61, correct: yes.", -1, 0, 0},
     {P "{len: 61, correct: yes because\n}", -1, 0, 0},
     {P "{len: 10, correct: yes}\n" P "{len: 20, correct: no", 10, true, true},
+    {P "{len: 9, correct: no so " P "{len: x}", -1, 0, 0}, /* the bracket is the next one's */
+    {P "{len: 9, correct: no, so performance}", 9, false, false},
     /* not well formed */
     {"", -1, 0, 0},
     {"len: 5, correct: yes", -1, 0, 0},
