@@ -8,8 +8,8 @@
 # run does, what matters most first: conformance of every wrapped PTX operation, against golden.txt; rows of the products
 # of Qwen3-4B in batches of every size; operator tests in bf16, batch invariance of the engine, transformers' oracles;
 # then it measures, with random weights made on the card: `bench` of the Qwen3-4B shape, few cells with and without
-# recorded steps, as many as fit with shared prompts, of which the few must be the same to the bit, the same operator by
-# operator; the profiler on the largest kernels; equal bits against cuBLASLt's own choice; compute-sanitizer; at last
+# recorded steps, as many as fit with shared prompts, of which the few must be the same to the bit, the same in two halves
+# side by side on two streams (engine.overlap_rows), with equal bits, and the same operator by operator; the profiler on the largest kernels; equal bits against cuBLASLt's own choice; compute-sanitizer; at last
 # operators in float32, fp8 weights, a prompt for each sample alone. Power and clock beside it.
 # Every step has a limit of its own. Whoever ends this early loses nothing: `run` again goes on behind what passed, with
 # as many seconds anew; it begins from the start where results/ is of another commit or another card.
@@ -20,6 +20,7 @@
 #   GPU_RESULTS       a folder to take the place of results/
 #   GPU_SHAPE         for bench --random (qwen3-4b), GPU_KV_BYTES=147456 of KV a token of it
 #   GPU_CELLS         as many as fit, at most 227; GPU_SAMPLES=8, GPU_PROMPT=2000, GPU_NEW=250
+#   GPU_OVERLAP=512   the rows from which steps are halved in `bench halves`
 #   GPU_GEMM          options of bench_gpu_gemm
 set -euo pipefail
 
@@ -245,6 +246,9 @@ measure_many() {
   # a card that does not do it in time, or has less memory than it said, does a part of it
   measure shared 150 "$cells" "$samples" "$new" || measure shared 60 $(((cells + 3) / 4)) "$samples" "$new" || true
   must "few cells among many" 10 5 bash gpu.sh same_cells few shared
+  # what two streams are worth, the same bits
+  ! measure halves 150 "$cells" "$samples" "$new" --overlap-rows "${GPU_OVERLAP:-512}" ||
+    must "whole steps and halves" 10 5 bash gpu.sh same_cells shared halves
   # some steps more, in which no operator is hidden in a recorded step: each has a time of its own
   measure stages 90 "$cells" "$samples" $((new < 32 ? new : 32)) --operators || true
 }
@@ -395,5 +399,5 @@ case "${1:-}" in
   # for run: `timeout` needs a program
   golden) same_golden ;;
   same_cells | profiled | sanitized) "$@" ;;
-  *) sed -n '2,23s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,24s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

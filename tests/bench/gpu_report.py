@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-RUNS = ("shared", "stages", "alone", "fp8", "few", "few-apart")  # beside each other, in the order of the report
+RUNS = ("shared", "halves", "stages", "alone", "fp8", "few", "few-apart")  # beside each other, in the order of the report
 
 
 def read(path):
@@ -92,6 +92,7 @@ def main():
         else:
             missing.append(f"bench-{name}.json")
     for one, other, what in (("shared", "alone", "shared prompts over prompts for each sample, in the same KV memory"),
+                             ("halves", "shared", "steps in two halves side by side over whole steps"),
                              ("few", "few-apart", "recorded steps over steps operator by operator, few cells"),
                              ("shared", "fp8", "bf16 weights over fp8 weights")):
         a, b = runs[one], runs[other]

@@ -78,7 +78,7 @@ run() {
   shift
   code=0
   env -i PATH="$tools:/usr/bin:/bin" HOME="$work/empty" GPU_SECONDS=1000 GPU_SLOWER=10 GPU_KV_BYTES=512 GPU_PROMPT=40 GPU_NEW=8 \
-    GPU_SAMPLES=2 GPU_GEMM=--small GPU_SHAPE="$work/config.json" "$@" ./gpu.sh run >"$work/out" 2>&1 || code=$?
+    GPU_SAMPLES=2 GPU_OVERLAP=8 GPU_GEMM=--small GPU_SHAPE="$work/config.json" "$@" ./gpu.sh run >"$work/out" 2>&1 || code=$?
 }
 same_as() { cmp -s "$1" "$2" || fail "$1 is not what was printed: $(diff "$1" "$2")"; }
 
@@ -86,7 +86,7 @@ same_as() { cmp -s "$1" "$2" || fail "$1 is not what was printed: $(diff "$1" "$
 run "$work/card" GPU_CELLS=3
 [ $code = 0 ] || fail "ended with $code: $(cat "$work/out" results/tests.txt)"
 for name in conformance 'golden vectors' 'rows of products' embed random attn_decode 'attn_prefill float32' engine oracle \
-  'few, with records and without' 'few cells among many' 'profile attn_prompt' 'memcheck attn_decode' products \
+  'few, with records and without' 'few cells among many' 'bench halves' 'whole steps and halves' 'profile attn_prompt' 'memcheck attn_decode' products \
   'bench few' 'bench shared' 'bench alone' 'bench fp8' 'racecheck test_gpu_kernels'; do
   grep -q "^ok       $name\$" "$work/out" || fail "'$name' did not run: $(cat "$work/out")"
 done
@@ -101,9 +101,9 @@ diff -r results "$work/unpacked/results" || fail "the packed file is not what wa
 python3 - results <<'CHECK'
 import json, sys
 d = sys.argv[1]
-few, apart, shared, stages, alone, fp8 = (json.load(open(f"{d}/bench-{n}.json"))
-                                          for n in ("few", "few-apart", "shared", "stages", "alone", "fp8"))
-for r in (few, apart, shared, stages, alone, fp8):
+few, apart, shared, halves, stages, alone, fp8 = (
+    json.load(open(f"{d}/bench-{n}.json")) for n in ("few", "few-apart", "shared", "halves", "stages", "alone", "fp8"))
+for r in (few, apart, shared, halves, stages, alone, fp8):
     assert r["random_weights"] and r["device_free_bytes"] > 1 << 30
 assert shared["cells"] == 3 and shared["samples"] == 2 and shared["prompt_tokens"] == 40 and shared["new_tokens"] == 8
 assert alone["samples"] == 1 and alone["cells"] == 3 * 80 // 64, alone["cells"]
@@ -111,6 +111,7 @@ assert len(few["cell_hashes"]) == 8 and few["cell_hashes"][:3] == shared["cell_h
 assert len(set(few["cell_hashes"])) == 8
 assert few["hash"] == apart["hash"] and few["replays"] > 0 and apart["replays"] == 0
 assert stages["operators"]["step"]["calls"] == 0 and stages["hash"] == shared["hash"] != fp8["hash"]
+assert shared["halved"] == 0 < halves["halved"] and halves["hash"] == shared["hash"]
 assert fp8["weight_bytes"] < shared["weight_bytes"]
 every = {"embed", "norm", "linear", "logits", "qkv_rope", "attn_prefill", "attn_decode", "swiglu", "sample"}
 for stage in every:  # a time, flops or bytes for every operator: no gap in the table
@@ -121,7 +122,7 @@ for stage, o in shared["operators"].items():
     assert (f"| {stage} | {o['calls']} |" in report) == (o["calls"] > 0), stage
 assert sum(o["seconds"] for o in shared["operators"].values()) <= shared["wall_s"]
 for words in ("mean by nvidia-smi 321.5 W, 1,980 MHz", "same KV memory, overall:", "| gate,up |", "Emulated",
-              "between them", "ok       conformance", "0000000", "few cells, overall:", "fp8 weights, overall:"):
+              "between them", "ok       conformance", "0000000", "few cells, overall:", "fp8 weights, overall:", "over whole steps, overall:"):
     assert words in report, words
 assert len(json.load(open(f"{d}/gemm.json"))["products"]) == 10
 CHECK
@@ -175,8 +176,8 @@ grep -q '^FAILED   engine: no time left' "$work/out" || fail "nothing ran out of
 grep -q '^FAILED   bench shared (8): .*out of memory$' "$work/out" || fail "no reason: $(cat "$work/out")"
 grep -q '^ok       bench shared' "$work/out" || fail "not done with fewer cells: $(cat "$work/out")"
 python3 -c 'import json, sys; sys.exit(json.load(open("results/bench-shared.json"))["cells"] != 3)' || fail "cells"
-[ ! -e results/bench-stages.json ] || fail "a bench that failed left a result"
-grep -q 'missing: bench-stages.json' results/report.md || fail "what is missing is not told"
+[ ! -e results/bench-stages.json ] && [ ! -e results/bench-halves.json ] || fail "a bench that failed left a result"
+grep -q 'missing: bench-halves.json, bench-stages.json' results/report.md || fail "what is missing is not told"
 
 # ---- killed in the middle: what was found is there, and nothing goes on ----
 rm -r bin

@@ -10,7 +10,11 @@ the table anew with --write. Refused whatever the table says:
   cas       a loop around a compare-and-swap of shared memory: an atomic add that the processor does not have
   division  a call of the IEEE division inside a loop
   branch    more than MOST_BRANCHES branches in the main loop of attention in bf16
-machine_code.py NVDISASM --planted CUBIN - the cubin of planted.cu must be refused, each kernel by its name."""
+machine_code.py NVDISASM --planted CUBIN - the cubin of planted.cu must be refused, each kernel by its name.
+
+Where there is no nvdisasm, NVDISASM is `ptx`: the same of the PTX that lies beside the cubins, against a table of its own.
+It has what the source and the compiler's front half do (unrolling, branches, arrays in local memory, atomics that become
+loops, divisions), not what ptxas makes of it: registers and spills, which resources.sh compares, and schedules."""
 import collections
 import re
 import subprocess
@@ -20,6 +24,7 @@ from pathlib import Path
 KERNELS = ("attn_decode", "attn_prefill", "sample")
 # of attention in bf16: copies, masks and rescales that are left out, 2 tiles; comparisons that branch are 16 and more
 MOST_BRANCHES = 10
+MOST_BRANCHES_PTX = 18  # some of which ptxas makes predicates
 HEAD = "# kernel, architecture, instructions, of the main loop, HMMA, LDG, branches there (tests/cuda/machine_code.py)"
 
 
@@ -38,6 +43,34 @@ def functions(nvdisasm, cubin):
             labels[m[1]] = len(code)
         elif m := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;", line):
             code.append(m[1])
+    return arch, out
+
+
+# What PTX's operations are called in machine code: the first that an operation begins with. Additions in shared memory that are
+# not of 32-bit integers become loops around a compare-and-swap; an IEEE division a call.
+PTX_NAMES = (("mma.sync", "HMMA"), ("fma.rn.f32", "FFMA"), ("ld.global", "LDG"), ("ld.local", "LDL"), ("st.local", "STL"),
+             ("atom.shared.cas", "ATOMS.CAS"), ("atom.shared.add.u64", "ATOMS.CAS"), ("atom.shared.add.f", "ATOMS.CAS"),
+             ("atom.shared", "ATOMS"), ("div.rn.f", "CALL.div"), ("ret", "RET"), ("exit", "EXIT"))
+
+
+def ptx_functions(path):
+    """As functions() has it, of a PTX file."""
+    text = re.sub(r"//.*|/\*.*?\*/", "", path.read_text(), flags=0)
+    arch, out, code, labels = re.search(r"\.target\s+(\w+)", text)[1], {}, None, None
+    for line in re.split(r";|(?<=:)\n|\n(?=[.\s]*(?:visible\s+)?\.?entry)", text):
+        for part in line.split("\n"):
+            part = part.strip().strip("{}").strip()
+            if m := re.match(r"(?:\.visible\s+)?\.entry\s+(\w+)", part):
+                code, labels = out.setdefault(m[1], ([], {}))
+            elif code is None or not part or part.startswith("."):
+                continue
+            elif m := re.match(r"\$L_(\w+):$", part):
+                labels[".L_" + m[1]] = len(code)
+            elif m := re.match(r"(@!?%\w+\s+)?bra(?:\.uni)?\s+\$L_(\w+)$", part):
+                code.append(("@P0 " if m[1] else "") + f"BRA `(.L_{m[2]})")
+            elif m := re.match(r"(@!?%\w+\s+)?([a-z]\w*\.[\w.:]+|[a-z]\w*)(?:\s|$)", part):
+                name = next((n for p, n in PTX_NAMES if m[2].startswith(p)), m[2])
+                code.append(("@P0 " if m[1] else "") + name)
     return arch, out
 
 
@@ -117,7 +150,7 @@ class Kernel:
     def branches(self, loop):
         return self.count("BRA", loop) - 1
 
-    def refused(self, attention):
+    def refused(self, attention, most):
         if any(operation(i).split(".")[0] in ("LDL", "STL") for i in self.code):
             yield "local", "local memory"
         for loop in self.loops:
@@ -129,8 +162,8 @@ class Kernel:
                 yield "division", "calls of a division in a loop"
                 break
         loop = self.main_loop()
-        if attention and loop and self.count("HMMA", loop) and self.branches(loop) > MOST_BRANCHES:
-            yield "branch", f"{self.branches(loop)} branches in the main loop, at most {MOST_BRANCHES} allowed"
+        if attention and loop and self.count("HMMA", loop) and self.branches(loop) > most:
+            yield "branch", f"{self.branches(loop)} branches in the main loop, at most {most} allowed"
 
     def row(self):
         loop = self.main_loop()
@@ -147,7 +180,7 @@ def plain(names):
 
 
 def kernels(nvdisasm, cubin):
-    arch, found = functions(nvdisasm, cubin)
+    arch, found = ptx_functions(Path(cubin)) if nvdisasm == "ptx" else functions(nvdisasm, cubin)
     names = [n for n in found if not n.startswith("$")]
     return arch, [(p, Kernel(*found[n])) for p, n in zip(plain(names), names)]
 
@@ -157,7 +190,7 @@ def planted(nvdisasm, cubin):
     bad = 0
     _, found = kernels(nvdisasm, cubin)
     for name, kernel in found:
-        why = sorted({w for w, _ in kernel.refused(True)})
+        why = sorted({w for w, _ in kernel.refused(True, MOST_BRANCHES_PTX if nvdisasm == "ptx" else MOST_BRANCHES)})
         expected = [] if name == "good_kernel" else [name.removesuffix("_kernel")]
         if why != expected:
             print(f"planted.cu: {name} is refused for {why}, expected {expected}", file=sys.stderr)
@@ -174,15 +207,17 @@ def main():
         return planted(nvdisasm, sys.argv[3])
     table, lines, bad = Path(sys.argv[3]), [], 0
     for name in KERNELS:
-        cubins = sorted((Path(sys.argv[2]) / name).glob("*.cubin"))
+        kind = "ptx" if nvdisasm == "ptx" else "cubin"
+        cubins = sorted((Path(sys.argv[2]) / name).glob(f"*.{kind}"))
         if len(cubins) != 3:
-            print(f"{sys.argv[2]}/{name}: {len(cubins)} cubins, expected 3: build sg_cuda first", file=sys.stderr)
+            print(f"{sys.argv[2]}/{name}: {len(cubins)} files .{kind}, expected 3: build sg_cuda first", file=sys.stderr)
             return 1
         for cubin in cubins:
             arch, found = kernels(nvdisasm, cubin)
             for kernel_name, kernel in found:
                 lines.append(f"{kernel_name} {arch} " + " ".join(map(str, kernel.row())))
-                for _, why in kernel.refused(kernel_name.startswith("attn_")):
+                for _, why in kernel.refused(kernel_name.startswith("attn_"),
+                                             MOST_BRANCHES_PTX if kind == "ptx" else MOST_BRANCHES):
                     print(f"{kernel_name} {arch}: {why}", file=sys.stderr)
                     bad = 1
     text = "\n".join([HEAD] + sorted(lines)) + "\n"

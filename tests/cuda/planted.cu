@@ -39,6 +39,8 @@ static __global__ void __launch_bounds__(THREADS) branch_kernel(float *x, const 
             for (int j = 0; j < n; j++) x[j] = top[c] = d[c] + x[j];
             if (d[c] < -top[c]) ROLLED
             for (int j = 0; j < n; j++) x[j] += d[c];
+            if (d[c] == top[c]) ROLLED
+            for (int j = 0; j < n; j++) x[j] -= top[c];
         }
     }
     for (int c = 0; c < 4; c++) x[c] = d[c] + top[c];

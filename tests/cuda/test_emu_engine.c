@@ -29,6 +29,7 @@ struct setup {
     bool alone, hopeful;                 /* hopeful: the schedule is told that answers are short */
     int lazy;
     uint64_t seed;
+    int32_t overlap_rows;
     int32_t steps_ahead; /* 0: as the device likes it, one */
     enum sg_engine_graphs records;
     const char *backend; /* NULL: cuda */
@@ -118,6 +119,7 @@ static void run_with(struct run *r, const struct setup *s) {
         .max_samples = MAX_SAMPLES,
         .steps_ahead = s->steps_ahead,
         .records = s->records,
+        .overlap_rows = s->overlap_rows,
         .sampling = {.max_new_tokens = MAX_NEW},
         .settings = settings,
         .n_settings = 3,
@@ -187,6 +189,8 @@ static void test_invariance(void **state) {
          {.batch_tokens = 1024, .pages = 200, .stride = 1, .seed = 10, .lazy = 1, .spoil = spoil_end}},
         {"a device that records not every operator",
          {.batch_tokens = 1024, .pages = 200, .stride = 1, .seed = 11, .spoil = spoil_operator}},
+        {"halves side by side, late streams",
+         {.batch_tokens = 512, .pages = 200, .stride = 3, .seed = 12, .lazy = 1, .overlap_rows = 24}},
         {"a small pool, late streams",
          {.batch_tokens = 64, .pages = 44, .stride = 2, .hopeful = true, .seed = 9, .lazy = 1}},
     };
@@ -201,6 +205,7 @@ static void test_invariance(void **state) {
         assert_true(t->replays >= t->records);
         assert_true((t->padded_rows > 0) ==
                     (s->records != SG_GRAPHS_OFF)); /* and some buckets partly filled */
+        assert_true((t->halved > 0) == (s->overlap_rows > 0));
         assert_true((t->wasted_rows > 0) == (s->steps_ahead >= 0));
         if (memcmp(base.out, other.out, sizeof base.out)) fail_msg("results differ with %s", others[i].name);
     }
