@@ -218,9 +218,12 @@ static __device__ __forceinline__ void sort_list(const candidates &c, weight_t a
     for (int stride = size / 2; stride > 0; stride /= 2) {
         ROLLED
         for (int i = t; i < all / 2; i += threads) {
-            const int a = 2 * i - (i & (stride - 1)), b = a + stride;
-            const uint64_t x = sm->list[a], y = sm->list[b];
-            if ((x < y) == ((a & size) == 0)) sm->list[a] = y, sm->list[b] = x;
+            /* every other eight begin with the second of their pair: else those 16 apart shared a bank */
+            const bool flip = t & 8;
+            const int lower = 2 * i - (i & (stride - 1)), a = flip ? lower + stride : lower;
+            const uint64_t x = sm->list[a], y = sm->list[a ^ stride];
+            const bool falling = ((lower & size) == 0) != flip;
+            if ((x < y) == falling) sm->list[a] = y, sm->list[a ^ stride] = x;
         }
         __syncthreads();
     }
