@@ -1,8 +1,8 @@
 /* sample - one token per draw i from logits row row[i]: temperature, top_k, top_p, inverse CDF in descending
  * order at u[i]; greedy at temperature 0; p_yes and logprob beside it; kernels.h has the exact semantics.
  * Reads 4 vocab bytes a draw twice (greedy: once), three or four times where what decides is not among the
- * largest, six where hardly any two logits differ in their first 11 bits; nearly always from the cache after the
- * first; and once more for a logprob.
+ * largest, at most eight where most logits begin with the same 11 bits or top_k is beyond the list; mostly from
+ * the cache after the first; and once more for a logprob.
  *
  * A token's weight is the integer exp((z - z_max)) 2^40, so that sums are exact in any order, and "the token at
  * which the descending running sum passes t" has one answer however it is found. First sweep: the largest logit,
