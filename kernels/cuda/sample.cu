@@ -1,8 +1,8 @@
 /* sample - one token per draw i from logits row row[i]: temperature, top_k, top_p, inverse CDF in descending
  * order at u[i]; greedy at temperature 0; p_yes and logprob beside it; kernels.h has the exact semantics.
  * Reads 4 vocab bytes a draw twice (greedy: once), three or four times where what decides is not among the
- * largest, six where hardly any two logits differ in their first 11 bits; nearly always from the cache after the
- * first; and once more for a logprob.
+ * largest, at most eight where most logits begin with the same 11 bits or top_k is beyond the list; mostly from
+ * the cache after the first; and once more for a logprob.
  *
  * A token's weight is the integer exp((z - z_max)) 2^40, so that sums are exact in any order, and "the token at
  * which the descending running sum passes t" has one answer however it is found. First sweep: the largest logit,
@@ -218,9 +218,12 @@ static __device__ __forceinline__ void sort_list(const candidates &c, weight_t a
     for (int stride = size / 2; stride > 0; stride /= 2) {
         ROLLED
         for (int i = t; i < all / 2; i += threads) {
-            const int a = 2 * i - (i & (stride - 1)), b = a + stride;
-            const uint64_t x = sm->list[a], y = sm->list[b];
-            if ((x < y) == ((a & size) == 0)) sm->list[a] = y, sm->list[b] = x;
+            /* every other eight begin with the second of their pair: else those 16 apart shared a bank */
+            const bool flip = t & 8;
+            const int lower = 2 * i - (i & (stride - 1)), a = flip ? lower + stride : lower;
+            const uint64_t x = sm->list[a], y = sm->list[a ^ stride];
+            const bool falling = ((lower & size) == 0) != flip;
+            if ((x < y) == falling) sm->list[a] = y, sm->list[a ^ stride] = x;
         }
         __syncthreads();
     }
