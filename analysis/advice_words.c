@@ -114,6 +114,12 @@ out:
     return st;
 }
 
+/* Whether a table or routing, though not advised, gains on one model beyond noise: then a mix kept it away. */
+static bool gains(const struct sg_advice_step *s) {
+    return s->is->candidate[SG_CANDIDATE_TABLE].gain.low > 0 ||
+           s->is->candidate[SG_CANDIDATE_ROUTING].gain.low > 0;
+}
+
 enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, struct sg_advice_step *s,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -135,9 +141,10 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
     const struct sg_rule *r = &s->value->rule;
     switch (s->is->advised) {
     case SG_CANDIDATE_SINGLE:
-        SG_TRY(sg_buf_printf(
-            &b, err, "Use %s for everything: no mix, table or routing at this budget is better beyond noise",
-            called(d, s->single, name)));
+        SG_TRY(sg_buf_printf(&b, err,
+                             "Use %s for everything: no mix%s at this budget is better beyond noise%s",
+                             called(d, s->single, name), gains(s) ? "" : ", table or routing",
+                             gains(s) ? ", nor is a table or routing better than the mix for its bill" : ""));
         break;
     case SG_CANDIDATE_MIX:
         SG_TRY(sg_buf_printf(&b, err,

@@ -70,13 +70,21 @@ static double between(const struct sg__work *w, int32_t b, int kind, int what) {
     return n > 1 ? fmax(0, (s[3] - s[2] * s[2] / n) / (n - 1)) : 0;
 }
 
-/* The value with both errors: how far it moves from split to split is how much the choices made in the folds hang on
+/* How far choosing anew in the folds moves an accuracy from what the candidate that is named shows on the same outcomes.
+ * What choosing flattered is unknown by about as much. */
+static double moved(const struct sg__work *w, int32_t b, int kind, double *tmp) {
+    if (kind == SG_CANDIDATE_ROUTING) return 0;
+    return against(w, b, kind, SG__NAMED + kind, false, 1, tmp).value;
+}
+
+/* The value with all errors: how far it moves from split to split is how much the choices made in the folds hang on
  * their outcomes, which the error of a mean over rows does not know. expected: without the luck of the queries' own
  * outcomes. */
 static struct sg__estimate whole(const struct sg__work *w, int32_t b, int kind, int what, bool expected,
                                  double *tmp) {
     struct sg__estimate e = moving(w, b, kind, what, tmp);
     e.se = hypot(expected ? e.mean_se : e.se, sqrt(between(w, b, kind, what)));
+    if (what == SG__ACCURACY) e.se = hypot(e.se, moved(w, b, kind, tmp));
     return e;
 }
 
@@ -86,13 +94,18 @@ static void value_candidate(const struct sg__work *w, int32_t b, int kind, struc
     struct sg_candidate_value *v = &s->candidate[kind];
     v->accuracy = sg__interval_accuracy(&w->valued, whole(w, b, kind, SG__ACCURACY, false, tmp));
     v->cost = sg__interval_cost(whole(w, b, kind, SG__BILL, false, tmp));
-    v->over_mix = sg__interval_gain(whole(w, b, kind, SG__OVER_MIX, true, tmp));
+    /* one model against the mix is the mix against one model from the other side: the same bound decides */
+    const bool one = kind == SG_CANDIDATE_SINGLE;
+    v->over_mix = sg__interval_gain(
+        whole(w, b, one ? SG_CANDIDATE_MIX : kind, one ? SG__GAIN : SG__OVER_MIX, true, tmp));
+    if (one) v->over_mix = (struct sg_value){-v->over_mix.value, -v->over_mix.high, -v->over_mix.low};
+    if (!s->candidate[SG_CANDIDATE_MIX].rule.affordable) v->over_mix = (struct sg_value){none, none, none};
     v->gain = sg__interval_gain(whole(w, b, kind, SG__GAIN, true, tmp));
     const struct sg__estimate gain = moving(w, b, kind, SG__GAIN, tmp);
     v->luck = sg_t_quantile(0.05, gain.df) * sqrt(fmax(0, gain.se * gain.se - gain.mean_se * gain.mean_se));
     if (kind == SG_CANDIDATE_ROUTING) {
-        const double *one = at_kind(w, w->paired_y, b, SG__NAMED + SG_CANDIDATE_SINGLE);
-        less(at_kind(w, w->paired_y, b, kind), one, 1, w->all.n, tmp);
+        const double *named = at_kind(w, w->paired_y, b, SG__NAMED + SG_CANDIDATE_SINGLE);
+        less(at_kind(w, w->paired_y, b, kind), named, 1, w->all.n, tmp);
         if (sg__differing(&w->valued, tmp) < SG__LEAST_ROWS) v->gain.low = v->gain.high = none;
     }
     const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;

@@ -532,12 +532,19 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
             gains[kind_at], levels[kind_at] = gain if differ else None, a
             a, k, gain, over = (with_splits(e, between[b, kind_at, i])
                                 for i, e in enumerate((a, k, expectation(gain), expectation(over))))
+            if kind_at != ROUTING:
+                a = with_splits(a, v.estimate(y[b, kind_at] - y[b, one + kind_at], None, 0)[0] ** 2)
             near(got["accuracy"], accuracy_interval(a), 1e-6, where)
             if kind_at == step["advised"]:
                 advised = a, gain
             near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
             near(got["gain"], gain_interval(gain) if differ else [gain[0], np.nan, np.nan], 1e-6, where)
-            near(got["over_mix"], gain_interval(over), 1e-6, where)
+            if kind_at == SINGLE:  # from the other side, when the mix is known
+                single_over_mix = got["over_mix"]
+            else:
+                near(got["over_mix"], gain_interval(over), 1e-6, where)
+            if kind_at == MIX:
+                near(single_over_mix, [-gain_interval(gain)[i] for i in (0, 2, 1)], 1e-6, where)
             if kind_at == step["advised"] != SINGLE:  # better beyond noise is what the interval says
                 assert got["gain"][1] > 0, where
             base = v.estimate(c[b, one], None, qc[b, one])[0]

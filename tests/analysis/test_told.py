@@ -80,7 +80,10 @@ def main(tmp):
                     assert abs(x - y) < 1e-6
                 advised.add(kinds[at])
                 if at == 0:
-                    assert "better beyond noise" in sentence and told == [0, 0, 0], sentence
+                    gains = [k for k in range(1, 4) if f["candidate_gain_low"][i, k] > 0]
+                    assert "better beyond noise" in sentence and told == [0, 0, 0] and 1 not in gains, sentence
+                    assert ("better than the mix" in sentence) == bool(gains), (sentence, gains)
+                    assert f["decision_over_mix_high"][i] >= 0, sentence
                     continue
                 assert told[1] > 0 and told[1] <= told[0] <= told[2], (sentence, told)
                 assert told[1:] == [f["candidate_gain" + end][i, at] for end in ("_low", "_high")]

@@ -1,4 +1,4 @@
-/* bench_frontier [QUERIES MODELS [REPLICATES]]: time and memory of the whole analysis on made-up results. Without
+/* bench_frontier [QUERIES MODELS [REPLICATES [blind]]]: time and memory of the whole analysis on made-up results. Without
  * arguments: 1e4, 1e5, 1e6 cells of 100 models (1e7: bench_frontier 100000 100), each with what N M log(N M) makes of
  * the time. Goals at 1e7 cells: all but the bootstrap under 10 s on one core and under 4 GB; 1,000 replicates under
  * 30 s on 2 cores. Times: CPU of this process, and wall. */
@@ -31,7 +31,7 @@ static int check(enum sg_status st, const struct sg_err *err) {
     return st == SG_OK;
 }
 
-static int one(int64_t n, int64_t m, int64_t reps) {
+static int one(int64_t n, int64_t m, int64_t reps, bool blind) {
     struct sg_results r = {0};
     struct sg_dataset d = {0};
     struct sg_analysis a = {0};
@@ -39,7 +39,7 @@ static int one(int64_t n, int64_t m, int64_t reps) {
     const struct fake f = {.n = n,
                            .m = m,
                            .seed = 1,
-                           .truth = true,
+                           .truth = !blind,
                            .noise = 0.6,
                            .missing = 0.01,
                            .categories = 8,
@@ -84,11 +84,11 @@ static int one(int64_t n, int64_t m, int64_t reps) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 2) return one(atoll(argv[1]), atoll(argv[2]), argc > 3 ? atoll(argv[3]) : 0);
+    if (argc > 2) return one(atoll(argv[1]), atoll(argv[2]), argc > 3 ? atoll(argv[3]) : 0, argc > 4);
     for (int64_t n = 100; n <= 10000; n *= 10) {
         fflush(stdout);
         const pid_t child = fork(); /* a process each: its own peak memory */
-        if (child == 0) _exit(one(n, 100, 1000) || fflush(stdout));
+        if (child == 0) _exit(one(n, 100, 1000, false) || fflush(stdout));
         int status;
         if (child < 0 || waitpid(child, &status, 0) != child || status != 0) return 1;
     }
