@@ -115,6 +115,13 @@ static void value_candidate(const struct sg__work *w, int32_t b, int kind, struc
     if (paid > 0) s->saved[kind] = sg__interval_saving(v->cost.value / paid, saved, paid);
 }
 
+/* The expected gain over a table, from which no interval is told. Both may move from split to split. */
+static struct sg__estimate over(const struct sg__work *w, int32_t b, int kind, int other, double *tmp) {
+    struct sg__estimate e = against(w, b, kind, other, false, 1, tmp);
+    e.se = sqrt(square(e.mean_se) + between(w, b, kind, SG__GAIN) + between(w, b, other, SG__GAIN));
+    return e;
+}
+
 /* Which candidate is advised: the intervals that are told decide. */
 static enum sg_candidate choose(const struct sg__work *w, int32_t b, const struct sg_decision_step *s,
                                 enum sg_candidate first, double *tmp) {
@@ -129,11 +136,9 @@ static enum sg_candidate choose(const struct sg__work *w, int32_t b, const struc
             continue;
         /* better than one model, than the mix at this budget, and than every simpler one that was advised so far */
         if (!barred && !(v->gain.low > 0)) continue;
-        if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
-            !(v->over_mix.low > 0))
-            continue;
-        if (best != SG_CANDIDATE_SINGLE &&
-            !(sg__interval_gain(against(w, b, kind, (int)best, false, 1, tmp)).low > 0))
+        const bool mixes = best == SG_CANDIDATE_MIX || s->candidate[SG_CANDIDATE_MIX].rule.weight > 0;
+        if (kind > SG_CANDIDATE_MIX && mixes && !(v->over_mix.low > 0)) continue;
+        if (best > SG_CANDIDATE_MIX && !(sg__interval_gain(over(w, b, kind, (int)best, tmp)).low > 0))
             continue;
         best = (enum sg_candidate)kind;
     }
