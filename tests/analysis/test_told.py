@@ -104,5 +104,25 @@ def main(tmp):
     assert {"one model", "routing"} <= advised, advised
 
 
+def untried(tmp):
+    """A model of which a category has no outcomes is named as a doubt: its interval there is that of a guess."""
+    results = f"{tmp}/u.h5"
+    subprocess.run([FAKE, results, *map(str, (60, 4, 2, 3, 1, 0.2, 0, 3, 90, 30))], check=True)
+    ask = (results, "--blind", "--bootstrap", 0, "-o", f"{tmp}/untried")
+    assert ": no anchor in the categories" not in run(*ask)
+    with h5py.File(results, "r+") as f:
+        off = f["anchors/category"][()] == f["category"][0]
+        share = 100 * (f["category"][()] == f["category"][0]).mean()
+        assert 0 < off.sum() < len(off)
+        for column in ("correct", "completion_tokens"):
+            values = f[f"anchors/{column}"][()]
+            values[off, 1] = -1
+            f[f"anchors/{column}"][...] = values
+    said = run(*ask)
+    assert f"model-01: no anchor in the categories of {share:.0f} % of the queries" in said, said
+    assert said.count(": no anchor in the categories") == 1, said
+
+
 with tempfile.TemporaryDirectory() as folder:
+    untried(folder)
     main(folder)
