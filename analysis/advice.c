@@ -489,8 +489,8 @@ out:
     return st;
 }
 
-static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, struct sg_advice *a,
-                            struct sg_err *err) {
+static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask,
+                            const struct sg_advice_options *opt, struct sg_advice *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
     double best = -1;
@@ -519,18 +519,15 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask, s
         if (s->value) best = fmax(best, s->accuracy.value);
     }
     a->cheapest_as_good = -1;
-    int32_t n_asked = 0, asked = 0; /* the answer in short is about the one budget that the user asked for */
     for (int32_t i = a->n_steps - 1; i >= 0; i--) {
         const struct sg_advice_step *s = &a->step[i];
         if (!s->value) continue;
-        if (s->asked[0] && !s->ours) {
-            n_asked++;
-            asked = i;
-        }
         if (s->accuracy.value >= best - 0.01) a->def = i;
         if (a->incumbent_name && s->vs_incumbent.low >= -a->margin) a->cheapest_as_good = i;
     }
-    if (n_asked == 1) a->def = asked;
+    /* the answer in short is about the one budget that the user asked for */
+    for (int32_t i = 0; i < a->n_steps && opt->n_budgets == 1; i++)
+        if (a->step[i].budget == opt->budgets[0] && a->step[i].value) a->def = i;
 out:
     return st;
 }
@@ -632,7 +629,7 @@ static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
     SG_TRY(sg_decide(&in, &a->decision, err));
     a->present = true;
     SG_TRY(apply(e, d, a, err));
-    SG_TRY(steps(d, ask, a, err));
+    SG_TRY(steps(d, ask, opt, a, err));
     SG_TRY(sg__words_answer(d, a, err));
 out:
     sg_decision_free(&first);

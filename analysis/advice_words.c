@@ -222,6 +222,20 @@ out:
     return st;
 }
 
+/* Share of the queries in whose categories anchors have outcomes, but none of model k: a mean of the other models' stands
+ * for it there. */
+static double untried(const struct sg_advice *a, int32_t k) {
+    const struct sg_decision *d = &a->decision;
+    double share = 0;
+    for (int32_t c = 0; c < d->n_categories && !d->truth && d->fit.count; c++) {
+        const double *n = d->fit.count + (int64_t)c * d->m;
+        double all = 0;
+        for (int32_t j = 0; j < d->m; j++) all += n[j];
+        if (all > 0 && n[k] == 0) share += d->weight[c];
+    }
+    return share;
+}
+
 enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
@@ -238,10 +252,13 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
     }
     for (int32_t k = 0; k < d->m; k++) {
         const struct sg_value *v = &a->decision.single_value[k];
-        if (isnan(v->value))
-            SG_TRY(sg_buf_printf(
-                &b, err, "model %s has hardly any outcomes: what is said of it rests on the estimates",
-                called(d, k, name)));
+        const double without = untried(a, k);
+        if (without > 0)
+            SG_TRY(sg_buf_printf(&b, err,
+                                 "model %s: no anchor in the categories of %.*f %% of the queries has an "
+                                 "outcome of it: what is said of it there follows the other models, and no "
+                                 "interval knows by how much that errs",
+                                 called(d, k, name), without < 0.01 ? 2 : 0, 100 * without));
         else if (v->high - v->low > 0.5)
             SG_TRY(sg_buf_printf(
                 &b, err,

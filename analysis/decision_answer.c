@@ -49,6 +49,7 @@ static struct sg__estimate moving(const struct sg__work *w, int32_t b, int kind,
         return against(w, b, kind, one ? kind : SG__NAMED + SG_CANDIDATE_SINGLE, false, 1, tmp);
     if (what == SG__OVER_MIX)
         return against(w, b, one ? SG__NAMED + kind : kind, SG_CANDIDATE_MIX, false, 1, tmp);
+    if (what == SG__VERSUS) return against(w, b, kind, SG__INCUMBENT, false, 1, tmp);
     return level(w, b, kind, what == SG__BILL, tmp);
 }
 
@@ -56,6 +57,7 @@ void sg__note_split(struct sg__work *w, int32_t split, double *tmp) {
     for (int32_t i = 0; i < w->in->n_budgets * SG_CANDIDATES * SG__MOVES; i++) {
         double *s = w->split + 4 * i;
         const int32_t at = i / SG__MOVES;
+        if (i % SG__MOVES == SG__VERSUS && w->in->incumbent < 0 && !w->in->policy) continue;
         const double so_far = moving(w, at / SG_CANDIDATES, at % SG_CANDIDATES, i % SG__MOVES, tmp).value,
                      own = so_far - s[0];
         s[0] = so_far;
@@ -122,10 +124,18 @@ static void value_candidate(const struct sg__work *w, int32_t b, int kind, struc
     const double paid = sg__value(&w->valued, at_kind(w, w->blind_c, b, SG__INCUMBENT), NULL,
                                   w->q_c[b * SG__KINDS + SG__INCUMBENT])
                             .value;
-    s->versus[kind] = sg__interval_plain(against(w, b, kind, SG__INCUMBENT, false, 1, tmp));
+    s->versus[kind] = sg__interval_plain(whole(w, b, kind, SG__VERSUS, true, tmp));
     saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + SG__NAMED, SG__INCUMBENT, true,
                     v->cost.value / paid, tmp);
+    if (saved.se > 0) saved.se = hypot(saved.se, sqrt(between(w, b, kind, SG__BILL))); /* not of itself */
     if (paid > 0) s->saved[kind] = sg__interval_saving(v->cost.value / paid, saved, paid);
+}
+
+/* The expected gain over a table, from which no interval is told. Both may move from split to split. */
+static struct sg__estimate over(const struct sg__work *w, int32_t b, int kind, int other, double *tmp) {
+    struct sg__estimate e = against(w, b, kind, other, false, 1, tmp);
+    e.se = sqrt(square(e.mean_se) + between(w, b, kind, SG__GAIN) + between(w, b, other, SG__GAIN));
+    return e;
 }
 
 /* Which candidate is advised: the intervals that are told decide. */
@@ -142,11 +152,9 @@ static enum sg_candidate choose(const struct sg__work *w, int32_t b, const struc
             continue;
         /* better than one model, than the mix at this budget, and than every simpler one that was advised so far */
         if (!barred && !(v->gain.low > 0)) continue;
-        if (kind > SG_CANDIDATE_MIX && s->candidate[SG_CANDIDATE_MIX].rule.weight > 0 &&
-            !(v->over_mix.low > 0))
-            continue;
-        if (best != SG_CANDIDATE_SINGLE &&
-            !(sg__interval_gain(against(w, b, kind, (int)best, false, 1, tmp)).low > 0))
+        const bool mixes = best == SG_CANDIDATE_MIX || s->candidate[SG_CANDIDATE_MIX].rule.weight > 0;
+        if (kind > SG_CANDIDATE_MIX && mixes && !(v->over_mix.low > 0)) continue;
+        if (best > SG_CANDIDATE_MIX && !(sg__interval_gain(over(w, b, kind, (int)best, tmp)).low > 0))
             continue;
         best = (enum sg_candidate)kind;
     }

@@ -11,8 +11,8 @@ enum { SG__LEAST_ROWS = 5 };
  * with all outcomes. The former say what a candidate is worth, since choosing flatters; the latter what the
  * models that are named in the end cost, which choosing does not flatter. */
 enum { SG__NAMED = SG_CANDIDATES, SG__INCUMBENT = SG__NAMED + SG_CANDIDATE_ROUTING, SG__KINDS };
-/* What moves from split to split: accuracy, bill, gain over the named single model and over the mix. */
-enum { SG__ACCURACY, SG__BILL, SG__GAIN, SG__OVER_MIX, SG__MOVES };
+/* What moves from split to split: accuracy, bill, gain over the named single model, over the mix, over the incumbent. */
+enum { SG__ACCURACY, SG__BILL, SG__GAIN, SG__OVER_MIX, SG__VERSUS, SG__MOVES };
 
 /* What the valuation works on. */
 struct sg__work {

@@ -509,6 +509,7 @@ def incumbent_policy(tmp):
     run(results, "-o", f"{tmp}/same", "--bootstrap", 0, "--budget", 0.004, "--incumbent", f"{out}/policies.csv")
     d = data_of(f"{tmp}/same/report.html")["decision"]
     given, own = d["incumbent"], [s for s in d["steps"] if s["asked"] == "budget=0.004"][0]
+    assert d["steps"][d["default"]]["asked"] == "budget=0.004"  # the answer in short is about what the user asked for
     assert not given["predicted"] and given["accuracy"][1] < given["accuracy"][0] < given["accuracy"][2], given
     asked = {s["asked"] for s in d["steps"]}
     assert {"incumbent's bill", "half the incumbent's bill"} <= asked, asked

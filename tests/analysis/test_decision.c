@@ -590,6 +590,35 @@ static void incumbent_and_no_splits(void **state) {
     world_free(w);
 }
 
+/* Without truth. Where the model in use is the one model of a budget, what a candidate gains and saves on either is the same,
+ * and told so. The gain's lower end leaves less below. */
+static void incumbent_as_one_model(void **state) {
+    (void)state;
+    struct world *w = world_make(120, 90, 60, 4, 3, 0.8, 0.3, 25);
+    double budgets[BUDGETS];
+    int compared = 0;
+    world_ask(w, budgets, BUDGETS);
+    w->in.truth = NULL;
+    for (w->in.incumbent = 0; w->in.incumbent < 4; w->in.incumbent++) {
+        struct sg_decision d = decide(w);
+        for (int b = 0; b < BUDGETS; b++)
+            for (int k = SG_CANDIDATE_MIX; k < SG_CANDIDATES; k++) {
+                const struct sg_decision_step *s = &d.step[b];
+                if (s->candidate[SG_CANDIDATE_SINGLE].rule.from != w->in.incumbent ||
+                    isnan(s->candidate[k].gain.low))
+                    continue;
+                assert_near(s->versus[k].value, s->candidate[k].gain.value, 1e-12);
+                assert_near(s->versus[k].high, s->candidate[k].gain.high, 1e-12);
+                if (s->saved[k].low < s->saved[k].high) /* not the very model */
+                    same(s->saved[k], s->candidate[k].saving, 1e-9);
+                compared += s->versus[k].high > s->versus[k].value;
+            }
+        sg_decision_free(&d);
+    }
+    assert_true(compared > 5);
+    world_free(w);
+}
+
 /* Useless estimates must not be advised, and an unaffordable budget is said to be one. */
 static void advice(void **state) {
     (void)state;
@@ -636,6 +665,7 @@ int main(void) {
         cmocka_unit_test(partial_truth_and_new_models),
         cmocka_unit_test(uneven_truth_and_small_categories),
         cmocka_unit_test(incumbent_and_no_splits),
+        cmocka_unit_test(incumbent_as_one_model),
         cmocka_unit_test(advice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
