@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +128,46 @@ out:
 
 /* --- the folder ------------------------------------------------------------------------------------------------ */
 
+/* Whether `dir` holds request files alone and none was written to since `limit`. remove: they are removed. */
+static bool is_left(DIR *dir, time_t limit, bool remove) {
+    bool left = true;
+    struct stat s;
+    rewinddir(dir);
+    for (const struct dirent *e; left && (e = readdir(dir));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        left = (sg_ends_with(e->d_name, ".jsonl") || !strcmp(e->d_name, "manifest.json") ||
+                sg_temp_is(e->d_name, "manifest.json")) &&
+               fstatat(dirfd(dir), e->d_name, &s, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(s.st_mode) &&
+               s.st_mtime < limit;
+        if (left && remove) left = unlinkat(dirfd(dir), e->d_name, 0) == 0;
+    }
+    return left;
+}
+
+/* Removes the folders that killed calls have left beside f->tmp, which is new: folders of such names that nobody has written
+ * to for an hour by the file server's clock. Errors are ignored. */
+static void tidy_folders(const struct folder *f, const char *parent) {
+    enum { AGE = 3600, DIGITS = 20 };
+    const char *slash = strrchr(f->dir, '/'), *name = slash ? slash + 1 : f->dir;
+    struct stat now, s;
+    DIR *all = lstat(f->tmp, &now) == 0 ? sg_dir_open(parent, true) : NULL;
+    for (const struct dirent *e; all && (e = readdir(all));) {
+        char *path = NULL;
+        if (!sg_temp_is(e->d_name, name) || strlen(e->d_name) != strlen(name) + strlen(".tmp.") + DIGITS ||
+            fstatat(dirfd(all), e->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0 ||
+            s.st_mtime >= now.st_mtime - AGE || sg_path_join(parent, e->d_name, &path, NULL) != SG_OK)
+            continue;
+        DIR *one = sg_dir_open(path, false);
+        if (one) {
+            if (is_left(one, now.st_mtime - AGE, false) && is_left(one, now.st_mtime - AGE, true))
+                (void)unlinkat(dirfd(all), e->d_name, AT_REMOVEDIR);
+            closedir(one);
+        }
+        free(path);
+    }
+    if (all) closedir(all);
+}
+
 static enum sg_status folder_open(const char *dir, struct folder *f, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf tmp = {0};
@@ -162,6 +203,7 @@ static enum sg_status folder_open(const char *dir, struct folder *f, struct sg_e
     }
     f->tmp = tmp.data;
     tmp = (struct sg_buf){0};
+    tidy_folders(f, parent);
 out:
     sg_buf_free(&tmp);
     free(parent);

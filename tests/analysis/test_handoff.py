@@ -7,9 +7,11 @@ usage: test_handoff.py SCOPE_FRONTIER MAKE_FAKE_RESULTS      (exit 77: no h5py)
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 try:
     import h5py
@@ -96,7 +98,18 @@ def main(tmp):
     names = f"{tmp}/portfolio.jsonl"
     with open(names, "w") as f:
         f.writelines(json.dumps({"id": m, "provider_id": f"vendor-{k}"}) + "\n" for k, m in enumerate(models[:4]))
+    left = {n: f"{tmp}/few.tmp.{n:020d}" for n in (7, 8, 9)}  # of a killed call; with a user's file; of a call that writes now
+    for n, file, age in ((7, "a-0001.jsonl", 7200), (7, "manifest.json", 7200), (8, "a-0001.jsonl", 7200), (8, "notes.txt", 7200),
+                         (9, "a-0001.jsonl", 7200), (9, "a-0002.jsonl", 0)):
+        os.makedirs(left[n], exist_ok=True)
+        with open(f"{left[n]}/{file}", "w") as f:
+            f.write("left")
+        os.utime(f"{left[n]}/{file}", (time.time() - age,) * 2)
+        os.utime(left[n], (time.time() - 7200,) * 2)
     run(*hand("few", "--budget", 0.002, "--queries", "category=category-1", "--pool", names, "--at-most", f"{models[1]}=0.3"))
+    assert not os.path.exists(left[7]) and len(os.listdir(left[8])) == len(os.listdir(left[9])) == 2
+    for n in (8, 9):
+        shutil.rmtree(left[n])
     asked, manifest = requests(f"{tmp}/few")
     assert len(asked) == N // 4 and manifest["queries_filtered_out"] == N - N // 4, manifest
     assert sum(m == models[1] for m in asked.values()) <= 0.3 * len(asked)

@@ -158,12 +158,13 @@ speed --step-us 250000 --slots 4 --segment-seconds 0.1 --model
 by_clock 0 "$job"
 lacks "the weights where they lie" "$(grep '^options:' "$work/log")" 'model.path'
 nodes="$work/a node's disk"
-mkdir "$nodes"
+theirs=scope-grid-0-notes # of a user, with a name like that of a copy
+mkdir -p "$nodes/$theirs" && touch "$nodes/$theirs/model.safetensors"
 touch "$work/no sbcast"
 SCOPE_WEIGHTS=node SCOPE_NODE_DIR=$nodes by_clock 1 "$job"
 has "without sbcast" "$(cat "$work/log")" "the weights could not be copied to $nodes/scope-grid-1: they are read where they lie$"
 lacks "without sbcast" "$(grep '^options:' "$work/log")" 'model.path'
-same "what is left without sbcast" "$(ls "$nodes")" ""
+same "what is left without sbcast" "$(cd "$nodes" && echo */*)" "$theirs/model.safetensors"
 rm "$work/no sbcast"
 speed --step-us 100 --model
 record RUNNING None 600 scope-grid.sbatch "$job"
@@ -173,7 +174,7 @@ has "the weights on the node" "$(cat "$work/log")" "^options: .* --set model.pat
 has "the weights on the node" "$(cat "$work/log")" "^hashed$"
 has "files on the node" "$(cat "$work/sent")" "^$nodes/scope-grid-1/model.safetensors$"
 same "digest with the weights on the node" "$(digest_of "$("$BIN/scope-grid" status "$run")")" "$model_want"
-same "what is left on the node" "$(ls "$nodes")" ""
+same "what is left on the node" "$(cd "$nodes" && echo */*)" "$theirs/model.safetensors"
 out=$(SCOPE_WEIGHTS=stage allocate scope-grid.sbatch "$job"); same "exit code of other weights" $? 2
 has "other weights" "$out" 'SCOPE_WEIGHTS=stage; expected node or nothing$'
 
