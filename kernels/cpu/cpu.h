@@ -105,9 +105,15 @@ struct sg__linear_job {
     const float *packed; /* linear reads: x_pack, or x itself when n = 1 */
     float *y;            /* [n][rows] */
     struct sg__tiling tiling;
-    int64_t group;      /* panels per task */
-    int32_t row_splits; /* tasks over the row tiles, per panel group */
+    /* first `groups` tasks of `group` panels, then tasks of `least` to the end: threads that finish their group apart
+     * share out what is left */
+    int64_t group, groups, least;
+    int32_t row_splits; /* tasks over the row tiles, per run of panels */
 };
+/* First panel of run r; the one behind its last is that of r + 1, or all there are. */
+static inline int64_t sg__run_begin(const struct sg__linear_job *j, int64_t r) {
+    return r <= j->groups ? r * j->group : j->groups * j->group + (r - j->groups) * j->least;
+}
 struct sg__pack_job { /* fills a weight's panels from row-major parts, or with random numbers */
     const struct sg_weight_spec *spec;
     struct sg__cpu_weight *w;

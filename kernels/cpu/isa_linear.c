@@ -107,7 +107,9 @@ void SG_ISA_NAME(linear)(void *ctx, int64_t task, int thread) {
     (void)thread;
     const struct sg__linear_job *j = ctx;
     const int64_t cols = j->w->base.cols, rows = j->w->base.rows, panels = sg__panels(rows);
-    const int64_t p0 = task / j->row_splits * j->group, p1 = p0 + j->group < panels ? p0 + j->group : panels;
+    const int64_t p0 = sg__run_begin(j, task / j->row_splits),
+                  end = sg__run_begin(j, task / j->row_splits + 1);
+    const int64_t p1 = end < panels ? end : panels;
     const int64_t part = task % j->row_splits;
     const int32_t t0 = (int32_t)(j->tiling.tiles * part / j->row_splits);
     const int32_t t1 = (int32_t)(j->tiling.tiles * (part + 1) / j->row_splits);

@@ -59,8 +59,8 @@ enum sg_status sg__cpu_add_rmsnorm(struct sg_dev *dev, float *resid, const void 
     return SG_OK;
 }
 
-/* Cuts one block of rows into tasks: groups of panels that fit the cache, more of them than threads; where
- * the matrix is narrow the row tiles are shared out too. */
+/* Cuts one block of rows into tasks: groups of panels that fit the cache, more of them than threads, and smaller ones
+ * at the end; where the matrix is narrow the row tiles are shared out too. */
 static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, const float *x, int32_t n,
                      float *y) {
     const int64_t threads = d->base.info.threads, panels = sg__panels(w->base.rows), cols = w->base.cols;
@@ -71,9 +71,11 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
     const int64_t even = panels / (4 * threads);
     j.group = GROUP_BYTES / panel_bytes < even ? GROUP_BYTES / panel_bytes : even;
     if (j.group < least) j.group = least;
-    const int64_t groups = (panels + j.group - 1) / j.group;
-    if (groups < 4 * threads) {
-        const int64_t want = (4 * threads + groups - 1) / groups;
+    j.least = j.group / 3 > least ? j.group / 3 : least;
+    j.groups = panels / j.group - threads > 0 ? panels / j.group - threads : 0;
+    const int64_t rest = panels - j.groups * j.group, runs = j.groups + (rest + j.least - 1) / j.least;
+    if (runs < 4 * threads) {
+        const int64_t want = (4 * threads + runs - 1) / runs;
         j.row_splits = (int32_t)(want < j.tiling.tiles ? want : j.tiling.tiles);
     }
     const int64_t work = n * w->base.rows * cols;
@@ -81,7 +83,7 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
     j.packed = n == 1 ? x : d->x_pack;
     const bool bf16 = d->base.info.products == SG_BF16;
     if (n > 1 || bf16) run(d, n * cols, j.tiling.tiles, bf16 ? d->isa->pack_bf16 : d->isa->linear_pack, &j);
-    run(d, work, groups * j.row_splits, bf16 ? d->isa->linear_bf16 : d->isa->linear, &j);
+    run(d, work, runs * j.row_splits, bf16 ? d->isa->linear_bf16 : d->isa->linear, &j);
 }
 
 enum sg_status sg__cpu_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,

@@ -1,6 +1,7 @@
 #include "kernels/cpu/pool.h"
 
 #include "base/mem.h"
+#include "kernels/host.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,9 +12,10 @@
 static const uint64_t OPEN = (uint64_t)1 << 31;
 static const uint64_t JOINED = ((uint64_t)1 << 31) - 1;
 
-/* How long an idle worker (or the waiting caller) looks again before it sleeps (or yields): some ten
- * microseconds, the gap between two operators of a step. More would steal cores from other processes. */
-enum { SPINS = 500 };
+/* How long an idle worker (or the waiting caller) looks again before it sleeps (or yields). To wake a sleeper takes
+ * longer than most operators of a step. Where every thread has a core: some forty microseconds, the end of another
+ * thread's task and the gap between two operators. Else some ten: more would steal cores from the others. */
+enum { SPINS = 500, OWN_CORE_SPINS = 2000 };
 
 struct worker {
     struct sg__pool *pool;
@@ -22,7 +24,7 @@ struct worker {
 };
 
 struct sg__pool {
-    int threads, created;
+    int threads, created, spins;
     struct worker *workers; /* [threads - 1] */
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -52,7 +54,7 @@ static void work(struct sg__pool *p, int thread) {
 
 /* Waits until a run after `seen` is open or the pool stops; false when it stops. */
 static bool await_run(struct sg__pool *p, uint64_t seen, uint64_t *state) {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < p->spins; i++) {
         if (atomic_load(&p->stop)) return false;
         *state = atomic_load(&p->state);
         if ((*state & OPEN) && *state >> 32 != seen) return true;
@@ -91,6 +93,7 @@ enum sg_status sg__pool_open(int threads, struct sg__pool **out, struct sg_err *
     enum sg_status st;
     SG_TRY(SG_NEW(&p, 1, "thread pool", err));
     p->threads = threads;
+    p->spins = threads <= sg__host_cores() ? OWN_CORE_SPINS : SPINS;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     SG_TRY(SG_NEW(&p->workers, threads, "thread pool", err));
@@ -148,7 +151,7 @@ void sg__pool_run(struct sg__pool *p, int64_t n_tasks, sg__task_fn *fn, void *ct
     work(p, 0);
     uint64_t state = atomic_fetch_and(&p->state, ~OPEN);
     for (int i = 0; state & JOINED; i++) {
-        if (i < SPINS)
+        if (i < p->spins)
             relax();
         else
             sched_yield();

@@ -1,11 +1,12 @@
 /* bench_kernels - speed of the cpu backend's operators beside the machine's own limits.
  *
- *   bench_kernels [THREADS [ISA]]        (default: all cores, the widest instruction set)
+ *   bench_kernels [THREADS [ISA [float32|bf16]]]   (default: all cores, the widest instruction set, float32)
  *
  * Products: GFLOP/s, percent of OpenBLAS sgemm on the same shape where libopenblas is installed (loaded at
  * run time: the program does not need it), and the rate at which weights are read as percent of the measured
  * memory bandwidth; weights rotate through more memory than the caches hold. Attention, sampling and row
- * operators: time and GFLOP/s. Times are the best of several rounds: run it on a machine that is idle. */
+ * operators: time and GFLOP/s. Times are the best of several rounds: run it on a machine that is idle. With one thread
+ * they are the thread's own, and what else runs matters less. */
 #include "base/rng.h"
 #include "kernels/kernels.h"
 
@@ -33,7 +34,7 @@ static void need(enum sg_status st, const struct sg_err *err) {
 
 static double now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -293,8 +294,11 @@ static void bench_rows(void) {
 }
 
 int main(int argc, char **argv) {
-    const struct sg_dev_options opt = {
-        .backend = "cpu", .threads = argc > 1 ? atoi(argv[1]) : 0, .isa = argc > 2 ? argv[2] : "auto"};
+    const bool bf16 = argc > 3 && strcmp(argv[3], "bf16") == 0;
+    const struct sg_dev_options opt = {.backend = "cpu",
+                                       .threads = argc > 1 ? atoi(argv[1]) : 0,
+                                       .isa = argc > 2 ? argv[2] : "auto",
+                                       .precision = bf16 ? SG_PRECISION_BF16 : SG_PRECISION_AUTO};
     const struct sg_limits lim = {.max_rows = MAX_ROWS,
                                   .max_decode_rows = 64,
                                   .max_logit_rows = 64,
