@@ -77,8 +77,8 @@ chmod +x "$bind"
 EMU_DEVICES=4 LD_LIBRARY_PATH=$(dirname "$nvml") run bound 2 64 || fail "bound: $(cat "$work/bound.log")"
 same bound
 bind=
-# 3 ranks on 2 devices, and the KV cache by measuring
-EMU_DEVICES=2 EMU_MEMORY_MIB=300 run shared 3 100 --oversubscribe --set engine.kv_cache_mib=0 ||
+# 3 ranks on 2 devices, the KV cache by measuring, steps in two halves side by side
+EMU_DEVICES=2 EMU_MEMORY_MIB=300 run shared 3 100 --oversubscribe --set engine.kv_cache_mib=0 --set engine.overlap_rows=16 ||
   fail "shared: $(cat "$work/shared.log")"
 same shared
 grep -q '3 ranks on 2 x CUDA' "$work/shared.log" || fail "not told: $(cat "$work/shared.log")"
