@@ -232,9 +232,24 @@ static void test_sampling(void **state) {
 
 /* ---- the table ---- */
 
+/* Whether a line is one of the table's: the same text and numbers, but where there are conflicts, a quarter of
+ * these more or less, as compilers differ in what they keep in registers. */
+static bool fits(const char *now, const char *line) {
+    int percent[2], worst[2], length[2] = {0, 0};
+    if (strcmp(now, line) == 0) return true;
+    const char *const both[2] = {now, line};
+    for (int i = 0; i < 2; i++) { /* the two numbers at the end */
+        const char *end = strrchr(both[i], ' ');
+        if (!end || end == both[i]) return false;
+        while (end > both[i] && end[-1] != ' ') end--;
+        length[i] = (int)(end - both[i]);
+        if (sscanf(end, "%d %d", &percent[i], &worst[i]) != 2) return false;
+    }
+    return length[0] == length[1] && strncmp(now, line, (size_t)length[0]) == 0 && worst[0] <= worst[1] + 1 &&
+           4 * abs(percent[0] - percent[1]) <= percent[1] - 100;
+}
 static void test_table(void **state) {
     (void)state;
-    static char want[TEXT];
     if (write_table) {
         FILE *f = fopen(table_path, "w");
         assert_non_null(f);
@@ -249,21 +264,24 @@ static void test_table(void **state) {
     }
     FILE *f = fopen(table_path, "r");
     assert_non_null(f);
-    char line[300];
-    while (fgets(line, sizeof line, f))
-        if (line[0] != '#' && strlen(want) + strlen(line) < sizeof want) strcat(want, line);
-    fclose(f);
-    if (!planted && strcmp(text, want) != 0)
-        fail_msg("bank conflicts are now\n%sbut %s has\n%sif that is meant: test_banks %s --write", text,
-                 table_path, want, table_path);
-    int seen = 0;
-    for (const char *at = want; planted && *at; at = strchr(at, '\n') + 1) {
-        snprintf(line, sizeof line, "%.*s", (int)(strchr(at, '\n') + 1 - at), at);
-        if (!strstr(line, strstr(line, "float32") ? "load/store" : "ldmatrix")) continue; /* reads no tile */
-        seen++;
-        if (strstr(text, line)) fail_msg("tiles without padding, and still: %s", line);
+    char line[300], now[300];
+    const char *at = text;
+    int tiles = 0;
+    while (fgets(line, sizeof line, f)) {
+        if (line[0] == '#') continue;
+        const size_t length = strcspn(at, "\n") + (*at != 0);
+        snprintf(now, sizeof now, "%.*s", (int)length, at);
+        at += length;
+        const bool reads_tile = strstr(line, strstr(line, "float32") ? "load/store" : "ldmatrix");
+        tiles += reads_tile;
+        if (planted && reads_tile && fits(now, line)) fail_msg("tiles without padding, and still: %s", line);
+        if (!planted && !fits(now, line))
+            fail_msg("now: %s%s has: %sif that is meant: test_banks %s --write", now, table_path, line,
+                     table_path);
     }
-    assert_true(!planted || seen == 10);
+    fclose(f);
+    if (*at) fail_msg("%s lacks: %s", table_path, at);
+    assert_int_equal(tiles, 10);
 }
 
 static int open_device(void **state) {
