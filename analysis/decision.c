@@ -196,16 +196,18 @@ static enum sg_status stratify(struct sg__work *w, struct sg_decision *out, stru
             w->h[i * m + k] = rows[s] / count[(int64_t)s * m + k];
             if (w->paired[i]) w->hk[i * m + k] = paired_rows[s] / paired_count[(int64_t)s * m + k];
         }
-    w->valued = (struct sg__valued){.n = n,
-                                    .n_strata = w->n_strata,
-                                    .stratum = w->stratum,
-                                    .weight = weight,
-                                    .rows = rows,
-                                    .paired_rows = paired_rows,
-                                    .paired = w->paired,
-                                    .sums = w->sums,
-                                    .n_queries = (double)w->in->queries->n,
-                                    .unknown = 1 - labelled / (double)w->n};
+    w->valued = (struct sg__valued){
+        .n = n,
+        .n_strata = w->n_strata,
+        .stratum = w->stratum,
+        .weight = weight,
+        .rows = rows,
+        .paired_rows = paired_rows,
+        .paired = w->paired,
+        .sums = w->sums,
+        .n_queries = (double)w->in->queries->n,
+        /* truth that values all models: about queries like these, not about the rest of them */
+        .unknown = w->measured ? 0 : 1 - labelled / (double)w->n};
 out:
     free(count);
     return st;
