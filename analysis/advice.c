@@ -527,7 +527,7 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask,
     }
     /* the answer in short is about the one budget that the user asked for */
     for (int32_t i = 0; i < a->n_steps && opt->n_budgets == 1; i++)
-        if (a->step[i].budget == opt->budgets[0] && a->step[i].value) a->def = i;
+        if (a->step[i].budget == opt->budgets[0]) a->def = i;
 out:
     return st;
 }

@@ -26,7 +26,10 @@ static void find_columns(const struct sg_csv *r, const struct sg_ids ids[2], int
 static enum sg_status take_cell(struct sg_plan *p, const struct sg_csv *r, const struct sg_ids ids[2],
                                 const int column[2], bool heading, struct sg_err *err) {
     int64_t index[2];
-    if (heading ? r->n <= column[0] || r->n <= column[1] : r->n != 2)
+    if (heading && (r->n <= column[0] || r->n <= column[1]))
+        return sg_fail(err, SG_E_INPUT, "%s:%lld: %d columns; the heading has more", r->path,
+                       (long long)r->line, r->n);
+    if (!heading && r->n != 2)
         return sg_fail(
             err, SG_E_INPUT,
             "%s:%lld: expected the id of a query, a comma and the id of a model; more columns need a "

@@ -175,6 +175,7 @@ line "an unknown query" "nobody,$model\n" 'bad.csv:1: the job has no query "nobo
 line "an unknown model" "$(tail -n 1 "$list")\n\n$(tail -n 1 "$list" | cut -d, -f1),x\n" 'bad.csv:3: the job has no model "x"'
 line "no comma" "query\n" 'bad.csv:1: expected the id of a query, a comma'
 line "three columns without names" "a,b,c\n" 'bad.csv:1: expected the id of a query, a comma'
+line "a short line" "query,model,more\nx\n" 'bad.csv:2: 1 columns; the heading has more'
 line "an open quote" '"a,b\n' 'bad.csv:1: a quote is not closed'
 line "nothing" "query,model\n" 'lists no cell'
 same "the run is as it was" "$("$BIN/scope-grid" check "$work/four" | head -c 9)" "$("$BIN/scope-grid" check "$work/since-1" | head -c 9)"
