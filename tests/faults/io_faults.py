@@ -7,11 +7,10 @@ faults, ends with the right result; no segment that was closed is gone, no cell 
 drawn by the seed. --lines: a line of JSON is added to FILE after each trial, and trials that FILE has are not repeated: a
 campaign that was stopped goes on. The table is of all in FILE. --only: this one trial.
 """
-import argparse, collections, errno, json, os, random, sys, threading
-from concurrent.futures import ThreadPoolExecutor
+import argparse, collections, errno, os, random, sys
 
 import io_trial
-from io_trial import KINDS, Lab
+from io_trial import KINDS, Campaign, Lab
 
 E = errno
 USUAL = [(E.EIO, "before"), (E.ENOSPC, "before"), (E.EINTR, "before"), (E.EACCES, "before"), (E.EIO, "on")]
@@ -75,48 +74,18 @@ def trials_of(case, lab, kinds):
     return counts, [(case, kind, k, *way) for kind in kinds for k in range(1, counts[kind] + 1) for way in WAYS[kind]]
 
 
-class Campaign:
-    """Trials that several threads take one after the other, and what came of each."""
-
-    def __init__(self, trials, found, lines):
-        self.trials, self.found, self.lines, self.lock = iter(trials), found, lines, threading.Lock()
-
-    def take(self):
-        with self.lock:
-            return next(self.trials, None)
-
-    def done(self, *line):
-        with self.lock:
-            self.found.append(line)
-            if line[5] in BAD:
-                print("FAILED: {} {}:{}:{}:{} {}: {} [{}]".format(*line), file=sys.stderr, flush=True)
-            if self.lines:
-                self.lines.write(json.dumps(line) + "\n")
-                self.lines.flush()
-
-    def work(self, chosen):
-        """In a scratch folder of its own."""
-        lab = Lab()
-        try:
-            cases = {c.name: c.made(lab) for c in io_trial.cases() if c.name in chosen}
-            while trial := self.take():
-                name, kind, k, number, how = trial
-                outcome, detail, e = tried(cases[name], lab, kind, k, number, how)
-                self.done(name, kind, k, io_trial.errno_name(number), how, outcome, detail.replace(lab.case, "CASE"),
-                          e.what.replace(lab.case, "CASE"))
-        finally:
-            lab.close()
-
-
-def earlier(path):
-    """What an earlier call has written to its --lines. A last line that was cut off counts as none."""
-    found = []
-    if path and os.path.exists(path):
-        with open(path) as f:
-            found = [tuple(json.loads(line)) for line in f if line.endswith("\n")]
-        with open(path, "w") as f:
-            f.writelines(json.dumps(x) + "\n" for x in found)
-    return found
+def work(campaign, chosen):
+    """In a scratch folder of its own."""
+    lab = Lab()
+    try:
+        cases = {c.name: c.made(lab) for c in io_trial.cases() if c.name in chosen}
+        while trial := campaign.take():
+            name, kind, k, number, how = trial
+            outcome, detail, e = tried(cases[name], lab, kind, k, number, how)
+            campaign.done(name, kind, k, io_trial.errno_name(number), how, outcome, detail.replace(lab.case, "CASE"),
+                          e.what.replace(lab.case, "CASE"), bad=outcome in BAD)
+    finally:
+        lab.close()
 
 
 def main():
@@ -152,13 +121,7 @@ def main():
     else:  # what happens most often first, and of that last the hundreds of reads of one HDF5 file
         random.Random(a.seed).shuffle(trials)
         trials.sort(key=lambda t: (t[4] != "before", t[3] not in (E.EIO, E.ENOSPC), t[1] == "read"))
-    found = earlier(a.lines)
-    known = {x[:5] for x in found}
-    trials = [t for t in trials if (*t[:3], io_trial.errno_name(t[3]), t[4]) not in known]
-    with open(a.lines or os.devnull, "a") as lines, ThreadPoolExecutor(a.jobs) as pool:
-        campaign = Campaign(trials, found, lines)
-        for worker in [pool.submit(campaign.work, chosen) for _ in range(a.jobs)]:
-            worker.result()
+    found = Campaign(a.lines, lambda t: (*t[:3], io_trial.errno_name(t[3]), t[4])).run(trials, a.jobs, work, chosen)
 
     ways = collections.Counter((kind, name if how != "short" else "", how, outcome)
                                for _, kind, _, name, how, outcome, _, _ in found)

@@ -1,6 +1,7 @@
 """What io_faults.py, power_cut.py and clocks.py share: a grid of a few cells, the commands whose files are disturbed (CASES),
 and programs started with io_shim between them and the file system."""
-import errno, json, os, re, shutil, signal, struct, subprocess, tempfile, time
+import errno, json, os, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
+from concurrent.futures import ThreadPoolExecutor
 
 BIN, SRC = os.environ["BIN"], os.environ["SRC"]
 SHIM = os.path.join(BIN, "tests", "io_shim.so")
@@ -262,6 +263,40 @@ def cases():
     return [Case("run", RUN, nothing), Case("resume", RUN, half), Case("merge", ["scope-grid", "merge", "CASE/run"], computed),
             Case("nightly", night, night_before, "n2"), Case("array", RUN + ["--array"], nothing),
             Foreign("refused", RUN, other_run), Frontier("frontier", frontier, results)]
+
+
+class Campaign:
+    """Trials that several workers take one after the other, and a line for what came of each: the trial's key, then more.
+    With a path the lines are in that file as JSON, and trials that it has from an earlier call are not repeated."""
+
+    def __init__(self, path, key):
+        self.path, self.key, self.lines, self.lock = path, key, [], threading.Lock()
+        if path and os.path.exists(path):
+            with open(path) as f:
+                self.lines = [json.loads(line) for line in f if line.endswith("\n")]  # the last one may be cut off
+            with open(path, "w") as f:
+                f.writelines(json.dumps(x) + "\n" for x in self.lines)
+
+    def take(self):
+        with self.lock:
+            return next(self.trials, None)
+
+    def done(self, *line, bad):
+        with self.lock:
+            self.lines.append(line)
+            if bad:
+                print("FAILED:", *line, file=sys.stderr, flush=True)
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
+
+    def run(self, trials, jobs, work, *args):
+        """work(campaign, *args) of each worker takes trials until there are none. All lines."""
+        known = {tuple(x[:len(self.key(trials[0]))]) for x in self.lines} if trials else set()
+        self.trials = iter([t for t in trials if self.key(t) not in known])
+        with open(self.path or os.devnull, "a") as self.file, ThreadPoolExecutor(jobs) as pool:
+            for worker in [pool.submit(work, self, *args) for _ in range(jobs)]:
+                worker.result()
+        return self.lines
 
 
 def alive(process):

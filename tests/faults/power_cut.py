@@ -1,14 +1,14 @@
-"""power_cut.py [--all] [--pick N] [--seed S] [--case NAME]
+"""power_cut.py [--all] [--pick N] [--seed S] [--jobs J] [--case NAME] [--lines FILE]
 
 The power fails after the j-th change that a command makes to its files, for every j. What the disk then holds is worked out
 from the journal of io_shim, in four ways (STATES). From each the same command, started again, ends with the right result, and
 every cell that it was told of as closed is still there. When the command has ended, its results and DONE are there at once.
-Without --all: N of these states, drawn by the seed.
+Without --all: N of these states, drawn by the seed. --lines: as of io_faults.py.
 """
 import argparse, collections, os, random, re, sys
 
 import io_trial
-from io_trial import CELLS, Lab
+from io_trial import CELLS, Campaign, Lab
 
 # strict: what no fsync covers is gone, names that no fsync of their folder covers too (POSIX promises no more)
 # names: the names are there; data without fsync are not (a file system that journals names alone)
@@ -145,65 +145,85 @@ def listed(case, lab):
     return len(e.out.split())
 
 
+def journal_of(case, lab):
+    """What the undisturbed command does to its files, and how many cells were in closed segments before."""
+    case.made(lab)
+    case.fresh(lab)
+    journal = lab.path("journal-" + case.name)
+    had = listed(case, lab)
+    e = lab.run(case.args(lab) + (["--tell"] if "sim_grid" in case.command[0] else []), journal=journal)
+    if e.code != case.code:
+        raise SystemExit(f"{case.name}: {e.err}")
+    return read_journal(journal), had
+
+
+def cut(case, lab, ops, had, j, state, seed):
+    """How many cells were told of as closed when the power failed, and what is wrong then and later; None: nothing."""
+    case.fresh(lab)
+    disk = Disk(lab.case)
+    for op in ops[:j]:
+        if op[0] != "N":
+            disk.apply(*op)
+    told = had + sum(int(n) for op in ops[:j] if op[0] == "N" for n in re.findall(rb"closed (\d+)", op[3]))
+    io_trial.shutil.rmtree(lab.case)
+    disk.write(state, random.Random(f"{seed} {case.name} {j} {state}"))
+    try:
+        there = listed(case, lab)
+        if there < told:
+            return told, f"{there} cells are there, {told} were told of as closed"
+        if j == len(ops) and case.result(lab) != case.want:
+            return told, "another result after the command had ended"
+        e = lab.run(case.args(lab), shim=False)
+        if e.code != case.code:
+            return told, f"the next start ends with {e.code}: {e.err}"
+        return told, None if case.result(lab) == case.want else "another result"
+    except (ValueError, OSError) as why:
+        return told, str(why)
+
+
+def work(campaign, chosen, seed):
+    """In a scratch folder of its own, with journals of its own: the changes of threads may come in another order."""
+    lab = Lab()
+    try:
+        cases = {case.name: (case, *journal_of(case, lab)) for case in io_trial.cases() if case.name in chosen}
+        while trial := campaign.take():
+            name, j, state = trial
+            case, ops, had = cases[name]
+            j = min(j, len(ops))
+            told, wrong = cut(case, lab, ops, had, j, state, seed)
+            last = " ".join(map(str, ops[j - 1][0:1] + ops[j - 1][4:])) if j else ""
+            campaign.done(*trial, told, wrong and wrong.replace(lab.case, "CASE"), last.replace(lab.case, "CASE"), bad=bool(wrong))
+    finally:
+        lab.close()
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--all", action="store_true")
     p.add_argument("--pick", type=int, default=40)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--case", action="append")
+    p.add_argument("--lines")
     a = p.parse_args()
-    lab, bad, count, told_most = Lab(), [], collections.Counter(), 0
+    chosen = a.case or [c.name for c in io_trial.cases()]
+    lab = Lab()
     try:
-        plans = []
-        for case in io_trial.cases():
-            if a.case and case.name not in a.case:
-                continue
-            case.made(lab)
-            case.fresh(lab)
-            journal = lab.path("journal-" + case.name)
-            had = listed(case, lab)
-            e = lab.run(case.args(lab) + (["--tell"] if "sim_grid" in case.command[0] else []), journal=journal)
-            if e.code != case.code:
-                raise SystemExit(f"{case.name}: {e.err}")
-            ops = read_journal(journal)
-            plans += [(case, ops, had, j, s) for j in range(len(ops) + 1) for s in STATES]
-        total = len(plans)
-        if not a.all:
-            plans = random.Random(a.seed).sample(plans, min(a.pick, total))
-        for case, ops, had, j, state in plans:
-            rng = random.Random(f"{a.seed} {case.name} {j} {state}")
-            where = f"{case.name}, cut after change {j} of {len(ops)} ({' '.join(map(str, ops[j - 1][0:1] + ops[j - 1][4:]))}), {state}"
-            case.fresh(lab)
-            disk = Disk(lab.case)
-            for op in ops[:j]:
-                if op[0] != "N":
-                    disk.apply(*op)
-            told = had + sum(int(n) for op in ops[:j] if op[0] == "N" for n in re.findall(rb"closed (\d+)", op[3]))
-            told_most = max(told_most, told)
-            io_trial.shutil.rmtree(lab.case)
-            disk.write(state, rng)
-            count[case.name, state] += 1
-            try:
-                if listed(case, lab) < told:
-                    bad.append(f"{where}: {listed(case, lab)} cells are there, {told} were told of as closed")
-                if j == len(ops) and case.result(lab) != case.want:
-                    bad.append(f"{where}: another result after the command had ended")
-                e = lab.run(case.args(lab), shim=False)
-                if e.code != case.code:
-                    bad.append(f"{where}: the next start ends with {e.code}: {e.err}")
-                elif case.result(lab) != case.want:
-                    bad.append(f"{where}: another result")
-            except (ValueError, OSError) as why:
-                bad.append(f"{where}: {why}")
+        changes = {c.name: len(journal_of(c, lab)[0]) for c in io_trial.cases() if c.name in chosen}
     finally:
         lab.close()
+    trials = [(name, j, s) for name, n in changes.items() for j in range(n + 1) for s in STATES]
+    total = len(trials)
+    random.Random(a.seed).shuffle(trials)
+    if not a.all:
+        trials = trials[:a.pick]
+    found = Campaign(a.lines, tuple).run(trials, a.jobs, work, chosen, a.seed)
+    count = collections.Counter((name, state) for name, _, state, *_ in found)
     print("| command | changes | " + " | ".join(STATES) + " |\n| --- |" + " --- |" * (len(STATES) + 1))
-    for name in dict.fromkeys(c.name for c, *_ in plans):
-        n = next(len(ops) for c, ops, *_ in plans if c.name == name)
+    for name, n in changes.items():
         print(f"| {name} | {n} | " + " | ".join(str(count[name, s]) for s in STATES) + " |")
-    for line in bad[:40]:
-        print("FAILED:", line.replace(lab.case, "CASE"), file=sys.stderr)
-    print(f"{sum(count.values())} of {total} states, up to {told_most} cells told of as closed, {len(bad)} bad")
+    told_most, bad = max(x[3] for x in found), sum(1 for x in found if x[4])
+    print(f"{len(found)} of {total} states, up to {told_most} cells told of as closed, {bad} bad")
     if a.all and told_most < CELLS:
         sys.exit("no cell was told of as closed: nothing is shown")
     sys.exit(1 if bad else 0)
