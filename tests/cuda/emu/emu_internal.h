@@ -23,7 +23,6 @@
 extern "C" {
 void *__tsan_get_current_fiber(void);
 void *__tsan_create_fiber(unsigned flags);
-void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);
@@ -95,6 +94,12 @@ extern const char *kernel_name;
 /* The lane that the running operation belongs to: the race detector takes lanes for threads of their own. */
 enum { LANES = 2 };
 extern int race_lane;
+#ifdef EMU_TSAN
+/* Between these the race detector takes what is done for the lane's own. Nothing that is compiled for it may run
+ * there: the stack is the host's. */
+void lane_enter(void);
+void lane_leave(void);
+#endif
 void run_grid(const char *name, dim3 grid, dim3 block, long long smem, const std::function<void()> &body);
 uint32_t random32(void);
 

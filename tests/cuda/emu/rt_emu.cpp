@@ -47,10 +47,10 @@ struct queued {
 };
 struct lane {
     std::deque<queued> queue;
-    long long submitted, done; /* operations that were queued, that have run */
-    place behind;              /* of the next operation */
-    void *workspace;           /* as products have one: for the race detector alone */
-    void *race;                /* its thread, to the race detector */
+    long long submitted, done;    /* operations that were queued, that have run */
+    place behind;                 /* of the next operation */
+    void *workspace;              /* as products have one: for the race detector alone */
+    std::vector<operation> spent; /* for the race detector: they are freed when the host has waited */
 };
 struct sg__rt {
     lane lanes[SG_RT_LANES];
@@ -101,24 +101,31 @@ static void open_memory(bool on) {
 static char host_order, wait_order[SG_RT_LANES];
 #endif
 static void run(sg__rt *rt, int which, operation op) {
-    lane &l = rt->lanes[which];
-    (void)l;
+    (void)rt;
     emu::race_lane = which;
 #ifdef EMU_TSAN
-    void *const outer = __tsan_get_current_fiber();
-    if (!l.race) l.race = __tsan_create_fiber(0);
-    __tsan_switch_to_fiber(l.race, 1 /* orders nothing */);
+    emu::lane_enter();
     __tsan_acquire(&host_order);
+    emu::lane_leave();
 #endif
     open_memory(true);
     op();
-    op = nullptr; /* what it captured is freed by whom it belonged to */
     open_memory(false);
 #ifdef EMU_TSAN
+    emu::lane_enter();
     __tsan_release(&wait_order[which]);
-    __tsan_switch_to_fiber(outer, 1);
+    emu::lane_leave();
+    rt->lanes[which].spent.push_back(std::move(op));
 #endif
     emu::race_lane = 0;
+}
+/* The host has waited for a lane. */
+static void waited(sg__rt *rt, int which) {
+    (void)rt, (void)which;
+#ifdef EMU_TSAN
+    __tsan_acquire(&wait_order[which]);
+    rt->lanes[which].spent.clear();
+#endif
 }
 static bool may_run(const sg__rt *rt, int which) {
     const lane &l = rt->lanes[which];
@@ -145,7 +152,7 @@ static void run_next(sg__rt *rt, int which) {
 /* Runs operations until those up to a place have run: what was queued behind them may stay queued. */
 static void drain_to(sg__rt *rt, place until) {
     while (rt->lanes[until.lane].done < until.operations) run_next(rt, pick_lane(rt, until.lane));
-    EMU_IF_TSAN(__tsan_acquire(&wait_order[until.lane]));
+    waited(rt, until.lane);
 }
 static place here(const sg__rt *rt) {
     return {rt->current, rt->lanes[rt->current].submitted};
@@ -163,7 +170,7 @@ static void submit(sg__rt *rt, operation op) {
     if (emu::config().lazy) return;
     /* in the order of the calls, which is one that every wait allows */
     while (l.done < l.submitted) run_next(rt, pick_lane(rt, rt->current));
-    EMU_IF_TSAN(if (rt == &null_stream) __tsan_acquire(&wait_order[0])); /* tests read what is there then */
+    if (rt == &null_stream) waited(rt, 0); /* tests read what is there then */
 }
 static void drain(sg__rt *rt) {
     for (int i = 0; i < SG_RT_LANES; i++) drain_to(rt, {i, rt->lanes[i].submitted});
@@ -173,19 +180,27 @@ static void need_no_record(const sg__rt *rt, const char *what) {
 }
 
 /* Accesses that are not compiled for the race detector. */
-static void reads(const void *p, size_t bytes) {
-    (void)p, (void)bytes;
-    EMU_IF_TSAN(__tsan_read_range((void *)p, bytes));
+static void access(const void *p, size_t bytes, bool write) {
+    (void)p, (void)bytes, (void)write;
+#ifdef EMU_TSAN
+    emu::lane_enter();
+    if (write)
+        __tsan_write_range((void *)p, bytes);
+    else
+        __tsan_read_range((void *)p, bytes);
+    emu::lane_leave();
+#endif
 }
-static void writes(void *p, size_t bytes) {
-    (void)p, (void)bytes;
-    EMU_IF_TSAN(__tsan_write_range(p, bytes));
-}
-/* A copy; from and to device memory or the host's. */
-static void move(void *dst, const void *src, size_t bytes, bool from_device, bool to_device) {
-    if (from_device) reads(src, bytes);
-    if (to_device) writes(dst, bytes);
+/* memcpy and memset are calls that the race detector sees. */
+static void copy(void *dst, const void *src, size_t bytes) {
+    EMU_IF_TSAN(emu::lane_enter());
     memcpy(dst, src, bytes);
+    EMU_IF_TSAN(emu::lane_leave());
+}
+static void clear(void *dst, size_t bytes) {
+    EMU_IF_TSAN(emu::lane_enter());
+    memset(dst, 0, bytes);
+    EMU_IF_TSAN(emu::lane_leave());
 }
 
 namespace emu {
@@ -266,10 +281,10 @@ static int64_t tiled(int64_t rows) {
 static void product(void *workspace, void *y, bool y_f32, const void *x, const void *w, int64_t m, int64_t n,
                     int64_t k) {
     static std::vector<float> fx, fw;
-    writes(workspace, WORKSPACE_BYTES);
-    reads(x, (size_t)(tiled(m) * k * 2));
-    reads(w, (size_t)(n * k * 2));
-    writes(y, (size_t)(tiled(m) * n * (y_f32 ? 4 : 2)));
+    access(workspace, WORKSPACE_BYTES, true);
+    access(x, (size_t)(tiled(m) * k * 2), false);
+    access(w, (size_t)(n * k * 2), false);
+    access(y, (size_t)(tiled(m) * n * (y_f32 ? 4 : 2)), true);
     touch(x, m, k * 2);
     spoil(y, m, n, n, y_f32 ? 4 : 2);
     widen(fx, x, m * k);
@@ -287,10 +302,10 @@ static void product(void *workspace, void *y, bool y_f32, const void *x, const v
 
 static void product_f32(void *workspace, float *y, int64_t y_stride, const float *x, const float *w,
                         int64_t m, int64_t n, int64_t k) {
-    writes(workspace, WORKSPACE_BYTES);
-    reads(x, (size_t)(tiled(m) * k * 4));
-    reads(w, (size_t)(n * k * 4));
-    for (int64_t i = 0; i < tiled(m); i++) writes(y + i * y_stride, (size_t)(n * 4));
+    access(workspace, WORKSPACE_BYTES, true);
+    access(x, (size_t)(tiled(m) * k * 4), false);
+    access(w, (size_t)(n * k * 4), false);
+    for (int64_t i = 0; i < tiled(m); i++) access(y + i * y_stride, (size_t)(n * 4), true);
     touch(x, m, k * 4);
     spoil(y, m, n, y_stride, 4);
     for (int64_t j = 0; j < n; j++)
@@ -375,15 +390,26 @@ void sg__rt_lane(struct sg__rt *rt, int lane) {
     rt->current = lane;
 }
 /* An operation of each lane's own, so that the race detector sees the order as well. */
+static void tell_order(void *order, bool release) {
+    (void)order, (void)release;
+#ifdef EMU_TSAN
+    emu::lane_enter();
+    if (release)
+        __tsan_release(order);
+    else
+        __tsan_acquire(order);
+    emu::lane_leave();
+#endif
+}
 enum sg_status sg__rt_order(struct sg__rt *rt, int first, int later, struct sg_err *) {
     const int was = rt->current;
     const auto order = std::make_shared<char>();
     need_no_record(rt, "an order of lanes");
     rt->current = first;
-    submit(rt, [=] { EMU_IF_TSAN(__tsan_release(order.get())); });
+    submit(rt, [=] { tell_order(order.get(), true); });
     rt->lanes[later].behind = here(rt);
     rt->current = later;
-    submit(rt, [=] { EMU_IF_TSAN(__tsan_acquire(order.get())); });
+    submit(rt, [=] { tell_order(order.get(), false); });
     rt->current = was;
     return SG_OK;
 }
@@ -397,10 +423,6 @@ void sg__rt_close(struct sg__rt *rt) {
             open_devices.erase(open_devices.begin() + (long)i);
             break;
         }
-#ifdef EMU_TSAN
-    for (lane &l : rt->lanes)
-        if (l.race) __tsan_destroy_fiber(l.race);
-#endif
     delete rt;
 }
 void *sg__rt_stream(struct sg__rt *rt) {
@@ -475,7 +497,7 @@ enum sg_status sg__rt_send(struct sg__rt *rt, void *dst, size_t bytes, struct sg
     const char *from = rt->staging[rt->half] + rt->at;
     const size_t taken = rt->at + (bytes + 63) / 64 * 64;
     rt->at = taken < STAGING_BYTES ? taken : STAGING_BYTES;
-    submit(rt, [=] { move(dst, from, bytes, false, true); });
+    submit(rt, [=] { copy(dst, from, bytes); });
     return SG_OK;
 }
 enum sg_status sg__rt_upload(struct sg__rt *rt, void *dst, const void *src, size_t bytes,
@@ -515,7 +537,7 @@ enum sg_status sg__rt_fetch(struct sg__rt *rt, int slot, void *dst, const void *
     const arrival a = {dst, std::make_shared<std::vector<char>>(bytes)};
     emu::poison(dst, bytes);
     rt->arrivals[slot].push_back(a);
-    submit(rt, [=] { move(a.bytes->data(), src, bytes, true, false); });
+    submit(rt, [=] { copy(a.bytes->data(), src, bytes); });
     rt->fetched[slot] = here(rt);
     return SG_OK;
 }
@@ -529,18 +551,15 @@ enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *) {
 enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
     need_no_record(rt, "a download");
     drain_to(rt, here(rt));
-    run(rt, rt->current, [=] { move(dst, src, bytes, true, false); });
+    run(rt, rt->current, [=] { copy(dst, src, bytes); });
     return SG_OK;
 }
 enum sg_status sg__rt_copy(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
-    submit(rt, [=] { move(dst, src, bytes, true, true); });
+    submit(rt, [=] { copy(dst, src, bytes); });
     return SG_OK;
 }
 enum sg_status sg__rt_clear(struct sg__rt *rt, void *dst, size_t bytes, struct sg_err *) {
-    submit(rt, [=] {
-        writes(dst, bytes);
-        memset(dst, 0, bytes);
-    });
+    submit(rt, [=] { clear(dst, bytes); });
     return SG_OK;
 }
 enum sg_status sg__rt_sync(struct sg__rt *rt, struct sg_err *) {

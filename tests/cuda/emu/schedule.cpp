@@ -27,6 +27,15 @@ static thread thread_sets[2 * LANES][MAX_THREADS];
 static int thread_set;
 #    define block_threads thread_sets[thread_set]
 static char barrier_order[2 * LANES][2], launch_order[LANES], done_order[LANES];
+static void *lane_fibers[LANES], *outside;
+void lane_enter(void) {
+    outside = __tsan_get_current_fiber();
+    if (!lane_fibers[race_lane]) lane_fibers[race_lane] = __tsan_create_fiber(0);
+    __tsan_switch_to_fiber(lane_fibers[race_lane], 1 /* orders nothing */);
+}
+void lane_leave(void) {
+    __tsan_switch_to_fiber(outside, 1);
+}
 #else
 static thread block_threads[MAX_THREADS];
 #endif
@@ -332,7 +341,6 @@ static void run_block(dim3 grid, dim3 block, uint3 bid, long long smem) {
     one_ahead = random32() & 1;
     reset_votes();
     shared_begin(smem);
-    EMU_IF_TSAN(__tsan_release(&launch_order[race_lane]));
     n_warps = (n_threads + 31) / 32;
     for (int i = 0; i < n_warps; i++) {
         warps[i].exist = warps[i].arrived = warps[i].exited = 0;
@@ -354,7 +362,12 @@ void run_grid(const char *name, dim3 grid, dim3 block, long long smem, const std
     kernel_name = name;
     n_threads = (int)(block.x * block.y * block.z);
     counts.launches++;
-    EMU_IF_TSAN(host.fib.tsan = __tsan_get_current_fiber());
+#ifdef EMU_TSAN
+    host.fib.tsan = __tsan_get_current_fiber();
+    lane_enter();
+    __tsan_release(&launch_order[race_lane]);
+    lane_leave();
+#endif
     const uint64_t n = (uint64_t)grid.x * grid.y * grid.z, xy = (uint64_t)grid.x * grid.y;
     const sg_emu_order order = config().order;
     const uint64_t first =
@@ -364,7 +377,11 @@ void run_grid(const char *name, dim3 grid, dim3 block, long long smem, const std
         run_block(grid, block, {(unsigned)(j % grid.x), (unsigned)(j / grid.x % grid.y), (unsigned)(j / xy)},
                   smem);
     }
-    EMU_IF_TSAN(__tsan_acquire(&done_order[race_lane]));
+#ifdef EMU_TSAN
+    lane_enter();
+    __tsan_acquire(&done_order[race_lane]);
+    lane_leave();
+#endif
     shared_launch_end();
     kernel_name = "(host)";
 }
