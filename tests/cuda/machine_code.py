@@ -51,7 +51,7 @@ def functions(nvdisasm, cubin):
 # not of 32-bit integers become loops around a compare-and-swap; an IEEE division a call.
 PTX_NAMES = (("mma.sync", "HMMA"), ("fma.rn.f32", "FFMA"), ("ld.global", "LDG"), ("ld.local", "LDL"), ("st.local", "STL"),
              ("atom.shared.cas", "ATOMS.CAS"), ("atom.shared.add.u64", "ATOMS.CAS"), ("atom.shared.add.f", "ATOMS.CAS"),
-             ("atom.shared", "ATOMS"), ("div.rn.f", "CALL.div"), ("ret", "RET"), ("exit", "EXIT"))
+             ("atom.shared", "ATOMS"), ("atom.", "ATOM"), ("div.rn.f", "CALL.div"), ("ret", "RET"), ("exit", "EXIT"))
 
 
 def ptx_functions(path):
