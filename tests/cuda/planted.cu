@@ -24,6 +24,16 @@ static __global__ void __launch_bounds__(THREADS)
     __syncthreads();
     x[threadIdx.x] = sums[threadIdx.x];
 }
+/* Bins in shared memory, unless there is something else: additions that find out at each which it is. */
+static __global__ void __launch_bounds__(THREADS) generic_kernel(unsigned *x, const unsigned *bin, int n) {
+    SHARED(unsigned, sums, [THREADS]);
+    unsigned *to = n > THREADS ? sums : x + n, last = 0;
+    sums[threadIdx.x] = 0;
+    __syncthreads();
+    for (int i = (int)threadIdx.x; i < n; i += THREADS) last += atomicAdd(&to[bin[i]], bin[i]);
+    __syncthreads();
+    x[threadIdx.x] = sums[threadIdx.x] + last;
+}
 static __global__ void __launch_bounds__(THREADS) division_kernel(float *x, float by, int n) {
     for (int i = (int)threadIdx.x; i < n; i += THREADS) x[i] = x[i] / by;
 }
@@ -51,6 +61,7 @@ int sg__planted(float *x, int n, void *stream) {
     int e = LAUNCH(good_kernel, 1, THREADS, 0, stream, x, n);
     e |= LAUNCH(local_kernel, 1, THREADS, 0, stream, x, (const int *)x, n);
     e |= LAUNCH(cas_kernel, 1, THREADS, 0, stream, (unsigned long long *)x, (const unsigned *)x, n);
+    e |= LAUNCH(generic_kernel, 1, THREADS, 0, stream, (unsigned *)x, (const unsigned *)x, n);
     e |= LAUNCH(division_kernel, 1, THREADS, 0, stream, x, 3.0f, n);
     return e | LAUNCH(branch_kernel, 1, THREADS, 0, stream, x, (const uint32_t *)x, n);
 }
