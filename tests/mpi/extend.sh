@@ -53,7 +53,7 @@ clean array
 # killed, then to the end; the second time without what had been drawn before
 for how in with without; do
   cp -r "$work/four" "$work/killed-$how"
-  launch 2 "$sim" "$job" --set output.dir="$work/killed-$how" --extend --segment-seconds 0.01 --step-us 3000 >"$work/log" 2>&1 &
+  launch 2 "$sim" "$job" --set output.dir="$work/killed-$how" --extend --segment-seconds 0.01 --step-us 20000 >"$work/log" 2>&1 &
   pid=$!
   taken() { [ -e "$work/killed-$how/earlier.h5" ] && [ "$(closed "$work/killed-$how")" -ge 3 ] && [ "$(closed "$work/killed-$how/heads")" = 1 ]; }
   soon taken || fail "no extension at work: $(cat "$work/log")"
