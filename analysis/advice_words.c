@@ -66,6 +66,10 @@ out:
 static enum sg_status say_gain(struct sg_buf *b, const struct sg_dataset *d, const struct sg_advice_step *s,
                                struct sg_err *err) {
     char name[NAME_BYTES], x[3][24];
+    if (isnan(s->gain.low)) /* limits may leave nothing else to advise */
+        return sg_buf_printf(
+            b, err, ": %s points against %s for everything, by too few outcomes to say how far that errs",
+            sg_text_signed(100 * s->gain.value, 1, x[0], sizeof x[0]), called(d, s->single, name));
     return sg_buf_printf(b, err, ": %s points [%s, %s] against %s for everything",
                          sg_text_signed(100 * s->gain.value, 1, x[0], sizeof x[0]),
                          sg_text_signed(100 * s->gain.low, 1, x[1], sizeof x[1]),

@@ -112,6 +112,15 @@ def need(record, key, where, kind=str):
     return value
 
 
+def is_text(s):
+    """Not so: half a surrogate pair, which no file can hold."""
+    return not any("\ud800" <= c <= "\udfff" for c in s)
+
+
+def is_question(s):
+    return bool(s.strip()) and "\0" not in s and is_text(s)
+
+
 def place_of(error):
     """Where the innermost reader was when a record of another shape than it expects broke it."""
     place, frame = None, error.__traceback__
@@ -499,7 +508,7 @@ class Table:
         for name in ("id", "prompt", "model", "category"):
             if not isinstance(r.get(name) or "", str) or name == "model" and not r[name]:
                 raise Refusal(f"{where}: its {name} is {json.dumps(r[name])[:60]}; expected text")
-        if not text.strip() or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text + key):
+        if not is_question(text) or not is_text(key):
             report.add("dropped", "records: the question is empty, or no valid text", where)
             return
         score = r["score"]
@@ -598,6 +607,8 @@ def make(options, report):
         elif kind == "queries":
             for r, where in json_lines(path):
                 text = need(r, "prompt" if r.get("prompt") else "question", where)
+                if not is_question(text):
+                    raise Refusal(f"{where}: its question is empty, or no valid text")
                 queries.append({"id": need(r, "id", where), "prompt": text,
                                 "category": need(r, "category", where) if r.get("category") else ""})
 
@@ -677,6 +688,14 @@ def write(out, files):
     out = pathlib.Path(os.path.abspath(out))
     if out.exists() or out.is_symlink():
         raise Refusal(f"{out}: exists; give the name of a new folder")
+    data = {}
+    for name, text in files.items():
+        try:
+            data[name] = text.encode()
+        except UnicodeEncodeError as e:
+            line = text.count("\n", 0, e.start)
+            raise Refusal(f"{name}, line {line + 1} of what would be written, holds half of a surrogate pair: "
+                          f"{json.dumps(text.split(chr(10))[line])[:100]}; mend it where it comes from") from None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         made = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -686,8 +705,8 @@ def write(out, files):
         mask = os.umask(0)
         os.umask(mask)
         made.chmod(0o777 & ~mask)
-        for name, text in files.items():
-            with open(made / name, "w", encoding="utf-8", newline="\n") as f:
+        for name, text in data.items():
+            with open(made / name, "wb") as f:
                 f.write(text)
                 f.flush()
                 os.fsync(f.fileno())

@@ -714,8 +714,7 @@ def bad_input(tmp):
     with open(f"{tmp}/short.h5", "wb") as f:
         f.write(whole[: len(whole) // 2])
     refused("short.h5", f"{tmp}/short.h5", out=out)
-    said = run(results, "--budget", "1e-9", "-o", f"{tmp}/least").stdout
-    assert "What to do\n  At $0.00000000100 a query: No model fits this budget: the cheapest, maker/model-0" in said, said
+    assert "  At $0.00000000100 a query: No model fits this budget: the cheapest, maker/model-0" in run(results, "--budget", "1e-9", "-o", f"{tmp}/least").stdout
     refused("expected scope, anchored or combined", results, "--estimate", "best", out=out, status=2)
     refused("no outcomes of anchors", results, "--estimate", "anchored", out=out, status=2)
     refused('did you mean "maker/model-0', results, "--incumbent", "maker/modle-01", out=out, status=3)

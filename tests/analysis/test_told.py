@@ -107,6 +107,15 @@ def main(tmp):
     assert {"one model", "routing"} <= advised, advised
 
 
+def without_interval(tmp):
+    """Limits that leave routing alone, which six calibration anchors hardly value: a gain without an interval is said to be one."""
+    results = f"{tmp}/few.h5"
+    subprocess.run([FAKE, results, *map(str, (150, 5, 4, 1, 1, 0.2, 0, 3, 200, 6))], check=True)
+    caps = [x for k in range(5) for x in ("--at-most", f"maker/model-0{k}=0.3")]
+    said = run(results, "--blind", "--bootstrap", 0, "-o", f"{tmp}/few", *caps)
+    assert "by too few outcomes to say how far that errs" in said and "nan" not in said, said
+
+
 def untried(tmp):
     """A model of which a category has no outcomes is named as a doubt: its interval there is that of a guess."""
     results = f"{tmp}/u.h5"
@@ -127,5 +136,6 @@ def untried(tmp):
 
 
 with tempfile.TemporaryDirectory() as folder:
+    without_interval(folder)
     untried(folder)
     main(folder)

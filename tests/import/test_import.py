@@ -409,6 +409,15 @@ class Import(unittest.TestCase):
                 shutil.rmtree(self.out)
 
 
+    def test_half_of_a_pair(self):
+        """JSON can name half of a surrogate pair, which no file can hold: one line that says where, in questions and in names."""
+        for prompt in ("x\\ud800", "  ", "x\\u0000"):
+            (self.samples / "ask.jsonl").write_text(f'{{"id": "b", "prompt": "y"}}\n{{"id": "a", "prompt": "{prompt}"}}\n')
+            self.refuse("ask.jsonl:2: its question is empty, or no valid text", "eee:eee", LITELLM, "queries:ask.jsonl")
+        (self.samples / "ask.jsonl").write_text('{"id": "a", "prompt": "b", "category": "c\\ud800"}\n')
+        self.refuse("queries.jsonl, line 1 of what would be written, holds half of a surrogate pair", "eee:eee", LITELLM,
+                    "queries:ask.jsonl")
+
     # ---- every value of the first records replaced by one of another kind ----
 
     def places(self, value, to=()):
