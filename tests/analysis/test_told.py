@@ -114,6 +114,9 @@ def without_interval(tmp):
     caps = [x for k in range(5) for x in ("--at-most", f"maker/model-0{k}=0.3")]
     said = run(results, "--blind", "--bootstrap", 0, "-o", f"{tmp}/few", *caps)
     assert "by too few outcomes to say how far that errs" in said and "nan" not in said, said
+    subprocess.run([FAKE, results, *map(str, (3, 1, 1, 1, 0, 0.2, 0, 1, 3, 2))], check=True)
+    said = run(results, "--bootstrap", 0, "-o", f"{tmp}/few")  # all calibration cells are of one kind: no AUC
+    assert "  anchored " in said and "nan" not in said, said
 
 
 def untried(tmp):
