@@ -552,6 +552,7 @@ enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, si
     need_no_record(rt, "a download");
     drain_to(rt, here(rt));
     run(rt, rt->current, [=] { copy(dst, src, bytes); });
+    waited(rt, rt->current);
     return SG_OK;
 }
 enum sg_status sg__rt_copy(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
