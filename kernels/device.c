@@ -186,8 +186,8 @@ int64_t sg_dev_memory_free(struct sg_dev *dev) {
 
 static enum sg_status check_limits(const struct sg_limits *l, struct sg_err *err) {
     if (l->max_rows < 0 || l->max_decode_rows < 0 || l->max_logit_rows < 0 || l->max_draws < 0 ||
-        l->max_context < 1 || l->lanes < 0 || l->lanes > SG_LANES || l->hidden < 1 || l->intermediate < 1 ||
-        l->vocab < 1)
+        l->max_context < 1 || l->lanes < 0 || l->lanes > SG_DEV_LANES || l->hidden < 1 ||
+        l->intermediate < 1 || l->vocab < 1)
         return sg_fail(
             err, SG_E_INTERNAL,
             "sg_dev_reserve: limits out of range (rows %d, decode rows %d, logit rows %d, draws %d, "
@@ -418,7 +418,8 @@ enum sg_status sg_dev_fork(struct sg_dev *dev, struct sg_err *err) {
     if (!dev) return sg_fail(err, SG_E_INTERNAL, "sg_dev_fork: NULL device");
     if (!dev->be->fork)
         return sg_fail(err, SG_E_UNSUPPORTED, "%s: this device has one lane", dev->info.backend);
-    if (dev->lim.lanes < SG_LANES) return sg_fail(err, SG_E_INTERNAL, "sg_dev_fork: one lane is reserved");
+    if (dev->lim.lanes < SG_DEV_LANES)
+        return sg_fail(err, SG_E_INTERNAL, "sg_dev_fork: one lane is reserved");
     enum sg_status st = no_operator(dev, "sg_dev_fork", err);
     if (st == SG_OK) st = dev->be->fork(dev, err);
     if (st == SG_OK) dev->forked = true;
@@ -426,9 +427,9 @@ enum sg_status sg_dev_fork(struct sg_dev *dev, struct sg_err *err) {
 }
 
 enum sg_status sg_dev_lane(struct sg_dev *dev, int lane, struct sg_err *err) {
-    if (!dev || !dev->forked || lane < 0 || lane >= SG_LANES)
+    if (!dev || !dev->forked || lane < 0 || lane >= SG_DEV_LANES)
         return sg_fail(err, SG_E_INTERNAL, "sg_dev_lane: lane %d of %d, or outside of fork and join", lane,
-                       SG_LANES);
+                       SG_DEV_LANES);
     dev->be->lane(dev, lane);
     return SG_OK;
 }

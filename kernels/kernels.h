@@ -73,7 +73,7 @@ struct sg_dev_info {
     bool records;         /* supports sg_dev_record_begin */
     int32_t max_head_dim; /* largest head of its attention; 0: any (SG_MAX_HEAD_DIM) */
     int32_t row_tile;     /* linear and logits read and write whole tiles of so many rows; 0: rows alone */
-    int32_t lanes;        /* batches that it can compute side by side (sg_dev_fork): SG_LANES; 0: one */
+    int32_t lanes;        /* batches that it can compute side by side (sg_dev_fork): SG_DEV_LANES; 0: one */
     int64_t memory_bytes; /* total device (or host) memory; 0 = unknown */
     /* of a device that is not the host, else "": the same uuid for every process that sees the device */
     char uuid[64], driver[64], runtime[64];
@@ -156,7 +156,7 @@ enum sg_status sg_dev_reserve(struct sg_dev *dev, const struct sg_limits *lim, s
  * copies, allocations or records. Operators of different lanes are not ordered: nothing that one writes may be
  * read or written by the other. Lane 1 takes at most half of lim.max_rows and of lim.max_decode_rows, rounded up
  * (sg_lane_rows). A row has the same bits on either lane. */
-enum { SG_LANES = 2 };
+enum { SG_DEV_LANES = 2 };
 static inline int32_t sg_lane_rows(int lane, int32_t rows) {
     return lane ? rows - rows / 2 : rows;
 }

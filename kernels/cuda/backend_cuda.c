@@ -55,7 +55,7 @@ static enum sg_status cuda_open(const struct sg_dev_options *opt, struct sg_dev 
                                         .records = true,
                                         .max_head_dim = SG__HEAD_TILE,
                                         .row_tile = SG_RT_GEMM_ROWS,
-                                        .lanes = SG_LANES,
+                                        .lanes = SG_DEV_LANES,
                                         .memory_bytes = info.memory_bytes};
     memcpy(d->base.info.name, info.name, sizeof info.name);
     memcpy(d->base.info.uuid, info.uuid, sizeof info.uuid);
@@ -225,10 +225,10 @@ static int64_t block_rows(const struct cuda_dev *d, int64_t rows, int64_t cols) 
 }
 
 struct scratch_sizes {
-    size_t partial[SG_LANES], expanded, all;
+    size_t partial[SG_DEV_LANES], expanded, all;
 };
 static int lanes_of(const struct sg_limits *l) {
-    return l->lanes > 1 ? SG_LANES : 1;
+    return l->lanes > 1 ? SG_DEV_LANES : 1;
 }
 static struct scratch_sizes scratch_sizes(const struct cuda_dev *d, const struct sg_limits *l) {
     const size_t attn = (size_t)l->q_heads * (size_t)l->head_dim, hidden = (size_t)l->hidden;

@@ -30,9 +30,9 @@ struct cuda_dev {
         void *expanded;
         float *partial;
         size_t partial_bytes, expanded_bytes;
-    } lanes[SG_LANES], *lane; /* lane: the current one */
-    bool f32;                 /* activations, KV pool and products in float32 */
-    int32_t max_splits;       /* of one row's context: the widest `partial` that rows can need */
+    } lanes[SG_DEV_LANES], *lane; /* lane: the current one */
+    bool f32;                     /* activations, KV pool and products in float32 */
+    int32_t max_splits;           /* of one row's context: the widest `partial` that rows can need */
 };
 struct cuda_weight {
     struct sg_weight base;

@@ -121,7 +121,7 @@ void sg_engine_close(struct sg_engine *e) {
     sg_graph_cache_free(&e->records, e->dev);
     free_ended(e);
     sg_sched_free(&e->sched);
-    for (int i = 0; i < SG_LANES; i++) {
+    for (int i = 0; i < SG_DEV_LANES; i++) {
         sg_batcher_free(&e->batcher[i]);
         sg_workspace_free(e->model, &e->ws[i]);
     }

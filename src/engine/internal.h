@@ -51,8 +51,8 @@ struct sg_engine {
     struct sg_kv *kv;
     struct sg_kv_pool pool;
     struct sg_sched sched;
-    struct sg_batcher batcher[SG_LANES]; /* the second: of steps in halves */
-    struct sg_workspace ws[SG_LANES];
+    struct sg_batcher batcher[SG_DEV_LANES]; /* the second: of steps in halves */
+    struct sg_workspace ws[SG_DEV_LANES];
     float *logits; /* device [logit_rows][vocab] */
     int32_t
         *d_token; /* device [max_draws]: the newest step's draws, which the next step is fed; followed by: */

@@ -130,11 +130,11 @@ enum sg_status sg__engine_sizes(const struct sg_dev *dev, const struct sg_model 
     z.ahead = o->steps_ahead ? o->steps_ahead > 0 : sg_dev_info(dev)->async;
     z.record = o->records == SG_GRAPHS_AUTO && sg_dev_info(dev)->records;
     z.pad = z.record || o->records == SG_GRAPHS_PAD;
-    if (sg_dev_info(dev)->lanes >= SG_LANES) z.overlap_rows = o->overlap_rows;
+    if (sg_dev_info(dev)->lanes >= SG_DEV_LANES) z.overlap_rows = o->overlap_rows;
     z.half = z.batch;
     z.half.max_rows = sg_lane_rows(1, z.batch.max_rows);
     z.half.max_decode_rows = sg_lane_rows(1, z.batch.max_decode_rows);
-    z.dev.lanes = z.overlap_rows ? SG_LANES : 1;
+    z.dev.lanes = z.overlap_rows ? SG_DEV_LANES : 1;
     z.workspace_bytes = workspace(dev, model, o, &z);
     *out = z;
     return SG_OK;

@@ -90,16 +90,16 @@ out:
 /* The same of two batches, side by side up to their hidden states. The draws wait for both: they write what both
  * are fed from, and one array of logits (300 MB) serves for both. */
 static enum sg_status run_halves(struct sg_engine *e, struct sg_err *err) {
-    const void *hidden[SG_LANES];
+    const void *hidden[SG_DEV_LANES];
     enum sg_status st = sg_dev_fork(e->dev, err);
     if (st != SG_OK) return st;
-    for (int i = 0; st == SG_OK && i < SG_LANES; i++) {
+    for (int i = 0; st == SG_OK && i < SG_DEV_LANES; i++) {
         st = sg_dev_lane(e->dev, i, err);
         if (st == SG_OK) st = forward(e, i, false, &hidden[i], err);
     }
     const enum sg_status joined = sg_dev_join(e->dev, st == SG_OK ? err : NULL);
     if (st == SG_OK) st = joined;
-    for (int32_t i = 0, at = 0; st == SG_OK && i < SG_LANES; at += e->batcher[i++].n_draws)
+    for (int32_t i = 0, at = 0; st == SG_OK && i < SG_DEV_LANES; at += e->batcher[i++].n_draws)
         st = draw(e, &e->batcher[i], hidden[i], at, err);
     return st;
 }
@@ -151,7 +151,7 @@ static enum sg_status run_bucket(struct sg_engine *e, const struct sg_bucket *bu
 /* Lays out the schedule's step in one batch or, true in *halves, in two. */
 static enum sg_status lay_out(struct sg_engine *e, struct sg_row *draws, bool *halves, int32_t *n_draws,
                               struct sg_err *err) {
-    struct sg_step *step = &e->sched.step, half[SG_LANES];
+    struct sg_step *step = &e->sched.step, half[SG_DEV_LANES];
     enum sg_status st = SG_OK;
     *halves = false;
     if (e->size.overlap_rows && step->n_rows >= e->size.overlap_rows) {
@@ -159,7 +159,7 @@ static enum sg_status lay_out(struct sg_engine *e, struct sg_row *draws, bool *h
         *halves = half[1].n_rows > 0 && half[1].n_rows >= e->size.overlap_rows / 4;
     }
     *n_draws = 0;
-    for (int i = 0; *halves && i < SG_LANES; i++) {
+    for (int i = 0; *halves && i < SG_DEV_LANES; i++) {
         SG_TRY(sg_batcher_build(&e->batcher[i], &half[i], NULL, draws + *n_draws, err));
         *n_draws += e->batcher[i].n_draws;
     }

@@ -103,7 +103,7 @@ static void run_with(struct outcome *o, const struct setup *s, int seed) {
     sg_emu_set_lazy(!s->eager);
     sg_emu_set_seed((uint64_t)seed);
     TINY_OK(sg_dev_open(&opt, &dev, err));
-    assert_int_equal(sg_dev_info(dev)->lanes, SG_LANES);
+    assert_int_equal(sg_dev_info(dev)->lanes, SG_DEV_LANES);
     struct sg_backend spoilt = *dev->be;
     spoil(&spoilt, s->fault);
     dev->be = &spoilt;
