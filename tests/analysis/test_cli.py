@@ -75,9 +75,8 @@ def left_by_others(tmp, out):
     stay.update(dict.fromkeys((*mine, now), "left\n"))
     with open(f"{tmp}/diary", "w") as f:
         f.write("of somebody\n")
-    for name in ("frontier.png.tmp", "reliability.pdf.tmp"):
-        os.symlink(f"{tmp}/diary", f"{out}/{name}")
-        stay[f"{out}/{name}"] = "of somebody\n"
+    os.symlink(f"{tmp}/diary", f"{out}/frontier.png.tmp")
+    stay[f"{out}/frontier.png.tmp"] = "of somebody\n"
     return stay, gone
 
 
