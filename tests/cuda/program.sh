@@ -37,13 +37,15 @@ fi
 
 # 2. one digest for 1, 2, 3 ranks and three sizes of batches, however the ranks come by their devices
 job=$here/job/job.json
+head -n 2 "$here/job/queries.jsonl" >"$work/two.jsonl"
 digest() { "$emulated" status "$1" --json | sed -n 's/.*"digest": *"\([0-9a-f]*\)".*/\1/p'; }
 # run NAME RANKS BATCH_TOKENS OPTION...: in RUN, what it said in LOG
 run() {
   local name=$1 ranks=$2 batch=$3 launch=()
   shift 3
   [ "$ranks" = 1 ] || launch=(mpirun -q --oversubscribe --bind-to none -n "$ranks" ${bind:+"$bind"})
-  "${launch[@]}" "$emulated" run "$job" --set output.dir="$work/$name" --set engine.max_batch_tokens="$batch" "$@" \
+  "${launch[@]}" "$emulated" run "$job" --set output.dir="$work/$name" --set engine.max_batch_tokens="$batch" \
+    --set queries="$work/two.jsonl" "$@" \
     >"$work/$name.log" 2>&1
 }
 same() { # NAME: its digest is the first one's
@@ -124,6 +126,7 @@ EMU_DEVICES=1 ends 3 3 64 --device cpu # hosts have no such limit
 # 4. processes of an array that know nothing of each other: each takes the device that its launcher shows it
 for k in 0 1; do
   CUDA_VISIBLE_DEVICES=$k EMU_DEVICES=2 "$emulated" run "$job" --set output.dir="$work/array" --array \
+    --set queries="$work/two.jsonl" \
     >"$work/member$k.log" 2>&1 &
 done
 for k in 0 1; do wait -n || fail "of an array: $(cat "$work"/member?.log)"; done

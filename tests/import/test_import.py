@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = HERE.parents[1]
@@ -455,7 +456,8 @@ class Import(unittest.TestCase):
                         file.write_text(json.dumps(record) + ("" if whole else "\n" + rest), encoding="utf-8")
                         said, wrong = io.StringIO(), io.StringIO()
                         with self.subTest(f"{file.name} {place} {value}"):
-                            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong):
+                            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong), \
+                                    mock.patch("os.fsync"):  # hundreds of runs: minutes on a busy disk
                                 code = importer.main(["-o", str(self.out), *args])
                             self.assertIn(code, (0, 3))
                             self.assertEqual(wrong.getvalue().count("\n"), 1 if code else 0, wrong.getvalue())
