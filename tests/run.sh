@@ -89,7 +89,8 @@ if [ $mode != quick ]; then
   trap 'kill "$bare" 2>/dev/null || true' EXIT
 fi
 # Two tests a core: the programs here wait for each other, for clocks and for signals most of the time.
-jobs=$((2 * cores)) suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -- -LE 'long|hours|bare'
+jobs=$((2 * cores)) suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -- \
+  -LE "long|hours|bare$([ $mode = quick ] || echo '|fuzz')" # the last suite has these with sanitizers
 [ $mode = quick ] && exit 0
 
 # Programs that are started from outside (mpi, e2e) run in Release only: Open MPI and HDF5 hold memory to the end. So does
