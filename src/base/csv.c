@@ -23,7 +23,8 @@ enum sg_status sg_csv_next(struct sg_csv *c, bool *more, struct sg_err *err) {
     *more = *c->at != 0;
     while (*more) {
         char *to = c->at, end;
-        bool quoted = *c->at == '"';
+        const bool whole = *c->at == '"'; /* nothing may stand behind the closing quote */
+        bool quoted = whole;
         if (c->n == SG_CSV_COLUMNS)
             return sg_fail(err, SG_E_INPUT, "%s:%lld: more than %d columns", c->path, (long long)c->line,
                            SG_CSV_COLUMNS);
@@ -36,6 +37,11 @@ enum sg_status sg_csv_next(struct sg_csv *c, bool *more, struct sg_err *err) {
                 if (quoted) *to++ = '"';
                 continue;
             }
+            if (whole && !quoted)
+                return sg_fail(err, SG_E_INPUT,
+                               "%s:%lld: text after a closing quote; expected a comma or the line's end "
+                               "(a quote within quotes is written twice)",
+                               c->path, (long long)c->line);
             c->next_line += *c->at == '\n';
             *to++ = *c->at++;
         }

@@ -22,8 +22,8 @@ struct sg_csv {
 /* Reads a file of at most 1 GiB into *text, which is the caller's and is cut into fields where it lies. path is borrowed.
  * SG_E_INPUT: it is empty or holds a zero byte. */
 enum sg_status sg_csv_open(struct sg_csv *c, const char *path, struct sg_buf *text, struct sg_err *err);
-/* The next record; *more false: there is none. SG_E_INPUT, with file and line: a quote that is not closed, more than
- * SG_CSV_COLUMNS fields. */
+/* The next record; *more false: there is none. SG_E_INPUT, with file and line: a quote that is not closed, text
+ * after a closing one, more than SG_CSV_COLUMNS fields. */
 enum sg_status sg_csv_next(struct sg_csv *c, bool *more, struct sg_err *err);
 /* The field of the record read last that is `name`; -1: none. */
 int sg_csv_column(const struct sg_csv *c, const char *name);

@@ -4,13 +4,13 @@ true and false where every score is 1 or 0.
 
 usage: graded_check.py SCOPE_FRONTIER MAKE_FAKE_RESULTS
 """
-import csv
-import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
+
+import program
+from program import fake, refused, rows
 
 try:
     import h5py
@@ -19,19 +19,9 @@ except ImportError:
     print("needs h5py and numpy")
     sys.exit(77)
 
-PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
-
 
 def run(results, out, *args):
-    r = subprocess.run([PROGRAM, results, "-o", out, "--no-plots", "--bootstrap", "40", *map(str, args)],
-                       capture_output=True, text=True)
-    assert r.returncode == 0 and r.stderr == "", (args, r.returncode, r.stderr)
-    return r.stdout
-
-
-def rows(folder, name):
-    with open(os.path.join(folder, name + ".csv"), newline="") as f:
-        return list(csv.DictReader(f))
+    return program.run(results, "-o", out, "--bootstrap", 40, *args).stdout
 
 
 def grade(path, score):
@@ -44,11 +34,6 @@ def grade(path, score):
         ids = [s if isinstance(s, bytes) else s.encode() for s in f["anchors/anchor"][()]]
         own = [ids.index(s if isinstance(s, bytes) else s.encode()) for s in f["calibration/anchor"][()]]
         f["calibration/true_score"] = f["anchors/score"][()][own]
-
-
-def page(folder):
-    with open(f"{folder}/report.html") as f:
-        return json.loads(re.search(r'id="data">(.*?)</script>', f.read(), re.S)[1])
 
 
 def near(a, b, what, within=1e-6):
@@ -67,7 +52,7 @@ def by_hand(path, tmp):
         cal_p, cal_s = f["calibration/p_correct"][()], f["calibration/true_score"][()]
         anchor_s, models = f["anchors/score"][()], [m.decode() for m in f["model"][()]]
         category, anchor_category = f["category"][()], f["anchors/category"][()]
-    data = page(f"{tmp}/graded")
+    data = program.data_of(f"{tmp}/graded/report.html")
     assert data["graded"] == 1 and "score" in [c["heading"] for c in data["shown"]["models"]], data["shown"]
     assert "mean score stands where accuracy would" in text and "(score in %" in text and "accuracy, %" not in text
     for k, r in enumerate(rows(f"{tmp}/graded", "models")[:len(models)]):
@@ -97,7 +82,7 @@ def by_hand(path, tmp):
         told = {m.decode(): v for m, v in zip(f["model"][()], f["model_predicted_accuracy"][()])}
     for m, v in zip(models, value):  # smoothed with the weight of five anchors
         near(told[m], v, ("anchored", m), 0.03)
-    near(page(f"{tmp}/blind")["decision"]["incumbent"]["accuracy"][0], value[2], "the value of one model")
+    near(program.data_of(f"{tmp}/blind/report.html")["decision"]["incumbent"]["accuracy"][0], value[2], "the value of one model")
     with h5py.File(path) as f:
         flags = np.zeros(len(models))
         for c in set(category):
@@ -123,18 +108,13 @@ def as_before(plain, graded, tmp):
 
 
 with tempfile.TemporaryDirectory() as tmp:
-    def fake(name):
-        subprocess.run([FAKE, f"{tmp}/{name}", *"150 4 4 3 1 0.5 0.0 3 240 60".split()], check=True)
-        return f"{tmp}/{name}"
     draw = np.random.default_rng(1)
-    plain, ones, graded = fake("plain.h5"), fake("ones.h5"), fake("graded.h5")
+    plain, ones, graded = (fake(f"{tmp}/{name}.h5", 150, 4, seed=3, anchors=240, calibrated=60) for name in ("plain", "ones", "graded"))
     grade(ones, lambda y: y.astype(float))
     grade(graded, lambda y: np.where(draw.random(y.shape) < 0.3, y, 0.5 * y + 0.5 * draw.random(y.shape) ** 3))
     by_hand(graded, tmp)
     as_before(plain, ones, tmp)
     with h5py.File(graded, "r+") as f:
         f["true_score"][2, 1] = 1.25
-    r = subprocess.run([PROGRAM, graded, "-o", f"{tmp}/no"], capture_output=True, text=True)
-    assert r.returncode == 3 and "true_score is 1.25; expected a number from 0 to 1" in r.stderr, r.stderr
-    assert r.stderr.count("\n") == 1 and not os.path.exists(f"{tmp}/no")
+    refused("true_score is 1.25; expected a number from 0 to 1", graded, out=f"{tmp}/no", status=3)
 print("ok")

@@ -4,11 +4,10 @@ frontiers by an LP solver, the asked policies scored, regret, leave-one-out loss
 
 usage: recompute.py SCOPE_FRONTIER MAKE_FAKE_RESULTS [RESULTS.h5]      (exit 77: no h5py or scipy)
 """
-import csv
-import os
-import subprocess
 import sys
 import tempfile
+
+from program import fake, rows, run
 
 try:
     import h5py
@@ -19,11 +18,6 @@ try:
 except ImportError:
     print("SKIP: no h5py or scipy")
     sys.exit(77)
-
-
-def rows(folder, name):
-    with open(os.path.join(folder, name + ".csv"), newline="") as f:
-        return list(csv.DictReader(f))
 
 
 def near(a, b, eps=1e-9):
@@ -46,9 +40,9 @@ def auc(p, y):
     return ((d > 0).sum() + 0.5 * (d == 0).sum()) / d.size
 
 
-def check(program, results):
+def check(results):
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([program, results, "-o", out, "--bootstrap", "100", "--no-plots", "--baselines"], check=True, capture_output=True)
+        run(results, "-o", out, "--bootstrap", 100, "--baselines")
         with h5py.File(results) as f:
             valid = f["valid"][()].astype(bool)
             p, c = f["p_correct"][()], f["cost"][()]
@@ -122,10 +116,10 @@ def check(program, results):
         print(f"{results}: {len(query)} queries x {len(model)} models agree")
 
 
-def check_two(program, first, second):
+def check_two(first, second):
     """The comparison of two files, cell by cell; the AUC's interval by drawing queries and computing it anew."""
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([program, first, second, "-o", out, "--bootstrap", "1000", "--no-plots"], check=True, capture_output=True)
+        run(first, second, "-o", out, "--bootstrap", 1000)
         a, b = ({k: f[k][()] for k in ("valid", "p_correct", "length_mean", "true_correct")} for f in map(h5py.File, (first, second)))
         x = rows(out, "compare")[1]
         ok = (a["valid"] == 1) & (b["valid"] == 1)
@@ -158,17 +152,13 @@ def check_two(program, first, second):
 
 
 def main():
-    program, fake = map(os.path.abspath, sys.argv[1:3])
     if len(sys.argv) > 3:
-        check(program, sys.argv[3])
+        check(sys.argv[3])
         return
     with tempfile.TemporaryDirectory() as tmp:
         for i, (n, m, missing) in enumerate(((75, 4, 0.0), (120, 7, 0.15), (30, 1, 0.0))):
-            subprocess.run([fake, f"{tmp}/r.h5", *map(str, (n, m, 4, i + 1, 1, 0.6, missing, 3))], check=True)
-            check(program, f"{tmp}/r.h5")
-        for name, noise in (("a", 0.3), ("b", 0.8)):
-            subprocess.run([fake, f"{tmp}/{name}.h5", *map(str, (120, 5, 4, 3, 1, noise, 0.1, 3))], check=True)
-        check_two(program, f"{tmp}/a.h5", f"{tmp}/b.h5")
+            check(fake(f"{tmp}/r.h5", n, m, seed=i + 1, noise=0.6, missing=missing))
+        check_two(*(fake(f"{tmp}/{name}.h5", 120, 5, seed=3, noise=noise, missing=0.1) for name, noise in (("a", 0.3), ("b", 0.8))))
 
 
 main()

@@ -4,14 +4,15 @@ the advice say; what cannot be is one line, and nothing is written.
 
 usage: test_handoff.py SCOPE_FRONTIER MAKE_FAKE_RESULTS      (exit 77: no h5py)
 """
-import csv
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+
+import program
+from program import fake, rows
 
 try:
     import h5py
@@ -19,22 +20,16 @@ except ImportError:
     print("test_handoff: needs h5py (jobs/deps.sh tests)")
     sys.exit(77)
 
-PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
 N, M = 1500, 5
 
 
 def run(*args, says=None, status=0):
-    r = subprocess.run([PROGRAM, *map(str, args), "--no-plots", "--bootstrap", "0"], capture_output=True, text=True)
+    r = program.run(*args, "--bootstrap", 0, ok=False)
     assert r.returncode == status, (args, r.returncode, r.stderr)
     if says:
         assert says in (r.stderr if status else r.stdout), (says, r.stderr or r.stdout[-600:])
         assert not status or r.stderr.count("\n") == 1, r.stderr
     return r.stdout
-
-
-def table(path):
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
 
 
 def queries(path, ids):
@@ -60,8 +55,7 @@ def requests(folder):
 
 
 def main(tmp):
-    results, out = f"{tmp}/results.h5", f"{tmp}/out"
-    subprocess.run([FAKE, results, *map(str, (N, M, 4, 1, 1, 0.2, 0.01, 4, 200, 60))], check=True)
+    out, results = f"{tmp}/out", fake(f"{tmp}/results.h5", N, M, noise=0.2, missing=0.01, categories=4, anchors=200, calibrated=60)
     with h5py.File(results) as f:
         ids, models = [x.decode() for x in f["query"][()]], [x.decode() for x in f["model"][()]]
         p_correct, valid, true_length = f["p_correct"][()], f["valid"][()], f["true_length"][()]
@@ -72,7 +66,7 @@ def main(tmp):
 
     # routing: the requests are policies.csv's rows; a rule for other traffic is a table, and that is said
     run(*hand("routed", "--budget", 0.002, "--policy-json", "--cells-csv", "--estimate", "scope"), says="verified: ids alone")
-    policy = {r["query"]: r["model"] for r in table(f"{out}/policies.csv")}
+    policy = {r["query"]: r["model"] for r in rows(out, "policies")}
     asked, manifest = requests(f"{tmp}/routed")
     assert asked == policy and len(set(asked.values())) > 2, set(asked.values())
     # one query lies between two models: it may go to the dearer one
@@ -83,7 +77,7 @@ def main(tmp):
     assert "best table by category" in rule["note"] and rule["lambda"] > 0 and rule["accuracy"]["low"] < 1, rule
 
     # every cell, as the results have it
-    cells = table(f"{out}/cells.csv")
+    cells = rows(out, "cells")
     assert [(c["query"], c["model"]) for c in cells] == [(q, m) for q in ids for m in models]
     for i, c in enumerate(cells):
         q, m = divmod(i, M)
@@ -116,18 +110,17 @@ def main(tmp):
     assert {f["provider_id"] for f in manifest["files"]} <= {f"vendor-{k}" for k in range(4)}, manifest
     assert not os.path.exists(f"{out}/cells.csv") and not os.path.exists(f"{out}/policy.json")
     run(*hand("target", "--target-accuracy", 0.4), says="5 of 5 models have no provider_id")
-    assert requests(f"{tmp}/target")[0] == {r["query"]: r["model"] for r in table(f"{out}/policies.csv")}
+    assert requests(f"{tmp}/target")[0] == {r["query"]: r["model"] for r in rows(out, "policies")}
 
     # texts that a spreadsheet would compute are text in cells.csv, as in the other files
     with h5py.File(results, "r+") as f:
         for group in ("", "anchors/", "calibration/"):
             f[f"{group}model"][0] = "=1+1"
     run(results, "--cells-csv", "-o", out)
-    assert {c["model"] for c in table(f"{out}/cells.csv")} == {"'=1+1", *models[1:]}
+    assert {c["model"] for c in rows(out, "cells")} == {"'=1+1", *models[1:]}
 
     # what cannot be
-    subprocess.run([FAKE, f"{tmp}/small.h5", *map(str, (60, M, 4, 1, 1, 0.2, 0.01, 4, 60, 20))], check=True)
-    os.replace(f"{tmp}/small.h5", results)
+    fake(results, 60, M, noise=0.2, missing=0.01, categories=4, anchors=60, calibrated=20)
     queries(given, ids[:60])
     gone = f"{tmp}/refused"
     for status, says, args in (
@@ -151,10 +144,10 @@ def main(tmp):
         assert not os.path.exists(gone) and not os.path.exists(f"{tmp}/r"), (says, os.listdir(tmp))
     assert not [f for f in os.listdir(tmp) if ".tmp." in f]
     # anchors of other categories stand for all queries alike
-    subprocess.run([FAKE, f"{tmp}/far.h5", *map(str, (60, M, 4, 1, 0, 0.2, 0, 2, 60, 20))], check=True)
-    with h5py.File(f"{tmp}/far.h5", "r+") as f:
+    far = fake(f"{tmp}/far.h5", 60, M, truth=0, noise=0.2, categories=2, anchors=60, calibrated=20)
+    with h5py.File(far, "r+") as f:
         f["anchors/category"][:] = f["calibration/category"][:] = "far"
-    run(f"{tmp}/far.h5", "--policy-json", "--budget", 0.002, "-o", f"{tmp}/far", says="")
+    run(far, "--policy-json", "--budget", 0.002, "-o", f"{tmp}/far", says="")
     policy = json.load(open(f"{tmp}/far/policy.json"))
     assert policy["default"] and policy["accuracy"]["value"] > 0.1, policy
     # no rule gives a model more than its cap: of a table the default neither, though one model would be better
@@ -164,8 +157,7 @@ def main(tmp):
     assert policy["kind"] == "table" and len(policy["default"]) == 4, policy["default"]
     assert all(abs(a["probability"] - 0.25) < 1e-9 for a in policy["default"]), policy["default"]
     # results without any outcome: nothing is advised, so nothing is handed over
-    bare = f"{tmp}/bare.h5"
-    subprocess.run([FAKE, bare, *map(str, (20, M, 4, 1, 0, 0.2, 0, 2))], check=True)
+    bare = fake(f"{tmp}/bare.h5", 20, M, truth=0, noise=0.2, categories=2)
     run(bare, "--policy-json", "--budget", 0.002, "-o", f"{tmp}/refused", says="so no policy is advised", status=3)
 
 

@@ -3,13 +3,12 @@
 
 usage: test_told.py SCOPE_FRONTIER MAKE_FAKE_RESULTS      (exit 77: no h5py)
 """
-import csv
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
+
+from program import data_of, fake, rows, run
 
 try:
     import h5py
@@ -17,30 +16,11 @@ except ImportError:
     print("SKIP: no h5py")
     sys.exit(77)
 
-PROGRAM, FAKE = (os.path.abspath(p) for p in sys.argv[1:3])
-
-
-def run(*args):
-    r = subprocess.run([PROGRAM, *map(str, args), "--no-plots"], capture_output=True, text=True)
-    assert r.returncode == 0 and r.stderr == "", (args, r.stderr)
-    return r.stdout
-
-
-def rows(folder, name):
-    with open(f"{folder}/{name}.csv", newline="") as f:
-        return [*csv.DictReader(f)]
-
-
-def data_of(page):
-    with open(page) as f:
-        return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', f.read(), re.S).group(1))
-
 
 def main(tmp):
     """Without truth, whichever estimate decides: the bill of policies.csv is the one that is told, on the terminal, the page
     and in the requests; and advice, sentence and interval of the gain say the same."""
-    results = f"{tmp}/t.h5"
-    subprocess.run([FAKE, results, *map(str, (150, 5, 4, 1, 1, 0.2, 0, 3, 200, 100))], check=True)
+    results = fake(f"{tmp}/t.h5", 150, 5, noise=0.2, anchors=200, calibrated=100)
     with h5py.File(results, "r+") as f:  # lengths that are far off: only the anchors mend the bill
         for name in ("length_mean", "calibration/length_mean"):
             f[name][...] = f[name][:] / 3
@@ -51,7 +31,7 @@ def main(tmp):
     for kind in ("scope", "anchored", "combined"):
         out = f"{tmp}/{kind}"
         ask = (results, "--blind", "--estimate", kind, "--bootstrap", 0, "-o", out)
-        text = " ".join(run(*ask, "--cells-csv").split())
+        text = " ".join(run(*ask, "--cells-csv").stdout.split())
         page = data_of(f"{out}/report.html")
         cost = {(c["query"], c["model"]): float(c["cost"]) for c in rows(out, "cells") if c["cost"]}
         bill = {}
@@ -109,22 +89,20 @@ def main(tmp):
 
 def without_interval(tmp):
     """Limits that leave routing alone, which six calibration anchors hardly value: a gain without an interval is said to be one."""
-    results = f"{tmp}/few.h5"
-    subprocess.run([FAKE, results, *map(str, (150, 5, 4, 1, 1, 0.2, 0, 3, 200, 6))], check=True)
+    results = fake(f"{tmp}/few.h5", 150, 5, noise=0.2, anchors=200, calibrated=6)
     caps = [x for k in range(5) for x in ("--at-most", f"maker/model-0{k}=0.3")]
-    said = run(results, "--blind", "--bootstrap", 0, "-o", f"{tmp}/few", *caps)
+    said = run(results, "--blind", "--bootstrap", 0, "-o", f"{tmp}/few", *caps).stdout
     assert "by too few outcomes to say how far that errs" in said and "nan" not in said, said
-    subprocess.run([FAKE, results, *map(str, (3, 1, 1, 1, 0, 0.2, 0, 1, 3, 2))], check=True)
-    said = run(results, "--bootstrap", 0, "-o", f"{tmp}/few")  # all calibration cells are of one kind: no AUC
+    fake(results, 3, 1, 1, truth=0, noise=0.2, categories=1, anchors=3, calibrated=2)
+    said = run(results, "--bootstrap", 0, "-o", f"{tmp}/few").stdout  # all calibration cells are of one kind: no AUC
     assert "  anchored " in said and "nan" not in said, said
 
 
 def untried(tmp):
     """A model of which a category has no outcomes is named as a doubt: its interval there is that of a guess."""
-    results = f"{tmp}/u.h5"
-    subprocess.run([FAKE, results, *map(str, (60, 4, 2, 3, 1, 0.2, 0, 3, 90, 30))], check=True)
+    results = fake(f"{tmp}/u.h5", 60, 4, 2, 3, noise=0.2, anchors=90, calibrated=30)
     ask = (results, "--blind", "--bootstrap", 0, "-o", f"{tmp}/untried")
-    assert ": no anchor in the categories" not in run(*ask)
+    assert ": no anchor in the categories" not in run(*ask).stdout
     with h5py.File(results, "r+") as f:
         off = f["anchors/category"][()] == f["category"][0]
         share = 100 * (f["category"][()] == f["category"][0]).mean()
@@ -133,7 +111,7 @@ def untried(tmp):
             values = f[f"anchors/{column}"][()]
             values[off, 1] = -1
             f[f"anchors/{column}"][...] = values
-    said = run(*ask)
+    said = run(*ask).stdout
     assert f"model-01: no anchor in the categories of {share:.0f} % of the queries" in said, said
     assert said.count(": no anchor in the categories") == 1, said
 

@@ -177,6 +177,7 @@ line "no comma" "query\n" 'bad.csv:1: expected the id of a query, a comma'
 line "three columns without names" "a,b,c\n" 'bad.csv:1: expected the id of a query, a comma'
 line "a short line" "query,model,more\nx\n" 'bad.csv:2: 1 columns; the heading has more'
 line "an open quote" '"a,b\n' 'bad.csv:1: a quote is not closed'
+line "text after a quote" '"a"b,c\n' 'bad.csv:1: text after a closing quote; expected a comma'
 line "nothing" "query,model\n" 'lists no cell'
 same "the run is as it was" "$("$BIN/scope-grid" check "$work/four" | head -c 9)" "$("$BIN/scope-grid" check "$work/since-1" | head -c 9)"
 finish
