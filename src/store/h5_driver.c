@@ -17,6 +17,7 @@ struct file {
     int fd;
     haddr_t eoa, eof; /* end of what is allocated, end of what was written (or discarded) */
     haddr_t size;     /* of a file that is read, when it was opened; 0 for one that is written */
+    char *whole;      /* [size]: the bytes of a small one; else NULL */
     struct sg__h5_driver *sink;
 };
 struct info {
@@ -24,6 +25,21 @@ struct info {
     int fd;
     int create; /* else it is read */
 };
+
+/* Reads up to `size` bytes at addr; *n: how many there were. The errno of a failure, ENODATA when the file has become
+ * shorter. */
+static int read_bytes(const struct file *f, haddr_t addr, char *p, size_t size, size_t *n) {
+    for (*n = 0; *n < size;) {
+        const ssize_t got = pread(f->fd, p + *n, size - *n, (off_t)(addr + *n));
+        if (got < 0 && errno != EINTR) return errno;
+        if (got == 0) return addr + *n < f->size ? ENODATA : 0;
+        if (got > 0) *n += (size_t)got;
+    }
+    return 0;
+}
+
+/* HDF5 reads the structure of a file some hundred bytes at a time. A file of at most so many bytes is read at once. */
+enum { SMALL = 4 << 20 };
 
 static H5FD_t *sink_open(const char *name, unsigned flags, hid_t fapl, haddr_t maxaddr) {
     (void)name, (void)flags, (void)maxaddr;
@@ -36,20 +52,25 @@ static H5FD_t *sink_open(const char *name, unsigned flags, hid_t fapl, haddr_t m
     }
     f->sink = info->sink;
     struct stat s = {0};
+    size_t n;
     f->fd = fcntl(info->fd, F_DUPFD_CLOEXEC, 0);
-    if (f->fd < 0 || (!info->create && fstat(f->fd, &s) != 0)) {
-        f->sink->error = errno;
-        if (f->fd >= 0) close(f->fd);
-        free(f);
-        return NULL;
-    }
+    if (f->fd < 0 || (!info->create && fstat(f->fd, &s) != 0)) f->sink->error = errno;
     if (!info->create) f->eof = f->size = (haddr_t)s.st_size;
-    return &f->base;
+    if (!f->sink->error && f->size && f->size <= SMALL) {
+        f->whole = malloc(f->size);
+        f->sink->error = f->whole ? read_bytes(f, 0, f->whole, f->size, &n) : ENOMEM;
+    }
+    if (!f->sink->error) return &f->base;
+    if (f->fd >= 0) close(f->fd);
+    free(f->whole);
+    free(f);
+    return NULL;
 }
 
 static herr_t sink_close(H5FD_t *base) {
     struct file *f = (struct file *)base;
     if (close(f->fd) != 0 && !f->sink->error) f->sink->error = errno;
+    free(f->whole);
     free(f);
     return 0;
 }
@@ -85,20 +106,17 @@ enum { PAST_END = 1 << 16 };
 static herr_t sink_read(H5FD_t *base, H5FD_mem_t type, hid_t dxpl, haddr_t addr, size_t size, void *buffer) {
     (void)type, (void)dxpl;
     struct file *f = (struct file *)base;
-    char *p = buffer;
+    size_t n = 0;
     if (f->size && (addr > f->size || size > f->size - addr + PAST_END)) return -1;
-    while (size) {
-        const ssize_t n = pread(f->fd, p, size, (off_t)addr);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && !f->sink->error) f->sink->error = errno;
-        if (n == 0 && addr < f->size && !f->sink->error) f->sink->error = ENODATA;
-        if (n <= 0) break;
-        p += n;
-        size -= (size_t)n;
-        addr += (haddr_t)n;
+    if (f->whole) {
+        n = size < f->size - addr ? size : f->size - addr;
+        memcpy(buffer, f->whole + addr, n);
+    } else {
+        const int error = read_bytes(f, addr, buffer, size, &n);
+        if (error && !f->sink->error) f->sink->error = error;
     }
     if (f->size && f->sink->error) return -1;
-    memset(p, 0, size);
+    memset((char *)buffer + n, 0, size - n);
     return 0;
 }
 

@@ -118,9 +118,9 @@ def main():
     elif not a.all:
         trials = random.Random(a.seed).sample(trials, min(a.pick, total))
         trials.sort(key=lambda t: chosen.index(t[0]))
-    else:  # what happens most often first, and of that last the hundreds of reads of one HDF5 file
+    else:  # what happens most often first
         random.Random(a.seed).shuffle(trials)
-        trials.sort(key=lambda t: (t[4] != "before", t[3] not in (E.EIO, E.ENOSPC), t[1] == "read"))
+        trials.sort(key=lambda t: (t[4] != "before", t[3] not in (E.EIO, E.ENOSPC)))
     found = Campaign(a.lines, lambda t: (*t[:3], io_trial.errno_name(t[3]), t[4])).run(trials, a.jobs, work, chosen)
 
     ways = collections.Counter((kind, name if how != "short" else "", how, outcome)
