@@ -239,7 +239,7 @@ out:
 void sg_shards_close(struct sg_shards *a) {
     if (!a) return;
     for (int64_t k = 0; a->shards && k < a->n; k++) sg_lock_drop(a->shards[k].lock);
-    if (a->shards) sg_shard_files_tidy(a->dir, a->n);
+    if (a->files) sg_shard_files_tidy(a->dir, a->files, a->n);
     free(a->lock_path);
     free(a->folder);
     free(a->done);

@@ -64,6 +64,7 @@ static enum sg_status list(const char *run_dir, const char *fresh, struct sg_sha
         const bool ours = end != e->d_name && k >= 0 && k < n;
         if (end == e->d_name) continue;
         if (ours && !strcmp(end, ".done")) files[k].done = true;
+        if (ours && !strncmp(end, ".lock", 5)) files[k].left = true;
         if (strcmp(end, ".lock") != 0) continue;
         struct sg_lock_holder h;
         SG_TRY(sg_path_join(folder, e->d_name, &path, err));
@@ -191,15 +192,15 @@ enum sg_status sg_shard_files_unmark(const char *run_dir, int64_t k, struct sg_e
     return st;
 }
 
-void sg_shard_files_tidy(const char *run_dir, int64_t n) {
+void sg_shard_files_tidy(const char *run_dir, struct sg_shard_state *files, int64_t n) {
+    int32_t tasks;
+    if (list(run_dir, NULL, files, n, &tasks, NULL, NULL) != SG_OK) return;
     for (int64_t k = 0; k < n; k++) {
-        char *done = NULL, *path = NULL;
+        char *path = NULL;
         struct sg_lock *lock = NULL;
-        if (shard_path(run_dir, k, ".done", &done, NULL) == SG_OK && access(done, F_OK) == 0 &&
-            shard_path(run_dir, k, ".lock", &path, NULL) == SG_OK && access(path, F_OK) == 0 &&
-            take_lock(path, &lock, NULL) == SG_OK)
+        if (files[k].done && files[k].left && !files[k].held &&
+            shard_path(run_dir, k, ".lock", &path, NULL) == SG_OK && take_lock(path, &lock, NULL) == SG_OK)
             sg_lock_drop(lock);
-        free(done);
         free(path);
     }
 }

@@ -19,6 +19,7 @@
 struct sg_shard_state {
     bool done;
     bool held; /* by a task that lives, as far as sg_lock_look knows */
+    bool left; /* there is a lock, or what its takers write beside it (lock.h) */
 };
 /* The state of the shards 0 <= k < n; *tasks: the number of living processes that hold a shard (of any
  * number); *first: one of them (may be NULL). Other names are ignored; a missing folder counts as empty. */
@@ -41,8 +42,9 @@ enum sg_status sg_shard_files_mark_done(const char *run_dir, int64_t k, struct s
                                         struct sg_err *err);
 /* Removes the mark: cells of the shard are missing. */
 enum sg_status sg_shard_files_unmark(const char *run_dir, int64_t k, struct sg_err *err);
-/* Removes the stale locks of the shards 0 <= k < n that are done. A task that dies between the mark and the drop
- * leaves one, and no task takes a shard that is done. Failures are ignored: the next task tries again. */
-void sg_shard_files_tidy(const char *run_dir, int64_t n);
+/* Removes what dead tasks left of the locks of the shards 0 <= k < n that are done: a lock when one died between the mark
+ * and the drop, a file beside it when one died taking it. No task takes a shard that is done. Lists into files[n] first.
+ * Failures are ignored: the next task tries again. */
+void sg_shard_files_tidy(const char *run_dir, struct sg_shard_state *files, int64_t n);
 
 #endif

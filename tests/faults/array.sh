@@ -10,8 +10,7 @@ sim="$BIN/tests/sim_grid"
 run="$work/run"
 slow=(--array --step-us 60000 --slots 4 --segment-seconds 0.05)
 cells() { "$BIN/tests/list_cells" "$run" | sort; }
-# what a taker wrote beside a lock before it was killed (LOCK.KEY) blocks nobody: the lock's next taker removes it
-locks() { find "$run/shards" -name '*.lock' 2>/dev/null; }
+locks() { find "$run/shards" -name '*.lock*' 2>/dev/null; } # and what a killed taker wrote beside one
 # lock_of PID TOKEN: a lock that this process holds as the task of an array that begins the run
 lock_of() {
   echo "scope-grid lock 1"

@@ -123,18 +123,27 @@ static void a_shard_has_one_holder_until_it_dies(void **state) {
     sg_lock_drop(t.lock);
 }
 
-/* A task that dies between the mark and the drop: nobody takes a shard that is done. */
+/* A task that dies between the mark and the drop, or while it takes the lock: nobody takes a shard that is done. */
 static void a_dead_holder_of_a_done_shard_leaves_no_lock(void **state) {
     (void)state;
     struct sg_shard_taken t;
+    struct sg_shard_state files[5];
+    char beside[700];
     assert_int_equal(sg_dir_make(in_run("shards"), NULL), SG_OK);
+    assert_int_equal(sg_shard_files_take(tmpdir, 1, &t, NULL), SG_OK);
+    assert_int_equal(sg_shard_files_mark_done(tmpdir, 1, t.lock, NULL), SG_OK);
+    sg_lock_drop(t.lock);
     assert_int_equal(sg_shard_files_take(tmpdir, 2, &t, NULL), SG_OK);
     const pid_t child = child_that(finish_3);
-    sg_shard_files_tidy(tmpdir, 5);
+    snprintf(beside, sizeof beside, "%s", in_run("shards/001.lock.0123456789abcdef0123456789abcdef"));
+    assert_int_equal(link(in_run("shards/003.lock"), beside), 0);
+    sg_shard_files_tidy(tmpdir, files, 5);
     assert_int_equal(access(in_run("shards/003.lock"), F_OK), 0); /* its holder lives */
+    assert_int_equal(access(beside, F_OK), 0);
     end_child(child);
-    sg_shard_files_tidy(tmpdir, 5);
+    sg_shard_files_tidy(tmpdir, files, 5);
     assert_int_not_equal(access(in_run("shards/003.lock"), F_OK), 0);
+    assert_int_not_equal(access(beside, F_OK), 0);
     assert_int_equal(access(in_run("shards/003.done"), F_OK), 0);
     assert_int_equal(access(in_run("shards/002.lock"), F_OK), 0); /* not done */
     sg_lock_drop(t.lock);
