@@ -76,16 +76,14 @@ out:
     return st;
 }
 
+#define DROP(column) (free(column), (column) = NULL)
+
 /* As if nobody had measured the queries; the outcomes of the anchors stay. */
 static void drop_truth(struct sg_results *r) {
-    free(r->true_correct);
-    free(r->true_score);
-    free(r->true_length);
-    free(r->true_cost);
-    r->true_correct = NULL;
-    r->true_score = NULL;
-    r->true_length = NULL;
-    r->true_cost = NULL;
+    DROP(r->true_correct);
+    DROP(r->true_score);
+    DROP(r->true_length);
+    DROP(r->true_cost);
 }
 
 static struct sg_dataset_spec spec_of(const struct args *a) {
@@ -110,16 +108,11 @@ out:
 
 /* Frees the samples, half of a results file in memory: after their noise nothing needs them. */
 static void drop_samples(struct sg_results *r) {
-    free(r->sample_correct);
-    free(r->sample_length);
-    free(r->sample_p_yes);
-    free(r->sample_tokens);
-    free(r->sample_finish);
-    r->sample_correct = NULL;
-    r->sample_length = NULL;
-    r->sample_p_yes = NULL;
-    r->sample_tokens = NULL;
-    r->sample_finish = NULL;
+    DROP(r->sample_correct);
+    DROP(r->sample_length);
+    DROP(r->sample_p_yes);
+    DROP(r->sample_tokens);
+    DROP(r->sample_finish);
 }
 
 /* The files side by side: what each advises, then their cells on what they have in common. The first file, `first`, has

@@ -32,8 +32,8 @@ struct sg_opt {
  * none. target: const char *. */
 #define SG_OPT_NO_DEVICE(target_)                                                                            \
     {                                                                                                        \
-        .name = "device", .kind = SG_OPT_STR, .target = (target_), .arg = "NAME",                            \
-        .help = "taken by every command; this one computes on no device"                                     \
+        "device", SG_OPT_STR, (target_), 0, 0, "NAME",                                                       \
+            "taken by every command; this one computes on no device"                                         \
     }
 
 /* Reads --name value, --name=value and positionals (at least min_pos, at most max_pos, into pos[]; the

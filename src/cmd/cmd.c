@@ -74,29 +74,37 @@ static bool blank(const char *s, size_t n) {
     return true;
 }
 
-static enum sg_status parse_record(const char *line, size_t n, const char *where, cJSON **doc,
-                                   struct sg_err *err) {
-    enum sg_status st = sg_json_parse(line, n, where, 1, doc, err);
-    if (st != SG_OK) return st;
-    if (cJSON_IsObject(*doc)) return SG_OK;
+/* The next line that is not blank, as *doc, which is the caller's; NULL at the end. *number: of the line read last. */
+static enum sg_status next_record(char **line, size_t *cap, int64_t *number, char where[SG_CMD_WHERE],
+                                  cJSON **doc, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    bool got;
+    size_t n = 0;
+    *doc = NULL;
+    do {
+        SG_TRY(next_line(line, cap, &n, ++*number, &got, err));
+        if (!got) goto out;
+    } while (blank(*line, n));
+    snprintf(where, SG_CMD_WHERE, "stdin:%lld", (long long)*number);
+    SG_TRY(sg_json_parse(*line, n, where, 1, doc, err));
+    if (cJSON_IsObject(*doc)) goto out;
     cJSON_Delete(*doc);
     *doc = NULL;
-    return sg_fail(err, SG_E_INPUT, "%s: expected one JSON object a line", where);
+    st = sg_fail(err, SG_E_INPUT, "%s: expected one JSON object a line", where);
+out:
+    return st;
 }
 
 enum sg_status sg_cmd_jsonl(sg_cmd_line_fn *fn, void *ctx, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    char *line = NULL, where[40];
-    size_t cap = 0, n = 0;
+    char *line = NULL, where[SG_CMD_WHERE];
+    size_t cap = 0;
+    int64_t number = 0;
     struct sg_buf out = {0};
     cJSON *doc = NULL;
-    for (int64_t number = 1;; number++) {
-        bool got;
-        SG_TRY(next_line(&line, &cap, &n, number, &got, err));
-        if (!got) break;
-        if (blank(line, n)) continue;
-        snprintf(where, sizeof where, "stdin:%lld", (long long)number);
-        SG_TRY(parse_record(line, n, where, &doc, err));
+    for (;;) {
+        SG_TRY(next_record(&line, &cap, &number, where, &doc, err));
+        if (!doc) break;
         struct sg_cmd_line l = {.record = {.node = doc, .where = where, .path = ""}, .number = number};
         sg_buf_clear(&out);
         struct sg_err why = {0};
@@ -125,22 +133,17 @@ out:
 
 enum sg_status sg_cmd_read_records(struct sg_cmd_records *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    char *line = NULL, where[40];
-    size_t cap = 0, n = 0, cap_line = 0, cap_where = 0;
+    char *line = NULL;
+    size_t cap = 0, cap_line = 0, cap_where = 0;
+    int64_t number = 0;
     struct sg_cmd_records r = {0};
-    for (int64_t number = 1;; number++) {
-        bool got;
-        SG_TRY(next_line(&line, &cap, &n, number, &got, err));
-        if (!got) break;
-        if (blank(line, n)) continue;
-        snprintf(where, sizeof where, "stdin:%lld", (long long)number);
+    for (;; r.n++) {
         SG_TRY(SG_GROW(&r.docs, &r.cap, r.n + 1, "records", err));
         SG_TRY(SG_GROW(&r.line, &cap_line, r.n + 1, "records", err));
         SG_TRY(SG_GROW(&r.where, &cap_where, r.n + 1, "records", err));
-        SG_TRY(parse_record(line, n, where, &r.docs[r.n], err));
+        SG_TRY(next_record(&line, &cap, &number, r.where[r.n], &r.docs[r.n], err));
+        if (!r.docs[r.n]) break;
         r.line[r.n] = number;
-        memcpy(r.where[r.n], where, sizeof where);
-        r.n++;
     }
     *out = r;
 out:

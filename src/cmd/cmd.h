@@ -30,10 +30,11 @@ enum sg_status sg_cmd_jsonl(sg_cmd_line_fn *fn, void *ctx, struct sg_err *err);
 
 /* For commands that batch all lines: reads the whole of stdin first. docs[i] owned by the caller of
  * sg_cmd_records_free. */
+enum { SG_CMD_WHERE = 40 }; /* bytes of "stdin:LINE" */
 struct sg_cmd_records {
     cJSON **docs;
     int64_t *line; /* line number of each record */
-    char (*where)[40];
+    char (*where)[SG_CMD_WHERE];
     size_t n, cap;
 };
 enum sg_status sg_cmd_read_records(struct sg_cmd_records *out, struct sg_err *err);

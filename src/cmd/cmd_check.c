@@ -434,20 +434,11 @@ enum sg_status sg_cmd_check(int argc, char **argv, struct sg_err *err) {
     const char *path = NULL, *model = NULL, *device = NULL;
     struct check c = {.segments_cells = -1};
     const struct sg_opt opts[] = {
-        {.name = "json",
-         .kind = SG_OPT_FLAG,
-         .target = &json,
-         .help = "print one JSON object: verdict, counts, digest, problems"},
-        {.name = "model",
-         .kind = SG_OPT_STR,
-         .target = &model,
-         .arg = "DIR",
-         .help = "check a checkpoint: config.json, *.safetensors, tokenizer.json"},
-        {.name = "device",
-         .kind = SG_OPT_STR,
-         .target = &device,
-         .arg = "NAME",
-         .help = "with --model: what would compute: cpu, ref, ... (default: the fastest present)"},
+        {"json", SG_OPT_FLAG, &json, 0, 0, NULL, "print one JSON object: verdict, counts, digest, problems"},
+        {"model", SG_OPT_STR, &model, 0, 0, "DIR",
+         "check a checkpoint: config.json, *.safetensors, tokenizer.json"},
+        {"device", SG_OPT_STR, &device, 0, 0, "NAME",
+         "with --model: what would compute: cpu, ref, ... (default: the fastest present)"},
     };
     enum sg_status st =
         sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, &path, 0, 1, &help, err);

@@ -53,10 +53,7 @@ enum sg_status sg_cmd_parse(int argc, char **argv, struct sg_err *err) {
     bool help, reference = false;
     const char *device = NULL;
     const struct sg_opt opts[] = {
-        {.name = "reference",
-         .kind = SG_OPT_FLAG,
-         .target = &reference,
-         .help = "parse as the reference implementation does"},
+        {"reference", SG_OPT_FLAG, &reference, 0, 0, NULL, "parse as the reference implementation does"},
         SG_OPT_NO_DEVICE(&device),
     };
     enum sg_status st =

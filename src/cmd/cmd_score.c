@@ -42,12 +42,9 @@ out:
 enum sg_status sg_cmd_score(int argc, char **argv, struct sg_err *err) {
     enum sg_status st;
     struct state s = {.session = SG_SESSION_DEFAULTS};
-    const struct sg_opt opts[] = {SG_SESSION_OPTIONS(&s.session)};
     bool help;
-    SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err));
+    SG_TRY(sg_session_start(&s.session, usage, argc, argv, &help, err));
     if (help) return SG_OK;
-    SG_TRY(sg_session_model(&s.session, argv[0], err));
-    SG_TRY(sg_session_engine(&s.session, (int32_t)s.session.max_context, 1, NULL, NULL, err));
     SG_TRY(SG_NEW(&s.logits, sg_model_config(s.session.model)->vocab, "logits", err));
     SG_TRY(sg_cmd_jsonl(score_line, &s, err));
 out:

@@ -64,6 +64,18 @@ enum sg_status sg_session_engine(struct sg_session *s, int32_t max_context, int3
     return sg_engine_open(s->dev, s->model, &opt, hooks, &s->engine, err);
 }
 
+enum sg_status sg_session_start(struct sg_session *s, const char *usage, int argc, char **argv, bool *help,
+                                struct sg_err *err) {
+    enum sg_status st;
+    const struct sg_opt opts[] = {SG_SESSION_OPTIONS(s)};
+    SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, help, err));
+    if (*help) goto out;
+    SG_TRY(sg_session_model(s, argv[0], err));
+    SG_TRY(sg_session_engine(s, (int32_t)s->max_context, 1, NULL, NULL, err));
+out:
+    return st;
+}
+
 enum sg_status sg_session_tokenizer(struct sg_session *s, bool required, struct sg_err *err) {
     enum sg_status st = SG_OK;
     char *path = NULL;

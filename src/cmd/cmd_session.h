@@ -28,66 +28,36 @@ struct sg_session {
     { .device = "auto", .weight_type = "checkpoint", .compute_type = "auto", .kv_cache_mib = 1024 }
 
 /* Rows of an option table, for the session `s`. */
+/* clang-format off */
 #define SG_SESSION_OPTIONS(s)                                                                                \
-    {.name = "model",                                                                                        \
-     .kind = SG_OPT_STR,                                                                                     \
-     .target = &(s)->dir,                                                                                    \
-     .arg = "DIR",                                                                                           \
-     .help = "checkpoint directory"},                                                                        \
-        {.name = "device",                                                                                   \
-         .kind = SG_OPT_STR,                                                                                 \
-         .target = &(s)->device,                                                                             \
-         .arg = "NAME",                                                                                      \
-         .help = "auto, cpu, ref, guard, guard:ref, cuda (default auto)"},                                   \
-        {.name = "weight-type",                                                                              \
-         .kind = SG_OPT_STR,                                                                                 \
-         .target = &(s)->weight_type,                                                                        \
-         .arg = "NAME",                                                                                      \
-         .help = "checkpoint: as they are; fp8: the layers' linear maps rounded to e4m3"},                   \
-        {.name = "compute-type",                                                                             \
-         .kind = SG_OPT_STR,                                                                                 \
-         .target = &(s)->compute_type,                                                                       \
-         .arg = "NAME",                                                                                      \
-         .help = "auto: bf16 on a GPU, float32 on the CPU; bf16; float32 (default auto)"},                   \
-        {.name = "threads",                                                                                  \
-         .kind = SG_OPT_I64,                                                                                 \
-         .target = &(s)->threads,                                                                            \
-         .min = 0,                                                                                           \
-         .max = 4096,                                                                                        \
-         .arg = "N",                                                                                         \
-         .help = "threads of a host device (default 0: all cores)"},                                         \
-        {.name = "kv-cache-mib",                                                                             \
-         .kind = SG_OPT_I64,                                                                                 \
-         .target = &(s)->kv_cache_mib,                                                                       \
-         .min = 0,                                                                                           \
-         .max = 16777216,                                                                                    \
-         .arg = "MIB",                                                                                       \
-         .help = "size of the KV cache in MiB (default 1024; bench: as much as it takes)"},                  \
-        {.name = "max-context",                                                                              \
-         .kind = SG_OPT_I64,                                                                                 \
-         .target = &(s)->max_context,                                                                        \
-         .min = 0,                                                                                           \
-         .max = 16777216,                                                                                    \
-         .arg = "N",                                                                                         \
-         .help = "tokens of one sequence at most (default 0: what the model allows, up to 32768)"},          \
-        {.name = "overlap-rows",                                                                             \
-         .kind = SG_OPT_I64,                                                                                 \
-         .target = &(s)->overlap_rows,                                                                       \
-         .min = 0,                                                                                           \
-         .max = 1048576,                                                                                     \
-         .arg = "N",                                                                                         \
-         .help = "on a GPU: steps of so many tokens in two halves side by side (default 0: none)"},          \
-    {                                                                                                        \
-        .name = "max-batch-tokens", .kind = SG_OPT_I64, .target = &(s)->max_batch_tokens, .min = 16,         \
-        .max = 1048576, .arg = "N", .help = "tokens of one engine step (default 2048, 4096 on a GPU)"        \
-    }
+    {"model", SG_OPT_STR, &(s)->dir, 0, 0, "DIR", "checkpoint directory"},                                   \
+    {"device", SG_OPT_STR, &(s)->device, 0, 0, "NAME",                                                       \
+     "auto, cpu, ref, guard, guard:ref, cuda (default auto)"},                                               \
+    {"weight-type", SG_OPT_STR, &(s)->weight_type, 0, 0, "NAME",                                             \
+     "checkpoint: as they are; fp8: the layers' linear maps rounded to e4m3"},                               \
+    {"compute-type", SG_OPT_STR, &(s)->compute_type, 0, 0, "NAME",                                           \
+     "auto: bf16 on a GPU, float32 on the CPU; bf16; float32 (default auto)"},                               \
+    {"threads", SG_OPT_I64, &(s)->threads, 0, 4096, "N",                                                     \
+     "threads of a host device (default 0: all cores)"},                                                     \
+    {"kv-cache-mib", SG_OPT_I64, &(s)->kv_cache_mib, 0, 16777216, "MIB",                                     \
+     "size of the KV cache in MiB (default 1024; bench: as much as it takes)"},                              \
+    {"max-context", SG_OPT_I64, &(s)->max_context, 0, 16777216, "N",                                         \
+     "tokens of one sequence at most (default 0: what the model allows, up to 32768)"},                      \
+    {"overlap-rows", SG_OPT_I64, &(s)->overlap_rows, 0, 1048576, "N",                                        \
+     "on a GPU: steps of so many tokens in two halves side by side (default 0: none)"},                      \
+    {"max-batch-tokens", SG_OPT_I64, &(s)->max_batch_tokens, 16, 1048576, "N",                               \
+     "tokens of one engine step (default 2048, 4096 on a GPU)"}
+/* clang-format on */
 
 /* Opens device and checkpoint; sets s->max_context and s->max_batch_tokens to the values that are used. */
 enum sg_status sg_session_model(struct sg_session *s, const char *command, struct sg_err *err);
-/* Opens the engine on them. hooks and sampling may be NULL (score, embed). */
+/* Opens the engine on them. hooks and sampling may be NULL. */
 enum sg_status sg_session_engine(struct sg_session *s, int32_t max_context, int32_t max_samples,
                                  const struct sg_sampling *sampling, const struct sg_engine_hooks *hooks,
                                  struct sg_err *err);
+/* The whole of it for a command that has no options but these and draws no samples. *help: the usage was printed. */
+enum sg_status sg_session_start(struct sg_session *s, const char *usage, int argc, char **argv, bool *help,
+                                struct sg_err *err);
 /* DIR/tokenizer.json, once; s->tok stays NULL when there is none and it is not `required`. A tokenizer with
  * more ids than the model has embeddings is refused. */
 enum sg_status sg_session_tokenizer(struct sg_session *s, bool required, struct sg_err *err);

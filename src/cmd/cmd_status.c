@@ -255,11 +255,9 @@ enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err) {
     bool json = false, help;
     const char *dir, *device = NULL;
     const struct sg_opt opts[] = {
-        {.name = "json",
-         .kind = SG_OPT_FLAG,
-         .target = &json,
-         .help = "print one JSON object: state, done, total, "
-                 "failed, digest (null until done), progress; of a sweep points, points_done"},
+        {"json", SG_OPT_FLAG, &json, 0, 0, NULL,
+         "print one JSON object: state, done, total, "
+         "failed, digest (null until done), progress; of a sweep points, points_done"},
         SG_OPT_NO_DEVICE(&device),
     };
     enum sg_status st = sg_options_read(argc, argv, "usage: scope-grid status RUNDIR [--json]", opts,

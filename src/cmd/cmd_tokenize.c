@@ -129,20 +129,12 @@ enum sg_status sg_cmd_tokenize(int argc, char **argv, struct sg_err *err) {
     size_t cap = 0;
     bool help;
     const struct sg_opt opts[] = {
-        {.name = "tokenizer",
-         .kind = SG_OPT_STR,
-         .target = &path,
-         .arg = "PATH",
-         .help = "tokenizer.json, or the directory that holds it"},
-        {.name = "trusted",
-         .kind = SG_OPT_FLAG,
-         .target = &s.trusted,
-         .help = "added tokens in the text are control tokens (default: plain text)"},
-        {.name = "decode", .kind = SG_OPT_FLAG, .target = &s.decode, .help = "from ids to text"},
-        {.name = "skip-special",
-         .kind = SG_OPT_FLAG,
-         .target = &s.skip_special,
-         .help = "with --decode: leave special tokens out of the text"},
+        {"tokenizer", SG_OPT_STR, &path, 0, 0, "PATH", "tokenizer.json, or the directory that holds it"},
+        {"trusted", SG_OPT_FLAG, &s.trusted, 0, 0, NULL,
+         "added tokens in the text are control tokens (default: plain text)"},
+        {"decode", SG_OPT_FLAG, &s.decode, 0, 0, NULL, "from ids to text"},
+        {"skip-special", SG_OPT_FLAG, &s.skip_special, 0, 0, NULL,
+         "with --decode: leave special tokens out of the text"},
         SG_OPT_NO_DEVICE(&device),
     };
     SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err));

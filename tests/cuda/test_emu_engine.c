@@ -9,6 +9,7 @@
 #ifndef SG_ON_GPU
 #    include "tests/cuda/emu/control.h"
 #endif
+#include "tests/cuda/skip.h"
 #include "unit/model/tiny.h"
 #include <math.h>
 
@@ -305,17 +306,7 @@ static void test_checkpoints(void **state) {
     for (int t = 0; t < 2; t++) {
         const struct sg_weight_part part = {t ? (const void *)f16 : f32, t ? SG_F16 : SG_F32, 1};
         TINY_OK(sg_weight_new(dev, &part, 1, 8, SG_USE_EMBED, &w, err));
-        const struct sg_limits lim = {.max_rows = 1,
-                                      .max_decode_rows = 1,
-                                      .max_logit_rows = 1,
-                                      .max_draws = 1,
-                                      .max_context = 16,
-                                      .q_heads = 1,
-                                      .kv_heads = 1,
-                                      .head_dim = 8,
-                                      .hidden = 8,
-                                      .intermediate = 8,
-                                      .vocab = 8};
+        const struct sg_limits lim = tiny_limits();
         TINY_OK(sg_dev_reserve(dev, &lim, err));
         void *ids, *out;
         const int32_t zero = 0;
@@ -356,14 +347,7 @@ static void test_stats(void **state) {
 }
 
 int main(void) {
-    const struct sg_dev_options cuda = {.backend = "cuda"};
-    struct sg_dev *dev = NULL;
-    struct sg_err none = {0};
-    if (sg_dev_open(&cuda, &dev, &none) == SG_E_DEVICE) {
-        printf("SKIP: %s\n", none.text);
-        return 77;
-    }
-    sg_dev_close(dev);
+    if (no_cuda()) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_invariance), cmocka_unit_test(test_float32),
                                        cmocka_unit_test(test_float32_memory),
                                        cmocka_unit_test(test_checkpoints), cmocka_unit_test(test_stats)};

@@ -231,17 +231,7 @@ static void test_contract(void **state) {
     struct sg_dev *dev = NULL, *host = NULL;
     struct sg_err why = {0};
     const struct sg_dev_options opt = {.backend = "cuda"}, cpu = {.backend = "cpu", .threads = 1};
-    struct sg_limits lim = {.max_rows = 1,
-                            .max_decode_rows = 1,
-                            .max_logit_rows = 1,
-                            .max_draws = 1,
-                            .max_context = 16,
-                            .q_heads = 1,
-                            .kv_heads = 1,
-                            .head_dim = 8,
-                            .hidden = 8,
-                            .intermediate = 8,
-                            .vocab = 8};
+    struct sg_limits lim = tiny_limits();
     int32_t word = 0;
     void *p = NULL, *pinned = NULL;
     TINY_OK(sg_dev_open(&opt, &dev, err));

@@ -25,6 +25,7 @@
 #include "base/json.h"
 #include "engine/engine.h"
 #include "model/qwen3.h"
+#include "tests/cuda/skip.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -346,14 +347,7 @@ static void test_batch_tokens(void **state) {
 }
 
 int main(void) {
-    const struct sg_dev_options cuda = {.backend = "cuda"};
-    struct sg_dev *dev = NULL;
-    struct sg_err none = {0};
-    if (sg_dev_open(&cuda, &dev, &none) == SG_E_DEVICE) {
-        printf("SKIP: %s\n", none.text);
-        return 77;
-    }
-    sg_dev_close(dev);
+    if (no_cuda()) return 77;
     char oracle[1100];
     snprintf(oracle, sizeof oracle, "%s/data/oracle", shared_dir());
     if (!sg_dir_exists(oracle)) {

@@ -14,7 +14,7 @@
 #include "base/rng.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/rt.h"
-#include "kernels/kernels.h"
+#include "tests/cuda/skip.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,14 +171,7 @@ static void counts_differences(void **state) {
 }
 
 int main(void) {
-    const struct sg_dev_options cuda = {.backend = "cuda"};
-    struct sg_dev *dev = NULL;
-    struct sg_err none = {0};
-    if (sg_dev_open(&cuda, &dev, &none) == SG_E_DEVICE) {
-        printf("SKIP: %s\n", none.text);
-        return 77;
-    }
-    sg_dev_close(dev);
+    if (no_cuda()) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(counts_differences),
                                        cmocka_unit_test(same_bits_in_every_batch)};
     return cmocka_run_group_tests(tests, NULL, NULL);

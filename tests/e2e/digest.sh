@@ -33,10 +33,7 @@ for i in 1 2; do
   launch 2 "${killed[@]}" --segment-seconds 0 >"$work/out" 2>&1 &
   pid=$!
   until_closed "$work/killed" $((i * 3)) $pid
-  mapfile -t children < <(pgrep -P $pid)
-  kill -9 "${children[@]}" 2>/dev/null
-  ended $pid
-  gone "${children[@]}"
+  kill_ranks $pid
 done
 out=$(ranks 2 "${killed[@]}" 2>&1)
 same "exit code after kills" $? 0

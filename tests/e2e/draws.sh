@@ -90,10 +90,7 @@ killed() { # RANKS OPTION...
       --set output.dir="$work/$to" "${how[@]}" "${@:2}" --segment-seconds 0 --set engine.kv_cache_mib=$cache >"$work/log" 2>&1 &
     pid=$!
     soon begun || echo "no cell was safe in time"
-    mapfile -t children < <(pgrep -P $pid)
-    kill -9 "${children[@]}" 2>/dev/null
-    ended $pid
-    gone "${children[@]}"
+    kill_ranks $pid
     [ -e "$work/$to/DONE" ] || break
   done
   [ ! -e "$work/$to/DONE" ] || { echo "killed too late, six times"; return; }

@@ -87,10 +87,7 @@ two() { mpirun -q -n 2 --oversubscribe --bind-to none "$BIN/scope-grid" pilot "$
 launch 2 "$BIN/scope-grid" pilot "$job" --quiet --cells 20 --set engine.max_batch_tokens=256 --set calibration.anchors=3 --dir "$work/two" --json >/dev/null 2>&1 &
 pid=$!
 until_busy "$work/two/points/group" 1
-mapfile -t children < <(pgrep -P $pid)
-kill -9 "${children[@]}" 2>/dev/null
-ended $pid
-gone "${children[@]}"
+kill_ranks $pid
 same "the pilot on two ranks, after a kill" "$(two | still)" "$want"
 
 # another pilot in the same folder; wrong options

@@ -144,10 +144,7 @@ killed_in_group() { # RANKS CLOSED: a sweep, killed when that many cells are saf
   launch $1 "$BIN/tests/sim_grid" "$work/sweep.json" --step-us 200000 --segment-seconds 0 >/dev/null 2>&1 &
   pid=$!
   until_closed "$work/sim/group" $2 $pid
-  mapfile -t children < <(pgrep -P $pid)
-  kill -9 $pid "${children[@]}" 2>/dev/null
-  wait $pid 2>/dev/null
-  gone "${children[@]}"
+  kill_ranks $pid
 }
 for round in 1 2; do
   killed_in_group 3 $((20 * round))

@@ -7,7 +7,7 @@ faults, ends with the right result; no segment that was closed is gone, no cell 
 drawn by the seed. --lines: a line of JSON is added to FILE after each trial, and trials that FILE has are not repeated: a
 campaign that was stopped goes on. The table is of all in FILE. --only: this one trial.
 """
-import argparse, collections, errno, os, random, sys
+import collections, errno, os, random, sys
 
 import io_trial
 from io_trial import KINDS, Campaign, Lab
@@ -89,15 +89,9 @@ def work(campaign, chosen):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--all", action="store_true")
-    p.add_argument("--pick", type=int, default=40)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--jobs", type=int, default=1)
-    p.add_argument("--case", action="append")
+    p = io_trial.options()
     p.add_argument("--kind", action="append")
     p.add_argument("--table")
-    p.add_argument("--lines")
     p.add_argument("--only")
     a = p.parse_args()
     only = a.only.split(":") if a.only else None

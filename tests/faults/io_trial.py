@@ -1,6 +1,6 @@
 """What io_faults.py, power_cut.py and clocks.py share: a grid of a few cells, the commands whose files are disturbed (CASES),
 and programs started with io_shim between them and the file system."""
-import errno, json, os, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
+import argparse, errno, json, os, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
 from concurrent.futures import ThreadPoolExecutor
 
 BIN, SRC = os.environ["BIN"], os.environ["SRC"]
@@ -263,6 +263,18 @@ def cases():
     return [Case("run", RUN, nothing), Case("resume", RUN, half), Case("merge", ["scope-grid", "merge", "CASE/run"], computed),
             Case("nightly", night, night_before, "n2"), Case("array", RUN + ["--array"], nothing),
             Foreign("refused", RUN, other_run), Frontier("frontier", frontier, results)]
+
+
+def options():
+    """What every campaign can be told."""
+    p = argparse.ArgumentParser()
+    p.add_argument("--all", action="store_true")
+    p.add_argument("--pick", type=int, default=40)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--jobs", type=int, default=1)
+    p.add_argument("--case", action="append")
+    p.add_argument("--lines")
+    return p
 
 
 class Campaign:

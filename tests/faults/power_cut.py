@@ -5,7 +5,7 @@ from the journal of io_shim, in four ways (STATES). From each the same command, 
 every cell that it was told of as closed is still there. When the command has ended, its results and DONE are there at once.
 Without --all: N of these states, drawn by the seed. --lines: as of io_faults.py.
 """
-import argparse, collections, os, random, re, sys
+import collections, os, random, re, sys
 
 import io_trial
 from io_trial import CELLS, Campaign, Lab
@@ -198,14 +198,7 @@ def work(campaign, chosen, seed):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--all", action="store_true")
-    p.add_argument("--pick", type=int, default=40)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--jobs", type=int, default=1)
-    p.add_argument("--case", action="append")
-    p.add_argument("--lines")
-    a = p.parse_args()
+    a = io_trial.options().parse_args()
     chosen = a.case or [c.name for c in io_trial.cases()]
     lab = Lab()
     try:

@@ -27,10 +27,7 @@ for i in 1 2; do
   launch 2 "$sim" "$job" --set output.dir="$work/killed" --segment-seconds 0.01 --step-us 3000 >"$work/log" 2>&1 &
   pid=$!
   until_closed "$work/killed" $((i * 3)) $pid
-  mapfile -t children < <(pgrep -P $pid)
-  kill -9 "${children[@]}" 2>/dev/null
-  ended $pid
-  gone "${children[@]}"
+  kill_ranks $pid
 done
 same "digest after kills" "$(digest_of "$(out killed ranks 2 "$sim" "$job")")" "$want"
 

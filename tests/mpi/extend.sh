@@ -57,10 +57,7 @@ for how in with without; do
   pid=$!
   taken() { [ -e "$work/killed-$how/earlier.h5" ] && [ "$(closed "$work/killed-$how")" -ge 3 ] && [ "$(closed "$work/killed-$how/heads")" = 1 ]; }
   soon taken || fail "no extension at work: $(cat "$work/log")"
-  mapfile -t children < <(pgrep -P $pid)
-  kill -9 "${children[@]}" 2>/dev/null
-  ended $pid
-  gone "${children[@]}"
+  kill_ranks $pid
   [ -e "$work/killed-$how/DONE" ] && fail "killed too late"
   result=$(out killed-$how "$sim" "$job" "${four[@]}" --extend --set sampling.temperature=0.1)
   has "another job in a folder being extended" "$result" 'is not done; finish it first'

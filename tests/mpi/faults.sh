@@ -50,10 +50,7 @@ has "status of a stopped run" "$("$BIN/scope-grid" status "$run")" ": stopped, [
 launch 2 "$BIN/tests/sim_grid" "$job" --set output.dir="$run" "${slow[@]}" >"$work/out" 2>&1 &
 pid=$!
 until_running "$run"
-mapfile -t children < <(pgrep -P $pid)
-kill -9 "${children[@]}" 2>/dev/null
-ended $pid
-gone "${children[@]}"
+kill_ranks $pid
 has "status of a killed run" "$("$BIN/scope-grid" status "$run")" ": stopped, [0-9]+ of 512 cells"
 
 # two runs at once: the second is refused and the first is not disturbed

@@ -87,6 +87,14 @@ ended() {
   fi
   wait "$1"
 } 2>/dev/null
+# kill_ranks PID: kills the ranks of an mpirun outright, all at once; they and it are gone afterwards
+kill_ranks() {
+  local ranks
+  mapfile -t ranks < <(pgrep -P "$1")
+  kill -9 "${ranks[@]}" 2>/dev/null
+  ended "$1"
+  gone "${ranks[@]}"
+}
 # in_time COMMAND...: tries COMMAND STEP_US with longer and longer steps of the simulated device, until it succeeds. For what
 # holds when the ranks start at about the same time, measured in steps: on a loaded machine they do not, if steps are short.
 in_time() {

@@ -5,13 +5,18 @@
 #ifndef SG_TEST_OOM_H
 #define SG_TEST_OOM_H
 
+#include "base/status.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+
+#include <cmocka.h>
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
@@ -82,6 +87,34 @@ int __wrap_posix_memalign(void **p, size_t align, size_t n) {
 void __wrap_free(void *p) {
     oom_live -= p != NULL;
     __real_free(p);
+}
+
+/* What a call that fails leaves as it was (files, say), as a number; NULL: nothing is counted. */
+static int (*oom_world)(void);
+
+/* Fails the first, the second, ... allocation until the call gets through without one failing. Each that fails leaves no
+ * block and no file, and says why. */
+static inline void oom_each(const char *what, enum sg_status (*once)(struct sg_err *), int64_t at_least) {
+    for (int64_t n = 1;; n++) {
+        struct sg_err err = {0};
+        const int64_t before = oom_live;
+        const int world = oom_world ? oom_world() : 0;
+        oom_arm(n);
+        const enum sg_status st = once(&err);
+        const bool hit = oom_hit;
+        oom_arm(0);
+        if (oom_live != before)
+            fail_msg("%s: allocation %d failed, %d blocks leaked", what, (int)n, (int)(oom_live - before));
+        if (oom_world && oom_world() != world)
+            fail_msg("%s: allocation %d failed and left a file", what, (int)n);
+        if (!hit) {
+            if (st != SG_OK) fail_msg("%s: %s", what, err.text);
+            if (n <= at_least) fail_msg("%s: only %d allocations seen", what, (int)n - 1);
+            return;
+        }
+        if (st != SG_E_NOMEM || !err.text[0])
+            fail_msg("%s: allocation %d failed, status %s: %s", what, (int)n, sg_status_name(st), err.text);
+    }
 }
 
 #endif

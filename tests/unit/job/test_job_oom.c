@@ -71,28 +71,6 @@ static enum sg_status unpack_once(struct sg_err *err) {
     return st;
 }
 
-/* Fails the first, the second, ... allocation until the call gets through without one failing. */
-static void fail_each(const char *what, enum sg_status (*once)(struct sg_err *), int64_t at_least) {
-    for (int64_t n = 1;; n++) {
-        struct sg_err err = {0};
-        int64_t before = oom_live;
-        oom_arm(n);
-        enum sg_status st = once(&err);
-        bool hit = oom_hit;
-        oom_arm(0);
-        if (oom_live != before)
-            fail_msg("%s: allocation %d failed, %d blocks leaked", what, (int)n, (int)(oom_live - before));
-        if (!hit) {
-            if (st != SG_OK) fail_msg("%s: %s", what, err.text);
-            assert_true(n > at_least);
-            return;
-        }
-        if (st != SG_E_NOMEM)
-            fail_msg("%s: allocation %d failed, status %s: %s", what, (int)n, sg_status_name(st), err.text);
-        assert_true(err.text[0] != 0);
-    }
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
     struct sg_plan p = {0};
@@ -106,18 +84,18 @@ static void every_allocation_may_fail(void **state) {
     world_plan_ok(all, 1, &p);
     assert_int_equal(sg_plan_pack(&p, &packed, NULL), SG_OK);
     sg_plan_free(&p);
-    fail_each("job", job_once, 50);
-    fail_each("schema", schema_once, 3);
-    fail_each("plan", plan_once, 200);
-    fail_each("plan by embedding", plan_by_embedding_once, 200);
-    fail_each("plan by file", plan_by_file_once, 200);
-    fail_each("unpack and pack", unpack_once, 50);
+    oom_each("job", job_once, 50);
+    oom_each("schema", schema_once, 3);
+    oom_each("plan", plan_once, 200);
+    oom_each("plan by embedding", plan_by_embedding_once, 200);
+    oom_each("plan by file", plan_by_file_once, 200);
+    oom_each("unpack and pack", unpack_once, 50);
     tmp_put("portfolio.json", edited(WORLD_PORTFOLIO, "\"name\": \"Cheap\"",
                                      "\"provider_id\": \"Cheap\", \"aliases\": [\"c\"], \"as_of\": "
                                      "\"2026-01-31\""));
     tmp_put("outcomes.jsonl", edited(WORLD_OUTCOMES, "\"elsewhere\", \"model_name\": \"lab/dear\"",
                                      "\"elsewhere\", \"model_name\": \"lab/deer\""));
-    fail_each("plan with other names", plan_once, 200);
+    oom_each("plan with other names", plan_once, 200);
     sg_buf_free(&packed);
 }
 

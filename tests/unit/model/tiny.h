@@ -216,6 +216,21 @@ static inline void tiny_checkpoint(const char *dir, const struct tiny *c) {
     tiny_free(&l);
 }
 
+/* The least that a device can be asked to reserve for. */
+static inline struct sg_limits tiny_limits(void) {
+    return (struct sg_limits){.max_rows = 1,
+                              .max_decode_rows = 1,
+                              .max_logit_rows = 1,
+                              .max_draws = 1,
+                              .max_context = 16,
+                              .q_heads = 1,
+                              .kv_heads = 1,
+                              .head_dim = 8,
+                              .hidden = 8,
+                              .intermediate = 8,
+                              .vocab = 8};
+}
+
 /* A fresh directory; its name is written to dir (at least 64 bytes). */
 static inline void tiny_dir(char dir[64]) {
     const char *tmp = getenv("TMPDIR");

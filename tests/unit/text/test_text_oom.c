@@ -69,27 +69,6 @@ out:
     return st;
 }
 
-/* Fails the first, the second, ... allocation until the call gets through without one failing. */
-static void fail_each(const char *what, enum sg_status (*once)(struct sg_err *), int64_t at_least) {
-    for (int64_t n = 1;; n++) {
-        struct sg_err err = {0};
-        int64_t before = oom_live;
-        oom_arm(n);
-        enum sg_status st = once(&err);
-        bool hit = oom_hit;
-        oom_arm(0);
-        if (oom_live != before)
-            fail_msg("%s: allocation %d failed, %d blocks leaked", what, (int)n, (int)(oom_live - before));
-        if (!hit) {
-            if (st != SG_OK) fail_msg("%s: %s", what, err.text);
-            assert_true(n > at_least);
-            return;
-        }
-        if (st != SG_E_NOMEM) fail_msg("%s: allocation %d failed: %s", what, (int)n, sg_status_name(st));
-        assert_true(err.text[0] != 0);
-    }
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
     static const char *const names[] = {"qwen", "gpt2", "template"};
@@ -97,11 +76,11 @@ static void every_allocation_may_fail(void **state) {
         char path[100];
         snprintf(path, sizeof path, "fuzz/corpus/fuzz_tokenizer/%s", names[seed]);
         CHECK_OK(sg_file_read(path, 1 << 20, &seeds[seed], &err));
-        fail_each(names[seed], tokenizer_once, 20);
+        oom_each(names[seed], tokenizer_once, 20);
         sg_buf_free(&seeds[seed]);
     }
-    fail_each("prompt", prompt_once, 6);
-    fail_each("verdict", verdict_once, 6);
+    oom_each("prompt", prompt_once, 6);
+    oom_each("verdict", verdict_once, 6);
 }
 
 int main(void) {
