@@ -95,8 +95,15 @@ static enum sg_status query_rows(const struct sg_dataset *d, struct evidence *e,
             if (d->tp) e->true_length[to] = isnan(d->tp[to]) ? (double)NAN : known(r->true_length[at]);
         }
     }
-    SG_TRY(sg_rows_make(d->n, d->m, d->category, e->nc, d->p, e->length, e->knn, e->knn_length, e->input_cost,
-                        &e->queries, err));
+    const struct sg_raw_rows raw = {.n = d->n,
+                                    .m = d->m,
+                                    .category = d->category,
+                                    .p = d->p,
+                                    .length = e->length,
+                                    .knn_p = e->knn,
+                                    .knn_length = e->knn_length,
+                                    .input_cost = e->input_cost};
+    SG_TRY(sg_rows_make(&raw, e->nc, &e->queries, err));
     if (d->tp)
         e->truth = (struct sg_outcomes){.n = d->n,
                                         .m = d->m,
@@ -125,8 +132,15 @@ static enum sg_status calibration_rows(const struct sg_dataset *d, struct eviden
             e->cal_knn_length[to] = c->knn_length ? c->knn_length[at] : (double)NAN;
             e->cal_cost[to] = fmax(0, c->prompt_tokens[at]) / 1e6 * d->price_input[k] + d->price_request[k];
         }
-    SG_TRY(sg_rows_make(n, d->m, e->cal_category, e->nc, e->cal_p, e->cal_length, e->cal_knn,
-                        e->cal_knn_length, e->cal_cost, &e->calibration, err));
+    const struct sg_raw_rows raw = {.n = n,
+                                    .m = d->m,
+                                    .category = e->cal_category,
+                                    .p = e->cal_p,
+                                    .length = e->cal_length,
+                                    .knn_p = e->cal_knn,
+                                    .knn_length = e->cal_knn_length,
+                                    .input_cost = e->cal_cost};
+    SG_TRY(sg_rows_make(&raw, e->nc, &e->calibration, err));
 out:
     return st;
 }
@@ -315,8 +329,8 @@ static enum sg_status measure(const struct evidence *e, struct sg_decision_input
         } else {
             SG_TRY(sg_cross_fit(&in, in.estimate, p, length, &a->log_loss[kind], err));
         }
-        SG_TRY(sg_quality_groups(p, y, right, cells, &(struct sg_grouping){NULL, 1}, 1, &a->quality[kind],
-                                 NULL, err));
+        SG_TRY(sg_quality_groups(&(struct sg_pairs){p, y, right, cells}, &(struct sg_grouping){NULL, 1}, 1,
+                                 &a->quality[kind], NULL, err));
         if (kind == SG_ESTIMATE_SCOPE) a->log_loss[kind] = a->quality[kind].log_loss;
         SG_TRY(sg_length_groups(length, true_length, NULL, NULL, cells, (struct sg_grouping){NULL, 1},
                                 &a->length[kind], err));

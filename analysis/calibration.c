@@ -106,37 +106,37 @@ static double log_loss(double p, double y) {
 
 /* The pairs with both values: sums into the groups, key p, code (groups of all groupings, mixed radix; right), and
  * where it is asked for truth. */
-static int64_t first_pass(const double *p, const double *y, const uint8_t *correct, int64_t n,
-                          const struct sg_grouping *by, int32_t n_by, struct running *g, double *key,
-                          uint32_t *codes, double *truth) {
+static int64_t first_pass(const struct sg_pairs *of, const struct sg_grouping *by, int32_t n_by,
+                          struct running *g, double *key, uint32_t *codes, double *truth) {
+    const double *p = of->p, *y = of->y;
     int64_t k = 0;
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < of->n; i++) {
         if (isnan(p[i]) || isnan(y[i])) continue;
         const double loss = log_loss(p[i], y[i]), square = (p[i] - y[i]) * (p[i] - y[i]);
         struct running *r = g;
         uint32_t code = 0;
         for (int32_t b = 0; b < n_by; r += by[b++].n) {
-            const int32_t of = by[b].of ? by[b].of[i] : 0;
-            struct running *x = &r[of];
+            const int32_t group = by[b].of ? by[b].of[i] : 0;
+            struct running *x = &r[group];
             x->p += p[i];
             x->y += y[i];
             x->yy += y[i] * y[i];
             x->brier += square;
             x->log_loss += loss;
             x->n++;
-            code = code * (uint32_t)by[b].n + (uint32_t)of;
+            code = code * (uint32_t)by[b].n + (uint32_t)group;
         }
         key[k] = p[i];
         if (truth) truth[k] = y[i];
-        codes[k++] = code << 1 | (correct ? correct[i] > 0 : y[i] > 0);
+        codes[k++] = code << 1 | (of->correct ? of->correct[i] > 0 : y[i] > 0);
     }
     return k;
 }
 
-enum sg_status sg_quality_groups(const double *p, const double *y, const uint8_t *correct, int64_t n,
-                                 const struct sg_grouping *by, int32_t n_by, struct sg_quality *out,
-                                 struct sg_bin *bins_out, struct sg_err *err) {
+enum sg_status sg_quality_groups(const struct sg_pairs *pairs, const struct sg_grouping *by, int32_t n_by,
+                                 struct sg_quality *out, struct sg_bin *bins_out, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    const int64_t n = pairs->n;
     uint32_t *codes = NULL,
              *payload = NULL; /* payload: the codes, or where truth is graded the pairs' places */
     double *key = NULL, *truth = NULL;
@@ -152,13 +152,13 @@ enum sg_status sg_quality_groups(const double *p, const double *y, const uint8_t
     }
     if (!fits) return sg_fail(err, SG_E_UNSUPPORTED, "models x categories must stay below 2 billion");
     SG_TRY(SG_NEW(&codes, n, "pairs", err));
-    if (correct) SG_TRY(SG_NEW(&payload, n, "pairs", err));
-    if (correct) SG_TRY(SG_NEW(&truth, n, "pairs", err));
+    if (pairs->correct) SG_TRY(SG_NEW(&payload, n, "pairs", err));
+    if (pairs->correct) SG_TRY(SG_NEW(&truth, n, "pairs", err));
     SG_TRY(SG_NEW(&key, n, "pairs", err));
     SG_TRY(SG_NEW(&g, n_groups, "groups", err));
     SG_TRY(SG_NEW(&bins, (int64_t)n_groups * SG_ECE_BINS, "bins", err));
     SG_TRY(SG_NEW(&drawn, (int64_t)n_groups * 2 * NULL_DRAWS, "bins", err));
-    const int64_t k = first_pass(p, y, correct, n, by, n_by, g, key, codes, truth);
+    const int64_t k = first_pass(pairs, by, n_by, g, key, codes, truth);
     for (int64_t j = 0; payload && j < k; j++) payload[j] = (uint32_t)j;
     for (int32_t i = 0; i < n_groups; i++) {
         g[i].drawn = drawn + (int64_t)i * 2 * NULL_DRAWS;

@@ -41,14 +41,18 @@ struct sg_grouping {
     int32_t n;
 };
 
-/* Quality of p against y in [0, 1]; pairs with a NaN are left out. correct[i] (1 or 0; NULL: whether y is above 0) says
- * which pairs the AUC takes for right. One sort serves all groupings: out (and bins, which may be NULL, SG_ECE_BINS a
+/* Estimates and truth, [n] each. */
+struct sg_pairs {
+    const double *p, *y;    /* y in [0, 1]; pairs with a NaN are left out */
+    const uint8_t *correct; /* 1 or 0: which pairs the AUC takes for right; NULL: those whose y is above 0 */
+    int64_t n;
+};
+/* Quality of p against y. One sort serves all groupings: out (and bins, which may be NULL, SG_ECE_BINS a
  * group) holds the groups of the first grouping, then those of the next. Ties in p: bins are cut in index order.
  * n < 2^32. Of more than 50,000 pairs the draws of ece_null come from the normal law of each bin's sum. The draws depend
  * on the pairs alone. */
-enum sg_status sg_quality_groups(const double *p, const double *y, const uint8_t *correct, int64_t n,
-                                 const struct sg_grouping *by, int32_t n_by, struct sg_quality *out,
-                                 struct sg_bin *bins, struct sg_err *err);
+enum sg_status sg_quality_groups(const struct sg_pairs *pairs, const struct sg_grouping *by, int32_t n_by,
+                                 struct sg_quality *out, struct sg_bin *bins, struct sg_err *err);
 
 /* Length estimates. */
 struct sg_length_quality {

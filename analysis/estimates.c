@@ -70,14 +70,13 @@ static enum sg_status mean_rows(struct sg_rows *r, int32_t n_categories, const d
     return st;
 }
 
-enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories,
-                            const double *p, const double *length, const double *knn_p,
-                            const double *knn_length, const double *input_cost, struct sg_rows *out,
+enum sg_status sg_rows_make(const struct sg_raw_rows *raw, int32_t n_categories, struct sg_rows *out,
                             struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sg_rows r = {.n = n, .m = m, .category = category, .input_cost = input_cost};
+    const double *p = raw->p, *length = raw->length, *knn_p = raw->knn_p, *knn_length = raw->knn_length;
+    struct sg_rows r = {.n = raw->n, .m = raw->m, .category = raw->category, .input_cost = raw->input_cost};
     SG_TRY(new_rows(&r, n_categories, err));
-    for (int64_t i = 0; i < n * m; i++) {
+    for (int64_t i = 0; i < r.n * r.m; i++) {
         const bool none = isnan(p[i]) || isnan(length[i]);
         r.logit_p[i] = none ? (double)NAN : logit(p[i]);
         r.log_length[i] = none ? (double)NAN : log(fmax(length[i], 1));

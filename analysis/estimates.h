@@ -27,10 +27,17 @@ struct sg_rows {
     int64_t *order, *first;             /* rows of category c: order[first[c]] .. order[first[c + 1] - 1] */
     double *mean_p, *mean_length;       /* [n_categories * m] the estimator's means; NaN: none */
 };
-/* p in [0, 1]; lengths in tokens; knn may be NULL. Owned by the caller (sg_rows_free). */
-enum sg_status sg_rows_make(int64_t n, int32_t m, const int32_t *category, int32_t n_categories,
-                            const double *p, const double *length, const double *knn_p,
-                            const double *knn_length, const double *input_cost, struct sg_rows *out,
+/* What rows are made of, all borrowed: [n * m] but for category [n]. */
+struct sg_raw_rows {
+    int64_t n;
+    int32_t m;
+    const int32_t *category;
+    const double *p, *length;         /* in [0, 1]; tokens */
+    const double *knn_p, *knn_length; /* may be NULL */
+    const double *input_cost;         /* as in sg_rows */
+};
+/* Owned by the caller (sg_rows_free). */
+enum sg_status sg_rows_make(const struct sg_raw_rows *raw, int32_t n_categories, struct sg_rows *out,
                             struct sg_err *err);
 /* The rows index[0..n) of `from`, with their categories and costs of input, which the caller owns. */
 enum sg_status sg_rows_take(const struct sg_rows *from, const int64_t *index, int64_t n,

@@ -95,7 +95,8 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     SG_TRY(SG_NEW(&a->quality[e], a->n_groups, "quality", err));
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
-    SG_TRY(sg_quality_groups(p, w->truth, w->correct, cells, by, 3, a->quality[e], a->bins[e], err));
+    SG_TRY(sg_quality_groups(&(struct sg_pairs){p, w->truth, w->correct, cells}, by, 3, a->quality[e],
+                             a->bins[e], err));
     if (e != SG_EST_SCOPE)
         sg__brier_sums(d, scope_of(a), p, w->truth, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
     fill_lengths(d, a->opt.advice, w, e);

@@ -10,7 +10,7 @@
 struct sg__ref_dev {
     struct sg_dev base;
     struct sg__host_mem mem;
-    double *scratch; /* [sg__ref_scratch(lim)]; NULL before the first reserve */
+    double *scratch; /* [ref_scratch(lim)]; NULL before the first reserve */
 };
 /* Elements stay as they came, or are rounded to bf16; row-major: rows, one after another. */
 struct sg__ref_weight {

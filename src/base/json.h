@@ -22,7 +22,7 @@ enum sg_status sg_json_parse_at(const char *text, size_t n, const char *where, i
                                 cJSON **out, struct sg_err *err);
 
 /* A place inside a document: what the typed readers below need to name a key in an error. Build the root
- * with {node, where, ""}; sg_json_object/array step down. `path` memory belongs to the caller's struct. */
+ * with {node, where, ""}; sg_json_member and sg_json_element step down. `path` memory belongs to the caller's struct. */
 struct sg_json {
     const cJSON *node; /* borrowed from the document */
     const char *where; /* borrowed: file name, or "file:line" for a record */

@@ -11,7 +11,7 @@ struct sg_price {
     double input, output; /* USD per million tokens */
     double request;       /* USD per call, beside its tokens */
 };
-/* USD of one call: prompt_tokens / 1e6 * input + completion_tokens / 1e6 * output (spec/scope.md, Money), and
+/* USD of one call: prompt_tokens / 1e6 * input + completion_tokens / 1e6 * output, as SCOPE counts it, and
  * the price of the request. */
 double sg_call_cost(struct sg_price price, double prompt_tokens, double completion_tokens);
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { BASELINE_ANCHORS = 6 }; /* spec/scope.md, stage I */
+enum { BASELINE_ANCHORS = 6 }; /* as many as SCOPE's first stage takes */
 
 /* What every prompt holds beside its texts: the template and the outcome lines, in bytes. Only the relation
  * to the texts matters. */

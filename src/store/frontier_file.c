@@ -25,7 +25,7 @@ out:
 
 static enum sg_status write_var(struct sg_h5_out *out, const struct sg_frontier_var *v, int64_t n,
                                 struct sg_err *err) {
-    static const enum sg_h5_type type[] = {SG_H5_F64, SG_H5_I64, SG_H5_I32, SG_H5_U8};
+    static const enum sg_h5_type type[] = {SG_H5_F64, SG_H5_I32};
     if (v->type == SG_FRONTIER_STRING)
         return sg_h5_write_strings(out, out->file, v->name, v->axes[0], n, v->data, v->long_name, err);
     struct sg_h5_var var = {.name = v->name,

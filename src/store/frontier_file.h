@@ -15,13 +15,7 @@ struct sg_frontier_axis {
     const char *units, *long_name;
 };
 
-enum sg_frontier_type {
-    SG_FRONTIER_F64,
-    SG_FRONTIER_I64,
-    SG_FRONTIER_I32,
-    SG_FRONTIER_U8,
-    SG_FRONTIER_STRING
-};
+enum sg_frontier_type { SG_FRONTIER_F64, SG_FRONTIER_I32, SG_FRONTIER_STRING };
 
 struct sg_frontier_var {
     const char *name;

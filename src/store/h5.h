@@ -156,8 +156,6 @@ enum sg_status sg_h5_get_str(const struct sg_h5_in *in, const char *object, cons
                              struct sg_arena *arena, struct sg_err *err);
 enum sg_status sg_h5_get_i64(const struct sg_h5_in *in, const char *object, const char *name, int64_t *value,
                              struct sg_err *err);
-enum sg_status sg_h5_get_f64(const struct sg_h5_in *in, const char *object, const char *name, double *value,
-                             struct sg_err *err);
 
 /* Fails with "path: what: message", message being the innermost of HDF5's error stack. Call it right after
  * the call that failed. */

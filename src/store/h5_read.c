@@ -355,26 +355,16 @@ enum sg_status sg_h5_get_str(const struct sg_h5_in *in, const char *object, cons
     return st;
 }
 
-static enum sg_status get_number(const struct sg_h5_in *in, const char *object, const char *name,
-                                 enum sg_h5_type type, void *value, struct sg_err *err) {
+enum sg_status sg_h5_get_i64(const struct sg_h5_in *in, const char *object, const char *name, int64_t *value,
+                             struct sg_err *err) {
     struct attribute a;
     bool found;
     enum sg_status st = attribute_open(in, object, name, &a, &found, err);
     if (st != SG_OK || !found) return st;
-    const H5T_class_t c = H5Tget_class(a.type);
-    if (c != H5T_INTEGER && !(c == H5T_FLOAT && is_float(type)))
-        st = sg_fail(err, SG_E_INPUT, "%s: attribute '%s' is not a number", in->path, name);
-    else if (H5Aread(a.id, sg_h5_type_id(type), value) < 0)
+    if (H5Tget_class(a.type) != H5T_INTEGER)
+        st = sg_fail(err, SG_E_INPUT, "%s: attribute '%s' is not an integer", in->path, name);
+    else if (H5Aread(a.id, H5T_NATIVE_INT64, value) < 0)
         st = sg__h5_read_failed(in, name, err);
     attribute_close(&a);
     return st;
-}
-
-enum sg_status sg_h5_get_i64(const struct sg_h5_in *in, const char *object, const char *name, int64_t *value,
-                             struct sg_err *err) {
-    return get_number(in, object, name, SG_H5_I64, value, err);
-}
-enum sg_status sg_h5_get_f64(const struct sg_h5_in *in, const char *object, const char *name, double *value,
-                             struct sg_err *err) {
-    return get_number(in, object, name, SG_H5_F64, value, err);
 }

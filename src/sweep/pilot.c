@@ -88,22 +88,35 @@ static enum sg_status write_in(const char *dir, const char *name, const struct s
     return st;
 }
 
-/* The coordinator's: writes the pilot's queries and its sweep. *set: opt's overrides and the pilot's own,
- * whose texts are in `strings`. */
+/* Zeroed is empty. */
+struct prepared {
+    uint64_t seed;
+    const char **set; /* opt's overrides and the pilot's own, whose texts are in `strings` */
+    size_t n_set;
+    struct sg_arena strings;
+    char *sweep; /* the path of its file */
+};
+
+static void prepared_free(struct prepared *p) {
+    free(p->sweep);
+    free(p->set);
+    sg_arena_free(&p->strings);
+}
+
+/* The coordinator's: writes the pilot's queries and its sweep. *p is to be freed also after an error. */
 static enum sg_status prepare(const struct sg_run_options *opt, const char *dir, int64_t cells,
-                              struct sg_pick *pick, uint64_t *seed, struct sg_arena *strings,
-                              const char ***set, size_t *n_set, char **sweep, struct sg_err *err) {
+                              struct sg_pick *pick, struct prepared *p, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_job job = {0};
     struct sg_buf b = {0};
     char *queries = NULL, *text;
     SG_TRY(sg_job_read(opt->job_path, opt->overrides, opt->n_overrides, &job, err));
-    *seed = job.sampling.seed;
+    p->seed = job.sampling.seed;
     SG_TRY(sg_queries_pick(&job, cells, MIN_QUERIES, &b, pick, err));
     SG_TRY(sg_dir_make(dir, err));
     SG_TRY(write_in(dir, "queries.jsonl", &b, err));
     SG_TRY(sg_path_join(dir, "queries.jsonl", &queries, err));
-    SG_TRY(sg_path_join(dir, "sweep.json", sweep, err));
+    SG_TRY(sg_path_join(dir, "sweep.json", &p->sweep, err));
 
     sg_buf_clear(&b);
     SG_TRY(sg_buf_str(&b, "{\"name\": \"pilot\", \"job\": ", err));
@@ -123,7 +136,7 @@ static enum sg_status prepare(const struct sg_run_options *opt, const char *dir,
         goto out;
     }
     SG_TRY(sg_buf_printf(&b, err, "queries=%s", absolute));
-    SG_TRY(sg_arena_dup(strings, b.data, b.len, &text, err));
+    SG_TRY(sg_arena_dup(&p->strings, b.data, b.len, &text, err));
     const char *const own[] = {text,
                                "sampling.samples=8",
                                "sampling.draws=stratified",
@@ -132,10 +145,10 @@ static enum sg_status prepare(const struct sg_run_options *opt, const char *dir,
                                "sampling.cells=null",
                                "sampling.others=null"};
     const size_t n_own = sizeof own / sizeof *own;
-    SG_TRY(SG_NEW(set, opt->n_overrides + n_own, "overrides", err));
-    if (opt->n_overrides) memcpy(*set, opt->overrides, opt->n_overrides * sizeof **set);
-    memcpy(*set + opt->n_overrides, own, sizeof own);
-    *n_set = opt->n_overrides + n_own;
+    SG_TRY(SG_NEW(&p->set, opt->n_overrides + n_own, "overrides", err));
+    if (opt->n_overrides) memcpy(p->set, opt->overrides, opt->n_overrides * sizeof *p->set);
+    memcpy(p->set + opt->n_overrides, own, sizeof own);
+    p->n_set = opt->n_overrides + n_own;
 out:
     free(queries);
     sg_buf_free(&b);
@@ -278,24 +291,20 @@ enum sg_status sg_pilot_run(struct sg_comm *comm, const struct sg_run_options *o
     const bool root = sg_comm_rank(comm) == 0;
     struct sg_run_options o = *opt;
     struct sg_pilot p = {.cells = 0};
-    struct sg_arena strings = {0};
-    const char **set = NULL;
-    char *sweep = NULL;
-    uint64_t seed = 0;
+    struct prepared own = {.seed = 0};
     if (root) {
-        st = prepare(opt, dir, cells, &p.pick, &seed, &strings, &set, &o.n_overrides, &sweep, err);
-        o.job_path = sweep;
-        o.overrides = set;
+        st = prepare(opt, dir, cells, &p.pick, &own, err);
+        o.job_path = own.sweep;
+        o.overrides = own.set;
+        o.n_overrides = own.n_set;
     }
     SG_TRY(sg_comm_agree(comm, st, err));
     st = sg_sweep_run(comm, &o, maker, NULL, err);
     if (st != SG_OK && st != SG_E_PARTIAL) goto out;
-    st = root ? measure(dir, seed, &p, err) : SG_OK;
+    st = root ? measure(dir, own.seed, &p, err) : SG_OK;
     SG_TRY(sg_comm_agree(comm, st, err));
     if (root) *out = p;
 out:
-    free(set);
-    free(sweep);
-    sg_arena_free(&strings);
+    prepared_free(&own);
     return st;
 }

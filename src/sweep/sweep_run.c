@@ -33,6 +33,8 @@ struct sweep {
     struct point *points; /* [file.n_points] */
     struct group *groups; /* [n_groups] of [n_points] */
     int64_t n_groups;
+    int64_t n_partial;                                              /* points with failed cells */
+    void (*say)(const char *point, const struct sg_run_summary *s); /* NULL: nothing is said */
 };
 
 static void sweep_free(struct sweep *s) {
@@ -354,17 +356,17 @@ out:
     return st;
 }
 
-/* Writes the index, calls `say` for the group's points, adds those with failed cells to *n_partial. */
-static enum sg_status note_all(struct sweep *s, struct group *g, const struct prepared *p, int64_t *n_partial,
-                               void (*say)(const char *, const struct sg_run_summary *), struct sg_err *err) {
+/* Writes the index, calls `say` for the group's points, counts those with failed cells. */
+static enum sg_status note_all(struct sweep *s, struct group *g, const struct prepared *p,
+                               struct sg_err *err) {
     enum sg_status st = SG_OK;
     g->prompt_tokens = p->group.prompt_tokens;
     for (int64_t i = 0; i < p->group.n_points; i++) {
         const struct sg_run_summary *sum = &p->group.points[i].sum;
         g->cells = sum->total;
-        *n_partial += sum->failed > 0;
+        s->n_partial += sum->failed > 0;
         SG_TRY(note(s, p->index[i], sum, err));
-        if (say) say(s->file.points[p->index[i]].name, sum);
+        if (s->say) s->say(s->file.points[p->index[i]].name, sum);
     }
     SG_TRY(write_index(s, err));
 out:
@@ -374,7 +376,6 @@ out:
 /* Collective. Runs one group; s and g are NULL except on the coordinator. */
 static enum sg_status run_group(struct sg_comm *comm, const struct sg_run_options *opt,
                                 const struct sg_compute_maker *maker, struct sweep *s, struct group *g,
-                                void (*say)(const char *, const struct sg_run_summary *), int64_t *n_partial,
                                 struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_run_options o = *opt;
@@ -393,7 +394,7 @@ static enum sg_status run_group(struct sg_comm *comm, const struct sg_run_option
         if (!opt->quiet && sum.computed > 0)
             fprintf(stderr, "scope-grid: %s: %lld cells computed in %.1f s, %.0f output tokens/s\n", g->name,
                     (long long)sum.computed, sum.seconds, (double)sum.output_tokens / sum.seconds);
-        const enum sg_status noted = note_all(s, g, &p, n_partial, say, &e);
+        const enum sg_status noted = note_all(s, g, &p, &e);
         if (noted != SG_OK) {
             *err = e;
             st = noted;
@@ -431,10 +432,10 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *o
                             void (*say)(const char *point, const struct sg_run_summary *s),
                             struct sg_err *err) {
     enum sg_status st = SG_OK;
-    struct sweep s = {.n_groups = 0};
+    struct sweep s = {.say = say};
     struct sg_buf count = {0};
     const bool root = sg_comm_rank(comm) == 0;
-    int64_t n_groups = 0, n_partial = 0;
+    int64_t n_groups = 0;
     struct sg_err partial = {0};
     if (root) st = begin(&s, opt, maker, err);
     if (root && st == SG_OK) st = sg_buf_add(&count, &s.n_groups, sizeof s.n_groups, err);
@@ -443,7 +444,7 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *o
     memcpy(&n_groups, count.data, sizeof n_groups);
     for (int64_t i = 0; i < n_groups; i++) {
         memset(err, 0, sizeof *err);
-        st = run_group(comm, opt, maker, root ? &s : NULL, root ? &s.groups[i] : NULL, say, &n_partial, err);
+        st = run_group(comm, opt, maker, root ? &s : NULL, root ? &s.groups[i] : NULL, err);
         if (st == SG_E_PARTIAL && !partial.text[0])
             partial = *err;
         else if (st != SG_OK && st != SG_E_PARTIAL)
@@ -453,7 +454,7 @@ enum sg_status sg_sweep_run(struct sg_comm *comm, const struct sg_run_options *o
     st = SG_OK;
     if (partial.text[0])
         st = sg_fail(err, SG_E_PARTIAL, "%lld of %lld points have failed cells; the first: %s",
-                     (long long)n_partial, (long long)s.file.n_points, partial.text);
+                     (long long)s.n_partial, (long long)s.file.n_points, partial.text);
     else if (root && !opt->quiet)
         fprintf(stderr, "scope-grid: all points are listed in %s/index.json\n", s.file.dir);
 out:

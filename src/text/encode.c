@@ -253,47 +253,54 @@ static uint8_t flags_after(const struct sg_tokenizer *tok, const char *s, size_t
     return f;
 }
 
-/* Calls plain() for the text between added tokens of `set` that lie whole inside trusted ranges of s[0..n),
+struct text {
+    const char *s;
+    size_t n;
+    const struct range *trusted; /* [n_trusted], rising */
+    size_t n_trusted;
+};
+/* What becomes of s[from..to) of a text, which has no added token of the set that was looked for. */
+typedef enum sg_status piece_fn(struct job *j, const struct text *t, size_t from, size_t to,
+                                struct sg_err *err);
+
+/* Calls plain() for what lies between added tokens of `set` that stand whole inside trusted ranges of the text,
  * and appends their ids. Mirrors HuggingFace's AddedVocabulary::find_matches: single_word discards a match
  * beside a word character, lstrip and rstrip take white space along. */
-static enum sg_status split_added(struct job *j, const struct sg__added_set *set, const struct range *ranges,
-                                  size_t n_ranges, const char *s, size_t n,
-                                  enum sg_status (*plain)(struct job *, const struct range *, size_t,
-                                                          const char *, size_t, size_t, struct sg_err *),
-                                  struct sg_err *err) {
+static enum sg_status split_added(struct job *j, const struct sg__added_set *set, const struct text *t,
+                                  piece_fn *plain, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    const char *s = t->s;
     size_t done = 0, pos = 0, other;
-    for (size_t r = 0; r < n_ranges && set->n; r++) {
-        if (pos < ranges[r].from) pos = ranges[r].from;
+    for (size_t r = 0; r < t->n_trusted && set->n; r++) {
+        if (pos < t->trusted[r].from) pos = t->trusted[r].from;
         const struct sg__added *a;
         size_t start;
-        while (find_added(set, s, pos, ranges[r].to, &start, &a)) {
+        while (find_added(set, s, pos, t->trusted[r].to, &start, &a)) {
             size_t stop = pos = start + a->len;
             if (a->single_word &&
-                ((flags_before(j->tok, s, start, &other) | flags_after(j->tok, s, n, stop, &other)) &
+                ((flags_before(j->tok, s, start, &other) | flags_after(j->tok, s, t->n, stop, &other)) &
                  SG__WORD))
                 continue;
             if (a->lstrip)
                 while (start > done && (flags_before(j->tok, s, start, &other) & SG__CLASS_MASK) == SG__SPACE)
                     start = other;
             if (a->rstrip)
-                while ((flags_after(j->tok, s, n, stop, &other) & SG__CLASS_MASK) == SG__SPACE) stop = other;
-            if (start > done) SG_TRY(plain(j, ranges, n_ranges, s, done, start, err));
+                while ((flags_after(j->tok, s, t->n, stop, &other) & SG__CLASS_MASK) == SG__SPACE)
+                    stop = other;
+            if (start > done) SG_TRY(plain(j, t, done, start, err));
             SG_TRY(SG_GROW(&j->ids->data, &j->ids->cap, j->ids->len + 1, "token ids", err));
             j->ids->data[j->ids->len++] = a->id;
             done = stop;
         }
     }
-    if (done < n) SG_TRY(plain(j, ranges, n_ranges, s, done, n, err));
+    if (done < t->n) SG_TRY(plain(j, t, done, t->n, err));
 out:
     return st;
 }
 
-static enum sg_status plain_piece(struct job *j, const struct range *ranges, size_t n_ranges, const char *s,
-                                  size_t from, size_t to, struct sg_err *err) {
-    (void)ranges;
-    (void)n_ranges;
-    return encode_plain(j, s + from, to - from, err);
+static enum sg_status plain_piece(struct job *j, const struct text *t, size_t from, size_t to,
+                                  struct sg_err *err) {
+    return encode_plain(j, t->s + from, to - from, err);
 }
 
 /* Where source offset `at` went: a border inside a rewritten stretch moves to the stretch's end (up) or
@@ -314,11 +321,11 @@ static size_t map_offset(const struct sg__nfc *w, size_t at, bool up) {
 }
 
 /* A piece between raw added tokens: normalise, look for added tokens of normalised text, encode the rest. */
-static enum sg_status encode_piece(struct job *j, const struct range *ranges, size_t n_ranges, const char *s,
-                                   size_t from, size_t to, struct sg_err *err) {
+static enum sg_status encode_piece(struct job *j, const struct text *t, size_t from, size_t to,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_encoder *e = j->e;
-    const char *text = s + from;
+    const char *text = t->s + from;
     size_t n = to - from;
     bool rewritten = j->tok->nfc && sg__nfc_quick(&j->tok->unicode, text, n) < n;
     if (rewritten) {
@@ -326,10 +333,11 @@ static enum sg_status encode_piece(struct job *j, const struct range *ranges, si
         text = e->nfc.text.data;
         n = e->nfc.text.len;
     }
-    if (!j->tok->normalized.n || !n_ranges) return encode_plain(j, text, n, err);
+    if (!j->tok->normalized.n || !t->n_trusted) return encode_plain(j, text, n, err);
     e->n_mapped = 0;
-    for (size_t r = 0; r < n_ranges; r++) {
-        size_t a = ranges[r].from < from ? from : ranges[r].from, b = ranges[r].to > to ? to : ranges[r].to;
+    for (size_t r = 0; r < t->n_trusted; r++) {
+        const struct range *of = &t->trusted[r];
+        size_t a = of->from < from ? from : of->from, b = of->to > to ? to : of->to;
         if (a >= b) continue;
         a -= from;
         b -= from;
@@ -341,7 +349,8 @@ static enum sg_status encode_piece(struct job *j, const struct range *ranges, si
         SG_TRY(SG_GROW(&e->mapped, &e->cap_mapped, e->n_mapped + 1, "trusted ranges", err));
         e->mapped[e->n_mapped++] = (struct range){a, b};
     }
-    SG_TRY(split_added(j, &j->tok->normalized, e->mapped, e->n_mapped, text, n, plain_piece, err));
+    const struct text normal = {text, n, e->mapped, e->n_mapped};
+    SG_TRY(split_added(j, &j->tok->normalized, &normal, plain_piece, err));
 out:
     return st;
 }
@@ -376,7 +385,8 @@ enum sg_status sg_tokenizer_encode(const struct sg_tokenizer *tok, struct sg_enc
         text = e->text.data;
     }
     struct job j = {tok, e, ids};
-    SG_TRY(split_added(&j, &tok->raw, e->trusted, e->n_trusted, text, total, encode_piece, err));
+    const struct text whole = {text, total, e->trusted, e->n_trusted};
+    SG_TRY(split_added(&j, &tok->raw, &whole, encode_piece, err));
 out:
     if (st != SG_OK) ids->len = was;
     return st;

@@ -113,9 +113,9 @@ static struct world create(double signal, double noise, double neighbours, struc
 
 static struct sg_rows rows_of(const struct questions *q, int64_t n) {
     struct sg_rows r = {0};
-    if (sg_rows_make(n, M, q->category, C, q->p, q->estimated_length, q->knn, q->knn_length, q->input_cost,
-                     &r, NULL) != SG_OK)
-        exit(70);
+    const struct sg_raw_rows raw = {
+        n, M, q->category, q->p, q->estimated_length, q->knn, q->knn_length, q->input_cost};
+    if (sg_rows_make(&raw, C, &r, NULL) != SG_OK) exit(70);
     return r;
 }
 

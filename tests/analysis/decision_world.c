@@ -38,9 +38,9 @@ static void fill(struct world *w) {
 void world_link(struct world *w) {
     for (int s = 0; s < 2; s++) {
         sg_rows_free(&w->rows[s]);
-        if (sg_rows_make(s ? w->cells : w->n, w->m, w->category[s], w->c, w->p[s], w->length[s], w->knn[s],
-                         w->knn_length[s], w->input[s], &w->rows[s], NULL) != SG_OK)
-            exit(70);
+        const struct sg_raw_rows raw = {s ? w->cells : w->n, w->m,      w->category[s],   w->p[s],
+                                        w->length[s],        w->knn[s], w->knn_length[s], w->input[s]};
+        if (sg_rows_make(&raw, w->c, &w->rows[s], NULL) != SG_OK) exit(70);
         w->known[s] = (struct sg_outcomes){.n = s ? w->na : w->n,
                                            .m = w->m,
                                            .category = w->category[s],

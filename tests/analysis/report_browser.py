@@ -6,7 +6,6 @@ dark; names run no script; it prints. Every check is then shown a fault planted 
 usage: report_browser.py SCOPE_FRONTIER MAKE_FAKE_RESULTS [FOLDER]     (FOLDER: where screenshots go)
 """
 import base64
-import json
 import math
 import os
 import re

@@ -67,7 +67,7 @@ static void quality_by_hand(void **state) {
     const double p[] = {0.8, 0.7, 0.4, 0.5}, y[] = {1, 1, 0, 0};
     const struct sg_grouping all = {NULL, 1};
     struct sg_quality q;
-    assert_int_equal(sg_quality_groups(p, y, NULL, 4, &all, 1, &q, NULL, NULL), SG_OK);
+    assert_int_equal(sg_quality_groups(&(struct sg_pairs){p, y, NULL, 4}, &all, 1, &q, NULL, NULL), SG_OK);
     assert_near(q.brier, 0.135, 1e-15);
     assert_near(q.log_loss, -(log(0.8) + log(0.7) + log(0.6) + log(0.5)) / 4, 1e-15);
     assert_near(q.auc, 1, 0);
@@ -76,12 +76,12 @@ static void quality_by_hand(void **state) {
     assert_near(q.ece, 0.35, 1e-15);
     /* ties: right .5 .5, wrong .5 .2: pairs tie, tie, win, win: (2 + 2 * .5) / 4 */
     const double p2[] = {0.5, 0.5, 0.5, 0.2}, y2[] = {1, 1, 0, 0};
-    assert_int_equal(sg_quality_groups(p2, y2, NULL, 4, &all, 1, &q, NULL, NULL), SG_OK);
+    assert_int_equal(sg_quality_groups(&(struct sg_pairs){p2, y2, NULL, 4}, &all, 1, &q, NULL, NULL), SG_OK);
     assert_near(q.auc, 0.75, 1e-15);
     const double y3[] = {1, 1, 1, 1};
-    assert_int_equal(sg_quality_groups(p2, y3, NULL, 4, &all, 1, &q, NULL, NULL), SG_OK);
+    assert_int_equal(sg_quality_groups(&(struct sg_pairs){p2, y3, NULL, 4}, &all, 1, &q, NULL, NULL), SG_OK);
     assert_true(isnan(q.auc));
-    assert_int_equal(sg_quality_groups(p2, y3, NULL, 0, &all, 1, &q, NULL, NULL), SG_OK);
+    assert_int_equal(sg_quality_groups(&(struct sg_pairs){p2, y3, NULL, 0}, &all, 1, &q, NULL, NULL), SG_OK);
     assert_true(q.n == 0 && isnan(q.brier) && isnan(q.ece));
 }
 
@@ -93,7 +93,7 @@ static void ece_of_calibrated_estimates(void **state) {
     const struct sg_grouping all = {NULL, 1};
     const double p4[] = {0.8, 0.7, 0.4, 0.5}, y4[] = {1, 1, 0, 0};
     struct sg_quality q;
-    assert_int_equal(sg_quality_groups(p4, y4, NULL, 4, &all, 1, &q, NULL, NULL), SG_OK);
+    assert_int_equal(sg_quality_groups(&(struct sg_pairs){p4, y4, NULL, 4}, &all, 1, &q, NULL, NULL), SG_OK);
     assert_near(q.ece_null.value, 2 * (0.16 + 0.21 + 0.24 + 0.25) / 4, 0.02);
     static double p[N], y[N];
     int held = 0;
@@ -102,7 +102,8 @@ static void ece_of_calibrated_estimates(void **state) {
             p[i] = pow(fake_uniform(3 + 2 * s, i), 2);
             y[i] = fake_uniform(4 + 2 * s, i) < p[i];
         }
-        assert_int_equal(sg_quality_groups(p, y, NULL, SMALL, &all, 1, &q, NULL, NULL), SG_OK);
+        assert_int_equal(sg_quality_groups(&(struct sg_pairs){p, y, NULL, SMALL}, &all, 1, &q, NULL, NULL),
+                         SG_OK);
         held += q.ece_null.low <= q.ece && q.ece <= q.ece_null.high;
     }
     print_message("calibrated: ECE inside its range in %d of 200\n", held);
@@ -117,10 +118,10 @@ static void ece_of_calibrated_estimates(void **state) {
         for (int i = b * N / SG_ECE_BINS; i < (b + 1) * N / SG_ECE_BINS; i++) variance += p[i] * (1 - p[i]);
         law += sqrt(variance * 2 / 3.141592653589793) / N;
     }
-    assert_int_equal(sg_quality_groups(p, y, NULL, N, &all, 1, &q, NULL, NULL), SG_OK);
+    assert_int_equal(sg_quality_groups(&(struct sg_pairs){p, y, NULL, N}, &all, 1, &q, NULL, NULL), SG_OK);
     assert_near(q.ece_null.value, law, 0.03 * law);
     const struct sg_quality many = q;
-    assert_int_equal(sg_quality_groups(p, y, NULL, 50000, &all, 1, &q, NULL, NULL),
+    assert_int_equal(sg_quality_groups(&(struct sg_pairs){p, y, NULL, 50000}, &all, 1, &q, NULL, NULL),
                      SG_OK); /* drawn pair by pair */
     assert_near(q.ece_null.value / many.ece_null.value, sqrt(60.0 / 50), 0.12);
 }
@@ -140,7 +141,7 @@ static void quality_slowly(void **state) {
     const struct sg_grouping by[] = {{NULL, 1}, {of, K}};
     struct sg_quality q[1 + K];
     struct sg_bin bins[(1 + K) * SG_ECE_BINS];
-    assert_int_equal(sg_quality_groups(p, y, NULL, N, by, 2, q, bins, NULL), SG_OK);
+    assert_int_equal(sg_quality_groups(&(struct sg_pairs){p, y, NULL, N}, by, 2, q, bins, NULL), SG_OK);
     for (int g = 0; g <= K; g++) {
         double pairs = 0, won = 0, brier = 0, n = 0, least = 1e9, most = 0, in_bins = 0;
         for (int i = 0; i < N; i++) {

@@ -6,7 +6,7 @@ usage: make_random_model.py DIR [--shape qwen3-0.6b|qwen3-4b|custom] [--hidden N
 Weights are bf16 with a standard deviation near 0.02 (norms 1), drawn from a block of random bytes that is reused
 at changing offsets: fast, and good enough for arithmetic whose speed does not depend on the values.
 """
-import argparse, json, os, random, struct, sys
+import argparse, json, os, random, struct
 
 SHAPES = {
     # hidden, layers, q_heads, kv_heads, head_dim, intermediate, vocab, rope_theta, context

@@ -7,7 +7,6 @@ emulation refuses. --quick: of each program the first fault alone.
 
 A fault: what it is, file, text, the same text with FAULT where it matters (a boolean), program, test in it."""
 import os
-import re
 import subprocess
 import sys
 import time

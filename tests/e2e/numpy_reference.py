@@ -9,7 +9,7 @@ edge between two numbers of bf16 may then go either way, and all that follows di
 value both agree to 1e-6, which at least a quarter of the prompts must show.
 Formulas: transformers' modeling_qwen3 (RMSNorm, half-rotation RoPE, q/k norm, SwiGLU). Exit 77 without NumPy.
 """
-import argparse, json, os, struct, subprocess, sys, tempfile
+import argparse, json, struct, subprocess, sys, tempfile
 
 try:
     import numpy as np

@@ -12,7 +12,7 @@ import io_trial
 from io_trial import Lab
 
 HOUR, DAY, MINUTES = 3600, 86400, 600
-BUSY, STOPPED = 9, 75
+BUSY = 9
 WATCH = 36  # SG_LOCK_WATCH_SECONDS
 
 

@@ -4,7 +4,7 @@
  *
  *   SG_IO_PREFIX   the folder; calls on other files pass
  *   SG_IO_STATE    a file of sizeof(struct sg_io_state) zeros: mapped by every process of the trial
- *   SG_IO_FAIL     KIND:K:ERRNO[:HOW], a name of sg_io_names, the call's number from 1, and the number of the error. HOW:
+ *   SG_IO_FAIL     KIND:K:ERRNO[:HOW], a name in io_shim.c, the call's number from 1, and the number of the error. HOW:
  *                  "before" (the default) the call has no effect; "after" it has, and the answer is lost, as on NFS;
  *                  "short" a write or read does half of its bytes and says so; "on" this call and all that follow
  *   SG_IO_JOURNAL  a file to which every change is appended (see journal() in io_shim.c)

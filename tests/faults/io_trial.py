@@ -311,10 +311,6 @@ class Campaign:
         return self.lines
 
 
-def alive(process):
-    return process.poll() is None
-
-
 def errno_name(number):
     return errno.errorcode[number]
 

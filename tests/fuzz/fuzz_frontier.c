@@ -24,7 +24,6 @@ static void judge(enum sg_status st, const char *path, const struct sg_err *err)
 /* What scope-frontier writes, in small: an axis of ids, one without coordinates, columns of each type. */
 static enum sg_status make(const char *path, char **ids, int64_t n, const double *values,
                            struct sg_err *err) {
-    const uint8_t flags[MAX_IDS] = {1};
     const int32_t numbers[MAX_IDS] = {-1, INT32_MAX};
     const struct sg_frontier_axis axes[] = {{.name = "model", .n = n, .strings = ids, .long_name = "models"},
                                             {.name = "point", .n = n, .values = values, .units = "USD"},
@@ -33,10 +32,9 @@ static enum sg_status make(const char *path, char **ids, int64_t n, const double
         {"name", SG_FRONTIER_STRING, 1, {"model"}, ids, NULL, "names"},
         {"accuracy", SG_FRONTIER_F64, 1, {"point"}, values, "1", NULL},
         {"model_of", SG_FRONTIER_I32, 1, {"point"}, numbers, NULL, NULL},
-        {"advised", SG_FRONTIER_U8, 1, {"model"}, flags, NULL, NULL},
         {"left_out", SG_FRONTIER_F64, 2, {"none", "point"}, values, NULL, NULL}};
     const struct sg_frontier_attr attrs[] = {{"title", n ? ids[0] : ""}};
-    return sg_frontier_file_write(path, axes, 3, vars, 5, attrs, 1, err);
+    return sg_frontier_file_write(path, axes, 3, vars, 4, attrs, 1, err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

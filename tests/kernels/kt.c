@@ -92,6 +92,12 @@ void kt_ok(enum sg_status st, const struct sg_err *err) {
     assert_int_equal(st, SG_OK);
 }
 
+void kt_refused(enum sg_status got, const struct sg_err *err, enum sg_status want, const char *text) {
+    if (got != want || !err->text[0] || !strstr(err->text, text))
+        fail_msg("got %s: %s; expected %s with '%s'", sg_status_name(got), err->text, sg_status_name(want),
+                 text);
+}
+
 double kt_uniform(uint64_t stream, int64_t i) {
     return (double)(sg_random64(stream, (uint64_t)i) >> 11) * 0x1p-53;
 }

@@ -49,6 +49,15 @@ void kt_ok(enum sg_status st, const struct sg_err *err);
         kt_ok((call), &err);                                                                                 \
     } while (0)
 
+/* Checks that the call fails with this status and an error that holds `text`. */
+void kt_refused(enum sg_status got, const struct sg_err *err, enum sg_status want, const char *text);
+#define KT_REFUSED(call, want, text)                                                                         \
+    do {                                                                                                     \
+        struct sg_err err = {0};                                                                             \
+        const enum sg_status st_ = (call);                                                                   \
+        kt_refused(st_, &err, want, text);                                                                   \
+    } while (0)
+
 /* ---- random inputs: the value of (stream, index), never of call order --------------------------- */
 double kt_uniform(uint64_t stream, int64_t i); /* [0, 1) */
 /* Uniform in [-1, 1] * scale with one value in 97 a hundred times larger: sums must survive outliers. */

@@ -305,33 +305,19 @@ static void test_no_operator_allocates(void **state) {
 
 /* ---- refusals ----------------------------------------------------------------------------------- */
 
-static void refused(enum sg_status got, const struct sg_err *err, enum sg_status want, const char *text) {
-    if (got != want || !strstr(err->text, text))
-        fprintf(stderr, "got %s: %s; expected %s with '%s'\n", sg_status_name(got), err->text,
-                sg_status_name(want), text);
-    assert_int_equal(got, want);
-    assert_non_null(strstr(err->text, text));
-}
-#define REFUSED(call, want, text)                                                                            \
-    do {                                                                                                     \
-        struct sg_err err = {0};                                                                             \
-        const enum sg_status st_ = (call);                                                                   \
-        refused(st_, &err, want, text);                                                                      \
-    } while (0)
-
 static void test_open_errors(void **state) {
     (void)state;
     struct sg_dev *dev = NULL;
     struct sg_dev_options o = {.backend = "gpu9"};
-    REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "it has: auto, ref, cpu, guard");
+    KT_REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "it has: auto, ref, cpu, guard");
     o = (struct sg_dev_options){.backend = "cpu", .isa = "sse9"};
-    REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "expected auto, scalar, avx2, avx512 or avx512bf16");
+    KT_REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "expected auto, scalar, avx2, avx512 or avx512bf16");
     o = (struct sg_dev_options){.backend = "cpu", .threads = -1};
-    REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "-1 threads");
+    KT_REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "-1 threads");
     o = (struct sg_dev_options){.backend = "guard:guard"};
-    REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "the guard can wrap ref or cpu");
+    KT_REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "the guard can wrap ref or cpu");
     o = (struct sg_dev_options){.backend = "guard:none"};
-    REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "the guard can wrap ref or cpu");
+    KT_REFUSED(sg_dev_open(&o, &dev, &err), SG_E_USAGE, "the guard can wrap ref or cpu");
     assert_null(dev);
     KT_OK(sg_dev_open(NULL, &dev, &err));
     assert_true(sg_dev_info(dev)->threads >= 1 && sg_dev_info(dev)->memory_bytes > 0);
@@ -351,33 +337,33 @@ static void test_refusals(void **state) {
     struct sg_dev *dev = w.dev;
     float *f = kt_f32(dev, table, 2048), *g = kt_f32(dev, table, 2048);
     int32_t *ids = kt_i32(dev, (const int32_t[8]){0}, 8);
-    REFUSED(sg_op_swiglu(fresh, f, 1, 4, g, &err), SG_E_INTERNAL, "swiglu: called before sg_dev_reserve");
-    REFUSED(sg_op_swiglu(dev, f, ROWS + 1, 4, g, &err), SG_E_INTERNAL, "swiglu: 7 rows, 6 reserved");
-    REFUSED(sg_op_swiglu(dev, f, -1, 4, g, &err), SG_E_INTERNAL, "swiglu: -1 rows");
-    REFUSED(sg_op_swiglu(dev, f, 1, 0, g, &err), SG_E_INTERNAL, "swiglu: 0 columns");
-    REFUSED(sg_op_swiglu(dev, NULL, 1, 4, g, &err), SG_E_INTERNAL, "swiglu: NULL");
-    REFUSED(sg_op_swiglu(dev, f, 1, 4, f + 7, &err), SG_E_INTERNAL, "swiglu: out overlaps gate_up");
+    KT_REFUSED(sg_op_swiglu(fresh, f, 1, 4, g, &err), SG_E_INTERNAL, "swiglu: called before sg_dev_reserve");
+    KT_REFUSED(sg_op_swiglu(dev, f, ROWS + 1, 4, g, &err), SG_E_INTERNAL, "swiglu: 7 rows, 6 reserved");
+    KT_REFUSED(sg_op_swiglu(dev, f, -1, 4, g, &err), SG_E_INTERNAL, "swiglu: -1 rows");
+    KT_REFUSED(sg_op_swiglu(dev, f, 1, 0, g, &err), SG_E_INTERNAL, "swiglu: 0 columns");
+    KT_REFUSED(sg_op_swiglu(dev, NULL, 1, 4, g, &err), SG_E_INTERNAL, "swiglu: NULL");
+    KT_REFUSED(sg_op_swiglu(dev, f, 1, 4, f + 7, &err), SG_E_INTERNAL, "swiglu: out overlaps gate_up");
     KT_OK(sg_op_swiglu(dev, NULL, 0, 4, NULL, &err)); /* no rows: nothing to do */
-    REFUSED(sg_op_embed(dev, w.w, ids, 1, f, &err), SG_E_INTERNAL,
-            "embed: the weight was not made for this use");
-    REFUSED(sg_op_embed(dev, other.embed, ids, 1, f, &err), SG_E_INTERNAL,
-            "embed: the weight belongs to another device");
-    REFUSED(sg_op_linear(dev, w.embed, f, 1, g, &err), SG_E_INTERNAL,
-            "linear: the weight was not made for this use");
-    REFUSED(sg_op_linear(dev, NULL, f, 1, g, &err), SG_E_INTERNAL, "linear: NULL weight");
-    REFUSED(sg_op_linear(dev, w.w, f, 1, f + 10, &err), SG_E_INTERNAL, "linear: y overlaps x");
-    REFUSED(sg_op_logits(dev, w.w, f, 6, g, &err), SG_E_INTERNAL, "logits: 6 rows, 5 reserved");
-    REFUSED(sg_op_add_rmsnorm(dev, f, NULL, g, 1, 8, 1e-6f, f, &err), SG_E_INTERNAL,
-            "add_rmsnorm: out overlaps resid");
-    REFUSED(sg_op_add_rmsnorm(dev, f, f, g, 1, 8, 1e-6f, g, &err), SG_E_INTERNAL,
-            "add_rmsnorm: resid overlaps delta");
-    REFUSED(sg_op_add_rmsnorm(dev, f, NULL, g, 1, 8, NAN, g + 99, &err), SG_E_INTERNAL,
-            "add_rmsnorm: 8 columns, eps nan");
-    REFUSED(sg_op_gather_rows(dev, f, 1, ids, 1, 8, f + 3, &err), SG_E_INTERNAL,
-            "gather_rows: out overlaps x");
-    REFUSED(sg_op_l2norm(dev, f, 2, 8, f + 3, &err), SG_E_INTERNAL, "l2norm: out overlaps x");
-    REFUSED(sg_op_logprob(dev, f, ids, 1, VOCAB + 1, g, &err), SG_E_INTERNAL,
-            "logprob: vocabulary of 71, 70 reserved");
+    KT_REFUSED(sg_op_embed(dev, w.w, ids, 1, f, &err), SG_E_INTERNAL,
+               "embed: the weight was not made for this use");
+    KT_REFUSED(sg_op_embed(dev, other.embed, ids, 1, f, &err), SG_E_INTERNAL,
+               "embed: the weight belongs to another device");
+    KT_REFUSED(sg_op_linear(dev, w.embed, f, 1, g, &err), SG_E_INTERNAL,
+               "linear: the weight was not made for this use");
+    KT_REFUSED(sg_op_linear(dev, NULL, f, 1, g, &err), SG_E_INTERNAL, "linear: NULL weight");
+    KT_REFUSED(sg_op_linear(dev, w.w, f, 1, f + 10, &err), SG_E_INTERNAL, "linear: y overlaps x");
+    KT_REFUSED(sg_op_logits(dev, w.w, f, 6, g, &err), SG_E_INTERNAL, "logits: 6 rows, 5 reserved");
+    KT_REFUSED(sg_op_add_rmsnorm(dev, f, NULL, g, 1, 8, 1e-6f, f, &err), SG_E_INTERNAL,
+               "add_rmsnorm: out overlaps resid");
+    KT_REFUSED(sg_op_add_rmsnorm(dev, f, f, g, 1, 8, 1e-6f, g, &err), SG_E_INTERNAL,
+               "add_rmsnorm: resid overlaps delta");
+    KT_REFUSED(sg_op_add_rmsnorm(dev, f, NULL, g, 1, 8, NAN, g + 99, &err), SG_E_INTERNAL,
+               "add_rmsnorm: 8 columns, eps nan");
+    KT_REFUSED(sg_op_gather_rows(dev, f, 1, ids, 1, 8, f + 3, &err), SG_E_INTERNAL,
+               "gather_rows: out overlaps x");
+    KT_REFUSED(sg_op_l2norm(dev, f, 2, 8, f + 3, &err), SG_E_INTERNAL, "l2norm: out overlaps x");
+    KT_REFUSED(sg_op_logprob(dev, f, ids, 1, VOCAB + 1, g, &err), SG_E_INTERNAL,
+               "logprob: vocabulary of 71, 70 reserved");
 
     struct sg_qkv_args q = {.qkv = f,
                             .q_out = g,
@@ -389,14 +375,15 @@ static void test_refusals(void **state) {
                             .head_dim = DIM,
                             .eps = 1e-6f,
                             .max_context = 4};
-    REFUSED(sg_op_qkv_rope(dev, &q, &err), SG_E_INTERNAL, "qkv_rope: layer 2 of 2");
+    KT_REFUSED(sg_op_qkv_rope(dev, &q, &err), SG_E_INTERNAL, "qkv_rope: layer 2 of 2");
     q.layer = 0, q.head_dim = 16;
-    REFUSED(sg_op_qkv_rope(dev, &q, &err), SG_E_INTERNAL,
-            "qkv_rope: 2 key heads of 16, the KV pool has 2 of 8");
+    KT_REFUSED(sg_op_qkv_rope(dev, &q, &err), SG_E_INTERNAL,
+               "qkv_rope: 2 key heads of 16, the KV pool has 2 of 8");
     q.head_dim = DIM, q.q_heads = 3;
-    REFUSED(sg_op_qkv_rope(dev, &q, &err), SG_E_INTERNAL, "qkv_rope: 3 query heads over 2 key heads");
+    KT_REFUSED(sg_op_qkv_rope(dev, &q, &err), SG_E_INTERNAL, "qkv_rope: 3 query heads over 2 key heads");
     q.q_heads = HEADS, q.kv = other.kv;
-    REFUSED(sg_op_qkv_rope(dev, &q, &err), SG_E_INTERNAL, "qkv_rope: the KV pool belongs to another device");
+    KT_REFUSED(sg_op_qkv_rope(dev, &q, &err), SG_E_INTERNAL,
+               "qkv_rope: the KV pool belongs to another device");
 
     const int32_t rows[2] = {0, 4}, bad_rows[2] = {1, 4}, pos[1] = {14}, at[2] = {0, 1}, far[1] = {61};
     struct sg_prefill_args p = {.q = f,
@@ -414,12 +401,13 @@ static void test_refusals(void **state) {
                                 .host_row_begin = rows,
                                 .host_pos0 = pos,
                                 .host_page_begin = at};
-    REFUSED(sg_op_attn_prefill(dev, &p, &err), SG_E_INTERNAL,
-            "attn_prefill: segment 0 has 1 pages for 18 tokens");
+    KT_REFUSED(sg_op_attn_prefill(dev, &p, &err), SG_E_INTERNAL,
+               "attn_prefill: segment 0 has 1 pages for 18 tokens");
     p.host_pos0 = far;
-    REFUSED(sg_op_attn_prefill(dev, &p, &err), SG_E_INTERNAL, "attn_prefill: segment 0 has positions 61..65");
+    KT_REFUSED(sg_op_attn_prefill(dev, &p, &err), SG_E_INTERNAL,
+               "attn_prefill: segment 0 has positions 61..65");
     p.host_row_begin = bad_rows;
-    REFUSED(sg_op_attn_prefill(dev, &p, &err), SG_E_INTERNAL, "attn_prefill: row_begin[0] is 1, not 0");
+    KT_REFUSED(sg_op_attn_prefill(dev, &p, &err), SG_E_INTERNAL, "attn_prefill: row_begin[0] is 1, not 0");
 
     const int32_t one[2] = {0, 1}, len[1] = {3}, none[1] = {0};
     struct sg_decode_args d = {.q = f,
@@ -443,50 +431,51 @@ static void test_refusals(void **state) {
                                .host_prompt_page_begin = one,
                                .host_suffix_len = none,
                                .host_suffix_page_begin = one};
-    REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL,
-            "attn_decode: row 0 has 1 pages for 0 suffix tokens");
+    KT_REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL,
+               "attn_decode: row 0 has 1 pages for 0 suffix tokens");
     d.host_suffix_len = len, d.out = f + 1;
-    REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL, "attn_decode: out overlaps q in part");
+    KT_REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL, "attn_decode: out overlaps q in part");
     d.bound_group_rows = 1, d.bound_prompt_len = 16, d.bound_suffix_len = 2;
-    REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL,
-            "attn_decode: row 0 has 3 suffix tokens, the bound is 2");
+    KT_REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL,
+               "attn_decode: row 0 has 3 suffix tokens, the bound is 2");
     d.bound_prompt_len = 2;
-    REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL,
-            "attn_decode: group 0 has 1 rows and 3 prompt tokens, the bounds are 1 and 2");
+    KT_REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL,
+               "attn_decode: group 0 has 1 rows and 3 prompt tokens, the bounds are 1 and 2");
     d.n_rows = 5;
-    REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL, "attn_decode: 5 rows, 4 reserved");
+    KT_REFUSED(sg_op_attn_decode(dev, &d, &err), SG_E_INTERNAL, "attn_decode: 5 rows, 4 reserved");
 
     struct sg_draw_settings how[2] = {{1, 1, 0}, {1, 1, 0}};
     struct sg_sample_args s = {
         .logits = f, .n_rows = 1, .vocab = VOCAB, .n = 8, .host_settings = how, .n_settings = 2};
-    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 8 draws, 7 reserved");
+    KT_REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 8 draws, 7 reserved");
     s.n = 1, how[1].top_p = 0;
-    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: top_p 0");
+    KT_REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: top_p 0");
     how[1].top_p = 1, how[1].temperature = NAN;
-    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: temperature nan");
+    KT_REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: temperature nan");
     how[1].temperature = 1, s.n_settings = 0;
-    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 0 settings");
+    KT_REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 0 settings");
     s.n_settings = 2;
-    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: NULL logits, row, u, setting");
+    KT_REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: NULL logits, row, u, setting");
     s.n_yes = 1;
-    REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 1 yes and 0 no ids, or NULL");
+    KT_REFUSED(sg_op_sample(dev, &s, &err), SG_E_INTERNAL, "sample: 1 yes and 0 no ids, or NULL");
 
     struct sg_weight *none_made = NULL;
     struct sg_weight_part parts[2] = {{table, SG_F32, 2}, {table, SG_BF16, 2}};
-    REFUSED(sg_weight_new(dev, parts, 2, 4, SG_USE_LINEAR, &none_made, &err), SG_E_INTERNAL,
-            "part 1 is BF16, part 0 is F32");
-    REFUSED(sg_weight_new(dev, parts, 1, 0, SG_USE_LINEAR, &none_made, &err), SG_E_INTERNAL, "shape [2][0]");
+    KT_REFUSED(sg_weight_new(dev, parts, 2, 4, SG_USE_LINEAR, &none_made, &err), SG_E_INTERNAL,
+               "part 1 is BF16, part 0 is F32");
+    KT_REFUSED(sg_weight_new(dev, parts, 1, 0, SG_USE_LINEAR, &none_made, &err), SG_E_INTERNAL,
+               "shape [2][0]");
     assert_null(none_made);
     struct sg_kv *kv = NULL;
-    REFUSED(sg_kv_new(dev, 1, 1, 1, 12, &kv, &err), SG_E_UNSUPPORTED, "head_dim 12");
-    REFUSED(sg_kv_new(dev, 1, 0, 1, 8, &kv, &err), SG_E_UNSUPPORTED, "0 pages");
+    KT_REFUSED(sg_kv_new(dev, 1, 1, 1, 12, &kv, &err), SG_E_UNSUPPORTED, "head_dim 12");
+    KT_REFUSED(sg_kv_new(dev, 1, 0, 1, 8, &kv, &err), SG_E_UNSUPPORTED, "0 pages");
     struct sg_limits bad = lim;
     bad.q_heads = 18;
-    REFUSED(sg_dev_reserve(fresh, &bad, &err), SG_E_UNSUPPORTED, "18 query heads over 2 key heads");
+    KT_REFUSED(sg_dev_reserve(fresh, &bad, &err), SG_E_UNSUPPORTED, "18 query heads over 2 key heads");
     bad = lim, bad.head_dim = 264;
-    REFUSED(sg_dev_reserve(fresh, &bad, &err), SG_E_UNSUPPORTED, "head_dim 264");
+    KT_REFUSED(sg_dev_reserve(fresh, &bad, &err), SG_E_UNSUPPORTED, "head_dim 264");
     bad = lim, bad.max_rows = -1;
-    REFUSED(sg_dev_reserve(fresh, &bad, &err), SG_E_INTERNAL, "limits out of range (rows -1");
+    KT_REFUSED(sg_dev_reserve(fresh, &bad, &err), SG_E_INTERNAL, "limits out of range (rows -1");
     sg_dev_free(dev, f), sg_dev_free(dev, g), sg_dev_free(dev, ids);
     tear_down(&w);
     tear_down(&other);

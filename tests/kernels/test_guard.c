@@ -4,18 +4,7 @@
 
 #include "kt.h"
 
-static void refused(enum sg_status got, const struct sg_err *err, const char *text) {
-    if (got != SG_E_INTERNAL || !strstr(err->text, text))
-        fprintf(stderr, "got %s: %s; expected '%s'\n", sg_status_name(got), err->text, text);
-    assert_int_equal(got, SG_E_INTERNAL);
-    assert_non_null(strstr(err->text, text));
-}
-#define REFUSED(call, text)                                                                                  \
-    do {                                                                                                     \
-        struct sg_err err = {0};                                                                             \
-        const enum sg_status st_ = (call);                                                                   \
-        refused(st_, &err, text);                                                                            \
-    } while (0)
+#define REFUSED(call, text) KT_REFUSED(call, SG_E_INTERNAL, text)
 
 static struct sg_dev *open_guard(void) {
     struct sg_dev *dev = kt_open_as("guard", NULL, 2);

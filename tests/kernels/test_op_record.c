@@ -5,12 +5,7 @@
 
 enum { N = 24, COLS = 8 };
 
-#define REFUSED(call, want)                                                                                  \
-    do {                                                                                                     \
-        struct sg_err err = {0};                                                                             \
-        assert_int_equal((call), want);                                                                      \
-        assert_true(strlen(err.text) > 0);                                                                   \
-    } while (0)
+#define REFUSED(call, want) KT_REFUSED(call, want, "")
 
 static void *pinned(struct sg_dev *dev, size_t bytes) {
     void *p = NULL;

@@ -1,5 +1,5 @@
 /* route_reference - the two-stage router of the reference scripts on the reference's own files, to the
- * letter: same decisions, accuracy and total cost (spec/scope.md, two-stage routing). */
+ * letter: same decisions, accuracy and total cost. */
 #ifndef SG_REFERENCE_ROUTE_REFERENCE_H
 #define SG_REFERENCE_ROUTE_REFERENCE_H
 
