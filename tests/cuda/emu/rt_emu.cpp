@@ -560,6 +560,8 @@ enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *) {
 enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
     need_no_record(rt, "a download");
     drain_to(rt, here(rt));
+    /* dst may be fresh: this call queues its copy, as submit does */
+    EMU_IF_TSAN(__tsan_release(&host_order));
     run(rt, rt->current, [=] { copy(dst, src, bytes); });
     waited(rt, rt->current);
     return SG_OK;
