@@ -8,9 +8,11 @@
 # run does, what matters most first: conformance of every wrapped PTX operation, against golden.txt; rows of the products
 # of Qwen3-4B in batches of every size; operator tests in bf16, batch invariance of the engine, transformers' oracles;
 # then it measures, with random weights made on the card: `bench` of the Qwen3-4B shape, few cells with and without
-# recorded steps, as many as fit with shared prompts, of which the few must be the same to the bit, the same in two halves
-# side by side on two streams (engine.overlap_rows), with equal bits, and the same operator by operator; the profiler on the largest kernels; equal bits against cuBLASLt's own choice; compute-sanitizer; at last
-# operators in float32, fp8 weights, a prompt for each sample alone. Power and clock beside it.
+# recorded steps, as many as fit with shared prompts, of which the few must be the same to the bit, three times as many through
+# the same memory, prompts among the answers as in a campaign, then as many as fit in two halves side by side on two
+# streams (engine.overlap_rows), all with equal bits, and the same operator by operator; the profiler on the largest
+# kernels; equal bits against cuBLASLt's own choice; compute-sanitizer; at last operators in float32, fp8 weights, a prompt
+# for each sample alone. Power and clock beside it.
 # Every step has a limit of its own. Whoever ends this early loses nothing: `run` again goes on behind what passed, with
 # as many seconds anew; it begins from the start where results/ is of another commit or another card.
 #
@@ -39,7 +41,7 @@ pack() {
   mkdir -p "$to"/gpu-test/{bin,lib,c,data}
   cp "$build/scope-grid" "$build"/tests/test_op_* "$build"/tests/test_gpu_* "$build"/tests/bench_gpu_gemm \
     "$to/gpu-test/bin/"
-  cp tests/gpu.sh tests/cuda/golden.txt tests/bench/gpu_report.py "$to/gpu-test/"
+  cp tests/gpu.sh tests/cuda/golden.txt tests/bench/gpu_report.py tests/bench/gpu-model.md "$to/gpu-test/"
   [ -d "$shared/data/oracle" ] && cp -r "$shared/data/oracle" "$to/gpu-test/data/"
   # the driver belongs to the machine; so do the C library and the compiler's runtime, unless they are older than ours
   libraries=$(ldd "$to"/gpu-test/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 } $1 ~ /\/ld-linux/ { print $1 }' |
@@ -166,12 +168,13 @@ report() {
   python3 gpu_report.py "$results"
 }
 
-# measure NAME SECONDS CELLS SAMPLES NEW OPTION...: one bench, its result in results/bench-NAME.json
+# measure NAME SECONDS CELLS SAMPLES NEW OPTION...: one bench, its result in results/bench-NAME.json. Memory for all the
+# cells at once, or for $pool of them
 measure() {
   local name=$1 limit=$2 n=$3 samples=$4 new=$5 code=0
   shift 5
   ! passed "bench $name" || return 0
-  kv=$(((n * (pages + samples * ((new + 15) / 16)) * 16 * token >> 20) + 64))
+  kv=$(((${pool:-$n} * (pages + samples * ((new + 15) / 16)) * 16 * token >> 20) + 64))
   if [ -n "$smi" ]; then
     nvidia-smi -i "$gpu" --query-gpu=power.draw,clocks.sm --format=csv,noheader,nounits -lms 200 \
       >"$results/power-$name.txt" 2>/dev/null &
@@ -230,7 +233,7 @@ measure_few() {
 
 # as many cells as fit
 measure_many() {
-  local free
+  local free whole=yes
   cells=${GPU_CELLS:-}
   if [ -z "$cells" ]; then
     free=$(found few device_free_bytes)
@@ -244,11 +247,17 @@ measure_many() {
     fi
   fi
   # a card that does not do it in time, or has less memory than it said, does a part of it
-  measure shared 150 "$cells" "$samples" "$new" || measure shared 60 $(((cells + 3) / 4)) "$samples" "$new" || true
+  measure shared 150 "$cells" "$samples" "$new" || whole=no
+  [ $whole = yes ] || measure shared 60 $(((cells + 3) / 4)) "$samples" "$new" || true
   must "few cells among many" 10 5 bash gpu.sh same_cells few shared
-  # what two streams are worth, the same bits
-  ! measure halves 150 "$cells" "$samples" "$new" --overlap-rows "${GPU_OVERLAP:-512}" ||
-    must "whole steps and halves" 10 5 bash gpu.sh same_cells shared halves
+  if [ $whole = yes ]; then
+    # what a campaign sees: prompts come in as answers end
+    ! pool=$cells measure queue 150 $((3 * cells)) "$samples" "$new" ||
+      must "cells of a queue" 10 5 bash gpu.sh same_cells shared queue
+    # what two streams are worth, the same bits
+    ! measure halves 150 "$cells" "$samples" "$new" --overlap-rows "${GPU_OVERLAP:-512}" ||
+      must "whole steps and halves" 10 5 bash gpu.sh same_cells shared halves
+  fi
   # some steps more, in which no operator is hidden in a recorded step: each has a time of its own
   measure stages 90 "$cells" "$samples" $((new < 32 ? new : 32)) --operators || true
 }
@@ -399,5 +408,5 @@ case "${1:-}" in
   # for run: `timeout` needs a program
   golden) same_golden ;;
   same_cells | profiled | sanitized) "$@" ;;
-  *) sed -n '2,24s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,25s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

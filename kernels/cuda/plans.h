@@ -28,6 +28,7 @@ enum sg__plan_answer {
  * one of SG__PLAN_TILE random rows, in turn. */
 struct sg__plan_source {
     void *ctx;
+    const char *what; /* the product, for errors: "[6144][2560]" */
     int32_t n;
     int64_t
         max_rows; /* a multiple of SG__PLAN_TILE, at most SG__PLAN_MAX_ROWS; a function of the shape alone */

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -279,13 +280,16 @@ static enum sg_status choose(struct sg__rt *rt, struct plan *p, struct sg_err *e
     enum sg_status st;
     struct verifier v = {.rt = rt, .of = &p->of};
     struct sg__plan chosen;
+    char what[64];
+    snprintf(what, sizeof what, "[%lld][%lld]%s", (long long)p->of.n, (long long)p->of.k,
+             p->of.in == CUDA_R_32F ? " in float32" : "");
     p->max_rows = rows_of(&p->of);
     const int64_t middle = p->max_rows < 512 ? p->max_rows : 512;
     SG_TRY(add_candidates(&v, middle, ASKED, err));
     SG_TRY(add_candidates(&v, p->max_rows, ASKED / 2, err));
     SG_TRY(add_candidates(&v, SG_RT_GEMM_ROWS, ASKED / 2, err));
     SG_TRY(verifier_fill(&v, p->max_rows, err));
-    const struct sg__plan_source source = {&v, v.n, p->max_rows, takes, refer, compare, clock_of};
+    const struct sg__plan_source source = {&v, what, v.n, p->max_rows, takes, refer, compare, clock_of};
     SG_TRY(sg__plan_choose(&source, &chosen, err));
     for (int b = 0; b < SG__PLAN_BUCKETS; b++)
         p->algo[b] = v.algo[chosen.bucket[b] < 0 ? chosen.reference : chosen.bucket[b]];

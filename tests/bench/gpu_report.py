@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """The tables of tests/gpu.sh run, for gpu-results.md: gpu_report.py RESULTS reads bench-*.json, gemm.json, power-*.txt,
-card.txt, commit and summary.txt there, prints and writes report.md. Nonzero when a measurement is missing. No packages."""
+card.txt, commit and summary.txt there, and what gpu-model.md beside this file predicts; prints and writes report.md. Nonzero when a measurement is missing. No packages."""
 import json
 import os
 import sys
 
-RUNS = ("shared", "halves", "stages", "alone", "fp8", "few", "few-apart")  # beside each other, in the order of the report
+RUNS = ("shared", "queue", "halves", "stages", "alone", "fp8", "few", "few-apart")  # beside each other, in the order of the report
 
 
 def read(path):
@@ -68,6 +68,23 @@ def run_lines(name, r, watts, mhz):
     yield ""
 
 
+def paper_lines(runs):
+    """what the model of an H200 says of the same work"""
+    try:
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "gpu-model.md")) as f:
+            table = [[field.strip() for field in line.split("|")[1:-1]] for line in f if line.startswith("|")]
+    except OSError:
+        return
+    said = {"shared": [row[1] for row in table if row[0] == "tokens/s, decode alone"],
+            "queue": [row[6] for row in table if row[0] == "4096"]}
+    for name, key, what in (("shared", "decode_tokens_per_s", "in steps of answers alone"),
+                            ("queue", "output_tokens_per_s", "overall")):
+        if runs[name] and said[name]:
+            yield (f"{name}, output tokens/s {what}: {number(runs[name][key], 0)}; on paper, for an H200, Qwen3-4B and "
+                   f"212 cells at once (gpu-model.md): {said[name][0]}")
+    yield ""
+
+
 def product_lines(gemm):
     yield "### equal bits for every M against cuBLASLt's own choice, Tflop/s"
     yield "| product | N | K | M | one | any | one / any |"
@@ -99,7 +116,7 @@ def main():
         if a and b and b["decode_tokens_per_s"] > 0:
             for part_of, key in (("steps of answers alone", "decode_tokens_per_s"), ("overall", "output_tokens_per_s")):
                 lines.append(f"{what}, {part_of}: {a[key] / b[key]:.2f}")
-    lines.append("")
+    lines += paper_lines(runs)
     gemm = read(os.path.join(folder, "gemm.json"))
     if gemm:
         lines += product_lines(gemm)

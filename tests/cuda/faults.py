@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """faults.py --write DIR - the kernels of FAULTS with all of its faults in them, into DIR/kernels/cuda: each is
 made when the environment's SG_FAULT has its number, none at 0.
-faults.py --run DIR [--quick | NUMBER...] - the programs in DIR that were built from these must pass at 0, and each fault must
-be caught by the test that stands beside it: an ordinary test of the operator, by a wrong value or by what the
+faults.py --run DIR [--quick | NUMBER...] - the programs in DIR that were built from these must pass at 0, and each fault
+must be caught by the test that stands beside it: an ordinary test of the operator, by a wrong value or by what the
 emulation refuses. --quick: of each program the first fault alone.
 
-A fault: what it is, file, text, the same text with FAULT where it matters (a boolean), program, test in it."""
+A fault: what it is, file, text, the same text with FAULT where it matters (a boolean), program, test in it. A program
+with _F32 runs on the device opened for float32."""
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels" / "cuda"
 PREFILL, DECODE, SAMPLE, KERNEL = "attn_prefill", "attn_decode", "sample", "kernels"  # emu_faults_*
+F32 = ":float32"
+PREFILL_F32, DECODE_F32, LINEAR_F32, FP8_F32 = PREFILL + F32, DECODE + F32, "linear" + F32, "linear_fp8" + F32
 FAULTS = [
     # one step of softmax(q k) v
     ("a rescale skipped when a row has none", "tile.cuh", "shrink[0] == 1.0f && shrink[1] == 1.0f",
@@ -94,6 +97,67 @@ FAULTS = [
      "sum += (FAULT ? 1.0f : e) * x[SG__HEAD_TILE + 1];", DECODE, "test_far_apart"),
     ("warps merged without the largest score", "attn_decode.cu", "weight<T>(sm->warp[w].part.top[r] - top)",
      "weight<T>(sm->warp[w].part.top[r] - (FAULT ? 0.0f : top))", DECODE, "test_far_apart"),
+    # the same in float32: tiles of fused multiply-adds
+    ("float32: scores without the last dims", "tile_f32.cuh", "d < dim; d += 4", "d < dim - (FAULT ? 4 : 0); d += 4",
+     DECODE_F32, "test_values"),
+    ("float32: scores of the first 8 keys for all", "tile_f32.cuh", "keys + 8 * j * F32_STRIDE + d",
+     "keys + 8 * (FAULT ? 0 : j) * F32_STRIDE + d", DECODE_F32, "test_values"),
+    ("float32: a sum not rescaled", "tile_f32.cuh", "r->sum[i] * shrink + sum;",
+     "r->sum[i] * (FAULT ? 1.0f : shrink) + sum;", DECODE_F32, "test_far_apart"),
+    ("float32: results not rescaled", "tile_f32.cuh", "r->o[i][v] *= shrink;", "r->o[i][v] *= FAULT ? 1.0f : shrink;",
+     DECODE_F32, "test_far_apart"),
+    ("float32: four of a row's eight lanes agree", "tile_f32.cuh", "for (int o = 1; o < 8; o *= 2) top =",
+     "for (int o = 1; o < (FAULT ? 4 : 8); o *= 2) top =", DECODE_F32, "test_far_apart"),
+    ("float32: a row's sum of four lanes", "tile_f32.cuh", "for (int o = 1; o < 8; o *= 2) sum +=",
+     "for (int o = 1; o < (FAULT ? 4 : 8); o *= 2) sum +=", DECODE_F32, "test_values"),
+    ("float32: weights of neighbouring keys exchanged", "tile_f32.cuh", "+ (lane & 7) + 8 * j] = s[i][j];",
+     "+ ((lane & 7) ^ FAULT) + 8 * j] = s[i][j];", PREFILL_F32, "test_values"),
+    ("float32: values of the first 32 dims for all", "tile_f32.cuh", "(t + e) * F32_STRIDE + 32 * d",
+     "(t + e) * F32_STRIDE + 32 * (FAULT ? 0 : d)", PREFILL_F32, "test_values"),
+    ("float32: a mask one key late in a page", "attn_decode.cu", "c + 8 * j < valid ?", "c + 8 * j < valid + FAULT ?",
+     DECODE_F32, "test_values"),
+    ("float32: keys copied over that are still read", "attn_decode.cu",
+     "__syncwarp(); /* all lanes have read these keys */", "if (!FAULT) __syncwarp();", DECODE_F32, "test_far_apart"),
+    ("float32: a page's keys not waited for", "attn_decode.cu",
+     "cp_async_wait(1);\n        __syncwarp();\n        float s[R]",
+     "cp_async_wait(FAULT ? 2 : 1);\n        __syncwarp();\n        float s[R]", DECODE_F32, "test_values"),
+    ("float32: a page's values not waited for", "attn_decode.cu",
+     "cp_async_wait(1);\n        __syncwarp();\n        add_values",
+     "cp_async_wait(FAULT ? 2 : 1);\n        __syncwarp();\n        add_values", DECODE_F32, "test_values"),
+    ("float32: values copied over that are still read", "attn_decode.cu",
+     "ws->page.v, lane);\n        __syncwarp();\n    }\n    UNROLL",
+     "ws->page.v, lane);\n        if (!FAULT) __syncwarp();\n    }\n    UNROLL", DECODE_F32, "test_far_apart"),
+    ("float32: keys of the same page again", "attn_decode.cu", "copy_half(ws->page.k, p.k, p, work.pages[next]",
+     "copy_half(ws->page.k, p.k, p, work.pages[FAULT ? i : next]", DECODE_F32, "test_far_apart"),
+    ("float32: a mask one key late", "attn_prefill.cu", "c + 8 * j <= last ?", "c + 8 * j <= last + FAULT ?",
+     PREFILL_F32, "test_values"),
+    ("float32: a mask by the first warp's rows", "attn_prefill.cu", "position(work, w * 16 + g + 4 * i)",
+     "position(work, (FAULT ? 0 : w) * 16 + g + 4 * i)", PREFILL_F32, "test_values"),
+    ("float32: a step's keys copied over while read", "attn_prefill.cu",
+     "__syncthreads(); /* everybody has read these keys */", "if (!FAULT) __syncthreads();", PREFILL_F32,
+     "test_values"),
+    ("float32: a step's values copied over while read", "attn_prefill.cu",
+     "add_values<R, N_F32>(&acc, weights, sm->v, lane);\n        __syncthreads();",
+     "add_values<R, N_F32>(&acc, weights, sm->v, lane);\n        if (!FAULT) __syncthreads();", PREFILL_F32,
+     "test_values"),
+    ("float32: a step's values not waited for", "attn_prefill.cu",
+     "cp_async_wait(1);\n        __syncthreads();\n        add_values",
+     "cp_async_wait(FAULT ? 2 : 1);\n        __syncthreads();\n        add_values", PREFILL_F32, "test_values"),
+    ("float32: one array of weights for all warps", "attn_prefill.cu", "sm->p + w * 16 * WEIGHTS",
+     "sm->p + (FAULT ? 0 : w) * 16 * WEIGHTS", PREFILL_F32, "test_values"),
+    ("float32: rows behind the segment written", "attn_prefill.cu", "if (r < work.n_rows && 4 * c",
+     "if ((FAULT || r < work.n_rows) && 4 * c", PREFILL_F32, "test_values"),
+    # what a weight is expanded to for a product in float32
+    ("float32: weights without their last block", "widen.cu", "sg__blocks(n, 8 * THREADS)",
+     "(FAULT ? n > 8 * THREADS ? n / (8 * THREADS) : 1 : sg__blocks(n, 8 * THREADS))", LINEAR_F32, "test_values"),
+    ("float32: the last of an odd number left out", "widen.cu", "n - at < 8 ? (int)(n - at) : 8",
+     "n - at < 8 ? (FAULT ? 0 : (int)(n - at)) : 8", LINEAR_F32, "test_values"),
+    ("float32: codes of the third word twice", "dequant.cu", "put4(to + 12, codes.w, scale)",
+     "put4(to + 12, FAULT ? codes.z : codes.w, scale)", FP8_F32, ""),
+    ("float32: a code without its row's scale", "dequant.cu", "*to = __uint_as_float(decode(code, scale));",
+     "*to = __uint_as_float(decode(code, FAULT ? 1.0f : scale));", FP8_F32, ""),
+    ("float32: NaN taken for 480", "dequant.cu", "return rest == 0x7fu ?", "return rest == 0x7fu && !FAULT ?", FP8_F32,
+     ""),
     # sampling: bins of weights, the sorted list, the row
     ("the carry of a low word dropped", "sample.cu", "(before + low < low)", "(!FAULT && before + low < low)", KERNEL,
      ""),
@@ -140,7 +204,7 @@ FAULTS = [
     ("the first logit again behind the end", "sample.cu", "x[j] = i < n ? row[i] : -INFINITY;",
      "x[j] = i < n || FAULT ? row[i < n ? i : 0] : -INFINITY;", KERNEL, ""),
 ]
-FILES = ("tile.cuh", "attn_prefill.cu", "attn_decode.cu", "sample.cu")
+FILES = ("tile.cuh", "tile_f32.cuh", "attn_prefill.cu", "attn_decode.cu", "sample.cu", "widen.cu", "dequant.cu")
 HEAD = """#include <stdlib.h>
 [[maybe_unused]] static const int sg__fault = getenv("SG_FAULT") ? atoi(getenv("SG_FAULT")) : 0;
 """
@@ -167,7 +231,9 @@ def run(folder, quick, numbers):
         if test:
             env["KT_ONLY"] = test
         try:
-            command = [str(folder / f"emu_faults_{program}")] + ([] if program == KERNEL else ["cuda"])
+            name = program.removesuffix(F32)
+            device = "cuda" + program[len(name):]
+            command = [str(folder / f"emu_faults_{name}")] + ([] if program == KERNEL else [device])
             return subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                   timeout=TIMEOUT).returncode
         except subprocess.TimeoutExpired:

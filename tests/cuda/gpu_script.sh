@@ -13,7 +13,7 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 # ---- the folder ----
 fold() { # TO
   mkdir -p "$1/bin" "$1/lib" "$1/c"
-  cp "$source/gpu.sh" "$source/cuda/golden.txt" "$source/bench/gpu_report.py" "$1/"
+  cp "$source/gpu.sh" "$source/cuda/golden.txt" "$source"/bench/gpu{_report.py,-model.md} "$1/"
   ln -s "$tests/scope-grid-emu" "$1/bin/scope-grid"
   ln -s "$tests/bench_emu_gemm" "$1/bin/bench_gpu_gemm"
   ln -s "$tests/test_emu_kernels" "$1/bin/test_gpu_kernels"
@@ -86,7 +86,7 @@ same_as() { cmp -s "$1" "$2" || fail "$1 is not what was printed: $(diff "$1" "$
 run "$work/card" GPU_CELLS=3
 [ $code = 0 ] || fail "ended with $code: $(cat "$work/out" results/tests.txt)"
 for name in conformance 'golden vectors' 'rows of products' embed random attn_decode 'attn_prefill float32' engine oracle \
-  'few, with records and without' 'few cells among many' 'bench halves' 'whole steps and halves' 'profile attn_prompt' 'memcheck attn_decode' products \
+  'few, with records and without' 'few cells among many' 'bench queue' 'cells of a queue' 'bench halves' 'whole steps and halves' 'profile attn_prompt' 'memcheck attn_decode' products \
   'bench few' 'bench shared' 'bench alone' 'bench fp8' 'racecheck test_gpu_kernels'; do
   grep -q "^ok       $name\$" "$work/out" || fail "'$name' did not run: $(cat "$work/out")"
 done
@@ -101,14 +101,15 @@ diff -r results "$work/unpacked/results" || fail "the packed file is not what wa
 python3 - results <<'CHECK'
 import json, sys
 d = sys.argv[1]
-few, apart, shared, halves, stages, alone, fp8 = (
-    json.load(open(f"{d}/bench-{n}.json")) for n in ("few", "few-apart", "shared", "halves", "stages", "alone", "fp8"))
-for r in (few, apart, shared, halves, stages, alone, fp8):
+few, apart, shared, queue, halves, stages, alone, fp8 = (
+    json.load(open(f"{d}/bench-{n}.json")) for n in ("few", "few-apart", "shared", "queue", "halves", "stages", "alone", "fp8"))
+for r in (few, apart, shared, queue, halves, stages, alone, fp8):
     assert r["random_weights"] and r["device_free_bytes"] > 1 << 30
 assert shared["cells"] == 3 and shared["samples"] == 2 and shared["prompt_tokens"] == 40 and shared["new_tokens"] == 8
 assert alone["samples"] == 1 and alone["cells"] == 3 * 80 // 64, alone["cells"]
 assert len(few["cell_hashes"]) == 8 and few["cell_hashes"][:3] == shared["cell_hashes"] != fp8["cell_hashes"]
 assert len(set(few["cell_hashes"])) == 8
+assert queue["cells"] == 9 and queue["kv_bytes"] == shared["kv_bytes"] and queue["cell_hashes"][:8] == few["cell_hashes"]
 assert few["hash"] == apart["hash"] and few["replays"] > 0 and apart["replays"] == 0
 assert stages["operators"]["step"]["calls"] == 0 and stages["hash"] == shared["hash"] != fp8["hash"]
 assert shared["halved"] == 0 < halves["halved"] and halves["hash"] == shared["hash"]
@@ -122,7 +123,8 @@ for stage, o in shared["operators"].items():
     assert (f"| {stage} | {o['calls']} |" in report) == (o["calls"] > 0), stage
 assert sum(o["seconds"] for o in shared["operators"].values()) <= shared["wall_s"]
 for words in ("mean by nvidia-smi 321.5 W, 1,980 MHz", "same KV memory, overall:", "| gate,up |", "Emulated",
-              "between them", "ok       conformance", "0000000", "few cells, overall:", "fp8 weights, overall:", "over whole steps, overall:"):
+              "between them", "ok       conformance", "0000000", "few cells, overall:", "fp8 weights, overall:", "over whole steps, overall:",
+              "queue, output tokens/s overall: ", "212 cells at once (gpu-model.md): 24,"):
     assert words in report, words
 assert len(json.load(open(f"{d}/gemm.json"))["products"]) == 10
 CHECK
@@ -177,7 +179,8 @@ grep -q '^FAILED   bench shared (8): .*out of memory$' "$work/out" || fail "no r
 grep -q '^ok       bench shared' "$work/out" || fail "not done with fewer cells: $(cat "$work/out")"
 python3 -c 'import json, sys; sys.exit(json.load(open("results/bench-shared.json"))["cells"] != 3)' || fail "cells"
 [ ! -e results/bench-stages.json ] && [ ! -e results/bench-halves.json ] || fail "a bench that failed left a result"
-grep -q 'missing: bench-halves.json, bench-stages.json' results/report.md || fail "what is missing is not told"
+! grep -q -- '--cells 27 ' "$work/asked" || fail "a queue of cells of which nine were too many: $(cat "$work/asked")"
+grep -q 'missing: bench-queue.json, bench-halves.json, bench-stages.json' results/report.md || fail "what is missing is not told"
 
 # ---- killed in the middle: what was found is there, and nothing goes on ----
 rm -r bin

@@ -111,7 +111,7 @@ static struct library make(void) {
     return l;
 }
 static struct sg__plan_source source(struct library *l, int32_t n, int64_t max_rows) {
-    return (struct sg__plan_source){l, n, max_rows, takes, refer, compare, clock_of};
+    return (struct sg__plan_source){l, "[8][96]", n, max_rows, takes, refer, compare, clock_of};
 }
 
 static const enum kind everything[] = {SPLITS_FEW, LAST_TILE,     ONE_NUMBER, REFUSES_4096, REFUSES_LATE,
@@ -214,7 +214,11 @@ static void tells_why(void **state) {
     l.kind[0] = SPLITS_FEW, l.kind[1] = ONE_NUMBER;
     struct sg__plan_source s = source(&l, 2, SG__PLAN_MAX_ROWS);
     assert_int_equal(sg__plan_choose(&s, &p, &err), SG_E_DEVICE);
-    assert_non_null(strstr(err.text, "of 2 algorithms"));
+    assert_non_null(strstr(err.text, "[8][96]: of 2 algorithms none"));
+    assert_non_null(strstr(err.text, "(0 refuse some, 2 differ, the first at 4096)"));
+    l.kind[1] = REFUSES_4096;
+    assert_int_equal(sg__plan_choose(&s, &p, &err), SG_E_DEVICE);
+    assert_non_null(strstr(err.text, "(1 refuse some, 1 differ, the first at 4096)"));
     s.n = 0;
     assert_int_equal(sg__plan_choose(&s, &p, &err), SG_E_DEVICE);
     l.kind[0] = STRAIGHT, s.n = 1;

@@ -28,6 +28,10 @@ void sg_emu_set_order(enum sg_emu_order order);
 void sg_emu_set_copies(enum sg_emu_copies copies);
 void sg_emu_set_lazy(int on);
 void sg_emu_set_host_check(int on);
+/* Of two lanes: behind a fork `lane` runs `operations` of its own, then the other all that it may, then the first the
+ * rest; behind each later fork `more` than behind the one before. So whatever the other must not see or write in between
+ * shows by some number, without luck. operations < 0: the order is drawn from the seed, as at first. */
+void sg_emu_set_lane_stop(int lane, int operations, int more);
 
 struct sg_emu_counts {
     unsigned long long switches, warp_ops, threads, launches;

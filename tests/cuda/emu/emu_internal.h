@@ -107,6 +107,7 @@ struct settings {
     sg_emu_order order;
     sg_emu_copies copies;
     bool lazy, host_check;
+    int stop_lane, stop, stop_more; /* as sg_emu_set_lane_stop has it */
 };
 const settings &config(void); /* reads the environment at the first call */
 extern sg_emu_counts counts;

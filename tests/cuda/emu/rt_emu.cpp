@@ -3,8 +3,8 @@
  *
  * Two lanes: what they have queued runs in any order that their waits for each other allow, drawn from the seed: now
  * one of them far ahead, now both by turns (EMU_ORDER: forward has the other lane run no more than somebody waits
- * for, backward all that it can). A missing order is then one that some seed breaks. The race detector takes lanes
- * for threads and needs no such luck: two accesses without an order are told at any seed. */
+ * for, backward all that it can), or as sg_emu_set_lane_stop asks, of whose orders one breaks what a missing wait
+ * allows. The race detector takes lanes for threads: it tells two accesses without an order at any seed. */
 #include "emu_internal.h"
 #include "kernels/cuda/rt.h"
 
@@ -43,17 +43,20 @@ struct place {
 };
 struct queued {
     operation op;
-    place behind; /* runs when that has run: nothing, or what another lane had queued */
+    place behind;         /* runs when that has run: nothing, or what another lane had queued */
+    long long until_stop; /* operations from this one to where its lane stops: none below 1 */
 };
 struct lane {
     std::deque<queued> queue;
     long long submitted, done;    /* operations that were queued, that have run */
+    long long stop;               /* submitted, when it stops (sg_emu_set_lane_stop) */
     place behind;                 /* of the next operation */
     void *workspace;              /* as products have one: for the race detector alone */
     std::vector<operation> spent; /* for the race detector: they are freed when the host has waited */
 };
 struct sg__rt {
     lane lanes[SG_RT_LANES];
+    long long forks;
     int current, ahead; /* lanes: where calls go, which one runs ahead of the other */
     sg__rt_graph *recording;
     std::vector<allocation> memory;
@@ -138,6 +141,8 @@ static int pick_lane(sg__rt *rt, int want) {
     if (!may_run(rt, other)) return want;
     if (!may_run(rt, want)) return other;
     const sg_emu_order order = emu::config().order;
+    const int stops = emu::config().stop_lane;
+    if (emu::config().stop >= 0) return rt->lanes[stops].queue.front().until_stop > 0 ? stops : !stops;
     if (order != SG_EMU_RANDOM) return order == SG_EMU_FORWARD ? want : other;
     if ((emu::random32() & 31) == 0) rt->ahead = (int)(emu::random32() % (SG_RT_LANES + 1));
     return rt->ahead < SG_RT_LANES ? rt->ahead : (int)(emu::random32() & 1);
@@ -164,7 +169,7 @@ static void submit(sg__rt *rt, operation op) {
     }
     lane &l = rt->lanes[rt->current];
     EMU_IF_TSAN(__tsan_release(&host_order));
-    l.queue.push_back({std::move(op), l.behind});
+    l.queue.push_back({std::move(op), l.behind, l.stop - l.submitted});
     l.behind = {};
     l.submitted++;
     if (emu::config().lazy) return;
@@ -405,6 +410,10 @@ enum sg_status sg__rt_order(struct sg__rt *rt, int first, int later, struct sg_e
     const int was = rt->current;
     const auto order = std::make_shared<char>();
     need_no_record(rt, "an order of lanes");
+    if (first == 0)
+        for (lane &l : rt->lanes)
+            l.stop = l.submitted + emu::config().stop + emu::config().stop_more * rt->forks;
+    if (first == 0) rt->forks++;
     rt->current = first;
     submit(rt, [=] { tell_order(order.get(), true); });
     rt->lanes[later].behind = here(rt);
@@ -551,6 +560,8 @@ enum sg_status sg__rt_fetch_wait(struct sg__rt *rt, int slot, struct sg_err *) {
 enum sg_status sg__rt_download(struct sg__rt *rt, void *dst, const void *src, size_t bytes, struct sg_err *) {
     need_no_record(rt, "a download");
     drain_to(rt, here(rt));
+    /* dst may be fresh: this call queues its copy, as submit does */
+    EMU_IF_TSAN(__tsan_release(&host_order));
     run(rt, rt->current, [=] { copy(dst, src, bytes); });
     waited(rt, rt->current);
     return SG_OK;

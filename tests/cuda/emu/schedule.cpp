@@ -80,7 +80,7 @@ static int choice(const char *name, const char *a, const char *b, const char *c)
 }
 static settings &mutable_config(void) {
     static settings s = [] {
-        settings c = {SG_EMU_RANDOM, SG_EMU_MIXED, is_set("EMU_LAZY"), is_set("EMU_HOST_CHECK")};
+        settings c = {SG_EMU_RANDOM, SG_EMU_MIXED, is_set("EMU_LAZY"), is_set("EMU_HOST_CHECK"), 0, -1, 0};
         c.order = (sg_emu_order)choice("EMU_ORDER", "forward", "backward", "random");
         c.copies = (sg_emu_copies)choice("EMU_COPIES", "early", "late", "mixed");
         const char *v = getenv("EMU_SEED");
@@ -404,6 +404,11 @@ void sg_emu_set_lazy(int on) {
 }
 void sg_emu_set_host_check(int on) {
     emu::mutable_config().host_check = on;
+}
+void sg_emu_set_lane_stop(int lane, int operations, int more) {
+    emu::mutable_config().stop_lane = lane;
+    emu::mutable_config().stop = operations;
+    emu::mutable_config().stop_more = more;
 }
 struct sg_emu_counts sg_emu_read_counts(void) {
     return emu::counts;
