@@ -124,7 +124,10 @@ static void value_candidate(const struct sg__work *w, int32_t b, int kind, struc
     const double paid = sg__value(&w->valued, at_kind(w, w->blind_c, b, SG__INCUMBENT), NULL,
                                   w->q_c[b * SG__KINDS + SG__INCUMBENT])
                             .value;
-    s->versus[kind] = sg__interval_plain(whole(w, b, kind, SG__VERSUS, true, tmp));
+    /* The model in use itself, by name: no difference, though folds may have chosen another model here. */
+    const bool itself = one && w->in->incumbent >= 0 && s->candidate[kind].rule.from == w->in->incumbent;
+    s->versus[kind] =
+        itself ? (struct sg_value){0, 0, 0} : sg__interval_plain(whole(w, b, kind, SG__VERSUS, true, tmp));
     saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + SG__NAMED, SG__INCUMBENT, true,
                     v->cost.value / paid, tmp);
     if (saved.se > 0) saved.se = hypot(saved.se, sqrt(between(w, b, kind, SG__BILL))); /* not of itself */

@@ -60,14 +60,18 @@ static double half(struct sg__estimate e) {
     return e.se > 0 ? sg_t_quantile(0.05, e.df) * e.se : 0;
 }
 
+/* Differences of two means of outcomes from 0 to 1: no end lies beyond 1. */
+static struct sg_value difference(double value, double below, double above) {
+    return (struct sg_value){value, fmin(value, fmax(value - below, -1)),
+                             fmax(value, fmin(value + above, 1))};
+}
+
 struct sg_value sg__interval_plain(struct sg__estimate e) {
-    return (struct sg_value){e.value, e.value - half(e), e.value + half(e)};
+    return difference(e.value, half(e), half(e));
 }
 
 struct sg_value sg__interval_gain(struct sg__estimate e) {
-    const bool any = e.se > 0;
-    return (struct sg_value){e.value, e.value - (any ? sg_t_quantile(0.025, e.df) * e.se : 0),
-                             e.value + (any ? sg_t_quantile(0.05, e.df) * e.se : 0)};
+    return difference(e.value, e.se > 0 ? sg_t_quantile(0.025, e.df) * e.se : 0, half(e));
 }
 
 double sg__lift(double x, double s) {

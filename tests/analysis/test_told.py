@@ -138,7 +138,29 @@ def untried(tmp):
     assert said.count(": no anchor in the categories") == 1, said
 
 
+def in_use(tmp):
+    """Few queries, where folds choose other models than all queries do: advice that is the model in use is told as itself,
+    on the terminal as on the page, and no end of a difference lies beyond 100 points."""
+    results, seen = f"{tmp}/i.h5", set()
+    for seed in (2, 4):
+        subprocess.run([FAKE, results, *map(str, (6, 3, 2, seed, 1, 0.5, 0, 2, 0, 0))], check=True)
+        for k in range(3):
+            said = run(results, "-o", f"{tmp}/in_use", "--incumbent", f"maker/model-0{k}", "--bootstrap", 0)
+            page = data_of(f"{tmp}/in_use/report.html")
+            steps = [s for s in page["decision"]["steps"] if s["accuracy"][0] is not None]
+            for s in steps:
+                itself = s["shares"] == [[k, 1]]
+                assert not itself or s["vs_incumbent"] == [0, 0, 0] == s["saved_of_incumbent"], s
+                assert all(abs(x) <= 1 for v in ("gain", "over_mix", "vs_incumbent") for x in s[v] if x is not None), s
+                seen.add(itself and s["asked"] != "")
+            assert said.count("is the incumbent\n") == sum(s["shares"] == [[k, 1]] for s in steps if s["asked"]), said
+            lines = re.findall(r"against the incumbent: .* (\S+) \[.*%(.*)", said)
+            assert lines and all(not x.startswith("-") for x, _ in lines), said
+    assert seen == {False, True}
+
+
 with tempfile.TemporaryDirectory() as folder:
+    in_use(folder)
     without_interval(folder)
     untried(folder)
     main(folder)
