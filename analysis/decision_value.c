@@ -5,9 +5,9 @@
 #include <math.h>
 #include <string.h>
 
-int64_t sg__differing(const struct sg__valued *v, const double *d) {
+int64_t sg__differing(const struct sg__valued *v, const double *d, bool paired) {
     int64_t n = 0;
-    for (int64_t i = 0; i < v->n; i++) n += v->stratum[i] >= 0 && v->paired[i] && d[i] != 0;
+    for (int64_t i = 0; i < v->n; i++) n += v->stratum[i] >= 0 && (!paired || v->paired[i]) && d[i] != 0;
     return n;
 }
 

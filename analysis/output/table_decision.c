@@ -21,11 +21,12 @@ static void estimate(const struct sg_advice *a, FILE *to) {
             "calibrated ECE", "length");
     for (int k = 0; k < SG_ESTIMATES; k++) {
         const struct sg_quality *q = &a->quality[k];
-        char b[32];
+        char b[2][32] = {"-", "-"};
+        if (isfinite(a->length[k].bias)) snprintf(b[1], sizeof b[1], "%+.1f%%", 100 * a->length[k].bias);
         if (!a->fitted[k] || isnan(a->log_loss[k])) continue;
-        fprintf(to, "  %-9s %8.4f %8.4f %8s %8.4f  %.3f [%.3f, %.3f] %+8.1f%%\n", sg_estimate_name[k],
-                q->brier, a->log_loss[k], sg__print_number(q->auc, 4, b, sizeof b), q->ece, q->ece_null.value,
-                q->ece_null.low, q->ece_null.high, 100 * a->length[k].bias);
+        fprintf(to, "  %-9s %8.4f %8.4f %8s %8.4f  %.3f [%.3f, %.3f] %9s\n", sg_estimate_name[k], q->brier,
+                a->log_loss[k], sg__print_number(q->auc, 4, b[0], sizeof b[0]), q->ece, q->ece_null.value,
+                q->ece_null.low, q->ece_null.high, b[1]);
     }
 }
 

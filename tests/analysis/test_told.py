@@ -159,7 +159,29 @@ def in_use(tmp):
     assert seen == {False, True}
 
 
+def hardly_any(tmp):
+    """One to three queries show nothing: no mix, table or routing is better beyond noise, and no other model is as good as the
+    one in use, however alike their few answers are. One anchor cannot be left out, and that is said."""
+    for seed in range(1, 9):
+        results = f"{tmp}/h.h5"
+        subprocess.run([FAKE, results, *map(str, (1 + seed % 3, 4, 2, seed, 1, 0.5, 0, 1, 0, 0))], check=True)
+        run(results, "-o", f"{tmp}/hardly", "--incumbent", "maker/model-03", "--bootstrap", 0)
+        decision = data_of(f"{tmp}/hardly/report.html")["decision"]
+        for s in decision["steps"]:
+            assert s["kind"] in ("one", "one model", "none"), s
+            itself = s["shares"] == [[3, 1]]
+            assert itself or s["vs_incumbent"][0] is None or s["vs_incumbent"][1] < -0.1, s["vs_incumbent"]
+        at = decision["incumbent"]["as_good"]
+        assert at < 0 or decision["steps"][at]["shares"] == [[3, 1]], at
+    subprocess.run([FAKE, results, *map(str, (6, 3, 2, 1, 0, 0.5, 0, 1, 1, 0))], check=True)
+    r = subprocess.run([PROGRAM, results, "-o", f"{tmp}/no", "--no-plots"], capture_output=True, text=True)
+    assert r.returncode == 3 and r.stderr.count("\n") == 1 and "more anchors" in r.stderr, r.stderr
+    r = subprocess.run([PROGRAM, results, "-o", f"{tmp}/no", "--no-plots", "--margin", "2"], capture_output=True, text=True)
+    assert r.returncode == 2 and r.stderr.count("\n") == 1 and "--margin needs --incumbent" in r.stderr, r.stderr
+
+
 with tempfile.TemporaryDirectory() as folder:
+    hardly_any(folder)
     in_use(folder)
     without_interval(folder)
     untried(folder)
