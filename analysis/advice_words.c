@@ -248,10 +248,11 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
     const char *dropped;
     char name[NAME_BYTES];
     if (!a->decision.truth && a->n_calibration == 0) {
-        SG_TRY(sg_buf_str(&b,
-                          "no calibration cells: routing cannot be valued and is not advised; run with "
-                          "calibration.anchors (default 64)",
-                          err));
+        SG_TRY(sg_buf_str(
+            &b,
+            "no calibration cells: routing cannot be valued, and is advised only where limits leave "
+            "nothing else; run with calibration.anchors (default 64)",
+            err));
         SG_TRY(doubt(a, &b, &dropped, err));
     }
     for (int32_t k = 0; k < d->m; k++) {

@@ -43,14 +43,17 @@ static struct sg__estimate level(const struct sg__work *w, int32_t b, int kind, 
                      q[kind] - (cost ? 0 : q[one]));
 }
 
+/* The other side of a difference that is told. */
+static int other_side(int kind, int what) {
+    if (what == SG__VERSUS) return SG__INCUMBENT;
+    if (what == SG__OVER_MIX) return SG_CANDIDATE_MIX;
+    return kind == SG_CANDIDATE_SINGLE ? kind : SG__NAMED + SG_CANDIDATE_SINGLE;
+}
+
 static struct sg__estimate moving(const struct sg__work *w, int32_t b, int kind, int what, double *tmp) {
-    const bool one = kind == SG_CANDIDATE_SINGLE;
-    if (what == SG__GAIN)
-        return against(w, b, kind, one ? kind : SG__NAMED + SG_CANDIDATE_SINGLE, false, 1, tmp);
-    if (what == SG__OVER_MIX)
-        return against(w, b, one ? SG__NAMED + kind : kind, SG_CANDIDATE_MIX, false, 1, tmp);
-    if (what == SG__VERSUS) return against(w, b, kind, SG__INCUMBENT, false, 1, tmp);
-    return level(w, b, kind, what == SG__BILL, tmp);
+    if (what == SG__ACCURACY || what == SG__BILL) return level(w, b, kind, what == SG__BILL, tmp);
+    const bool named = what == SG__OVER_MIX && kind == SG_CANDIDATE_SINGLE;
+    return against(w, b, named ? SG__NAMED + kind : kind, other_side(kind, what), false, 1, tmp);
 }
 
 void sg__note_split(struct sg__work *w, int32_t split, double *tmp) {
@@ -90,6 +93,31 @@ static struct sg__estimate whole(const struct sg__work *w, int32_t b, int kind, 
     return e;
 }
 
+/* A difference that is told, and its interval. Where fewer than SG__LEAST_ROWS rows differ, or all alike, the rows do not
+ * show its error. A gain is then not known (both ends NaN), or half a row of another kind keeps its interval open. Against
+ * the incumbent that half row is a whole answer: equal answers to few queries do not show that two models are as good. */
+static struct sg_value told(const struct sg__work *w, int32_t b, int kind, int what, double *tmp) {
+    struct sg__estimate e = whole(w, b, kind, what, true, tmp);
+    const double none = (double)NAN, n = (double)w->valued.n, edge = 0.5 / (n + 1);
+    const bool versus = what == SG__VERSUS, any = fabs(e.value) > 1e-12;
+    moving(w, b, kind, what, tmp); /* the rows' differences, into tmp */
+    const bool few = sg__differing(&w->valued, tmp, kind == SG_CANDIDATE_ROUTING) < SG__LEAST_ROWS;
+    if (!versus && any && few) return (struct sg_value){e.value, none, none};
+    if (versus ? few : any && e.mean_se < 1e-9) {
+        e.se = hypot(e.se, (versus ? 1 : fabs(e.value)) * sqrt(edge * (1 - edge) / n));
+        e.df = fmax(1, fmin(e.df, n - 1));
+    }
+    return versus ? sg__interval_plain(e) : sg__interval_gain(e);
+}
+
+static bool gives_all_to(const struct sg_rule *r, int32_t model, int32_t n_categories) {
+    if (r->kind == SG_CANDIDATE_ROUTING || !r->affordable) return false;
+    if (r->kind != SG_CANDIDATE_TABLE) return r->from == model && !(r->weight > 0);
+    for (int32_t c = 0; c < n_categories; c++)
+        if (r->table[c] != model) return false;
+    return true;
+}
+
 static void value_candidate(const struct sg__work *w, int32_t b, int kind, struct sg_decision_step *s,
                             double *tmp) {
     const double none = (double)NAN;
@@ -98,18 +126,12 @@ static void value_candidate(const struct sg__work *w, int32_t b, int kind, struc
     v->cost = sg__interval_cost(whole(w, b, kind, SG__BILL, false, tmp));
     /* one model against the mix is the mix against one model from the other side: the same bound decides */
     const bool one = kind == SG_CANDIDATE_SINGLE;
-    v->over_mix = sg__interval_gain(
-        whole(w, b, one ? SG_CANDIDATE_MIX : kind, one ? SG__GAIN : SG__OVER_MIX, true, tmp));
+    v->over_mix = told(w, b, one ? SG_CANDIDATE_MIX : kind, one ? SG__GAIN : SG__OVER_MIX, tmp);
     if (one) v->over_mix = (struct sg_value){-v->over_mix.value, -v->over_mix.high, -v->over_mix.low};
     if (!s->candidate[SG_CANDIDATE_MIX].rule.affordable) v->over_mix = (struct sg_value){none, none, none};
-    v->gain = sg__interval_gain(whole(w, b, kind, SG__GAIN, true, tmp));
+    v->gain = told(w, b, kind, SG__GAIN, tmp);
     const struct sg__estimate gain = moving(w, b, kind, SG__GAIN, tmp);
     v->luck = sg_t_quantile(0.05, gain.df) * sqrt(fmax(0, gain.se * gain.se - gain.mean_se * gain.mean_se));
-    if (kind == SG_CANDIDATE_ROUTING) {
-        const double *named = at_kind(w, w->paired_y, b, SG__NAMED + SG_CANDIDATE_SINGLE);
-        less(at_kind(w, w->paired_y, b, kind), named, 1, w->all.n, tmp);
-        if (sg__differing(&w->valued, tmp) < SG__LEAST_ROWS) v->gain.low = v->gain.high = none;
-    }
     const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;
     struct sg__estimate saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + SG__NAMED,
                                         SG__NAMED + SG_CANDIDATE_SINGLE, true, ratio, tmp);
@@ -124,7 +146,9 @@ static void value_candidate(const struct sg__work *w, int32_t b, int kind, struc
     const double paid = sg__value(&w->valued, at_kind(w, w->blind_c, b, SG__INCUMBENT), NULL,
                                   w->q_c[b * SG__KINDS + SG__INCUMBENT])
                             .value;
-    s->versus[kind] = sg__interval_plain(whole(w, b, kind, SG__VERSUS, true, tmp));
+    /* the model in use itself, by name: no difference, though folds may have chosen another model here */
+    const bool itself = gives_all_to(&v->rule, w->in->incumbent, w->in->n_categories);
+    s->versus[kind] = itself ? (struct sg_value){0, 0, 0} : told(w, b, kind, SG__VERSUS, tmp);
     saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + SG__NAMED, SG__INCUMBENT, true,
                     v->cost.value / paid, tmp);
     if (saved.se > 0) saved.se = hypot(saved.se, sqrt(between(w, b, kind, SG__BILL))); /* not of itself */

@@ -5,9 +5,9 @@
 #include <math.h>
 #include <string.h>
 
-int64_t sg__differing(const struct sg__valued *v, const double *d) {
+int64_t sg__differing(const struct sg__valued *v, const double *d, bool paired) {
     int64_t n = 0;
-    for (int64_t i = 0; i < v->n; i++) n += v->stratum[i] >= 0 && v->paired[i] && d[i] != 0;
+    for (int64_t i = 0; i < v->n; i++) n += v->stratum[i] >= 0 && (!paired || v->paired[i]) && d[i] != 0;
     return n;
 }
 
@@ -60,14 +60,18 @@ static double half(struct sg__estimate e) {
     return e.se > 0 ? sg_t_quantile(0.05, e.df) * e.se : 0;
 }
 
+/* Differences of two means of outcomes from 0 to 1: no end lies beyond 1. */
+static struct sg_value difference(double value, double below, double above) {
+    return (struct sg_value){value, fmin(value, fmax(value - below, -1)),
+                             fmax(value, fmin(value + above, 1))};
+}
+
 struct sg_value sg__interval_plain(struct sg__estimate e) {
-    return (struct sg_value){e.value, e.value - half(e), e.value + half(e)};
+    return difference(e.value, half(e), half(e));
 }
 
 struct sg_value sg__interval_gain(struct sg__estimate e) {
-    const bool any = e.se > 0;
-    return (struct sg_value){e.value, e.value - (any ? sg_t_quantile(0.025, e.df) * e.se : 0),
-                             e.value + (any ? sg_t_quantile(0.05, e.df) * e.se : 0)};
+    return difference(e.value, e.se > 0 ? sg_t_quantile(0.025, e.df) * e.se : 0, half(e));
 }
 
 double sg__lift(double x, double s) {

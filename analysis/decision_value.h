@@ -20,8 +20,8 @@ struct sg__valued {
     struct sg__stratum_sums *sums;    /* [n_strata] scratch of sg__value */
 };
 
-/* Paired rows on which a difference d [n] is not zero: on how many outcomes two policies answer by different models. */
-int64_t sg__differing(const struct sg__valued *v, const double *d);
+/* Rows on which a difference d [n] is not zero: on how many outcomes two policies differ. paired: of the paired rows alone. */
+int64_t sg__differing(const struct sg__valued *v, const double *d, bool paired);
 
 /* Sum over strata of weight * (mean of x over the rows + mean of d over the paired rows) + shift, and its
  * standard error. x or d NULL: that part is zero. The error has the sampling of the rows (linearised, a row

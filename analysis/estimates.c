@@ -555,7 +555,12 @@ enum sg_status sg_estimate_fit_make(const struct sg_estimate_fit_input *in, enum
         goto out;
     }
     if (!any) {
-        st = sg_fail(err, SG_E_INPUT, "no anchor has a known outcome of a model of the pool");
+        st = sg_fail(
+            err, SG_E_INPUT,
+            in->use
+                ? "what is advised is valued without a fifth of the outcomes, and without it no anchor has a "
+                  "known outcome of a model of the pool: run the grid with more anchors"
+                : "no anchor has a known outcome of a model of the pool");
         goto out;
     }
     SG_TRY(anchor_shifts(in, fit, err));

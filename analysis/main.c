@@ -285,6 +285,11 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         st = sg_fail(err, SG_E_USAGE, "--batch needs --prices FILE: results.h5 has no batch prices");
         goto out;
     }
+    if (a.margin && !a.incumbent) {
+        st = sg_fail(err, SG_E_USAGE,
+                     "--margin needs --incumbent: what may the accuracy be that many points below?");
+        goto out;
+    }
     a.handoff.prices = a.prices;
     a.handoff.pool = a.pool;
     SG_TRY(sg_handoff_check(&a.handoff, a.budgets.n + a.targets.n, err));

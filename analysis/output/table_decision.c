@@ -21,11 +21,12 @@ static void estimate(const struct sg_advice *a, FILE *to) {
             "calibrated ECE", "length");
     for (int k = 0; k < SG_ESTIMATES; k++) {
         const struct sg_quality *q = &a->quality[k];
-        char b[32];
+        char b[2][32] = {"-", "-"};
+        if (isfinite(a->length[k].bias)) snprintf(b[1], sizeof b[1], "%+.1f%%", 100 * a->length[k].bias);
         if (!a->fitted[k] || isnan(a->log_loss[k])) continue;
-        fprintf(to, "  %-9s %8.4f %8.4f %8s %8.4f  %.3f [%.3f, %.3f] %+8.1f%%\n", sg_estimate_name[k],
-                q->brier, a->log_loss[k], sg__print_number(q->auc, 4, b, sizeof b), q->ece, q->ece_null.value,
-                q->ece_null.low, q->ece_null.high, 100 * a->length[k].bias);
+        fprintf(to, "  %-9s %8.4f %8.4f %8s %8.4f  %.3f [%.3f, %.3f] %9s\n", sg_estimate_name[k], q->brier,
+                a->log_loss[k], sg__print_number(q->auc, 4, b[0], sizeof b[0]), q->ece, q->ece_null.value,
+                q->ece_null.low, q->ece_null.high, b[1]);
     }
 }
 
@@ -67,6 +68,15 @@ static void sizes(const struct sg_portfolio_sizes *x, int32_t ask, FILE *to) {
     }
 }
 
+static void against_incumbent(const struct sg_advice_step *s, FILE *to) {
+    char b[2][96];
+    const struct sg_value *v = &s->saved_of_incumbent, more = {-v->value, -v->high, -v->low};
+    const bool dearer = v->value < 0;
+    fprintf(to, "      against the incumbent: %s points, %s %% %s\n",
+            points(&s->vs_incumbent, b[0], sizeof b[0]), percent(dearer ? &more : v, b[1], sizeof b[1]),
+            dearer ? "more than its bill" : "of its bill saved");
+}
+
 void sg__write_decision(const struct sg_analysis *x, FILE *to) {
     const struct sg_advice *a = x->opt.advice;
     char b[5][96];
@@ -106,10 +116,11 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
         fprintf(to, "      %s\n", s->sentence);
         if (x->opt.sizes && x->opt.sizes->n_sizes) sizes(x->opt.sizes, ask, to);
         ask++;
-        if (a->incumbent_name && s->value)
-            fprintf(to, "      against the incumbent: %s points, %s %% of its bill saved\n",
-                    points(&s->vs_incumbent, b[3], sizeof b[3]),
-                    percent(&s->saved_of_incumbent, b[4], sizeof b[4]));
+        if (a->incumbent >= 0 && s->value && s->is->advised == SG_CANDIDATE_SINGLE &&
+            s->single == a->incumbent)
+            fputs("      is the incumbent\n", to);
+        else if (a->incumbent_name && s->value)
+            against_incumbent(s, to);
     }
     if (a->incumbent_name && a->cheapest_as_good >= 0) {
         const struct sg_advice_step *s = &a->step[a->cheapest_as_good];

@@ -132,7 +132,15 @@ enum sg_status sg_json_parse_at(const char *text, size_t n, const char *where, i
         text += 3;
         n -= 3;
     }
-    if (!sg_utf8_valid(text, n, &off)) return fail_at(text, off, where, line0, col0, "invalid UTF-8", err);
+    if (!sg_utf8_valid(text, n, &off)) {
+        const bool begin = line0 == 1 && col0 == 1 && n >= 2;
+        return fail_at(text, off, where, line0, col0,
+                       begin && !memcmp(text, "\x1F\x8B", 2) ? "this is packed by gzip; unpack it first"
+                       : begin && (!memcmp(text, "\xFF\xFE", 2) || !memcmp(text, "\xFE\xFF", 2))
+                           ? "this is UTF-16; save it as UTF-8"
+                           : "invalid UTF-8",
+                       err);
+    }
     if (!sg__json_scan(text, n, &off, &why)) {
         char what[80];
         snprintf(what, sizeof what, "broken JSON: %s", why);

@@ -232,12 +232,13 @@ static void print_text(const struct report *r) {
     const struct sg_engine_memory *m = &r->e.memory;
     char hex[SG_DIGEST_HEX], lacks[SG_CALIBRATION_TEXT];
     sg_digest_hex(p->fingerprint, hex);
-    printf(
-        "%s: %lld cells = %lld queries x %lld models, %lld samples each, %lld of %lld anchors in a prompt\n",
-        p->job.name, (long long)(p->n_queries * p->n_models), (long long)p->n_queries, (long long)p->n_models,
-        (long long)p->job.sampling.samples,
-        (long long)(p->job.prompt.anchors < p->n_anchors ? p->job.prompt.anchors : p->n_anchors),
-        (long long)p->n_anchors);
+    printf("%s: %lld cell%s = %lld %s x %lld model%s, %lld sample%s each, %lld of %lld anchors in a prompt\n",
+           p->job.name, (long long)(p->n_queries * p->n_models), p->n_queries * p->n_models == 1 ? "" : "s",
+           (long long)p->n_queries, p->n_queries == 1 ? "query" : "queries", (long long)p->n_models,
+           p->n_models == 1 ? "" : "s", (long long)p->job.sampling.samples,
+           p->job.sampling.samples == 1 ? "" : "s",
+           (long long)(p->job.prompt.anchors < p->n_anchors ? p->job.prompt.anchors : p->n_anchors),
+           (long long)p->n_anchors);
     print_inputs(p);
     if (p->n_calibration)
         printf("  calibration %lld cells of %lld anchors, each left out of its own prompt: %.0f %% of the "

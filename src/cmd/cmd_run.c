@@ -58,9 +58,9 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         {"fresh", SG_OPT_FLAG, &o->grid.fresh, 0, 0, NULL,
          "discard what output.dir holds of an earlier or another run"},
         {"quiet", SG_OPT_FLAG, &o->grid.quiet, 0, 0, NULL, "no progress on stderr"},
-        {"segment-seconds", SG_OPT_F64, &o->grid.segment_seconds, -1, 86400, "S",
+        {"segment-seconds", SG_OPT_F64, &o->grid.segment_seconds, 0, 86400, "S",
          "make finished cells safe every S seconds; 0 at once (default: 5 to 60 with the run's age)"},
-        {"shuffle-leases", SG_OPT_I64, &o->grid.shuffle_leases, -1, 9e15, "SEED",
+        {"shuffle-leases", SG_OPT_I64, &o->grid.shuffle_leases, 0, 9e15, "SEED",
          "cells in a random order; changes no result (default: heavy first)"},
     };
     enum sg_status st = sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts,

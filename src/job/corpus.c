@@ -203,8 +203,8 @@ out:
 static enum sg_status put_outcome(struct sg_outcome *at, const struct sg_outcome *o, const char *where,
                                   const char *id, const char *model, struct sg_err *err) {
     if (at->known)
-        return sg_fail(err, SG_E_INPUT, "%s: a second outcome of model \"%s\" on question \"%s\"", where,
-                       model, id);
+        return sg_fail(err, SG_E_INPUT, "%s: a second outcome of model \"%s\" on question \"%s\"; keep one",
+                       where, model, id);
     *at = *o;
     return SG_OK;
 }

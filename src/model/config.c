@@ -47,6 +47,16 @@ static enum sg_status check_architecture(const struct sg_json *root, struct sg_c
     return SG_OK;
 }
 
+/* Rotation of a part of each head alone: at the top level (transformers 4) or beside rope_type (transformers 5). */
+static enum sg_status check_partial(const struct sg_json *at, struct sg_err *err) {
+    double partial = 1;
+    enum sg_status st = sg_json_get_f64(at, "partial_rotary_factor", 0, 1, &partial, err);
+    if (st == SG_OK && partial != 1)
+        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: %s%spartial_rotary_factor %g is not supported; expected 1",
+                     at->where, at->path, *at->path ? "." : "", partial);
+    return st;
+}
+
 /* Checks the kind of rotary embedding in `at`: the program implements the plain one alone. */
 static enum sg_status check_rope_type(const struct sg_json *at, struct sg_err *err) {
     static const char *const keys[] = {"rope_type", "type"};
@@ -58,12 +68,7 @@ static enum sg_status check_rope_type(const struct sg_json *at, struct sg_err *e
             return sg_fail(err, SG_E_UNSUPPORTED, "%s: %s.%s \"%s\" is not supported; expected \"default\"",
                            at->where, at->path, keys[i], type);
     }
-    double partial = 1;
-    enum sg_status st = sg_json_get_f64(at, "partial_rotary_factor", 0, 1, &partial, err);
-    if (st == SG_OK && partial != 1)
-        st = sg_fail(err, SG_E_UNSUPPORTED, "%s: %s.partial_rotary_factor %g is not supported; expected 1",
-                     at->where, at->path, partial);
-    return st;
+    return check_partial(at, err);
 }
 
 /* rope_theta is at the top level (transformers 4) or in rope_parameters (transformers 5). */
@@ -71,6 +76,7 @@ static enum sg_status read_rope(const struct sg_json *root, struct sg_config *c,
     struct sg_json scaling, params;
     double top = 0, inner = 0;
     enum sg_status st;
+    SG_TRY(check_partial(root, err));
     SG_TRY(sg_json_get_f64(root, "rope_theta", 1, 1e12, &top, err));
     SG_TRY(sg_json_member(root, "rope_scaling", false, &scaling, err));
     if (scaling.node) SG_TRY(check_rope_type(&scaling, err));

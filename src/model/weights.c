@@ -18,8 +18,8 @@ enum sg_status sg_weights_open(const char *dir, struct sg_weights *out, struct s
     const bool without = sg_safetensors_find(&w.files, "embed_tokens.weight") != NULL;
     if (with == without) {
         st = sg_fail(err, SG_E_INPUT,
-                     "%s: holds %s embed_tokens.weight and model.embed_tokens.weight; expected one", dir,
-                     with ? "both" : "neither");
+                     "%s: holds %s embed_tokens.weight %s model.embed_tokens.weight; expected one", dir,
+                     with ? "both" : "neither", with ? "and" : "nor");
         goto out;
     }
     w.prefix = with ? "model." : "";

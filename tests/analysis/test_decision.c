@@ -263,14 +263,19 @@ static void intervals(void **state) {
     assert_near(plain.low, 0.6 - 0.1 * t95, 1e-7);
     assert_near(plain.high, 0.6 + 0.1 * t95, 1e-7);
     /* t(0.9875; 10), t(0.9875; 1) of tables; below and above the bound; the same value for certain */
-    const double h975 = 0.25 * 2.633767, gain[] = {0.5, 0.66, 2};
+    const double h975 = 0.25 * 2.633767, gain[] = {0.1, 0.3, 0.44};
     for (int i = 0; i < 3; i++) {
         const struct sg_value g =
             sg__interval_gain((struct sg__estimate){.value = gain[i], .se = 0.25, .df = 10});
         assert_near(g.low, gain[i] - h975, 1e-6);
         assert_near(g.high, gain[i] + 0.25 * t95, 1e-6);
     }
-    assert_near(sg__interval_gain((struct sg__estimate){.value = 0, .se = 1, .df = 1}).low, -25.4517, 1e-3);
+    assert_near(sg__interval_gain((struct sg__estimate){.value = 0, .se = 0.01, .df = 1}).low, -0.254517,
+                1e-5);
+    /* no difference of two means of 0 to 1 is beyond 1 */
+    const struct sg__estimate wide = {.value = 0.5, .se = 1, .df = 1};
+    assert_true(sg__interval_gain(wide).low == -1 && sg__interval_gain(wide).high == 1);
+    assert_true(sg__interval_plain(wide).low == -1 && sg__interval_plain(wide).high == 1);
     assert_true(sg__interval_gain((struct sg__estimate){.value = 0.1, .df = 5}).low == 0.1);
     /* the mean of a normal law beyond a bound: at the bound sqrt(2 / pi), by scipy's truncnorm elsewhere */
     assert_near(sg__lift(0, 3), 3 * 0.7978845608, 1e-9);

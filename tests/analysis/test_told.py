@@ -116,7 +116,51 @@ def untried(tmp):
     assert said.count(": no anchor in the categories") == 1, said
 
 
+def in_use(tmp):
+    """Few queries, where folds choose other models than all queries do: advice that is the model in use is told as itself,
+    on the terminal as on the page, and no end of a difference lies beyond 100 points."""
+    results, seen = f"{tmp}/i.h5", set()
+    for seed in (2, 4):
+        subprocess.run([FAKE, results, *map(str, (6, 3, 2, seed, 1, 0.5, 0, 2, 0, 0))], check=True)
+        for k in range(3):
+            said = run(results, "-o", f"{tmp}/in_use", "--incumbent", f"maker/model-0{k}", "--bootstrap", 0)
+            page = data_of(f"{tmp}/in_use/report.html")
+            steps = [s for s in page["decision"]["steps"] if s["accuracy"][0] is not None]
+            for s in steps:
+                itself = s["shares"] == [[k, 1]]
+                assert not itself or s["vs_incumbent"] == [0, 0, 0] == s["saved_of_incumbent"], s
+                assert all(abs(x) <= 1 for v in ("gain", "over_mix", "vs_incumbent") for x in s[v] if x is not None), s
+                seen.add(itself and s["asked"] != "")
+            assert said.count("is the incumbent\n") == sum(s["shares"] == [[k, 1]] for s in steps if s["asked"]), said
+            lines = re.findall(r"against the incumbent: .* (\S+) \[.*%(.*)", said)
+            assert lines and all(not x.startswith("-") for x, _ in lines), said
+    assert seen == {False, True}
+
+
+def hardly_any(tmp):
+    """One to three queries show nothing: no mix, table or routing is better beyond noise, and no other model is as good as the
+    one in use, however alike their few answers are. One anchor cannot be left out, and that is said."""
+    for seed in range(1, 9):
+        results = f"{tmp}/h.h5"
+        subprocess.run([FAKE, results, *map(str, (1 + seed % 3, 4, 2, seed, 1, 0.5, 0, 1, 0, 0))], check=True)
+        run(results, "-o", f"{tmp}/hardly", "--incumbent", "maker/model-03", "--bootstrap", 0)
+        decision = data_of(f"{tmp}/hardly/report.html")["decision"]
+        for s in decision["steps"]:
+            assert s["kind"] in ("one", "one model", "none"), s
+            itself = s["shares"] == [[3, 1]]
+            assert itself or s["vs_incumbent"][0] is None or s["vs_incumbent"][1] < -0.1, s["vs_incumbent"]
+        at = decision["incumbent"]["as_good"]
+        assert at < 0 or decision["steps"][at]["shares"] == [[3, 1]], at
+    subprocess.run([FAKE, results, *map(str, (6, 3, 2, 1, 0, 0.5, 0, 1, 1, 0))], check=True)
+    r = subprocess.run([PROGRAM, results, "-o", f"{tmp}/no", "--no-plots"], capture_output=True, text=True)
+    assert r.returncode == 3 and r.stderr.count("\n") == 1 and "more anchors" in r.stderr, r.stderr
+    r = subprocess.run([PROGRAM, results, "-o", f"{tmp}/no", "--no-plots", "--margin", "2"], capture_output=True, text=True)
+    assert r.returncode == 2 and r.stderr.count("\n") == 1 and "--margin needs --incumbent" in r.stderr, r.stderr
+
+
 with tempfile.TemporaryDirectory() as folder:
+    hardly_any(folder)
+    in_use(folder)
     without_interval(folder)
     untried(folder)
     main(folder)

@@ -52,6 +52,7 @@ fresh; refused "wrong type" 3 'sampling.samples' --set 'sampling.samples="eight"
 fresh; refused "negative number" 3 'sampling.samples' --set sampling.samples=-1
 fresh; refused "absurd number" 3 'sampling.top_p' --set sampling.top_p=7
 fresh; edit job.json 'del r["model"]'; refused "missing key" 3 'model'
+fresh; refused "seconds below zero" 2 "segment-seconds -1: expected a number from 0" --segment-seconds -1
 fresh; refused "unknown device" 2 "device 'gpu9' is unknown" --device gpu9
 
 # the data

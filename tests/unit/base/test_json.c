@@ -69,6 +69,8 @@ static void what_is_not_json_is_refused_with_its_place(void **state) {
         {"[\"\\ude00\"]", "f.json:1:3: broken JSON: half of a surrogate pair"},
         {"{} {}", "f.json:1:4: broken JSON: text after the end of the JSON value"},
         {"{\"a\": 1}\n\n // no", "f.json:3:2: broken JSON: text after the end of the JSON value"},
+        {"\x1F\x8B\x08", "f.json:1:2: this is packed by gzip; unpack it first"},
+        {"\xFF\xFE{", "f.json:1:1: this is UTF-16; save it as UTF-8"},
         {"[\"\xC3\x28\"]", "f.json:1:3: invalid UTF-8"},
         {"{\n\"a\": 1,\n\"b\": \"\xFF\"}", "f.json:3:7: invalid UTF-8"},
         {"{\"a\": {\"b\": 1, \"c\": 2, \"b\": 3}}", "f.json:1: a.b stands twice in one object"},

@@ -95,7 +95,7 @@ static void bad_outcomes(void **state) {
          "set prompt.missing to \"next\" (the outcomes have 1 of \"lab/cheep\", which no portfolio entry "
          "knows)"},
         {"outcomes.jsonl", "\"a3\", \"model_name\": \"Cheap\"", "\"a0\", \"model_name\": \"Cheap\"",
-         "outcomes.jsonl:4: a second outcome of model \"Cheap\" on question \"a0\""},
+         "outcomes.jsonl:4: a second outcome of model \"Cheap\" on question \"a0\"; keep one"},
         {"outcomes.jsonl", "\"is_correct\": false", "\"is_correct\": \"false\"",
          "outcomes.jsonl:2: is_correct must be true, false, 1 or 0"},
         {"outcomes.jsonl", "\"is_correct\": 1,", "\"is_correct\": 2,",
