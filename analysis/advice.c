@@ -515,18 +515,20 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask,
         s->budget = ask[i].budget;
         s->asked = ask[i].name;
         s->ours = ask[i].ours;
-        s->kept = a->decision.kept ? a->decision.kept + (int64_t)i * d->m : NULL;
-        s->value = s->is->affordable ? &s->is->candidate[s->is->advised] : NULL;
+        s->spends = ask[s->is->as_at].budget;
+        s->kept = a->decision.kept ? a->decision.kept + (int64_t)s->is->as_at * d->m : NULL;
+        s->value = s->is->affordable ? &s->is->told : NULL;
         s->single = s->is->affordable ? s->is->candidate[SG_CANDIDATE_SINGLE].rule.from : -1;
-        s->accuracy = s->value ? s->is->accuracy : none;
+        if (s->value && s->is->advised == SG_CANDIDATE_SINGLE) s->single = s->value->rule.from;
+        s->accuracy = s->value ? s->value->accuracy : none;
         s->cost = s->value ? s->value->cost : none;
-        s->gain = s->value ? s->is->gain : none;
+        s->gain = s->value ? s->value->gain : none;
         s->gain_luck = s->value ? s->value->luck : (double)NAN;
         s->saving = s->value ? s->value->saving : none;
         s->mix_accuracy = s->value ? s->is->candidate[SG_CANDIDATE_MIX].accuracy.value : (double)NAN;
         s->over_mix = isnan(s->mix_accuracy) ? none : s->value->over_mix; /* limits may leave no mix */
-        s->vs_incumbent = s->value && a->incumbent_name ? s->is->versus[s->is->advised] : none;
-        s->saved_of_incumbent = s->value && a->incumbent_name ? s->is->saved[s->is->advised] : none;
+        s->vs_incumbent = s->value && a->incumbent_name ? s->is->told_versus : none;
+        s->saved_of_incumbent = s->value && a->incumbent_name ? s->is->told_saved : none;
         SG_TRY(SG_NEW(&s->share, d->m, "advice", err));
         if (s->value) SG_TRY(rule_shares(d, a, s, s->share, err));
         SG_TRY(sg__words_step(d, a, s, err));

@@ -34,6 +34,7 @@ struct sg_advice_category {
 
 struct sg_advice_step {
     double budget;
+    double spends;     /* the budget whose advice this is: a smaller one's where more is told to give less */
     const char *asked; /* "budget=0.002"; "": a step of the slider alone */
     bool ours;         /* a default of this program, not asked by the user */
     const struct sg_decision_step *is;

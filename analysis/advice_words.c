@@ -147,7 +147,7 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
     case SG_CANDIDATE_SINGLE:
         SG_TRY(sg_buf_printf(&b, err,
                              "Use %s for everything: no mix%s at this budget is better beyond noise%s",
-                             called(d, s->single, name), gains(s) ? "" : ", table or routing",
+                             called(d, r->from, name), gains(s) ? "" : ", table or routing",
                              gains(s) ? ", nor is a table or routing better than the mix for its bill" : ""));
         break;
     case SG_CANDIDATE_MIX:
@@ -171,6 +171,10 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
         SG_TRY(sg_buf_str(&b, "Route query by query (policies.csv)", err));
         SG_TRY(say_gain(&b, d, s, err));
     }
+    if (s->spends < s->budget)
+        SG_TRY(sg_buf_printf(&b, err,
+                             ". This is the advice for %s: what more money buys is not told to give more",
+                             usd(s->spends, text, sizeof text)));
     if (s->is->over_budget)
         SG_TRY(sg_buf_printf(&b, err, ". Its bill is above the budget: %s",
                              usd(s->cost.value, text, sizeof text)));
@@ -261,8 +265,8 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
         if (without > 0)
             SG_TRY(sg_buf_printf(&b, err,
                                  "model %s: no anchor in the categories of %.*f %% of the queries has an "
-                                 "outcome of it: what is said of it there follows the other models, and no "
-                                 "interval knows by how much that errs",
+                                 "outcome of it: what is said of it there follows the other models, as sure "
+                                 "as five outcomes would make it",
                                  called(d, k, name), without < 0.01 ? 2 : 0, 100 * without));
         else if (v->high - v->low > 0.5)
             SG_TRY(sg_buf_printf(

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "decision_folds.h"
+#include "decision_holes.h"
 #include "decision_rules.h"
 #include "decision_value.h"
 #include "decision_work.h"
@@ -19,7 +20,8 @@ static void work_free(struct sg__work *w) {
                      w->stratum_of, w->stratum,      w->paired,     w->strata,  w->sums,      w->truth_model,
                      w->fold_all,   w->fold_query,   w->use,        w->build,   w->pick,      w->p,
                      w->c,          w->length,       w->mean_p,     w->cal_p,   w->full_cost, w->sum_p,
-                     w->rule,       w->tables,       w->tolls,      w->kept,    w->blind_y,   w->q_p};
+                     w->rule,       w->tables,       w->tolls,      w->kept,    w->blind_y,   w->q_p,
+                     w->single,     w->has,          w->hole};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_estimate_fit_free(&w->fit);
     sg_estimate_fit_free(&w->outcomes);
@@ -189,6 +191,8 @@ static enum sg_status stratify(struct sg__work *w, struct sg_decision *out, stru
         out->anchors |= i < w->in->anchors->n;
         labelled += i >= w->in->anchors->n;
     }
+    SG_TRY(SG_NEW(&w->has, (int64_t)w->n_strata * m, "strata", err));
+    for (int64_t i = 0; i < (int64_t)w->n_strata * m; i++) w->has[i] = count[i] > 0;
     for (int64_t i = 0; i < n; i++)
         for (int32_t k = 0; k < m && w->stratum[i] >= 0; k++) {
             const int32_t s = w->stratum[i];
@@ -437,7 +441,9 @@ static enum sg_status single_values(const struct sg__work *w, struct sg_decision
                          ? mean + w->h[i * w->m + k] * (w->all_correct[i * w->m + k] - mean)
                          : mean;
         }
-        out->single_value[k] = sg__interval_accuracy(&w->valued, sg__value(&w->valued, tmp, NULL, 0));
+        struct sg__estimate e = sg__value(&w->valued, tmp, NULL, 0);
+        sg__add_model_holes(w, k, false, &e);
+        out->single_value[k] = sg__interval_accuracy(&w->valued, e);
         for (int64_t i = 0; i < w->all.n; i++) {
             const int64_t at = i * w->m + k, c = (int64_t)w->all_category[i] * w->m + k;
             const double mean = w->outcomes.mean_length[c];
@@ -447,7 +453,9 @@ static enum sg_status single_values(const struct sg__work *w, struct sg_decision
                 tmp[i] = w->h[at] * (w->input_cost[w->all_row[i] * w->m + k] +
                                      w->in->price_output[k] * w->all_length[at]);
         }
-        out->single_bill[k] = sg__interval_cost(sg__value(&w->valued, tmp, NULL, 0));
+        e = sg__value(&w->valued, tmp, NULL, 0);
+        sg__add_model_holes(w, k, true, &e);
+        out->single_bill[k] = sg__interval_cost(e);
         out->single_accuracy[k] = sg__rule_mean(&one, &ri, w->outcomes.mean);
         out->single_cost[k] = sg__rule_mean(&one, &ri, w->full_cost);
     }
@@ -476,6 +484,7 @@ static enum sg_status new_work(struct sg__work *w, struct sg_err *err) {
     if (w->in->portfolio) SG_TRY(SG_NEW(&w->kept, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
+    SG_TRY(SG_NEW(&w->single, w->m, "models", err));
     SG_TRY(SG_NEW(&w->q_p, 2 * nb * SG__KINDS + 4 * nb * SG_CANDIDATES * SG__MOVES, "values", err));
     w->mean_length = w->mean_p + cells;
     w->mean_cost = w->mean_p + 2 * cells;
@@ -539,6 +548,8 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
         }
     }
     if (in->portfolio) memcpy(w.kept, d.kept, (size_t)in->n_budgets * (size_t)in->m);
+    w.out = &d;
+    SG_TRY(sg__find_holes(&w, err));
     SG_TRY(single_values(&w, &d, tmp, err));
     if (in->policy && !in->splits) { /* its planned bill */
         memset(w.pick, 1, (size_t)w.n);
@@ -548,7 +559,6 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     }
     d.fit = w.fit;
     w.fit = (struct sg_estimate_fit){0};
-    w.out = &d;
     for (int32_t split = 0; split < in->splits; split++) {
         SG_TRY(deal_split(&w, split, err));
         for (int32_t f = 0; f < in->folds; f++) SG_TRY(value_fold(&w, (uint8_t)f, err));
@@ -562,7 +572,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     }
     for (int64_t i = 0; i < n_values; i++) w.blind_y[i] /= in->splits;
     for (int32_t i = 0; i < 2 * in->n_budgets * SG__KINDS; i++) w.q_p[i] /= in->splits;
-    for (int32_t b = 0; b < in->n_budgets; b++) sg__answer(&w, b, &d.step[b], tmp);
+    sg__answer(&w, &d, tmp);
     if (in->policy) sg__value_given(&w, &d);
     *out = d;
 out:

@@ -74,11 +74,16 @@ struct sg_decision_step {
     enum sg_candidate advised;
     bool affordable;  /* some model fits the budget */
     bool over_budget; /* the interval of the advised policy's cost lies above the budget */
-    /* the advised policy's, less what being chosen adds on average; the gain's interval is the candidate's */
-    struct sg_value accuracy, gain;
+    /* The step whose advice this is: this one, or a smaller budget's where what this one's candidates advise is told to be
+     * worth less than that. */
+    int32_t as_at;
     struct sg_candidate_value candidate[SG_CANDIDATES];
     /* against the incumbent: accuracy less its accuracy, 1 - cost / its cost; NaN without one */
     struct sg_value versus[SG_CANDIDATES], saved[SG_CANDIDATES];
+    /* What is advised, less what being chosen adds on average. Intervals of its gain and of over_mix are the candidate's.
+     * One model has the same accuracy and bill at every budget. */
+    struct sg_candidate_value told;
+    struct sg_value told_versus, told_saved;
 };
 
 struct sg_decision {

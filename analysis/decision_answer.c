@@ -1,13 +1,24 @@
+#include "decision_holes.h"
 #include "decision_work.h"
 
 #include <math.h>
+#include <string.h>
 
 static double square(double x) {
     return x * x;
 }
 
-static const double *at_kind(const struct sg__work *w, const double *x, int32_t b, int kind) {
-    return x + ((int64_t)b * SG__KINDS + kind) * w->all.n;
+/* A kind of candidate at a budget, as an index of the sums. */
+static int32_t at(int32_t b, int kind) {
+    return b * SG__KINDS + kind;
+}
+
+static bool routes(int32_t x) {
+    return x % SG__KINDS == SG_CANDIDATE_ROUTING;
+}
+
+static const double *rows(const struct sg__work *w, const double *sums, int32_t x) {
+    return sums + x * w->all.n;
 }
 
 /* x - f * y of two rows of values, into out. */
@@ -16,62 +27,78 @@ static const double *less(const double *x, const double *y, double f, int64_t n,
     return out;
 }
 
-/* A candidate against another one at budget b: routing is compared on the paired rows, by the estimates'
- * difference on the queries and its error there; the others on all rows. f: times the other one. */
-static struct sg__estimate against(const struct sg__work *w, int32_t b, int kind, int other, bool cost,
-                                   double f, double *tmp) {
-    const bool paired = kind == SG_CANDIDATE_ROUTING || other == SG_CANDIDATE_ROUTING;
+/* Candidate x less f times candidate y: routing is compared on the paired rows, by the estimates' difference on the
+ * queries and its error there; the others on all rows. */
+static struct sg__estimate against(const struct sg__work *w, int32_t x, int32_t y, bool cost, double f,
+                                   double *tmp) {
+    const bool paired = routes(x) || routes(y);
     const double *q = cost ? w->q_c : w->q_p;
-    const double *x = paired ? (cost ? w->paired_c : w->paired_y) : (cost ? w->blind_c : w->blind_y);
-    const double *d = less(at_kind(w, x, b, kind), at_kind(w, x, b, other), f, w->all.n, tmp);
-    const double shift = paired || cost ? q[b * SG__KINDS + kind] - f * q[b * SG__KINDS + other] : 0;
-    return sg__value(&w->valued, paired ? NULL : d, paired ? d : NULL, shift);
+    const double *sums = paired ? (cost ? w->paired_c : w->paired_y) : (cost ? w->blind_c : w->blind_y);
+    const double *d = less(rows(w, sums, x), rows(w, sums, y), f, w->all.n, tmp);
+    const double shift = paired || cost ? q[x] - f * q[y] : 0;
+    struct sg__estimate e = sg__value(&w->valued, paired ? NULL : d, paired ? d : NULL, shift);
+    sg__add_holes(w, x, y, f, cost, &e);
+    return e;
 }
 
 /* Accuracy or cost of a candidate. Routing: that of one model, by all rows, and the difference to it, by the
  * paired ones. */
 static struct sg__estimate level(const struct sg__work *w, int32_t b, int kind, bool cost, double *tmp) {
     const double *blind = cost ? w->blind_c : w->blind_y, *paired = cost ? w->paired_c : w->paired_y;
-    const double *q = (cost ? w->q_c : w->q_p) + b * SG__KINDS;
-    const int one = SG_CANDIDATE_SINGLE + (cost ? SG__NAMED : 0);
-    if (kind != SG_CANDIDATE_ROUTING) {
-        if (cost) kind += SG__NAMED;
-        return sg__value(&w->valued, at_kind(w, blind, b, kind), NULL, cost ? q[kind] : 0);
-    }
-    return sg__value(&w->valued, at_kind(w, blind, b, one),
-                     less(at_kind(w, paired, b, kind), at_kind(w, paired, b, one), 1, w->all.n, tmp),
-                     q[kind] - (cost ? 0 : q[one]));
+    const double *q = cost ? w->q_c : w->q_p;
+    const int32_t one = at(b, SG_CANDIDATE_SINGLE + (cost ? SG__NAMED : 0)),
+                  x = at(b, cost && kind != SG_CANDIDATE_ROUTING ? SG__NAMED + kind : kind);
+    struct sg__estimate e = routes(x)
+                                ? sg__value(&w->valued, rows(w, blind, one),
+                                            less(rows(w, paired, x), rows(w, paired, one), 1, w->all.n, tmp),
+                                            q[x] - (cost ? 0 : q[one]))
+                                : sg__value(&w->valued, rows(w, blind, x), NULL, cost ? q[x] : 0);
+    sg__add_holes(w, x, -1, 0, cost, &e);
+    return e;
 }
 
-/* The other side of a difference that is told. */
-static int other_side(int kind, int what) {
-    if (what == SG__VERSUS) return SG__INCUMBENT;
-    if (what == SG__OVER_MIX) return SG_CANDIDATE_MIX;
-    return kind == SG_CANDIDATE_SINGLE ? kind : SG__NAMED + SG_CANDIDATE_SINGLE;
+static bool compares(const struct sg__work *w) {
+    return w->in->incumbent >= 0 || (w->in->policy && w->measured);
 }
 
 static struct sg__estimate moving(const struct sg__work *w, int32_t b, int kind, int what, double *tmp) {
-    if (what == SG__ACCURACY || what == SG__BILL) return level(w, b, kind, what == SG__BILL, tmp);
-    const bool named = what == SG__OVER_MIX && kind == SG_CANDIDATE_SINGLE;
-    return against(w, b, named ? SG__NAMED + kind : kind, other_side(kind, what), false, 1, tmp);
-}
-
-void sg__note_split(struct sg__work *w, int32_t split, double *tmp) {
-    for (int32_t i = 0; i < w->in->n_budgets * SG_CANDIDATES * SG__MOVES; i++) {
-        double *s = w->split + 4 * i;
-        const int32_t at = i / SG__MOVES;
-        if (i % SG__MOVES == SG__VERSUS && w->in->incumbent < 0 && !w->in->policy) continue;
-        const double so_far = moving(w, at / SG_CANDIDATES, at % SG_CANDIDATES, i % SG__MOVES, tmp).value,
-                     own = so_far - s[0];
-        s[0] = so_far;
-        if (!split) s[1] = own;
-        s[2] += own - s[1];
-        s[3] += (own - s[1]) * (own - s[1]);
+    const bool one = kind == SG_CANDIDATE_SINGLE;
+    const int32_t x = at(b, kind), named = at(b, SG__NAMED + SG_CANDIDATE_SINGLE);
+    switch (what) {
+    case SG__GAIN:
+        return against(w, x, one ? x : named, false, 1, tmp);
+    case SG__OVER_MIX:
+        return against(w, one ? named : x, at(b, SG_CANDIDATE_MIX), false, 1, tmp);
+    case SG__OVER_TABLE:
+        return against(w, x, at(b, SG_CANDIDATE_TABLE), false, 1, tmp);
+    case SG__VERSUS:
+        return against(w, x, at(b, SG__INCUMBENT), false, 1, tmp);
+    default:
+        return level(w, b, kind, what == SG__BILL, tmp);
     }
 }
 
+static double *moves(const struct sg__work *w, int32_t b, int kind, int what) {
+    return w->split + 4 * ((b * SG_CANDIDATES + kind) * SG__MOVES + what);
+}
+
+void sg__note_split(struct sg__work *w, int32_t split, double *tmp) {
+    for (int32_t b = 0; b < w->in->n_budgets; b++)
+        for (int kind = 0; kind < SG_CANDIDATES; kind++)
+            for (int what = 0; what < SG__MOVES; what++) {
+                if (what == SG__VERSUS && !compares(w)) continue;
+                if (what == SG__OVER_TABLE && kind != SG_CANDIDATE_ROUTING) continue;
+                double *s = moves(w, b, kind, what);
+                const double so_far = moving(w, b, kind, what, tmp).value, own = so_far - s[0];
+                s[0] = so_far;
+                if (!split) s[1] = own;
+                s[2] += own - s[1];
+                s[3] += (own - s[1]) * (own - s[1]);
+            }
+}
+
 static double between(const struct sg__work *w, int32_t b, int kind, int what) {
-    const double n = w->in->splits, *s = w->split + 4 * ((b * SG_CANDIDATES + kind) * SG__MOVES + what);
+    const double n = w->in->splits, *s = moves(w, b, kind, what);
     return n > 1 ? fmax(0, (s[3] - s[2] * s[2] / n) / (n - 1)) : 0;
 }
 
@@ -79,7 +106,7 @@ static double between(const struct sg__work *w, int32_t b, int kind, int what) {
  * What choosing flattered is unknown by about as much. */
 static double moved(const struct sg__work *w, int32_t b, int kind, double *tmp) {
     if (kind == SG_CANDIDATE_ROUTING) return 0;
-    return against(w, b, kind, SG__NAMED + kind, false, 1, tmp).value;
+    return against(w, at(b, kind), at(b, SG__NAMED + kind), false, 1, tmp).value;
 }
 
 /* The value with all errors: how far it moves from split to split is how much the choices made in the folds hang on
@@ -93,21 +120,30 @@ static struct sg__estimate whole(const struct sg__work *w, int32_t b, int kind, 
     return e;
 }
 
-/* A difference that is told, and its interval. Where fewer than SG__LEAST_ROWS rows differ, or all alike, the rows do not
- * show its error. A gain is then not known (both ends NaN), or half a row of another kind keeps its interval open. Against
- * the incumbent that half row is a whole answer: equal answers to few queries do not show that two models are as good. */
-static struct sg_value told(const struct sg__work *w, int32_t b, int kind, int what, double *tmp) {
-    struct sg__estimate e = whole(w, b, kind, what, true, tmp);
-    const double none = (double)NAN, n = (double)w->valued.n, edge = 0.5 / (n + 1);
-    const bool versus = what == SG__VERSUS, any = fabs(e.value) > 1e-12;
-    moving(w, b, kind, what, tmp); /* the rows' differences, into tmp */
-    const bool few = sg__differing(&w->valued, tmp, kind == SG_CANDIDATE_ROUTING) < SG__LEAST_ROWS;
-    if (!versus && any && few) return (struct sg_value){e.value, none, none};
+/* A difference that is told, before its interval. Where fewer than SG__LEAST_ROWS rows differ, or all alike, the rows do not
+ * show its error. That of a gain is then not known (NaN), or half a row of another kind keeps its interval open. Against
+ * the incumbent that half row is a whole answer: equal answers to few queries do not show that two models are as good.
+ * tmp: the rows' differences. */
+static struct sg__estimate unsure(const struct sg__work *w, struct sg__estimate e, bool versus, bool paired,
+                                  const double *tmp) {
+    const double n = (double)w->valued.n, edge = 0.5 / (n + 1);
+    const bool any = fabs(e.value) > 1e-12, few = sg__differing(&w->valued, tmp, paired) < SG__LEAST_ROWS;
+    if (!versus && any && few) e.se = (double)NAN;
     if (versus ? few : any && e.mean_se < 1e-9) {
         e.se = hypot(e.se, (versus ? 1 : fabs(e.value)) * sqrt(edge * (1 - edge) / n));
         e.df = fmax(1, fmin(e.df, n - 1));
     }
-    return versus ? sg__interval_plain(e) : sg__interval_gain(e);
+    return e;
+}
+
+static struct sg__estimate difference(const struct sg__work *w, int32_t b, int kind, int what, double *tmp) {
+    const struct sg__estimate e = whole(w, b, kind, what, true, tmp);
+    moving(w, b, kind, what, tmp); /* the rows' differences, into tmp */
+    return unsure(w, e, what == SG__VERSUS, kind == SG_CANDIDATE_ROUTING, tmp);
+}
+
+static struct sg_value gain_of(struct sg__estimate e) {
+    return isnan(e.se) ? (struct sg_value){e.value, e.se, e.se} : sg__interval_gain(e);
 }
 
 static bool gives_all_to(const struct sg_rule *r, int32_t model, int32_t n_categories) {
@@ -118,48 +154,125 @@ static bool gives_all_to(const struct sg_rule *r, int32_t model, int32_t n_categ
     return true;
 }
 
+/* --- one model ------------------------------------------------------------------------------------------------ */
+
+static const struct sg_rule *one_of(const struct sg_decision_step *s) {
+    return &s->candidate[SG_CANDIDATE_SINGLE].rule;
+}
+
+/* Adds an estimate of the same thing at another budget: the mean value, the mean variance, the least degrees of freedom. */
+static void pool(struct sg__estimate *mean, struct sg__estimate e, int32_t n) {
+    if (!n) {
+        *mean = e;
+        return;
+    }
+    mean->value += (e.value - mean->value) / (n + 1);
+    mean->se = sqrt((square(mean->se) * n + square(e.se)) / (n + 1));
+    mean->mean_se = sqrt((square(mean->mean_se) * n + square(e.mean_se)) / (n + 1));
+    mean->df = fmin(mean->df, e.df);
+}
+
+/* What a model that is named for everything is worth, once for all budgets: the mean of what choosing out of fold is
+ * worth at the budgets where it is named. What the folds chose instead of it differs between these. */
+static void value_singles(struct sg__work *w, const struct sg_decision *d, double *tmp) {
+    for (int32_t b = 0; b < d->n_steps; b++) {
+        if (!one_of(&d->step[b])->affordable) continue;
+        struct sg__single *o = &w->single[one_of(&d->step[b])->from];
+        pool(&o->level, whole(w, b, SG_CANDIDATE_SINGLE, SG__ACCURACY, false, tmp), o->named);
+        if (compares(w)) pool(&o->versus, difference(w, b, SG_CANDIDATE_SINGLE, SG__VERSUS, tmp), o->named);
+        o->named++;
+    }
+}
+
+/* Names model `from` of a smaller budget at budget b. */
+static void rename_single(struct sg__work *w, struct sg_decision *d, int32_t b, int32_t from) {
+    const int32_t to = at(b, SG__NAMED + SG_CANDIDATE_SINGLE), of = at(from, SG__NAMED + SG_CANDIDATE_SINGLE);
+    double *const sums[] = {w->blind_y, w->blind_c, w->paired_y, w->paired_c};
+    for (int i = 0; i < 4; i++)
+        memcpy(sums[i] + to * w->all.n, rows(w, sums[i], of), sizeof(double) * (size_t)w->all.n);
+    sg__copy_holes(w, to, of);
+    w->q_p[to] = w->q_p[of];
+    w->q_c[to] = w->q_c[of];
+    memcpy(moves(w, b, SG_CANDIDATE_SINGLE, SG__BILL), moves(w, from, SG_CANDIDATE_SINGLE, SG__BILL),
+           4 * sizeof(double));
+    d->step[b].candidate[SG_CANDIDATE_SINGLE] = d->step[from].candidate[SG_CANDIDATE_SINGLE];
+}
+
+/* A dearer model that is told to be worth less than a cheaper one is not the best affordable one: it led on the outcomes
+ * that chose it. */
+static void best_singles(struct sg__work *w, struct sg_decision *d) {
+    int32_t best = -1;
+    for (int32_t b = 0; b < d->n_steps; b++) {
+        const struct sg_rule *r = one_of(&d->step[b]);
+        if (!r->affordable) continue;
+        const struct sg_rule *o = best < 0 ? r : one_of(&d->step[best]);
+        const bool allowed = !o->barred && (!d->kept || d->kept[(int64_t)b * d->m + o->from]);
+        if (r->from != o->from && allowed && w->single[r->from].level.value < w->single[o->from].level.value)
+            rename_single(w, d, b, best);
+        else
+            best = b;
+    }
+}
+
+/* --- candidates --------------------------------------------------------------------------------------------- */
+
+/* 1 - bill of x / bill of y; y's is `paid`. moves: how far the bill moves from split to split, squared. */
+static struct sg_value saved_on(const struct sg__work *w, int32_t x, int32_t y, double bill, double paid,
+                                double moves, double *tmp) {
+    const double none = (double)NAN;
+    struct sg__estimate e = against(w, x, y, true, bill / paid, tmp);
+    if (!(paid > 0)) return (struct sg_value){none, none, none};
+    if (!(e.se > 1e-9 * paid)) return (struct sg_value){0, 0, 0}; /* the same calls, but for rounding */
+    e.se = hypot(e.se, sqrt(moves));
+    return sg__interval_saving(bill / paid, e, paid);
+}
+
+/* The candidate with the bill of what is named. */
+static int32_t billed(int32_t b, int kind) {
+    return at(b, kind == SG_CANDIDATE_ROUTING ? kind : SG__NAMED + kind);
+}
+
+static double half_luck(struct sg__estimate gain) {
+    return sg_t_quantile(0.05, gain.df) * sqrt(fmax(0, square(gain.se) - square(gain.mean_se)));
+}
+
 static void value_candidate(const struct sg__work *w, int32_t b, int kind, struct sg_decision_step *s,
                             double *tmp) {
     const double none = (double)NAN;
     struct sg_candidate_value *v = &s->candidate[kind];
-    v->accuracy = sg__interval_accuracy(&w->valued, whole(w, b, kind, SG__ACCURACY, false, tmp));
+    const int32_t named = at(b, SG__NAMED + SG_CANDIDATE_SINGLE), used = at(b, SG__INCUMBENT);
+    const bool one = kind == SG_CANDIDATE_SINGLE;
+    v->accuracy = sg__interval_accuracy(&w->valued, one ? w->single[v->rule.from].level
+                                                        : whole(w, b, kind, SG__ACCURACY, false, tmp));
     v->cost = sg__interval_cost(whole(w, b, kind, SG__BILL, false, tmp));
     /* one model against the mix is the mix against one model from the other side: the same bound decides */
-    const bool one = kind == SG_CANDIDATE_SINGLE;
-    v->over_mix = told(w, b, one ? SG_CANDIDATE_MIX : kind, one ? SG__GAIN : SG__OVER_MIX, tmp);
+    v->over_mix =
+        gain_of(difference(w, b, one ? SG_CANDIDATE_MIX : kind, one ? SG__GAIN : SG__OVER_MIX, tmp));
     if (one) v->over_mix = (struct sg_value){-v->over_mix.value, -v->over_mix.high, -v->over_mix.low};
     if (!s->candidate[SG_CANDIDATE_MIX].rule.affordable) v->over_mix = (struct sg_value){none, none, none};
-    v->gain = told(w, b, kind, SG__GAIN, tmp);
-    const struct sg__estimate gain = moving(w, b, kind, SG__GAIN, tmp);
-    v->luck = sg_t_quantile(0.05, gain.df) * sqrt(fmax(0, gain.se * gain.se - gain.mean_se * gain.mean_se));
-    const double base = s->candidate[SG_CANDIDATE_SINGLE].cost.value, ratio = v->cost.value / base;
-    struct sg__estimate saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + SG__NAMED,
-                                        SG__NAMED + SG_CANDIDATE_SINGLE, true, ratio, tmp);
-    saved.se = hypot(saved.se, sqrt(between(w, b, kind, SG__BILL)));
-    v->saving = base > 0 ? sg__interval_saving(ratio, saved, base) : (struct sg_value){none, none, none};
+    v->gain = gain_of(difference(w, b, kind, SG__GAIN, tmp));
+    if (one) v->gain = (struct sg_value){0, 0, 0};
+    v->luck = half_luck(moving(w, b, kind, SG__GAIN, tmp));
+    const double bill_moves = between(w, b, kind, SG__BILL);
+    v->saving = saved_on(w, billed(b, kind), named, v->cost.value,
+                         s->candidate[SG_CANDIDATE_SINGLE].cost.value, bill_moves, tmp);
     if (w->in->policy && !w->measured) {
-        s->versus[kind].value = v->accuracy.value - w->q_p[b * SG__KINDS + SG__INCUMBENT];
-        s->saved[kind].value = 1 - v->cost.value / w->q_c[b * SG__KINDS + SG__INCUMBENT];
-        return;
+        s->versus[kind].value = v->accuracy.value - w->q_p[used];
+        s->saved[kind].value = 1 - v->cost.value / w->q_c[used];
     }
-    if (w->in->incumbent < 0 && !w->in->policy) return;
-    const double paid = sg__value(&w->valued, at_kind(w, w->blind_c, b, SG__INCUMBENT), NULL,
-                                  w->q_c[b * SG__KINDS + SG__INCUMBENT])
-                            .value;
+    if (!compares(w)) return;
+    const double paid = sg__value(&w->valued, rows(w, w->blind_c, used), NULL, w->q_c[used]).value;
     /* the model in use itself, by name: no difference, though folds may have chosen another model here */
     const bool itself = gives_all_to(&v->rule, w->in->incumbent, w->in->n_categories);
-    s->versus[kind] = itself ? (struct sg_value){0, 0, 0} : told(w, b, kind, SG__VERSUS, tmp);
-    saved = against(w, b, kind == SG_CANDIDATE_ROUTING ? kind : kind + SG__NAMED, SG__INCUMBENT, true,
-                    v->cost.value / paid, tmp);
-    if (saved.se > 0) saved.se = hypot(saved.se, sqrt(between(w, b, kind, SG__BILL))); /* not of itself */
-    if (paid > 0) s->saved[kind] = sg__interval_saving(v->cost.value / paid, saved, paid);
+    s->versus[kind] = itself ? (struct sg_value){0, 0, 0}
+                      : one  ? sg__interval_plain(w->single[v->rule.from].versus)
+                             : sg__interval_plain(difference(w, b, kind, SG__VERSUS, tmp));
+    s->saved[kind] = saved_on(w, billed(b, kind), used, v->cost.value, paid, bill_moves, tmp);
 }
 
-/* The expected gain over a table, from which no interval is told. Both may move from split to split. */
-static struct sg__estimate over(const struct sg__work *w, int32_t b, int kind, int other, double *tmp) {
-    struct sg__estimate e = against(w, b, kind, other, false, 1, tmp);
-    e.se = sqrt(square(e.mean_se) + between(w, b, kind, SG__GAIN) + between(w, b, other, SG__GAIN));
-    return e;
+/* The expected gain of routing over the table, from which no interval is told. */
+static struct sg__estimate over_table(const struct sg__work *w, int32_t b, double *tmp) {
+    return whole(w, b, SG_CANDIDATE_ROUTING, SG__OVER_TABLE, true, tmp);
 }
 
 /* Which candidate is advised: the intervals that are told decide. */
@@ -178,49 +291,145 @@ static enum sg_candidate choose(const struct sg__work *w, int32_t b, const struc
         if (!barred && !(v->gain.low > 0)) continue;
         const bool mixes = best == SG_CANDIDATE_MIX || s->candidate[SG_CANDIDATE_MIX].rule.weight > 0;
         if (kind > SG_CANDIDATE_MIX && mixes && !(v->over_mix.low > 0)) continue;
-        if (best > SG_CANDIDATE_MIX && !(sg__interval_gain(over(w, b, kind, (int)best, tmp)).low > 0))
-            continue;
+        if (best == SG_CANDIDATE_TABLE && !(sg__interval_gain(over_table(w, b, tmp)).low > 0)) continue;
         best = (enum sg_candidate)kind;
     }
     return best;
 }
 
-/* By how much being chosen flatters the accuracy of what is advised, on average, and its gain. It passed a bound, so
- * luck was on its side; a dearer candidate missed one, so luck was on this one's side there too (the nearest miss alone).
- * The law of normal values beyond a bound, at the distances that were seen (Cohen 1949). */
-static double flattery(const struct sg__work *w, int32_t b, const struct sg_decision_step *s, double *gain,
+/* The error of candidate x less `from`; of x alone where that is NONE. */
+enum { NONE = -1 };
+static double error_of(const struct sg__work *w, int32_t x, int32_t from, double *tmp) {
+    if (from != NONE) return against(w, x, from, false, 1, tmp).mean_se;
+    return level(w, x / SG__KINDS, x % SG__KINDS, false, tmp).mean_se;
+}
+
+/* By how much being chosen flatters what is advised, on average, compared with `from` (NONE: its accuracy). It passed a
+ * bound, so luck was on its side; a dearer candidate missed one, so luck was on this one's side there too (the nearest miss
+ * alone). The law of normal values beyond a bound, at the distances that were seen (Cohen 1949). */
+static double flattery(const struct sg__work *w, int32_t b, const struct sg_decision_step *s, int32_t from,
                        double *tmp) {
-    const int at = (int)s->advised;
-    const bool one = at == SG_CANDIDATE_SINGLE;
-    const double own = square(moving(w, b, at, SG__ACCURACY, tmp).mean_se);
-    const bool barred = s->candidate[SG_CANDIDATE_SINGLE].rule.barred; /* then it passed nothing */
+    const int advised = (int)s->advised;
+    const bool one = advised == SG_CANDIDATE_SINGLE, alone = from == NONE;
+    const int32_t named = at(b, SG__NAMED + SG_CANDIDATE_SINGLE), folds = at(b, SG_CANDIDATE_SINGLE),
+                  self = one && !alone ? named : at(b, advised);
+    const double own = square(error_of(w, self, from, tmp));
     double passed = 0, missed = 0;
-    for (int kind = one ? SG_CANDIDATE_MIX : at; kind < SG_CANDIDATES; kind++) {
-        const bool self = kind == at;
+    for (int kind = one ? SG_CANDIDATE_MIX : advised; kind < SG_CANDIDATES; kind++) {
+        const bool is = kind == advised;
         const struct sg__estimate d =
-            against(w, b, kind, self || one ? SG__NAMED + SG_CANDIDATE_SINGLE : at, false, 1, tmp);
-        /* the same answers, but for rounding */
-        if (isnan(s->candidate[kind].gain.low) || !(d.mean_se > 1e-9) || (barred && self)) continue;
+            against(w, at(b, kind), is || one ? named : at(b, advised), false, 1, tmp);
+        /* the same answers, but for rounding; where one model is barred nothing was passed */
+        if (isnan(s->candidate[kind].gain.low) || !(d.mean_se > 1e-9) || (is && one_of(s)->barred)) continue;
         const double x = d.value / d.mean_se - sg_t_quantile(0.025, d.df);
-        if (!self && x > 0) continue; /* another bound kept it away */
-        const double lift = sg__lift(fabs(x), d.mean_se);
-        /* the covariance of this level and of the difference, by the variances of the two levels */
-        const int rival = self ? SG_CANDIDATE_SINGLE : kind;
-        const double theirs = square(moving(w, b, rival, SG__ACCURACY, tmp).mean_se);
+        if (!is && x > 0) continue; /* another bound kept it away */
+        /* the covariance of what is flattered and of the difference, by the variances of the two candidates */
+        const int32_t rival = is ? (alone ? folds : named) : at(b, kind);
+        const double theirs = square(error_of(w, rival, from, tmp));
         const double shared = fmax(0, (own + square(d.mean_se) - theirs) / (2 * square(d.mean_se)));
-        if (self)
-            passed = shared * (*gain = lift);
+        const double lift = shared * sg__lift(fabs(x), d.mean_se);
+        if (is)
+            passed = lift;
         else
-            missed = fmax(missed, shared * lift);
+            missed = fmax(missed, lift);
     }
     return passed + missed;
 }
 
-void sg__answer(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
+/* The value alone: the interval is the one that decided. */
+static void lower(struct sg_value *v, double by) {
+    if (!isnan(v->low)) v->value = fmax(v->low, v->value - by);
+}
+
+/* What the accuracies of single models and their comparisons with the incumbent are flattered by: the mean over the budgets
+ * where each is advised. */
+static void flatter_singles(struct sg__work *w, const struct sg_decision *d, double *tmp) {
+    for (int32_t b = 0; b < d->n_steps; b++) {
+        const struct sg_decision_step *s = &d->step[b];
+        if (!s->affordable || s->advised != SG_CANDIDATE_SINGLE) continue;
+        struct sg__single *o = &w->single[one_of(s)->from];
+        o->advised++;
+        o->less += (flattery(w, b, s, NONE, tmp) - o->less) / o->advised;
+        if (!compares(w) || one_of(s)->from == w->in->incumbent) continue;
+        o->less_versus += (flattery(w, b, s, at(b, SG__INCUMBENT), tmp) - o->less_versus) / o->advised;
+    }
+    double best = 0; /* told of a cheaper one */
+    for (int32_t b = 0; b < d->n_steps; b++) {
+        const struct sg_decision_step *s = &d->step[b];
+        if (!s->affordable || s->advised != SG_CANDIDATE_SINGLE) continue;
+        struct sg__single *o = &w->single[one_of(s)->from];
+        const double value = fmax(o->level.value - o->less, fmin(best, o->level.value));
+        if (!o->told) o->level.value = fmax(0, value);
+        o->told = true;
+        best = fmax(best, o->level.value);
+    }
+}
+
+static void tell(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
+    const int kind = (int)s->advised;
+    const bool one = kind == SG_CANDIDATE_SINGLE, to_used = compares(w);
+    const int32_t mix = at(b, SG_CANDIDATE_MIX), used = at(b, SG__INCUMBENT);
+    s->told = s->candidate[kind];
+    s->told_versus = s->versus[kind];
+    s->told_saved = s->saved[kind];
+    lower(&s->told.over_mix, flattery(w, b, s, mix, tmp));
+    struct sg__estimate accuracy, versus = {.se = 0};
+    if (one) {
+        const struct sg__single *o = &w->single[s->told.rule.from];
+        accuracy = o->level;
+        versus = o->versus;
+        versus.value -= o->less_versus;
+    } else {
+        accuracy = whole(w, b, kind, SG__ACCURACY, false, tmp);
+        accuracy.value = fmax(0, accuracy.value - flattery(w, b, s, NONE, tmp));
+        lower(&s->told.gain, flattery(w, b, s, at(b, SG__NAMED + SG_CANDIDATE_SINGLE), tmp));
+        if (to_used) versus = difference(w, b, kind, SG__VERSUS, tmp);
+        if (to_used) versus.value -= flattery(w, b, s, used, tmp);
+    }
+    s->told.accuracy = sg__interval_accuracy(&w->valued, accuracy);
+    if (to_used && !gives_all_to(&s->told.rule, w->in->incumbent, w->in->n_categories))
+        s->told_versus = sg__interval_plain(versus);
+}
+
+/* Takes the advice of a smaller budget again, compared with one model and the mix of this one. */
+static void take_again(const struct sg__work *w, struct sg_decision *d, int32_t b, int32_t from,
+                       double *tmp) {
+    struct sg_decision_step *s = &d->step[b];
+    const struct sg_decision_step *o = &d->step[from];
+    const int kind = (int)o->advised;
+    const struct sg_candidate_value *own = &o->candidate[kind];
+    const bool routed = kind == SG_CANDIDATE_ROUTING;
+    const int32_t x = at(from, kind), named = at(b, SG__NAMED + SG_CANDIDATE_SINGLE);
+    s->as_at = from;
+    s->advised = o->advised;
+    s->told = o->told;
+    s->told_versus = o->told_versus;
+    s->told_saved = o->told_saved;
+    s->over_budget = s->told.cost.low > s->budget;
+    if (kind == SG_CANDIDATE_SINGLE) return; /* it stands for the best one: told to be worth more */
+    struct sg__estimate e = against(w, x, named, false, 1, tmp);
+    s->told.luck = half_luck(e);
+    e.se = hypot(e.mean_se, sqrt(between(w, from, kind, SG__GAIN)));
+    s->told.gain = gain_of(unsure(w, e, false, routed, tmp));
+    lower(&s->told.gain, own->gain.value - o->told.gain.value);
+    e = against(w, x, at(b, SG_CANDIDATE_MIX), false, 1, tmp);
+    e.se = hypot(e.mean_se, sqrt(between(w, from, kind, SG__OVER_MIX)));
+    e = unsure(w, e, false, routed, tmp);
+    if (s->candidate[SG_CANDIDATE_MIX].rule.affordable) {
+        s->told.over_mix = gain_of(e);
+        lower(&s->told.over_mix, own->over_mix.value - o->told.over_mix.value);
+    }
+    s->told.saving =
+        saved_on(w, billed(from, kind), named, s->told.cost.value,
+                 s->candidate[SG_CANDIDATE_SINGLE].cost.value, between(w, from, kind, SG__BILL), tmp);
+}
+
+/* Values the candidates of a budget and chooses among them. */
+static void answer(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
     const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
     s->advised = SG_CANDIDATE_SINGLE;
-    s->accuracy = s->gain = none;
-    s->affordable = s->candidate[SG_CANDIDATE_SINGLE].rule.affordable;
+    s->as_at = b;
+    s->affordable = one_of(s)->affordable;
     for (int kind = 0; kind < SG_CANDIDATES; kind++) {
         struct sg_candidate_value *v = &s->candidate[kind];
         v->accuracy = v->cost = v->gain = v->saving = v->over_mix = s->versus[kind] = s->saved[kind] = none;
@@ -229,22 +438,35 @@ void sg__answer(const struct sg__work *w, int32_t b, struct sg_decision_step *s,
         if (kind == SG_CANDIDATE_ROUTING && !w->valued.paired_rows) continue;
         value_candidate(w, b, kind, s, tmp);
     }
+    s->told = s->candidate[SG_CANDIDATE_SINGLE];
+    s->told_versus = s->told_saved = none;
     if (!s->affordable) return;
     int first = SG_CANDIDATE_SINGLE;
-    if (s->candidate[first].rule.barred) /* then the simplest that is allowed */
+    if (one_of(s)->barred) /* then the simplest that is allowed */
         for (first = SG_CANDIDATE_MIX; first < SG_CANDIDATES && isnan(s->candidate[first].accuracy.value);)
             first++;
     s->affordable = first < SG_CANDIDATES;
     if (!s->affordable) return;
     s->advised = choose(w, b, s, (enum sg_candidate)first, tmp);
-    const struct sg_candidate_value *v = &s->candidate[s->advised];
-    s->over_budget = v->cost.low > s->budget;
-    struct sg__estimate level = whole(w, b, (int)s->advised, SG__ACCURACY, false, tmp);
-    double lift = 0;
-    level.value = fmax(0, level.value - flattery(w, b, s, &lift, tmp));
-    s->accuracy = sg__interval_accuracy(&w->valued, level);
-    s->gain = v->gain;
-    s->gain.value -= lift;
+    s->over_budget = s->candidate[s->advised].cost.low > s->budget;
+}
+
+void sg__answer(struct sg__work *w, struct sg_decision *d, double *tmp) {
+    int32_t last = -1;
+    value_singles(w, d, tmp);
+    best_singles(w, d);
+    for (int32_t b = 0; b < d->n_steps; b++) answer(w, b, &d->step[b], tmp);
+    flatter_singles(w, d, tmp);
+    for (int32_t b = 0; b < d->n_steps; b++) {
+        struct sg_decision_step *s = &d->step[b];
+        if (!s->affordable) continue;
+        tell(w, b, s, tmp);
+        /* more money that is told to give less is better not spent */
+        if (last >= 0 && s->told.accuracy.value < d->step[last].told.accuracy.value)
+            take_again(w, d, b, last, tmp);
+        else
+            last = b;
+    }
 }
 
 void sg__value_given(const struct sg__work *w, struct sg_decision *d) {
@@ -253,8 +475,7 @@ void sg__value_given(const struct sg__work *w, struct sg_decision *d) {
     d->policy_accuracy = (struct sg_value){w->q_p[SG__INCUMBENT], none, none};
     d->policy_cost = (struct sg_value){w->q_c[SG__INCUMBENT], none, none};
     if (!w->measured) return;
-    d->policy_accuracy = sg__interval_accuracy(
-        &w->valued, sg__value(&w->valued, at_kind(w, w->blind_y, 0, SG__INCUMBENT), NULL, 0));
-    d->policy_cost =
-        sg__interval_cost(sg__value(&w->valued, at_kind(w, w->blind_c, 0, SG__INCUMBENT), NULL, 0));
+    d->policy_accuracy =
+        sg__interval_accuracy(&w->valued, sg__value(&w->valued, rows(w, w->blind_y, SG__INCUMBENT), NULL, 0));
+    d->policy_cost = sg__interval_cost(sg__value(&w->valued, rows(w, w->blind_c, SG__INCUMBENT), NULL, 0));
 }

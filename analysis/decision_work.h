@@ -11,8 +11,17 @@ enum { SG__LEAST_ROWS = 5 };
  * with all outcomes. The former say what a candidate is worth, since choosing flatters; the latter what the
  * models that are named in the end cost, which choosing does not flatter. */
 enum { SG__NAMED = SG_CANDIDATES, SG__INCUMBENT = SG__NAMED + SG_CANDIDATE_ROUTING, SG__KINDS };
-/* What moves from split to split: accuracy, bill, gain over the named single model, over the mix, over the incumbent. */
-enum { SG__ACCURACY, SG__BILL, SG__GAIN, SG__OVER_MIX, SG__VERSUS, SG__MOVES };
+/* What moves from split to split: accuracy, bill, gain over the named single model, over the mix, the table, the incumbent. */
+enum { SG__ACCURACY, SG__BILL, SG__GAIN, SG__OVER_MIX, SG__OVER_TABLE, SG__VERSUS, SG__MOVES };
+
+/* What a model is worth that is named for everything, and against the incumbent; at how many budgets it is named and
+ * advised; by how much being chosen flatters it. told: `level` is already without that. */
+struct sg__single {
+    struct sg__estimate level, versus;
+    int32_t named, advised;
+    double less, less_versus;
+    bool told;
+};
 
 /* What the valuation works on. */
 struct sg__work {
@@ -65,12 +74,15 @@ struct sg__work {
      * that, sum and squares */
     double *split;
     double fold_given[2];
+    struct sg__single *single; /* [m] */
+    uint8_t *has;              /* [n_strata * m] 1: some outcome of the stratum values the model */
+    double *hole;              /* decision_holes.c; NULL: everywhere some does */
 };
 
 /* After each split: how far the values of that split alone lie from those of the others. tmp: [all.n]. */
 void sg__note_split(struct sg__work *w, int32_t split, double *tmp);
-/* After the last split, the sums being means: what the candidates at budget b are worth, and which one is advised. */
-void sg__answer(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp);
+/* After the last split, the sums being means: what the candidates are worth, and which one is advised. */
+void sg__answer(struct sg__work *w, struct sg_decision *d, double *tmp);
 /* What the policy in use is worth. */
 void sg__value_given(const struct sg__work *w, struct sg_decision *d);
 

@@ -74,7 +74,8 @@ out:
     return st;
 }
 
-/* The options for the other file: its own estimate, the same budgets and limits. The incumbent stays with the first. */
+/* The options for the other file: its own estimate, the same budgets and limits. The incumbent stays with the first. Its own
+ * slider too: what is told of a model, and which smaller budget's advice holds on, hangs on all budgets. */
 static enum sg_status advise(struct sg_dataset *d, const struct ask *ask, int32_t n,
                              const struct sg_advice_options *wanted, struct sg_advice *out,
                              struct sg_err *err) {
@@ -88,12 +89,8 @@ static enum sg_status advise(struct sg_dataset *d, const struct ask *ask, int32_
     opt.no_defaults = true;
     opt.budgets = budgets;
     opt.n_budgets = 0;
-    opt.n_grid = 0; /* the slider is the first file's; targets alone need all its budgets */
     for (int32_t i = 0; i < n; i++)
-        if (ask[i].is_target)
-            opt.n_grid = wanted->n_grid;
-        else
-            budgets[opt.n_budgets++] = ask[i].value;
+        if (!ask[i].is_target) budgets[opt.n_budgets++] = ask[i].value;
     opt.at_most = caps;
     opt.n_at_most = 0;
     for (size_t i = 0; i < wanted->n_at_most; i++) {

@@ -116,9 +116,10 @@ static enum sg_status within_caps(const struct sg_dataset *d, const struct sg_ad
     if (given) {
         memcpy(x.model, model, sizeof *model * (size_t)d->n);
         for (int64_t q = 0; q < d->n; q++) x.count[model[q]]++;
-        SG_TRY(sg__limited_keep(&x, step->is->candidate[SG_CANDIDATE_ROUTING].rule.lambda, err));
+        SG_TRY(sg__limited_keep(
+            &x, advice->decision.step[step->is->as_at].candidate[SG_CANDIDATE_ROUTING].rule.lambda, err));
     } else {
-        SG_TRY(sg__limited_at(&x, step->budget, &met, err));
+        SG_TRY(sg__limited_at(&x, step->spends, &met, err));
     }
     memcpy(model, x.model, sizeof *model * (size_t)d->n);
 out:
@@ -138,7 +139,7 @@ enum sg_status sg__advised_models(const struct sg_dataset *d, const struct sg_ad
     if (rule->kind == SG_CANDIDATE_ROUTING && rule->toll) {
         SG_TRY(within_caps(d, advice, step, false, model, err));
     } else if (rule->kind == SG_CANDIDATE_ROUTING) {
-        SG_TRY(sg_path_at_budget(scope, step->budget, at, err));
+        SG_TRY(sg_path_at_budget(scope, step->spends, at, err));
         SG_TRY(sg__path_models(scope, at, model, err));
         if (at->weight > 0 && key[scope->query[at->steps]] < at->weight)
             model[scope->query[at->steps]] = scope->model[scope->vertex[at->steps]];
@@ -148,7 +149,7 @@ enum sg_status sg__advised_models(const struct sg_dataset *d, const struct sg_ad
         for (int64_t q = 0; q < d->n; q++)
             model[q] = sg_rule_model(rule, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m,
                                      1); /* a mix: `from` */
-        if (rule->kind == SG_CANDIDATE_MIX && rule->weight > 0) mix(d, rule, order, step->budget, model);
+        if (rule->kind == SG_CANDIDATE_MIX && rule->weight > 0) mix(d, rule, order, step->spends, model);
     }
     for (int64_t q = 0; q < d->n; q++)
         if (model[q] < 0 || isnan(d->p[q * d->m + model[q]]))

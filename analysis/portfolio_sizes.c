@@ -56,7 +56,6 @@ enum sg_status sg_portfolio_sizes(const struct sg_results *r, const char *path,
     SG_TRY(SG_NEW(&x.row, (int64_t)(SG_MOST_SIZES + 1) * x.n_asked, "portfolios", err));
     opt.budgets = budgets;
     opt.n_budgets = (size_t)x.n_asked;
-    opt.n_grid = 0; /* the budgets asked for alone */
     opt.no_defaults = true;
     opt.incumbent = NULL;
     opt.estimate = (int)of->estimate;

@@ -16,6 +16,7 @@ enum { BOTH = SG__H5 | SG__JSON };
 static const struct sg__table_column step_columns[] = {
     SG__COLUMN(F64, AT(budget), SG__AXIS | SG__JSON, "budget", "USD", "budget, mean USD a query"),
     SG__COLUMN(TEXT, AT(asked), BOTH, "asked", NULL, "name of the budget where it was asked for"),
+    SG__COLUMN(F64, AT(spends), SG__H5, "spends", "USD", "the budget whose advice this is: a smaller one's where more is told to give less"),
     SG__COLUMN(TEXT, AT(sentence), BOTH, "sentence", NULL, "what to do"),
     VALUED(struct sg_advice_step, BOTH), /* of what is advised */
     SG__COLUMN(MODEL, AT(single), SG__H5, "single", NULL, "index of the best affordable single model, -1: none"),
@@ -46,7 +47,7 @@ struct candidate {
 };
 #define AT(member) offsetof(struct candidate, member)
 static const struct sg__table_column candidate_columns[] = {
-    SG__COLUMN(BOOL, AT(advised), SG__H5, "advised", "1", "1: this one is advised"),
+    SG__COLUMN(BOOL, AT(advised), SG__H5, "advised", "1", "1: one of its kind is advised: this one unless decision_spends is a smaller budget"),
     SG__COLUMN(F64, AT(planned), SG__H5, "planned_cost", "USD", "mean cost of a query by the estimates"),
     VALUED(struct candidate, SG__H5),
 };
@@ -130,7 +131,7 @@ enum sg_status sg__tables_decision(struct sg__tables *t, struct sg_err *err) {
         for (int k = 0; k < SG_CANDIDATES; k++) {
             const struct sg_candidate_value *v = &a->step[i].is->candidate[k];
             row[i * SG_CANDIDATES + k] = (struct candidate){
-                kind[k],   a->step[i].value == v, v->planned_cost, v->accuracy, v->cost, v->gain,
+                kind[k],   a->step[i].value && (int)a->step[i].is->advised == k, v->planned_cost, v->accuracy, v->cost, v->gain,
                 v->saving, v->over_mix,           v->luck};
         }
     }

@@ -18,9 +18,10 @@ except ImportError:
     sys.exit(77)
 
 KINDS = ["scope", "anchored", "combined"]
-SINGLE, MIX, TABLE, ROUTING = range(4)
+SINGLE, MIX, TABLE, ROUTING, NAMED = range(5)  # NAMED and on: as all outcomes build them
 FOLDS = 5
 checked = 0
+repeated = []  # advice of smaller budgets that was taken again
 
 
 def near(ours, theirs, eps=1e-9, what=""):
@@ -372,27 +373,31 @@ def with_splits(e, moved):
     return e[0], np.sqrt(e[1] ** 2 + moved), e[2], e[3]
 
 
-def told(at, gains, levels, against, raw):
-    """Accuracy and gain of what is advised, less what being chosen adds: luck helped it over its bound, and kept the
-    nearest of the dearer candidates below theirs. raw: both with their errors."""
-    passed = missed = lift = 0
+def flattery(at, gains, error, ref):
+    """What being chosen adds to what is advised, compared with candidate `ref` (None: its accuracy): luck helped it over its
+    bound, and kept the nearest of the dearer candidates below theirs. error(x, ref): of x less ref."""
+    passed = missed = 0
+    me = NAMED if at == SINGLE and ref is not None else at
     for k in range(max(at, 1), 4):
-        d = gains[k] if at == 0 or k == at else against(k, at)
-        if gains[k] is None or not d[3] > 1e-9:
+        d = gains(k, NAMED if at == SINGLE or k == at else at)
+        if gains(k, None) is None or not d[3] > 1e-9:
             continue
         x = d[0] / d[3] - student.ppf(0.9875, min(d[2], 1e6))
         if k != at and x > 0:  # another bound kept it away
             continue
         x = abs(x)
-        over = d[3] * truncnorm.mean(-x, np.inf)
-        theirs = levels[0 if k == at else k][3] ** 2
-        over_level = over * max(0, (levels[at][3] ** 2 + d[3] ** 2 - theirs) / (2 * d[3] ** 2))
+        rival = (SINGLE if ref is None else NAMED) if k == at else k
+        shared = max(0, (error(me, ref) ** 2 + d[3] ** 2 - error(rival, ref) ** 2) / (2 * d[3] ** 2))
+        lift = shared * d[3] * truncnorm.mean(-x, np.inf)
         if k == at:
-            passed, lift = over_level, over
+            passed = lift
         else:
-            missed = max(missed, over_level)
-    level = raw[0][0] - passed - missed
-    return accuracy_interval((max(level, 0),) + raw[0][1:]), [raw[1][0] - lift] + gain_interval(raw[1])[1:]
+            missed = max(missed, lift)
+    return passed + missed
+
+
+def lowered(interval, by):
+    return [interval[0] if np.isnan(interval[1]) else max(interval[1], interval[0] - by)] + list(interval[1:])
 
 
 def accuracy_interval(e):
@@ -424,6 +429,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
     full_cost = mean_cost + price * (means.length - mean_length)
     named = [blind(means.p, full_cost, weight, b) for b in budgets]
     nb = len(budgets)
+    means_all = means
     paired = np.ones(n_rows, bool) if truth else np.arange(n_rows) < calibration.n
     # multipliers that make means over all rows of a category of means over those whose outcome is known
     h, hk = np.zeros((n_rows, m)), np.zeros((n_rows, m))
@@ -437,7 +443,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
     qp, qc = np.zeros((nb, 7)), np.zeros((nb, 7))
     v = Valued(known.category, weight, paired, queries.n, 0 if truth else 1)
     one = 4
-    so_far = np.zeros((out["splits"], nb, 4, 4))  # accuracy, cost, gain, gain over the mix by the splits up to this one
+    so_far = np.zeros((out["splits"], nb, 4, 5))  # accuracy, cost, gain, gains over the mix and the table by the splits up to this one
     for split in range(out["splits"]):
         seed = random64(1 ^ 0xF01D, split)
         fold_q = deal(queries.category, d["queries"]["key"], seed, nc)
@@ -496,74 +502,177 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                 values = ((v.estimate(y[b, SINGLE], pp[b, k] - pp[b, SINGLE], qq[b, k] - qq[b, SINGLE]),
                            v.estimate(c[b, one], cc[b, k] - cc[b, one], qqc[b, k]),
                            v.estimate(None, pp[b, k] - pp[b, one], qq[b, k] - qq[b, one]),
-                           v.estimate(None, pp[b, k] - pp[b, MIX], qq[b, k] - qq[b, MIX])) if k == ROUTING
+                           v.estimate(None, pp[b, k] - pp[b, MIX], qq[b, k] - qq[b, MIX]),
+                           v.estimate(None, pp[b, k] - pp[b, TABLE], qq[b, k] - qq[b, TABLE])) if k == ROUTING
                           else (v.estimate(y[b, k], None, 0), v.estimate(c[b, one + k], None, qqc[b, one + k]),
                                 v.estimate(y[b, k] - y[b, one if k else SINGLE], None, 0),
-                                v.estimate(y[b, k if k else one] - y[b, MIX], None, 0)))
+                                v.estimate(y[b, k if k else one] - y[b, MIX], None, 0), (0.0,)))
                 so_far[split, b, k] = [value[0] * out["splits"] for value in values]
     own = np.diff(so_far, axis=0, prepend=0)
     between = own.var(0, ddof=1) if len(own) > 1 else own[0] * 0
     if truth:
         py, pc, qp, qc = y, c, qp * 0, qc * 0
     assert min(np.bincount(known.category[paired], minlength=nc)) >= 5  # strata are the categories
-    for b, step in enumerate(out["steps"]):
-        assert step["affordable"] == (named[b] is not None)
-        if named[b] is None:
-            continue
-        gains, levels, advised = [None] * 4, [None] * 4, None
+    steps = [b for b in range(nb) if named[b] is not None]
+    assert [b for b in range(nb) if out["steps"][b]["affordable"]] == steps
+
+    def against(x, y_of, b, of=None):
+        """Candidate x (of budget `of`) less candidate y_of."""
+        a = b if of is None else of
+        if ROUTING in (x, y_of):
+            return v.estimate(None, py[a, x] - py[b, y_of], qp[a, x] - qp[b, y_of])
+        return v.estimate(y[a, x] - y[b, y_of], None, 0)
+
+    def level(x, b):
+        if x == ROUTING:
+            return v.estimate(y[b, SINGLE], py[b, x] - py[b, SINGLE], qp[b, x] - qp[b, SINGLE])
+        return v.estimate(y[b, x], None, 0)
+
+    def full(x, b):
+        moved = 0 if x == ROUTING else against(x, NAMED + x, b)[0] ** 2
+        return with_splits(with_splits(level(x, b), between[b, x, 0]), moved)
+
+    # a model named for everything: the mean over the budgets where it is
+    single = [int(np.flatnonzero((named[b][SINGLE] == 1).all(0))[0]) if named[b] is not None else -1 for b in range(nb)]
+    worth = {}
+    for k in set(single) - {-1}:
+        e = np.array([full(SINGLE, b) for b in steps if single[b] == k])
+        worth[k] = e[:, 0].mean(), np.sqrt((e[:, 1] ** 2).mean()), e[:, 2].min(), np.sqrt((e[:, 3] ** 2).mean())
+    best = None
+    for b in steps:  # a dearer one that is told to be worth less is not named
+        if best is not None and worth[single[b]][0] < worth[single[best]][0]:
+            single[b] = single[best]
+            for x in (y, c, py, pc, qp, qc):
+                x[b, NAMED] = x[best, NAMED]
+            between[b, SINGLE, 1] = between[best, SINGLE, 1]
+        else:
+            best = b
+
+    def saving(b, x, of, bill):
+        base = v.estimate(c[b, NAMED], None, qc[b, NAMED])[0]
+        ratio = bill / base
+        if x == ROUTING:
+            saved = v.estimate(None, pc[of, ROUTING] - ratio * pc[b, NAMED], 0)
+        else:
+            saved = v.estimate(c[of, NAMED + x] - ratio * c[b, NAMED], None, 0)
+        if not saved[1] > 1e-9 * base:
+            return [0, 0, 0]
+        saved = with_splits(saved, between[of, x, 1])
+        share, least, most = cost_interval((ratio, saved[1] / base, saved[2]))
+        return [1 - share, 1 - most, 1 - least]
+
+    less = {}
+    for b in steps:
+        step = out["steps"][b]
+        assert step["candidates"][SINGLE]["mix"][0] == single[b], (b, single)
         for kind_at in range(4):
             got = step["candidates"][kind_at]
             if not got["affordable"]:
                 continue
-            if kind_at == ROUTING:
-                a = v.estimate(y[b, SINGLE], py[b, ROUTING] - py[b, SINGLE], qp[b, ROUTING] - qp[b, SINGLE])
-                k = v.estimate(c[b, one], pc[b, ROUTING] - pc[b, one], qc[b, ROUTING])
-                gain = v.estimate(None, py[b, ROUTING] - py[b, one], qp[b, ROUTING] - qp[b, one])
-                over = v.estimate(None, py[b, ROUTING] - py[b, MIX], qp[b, ROUTING] - qp[b, MIX])
-            else:
-                a = v.estimate(y[b, kind_at], None, 0)
-                k = v.estimate(c[b, one + kind_at], None, qc[b, one + kind_at])
-                gain = v.estimate(y[b, kind_at] - (y[b, one] if kind_at else y[b, SINGLE]), None, 0)
-                over = v.estimate(y[b, kind_at if kind_at else one] - y[b, MIX], None, 0)
+            a = worth[single[b]] if kind_at == SINGLE else full(kind_at, b)
+            k = (v.estimate(c[b, NAMED], pc[b, ROUTING] - pc[b, NAMED], qc[b, ROUTING]) if kind_at == ROUTING
+                 else v.estimate(c[b, NAMED + kind_at], None, qc[b, NAMED + kind_at]))
+            gain = against(kind_at, NAMED if kind_at else SINGLE, b)
+            over = against(kind_at if kind_at else NAMED, MIX, b)
             where = out["kind"], b, kind_at
             luck = np.sqrt(max(0, gain[1] ** 2 - gain[3] ** 2))
             near(got["luck"], [luck * student.ppf(0.975, min(gain[2], 1e6))], 1e-9, where)
-            differ = kind_at != ROUTING or (py[b, ROUTING] != py[b, one])[paired].sum() >= 5
-            gains[kind_at], levels[kind_at] = gain if differ else None, a
-            a, k, gain, over = (with_splits(e, between[b, kind_at, i])
-                                for i, e in enumerate((a, k, expectation(gain), expectation(over))))
-            if kind_at != ROUTING:
-                a = with_splits(a, v.estimate(y[b, kind_at] - y[b, one + kind_at], None, 0)[0] ** 2)
+            differ = kind_at != ROUTING or (py[b, ROUTING] != py[b, NAMED])[paired].sum() >= 5
+            k, gain, over = (with_splits(e, between[b, kind_at, i])
+                             for i, e in ((1, k), (2, expectation(gain)), (3, expectation(over))))
             near(got["accuracy"], accuracy_interval(a), 1e-6, where)
-            if kind_at == step["advised"]:
-                advised = a, gain
             near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
-            near(got["gain"], gain_interval(gain) if differ else [gain[0], np.nan, np.nan], 1e-6, where)
+            told_gain = [0, 0, 0] if kind_at == SINGLE else gain_interval(gain) if differ else [gain[0], np.nan, np.nan]
+            near(got["gain"], told_gain, 1e-6, where)
             if kind_at == SINGLE:  # from the other side, when the mix is known
                 single_over_mix = got["over_mix"]
             else:
                 near(got["over_mix"], gain_interval(over), 1e-6, where)
             if kind_at == MIX:
                 near(single_over_mix, [-gain_interval(gain)[i] for i in (0, 2, 1)], 1e-6, where)
-            if kind_at == step["advised"] != SINGLE:  # better beyond noise is what the interval says
-                assert got["gain"][1] > 0, where
-            base = v.estimate(c[b, one], None, qc[b, one])[0]
-            ratio = k[0] / base
-            if kind_at == ROUTING:
-                saved = v.estimate(None, pc[b, ROUTING] - ratio * pc[b, one], 0)
-            else:
-                saved = v.estimate(c[b, one + kind_at] - ratio * c[b, one], None, 0)
-            saved = with_splits(saved, between[b, kind_at, 1])
-            share, least, most = cost_interval((ratio, saved[1] / base, saved[2]))
-            near(got["saving"], [1 - share, 1 - most, 1 - least], 1e-6, where)
+            near(got["saving"], saving(b, kind_at, b, k[0]), 1e-6, where)
 
-        def against(kind, other):
-            if ROUTING in (kind, other):
-                return v.estimate(None, py[b, kind] - py[b, other], qp[b, kind] - qp[b, other])
-            return v.estimate(y[b, kind] - y[b, other], None, 0)
-        accuracy, gain = told(step["advised"], gains, levels, against, advised)
-        near(step["accuracy"], accuracy, 1e-6, (b, "advised"))
-        near(step["gain"], gain, 1e-6, (b, "advised"))
+    def added(b, ref):
+        step = out["steps"][b]
+        error = lambda x, of: level(x, b)[3] if of is None else against(x, of, b)[3]
+
+        def gains(k, other):
+            if other is None:
+                return None if not step["candidates"][k]["affordable"] or np.isnan(step["candidates"][k]["gain"][1]) else 0
+            return against(k, other, b)
+        return flattery(own[b], gains, error, ref)
+    # advised by the candidates of its own budget: what is told agrees with the intervals
+    alone = np.zeros((m, n_rows, 2))  # each model for everything
+    for k in range(m):
+        mean = np.array([[means_all.p[g, k], full_cost[g, k]] for g in known.category])
+        tokens = h[:, k] * (known.tokens[:, k] - means_all.length[known.category, k])
+        alone[k] = mean + np.where(h[:, k] > 0, [h[:, k] * (outcome[:, k] - mean[:, 0]), price[k] * np.nan_to_num(tokens)], 0).T
+        if truth:
+            paid = np.nan_to_num(h[:, k] * (known.input[:, k] + price[k] * known.tokens[:, k]))
+            alone[k, :, 1] = np.where(h[:, k] > 0, paid, alone[k, :, 1])
+    points = [[v.estimate(alone[k, :, i], None, 0)[0] for i in (0, 1)] for k in range(m)]
+
+    def mix_at(cost):
+        found = [a for a, bill in points if bill <= cost]
+        return max([0] + found + [a + (cost - bill) / (more - bill) * (dearer - a) for a, bill in points for dearer, more in points
+                                  if bill <= cost < more])
+
+    def choose_one(b):
+        got, best = out["steps"][b]["candidates"], SINGLE
+        for k in (MIX, TABLE, ROUTING):
+            x = got[k]
+            if np.isnan(x["gain"][1]) or not x["gain"][1] > 0:
+                continue
+            if k > MIX and x["cost"][0] > budgets[b] and x["accuracy"][0] <= mix_at(x["cost"][0]):
+                continue
+            if k > MIX and (best == MIX or got[MIX]["mix"][2] > 0) and not x["over_mix"][1] > 0:
+                continue
+            if best == TABLE and not gain_interval(with_splits(expectation(against(k, TABLE, b)), between[b, k, 4]))[1] > 0:
+                continue
+            best = k
+        return best
+    own = {b: choose_one(b) for b in steps}
+    for b in steps:
+        if own[b] != SINGLE:  # better beyond noise is what the interval says
+            assert out["steps"][b]["candidates"][own[b]]["gain"][1] > 0, b
+        else:
+            less.setdefault(single[b], []).append(added(b, None))
+    best, one = 0, {}
+    for b in steps:
+        if own[b] == SINGLE and single[b] not in one:
+            w = worth[single[b]]
+            one[single[b]] = max(0, w[0] - np.mean(less[single[b]]), min(best, w[0])), *w[1:]
+            best = max(best, one[single[b]][0])
+    last = None
+    for b in steps:
+        step = out["steps"][b]
+        got = step["candidates"][own[b]]
+        if own[b] == SINGLE:
+            a, gain = one[single[b]], [0, 0, 0]
+        else:
+            a = full(own[b], b)
+            a = (max(0, a[0] - added(b, None)),) + a[1:]
+            gain = lowered(got["gain"], added(b, NAMED))
+        over = lowered(got["over_mix"], added(b, MIX))
+        if last is None or accuracy_interval(a)[0] >= last[1][0]:
+            last = b, accuracy_interval(a), own[b], got["gain"][0] - gain[0], got["over_mix"][0] - over[0], got["cost"]
+            saved = got["saving"]
+        else:  # the smaller budget's advice again, against this one's models
+            of, _, kind_at, gained, mixed, cost = last
+            e = against(kind_at, NAMED, b, of)
+            gain = lowered(gain_interval(with_splits(expectation(e), between[of, kind_at, 2])), gained)
+            e = against(kind_at, MIX, b, of)
+            over = lowered(gain_interval(with_splits(expectation(e), between[of, kind_at, 3])), mixed)
+            saved = saving(b, kind_at, of, cost[0])
+            repeated.append(kind_at)
+        of, accuracy, kind_at, _, _, cost = last
+        where = out["kind"], b, "advised"
+        assert (step["as_at"], step["advised"]) == (of, kind_at), where
+        near(step["accuracy"], accuracy, 1e-6, where)
+        near(np.array(step["cost"]) / cost[0], np.array(cost) / cost[0], 1e-9, where)
+        near(step["gain"], gain, 1e-6, where)
+        near(step["over_mix"], over, 1e-6, where)
+        near(step["saving"], saved, 1e-6, where)
 
 
 def main():
@@ -596,7 +705,7 @@ def main():
         for out in d["decisions"]:
             check_decision(d, out, queries, anchors, calibration, d["budgets"], weight, price, truth)
     print(f"{checked} numbers agree")
-    assert checked > 20000
+    assert checked > 20000 and repeated
 
 
 main()

@@ -131,9 +131,13 @@ static void print_decision(const struct world *w, enum sg_estimate kind, int spl
     if (sg_decide(&in, &d, NULL) != SG_OK) exit(70);
     printf("{\"kind\": \"%s\", \"splits\": %d, \"steps\": [\n", sg_estimate_name[kind], splits);
     for (int b = 0; b < BUDGETS; b++) {
-        printf("{\"advised\": %d, \"affordable\": %d,", d.step[b].advised, d.step[b].affordable);
-        value("accuracy", d.step[b].accuracy);
-        value("gain", d.step[b].gain);
+        printf("{\"advised\": %d, \"affordable\": %d, \"as_at\": %d,", d.step[b].advised,
+               d.step[b].affordable, d.step[b].as_at);
+        value("accuracy", d.step[b].told.accuracy);
+        value("cost", d.step[b].told.cost);
+        value("gain", d.step[b].told.gain);
+        value("over_mix", d.step[b].told.over_mix);
+        value("saving", d.step[b].told.saving);
         printf("\"candidates\": [");
         for (int k = 0; k < SG_CANDIDATES; k++) {
             const struct sg_candidate_value *v = &d.step[b].candidate[k];

@@ -306,15 +306,39 @@ static struct sg_decision decide(const struct world *w) {
     const enum sg_status st = sg_decide(&w->in, &d, &err);
     if (st != SG_OK) fail_msg("%s", err.text);
     /* the advice and the interval that is told agree: something else than one model has a gain above zero */
+    double told = 0;
     for (int b = 0; b < d.n_steps; b++) {
         const struct sg_decision_step *s = &d.step[b];
-        if (!s->affordable || s->candidate[SG_CANDIDATE_SINGLE].rule.barred) continue;
-        const struct sg_value *gain = &s->candidate[s->advised].gain;
-        assert_true(s->advised == SG_CANDIDATE_SINGLE ? s->gain.low == 0 && s->gain.high == 0
-                                                      : s->gain.low > 0);
-        assert_true(s->gain.low == gain->low && s->gain.high == gain->high && s->gain.value <= gain->value);
-        assert_true(s->gain.value >= s->gain.low &&
-                    s->accuracy.value <= s->candidate[s->advised].accuracy.value);
+        const struct sg_candidate_value *v = &s->told, *own = &s->candidate[s->advised];
+        if (!s->affordable) continue;
+        /* more money never buys what is told to give less */
+        assert_true(v->accuracy.value >= told && s->as_at <= b);
+        told = v->accuracy.value;
+        if (s->advised == SG_CANDIDATE_SINGLE)
+            for (int a = 0; a < b; a++) { /* a model has one accuracy and one bill */
+                const struct sg_decision_step *o = &d.step[a];
+                if (!o->affordable || o->advised != SG_CANDIDATE_SINGLE || o->told.rule.from != v->rule.from)
+                    continue;
+                assert_memory_equal(&o->told.accuracy, &v->accuracy, sizeof v->accuracy);
+                assert_memory_equal(&o->told.cost, &v->cost, sizeof v->cost);
+                assert_memory_equal(&o->told_versus, &s->told_versus, sizeof s->told_versus);
+                assert_memory_equal(&o->told_saved, &s->told_saved, sizeof s->told_saved);
+            }
+        if (s->as_at < b) {
+            const struct sg_decision_step *o = &d.step[s->as_at];
+            assert_memory_equal(&v->rule, &o->told.rule, sizeof v->rule);
+            assert_memory_equal(&v->accuracy, &o->told.accuracy, sizeof v->accuracy);
+            assert_memory_equal(&v->cost, &o->told.cost, sizeof v->cost);
+            assert_true(o->as_at == s->as_at);
+            continue;
+        }
+        if (s->candidate[SG_CANDIDATE_SINGLE].rule.barred) continue;
+        assert_true(s->advised == SG_CANDIDATE_SINGLE ? v->gain.low == 0 && v->gain.high == 0
+                                                      : v->gain.low > 0);
+        assert_true(v->gain.low == own->gain.low && v->gain.high == own->gain.high &&
+                    v->gain.value <= own->gain.value && v->gain.value >= v->gain.low);
+        assert_true(v->over_mix.low == own->over_mix.low && v->over_mix.value <= own->over_mix.value);
+        assert_true(v->accuracy.value <= own->accuracy.value);
         assert_true(s->advised != SG_CANDIDATE_SINGLE || !(s->candidate[SG_CANDIDATE_MIX].gain.low > 0));
     }
     return d;
@@ -542,6 +566,39 @@ static void uneven_truth_and_small_categories(void **state) {
     world_free(w);
 }
 
+/* A model without an outcome in a category: what is said of it there is a prior, and its interval knows so. A difference of two
+ * policies that both use it there does not. */
+static void no_outcome_in_a_category(void **state) {
+    (void)state;
+    struct world *w = world_make(120, 90, 60, 4, 3, 0.8, 0.3, 27);
+    double budgets[BUDGETS], in_category = 0;
+    world_ask(w, budgets, BUDGETS);
+    struct sg_decision all = decide(w);
+    for (int64_t i = 0; i < w->na; i++)
+        if (w->category[1][i] == 1) w->y[1][i * 4 + 2] = (double)NAN;
+    for (int64_t q = 0; q < w->n; q++) in_category += w->category[0][q] == 1;
+    world_link(w);
+    world_ask(w, budgets, BUDGETS);
+    struct sg_decision d = decide(w);
+    for (int32_t k = 0; k < 4; k++) {
+        const struct sg_value *v = &d.single_value[k], *u = &all.single_value[k];
+        if (k != 2) {
+            same(*v, *u, 1e-12);
+            continue;
+        }
+        /* its mean lies between 0.1 and 0.9: 0.09 to 0.25 of variance, by six outcomes */
+        const double share = in_category / 120, half = (v->high - v->low) / 2, was = (u->high - u->low) / 2;
+        assert_true(half * half > was * was / 2 + 3.84 * share * share * 0.09 / 6);
+        assert_true(half * half < was * was * 1.5 + 4.5 * share * share * (0.25 / 6 + 0.25 / in_category));
+        assert_true(d.single_bill[k].high / d.single_bill[k].value >
+                    all.single_bill[k].high / all.single_bill[k].value);
+    }
+    for (int b = 0; b < BUDGETS; b++) /* of one model against itself */
+        assert_true(d.step[b].candidate[SG_CANDIDATE_SINGLE].saving.low == 0);
+    sg_decision_free(&all), sg_decision_free(&d);
+    world_free(w);
+}
+
 static void incumbent_and_no_splits(void **state) {
     (void)state;
     struct world *w = world_make(120, 90, 60, 4, 3, 0.8, 0.3, 25);
@@ -552,8 +609,10 @@ static void incumbent_and_no_splits(void **state) {
     struct sg_decision d = decide(w);
     const struct sg_decision_step *first = &d.step[0];
     assert_int_equal(first->candidate[SG_CANDIDATE_SINGLE].rule.from, 0);
-    assert_near(first->versus[SG_CANDIDATE_SINGLE].value, 0, 1e-15);
-    assert_near(first->saved[SG_CANDIDATE_SINGLE].value, 0, 1e-12);
+    const struct sg_value nothing = {0, 0, 0}; /* of itself, exactly, and without an error */
+    assert_memory_equal(&first->candidate[SG_CANDIDATE_SINGLE].saving, &nothing, sizeof nothing);
+    assert_memory_equal(&first->versus[SG_CANDIDATE_SINGLE], &nothing, sizeof nothing);
+    assert_memory_equal(&first->saved[SG_CANDIDATE_SINGLE], &nothing, sizeof nothing);
     sg_decision_free(&d);
     w->in.incumbent = 3;
     d = decide(w);
@@ -624,6 +683,49 @@ static void incumbent_as_one_model(void **state) {
     world_free(w);
 }
 
+/* Many budgets, with and without truth: decide() compares what is told at each. In some worlds a smaller budget's advice is taken
+ * again, and a model that leads on all outcomes is not named since it is told to be worth less than a cheaper one. */
+static void told_once(void **state) {
+    (void)state;
+    enum { MANY = 24 };
+    const struct sg_value nothing = {0, 0, 0};
+    int again = 0, renamed = 0, models = 0, itself = 0;
+    for (uint64_t seed = 60; seed < 66; seed++) {
+        struct world *w = world_make(120, 90, 60, 5, 3, seed % 2 ? 0.8 : 0.2, 0.3, seed);
+        double budgets[MANY];
+        world_ask(w, budgets, MANY);
+        w->in.splits = 4;
+        for (int truth = 0; truth < 2; truth++) {
+            w->in.truth = truth ? &w->known[0] : NULL;
+            w->in.incumbent = truth ? 2 : 1;
+            struct sg_decision d = decide(w);
+            int32_t last = -1;
+            for (int b = 0; b < MANY; b++) {
+                const struct sg_decision_step *s = &d.step[b];
+                const int32_t one = s->candidate[SG_CANDIDATE_SINGLE].rule.from;
+                again += s->as_at < b;
+                if (s->advised == SG_CANDIDATE_SINGLE && s->told.rule.from == w->in.incumbent) {
+                    assert_memory_equal(&s->told_versus, &nothing, sizeof nothing);
+                    assert_memory_equal(&s->told_saved, &nothing, sizeof nothing);
+                    assert_memory_equal(&s->told.saving, &nothing, sizeof nothing);
+                    itself++;
+                }
+                /* the best mean of those that it affords was told to be worth less than a cheaper one */
+                int32_t best = one;
+                for (int32_t k = 0; k < w->m; k++)
+                    if (d.single_cost[k] <= s->budget && d.single_accuracy[k] > d.single_accuracy[best])
+                        best = k;
+                renamed += best != one;
+                models += s->advised == SG_CANDIDATE_SINGLE && one == last;
+                last = s->advised == SG_CANDIDATE_SINGLE ? one : -1;
+            }
+            sg_decision_free(&d);
+        }
+        world_free(w);
+    }
+    assert_true(again > 10 && models > 20 && renamed > 0 && itself > 0);
+}
+
 /* Useless estimates must not be advised, and an unaffordable budget is said to be one. */
 static void advice(void **state) {
     (void)state;
@@ -669,8 +771,10 @@ int main(void) {
         cmocka_unit_test(known_queries_are_averaged),
         cmocka_unit_test(partial_truth_and_new_models),
         cmocka_unit_test(uneven_truth_and_small_categories),
+        cmocka_unit_test(no_outcome_in_a_category),
         cmocka_unit_test(incumbent_and_no_splits),
         cmocka_unit_test(incumbent_as_one_model),
+        cmocka_unit_test(told_once),
         cmocka_unit_test(advice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,6 +63,8 @@ def main(tmp):
                     for k in (2, 3):
                         beats = all(f["candidate_" + x + "_low"][i, k] > 0 for x in ("gain", "over_mix"))
                         assert not beats or f["candidate_cost"][i, k] > f["decision_step"][i], (kind, i, kinds[at], kinds[k])
+                if f["decision_spends"][i] < f["decision_step"][i]:
+                    continue  # a smaller budget's advice: its gain here is told, not decided by
                 if at == 0:
                     gains = [k for k in range(1, 4) if f["candidate_gain_low"][i, k] > 0]
                     assert "better beyond noise" in sentence and told == [0, 0, 0] and 1 not in gains, sentence
@@ -85,6 +87,35 @@ def main(tmp):
         bill = sum(cost[r["query"], r["model"]] for r in rows(f"{tmp}/{kind}-one", "policies"))
         assert abs(manifest["expected_bill_usd"] / bill - 1) < 1e-8, (manifest["expected_bill_usd"], bill)
     assert {"one model", "routing"} <= advised, advised
+
+
+def one_accuracy(tmp):
+    """With the truth and without: a model that is advised has one accuracy and one bill at every budget, and the advised line
+    never falls."""
+    results, models, again = f"{tmp}/one.h5", 0, 0
+    for signal in (0.2, 0.6):
+        subprocess.run([FAKE, results, *map(str, (150, 5, 4, 1, 1, signal, 0, 3, 200, 100))], check=True)
+        for blind in ([], ["--blind"]):
+            run(results, *blind, "--bootstrap", 0, "-o", f"{tmp}/one")
+            page = data_of(f"{tmp}/one/report.html")["decision"]["steps"]
+            with h5py.File(f"{tmp}/one/frontier.h5") as f:
+                accuracy, cost = ([f[f"decision_{of}{end}"][()] for end in ("", "_low", "_high")] for of in ("accuracy", "cost"))
+                told, last = {}, 0
+                for i, spends in enumerate(f["decision_spends"][()]):
+                    values = tuple(x[i] for x in accuracy + cost)
+                    assert values[0] >= last, (blind, i, values[0], last)
+                    last = values[0]
+                    if spends < f["decision_step"][i]:  # a smaller budget's advice, said to be one
+                        of = int((f["decision_step"][()] == spends).argmax())
+                        assert values == tuple(x[of] for x in accuracy + cost), (i, of)
+                        assert (f["decision_share"][i] == f["decision_share"][of]).all(), (i, of)
+                        assert "This is the advice for $" in page[i]["sentence"], page[i]["sentence"]
+                        again += 1
+                    if f["candidate_advised"][i, 0]:
+                        model = int(f["decision_share"][i].argmax())
+                        assert told.setdefault(model, values) == values, (blind, model, told[model], values)
+                        models += 1
+    assert models > 10 and again > 10, (models, again)
 
 
 def without_interval(tmp):
@@ -161,6 +192,7 @@ def hardly_any(tmp):
 with tempfile.TemporaryDirectory() as folder:
     hardly_any(folder)
     in_use(folder)
+    one_accuracy(folder)
     without_interval(folder)
     untried(folder)
     main(folder)
