@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 /* Where prompt_tokens come from: the outcomes' measured usage, or this estimator's own tokenizer. */
-enum sg_prompt_source { SG_PROMPT_MEASURED = 0, SG_PROMPT_COUNTED = 1 };
+enum sg_prompt_count { SG_PROMPT_MEASURED = 0, SG_PROMPT_COUNTED = 1 };
 
 /* One rank of a run. Strings belong to the struct sg_results; NULL is written as "". */
 struct sg_runtime_rank {
@@ -77,7 +77,7 @@ struct sg_results {
     double *p_se, *length_se;        /* standard errors of p_correct and length_mean (spread.h) */
     double *cost;                    /* USD a call, as estimated */
     int32_t *prompt_tokens;          /* -1 unknown: never computed and not measured */
-    uint8_t *prompt_source;          /* enum sg_prompt_source */
+    uint8_t *prompt_source;          /* enum sg_prompt_count */
     int64_t *output_tokens;          /* the estimator's own, all samples */
     int32_t *status;                 /* enum sg_status of a failed cell, 0 otherwise; -1 never computed */
     /* truth; NULL when the run had no outcomes. true_correct: 1, 0, -1 unknown; the others NaN there */

@@ -2,39 +2,22 @@
  * same bits on every instruction set of the cpu backend, with any number of threads, batch size and cut of a
  * prompt into chunks, and through the guard; they follow the reference backend, which rounds in the same places,
  * and differ from float32. The KV cache takes half the memory. */
-#include "engine/engine.h"
 #include "kernels/layout.h"
 #include "model/qwen3.h"
-#include "unit/model/tiny.h"
 
 #include <math.h>
 
 enum { GROUPS = 4, SAMPLES = 3, MAX_NEW = 12, PROMPT = 300, VOCAB = 97, HIDDEN = 48 };
+#include "unit/engine/seen.h"
 
 static char dir[64];
 
-/* All that can be seen of a model. */
-struct seen {
-    int32_t n[GROUPS][SAMPLES], tokens[GROUPS][SAMPLES][MAX_NEW];
-    float p_yes[GROUPS][SAMPLES][MAX_NEW];
-    float logits[VOCAB], logprobs[PROMPT], hidden[HIDDEN];
-};
 struct how {
     const char *backend, *isa;
     int threads;
     int32_t batch;
     enum sg_precision precision;
 };
-
-static void on_done(void *ctx, const struct sg_group_result *g) {
-    struct seen *s = ctx;
-    if (g->status != SG_OK) fail_msg("%s", g->err.text);
-    for (int32_t k = 0; k < SAMPLES; k++) {
-        s->n[g->tag][k] = g->samples[k].n_tokens;
-        memcpy(s->tokens[g->tag][k], g->samples[k].tokens, (size_t)g->samples[k].n_tokens * sizeof(int32_t));
-        memcpy(s->p_yes[g->tag][k], g->samples[k].p_yes, (size_t)g->samples[k].n_tokens * sizeof(float));
-    }
-}
 
 /* false: no such instruction set here. */
 static bool look(struct how h, struct seen *s) {
@@ -48,7 +31,7 @@ static bool look(struct how h, struct seen *s) {
     const enum sg_status st = sg_dev_open(&o, &dev, &none);
     if (st == SG_E_DEVICE) return false;
     if (st != SG_OK) fail_msg("%s", none.text);
-    const struct sg_engine_hooks hooks = {.ctx = s, .on_done = on_done};
+    const struct sg_engine_hooks hooks = {.ctx = s, .on_done = seen_done};
     const struct sg_engine_options opt = {
         .max_batch_tokens = h.batch,
         .kv_cache_bytes = 2 << 20,
@@ -62,17 +45,7 @@ static bool look(struct how h, struct seen *s) {
     memset(s, 0, sizeof *s);
     TINY_OK(sg_model_open(dev, dir, &(struct sg_model_options){.max_context = 512}, &model, err));
     TINY_OK(sg_engine_open(dev, model, &opt, &hooks, &e, err));
-    int32_t prompt[PROMPT];
-    for (int32_t g = 0; g < GROUPS; g++) {
-        struct sg_stream streams[SAMPLES];
-        for (int32_t i = 0; i < PROMPT; i++)
-            prompt[i] = (int32_t)(sg_random64((uint64_t)g, (uint64_t)i) % VOCAB);
-        for (int32_t k = 0; k < SAMPLES; k++) streams[k] = sg_sample_stream(true, 3, g ? "a" : "b", "m", k);
-        TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, PROMPT - 71 * g, streams, NULL, SAMPLES, err));
-    }
-    for (bool busy = true; busy;) TINY_OK(sg_engine_step(e, &busy, err));
-    TINY_OK(sg_engine_score(e, prompt, PROMPT, s->logits, s->logprobs, err));
-    TINY_OK(sg_engine_embed(e, prompt, PROMPT, s->hidden, err));
+    seen_fill(s, e, 71, true);
     s->logprobs[0] = 0; /* NaN: nothing comes before it */
     sg_engine_close(e);
     sg_model_close(model);

@@ -3,25 +3,16 @@
  * and head as they were), and not those of the checkpoint itself; for bf16, float32 and float16 checkpoints.
  * Memory: what a plan says is what the weights take. A checkpoint with NaN or an infinity in a rounded map
  * gives no numbers. */
-#include "engine/engine.h"
 #include "kernels/fp8.h"
 #include "model/qwen3.h"
-#include "unit/model/tiny.h"
 
 #include <math.h>
 
 enum { GROUPS = 3, SAMPLES = 2, MAX_NEW = 12, PROMPT = 30, VOCAB = 97, HIDDEN = 48 };
+#include "unit/engine/seen.h"
 
 static const char *backend = "cpu";
 static char dir[64];
-
-/* All that can be seen of a model. */
-struct seen {
-    int32_t n[GROUPS][SAMPLES], tokens[GROUPS][SAMPLES][MAX_NEW];
-    float p_yes[GROUPS][SAMPLES][MAX_NEW];
-    float logits[VOCAB], logprobs[PROMPT], hidden[HIDDEN];
-    int64_t bytes;
-};
 
 static bool is_linear(const char *name) {
     return strstr(name, "_proj.weight") != NULL;
@@ -50,16 +41,6 @@ static void write_rounded(const struct tiny *c) {
     tiny_free(&l);
 }
 
-static void on_done(void *ctx, const struct sg_group_result *g) {
-    struct seen *s = ctx;
-    if (g->status != SG_OK) fail_msg("%s", g->err.text);
-    for (int32_t k = 0; k < SAMPLES; k++) {
-        s->n[g->tag][k] = g->samples[k].n_tokens;
-        memcpy(s->tokens[g->tag][k], g->samples[k].tokens, (size_t)g->samples[k].n_tokens * sizeof(int32_t));
-        memcpy(s->p_yes[g->tag][k], g->samples[k].p_yes, (size_t)g->samples[k].n_tokens * sizeof(float));
-    }
-}
-
 static struct sg_dev *open_device(void) {
     struct sg_dev *dev = NULL;
     const struct sg_dev_options opt = {.backend = backend, .threads = 2};
@@ -73,7 +54,7 @@ static void look(bool fp8, struct seen *s) {
     struct sg_model *model = NULL, *plan = NULL;
     struct sg_engine *e = NULL;
     const struct sg_model_options how = {.max_context = 128, .fp8_weights = fp8};
-    const struct sg_engine_hooks hooks = {.ctx = s, .on_done = on_done};
+    const struct sg_engine_hooks hooks = {.ctx = s, .on_done = seen_done};
     memset(s, 0, sizeof *s);
     TINY_OK(sg_model_plan(dev, dir, &how, &plan, err));
     TINY_OK(sg_model_open(dev, dir, &how, &model, err));
@@ -94,17 +75,7 @@ static void look(bool fp8, struct seen *s) {
     assert_memory_equal(&planned, &loaded, sizeof planned);
     assert_int_equal(planned.weight_bytes, s->bytes);
     TINY_OK(sg_engine_open(dev, model, &opt, &hooks, &e, err));
-    int32_t prompt[PROMPT];
-    for (int32_t g = 0; g < GROUPS; g++) {
-        struct sg_stream streams[SAMPLES];
-        for (int32_t i = 0; i < PROMPT; i++)
-            prompt[i] = (int32_t)(sg_random64((uint64_t)g, (uint64_t)i) % VOCAB);
-        for (int32_t k = 0; k < SAMPLES; k++) streams[k] = sg_sample_stream(g, 3, g ? "a" : "b", "m", k);
-        TINY_OK(sg_engine_submit(e, (uint64_t)g, prompt, PROMPT - g, streams, NULL, SAMPLES, err));
-    }
-    for (bool busy = true; busy;) TINY_OK(sg_engine_step(e, &busy, err));
-    TINY_OK(sg_engine_score(e, prompt, PROMPT, s->logits, s->logprobs, err));
-    TINY_OK(sg_engine_embed(e, prompt, PROMPT, s->hidden, err));
+    seen_fill(s, e, 1, false);
     sg_engine_close(e);
     sg_model_close(plan);
     sg_model_close(model);

@@ -192,17 +192,22 @@ static struct sg_buf good_file(struct tiny *c) {
     return b;
 }
 
-static void replace(struct sg_buf *b, const char *from, const char *to) {
-    assert_int_equal(strlen(from), strlen(to));
-    char *at = memmem(b->data, b->len, from, strlen(from));
-    assert_non_null(at);
-    memcpy(at, to, strlen(to));
-}
-
 static void expect_bytes(const struct sg_buf *b, size_t n, enum sg_status status, const char *a,
                          const char *c) {
     tiny_write(dir, "model.safetensors", b->data, n);
     expect_fail(status, "model.safetensors", a, c);
+}
+
+/* With one text of the header replaced by another of the same length. */
+static void expect_replaced(struct tiny *c, const char *from, const char *to, enum sg_status status,
+                            const char *word, const char *other) {
+    struct sg_buf b = good_file(c);
+    assert_int_equal(strlen(from), strlen(to));
+    char *at = memmem(b.data, b.len, from, strlen(from));
+    assert_non_null(at);
+    memcpy(at, to, strlen(to));
+    expect_bytes(&b, b.len, status, word, other);
+    sg_buf_free(&b);
 }
 
 static void test_broken_files(void **state) {
@@ -232,39 +237,22 @@ static void test_broken_files(void **state) {
     sg_buf_free(&b);
 
     /* the first tensor is [97][48] bf16 at [0, 9312), the second begins there */
-    b = good_file(&c);
-    replace(&b, "[9312, ", "[9310, ");
-    expect_bytes(&b, b.len, SG_E_INPUT, "q_proj.weight", "span");
-    sg_buf_free(&b);
-    b = good_file(&c);
-    replace(&b, "\"data_offsets\": [9312, 15456]",
-            "\"data_offsets\": [3168, 09312]"); /* a leading zero is no JSON */
-    expect_bytes(&b, b.len, SG_E_INPUT, "broken JSON", "");
-    sg_buf_free(&b);
-    b = good_file(&c);
-    replace(&b, "\"data_offsets\": [9312, 15456]", "\"data_offsets\": [3168,  9312]");
-    expect_bytes(&b, b.len, SG_E_INPUT, "overlaps", "q_proj.weight");
-    sg_buf_free(&b);
-    b = good_file(&c);
-    replace(&b, "\"data_offsets\": [9312, 15456]", "\"data_offsets\": [9313, 15457]");
-    expect_bytes(&b, b.len, SG_E_INPUT, "1 unused bytes between model.embed_tokens.weight and tensor", "");
-    sg_buf_free(&b);
-    b = good_file(&c);
-    replace(&b, "\"data_offsets\": [9312, 15456]", "\"data_offsets\": [15456, 9312]");
-    expect_bytes(&b, b.len, SG_E_INPUT, "data_offsets [15456, 9312]", "");
-    sg_buf_free(&b);
-    b = good_file(&c);
-    replace(&b, "\"shape\": [97, 48]", "\"shape\": [9e18,8]");
-    expect_bytes(&b, b.len, SG_E_INPUT, "shape[0] is not a whole number", "embed_tokens");
-    sg_buf_free(&b);
-    b = good_file(&c);
-    replace(&b, "\"shape\": [97, 48]", "\"shape\": [-7, 48]");
-    expect_bytes(&b, b.len, SG_E_INPUT, "shape[0] is not a whole number", "embed_tokens");
-    sg_buf_free(&b);
-    b = good_file(&c);
-    replace(&b, "\"dtype\": \"BF16\"", "\"dtype\": \"BF17\"");
-    expect_bytes(&b, b.len, SG_E_UNSUPPORTED, "unknown dtype BF17", "embed_tokens");
-    sg_buf_free(&b);
+    expect_replaced(&c, "[9312, ", "[9310, ", SG_E_INPUT, "q_proj.weight", "span");
+    /* a leading zero is no JSON */
+    expect_replaced(&c, "\"data_offsets\": [9312, 15456]", "\"data_offsets\": [3168, 09312]", SG_E_INPUT,
+                    "broken JSON", "");
+    expect_replaced(&c, "\"data_offsets\": [9312, 15456]", "\"data_offsets\": [3168,  9312]", SG_E_INPUT,
+                    "overlaps", "q_proj.weight");
+    expect_replaced(&c, "\"data_offsets\": [9312, 15456]", "\"data_offsets\": [9313, 15457]", SG_E_INPUT,
+                    "1 unused bytes between model.embed_tokens.weight and tensor", "");
+    expect_replaced(&c, "\"data_offsets\": [9312, 15456]", "\"data_offsets\": [15456, 9312]", SG_E_INPUT,
+                    "data_offsets [15456, 9312]", "");
+    expect_replaced(&c, "\"shape\": [97, 48]", "\"shape\": [9e18,8]", SG_E_INPUT,
+                    "shape[0] is not a whole number", "embed_tokens");
+    expect_replaced(&c, "\"shape\": [97, 48]", "\"shape\": [-7, 48]", SG_E_INPUT,
+                    "shape[0] is not a whole number", "embed_tokens");
+    expect_replaced(&c, "\"dtype\": \"BF16\"", "\"dtype\": \"BF17\"", SG_E_UNSUPPORTED, "unknown dtype BF17",
+                    "embed_tokens");
 }
 
 /* Products of a shape beyond size_t, from a header alone. */
