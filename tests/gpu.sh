@@ -268,24 +268,27 @@ measure_rest() {
   measure alone 150 $((cells * held / ((pages + (new + 15) / 16) * 16))) 1 "$new" || true
 }
 
-# the profiler on one launch of each large kernel, in the middle of a small bench; for check: `timeout` needs a program
-profiled() { # KERNEL
+# the profiler on one launch of each large kernel, in the middle of a small bench; for check: `timeout` needs a program.
+# The bench takes 4 steps for its prompts and 16 for its answers, the first of them together: 19 launches of the sampler,
+# 36 times as many of attention. SKIP lies where all cells decode, of prefill in the second step.
+profiled() { # KERNEL SKIP
   local out=$results/profile-$1.txt
-  ncu --kernel-name "regex:$1" --launch-skip 40 --launch-count 1 --section SpeedOfLight --section Occupancy \
+  ncu --kernel-name "regex:$1" --launch-skip "$2" --launch-count 1 --section SpeedOfLight --section Occupancy \
     --section WarpStateStats --section LaunchStats run/scope-grid bench --random "${GPU_SHAPE:-qwen3-4b}" --device cuda \
-    --cells 8 --samples "$samples" --prompt-tokens "$prompt" --new-tokens 4 --operators --json >"$out" 2>&1 || true
+    --cells 8 --samples "$samples" --prompt-tokens "$prompt" --new-tokens 16 --operators --json >"$out" 2>&1 || true
   grep -q 'Duration' "$out" && return 0
-  echo "SKIP: the profiler did not run here: $(grep -m 1 -i 'error' "$out")"
+  echo "SKIP: the profiler did not run here: $(grep -m 1 -i 'error\|no kernels' "$out")"
   return 77
 }
 profile() {
-  local k
+  local k skip
   if ! command -v ncu >/dev/null; then
     say 'skipped  profiler: no ncu on this machine\n'
     return
   fi
   for k in attn_prompt attn_suffix attn_merge attn_prefill sample; do
-    check "profile $k" 25 5 bash gpu.sh profiled $k || true
+    case $k in sample) skip=8 ;; attn_prefill) skip=40 ;; *) skip=300 ;; esac
+    check "profile $k" 25 5 bash gpu.sh profiled $k $skip || true
   done
 }
 
