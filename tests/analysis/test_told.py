@@ -148,12 +148,13 @@ def in_use(tmp):
             said = run(results, "-o", f"{tmp}/in_use", "--incumbent", f"maker/model-0{k}", "--bootstrap", 0)
             page = data_of(f"{tmp}/in_use/report.html")
             steps = [s for s in page["decision"]["steps"] if s["accuracy"][0] is not None]
+            told = [s for i, s in enumerate(page["decision"]["steps"]) if s["accuracy"][0] is not None and (s["asked"] or i == page["decision"]["default"])]
             for s in steps:
                 itself = s["shares"] == [[k, 1]]
                 assert not itself or s["vs_incumbent"] == [0, 0, 0] == s["saved_of_incumbent"], s
                 assert all(abs(x) <= 1 for v in ("gain", "over_mix", "vs_incumbent") for x in s[v] if x is not None), s
                 seen.add(itself and s["asked"] != "")
-            assert said.count("is the incumbent\n") == sum(s["shares"] == [[k, 1]] for s in steps if s["asked"]), said
+            assert said.count("is the incumbent\n") == sum(s["shares"] == [[k, 1]] for s in told), said
             lines = re.findall(r"against the incumbent: .* (\S+) \[.*%(.*)", said)
             assert lines and all(not x.startswith("-") for x, _ in lines), said
     assert seen == {False, True}
@@ -180,7 +181,40 @@ def hardly_any(tmp):
     assert r.returncode == 2 and r.stderr.count("\n") == 1 and "--margin needs --incumbent" in r.stderr, r.stderr
 
 
+def own_categories(tmp):
+    """A category for every query, and cells without an estimate: models keep their bills, and something is advised."""
+    results = f"{tmp}/c.h5"
+    subprocess.run([FAKE, results, *map(str, (40, 3, 1, 1, 1, 0.5, 0.1, 40, 0, 0))], check=True)
+    said = run(results, "-o", f"{tmp}/own", "--bootstrap", 0)
+    assert "nan" not in said and "without an estimate" in said, said
+    assert sum(s["accuracy"][0] is not None for s in data_of(f"{tmp}/own/report.html")["decision"]["steps"]) > 30
+
+
+def shares(tmp):
+    """A mix gives its dearer model about the share that is told, not what else is cheap."""
+    results, prices, mixes = f"{tmp}/s.h5", f"{tmp}/s.json", 0
+    with open(prices, "w") as f:  # so near that the dearer model is the cheaper one for many a query
+        json.dump([{"id": f"maker/model-0{k}", "input": 1, "output": 10 + 3 * k} for k in range(4)], f)
+    for seed in range(1, 5):
+        subprocess.run([FAKE, results, *map(str, (200, 4, 2, seed, 1, 1, 0, 1, 0, 0))], check=True)
+        run(results, "-o", f"{tmp}/shares", "--bootstrap", 0, "--prices", prices)
+        given = {}
+        for r in rows(f"{tmp}/shares", "policies"):
+            given.setdefault(r["ask"], []).append(r["model"])
+        page = data_of(f"{tmp}/shares/report.html")
+        for s in page["decision"]["steps"]:
+            if s["kind"] != "mix" or not s["asked"]:
+                continue
+            mixes += 1
+            for k, share in s["shares"]:
+                seen = given[s["asked"]].count(page["models"][k]["id"]) / 200
+                assert abs(seen - share) < 0.15, (seed, s["asked"], seen, share)
+    assert mixes > 2, mixes
+
+
 with tempfile.TemporaryDirectory() as folder:
+    own_categories(folder)
+    shares(folder)
     hardly_any(folder)
     in_use(folder)
     without_interval(folder)
