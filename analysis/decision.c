@@ -236,6 +236,7 @@ out:
 /* Fits without the outcomes whose use[] is 0, estimates the queries, and takes means by category and model. */
 static enum sg_status fit_queries(struct sg__work *w, const uint8_t *use, struct sg_err *err) {
     enum sg_status st = SG_OK;
+    double *input = NULL; /* [2 * m] sums and numbers of what the prompts of a model cost */
     const int32_t m = w->m;
     const size_t cells = (size_t)w->nc * (size_t)m;
     const struct sg_estimate_fit_input in = {.m = m,
@@ -255,6 +256,7 @@ static enum sg_status fit_queries(struct sg__work *w, const uint8_t *use, struct
     sg_estimate_fit_apply(&w->fit, &w->rows, w->in->price_output, 0, w->n, w->p, w->length, w->c);
     memset(w->mean_p, 0, sizeof *w->mean_p * cells * 6);
     double *n = w->pick_c + cells;
+    SG_TRY(SG_NEW(&input, 2 * m, "estimates", err));
     for (int64_t q = 0; q < w->n; q++)
         for (int32_t k = 0; k < m; k++) {
             const int64_t at = q * m + k, to = (int64_t)w->category[q] * m + k;
@@ -263,12 +265,16 @@ static enum sg_status fit_queries(struct sg__work *w, const uint8_t *use, struct
             w->mean_length[to] += w->length[at];
             w->mean_cost[to] += w->c[at];
             n[to]++;
+            input[k] += w->c[at] - w->in->price_output[k] * w->length[at];
+            input[m + k]++;
         }
+    /* a category in which a model has no estimate takes what its prompts cost in the others */
     for (size_t i = 0; i < cells; i++) {
-        const double none = (double)NAN;
         w->mean_p[i] = n[i] > 0 ? w->mean_p[i] / n[i] : w->outcomes.mean[i];
         w->mean_length[i] = n[i] > 0 ? w->mean_length[i] / n[i] : w->outcomes.mean_length[i];
-        w->mean_cost[i] = n[i] > 0 ? w->mean_cost[i] / n[i] : none;
+        w->mean_cost[i] = n[i] > 0 ? w->mean_cost[i] / n[i]
+                                   : input[i % (size_t)m] / input[(size_t)m + i % (size_t)m] +
+                                         w->in->price_output[i % (size_t)m] * w->mean_length[i];
     }
     for (int64_t q = 0; q < w->n; q++)
         for (int32_t k = 0; k < m && w->pick[q]; k++) {
@@ -277,6 +283,7 @@ static enum sg_status fit_queries(struct sg__work *w, const uint8_t *use, struct
             w->pick_c[to] += isnan(w->p[at]) ? w->mean_cost[to] : w->c[at];
         }
 out:
+    free(input);
     return st;
 }
 

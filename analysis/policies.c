@@ -99,7 +99,9 @@ static void mix(const struct sg_dataset *d, const struct sg_rule *rule, const ui
         if (!isnan(d->c[q * d->m + rule->from])) sg_sum_add(&cost, d->c[q * d->m + rule->from]);
     for (int64_t i = 0; i < d->n; i++) {
         const double *c = d->c + (int64_t)order[i] * d->m, more = c[rule->to] - c[rule->from];
-        if (isnan(more) || sg_sum_get(&cost) + more > budget * (double)d->n) continue;
+        if (isnan(more)) continue;
+        /* going on for queries that still fit would give the dearer model the cheap ones, and more than its share */
+        if (sg_sum_get(&cost) + more > budget * (double)d->n) break;
         sg_sum_add(&cost, more);
         model[order[i]] = rule->to;
     }

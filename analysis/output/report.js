@@ -576,7 +576,7 @@
   compare();
   metrics();
   const limit = (s) => add($("limits"), el("li", {}, s));
-  if (D.n_missing) limit(plural(D.n_missing, "cell has", "cells have") + " no estimate. Such a cell is no candidate for its query; it counts neither as wrong nor as free.");
+  if (D.n_missing) limit(plural(D.n_missing, "cell has", "cells have") + " no estimate. Such a cell is no candidate for its query: policies.csv gives the query to another model, also where one model is to answer everything. It counts neither as wrong nor as free.");
   if (D.n_empty) limit(plural(D.n_empty, "query has", "queries have") + " no valid cell at all and " + (D.n_empty === 1 ? "is" : "are") + " left out of everything.");
   if (D.n_filtered) limit(plural(D.n_filtered, "query was", "queries were") + " left out by the filters of this report.");
   if (D.n_counted) limit("The prompt tokens of " + plural(D.n_counted, "cell", "cells") + " were counted with the estimator’s tokenizer, not as the model’s provider bills them.");

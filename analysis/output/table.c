@@ -40,8 +40,11 @@ static void head(const struct sg_analysis *a, FILE *to) {
         fprintf(to, "  %s without any outcome on these queries: in the curves its calls count as estimated\n",
                 count(d->n_unmeasured, "model", "models", b1, sizeof b1));
     if (d->n_missing)
-        fprintf(to, "  %s without an estimate: no candidate, neither wrong nor free\n",
-                count(d->n_missing, "cell", "cells", b1, sizeof b1));
+        fprintf(
+            to,
+            "  %s without an estimate: neither wrong nor free; another model answers such a query, whatever "
+            "is said of everything\n",
+            count(d->n_missing, "cell", "cells", b1, sizeof b1));
     if (d->n_empty)
         fprintf(to, "  %s without a single valid cell: left out\n",
                 count(d->n_empty, "query", "queries", b1, sizeof b1));

@@ -105,7 +105,7 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
             "points over a mix");
     for (int32_t i = 0, ask = 0; i < a->n_steps; i++) {
         const struct sg_advice_step *s = &a->step[i];
-        if (!*s->asked) continue;
+        if (!*s->asked && i != a->def) continue; /* the step of the first sentence has a row, too */
         fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s%s\n", sg__print_usd(s->budget, b[0], sizeof b[0]),
                 s->value ? sg_candidate_name[s->is->advised] : "none",
                 percent(&s->accuracy, b[1], sizeof b[1]),
@@ -114,8 +114,8 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
                                                                   : points(&s->gain, b[3], sizeof b[3]),
                 points(&s->over_mix, b[4], sizeof b[4]), s->is->over_budget ? "  over the budget" : "");
         fprintf(to, "      %s\n", s->sentence);
-        if (x->opt.sizes && x->opt.sizes->n_sizes) sizes(x->opt.sizes, ask, to);
-        ask++;
+        if (*s->asked && x->opt.sizes && x->opt.sizes->n_sizes) sizes(x->opt.sizes, ask, to);
+        if (*s->asked) ask++;
         if (a->incumbent >= 0 && s->value && s->is->advised == SG_CANDIDATE_SINGLE &&
             s->single == a->incumbent)
             fputs("      is the incumbent\n", to);

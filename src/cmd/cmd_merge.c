@@ -20,10 +20,11 @@ enum sg_status sg_cmd_merge(int argc, char **argv, struct sg_err *err) {
     struct sg_run_summary s;
     st = sg_run_merge(dir, &s, err);
     if (st != SG_OK && st != SG_E_PARTIAL) return st;
-    char hex[SG_DIGEST_HEX], cells[SG_CELLS_TEXT];
+    char hex[SG_DIGEST_HEX];
     sg_digest_hex(s.digest, hex);
-    printf("digest %s, %lld of %s, %lld failed", hex, (long long)s.computed,
-           sg_cells_text(s.total, s.calibration, cells), (long long)s.failed);
+    printf("digest %s, %lld of %lld cells", hex, (long long)s.computed, (long long)s.total);
+    if (s.calibration) printf(", %lld of them for calibration", (long long)s.calibration);
+    printf(", %lld failed", (long long)s.failed);
     if (s.unparsed) printf(", %lld without a verdict", (long long)s.unparsed);
     printf(": %s/results.h5\n", dir);
     return st;

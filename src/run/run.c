@@ -726,6 +726,31 @@ out:
     return st;
 }
 
+/* A finished run whose segments lack cells (somebody removed some) still has them in results.h5: that is not overwritten. */
+static enum sg_status keep_whole_results(const char *dir, const struct sg_plan *plan, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    char *results = NULL;
+    uint8_t *done = NULL;
+    struct sg_run_done end;
+    bool is_done;
+    int64_t n_done;
+    SG_TRY(sg_rundir_read_done(dir, &is_done, &end, err));
+    SG_TRY(sg_path_join(dir, "results.h5", &results, err));
+    if (!is_done || !sg_file_exists(results)) goto out;
+    SG_TRY(SG_NEW(&done, plan->n_cells, "cells done", err));
+    SG_TRY(sg_segments_scan(dir, plan->fingerprint, plan->n_cells, done, &n_done, NULL, SG_CLEAN_NONE, err));
+    if (n_done < plan->n_cells)
+        st = sg_fail(
+            err, SG_E_CORRUPT,
+            "%s: is DONE, but %lld of %lld cells are in no segment: results.h5 is kept as it is; remove "
+            "%s/DONE to have it written from the cells that are left",
+            dir, (long long)(plan->n_cells - n_done), (long long)plan->n_cells, dir);
+out:
+    free(results);
+    free(done);
+    return st;
+}
+
 enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_plan plan = {0};
@@ -745,6 +770,7 @@ enum sg_status sg_run_merge(const char *run_dir, struct sg_run_summary *out, str
         goto out;
     }
     SG_TRY(sg_rundir_lock(run_dir, &lock, err));
+    SG_TRY(keep_whole_results(run_dir, &plan, err));
     SG_TRY(sg_run_end(run_dir, &plan, &(struct sg_end_options){.night = id.night}, out, NULL, err));
     if (out->computed < out->total)
         st = sg_fail(err, SG_E_PARTIAL,

@@ -39,10 +39,28 @@ static enum outcome at_end(const struct at *a) {
     return a->final ? NO : MORE;
 }
 
+/* Bytes of a space of Unicode at a->i, or with `comma` of U+FF0C; 0: none. -1: what the text ends with may become one. */
+static int wide(const struct at *a, bool comma) {
+    static const char *const chars[] = {"\xC2\xA0", "\xE2\x80\x89", "\xE2\x80\xAF", "\xE3\x80\x80",
+                                        "\xEF\xBC\x8C"}; /* the comma last */
+    for (size_t k = 0; k < sizeof chars / sizeof *chars - !comma; k++) {
+        const size_t size = strlen(chars[k]), left = a->n - a->i, n = left < size ? left : size;
+        if (!n || memcmp(a->s + a->i, chars[k], n)) continue;
+        if (n == size) return (int)size;
+        if (!a->final) return -1;
+    }
+    return 0;
+}
+
 /* White space and characters of the set, a bounded number of them: what a tracker reads again with every
- * token must not grow. */
+ * token must not grow. Where the text ends within a character, it ends before it. */
 static void skip(struct at *a, const char *set) {
-    for (int k = 0; k < SKIP_MAX && a->i < a->n && (is_space(a->s[a->i]) || in(a->s[a->i], set)); k++) a->i++;
+    for (int k = 0; k < SKIP_MAX && a->i < a->n; k++) {
+        int n = is_space(a->s[a->i]) || in(a->s[a->i], set) ? 1 : wide(a, in(',', set));
+        if (n < 0) a->n = a->i;
+        if (n <= 0) return;
+        a->i += (size_t)n;
+    }
 }
 
 /* The letters of `word`, in any case. */
@@ -95,7 +113,9 @@ static enum outcome take_length(struct at *a, int64_t *length) {
     if (v > SG_VERDICT_MAX_LENGTH) return NO;
     if (a->i < a->n) {
         char c = a->s[a->i];
-        if (!is_space(c) && !in(c, MARKS CLOSES SEPARATORS)) return NO; /* 1e3, 5k, 3-4 */
+        const int other = wide(a, true);
+        if (other < 0) return MORE;
+        if (!is_space(c) && !in(c, MARKS CLOSES SEPARATORS) && !other) return NO; /* 1e3, 5k, 3-4 */
         if (c == '.' && a->i + 1 < a->n && is_digit(a->s[a->i + 1])) return NO;
         if (c == '.' && a->i + 1 == a->n && !a->final) return MORE;
     }
@@ -119,8 +139,10 @@ static enum outcome take_answer(struct at *a, bool *yes, size_t *answer) {
     enum outcome o = take(a, *yes ? "yes" : "no");
     if (o != YES) return o;
     if (a->i == a->n) return a->final ? YES : MORE;
-    char c = a->s[a->i];
-    return is_space(c) || in(c, MARKS CLOSES SEPARATORS "!") ? YES : NO;
+    const char c = a->s[a->i];
+    const int other = wide(a, true);
+    if (other < 0) return MORE;
+    return is_space(c) || in(c, MARKS CLOSES SEPARATORS "!") || other ? YES : NO;
 }
 
 static enum outcome take_len_field(struct at *a, int64_t *length) {
@@ -188,10 +210,13 @@ static enum outcome take_fields(struct at a, struct sg_verdict *out, bool *open)
     }
     if (bracket) {
         char closing = CLOSES[bracket - OPENS];
-        int k = 0;
-        while (k++ < SKIP_MAX && a.i < a.n && a.s[a.i] != closing &&
-               (is_space(a.s[a.i]) || in(a.s[a.i], MARKS CLOSES SEPARATORS "!")))
-            a.i++;
+        for (int k = 0; k < SKIP_MAX && a.i < a.n && a.s[a.i] != closing; k++) {
+            const bool one = is_space(a.s[a.i]) || in(a.s[a.i], MARKS CLOSES SEPARATORS "!");
+            const int size = one ? 1 : wide(&a, true);
+            if (size < 0) a.n = a.i;
+            if (size <= 0) break;
+            a.i += (size_t)size;
+        }
         v.closed = a.i < a.n && a.s[a.i] == closing;
         *open = a.i == a.n;
         if (closing == '}' && !v.closed) {

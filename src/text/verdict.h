@@ -3,8 +3,8 @@
  *     Predicted Performance: {len: 512, correct: yes}
  *
  * Well formed allows for how models vary it: letter case, white space, markdown marks (* _ ` #) and quotes,
- * any or no brackets around the whole and around each value, `=` or a full-width colon, `length`, either
- * order of the two fields, thousands separators (1,024), "300 tokens". It does not allow for: a number with
+ * any or no brackets around the whole and around each value, `=` or a full-width colon, a full-width comma, spaces of
+ * Unicode (U+00A0, U+2009, U+202F, U+3000), `length`, either order of the two fields, thousands separators (1,024), "300 tokens". It does not allow for: a number with
  * sign, fraction or exponent, a length above SG_VERDICT_MAX_LENGTH, an answer other than yes or no as a word
  * of its own (`yes/no`, `yes-ish`), a missing field, or a `{` that is not closed on the answer's line (cut
  * off). Runs of white space and marks count up to 64 characters. What is not well formed is skipped, never

@@ -523,6 +523,18 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
             return v.estimate(None, py[a, x] - py[b, y_of], qp[a, x] - qp[b, y_of])
         return v.estimate(y[a, x] - y[b, y_of], None, 0)
 
+    def gain_told(e, x, y_of, b):
+        """The interval of a difference: none where fewer than five rows differ, and half a row of another kind keeps it
+        open where all differ alike."""
+        d = py[b, x] - py[b, y_of] if x == ROUTING else y[b, x] - y[b, y_of]
+        differ = (np.abs(d) > 1e-12) & (v.stratum >= 0) & (v.paired if x == ROUTING else True)
+        if abs(e[0]) > 1e-12 and differ.sum() < 5:
+            return [e[0], np.nan, np.nan]
+        if abs(e[0]) > 1e-12 and e[3] < 1e-9:
+            edge = 0.5 / (n_rows + 1)
+            e = e[0], np.hypot(e[1], abs(e[0]) * np.sqrt(edge * (1 - edge) / n_rows)), max(1, min(e[2], n_rows - 1)), e[3]
+        return gain_interval(e)
+
     def level(x, b):
         if x == ROUTING:
             return v.estimate(y[b, SINGLE], py[b, x] - py[b, SINGLE], qp[b, x] - qp[b, SINGLE])
@@ -577,19 +589,18 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
             where = out["kind"], b, kind_at
             luck = np.sqrt(max(0, gain[1] ** 2 - gain[3] ** 2))
             near(got["luck"], [luck * student.ppf(0.975, min(gain[2], 1e6))], 1e-9, where)
-            differ = kind_at != ROUTING or (py[b, ROUTING] != py[b, NAMED])[paired].sum() >= 5
             k, gain, over = (with_splits(e, between[b, kind_at, i])
                              for i, e in ((1, k), (2, expectation(gain)), (3, expectation(over))))
             near(got["accuracy"], accuracy_interval(a), 1e-6, where)
             near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
-            told_gain = [0, 0, 0] if kind_at == SINGLE else gain_interval(gain) if differ else [gain[0], np.nan, np.nan]
+            told_gain = [0, 0, 0] if kind_at == SINGLE else gain_told(gain, kind_at, NAMED, b)
             near(got["gain"], told_gain, 1e-6, where)
             if kind_at == SINGLE:  # from the other side, when the mix is known
                 single_over_mix = got["over_mix"]
             else:
-                near(got["over_mix"], gain_interval(over), 1e-6, where)
+                near(got["over_mix"], gain_told(over, kind_at, MIX, b), 1e-6, where)
             if kind_at == MIX:
-                near(single_over_mix, [-gain_interval(gain)[i] for i in (0, 2, 1)], 1e-6, where)
+                near(single_over_mix, [-gain_told(gain, kind_at, NAMED, b)[i] for i in (0, 2, 1)], 1e-6, where)
             near(got["saving"], saving(b, kind_at, b, k[0]), 1e-6, where)
 
     def added(b, ref):
@@ -627,7 +638,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                 continue
             if k > MIX and (best == MIX or got[MIX]["mix"][2] > 0) and not x["over_mix"][1] > 0:
                 continue
-            if best == TABLE and not gain_interval(with_splits(expectation(against(k, TABLE, b)), between[b, k, 4]))[1] > 0:
+            if best == TABLE and not gain_told(with_splits(expectation(against(k, TABLE, b)), between[b, k, 4]), k, TABLE, b)[1] > 0:
                 continue
             best = k
         return best

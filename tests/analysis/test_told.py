@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 
-from program import data_of, fake, rows, run
+from program import data_of, fake, refused, rows, run
 
 try:
     import h5py
@@ -94,7 +94,7 @@ def one_accuracy(tmp):
     never falls."""
     results, models, again = f"{tmp}/one.h5", 0, 0
     for signal in (0.2, 0.6):
-        subprocess.run([FAKE, results, *map(str, (150, 5, 4, 1, 1, signal, 0, 3, 200, 100))], check=True)
+        fake(results, 150, 5, noise=signal, anchors=200, calibrated=100)
         for blind in ([], ["--blind"]):
             run(results, *blind, "--bootstrap", 0, "-o", f"{tmp}/one")
             page = data_of(f"{tmp}/one/report.html")["decision"]["steps"]
@@ -152,17 +152,18 @@ def in_use(tmp):
     on the terminal as on the page, and no end of a difference lies beyond 100 points."""
     results, seen = f"{tmp}/i.h5", set()
     for seed in (2, 4):
-        subprocess.run([FAKE, results, *map(str, (6, 3, 2, seed, 1, 0.5, 0, 2, 0, 0))], check=True)
+        fake(results, 6, 3, samples=2, seed=seed, categories=2)
         for k in range(3):
-            said = run(results, "-o", f"{tmp}/in_use", "--incumbent", f"maker/model-0{k}", "--bootstrap", 0)
+            said = run(results, "-o", f"{tmp}/in_use", "--incumbent", f"maker/model-0{k}", "--bootstrap", 0).stdout
             page = data_of(f"{tmp}/in_use/report.html")
             steps = [s for s in page["decision"]["steps"] if s["accuracy"][0] is not None]
+            told = [s for i, s in enumerate(page["decision"]["steps"]) if s["accuracy"][0] is not None and (s["asked"] or i == page["decision"]["default"])]
             for s in steps:
                 itself = s["shares"] == [[k, 1]]
                 assert not itself or s["vs_incumbent"] == [0, 0, 0] == s["saved_of_incumbent"], s
                 assert all(abs(x) <= 1 for v in ("gain", "over_mix", "vs_incumbent") for x in s[v] if x is not None), s
                 seen.add(itself and s["asked"] != "")
-            assert said.count("is the incumbent\n") == sum(s["shares"] == [[k, 1]] for s in steps if s["asked"]), said
+            assert said.count("is the incumbent\n") == sum(s["shares"] == [[k, 1]] for s in told), said
             lines = re.findall(r"against the incumbent: .* (\S+) \[.*%(.*)", said)
             assert lines and all(not x.startswith("-") for x, _ in lines), said
     assert seen == {False, True}
@@ -173,7 +174,7 @@ def hardly_any(tmp):
     one in use, however alike their few answers are. One anchor cannot be left out, and that is said."""
     for seed in range(1, 9):
         results = f"{tmp}/h.h5"
-        subprocess.run([FAKE, results, *map(str, (1 + seed % 3, 4, 2, seed, 1, 0.5, 0, 1, 0, 0))], check=True)
+        fake(results, 1 + seed % 3, 4, samples=2, seed=seed, categories=1)
         run(results, "-o", f"{tmp}/hardly", "--incumbent", "maker/model-03", "--bootstrap", 0)
         decision = data_of(f"{tmp}/hardly/report.html")["decision"]
         for s in decision["steps"]:
@@ -182,14 +183,45 @@ def hardly_any(tmp):
             assert itself or s["vs_incumbent"][0] is None or s["vs_incumbent"][1] < -0.1, s["vs_incumbent"]
         at = decision["incumbent"]["as_good"]
         assert at < 0 or decision["steps"][at]["shares"] == [[3, 1]], at
-    subprocess.run([FAKE, results, *map(str, (6, 3, 2, 1, 0, 0.5, 0, 1, 1, 0))], check=True)
-    r = subprocess.run([PROGRAM, results, "-o", f"{tmp}/no", "--no-plots"], capture_output=True, text=True)
-    assert r.returncode == 3 and r.stderr.count("\n") == 1 and "more anchors" in r.stderr, r.stderr
-    r = subprocess.run([PROGRAM, results, "-o", f"{tmp}/no", "--no-plots", "--margin", "2"], capture_output=True, text=True)
-    assert r.returncode == 2 and r.stderr.count("\n") == 1 and "--margin needs --incumbent" in r.stderr, r.stderr
+    fake(results, 6, 3, samples=2, truth=0, categories=1, anchors=1)
+    refused("more anchors", results, status=3, out=f"{tmp}/no")
+    refused("--margin needs --incumbent", results, "--margin", 2, status=2, out=f"{tmp}/no")
+
+
+def own_categories(tmp):
+    """A category for every query, and cells without an estimate: models keep their bills, and something is advised."""
+    results = f"{tmp}/c.h5"
+    fake(results, 40, 3, samples=1, missing=0.1, categories=40)
+    said = run(results, "-o", f"{tmp}/own", "--bootstrap", 0).stdout
+    assert "nan" not in said and "without an estimate" in said, said
+    assert sum(s["accuracy"][0] is not None for s in data_of(f"{tmp}/own/report.html")["decision"]["steps"]) > 30
+
+
+def shares(tmp):
+    """A mix gives its dearer model about the share that is told, not what else is cheap."""
+    results, prices, mixes = f"{tmp}/s.h5", f"{tmp}/s.json", 0
+    with open(prices, "w") as f:  # so near that the dearer model is the cheaper one for many a query
+        json.dump([{"id": f"maker/model-0{k}", "input": 1, "output": 10 + 3 * k} for k in range(4)], f)
+    for seed in range(1, 7):
+        fake(results, 200, 4, samples=2, seed=seed, noise=1, categories=1)
+        run(results, "-o", f"{tmp}/shares", "--bootstrap", 0, "--prices", prices)
+        given = {}
+        for r in rows(f"{tmp}/shares", "policies"):
+            given.setdefault(r["ask"], []).append(r["model"])
+        page = data_of(f"{tmp}/shares/report.html")
+        for s in page["decision"]["steps"]:
+            if s["kind"] != "mix" or not s["asked"]:
+                continue
+            mixes += 1
+            for k, share in s["shares"]:
+                seen = given[s["asked"]].count(page["models"][k]["id"]) / 200
+                assert abs(seen - share) < 0.15, (seed, s["asked"], seen, share)
+    assert mixes > 2, mixes
 
 
 with tempfile.TemporaryDirectory() as folder:
+    own_categories(folder)
+    shares(folder)
     hardly_any(folder)
     in_use(folder)
     one_accuracy(folder)

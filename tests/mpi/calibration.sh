@@ -15,7 +15,7 @@ for n in 1 2 3; do
   same "digest on $n ranks" "$(digest_of "$(out ranks ranks $n "$sim" "$job" --fresh --shuffle-leases $n --slots $n)")" "$want"
 done
 has "check" "$("$BIN/scope-grid" check "$work/alone")" '512 cells and 512 calibration cells, 1024 present, 0 failed, 0 missing; 1024 in segments'
-has "merge" "$("$BIN/scope-grid" merge "$work/alone" 2>&1)" "digest $want, 1024 of 512 cells and 512 calibration cells, 0 failed"
+has "merge" "$("$BIN/scope-grid" merge "$work/alone" 2>&1)" "digest $want, 1024 of 1024 cells, 512 of them for calibration, 0 failed"
 
 # three tasks of an array
 for i in 1 2 3; do out array "$sim" "$job" --array --step-us 500 >"$work/task$i" & done

@@ -106,8 +106,14 @@ done
 cp "$work/good" "$segment"
 same "digest once the segment is back" "$(digest_of "$(sim 2)")" "$want"
 
-# merge alone, of a part of the cells
-rm "$run/DONE" "$segment"
+# merge alone: not of a part of the cells over results that have all; of a part once DONE is gone
+before=$(sha256sum <"$run/results.h5")
+rm "$segment"
+out=$("$BIN/scope-grid" merge "$run" 2>&1); same "exit code of a merge over whole results" $? 5
+one_line "a merge over whole results" "$out"
+has "a merge over whole results" "$out" "[0-9]+ of 512 cells are in no segment: results.h5 is kept"
+same "results.h5 when segments are gone" "$(sha256sum <"$run/results.h5")" "$before"
+rm "$run/DONE"
 out=$("$BIN/scope-grid" merge "$run" 2>&1); same "exit code of a partial merge" $? 10
 has "a partial merge" "$out" "[0-9]+ of 512 cells are not computed yet; results.h5 marks them as missing"
 [ ! -e "$run/DONE" ] || fail "a partial merge wrote DONE"

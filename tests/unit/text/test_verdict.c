@@ -34,6 +34,18 @@ static const struct {
     {P "{len\xEF\xBC\x9A"
        "900, correct\xEF\xBC\x9Ano}",
      900, false, true},
+    {P "{len\xEF\xBC\x9A"
+       "900\xEF\xBC\x8C"
+       "correct\xEF\xBC\x9A\xE3\x80\x80no\xC2\xA0}",
+     900, false, true},
+    {"Predicted\xC2\xA0Performance:\xE2\x80\xAF{len:\xC2\xA0"
+     "512,\xE2\x80\x89"
+     "correct:\xC2\xA0yes}",
+     512, true, true},
+    {P "{len: 5\xEF\xBC\x8D"
+       "6, correct: yes}",
+     -1, 0, 0}, /* another full-width character */
+    {P "{len: 5, correct: yes\xEF\xBC", -1, 0, 0},
     {P "{\n len:\n\n 55,\n correct:\n no\n}", 55, false, true},
     {P "{len: ~450, correct: yes}", 450, true, true},
     {P "{len: 000, correct: yes}", 0, true, true},
