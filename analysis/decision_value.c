@@ -7,7 +7,8 @@
 
 int64_t sg__differing(const struct sg__valued *v, const double *d, bool paired) {
     int64_t n = 0;
-    for (int64_t i = 0; i < v->n; i++) n += v->stratum[i] >= 0 && (!paired || v->paired[i]) && fabs(d[i]) > 1e-12;
+    for (int64_t i = 0; i < v->n; i++)
+        n += v->stratum[i] >= 0 && (!paired || v->paired[i]) && fabs(d[i]) > 1e-12;
     return n;
 }
 
