@@ -10,11 +10,11 @@ import math
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import page_data
+from program import fake, run
 
 try:
     from selenium import webdriver
@@ -428,15 +428,13 @@ def faults(b, page, data, tmp):
     return len(FAULTS) + len(GREY) + 2
 
 
-def nights(b, program, fake, tmp):
+def nights(b, tmp):
     """A second file with other prices and without a model: what is advised then and now, prices by themselves, the bill as
     the sum of its parts."""
     folder = f"{tmp}/nights"
     os.mkdir(folder)
-    for name, models in (("a", "5"), ("b", "4")):
-        subprocess.run([fake, f"{folder}/{name}.h5", "60", models, "4", "1", "1", "0.5", "0.03", "3"], check=True)
-    subprocess.run([program, f"{folder}/a.h5", f"{folder}/b.h5", "--bootstrap", "50", "--no-plots", "-o", folder], check=True,
-                   capture_output=True)
+    files = [fake(f"{folder}/{name}.h5", 60, models, missing=0.03) for name, models in (("a", 5), ("b", 4))]
+    run(*files, "--bootstrap", 50, "-o", folder)
     data = page_data.read(f"{folder}/report.html")
     assert data["repriced"] and data["compared"][1]["gone_models"] == "maker/model-04" and len(data["nights"]) == 5
     rows = "return [...document.querySelectorAll('#%s tbody tr')].map(r => [...r.children].map(c => c.textContent.replaceAll('\u00a0', ' ')))"
@@ -459,13 +457,12 @@ def nights(b, program, fake, tmp):
         assert p["wide"] <= 0 and min(p["fonts"])[0] >= 11.99 and not b.told()
 
 
-def limits(b, program, fake, tmp):
+def limits(b, tmp):
     """Caps, a portfolio and what may be lost against the model in force, as the program writes them."""
     folder = f"{tmp}/limits"
     os.mkdir(folder)
-    subprocess.run([fake, f"{folder}/r.h5", "120", "6", "4", "1", "1", "0.2", "0.03", "3"], check=True)
-    text = subprocess.run([program, f"{folder}/r.h5", "--bootstrap", "50", "--no-plots", "--portfolio-size", "3", "--at-most", "maker/model-04=30%",
-                           "--at-most", "maker/model-02=50%", "--incumbent", "maker/model-04", "--margin", "4"], check=True, capture_output=True, text=True).stdout
+    text = run(fake(f"{folder}/r.h5", 120, 6, noise=0.2, missing=0.03), "--bootstrap", 50, "--portfolio-size", 3, "--at-most", "maker/model-04=30%",
+               "--at-most", "maker/model-02=50%", "--incumbent", "maker/model-04", "--margin", 4).stdout
     data = page_data.read(f"{folder}/report.html")
     steps, sizes = data["decision"]["steps"], data["sizes"]
     asked = [s for s in steps if s["asked"]]
@@ -499,7 +496,6 @@ def limits(b, program, fake, tmp):
 
 
 def main():
-    program, fake = map(os.path.abspath, sys.argv[1:3])
     if not (CHROMIUM and DRIVER and webdriver):
         print("SKIP: no Chromium, or no driver for it (apt: chromium chromium-driver python3-selenium)")
         sys.exit(77)
@@ -511,8 +507,7 @@ def main():
             for truth in (1, 0):
                 folder = f"{tmp}/{truth}"
                 os.mkdir(folder)
-                subprocess.run([fake, f"{folder}/r.h5", "120", "8", "4", "1", str(truth), "0.5", "0.03", "3"], check=True)
-                subprocess.run([program, f"{folder}/r.h5", "--bootstrap", "200", "--no-plots"], check=True, capture_output=True)
+                run(fake(f"{folder}/r.h5", 120, 8, truth=truth, missing=0.03), "--bootstrap", 200)
                 for kind in [k for k in page_data.KINDS if k != "none"] if truth else ("unlabelled", "none"):
                     data = page_data.read(f"{folder}/report.html")
                     if data.get("decision") and kind in ("normal", "unlabelled"):  # as the program wrote it
@@ -545,8 +540,8 @@ def main():
                 if shots:
                     with open(f"{shots}/{kind}.pdf", "wb") as f:
                         f.write(pdf)
-            nights(b, program, fake, tmp)
-            planted = limits(b, program, fake, tmp) + faults(b, pages[0][1], pages[0][2], tmp)
+            nights(b, tmp)
+            planted = limits(b, tmp) + faults(b, pages[0][1], pages[0][2], tmp)
             steps = sum(len(d["decision"]["steps"]) for _, _, d in pages if d["decision"])
             print(f"{len(pages)} pages at {len(SIZES)} sizes, {len(SIZES) * steps} steps of the slider, {planted} planted faults seen")
         finally:
