@@ -577,19 +577,23 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
             where = out["kind"], b, kind_at
             luck = np.sqrt(max(0, gain[1] ** 2 - gain[3] ** 2))
             near(got["luck"], [luck * student.ppf(0.975, min(gain[2], 1e6))], 1e-9, where)
-            differ = kind_at != ROUTING or (py[b, ROUTING] != py[b, NAMED])[paired].sum() >= 5
+            def told(e, x, other):
+                """Fewer than five outcomes that differ do not show the error of a gain."""
+                z = (py if x == ROUTING else y)[b]
+                few = ((z[x] != z[other])[paired] if x == ROUTING else z[x] != z[other]).sum() < 5
+                return [e[0], np.nan, np.nan] if few and abs(e[0]) > 1e-12 else gain_interval(e)
             k, gain, over = (with_splits(e, between[b, kind_at, i])
                              for i, e in ((1, k), (2, expectation(gain)), (3, expectation(over))))
             near(got["accuracy"], accuracy_interval(a), 1e-6, where)
             near(np.array(got["cost"]) / k[0], np.array(cost_interval(k)) / k[0], 1e-6, where)
-            told_gain = [0, 0, 0] if kind_at == SINGLE else gain_interval(gain) if differ else [gain[0], np.nan, np.nan]
+            told_gain = [0, 0, 0] if kind_at == SINGLE else told(gain, kind_at, NAMED)
             near(got["gain"], told_gain, 1e-6, where)
             if kind_at == SINGLE:  # from the other side, when the mix is known
                 single_over_mix = got["over_mix"]
             else:
-                near(got["over_mix"], gain_interval(over), 1e-6, where)
+                near(got["over_mix"], told(over, kind_at, MIX), 1e-6, where)
             if kind_at == MIX:
-                near(single_over_mix, [-gain_interval(gain)[i] for i in (0, 2, 1)], 1e-6, where)
+                near(single_over_mix, [-told_gain[i] for i in (0, 2, 1)], 1e-6, where)
             near(got["saving"], saving(b, kind_at, b, k[0]), 1e-6, where)
 
     def added(b, ref):

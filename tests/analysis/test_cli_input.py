@@ -208,7 +208,7 @@ def bad_input(tmp):
     refused("expected scope, anchored or combined", results, "--estimate", "best", out=out, status=2)
     refused("no outcomes of anchors", results, "--estimate", "anchored", out=out, status=2)
     refused('did you mean "maker/model-0', results, "--incumbent", "maker/modle-01", out=out, status=3)
-    refused("--margin x: expected a number", results, "--margin", "x", out=out, status=2)
+    refused("--margin x: expected a number", results, "--margin", "x", "--incumbent", "maker/model-00", out=out, status=2)
     refused("--volume -1: expected a number", results, "--volume=-1", out=out, status=2)
     least = next(x["budget"] for x in data_of(f"{tmp}/least/report.html")["decision"]["steps"] if x["kind"] != "none") * 1.000001
     said = run(results, "--budget", least, "-o", f"{tmp}/least", "--bootstrap", 0).stdout

@@ -5,10 +5,11 @@ usage: test_told.py SCOPE_FRONTIER MAKE_FAKE_RESULTS      (exit 77: no h5py)
 """
 import json
 import re
+import subprocess
 import sys
 import tempfile
 
-from program import data_of, fake, rows, run
+from program import FAKE, PROGRAM, data_of, fake, rows, run
 
 try:
     import h5py
@@ -154,7 +155,7 @@ def in_use(tmp):
     for seed in (2, 4):
         subprocess.run([FAKE, results, *map(str, (6, 3, 2, seed, 1, 0.5, 0, 2, 0, 0))], check=True)
         for k in range(3):
-            said = run(results, "-o", f"{tmp}/in_use", "--incumbent", f"maker/model-0{k}", "--bootstrap", 0)
+            said = run(results, "-o", f"{tmp}/in_use", "--incumbent", f"maker/model-0{k}", "--bootstrap", 0).stdout
             page = data_of(f"{tmp}/in_use/report.html")
             steps = [s for s in page["decision"]["steps"] if s["accuracy"][0] is not None]
             for s in steps:
