@@ -219,6 +219,37 @@ def shares(tmp):
     assert mixes > 2, mixes
 
 
+def own_categories(tmp):
+    """A category for every query, and cells without an estimate: models keep their bills, and something is advised."""
+    results = f"{tmp}/c.h5"
+    subprocess.run([FAKE, results, *map(str, (40, 3, 1, 1, 1, 0.5, 0.1, 40, 0, 0))], check=True)
+    said = run(results, "-o", f"{tmp}/own", "--bootstrap", 0)
+    assert "nan" not in said and "without an estimate" in said, said
+    assert sum(s["accuracy"][0] is not None for s in data_of(f"{tmp}/own/report.html")["decision"]["steps"]) > 30
+
+
+def shares(tmp):
+    """A mix gives its dearer model about the share that is told, not what else is cheap."""
+    results, prices, mixes = f"{tmp}/s.h5", f"{tmp}/s.json", 0
+    with open(prices, "w") as f:  # so near that the dearer model is the cheaper one for many a query
+        json.dump([{"id": f"maker/model-0{k}", "input": 1, "output": 10 + 3 * k} for k in range(4)], f)
+    for seed in range(1, 5):
+        subprocess.run([FAKE, results, *map(str, (200, 4, 2, seed, 1, 1, 0, 1, 0, 0))], check=True)
+        run(results, "-o", f"{tmp}/shares", "--bootstrap", 0, "--prices", prices)
+        given = {}
+        for r in rows(f"{tmp}/shares", "policies"):
+            given.setdefault(r["ask"], []).append(r["model"])
+        page = data_of(f"{tmp}/shares/report.html")
+        for s in page["decision"]["steps"]:
+            if s["kind"] != "mix" or not s["asked"]:
+                continue
+            mixes += 1
+            for k, share in s["shares"]:
+                seen = given[s["asked"]].count(page["models"][k]["id"]) / 200
+                assert abs(seen - share) < 0.15, (seed, s["asked"], seen, share)
+    assert mixes > 2, mixes
+
+
 with tempfile.TemporaryDirectory() as folder:
     own_categories(folder)
     shares(folder)
