@@ -86,6 +86,13 @@ static int64_t find_name(const char *name, char **all, int64_t n) {
     return -1;
 }
 
+/* What an option lists with commas; one name that has a comma may stand alone. */
+static enum sg_status names_listed(struct names *l, const char *text, char **all, int64_t n,
+                                   struct sg_err *err) {
+    if (find_name(text, all, n) >= 0) return names_add(l, text, strlen(text), err);
+    return names_split(l, text, ',', err);
+}
+
 static enum sg_status choose_pool(struct sg_dataset *d, const char *pool, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_results *r = d->r;
@@ -98,7 +105,7 @@ static enum sg_status choose_pool(struct sg_dataset *d, const char *pool, struct
     else if (sg_file_exists(pool))
         SG_TRY(names_file(&l, pool, err));
     else
-        SG_TRY(names_split(&l, pool, ',', err));
+        SG_TRY(names_listed(&l, pool, r->model, r->n_models, err));
     if (pool && !l.n) {
         st = sg_fail(err, SG_E_USAGE, "--pool names no model");
         goto out;
@@ -176,7 +183,7 @@ static enum sg_status filter(const struct sg_dataset *d, const char *f, uint8_t 
             err, SG_E_USAGE,
             "--queries %s: expected category=NAME[,NAME], category!=NAME, id=GLOB[,GLOB], id!=GLOB or @FILE",
             f);
-    SG_TRY(names_split(&l, eq + 1, ',', err));
+    SG_TRY(names_listed(&l, eq + 1, by_id ? r->query : r->category, r->n_queries, err));
     SG_TRY(SG_NEW(&used, l.n, "filter", err));
     char **of = by_id ? r->query : r->category;
     for (int64_t q = 0; q < r->n_queries; q++)

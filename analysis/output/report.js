@@ -565,7 +565,7 @@
   $("policies-note").textContent = unmet;
   if ((D.policies || []).length) {
     if (D.policies[0].ours) $("policies-title").textContent = "Policies at parts of the best single model’s cost";
-    $("policies-note").textContent = "Policies of the estimates at exactly this estimated cost. Gain and saving are against " + full(D.models[D.best].id) + ", paired over the queries." + unmet;
+    $("policies-note").textContent = (steps.length ? "What is advised there, query by query (policies.csv), as estimated and by the truth; fitted: what the frontier of the estimates makes of the same budget." : "Policies of the estimates at exactly this estimated cost.") + " Gain and saving are against " + full(D.models[D.best].id) + ", paired over the queries." + unmet;
     list("policies", "Asked", D.policies, (a) => a.is_target ? (D.graded ? "score " : "accuracy ") + pct(a.asked) : "budget " + usd(a.asked));
   }
   $("models-note").textContent = "Each model used for every query." + (none(D.value_lambda) ? "" : " Value: what the model adds to the pool (Shapley value, in points of accuracy" +

@@ -306,7 +306,7 @@ const char *sg_nearest(const char *name, const char *const *names, size_t n) {
     const char *found = NULL;
     for (size_t i = 0; i < n; i++) {
         size_t d = edit_distance(name, names[i]);
-        if (d < best) {
+        if (d < best && *names[i]) {
             best = d;
             found = names[i];
         }

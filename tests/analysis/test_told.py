@@ -228,6 +228,22 @@ def own_categories(tmp):
     assert sum(s["accuracy"][0] is not None for s in data_of(f"{tmp}/own/report.html")["decision"]["steps"]) > 30
 
 
+def commas(tmp):
+    """A category, an id or a model that has a comma in its name can be chosen alone."""
+    results = f"{tmp}/k.h5"
+    subprocess.run([FAKE, results, *map(str, (12, 3, 1, 1, 1, 0.5, 0, 2, 0, 0))], check=True)
+    with h5py.File(results, "r+") as f:
+        category, model, query = (f[x][()] for x in ("category", "model", "query"))
+        n = int((category == category[0]).sum())
+        category[category == category[0]] = b"a,b"
+        model[1], query[2] = b"m,1", b"q,2"
+        for name, values in (("category", category), ("model", model), ("query", query)):
+            f[name][...] = values
+    for ask, told in ((("--queries", "category=a,b"), f"{n} queries"), (("--queries", "category!=a,b"), f"{12 - n} queries"),
+                      (("--queries", "id=q,2"), "1 query x"), (("--pool", "m,1"), "x 1 model")):
+        assert told in run(results, "-o", f"{tmp}/commas", "--bootstrap", 0, *ask).split("\n")[1], ask
+
+
 def shares(tmp):
     """A mix gives its dearer model about the share that is told, not what else is cheap."""
     results, prices, mixes = f"{tmp}/s.h5", f"{tmp}/s.json", 0
@@ -252,6 +268,7 @@ def shares(tmp):
 
 with tempfile.TemporaryDirectory() as folder:
     own_categories(folder)
+    commas(folder)
     shares(folder)
     hardly_any(folder)
     in_use(folder)
