@@ -332,8 +332,8 @@ static enum sg_status measure(const struct evidence *e, struct sg_decision_input
         SG_TRY(sg_quality_groups(&(struct sg_pairs){p, y, right, cells}, &(struct sg_grouping){NULL, 1}, 1,
                                  &a->quality[kind], NULL, err));
         if (kind == SG_ESTIMATE_SCOPE) a->log_loss[kind] = a->quality[kind].log_loss;
-        SG_TRY(sg_length_groups(length, true_length, NULL, NULL, cells, (struct sg_grouping){NULL, 1},
-                                &a->length[kind], err));
+        SG_TRY(sg_length_groups(&(struct sg_length_pairs){length, true_length, NULL, NULL, cells},
+                                &(struct sg_grouping){NULL, 1}, 1, &a->length[kind], err));
     }
 out:
     free(x);

@@ -240,54 +240,83 @@ double sg_t_quantile(double outside, double df) {
     return (low + high) / 2;
 }
 
-enum sg_status sg_length_groups(const double *estimate, const double *truth, const double *sd,
-                                const int32_t *k, int64_t n, struct sg_grouping by,
-                                struct sg_length_quality *out, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    enum { T_KNOWN = 64 };
-    double t95[T_KNOWN] = {0},
-           *relative = NULL; /* quantiles as they are needed: a file has few sample counts */
-    int64_t *first = NULL, *fill = NULL;
-    int32_t large = 0;
-    SG_TRY(SG_NEW(&relative, n, "length errors", err));
-    SG_TRY(SG_NEW(&first, by.n + 1, "groups", err));
-    SG_TRY(SG_NEW(&fill, by.n + 1, "groups", err));
-    memset(out, 0, sizeof *out * (size_t)by.n);
-    for (int64_t i = 0; i < n; i++)
-        if (truth[i] > 0 && !isnan(estimate[i])) first[(by.of ? by.of[i] : 0) + 1]++;
-    for (int32_t g = 0; g < by.n; g++) first[g + 1] += first[g];
-    memcpy(fill, first, sizeof *fill * (size_t)(by.n + 1));
-    for (int64_t i = 0; i < n; i++) {
-        if (isnan(estimate[i]) || isnan(truth[i])) continue;
-        const int32_t g = by.of ? by.of[i] : 0;
-        struct sg_length_quality *o = &out[g];
-        const double e = estimate[i] - truth[i];
-        o->n++;
-        o->mae += fabs(e);
-        o->bias += e;
-        o->median_relative += truth[i]; /* the sum of truths until the end */
-        if (truth[i] > 0) relative[fill[g]++] = fabs(e) / truth[i];
-        if (sd && k && k[i] >= 2 && !isnan(sd[i])) {
-            const int32_t df = k[i] - 1, slot = df < T_KNOWN ? df : 0; /* 0: the last of the large ones */
-            if (t95[slot] == 0 || (!slot && df != large)) {
-                t95[slot] = sg_t_quantile(0.1, df);
-                large = slot ? large : df;
-            }
-            const double t = t95[slot];
-            o->n_coverage++;
-            o->coverage += fabs(e) <= t * sd[i] * sqrt(1 + 1.0 / k[i]);
+enum { T_KNOWN = 64 };
+/* Quantiles as they are needed: a file has few sample counts. Slot 0: the last of the large ones. */
+struct t_quantiles {
+    double t95[T_KNOWN];
+    int32_t large;
+};
+
+static double t95_of(struct t_quantiles *t, int32_t df) {
+    const int32_t slot = df < T_KNOWN ? df : 0;
+    if (t->t95[slot] == 0 || (!slot && df != t->large)) {
+        t->t95[slot] = sg_t_quantile(0.1, df);
+        t->large = slot ? t->large : df;
+    }
+    return t->t95[slot];
+}
+
+/* Sums into the groups of all groupings, the number of each group's relative errors into `count`, and the errors; -1: none. */
+static void add_lengths(const struct sg_length_pairs *x, const struct sg_grouping *by, int32_t n_by,
+                        struct sg_length_quality *out, int64_t *count, double *relative) {
+    struct t_quantiles t = {.large = 0};
+    for (int64_t i = 0; i < x->n; i++) {
+        relative[i] = -1;
+        if (isnan(x->estimate[i]) || isnan(x->truth[i])) continue;
+        const double truth = x->truth[i], e = x->estimate[i] - truth;
+        const bool samples = x->sd && x->k && x->k[i] >= 2 && !isnan(x->sd[i]);
+        const bool covered =
+            samples && fabs(e) <= t95_of(&t, x->k[i] - 1) * x->sd[i] * sqrt(1 + 1.0 / x->k[i]);
+        if (truth > 0) relative[i] = fabs(e) / truth;
+        int64_t at = 0;
+        for (int32_t b = 0; b < n_by; at += by[b++].n) {
+            const int64_t g = at + (by[b].of ? by[b].of[i] : 0);
+            struct sg_length_quality *o = &out[g];
+            o->n++;
+            o->mae += fabs(e);
+            o->bias += e;
+            o->median_relative += truth; /* the sum of truths until the end */
+            o->n_coverage += samples;
+            o->coverage += covered;
+            count[g] += truth > 0;
         }
     }
-    for (int32_t g = 0; g < by.n; g++) {
-        struct sg_length_quality *o = &out[g];
-        o->mae /= (double)o->n;
-        o->bias /= o->median_relative;
-        o->median_relative = sg_quantile(relative + first[g], first[g + 1] - first[g], 0.5);
-        o->coverage = o->n_coverage ? o->coverage / (double)o->n_coverage : (double)NAN;
+}
+
+enum sg_status sg_length_groups(const struct sg_length_pairs *x, const struct sg_grouping *by, int32_t n_by,
+                                struct sg_length_quality *out, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    double *relative = NULL, *sorted = NULL;
+    int64_t *count = NULL, *fill = NULL;
+    int32_t n_groups = 0, most = 0;
+    for (int32_t b = 0; b < n_by; b++) {
+        n_groups += by[b].n;
+        most = by[b].n > most ? by[b].n : most;
+    }
+    SG_TRY(SG_NEW(&relative, x->n, "length errors", err));
+    SG_TRY(SG_NEW(&sorted, x->n, "length errors", err));
+    SG_TRY(SG_NEW(&count, n_groups, "groups", err));
+    SG_TRY(SG_NEW(&fill, most, "groups", err));
+    memset(out, 0, sizeof *out * (size_t)n_groups);
+    add_lengths(x, by, n_by, out, count, relative);
+    const int64_t *of = count;
+    for (int32_t b = 0; b < n_by; of += by[b].n, out += by[b++].n) {
+        for (int32_t g = 1; g < by[b].n; g++) fill[g] = fill[g - 1] + of[g - 1];
+        for (int64_t i = fill[0] = 0; i < x->n; i++)
+            if (relative[i] >= 0) sorted[fill[by[b].of ? by[b].of[i] : 0]++] = relative[i];
+        for (int32_t g = 0; g < by[b].n; g++) {
+            struct sg_length_quality *o = &out[g];
+            o->mae /= (double)o->n;
+            o->bias /= o->median_relative;
+            o->median_relative = sg_quantile(sorted + fill[g] - of[g], of[g], 0.5);
+            o->coverage = o->n_coverage ? o->coverage / (double)o->n_coverage : (double)NAN;
+        }
+        memset(fill, 0, sizeof *fill * (size_t)most);
     }
 out:
     free(relative);
-    free(first);
+    free(sorted);
+    free(count);
     free(fill);
     return st;
 }

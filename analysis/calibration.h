@@ -63,12 +63,16 @@ struct sg_length_quality {
     double coverage;        /* share of truths inside the 90 % interval of the samples; NaN without sd */
     int64_t n_coverage;
 };
-/* Pairs with a NaN estimate or truth are left out; one grouping a call. sd (may be NULL) is the samples'
- * standard deviation, k their number: the interval is mean +- t(0.95, k - 1) sd sqrt(1 + 1/k), for pairs with
- * k >= 2. */
-enum sg_status sg_length_groups(const double *estimate, const double *truth, const double *sd,
-                                const int32_t *k, int64_t n, struct sg_grouping by,
-                                struct sg_length_quality *out, struct sg_err *err);
+/* Pairs of an estimate and a truth [n], all borrowed; those with a NaN are left out. */
+struct sg_length_pairs {
+    const double *estimate, *truth;
+    const double *sd; /* the samples' standard deviation; NULL: no coverage */
+    const int32_t *k; /* their number: the interval is mean +- t(0.95, k - 1) sd sqrt(1 + 1/k), for k >= 2 */
+    int64_t n;
+};
+/* out: of the groups of all groupings, one after the other. */
+enum sg_status sg_length_groups(const struct sg_length_pairs *pairs, const struct sg_grouping *by,
+                                int32_t n_by, struct sg_length_quality *out, struct sg_err *err);
 
 /* Student's t with df >= 1 degrees of freedom: the t beyond which, on both sides together, lies the share
  * `outside`, at least 0.025; and that share of a t, the two-sided p-value. */

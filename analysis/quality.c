@@ -34,12 +34,13 @@ static const double *scope_of(const struct sg_analysis *a) {
 
 void sg__brier_sums(const struct sg_dataset *d, const double *scope, const double *p, const double *tp,
                     double *num, double *den) {
-    for (int64_t i = 0; i < d->n * d->m; i++) {
-        const double ours = scope[i] - tp[i], theirs = p[i] - tp[i];
-        if (isnan(ours) || isnan(theirs)) continue;
-        num[i / d->m] += theirs * theirs - ours * ours;
-        den[i / d->m]++;
-    }
+    for (int64_t q = 0, i = 0; q < d->n; q++)
+        for (int32_t k = 0; k < d->m; k++, i++) {
+            const double ours = scope[i] - tp[i], theirs = p[i] - tp[i];
+            if (isnan(ours) || isnan(theirs)) continue;
+            num[q] += theirs * theirs - ours * ours;
+            den[q]++;
+        }
 }
 
 /* Scratch of one run: matrices [n * m] of one estimator, and the two groupings. */
@@ -63,15 +64,11 @@ static void fill_lengths(const struct sg_dataset *d, const struct sg_advice *of,
                                            : r->anchor_length;
     const double *fitted =
         of && (e == SG_EST_ANCHORED || e == SG_EST_COMBINED) ? of->tokens[estimate_of(e)] : NULL;
-    for (int64_t i = 0; i < d->n * d->m; i++) {
-        const int64_t at = sg_dataset_cell(d, i / d->m, (int32_t)(i % d->m));
-        w->length[i] = isnan(d->p[i]) || isnan(w->truth[i]) || !from ? (double)NAN
-                       : fitted                                      ? fitted[i]
-                                                                     : from[at];
-        w->true_length[i] = isnan(w->truth[i]) ? (double)NAN : r->true_length[at];
-        w->sd[i] = r->length_sd[at];
-        w->samples[i] = r->votes_yes[at] + r->votes_no[at];
-    }
+    for (int64_t q = 0, i = 0; q < d->n; q++)
+        for (int32_t k = 0; k < d->m; k++, i++)
+            w->length[i] = isnan(d->p[i]) || isnan(w->truth[i]) || !from ? (double)NAN
+                           : fitted                                      ? fitted[i]
+                                                                         : from[sg_dataset_cell(d, q, k)];
 }
 
 static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum sg_estimator e,
@@ -100,10 +97,9 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     if (e != SG_EST_SCOPE)
         sg__brier_sums(d, scope_of(a), p, w->truth, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
     fill_lengths(d, a->opt.advice, w, e);
-    struct sg_length_quality *out = a->length[e];
-    for (int i = 0; i < 3; out += by[i].n, i++)
-        SG_TRY(sg_length_groups(w->length, w->true_length, e == SG_EST_SCOPE ? w->sd : NULL, w->samples,
-                                cells, by[i], out, err));
+    const struct sg_length_pairs pairs = {w->length, w->true_length, e == SG_EST_SCOPE ? w->sd : NULL,
+                                          w->samples, cells};
+    SG_TRY(sg_length_groups(&pairs, by, 3, a->length[e], err));
 out:
     return st;
 }
@@ -133,8 +129,12 @@ enum sg_status sg__quality(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&w.samples, cells, "quality", err));
     for (int64_t q = 0; q < d->n; q++)
         for (int32_t k = 0; k < d->m; k++) {
-            w.by_model[q * d->m + k] = k;
-            w.by_category[q * d->m + k] = d->category[q];
+            const int64_t i = q * d->m + k, at = sg_dataset_cell(d, q, k);
+            w.by_model[i] = k;
+            w.by_category[i] = d->category[q];
+            w.true_length[i] = isnan(w.truth[i]) ? (double)NAN : d->r->true_length[at];
+            w.sd[i] = d->r->length_sd[at];
+            w.samples[i] = d->r->votes_yes[at] + d->r->votes_no[at];
         }
     for (int e = 0; e < SG_EST_BASE; e++)
         if (e != SG_EST_KNN || a->opt.baselines) SG_TRY(one_estimator(a, &w, (enum sg_estimator)e, err));

@@ -177,7 +177,7 @@ static void lengths(void **state) {
     const int32_t k[] = {2, 2, 1, 2};
     const struct sg_grouping all = {NULL, 1};
     struct sg_length_quality q;
-    assert_int_equal(sg_length_groups(e, t, sd, k, 4, all, &q, NULL), SG_OK);
+    assert_int_equal(sg_length_groups(&(struct sg_length_pairs){e, t, sd, k, 4}, &all, 1, &q, NULL), SG_OK);
     assert_int_equal(q.n, 3);
     assert_near(q.mae, 30, 1e-12);
     assert_near(q.median_relative, 0.1, 1e-12);
