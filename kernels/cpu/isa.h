@@ -187,12 +187,19 @@ SG_INLINE struct vn vn_dot2(struct vn acc, struct sg_x2 x, struct vw w) {
     return vn_fma_flush(vn_set1(x.lo), w.lo, vn_fma_flush(vn_set1(x.hi), w.hi, acc));
 }
 #endif
+/* Sixteen rows to load from, where there are fewer: a constant number of loads stays in registers. */
+SG_INLINE void rows_of_16(const float *const *rows, int32_t height, const float *all[16]) {
+    for (int32_t r = 0; r < 16; r++) all[r] = rows[r < height ? r : 0];
+}
 /* Rows side by side: to[k * height + r] = element k of row r times `scale`, k < n; height at most 16. */
 SG_INLINE void f32_pack(const float *const *rows, int32_t height, int64_t n, float scale, float *to) {
+    const float *all[16];
     int64_t k = 0;
+    rows_of_16(rows, height, all);
     for (; k + 16 <= n; k += 16) { /* a cache line of each row at a time */
-        struct v16 line[16] = {0};
-        for (int32_t r = 0; r < height; r++) line[r] = v16_mul(v16_load(rows[r] + k), v16_set1(scale));
+        struct v16 line[16];
+        SG_UNROLL
+        for (int32_t r = 0; r < 16; r++) line[r] = v16_mul(v16_load(all[r] + k), v16_set1(scale));
         v16_store_columns(line, height, to + k * height, height);
     }
     for (; k < n; k++)
@@ -202,10 +209,13 @@ SG_INLINE void f32_pack(const float *const *rows, int32_t height, int64_t n, flo
 SG_INLINE void x2_pack(const float *const *rows, int32_t height, int64_t pairs, struct sg_x2 *to) {
     int64_t i = 0;
 #if defined(__AVX512BF16__)
+    const float *all[16];
+    rows_of_16(rows, height, all);
     for (; i + 16 <= pairs; i += 16) {
-        struct v16 line[16] = {0};
-        for (int32_t r = 0; r < height; r++) {
-            const float *at = rows[r] + 2 * i; /* VCVTNE2PS2BF16 rounds as sg__bf16_bits does */
+        struct v16 line[16];
+        SG_UNROLL
+        for (int32_t r = 0; r < 16; r++) {
+            const float *at = all[r] + 2 * i; /* VCVTNE2PS2BF16 rounds as sg__bf16_bits does */
             const __m512i even_low =
                 (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(at + 16), _mm512_loadu_ps(at));
             line[r].v = _mm512_castsi512_ps(_mm512_rol_epi32(even_low, 16));

@@ -221,7 +221,7 @@ static float *queries_at(const struct tile *t, int32_t line) {
 static void pack_queries(const struct tile *t, const float *q, int32_t q_heads, int32_t ratio) {
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
         const int32_t begin = sg__tile_begin(t->chunks, c), height = sg__tile_begin(t->chunks, c + 1) - begin;
-        const float *row[16];
+        const float *row[16] = {0};
         for (int32_t r = 0; r < height; r++) {
             const int32_t line = begin + r;
             row[r] = q + ((int64_t)(line / ratio) * q_heads + t->head * ratio + line % ratio) * t->dim;

@@ -67,7 +67,7 @@ void SG_ISA_NAME(pack_bf16)(void *ctx, int64_t task, int thread) {
     const int32_t begin = sg__tile_begin(j->tiling, (int32_t)task);
     const int32_t height = sg__tile_begin(j->tiling, (int32_t)task + 1) - begin;
     struct sg_x2 *to = (struct sg_x2 *)j->x_pack + begin * ((cols + 1) / 2);
-    const float *row[16];
+    const float *row[16] = {0};
     for (int32_t r = 0; r < height; r++) row[r] = j->x + (begin + r) * cols;
     x2_pack(row, height, even / 2, to);
     if (cols > even)
