@@ -193,6 +193,7 @@ struct sg__isa {
     sg__task_fn *sample;                                /* sg__sample_job */
     sg__task_fn *logprob;                               /* sg__logprob_job */
     sg__task_fn *measure_fma, *measure_read;            /* sg__measure_job */
+    sg__task_fn *measure_dot2;                          /* sg__measure_job, for a device of bf16 */
     void (*exp)(const float *x, int32_t n, float *out); /* for the test of its error bound */
     /* out[i] = c[i] + products of the bf16 in the high halves of x[i / 16] and w[i], then of those in the low
      * halves (isa.h); n a multiple of 16 */
