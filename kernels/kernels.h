@@ -405,8 +405,9 @@ struct sg_stage_stats {
 /* Totals since open or the last reset; stats[SG_STAGE_COUNT]. */
 void sg_dev_stats(struct sg_dev *dev, struct sg_stage_stats *stats);
 void sg_dev_stats_reset(struct sg_dev *dev);
-/* Measures the machine's limits on all of the device's threads (about 1 s): float32 FMA rate of the best
- * known loop, and read bandwidth from memory. For "percent of the limit" in bench. */
+/* Measures the machine's limits on all of the device's threads (about 1 s): rate of the best known loop of the device's
+ * products (float32 FMA; of bf16 where the cpu computes in it), and read bandwidth from memory. For "percent of the limit"
+ * in bench. */
 enum sg_status sg_dev_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
                               struct sg_err *err);
 

@@ -249,8 +249,10 @@ static void cpu_kv_free(struct sg_dev *dev, struct sg_kv *kv) {
 static enum sg_status cpu_measure(struct sg_dev *dev, double *flops_per_s, double *bytes_per_s,
                                   struct sg_err *err) {
     struct sg__cpu_dev *d = (struct sg__cpu_dev *)dev;
-    enum { CHUNK = 1 << 18, CHUNKS = 256 };        /* 256 MiB in all: more than any cache */
-    static const int64_t flops_per_round = 2 * 12; /* and times the lanes of a register */
+    enum { CHUNK = 1 << 18, CHUNKS = 256 }; /* 256 MiB in all: more than any cache */
+    const bool bf16 = dev->info.products == SG_BF16;
+    sg__task_fn *products = bf16 ? d->isa->measure_dot2 : d->isa->measure_fma;
+    const int64_t flops_per_round = bf16 ? 4 * 12 : 2 * 12; /* and times the lanes of a register */
     const int threads = dev->info.threads;
     const int64_t lanes = strcmp(d->isa->name, "avx2") == 0 ? 8 : 16;
     float *data = NULL, *sink = NULL;
@@ -263,7 +265,7 @@ static enum sg_status cpu_measure(struct sg_dev *dev, double *flops_per_s, doubl
     const int64_t tasks = 4 * (int64_t)threads;
     for (int i = 0; i < 10;) { /* the best of ten, each long enough for the clock: neighbours may disturb */
         const int64_t t0 = sg_clock_ns();
-        sg__pool_run(d->pool, tasks, d->isa->measure_fma, &j);
+        sg__pool_run(d->pool, tasks, products, &j);
         ns = sg_clock_ns() - t0;
         if (ns < 20000000) {
             j.fma_rounds *= 2;

@@ -109,10 +109,18 @@ struct sg__linear_job {
      * share out what is left */
     int64_t group, groups, least;
     int32_t row_splits; /* tasks over the row tiles, per run of panels */
+    int64_t step;       /* bf16: panels that a task takes through its row tiles before the next ones */
 };
 /* First panel of run r; the one behind its last is that of r + 1, or all there are. */
 static inline int64_t sg__run_begin(const struct sg__linear_job *j, int64_t r) {
     return r <= j->groups ? r * j->group : j->groups * j->group + (r - j->groups) * j->least;
+}
+/* Bytes from a panel of a task to what row tile `tile` of it asks for while it multiplies, spread over its sums: the first
+ * two tiles each fetch half of the panel that will come in its place. 0 when none does. left: panels of the task from this
+ * one on. */
+static inline size_t sg__fetch_ahead(const struct sg__linear_job *j, int32_t tile, int64_t left,
+                                     size_t panel) {
+    return left > j->step && tile < 2 ? (size_t)j->step * panel + (size_t)tile * panel / 2 : 0;
 }
 struct sg__pack_job { /* fills a weight's panels from row-major parts, or with random numbers */
     const struct sg_weight_spec *spec;
@@ -185,6 +193,7 @@ struct sg__isa {
     sg__task_fn *sample;                                /* sg__sample_job */
     sg__task_fn *logprob;                               /* sg__logprob_job */
     sg__task_fn *measure_fma, *measure_read;            /* sg__measure_job */
+    sg__task_fn *measure_dot2;                          /* sg__measure_job, for a device of bf16 */
     void (*exp)(const float *x, int32_t n, float *out); /* for the test of its error bound */
     /* out[i] = c[i] + products of the bf16 in the high halves of x[i / 16] and w[i], then of those in the low
      * halves (isa.h); n a multiple of 16 */

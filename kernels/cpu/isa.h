@@ -187,12 +187,19 @@ SG_INLINE struct vn vn_dot2(struct vn acc, struct sg_x2 x, struct vw w) {
     return vn_fma_flush(vn_set1(x.lo), w.lo, vn_fma_flush(vn_set1(x.hi), w.hi, acc));
 }
 #endif
+/* Sixteen rows to load from, where there are fewer: a constant number of loads stays in registers. */
+SG_INLINE void rows_of_16(const float *const *rows, int32_t height, const float *all[16]) {
+    for (int32_t r = 0; r < 16; r++) all[r] = rows[r < height ? r : 0];
+}
 /* Rows side by side: to[k * height + r] = element k of row r times `scale`, k < n; height at most 16. */
 SG_INLINE void f32_pack(const float *const *rows, int32_t height, int64_t n, float scale, float *to) {
+    const float *all[16];
     int64_t k = 0;
+    rows_of_16(rows, height, all);
     for (; k + 16 <= n; k += 16) { /* a cache line of each row at a time */
-        struct v16 line[16] = {0};
-        for (int32_t r = 0; r < height; r++) line[r] = v16_mul(v16_load(rows[r] + k), v16_set1(scale));
+        struct v16 line[16];
+        SG_UNROLL
+        for (int32_t r = 0; r < 16; r++) line[r] = v16_mul(v16_load(all[r] + k), v16_set1(scale));
         v16_store_columns(line, height, to + k * height, height);
     }
     for (; k < n; k++)
@@ -202,10 +209,13 @@ SG_INLINE void f32_pack(const float *const *rows, int32_t height, int64_t n, flo
 SG_INLINE void x2_pack(const float *const *rows, int32_t height, int64_t pairs, struct sg_x2 *to) {
     int64_t i = 0;
 #if defined(__AVX512BF16__)
+    const float *all[16];
+    rows_of_16(rows, height, all);
     for (; i + 16 <= pairs; i += 16) {
-        struct v16 line[16] = {0};
-        for (int32_t r = 0; r < height; r++) {
-            const float *at = rows[r] + 2 * i; /* VCVTNE2PS2BF16 rounds as sg__bf16_bits does */
+        struct v16 line[16];
+        SG_UNROLL
+        for (int32_t r = 0; r < 16; r++) {
+            const float *at = all[r] + 2 * i; /* VCVTNE2PS2BF16 rounds as sg__bf16_bits does */
             const __m512i even_low =
                 (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(at + 16), _mm512_loadu_ps(at));
             line[r].v = _mm512_castsi512_ps(_mm512_rol_epi32(even_low, 16));
@@ -218,20 +228,43 @@ SG_INLINE void x2_pack(const float *const *rows, int32_t height, int64_t pairs, 
             for (int64_t k = i; k < i + 8 && k < pairs; k++)
                 to[k * height + r] = x2_make(rows[r][2 * k], rows[r][2 * k + 1]);
 }
-/* Rounds sixteen numbers that are zero or normal, and writes them as pairs. */
+/* Rounds `vectors` times sixteen numbers, each zero or normal and not negative, and writes them as pairs; the sum of
+ * what they became, sixteen chains over the vectors and the tree of v16_sum. */
 #if defined(__AVX512BF16__)
-SG_INLINE struct v16 x2_round(struct sg_x2 *to, struct v16 x) {
-    const struct v16 near = v16_bf16(x);
-    const __m512i b = _mm512_castps_si512(near.v);
-    const __m512i pairs = _mm512_or_si512(b, _mm512_srli_epi64(b, 48)); /* in the low half of 64 bits */
-    _mm256_storeu_si256((void *)to, _mm512_cvtepi64_epi32(pairs));
-    return near;
+SG_INLINE float x2_round_sum(struct sg_x2 *to, const struct v16 *x, int32_t vectors) {
+    const __m512i high = _mm512_set1_epi32(-65536);
+    __m512 sum = _mm512_setzero_ps(); /* even lanes of the chains, then odd ones */
+    int32_t i = 0;
+    for (; i + 2 <= vectors; i += 2) { /* VCVTNE2PS2BF16 rounds as sg__bf16_bits does */
+        const __m512i w = _mm512_rol_epi32((__m512i)_mm512_cvtne2ps_pbh(x[i + 1].v, x[i].v), 16);
+        const __m512 even = _mm512_castsi512_ps(_mm512_and_si512(w, high)),
+                     odd = _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
+        _mm512_storeu_si512(to + i * 8, w);
+        sum = _mm512_add_ps(sum, _mm512_shuffle_f32x4(even, odd, 0x44));
+        sum = _mm512_add_ps(sum, _mm512_shuffle_f32x4(even, odd, 0xEE));
+    }
+    if (i < vectors) {
+        const __m512i both = _mm512_castsi256_si512((__m256i)_mm512_cvtneps_pbh(x[i].v));
+        const __m512i w = _mm512_rol_epi32(both, 16);
+        const __m512 even = _mm512_castsi512_ps(_mm512_and_si512(w, high)),
+                     odd = _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
+        _mm256_storeu_si256((void *)(to + i * 8), _mm512_castsi512_si256(w));
+        sum = _mm512_add_ps(sum, _mm512_shuffle_f32x4(even, odd, 0x44));
+    }
+    sum = _mm512_add_ps(sum, _mm512_shuffle_f32x4(sum, sum, 0xB1));
+    sum = _mm512_add_ps(sum, _mm512_permute_ps(sum, 0x4E));
+    sum = _mm512_add_ps(sum, _mm512_permute_ps(sum, 0xB1));
+    return _mm_cvtss_f32(_mm_add_ss(_mm512_castps512_ps128(sum), _mm512_extractf32x4_ps(sum, 2)));
 }
 #else
-SG_INLINE struct v16 x2_round(struct sg_x2 *to, struct v16 x) {
-    const struct v16 near = v16_bf16(x);
-    v16_store((float *)(void *)to, near);
-    return near;
+SG_INLINE float x2_round_sum(struct sg_x2 *to, const struct v16 *x, int32_t vectors) {
+    struct v16 sum = v16_set1(0);
+    for (int32_t i = 0; i < vectors; i++) {
+        const struct v16 near = v16_bf16(x[i]);
+        v16_store((float *)(void *)(to + i * 8), near);
+        sum = v16_add(sum, near);
+    }
+    return v16_sum(sum);
 }
 #endif
 /* The compiler knows nothing of the mode: what is to run under it must be in a function of its own that is

@@ -221,7 +221,7 @@ static float *queries_at(const struct tile *t, int32_t line) {
 static void pack_queries(const struct tile *t, const float *q, int32_t q_heads, int32_t ratio) {
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
         const int32_t begin = sg__tile_begin(t->chunks, c), height = sg__tile_begin(t->chunks, c + 1) - begin;
-        const float *row[16];
+        const float *row[16] = {0};
         for (int32_t r = 0; r < height; r++) {
             const int32_t line = begin + r;
             row[r] = q + ((int64_t)(line / ratio) * q_heads + t->head * ratio + line % ratio) * t->dim;
@@ -261,12 +261,10 @@ SG_INLINE float weights(const bool half, const bool full, float scale, float *s,
     const int32_t vectors = full ? BLOCK_PAGES : (n + 15) / 16;
     struct v16 p[BLOCK_PAGES], sum = v16_set1(0);
     for (int32_t i = 0; i < vectors; i++)
-        p[i] = v16_exp(v16_sub(score(half, full, scale, s, n, i), v16_set1(now)));
+        p[i] = v16_exp_down(v16_sub(score(half, full, scale, s, n, i), v16_set1(now)));
+    if (half) return x2_round_sum((struct sg_x2 *)(void *)s, p, vectors);
     for (int32_t i = 0; i < vectors; i++) {
-        if (half)
-            p[i] = x2_round((struct sg_x2 *)(void *)s + i * 8, p[i]);
-        else
-            v16_store(s + i * 16, p[i]);
+        v16_store(s + i * 16, p[i]);
         sum = v16_add(sum, p[i]);
     }
     return v16_sum(sum);

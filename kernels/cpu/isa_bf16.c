@@ -5,9 +5,9 @@
 /* A unit is SG_LANES columns of a panel, half of what isa_linear.c calls so. */
 enum { UNITS = SG__PANEL / SG_LANES };
 
-/* R rows times U consecutive units from unit `first` on; x [pairs][R]. */
+/* R rows times U consecutive units from unit `first` on; x [pairs][R]; fetches what comes `ahead` bytes later. */
 SG_INLINE void product(const int R, const int U, const struct sg__cpu_weight *w, int64_t first,
-                       const struct sg_x2 *x, float *y) {
+                       const struct sg_x2 *x, size_t ahead, float *y) {
     const int64_t pairs = (w->base.cols + 1) / 2, rows = w->base.rows;
     const char *at[8];
     struct vn acc[16][8];
@@ -22,6 +22,7 @@ SG_INLINE void product(const int R, const int U, const struct sg__cpu_weight *w,
     }
     for (int64_t k = 0; k < pairs; k++) {
         struct vw wk[8];
+        __builtin_prefetch(at[0] + ahead + (size_t)k * (SG__PANEL * 2), 0, 2);
         SG_UNROLL
         for (int u = 0; u < U; u++) wk[u] = vw_load(at[u] + (size_t)k * (SG__PANEL * 4));
         SG_UNROLL
@@ -42,17 +43,17 @@ SG_INLINE void product(const int R, const int U, const struct sg__cpu_weight *w,
 
 /* Units [u0, u1) for R rows, U at a time while they last. */
 SG_INLINE void sweep(const int R, const int U, const struct sg__cpu_weight *w, int64_t u0, int64_t u1,
-                     const struct sg_x2 *x, float *y) {
-    for (; u0 + U <= u1; u0 += U) product(R, U, w, u0, x, y);
-    for (; u0 < u1; u0++) product(R, 1, w, u0, x, y);
+                     const struct sg_x2 *x, size_t ahead, float *y) {
+    for (; u0 + U <= u1; u0 += U) product(R, U, w, u0, x, ahead, y);
+    for (; u0 < u1; u0++) product(R, 1, w, u0, x, ahead, y);
 }
 
 SG_OWN void sweep_rows(int32_t height, const struct sg__cpu_weight *w, int64_t u0, int64_t u1,
-                       const struct sg_x2 *x, float *y) {
+                       const struct sg_x2 *x, size_t ahead, float *y) {
     switch (height) {
 #define SG_CASE(R, U)                                                                                        \
     case R:                                                                                                  \
-        sweep(R, U * 2, w, u0, u1, x, y);                                                                    \
+        sweep(R, U * 2, w, u0, u1, x, ahead, y);                                                             \
         break;
         SG_PRODUCT_SHAPES(SG_CASE)
 #undef SG_CASE
@@ -67,7 +68,7 @@ void SG_ISA_NAME(pack_bf16)(void *ctx, int64_t task, int thread) {
     const int32_t begin = sg__tile_begin(j->tiling, (int32_t)task);
     const int32_t height = sg__tile_begin(j->tiling, (int32_t)task + 1) - begin;
     struct sg_x2 *to = (struct sg_x2 *)j->x_pack + begin * ((cols + 1) / 2);
-    const float *row[16];
+    const float *row[16] = {0};
     for (int32_t r = 0; r < height; r++) row[r] = j->x + (begin + r) * cols;
     x2_pack(row, height, even / 2, to);
     if (cols > even)
@@ -86,10 +87,15 @@ void SG_ISA_NAME(linear_bf16)(void *ctx, int64_t task, int thread) {
     const int32_t t0 = (int32_t)(j->tiling.tiles * part / j->row_splits);
     const int32_t t1 = (int32_t)(j->tiling.tiles * (part + 1) / j->row_splits);
     const unsigned mode = flush_begin();
-    for (int32_t t = t0; t < t1; t++) {
-        const int32_t begin = sg__tile_begin(j->tiling, t), height = sg__tile_begin(j->tiling, t + 1) - begin;
-        sweep_rows(height, j->w, p0 * UNITS, p1 * UNITS, (const struct sg_x2 *)j->x_pack + begin * pairs,
-                   j->y + begin * rows);
+    for (int64_t p = p0; p < p1; p += j->step) {
+        const int64_t until = p + j->step < p1 ? p + j->step : p1;
+        for (int32_t t = t0; t < t1; t++) {
+            const int32_t begin = sg__tile_begin(j->tiling, t),
+                          height = sg__tile_begin(j->tiling, t + 1) - begin;
+            const size_t ahead = sg__fetch_ahead(j, t - t0, p1 - p, (size_t)pairs * (SG__PANEL * 4));
+            sweep_rows(height, j->w, p * UNITS, until * UNITS,
+                       (const struct sg_x2 *)j->x_pack + begin * pairs, ahead, j->y + begin * rows);
+        }
     }
     flush_end(mode);
 }

@@ -96,7 +96,7 @@ void SG_ISA_NAME(linear_pack)(void *ctx, int64_t task, int thread) {
     const int32_t begin = sg__tile_begin(j->tiling, (int32_t)task),
                   end = sg__tile_begin(j->tiling, (int32_t)task + 1);
     const int32_t height = end - begin;
-    const float *row[16];
+    const float *row[16] = {0};
     for (int32_t r = 0; r < height; r++) row[r] = j->x + (begin + r) * cols;
     f32_pack(row, height, cols, 1, j->x_pack + begin * cols);
 }

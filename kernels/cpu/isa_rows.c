@@ -127,6 +127,45 @@ static void fetch_page(const float *page, const struct sg__cpu_kv *kv) {
     for (int32_t w = 0; w < n; w += 16) __builtin_prefetch(page + w, 1, 3);
 }
 
+/* Sixteen where rows [i, i + 16) fill a page: their keys go in as registers are turned, not word by word. Else 1. */
+static int64_t rows_together(const struct sg_qkv_args *a, int64_t i, int64_t end) {
+    if (end - i < SG_PAGE_TOKENS || a->slot[i] % SG_PAGE_TOKENS != 0) return 1;
+    for (int32_t t = 1; t < SG_PAGE_TOKENS; t++)
+        if (a->slot[i + t] != a->slot[i] + t) return 1;
+    return SG_PAGE_TOKENS;
+}
+/* As store_f32 for all tokens of a page: k [16][dim], v rows `stride` apart. */
+static void store_page_f32(float *page, int32_t dim, const float *k, const float *v, int64_t stride) {
+    const float *row[16];
+    for (int32_t t = 0; t < 16; t++) row[t] = k + t * dim;
+    f32_pack(row, 16, dim, 1, page);
+    for (int32_t t = 0; t < 16; t++)
+        memcpy(page + dim * 16 + t * sg__pad16(dim), v + t * stride, (size_t)dim * sizeof *v);
+}
+#if defined(__AVX512BF16__)
+/* As store_bf16 for all tokens of a page. */
+static void store_page_bf16(float *page, int32_t dim, const float *k, const float *v, int64_t stride) {
+    const float *row[16];
+    for (int32_t t = 0; t < 16; t++) row[t] = k + t * dim;
+    x2_pack(row, 16, dim / 2, (struct sg_x2 *)(void *)page);
+    float *values = page + dim * 8;
+    for (int32_t t = 0; t < 16; t += 2, values += sg__pad16(dim))
+        for (int32_t d = 0; d < dim; d += 16) { /* VCVTNEPS2BF16 rounds as sg__bf16_bits does */
+            const int32_t n = lanes_left(dim, d);
+            const struct v16 even = v16_load_n(v + t * stride + d, n, 0),
+                             odd = v16_load_n(v + (t + 1) * stride + d, n, 0);
+            const __m512i hi = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even.v)),
+                          lo = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd.v));
+            const __m512i pairs = _mm512_or_si512(_mm512_slli_epi32(hi, 16), lo);
+            v16_store_n(values + d, (struct v16){_mm512_castsi512_ps(pairs)}, n);
+        }
+}
+#else
+static void store_page_bf16(float *page, int32_t dim, const float *k, const float *v, int64_t stride) {
+    for (int32_t t = 0; t < 16; t++) store_bf16(page, t, dim, k + t * dim, v + t * stride);
+}
+#endif
+
 void SG_ISA_NAME(qkv)(void *ctx, int64_t task, int thread) {
     (void)thread;
     const struct sg__rows_job *j = ctx;
@@ -141,17 +180,23 @@ void SG_ISA_NAME(qkv)(void *ctx, int64_t task, int thread) {
             norm_rope(row + h * dim, a->q_norm, cs, dim, a->eps, q + h * dim);
     }
     /* Head by head: the rows of a block mostly lie in one page, which stays in the first-level cache. */
+    const int64_t begin = task * j->block, end = block_end(j, task), stride = (int64_t)heads * dim;
     for (int32_t h = 0; h < a->kv_heads; h++)
-        for (int64_t i = task * j->block; i < block_end(j, task); i++) {
-            const float *row = (const float *)a->qkv + (i * heads + a->q_heads + h) * dim;
-            const float *cs = a->cos_sin + (int64_t)a->positions[i] * dim;
-            float key[SG_MAX_HEAD_DIM], *page = page_of(a, kv, i, h);
-            const float *next = i + 1 < block_end(j, task) ? page_of(a, kv, i + 1, h)
-                                : h + 1 < a->kv_heads      ? page_of(a, kv, task * j->block, h + 1)
-                                                           : page;
+        for (int64_t i = begin, rows; i < end; i += rows) {
+            rows = rows_together(a, i, end);
+            const float *row = (const float *)a->qkv + i * stride + (a->q_heads + h) * dim;
+            const float *v = row + (int64_t)a->kv_heads * dim;
+            float key[SG_PAGE_TOKENS * SG_MAX_HEAD_DIM], *page = page_of(a, kv, i, h);
+            const float *next = i + rows < end        ? page_of(a, kv, i + rows, h)
+                                : h + 1 < a->kv_heads ? page_of(a, kv, begin, h + 1)
+                                                      : page;
             if (next != page) fetch_page(next, kv);
-            norm_rope(row, a->k_norm, cs, dim, a->eps, key);
-            (kv->half ? store_bf16 : store_f32)(page, a->slot[i] % SG_PAGE_TOKENS, dim, key,
-                                                row + (int64_t)a->kv_heads * dim);
+            for (int64_t r = 0; r < rows; r++)
+                norm_rope(row + r * stride, a->k_norm, a->cos_sin + (int64_t)a->positions[i + r] * dim, dim,
+                          a->eps, key + r * dim);
+            if (rows > 1)
+                (kv->half ? store_page_bf16 : store_page_f32)(page, dim, key, v, stride);
+            else
+                (kv->half ? store_bf16 : store_f32)(page, a->slot[i] % SG_PAGE_TOKENS, dim, key, v);
         }
 }

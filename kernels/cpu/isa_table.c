@@ -44,6 +44,35 @@ static void measure_fma(void *ctx, int64_t task, int thread) {
     j->sink[task * 16] = sum;
 }
 
+/* The same of products of bf16, two to a step of a chain. */
+SG_OWN void chains_of_dot2(int64_t rounds, float *sink) {
+    struct vn acc[12];
+    SG_UNROLL
+    for (int i = 0; i < 12; i++) acc[i] = vn_set1((float)i);
+    uint32_t words[16];
+    for (int i = 0; i < 16; i++) words[i] = 0x3F003E80u; /* 0.5 and 0.25 */
+    const struct sg_x2 x = x2_make(0.5f, 0.25f);
+    const struct vw w = vw_load(words);
+    for (int64_t k = 0; k < rounds; k++) {
+        SG_UNROLL
+        for (int i = 0; i < 12; i++) acc[i] = vn_dot2(acc[i], x, w);
+    }
+    float sum = 0;
+    for (int i = 0; i < 12; i++) {
+        float f[SG_LANES];
+        vn_store(f, acc[i]);
+        sum += f[0];
+    }
+    *sink = sum;
+}
+static void measure_dot2(void *ctx, int64_t task, int thread) {
+    (void)thread;
+    const struct sg__measure_job *j = ctx;
+    const unsigned mode = flush_begin();
+    chains_of_dot2(j->fma_rounds, j->sink + task * 16);
+    flush_end(mode);
+}
+
 /* Task: reads one chunk once. */
 static void measure_read(void *ctx, int64_t task, int thread) {
     const struct sg__measure_job *j = ctx;
@@ -86,6 +115,7 @@ const struct sg__isa SG__CAT(sg__isa_, SG_ISA) = {
     .sample = SG_ISA_NAME(sample),
     .logprob = SG_ISA_NAME(logprob),
     .measure_fma = measure_fma,
+    .measure_dot2 = measure_dot2,
     .measure_read = measure_read,
     .exp = exp_all,
 };

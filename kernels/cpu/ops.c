@@ -7,6 +7,8 @@
 static const int64_t SMALL = 16384;
 /* Weight bytes that stay in a core's second-level cache while the row tiles pass by. */
 static const int64_t GROUP_BYTES = 384 * 1024;
+/* Packed rows that stay there while the panels pass by. */
+static const int64_t ROWS_BYTES = 400 * 1024;
 
 static void run(struct sg__cpu_dev *d, int64_t work, int64_t tasks, sg__task_fn *fn, void *job) {
     if (work <= SMALL)
@@ -60,7 +62,9 @@ enum sg_status sg__cpu_add_rmsnorm(struct sg_dev *dev, float *resid, const void 
 }
 
 /* Cuts one block of rows into tasks: groups of panels that fit the cache, more of them than threads, and smaller ones
- * at the end; where the matrix is narrow the row tiles are shared out too. */
+ * at the end; where the matrix is narrow the row tiles are shared out too. In bf16 few rows stay in the cache instead: panel
+ * after panel meets all of them while the next one is fetched. Else the first row tile would ask two cores' memory for
+ * weights faster than it gives them, the others not at all; float32 asks half as fast and gains nothing. */
 static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, const float *x, int32_t n,
                      float *y) {
     const int64_t threads = d->base.info.threads, panels = sg__panels(w->base.rows), cols = w->base.cols;
@@ -68,9 +72,13 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
     struct sg__linear_job j = {
         .w = w, .x = x, .y = y, .tiling = sg__tile_rows(n, d->isa->tile_rows), .row_splits = 1};
     const int64_t least = n <= 4 ? 4 : n <= 7 ? 2 : 1; /* panels that low tiles take at once */
-    const int64_t even = panels / (4 * threads);
-    j.group = GROUP_BYTES / panel_bytes < even ? GROUP_BYTES / panel_bytes : even;
+    const int64_t even = panels / (4 * threads), most = GROUP_BYTES / panel_bytes;
+    const int32_t lowest = n / j.tiling.tiles;
+    const bool bf16 = d->base.info.products == SG_BF16,
+               few = bf16 && j.tiling.tiles > 1 && n * cols * 2 <= ROWS_BYTES;
+    j.group = few || even < most ? even : most;
     if (j.group < least) j.group = least;
+    j.step = !few ? panels : lowest <= 4 ? 4 : lowest <= 7 ? 2 : 1;
     j.least = j.group / 3 > least ? j.group / 3 : least;
     j.groups = panels / j.group - threads > 0 ? panels / j.group - threads : 0;
     const int64_t rest = panels - j.groups * j.group, runs = j.groups + (rest + j.least - 1) / j.least;
@@ -81,7 +89,6 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
     const int64_t work = n * w->base.rows * cols;
     j.x_pack = d->x_pack;
     j.packed = n == 1 ? x : d->x_pack;
-    const bool bf16 = d->base.info.products == SG_BF16;
     if (n > 1 || bf16) run(d, n * cols, j.tiling.tiles, bf16 ? d->isa->pack_bf16 : d->isa->linear_pack, &j);
     run(d, work, runs * j.row_splits, bf16 ? d->isa->linear_bf16 : d->isa->linear, &j);
 }

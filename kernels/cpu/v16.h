@@ -80,7 +80,7 @@ SG_INLINE struct v16 v16_if_less(struct v16 x, struct v16 lim, struct v16 yes, s
 SG_INLINE uint32_t v16_mask_ge(struct v16 x, struct v16 lim) {
     return _mm512_cmp_ps_mask(x.v, lim.v, _CMP_GE_OQ);
 }
-/* a * 2^n for n = the integer in the low bits of `shifted` (see v16_exp), by adding to the exponent. */
+/* a * 2^n for n = the integer in the low bits of `shifted` (see v16_exp_parts), by adding to the exponent. */
 SG_INLINE struct v16 v16_scale2(struct v16 a, struct v16 shifted) {
     const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted.v), 23);
     return (struct v16){_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), n))};
@@ -309,13 +309,12 @@ SG_INLINE void v16_store_columns(const struct v16 r[16], int n, float *to, int64
 #endif
 }
 
-/* exp(x): within 2 ulp (2.4e-7 relative) for -87 <= x <= 88, 0 below, +inf above, NaN for NaN.
- * x = n ln2 + r with |r| <= ln2 / 2 (Cody and Waite's two-part ln2), exp(r) by the degree-6 polynomial of
- * Cephes' expf, 2^n into the exponent. 1.5 * 2^23 added rounds to an integer that then stands in the low
- * bits. The bound is tested in tests/kernels/test_exp.c. */
-SG_INLINE struct v16 v16_exp(struct v16 x) {
+/* exp(x) = 2^n p: x = n ln2 + r with |r| <= ln2 / 2 (Cody and Waite's two-part ln2), p = exp(r) by the degree-6
+ * polynomial of Cephes' expf. 1.5 * 2^23 added rounds to an integer n that then stands in the low bits of *shifted. */
+SG_INLINE struct v16 v16_exp_parts(struct v16 x, struct v16 *shifted) {
     const struct v16 round = v16_set1(12582912.0f);
-    const struct v16 shifted = v16_fma(x, v16_set1(1.44269504088896341f), round), n = v16_sub(shifted, round);
+    *shifted = v16_fma(x, v16_set1(1.44269504088896341f), round);
+    const struct v16 n = v16_sub(*shifted, round);
     struct v16 r = v16_fma(n, v16_set1(-0.693359375f), x);
     r = v16_fma(n, v16_set1(2.12194440e-4f), r);
     struct v16 p = v16_set1(1.9875691500e-4f);
@@ -324,10 +323,23 @@ SG_INLINE struct v16 v16_exp(struct v16 x) {
     p = v16_fma(p, r, v16_set1(4.1665795894e-2f));
     p = v16_fma(p, r, v16_set1(1.6666665459e-1f));
     p = v16_fma(p, r, v16_set1(5.0000001201e-1f));
-    p = v16_fma(p, v16_mul(r, r), v16_add(r, v16_set1(1.0f)));
+    return v16_fma(p, v16_mul(r, r), v16_add(r, v16_set1(1.0f)));
+}
+/* exp(x): within 2 ulp (2.4e-7 relative) for -87 <= x <= 88, 0 below, +inf above, NaN for NaN. The bound is tested in
+ * tests/kernels/test_exp.c. */
+SG_INLINE struct v16 v16_exp(struct v16 x) {
+    struct v16 shifted;
+    const struct v16 p = v16_exp_parts(x, &shifted);
     const struct v16 in = v16_scale2(p, shifted), out = v16_mul(x, v16_set1(INFINITY)); /* +inf, or NaN */
     const struct v16 most = v16_if_less(x, v16_set1(88.0f), in, out);
     return v16_if_less(x, v16_set1(-87.0f), v16_set1(0.0f), most);
+}
+/* The same bits for x <= 0, in fewer steps: what softmax asks for. NaN stays NaN: a product keeps it. */
+SG_INLINE struct v16 v16_exp_down(struct v16 x) {
+    struct v16 shifted;
+    const struct v16 p = v16_exp_parts(x, &shifted);
+    const struct v16 in = v16_mul(p, v16_scale2(v16_set1(1.0f), shifted));
+    return v16_if_less(x, v16_set1(-87.0f), v16_set1(0.0f), in);
 }
 SG_INLINE float v16_exp1(float x) {
     float f[16];

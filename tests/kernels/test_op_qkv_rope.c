@@ -100,8 +100,85 @@ static void test_values(void **state) {
     sg_dev_close(dev);
 }
 
+/* Keys and values of ROWS rows, written in runs of at most `most`, as attention sees them: out [ROWS][4 heads][dim]. */
+enum { ROWS = 165, TOGETHER_DIM = 40 };
+static void write_and_attend(struct sg_dev *dev, int32_t most, float *out) {
+    enum { DIM = TOGETHER_DIM, Q = 4, KV = 2, WIDTH = (Q + 2 * KV) * DIM, PAGES = (ROWS + 15) / 16 };
+    static float qkv[ROWS * WIDTH], cs[ROWS * DIM], gain[DIM];
+    int32_t index[ROWS];
+    struct sg_kv *kv;
+    kt_fill(qkv, ROWS * WIDTH, 75, 1, true);
+    kt_fill(gain, DIM, 76, 2, false);
+    rope_table(cs, ROWS, DIM);
+    for (int32_t i = 0; i < ROWS; i++) index[i] = i;
+    KT_OK(sg_kv_new(dev, 1, PAGES, KV, DIM, &kv, &err));
+    void *d_q = kt_act(dev, NULL, ROWS * Q * DIM);
+    float *d_gain = kt_f32(dev, gain, DIM), *d_cs = kt_f32(dev, cs, ROWS * DIM);
+    for (int32_t i = 0, n; i < ROWS; i += n) {
+        n = i == 0 && most > 5 ? 5
+            : ROWS - i < most  ? ROWS - i
+                               : most; /* the second run begins inside a page */
+        void *d_qkv = kt_act(dev, qkv + i * WIDTH, n * WIDTH), *d_some = kt_act(dev, NULL, n * Q * DIM);
+        int32_t *d_at = kt_i32(dev, index + i, n);
+        const struct sg_qkv_args a = {.kv = kv,
+                                      .n = n,
+                                      .q_heads = Q,
+                                      .kv_heads = KV,
+                                      .head_dim = DIM,
+                                      .eps = 1e-6f,
+                                      .max_context = ROWS,
+                                      .qkv = d_qkv,
+                                      .q_out = d_some,
+                                      .q_norm = d_gain,
+                                      .k_norm = d_gain,
+                                      .cos_sin = d_cs,
+                                      .positions = d_at,
+                                      .slot = d_at};
+        KT_OK(sg_op_qkv_rope(dev, &a, &err));
+        sg_dev_free(dev, d_qkv), sg_dev_free(dev, d_some), sg_dev_free(dev, d_at);
+    }
+    const int32_t rows[2] = {0, ROWS}, zero = 0, pages_at[2] = {0, PAGES};
+    void *d_x = kt_act(dev, qkv, ROWS * Q * DIM);
+    int32_t *d_rows = kt_i32(dev, rows, 2), *d_zero = kt_i32(dev, &zero, 1), *d_at = kt_i32(dev, pages_at, 2),
+            *d_pages = kt_i32(dev, index, PAGES);
+    const struct sg_prefill_args p = {.q = d_x,
+                                      .out = d_q,
+                                      .kv = kv,
+                                      .q_heads = Q,
+                                      .kv_heads = KV,
+                                      .head_dim = DIM,
+                                      .scale = 0.2f,
+                                      .n_segs = 1,
+                                      .row_begin = d_rows,
+                                      .pos0 = d_zero,
+                                      .page_begin = d_at,
+                                      .pages = d_pages,
+                                      .host_row_begin = rows,
+                                      .host_pos0 = &zero,
+                                      .host_page_begin = pages_at};
+    KT_OK(sg_op_attn_prefill(dev, &p, &err));
+    kt_act_get(dev, d_q, ROWS * Q * DIM, out);
+    void *all[] = {d_q, d_gain, d_cs, d_x, d_rows, d_zero, d_at, d_pages};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) sg_dev_free(dev, all[i]);
+    sg_kv_free(dev, kv);
+}
+
+/* Rows that fill a page at once leave what rows one by one leave. */
+static void test_whole_pages(void **state) {
+    (void)state;
+    static float one[ROWS * 4 * TOGETHER_DIM], together[ROWS * 4 * TOGETHER_DIM];
+    struct sg_dev *dev = kt_open(1);
+    if (kt_has_head_dim(dev, TOGETHER_DIM)) {
+        kt_reserve(dev, NULL);
+        write_and_attend(dev, 1, one);
+        write_and_attend(dev, ROWS, together);
+        kt_same_bits("whole pages", together, one, ROWS * 4 * TOGETHER_DIM);
+    }
+    sg_dev_close(dev);
+}
+
 int main(int argc, char **argv) {
     kt_init(argc, argv);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_whole_pages)};
     return cmocka_run_group_tests_name("qkv_rope", tests, NULL, NULL);
 }
