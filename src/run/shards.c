@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/process_id.h"
 #include "rundir/shard_files.h"
 #include "store/segment.h"
 
@@ -144,15 +145,25 @@ static enum sg_status stopped(const struct sg_shards *a, const char *meanwhile, 
 }
 
 /* Tries to take RUNDIR/lock; when another task has it, waits a moment, with *lock NULL. SG_E_BUSY when a run
- * without --array holds it. */
+ * without --array holds it; SG_E_IO when it is this process's own, which it could not drop. */
 static enum sg_status try_lock(const struct sg_shards *a, struct sg_lock **lock, struct sg_err *err) {
     struct sg_err why = {0};
     struct sg_lock_holder h;
+    struct sg_process_id self;
     enum sg_status st = sg_lock_take(a->lock_path, SG_LOCK_ARRAY, lock, &why);
-    if (st == SG_E_BUSY &&
-        !(sg_lock_look(a->lock_path, NULL, &h, &why) == SG_E_BUSY && h.role == SG_LOCK_RUN)) {
-        nanosleep(&WAIT, NULL);
-        return SG_OK;
+    if (st == SG_E_BUSY) {
+        const bool held = sg_lock_look(a->lock_path, NULL, &h, &why) == SG_E_BUSY;
+        sg_process_self(&self);
+        if (held && h.owner.pid == self.pid && h.owner.start == self.start &&
+            sg_process_life(&h.owner, &self) == SG_LIFE_ALIVE)
+            return sg_fail(err, SG_E_IO,
+                           "%s: this process could not remove its own lock; start the task again, or remove "
+                           "the file when no task is active here",
+                           a->lock_path);
+        if (!held || h.role != SG_LOCK_RUN) {
+            nanosleep(&WAIT, NULL);
+            return SG_OK;
+        }
     }
     if (st != SG_OK && err) *err = why;
     return st;

@@ -446,13 +446,14 @@ enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
     return SG_OK;
 }
 
-/* Each call is tried twice: a task that takes the lock again would wait for itself. */
+/* Each call is tried twice, and a lock that cannot be removed gets another name, which the next taker clears: a task that
+ * takes the lock again would wait for itself. */
 void sg_lock_drop(struct sg_lock *lock) {
     if (!lock) return;
     struct sg_lock_holder h;
     if (lock->pid == (int64_t)getpid() && (read_holder(lock->path, &h) || read_holder(lock->path, &h)) &&
         !strcmp(h.token, lock->token))
-        if (unlink(lock->path) != 0) unlink(lock->path);
+        if (unlink(lock->path) != 0 && unlink(lock->path) != 0) (void)rename(lock->path, lock->aside);
     lock_free(lock);
 }
 

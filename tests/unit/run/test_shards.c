@@ -236,7 +236,7 @@ static void a_signal_ends_the_wait_for_others(void **state) {
     struct sg_order order;
     struct sg_comm *comm = NULL;
     struct sg_shards *a = NULL;
-    struct sg_lock *lock = NULL;
+    struct sg_lock *lock = NULL, *own = NULL;
     struct sg_err err = {0};
     struct sg_run_id id = {.night = "n"};
     int begun = 0;
@@ -264,6 +264,11 @@ static void a_signal_ends_the_wait_for_others(void **state) {
     end_child(child);
     assert_int_equal(sg_shards_open(&o, &a, &finished, &err), SG_OK);
     assert_int_equal(begun, 1);
+    assert_int_equal(sg_lock_take(in_run("lock"), SG_LOCK_ARRAY, &own, &err), SG_OK);
+    assert_int_equal(sg_shards_lock(a, &lock, &err), SG_E_IO); /* it would wait for itself */
+    assert_non_null(strstr(err.text, "could not remove its own lock"));
+    sg_lock_drop(own);
+    memset(&err, 0, sizeof err);
     child = child_that(lock_array);
     raise(SIGTERM);
     assert_int_equal(sg_shards_lock(a, &lock, &err), SG_E_STOPPED);
