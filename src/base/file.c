@@ -228,6 +228,18 @@ void sg_map_close(struct sg_map *m) {
     *m = (struct sg_map){0};
 }
 
+int64_t sg_fd_read(int fd, void *bytes, size_t n) {
+    size_t got = 0;
+    while (got < n) {
+        const ssize_t k = read(fd, (char *)bytes + got, n - got);
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0) return -1;
+        if (k == 0) break;
+        got += (size_t)k;
+    }
+    return (int64_t)got;
+}
+
 static enum sg_status read_whole(const char *path, enum sg_open how, size_t max_bytes, struct sg_buf *out,
                                  struct sg_err *err) {
     int fd = -1;
@@ -242,16 +254,12 @@ static enum sg_status read_whole(const char *path, enum sg_open how, size_t max_
         goto out;
     }
     SG_TRY(SG_GROW(&out->data, &out->cap, start + size + 1, path, err));
-    while (out->len - start < size) {
-        ssize_t n = read(fd, out->data + out->len, size - (out->len - start));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) {
-            st = sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, strerror(errno));
-            goto out;
-        }
-        if (n == 0) break; /* the file has shrunk: the parser judges what was read */
-        out->len += (size_t)n;
+    const int64_t n = sg_fd_read(fd, out->data + start, size); /* shrunk: the parser judges what was read */
+    if (n < 0) {
+        st = sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, strerror(errno));
+        goto out;
     }
+    out->len += (size_t)n;
     out->data[out->len] = 0;
 out:
     close(fd);

@@ -64,6 +64,8 @@ enum sg_status sg_file_open(const char *path, int *fd, struct sg_err *err);
 /* Opens a regular file for reading, without waiting; *fd is the caller's to close. SG_E_INPUT when it is missing,
  * may not be read or is anything else. */
 enum sg_status sg_file_open_regular(const char *path, int *fd, uint64_t *size, struct sg_err *err);
+/* read(2) of n bytes, through EINTR and short reads: how many there were, fewer only where the file ends; -1 with errno. */
+int64_t sg_fd_read(int fd, void *bytes, size_t n);
 /* n bytes from `offset` on. SG_E_CORRUPT when the file ends before them: it has shrunk. */
 enum sg_status sg_fd_read_at(int fd, void *bytes, size_t n, uint64_t offset, const char *path,
                              struct sg_err *err);

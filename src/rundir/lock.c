@@ -88,7 +88,7 @@ static void look(const char *path, struct found *f) {
     memset(f, 0, sizeof *f);
     const int fd = sg_open(path, SG_OPEN_OWN);
     f->exists = fd >= 0 || errno != ENOENT;
-    const ssize_t n = fd < 0 ? -1 : read(fd, text, LOCK_BYTES);
+    const int64_t n = fd < 0 ? -1 : sg_fd_read(fd, text, LOCK_BYTES);
     f->error = n < 0 && f->exists ? errno : 0;
     if (fd >= 0) close(fd);
     text[n > 0 ? n : 0] = 0;

@@ -210,7 +210,7 @@ static enum sg_status check_plan_format(const char *dir, struct sg_err *err) {
     int fd = -1;
     SG_TRY(sg_path_join(dir, "plan.bin", &path, err));
     fd = sg_open(path, SG_OPEN_OWN);
-    const ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof head);
+    const int64_t n = fd < 0 ? -1 : sg_fd_read(fd, head, sizeof head);
     if (n < 0)
         st = sg_fail(err, SG_E_IO, "%s: cannot read: %s", path, sg_open_reason(errno));
     else if ((st = sg_plan_format(head, (size_t)n, err)) != SG_OK)

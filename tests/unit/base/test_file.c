@@ -11,7 +11,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static size_t files_in(const char *dir) {
     size_t n = 0;
@@ -256,6 +258,29 @@ static void paths_join_and_split(void **state) {
     assert_dir("/b", "/");
 }
 
+static void a_read_goes_on_until_all_is_there(void **state) {
+    (void)state;
+    char bytes[16];
+    int end[2];
+    assert_int_equal(pipe(end), 0);
+    const pid_t child = fork();
+    if (!child) { /* in two pieces, as a file server may send them */
+        if (write(end[1], "abc", 3) != 3 || nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL) != 0 ||
+            write(end[1], "defgh", 5) != 5)
+            _exit(1);
+        _exit(0);
+    }
+    close(end[1]);
+    assert_int_equal(sg_fd_read(end[0], bytes, 8), 8);
+    assert_memory_equal(bytes, "abcdefgh", 8);
+    assert_int_equal(sg_fd_read(end[0], bytes, sizeof bytes), 0); /* the end */
+    close(end[0]);
+    assert_int_equal(sg_fd_read(end[0], bytes, 1), -1);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_replaces_the_file_and_leaves_nothing_beside_it),
@@ -267,6 +292,7 @@ int main(void) {
         cmocka_unit_test(maps_show_the_bytes),
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(paths_join_and_split),
+        cmocka_unit_test(a_read_goes_on_until_all_is_there),
     };
     return cmocka_run_group_tests(tests, tmpdir_make, tmpdir_remove);
 }
