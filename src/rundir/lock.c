@@ -83,7 +83,7 @@ struct found {
     struct sg_lock_holder h;
 };
 
-static void look(const char *path, struct found *f) {
+static void look_once(const char *path, struct found *f) {
     char text[LOCK_BYTES + 1];
     memset(f, 0, sizeof *f);
     const int fd = sg_open(path, SG_OPEN_OWN);
@@ -94,6 +94,12 @@ static void look(const char *path, struct found *f) {
     text[n > 0 ? n : 0] = 0;
     f->readable = n > 0 && parse(text, &f->h);
     sg_digest_hex(sg_digest_bytes(text, n > 0 ? (size_t)n : 0), f->key);
+}
+
+/* A read that fails once is tried again: a file server may have been restarted. */
+static void look(const char *path, struct found *f) {
+    look_once(path, f);
+    if (f->error) look_once(path, f);
 }
 
 static bool read_holder(const char *path, struct sg_lock_holder *h) {
@@ -151,7 +157,7 @@ static enum sg_status judge(const char *path, const char *fresh, const struct sg
                             const struct found *f, struct sg_err *err) {
     if (!f->exists) return SG_OK;
     if (f->error)
-        return sg_fail(err, SG_E_BUSY, "%s: cannot be read: %s; if no run is active here, remove it", path,
+        return sg_fail(err, SG_E_IO, "%s: cannot be read: %s; if no run is active here, remove it", path,
                        sg_open_reason(f->error));
     if (!f->readable) {
         const int64_t age = silence_mended(path, fresh, t);
@@ -451,9 +457,13 @@ enum sg_status sg_lock_beat(struct sg_lock *lock, struct sg_err *err) {
 void sg_lock_drop(struct sg_lock *lock) {
     if (!lock) return;
     struct sg_lock_holder h;
-    if (lock->pid == (int64_t)getpid() && (read_holder(lock->path, &h) || read_holder(lock->path, &h)) &&
-        !strcmp(h.token, lock->token))
-        if (unlink(lock->path) != 0 && unlink(lock->path) != 0) (void)rename(lock->path, lock->aside);
+    struct sg_buf other = {0};
+    if (lock->pid == (int64_t)getpid() && read_holder(lock->path, &h) && !strcmp(h.token, lock->token) &&
+        unlink(lock->path) != 0 && unlink(lock->path) != 0 &&
+        sg_buf_printf(&other, NULL, "%s.next", lock->aside) == SG_OK)
+        (void)rename(lock->path,
+                     other.data); /* `aside` may still be a link to it: such a rename does nothing */
+    sg_buf_free(&other);
     lock_free(lock);
 }
 

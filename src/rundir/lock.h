@@ -47,8 +47,8 @@ enum { SG_LOCK_BEAT_SECONDS = 30, SG_LOCK_STALE_SECONDS = 300, SG_LOCK_WATCH_SEC
 
 struct sg_lock; /* owned by the caller of take */
 
-/* SG_E_BUSY names the holder and what to do; SG_E_IO when the folder of `path` cannot be written or does not
- * exist (the caller makes it). Takes SG_LOCK_WATCH_SECONDS when a holder on another machine seems to be dead;
+/* SG_E_BUSY names the holder and what to do; SG_E_IO when the lock cannot be read, or the folder of `path` cannot be
+ * written or does not exist (the caller makes it). Takes SG_LOCK_WATCH_SECONDS when a holder on another machine seems to be dead;
  * SG_E_STOPPED when a signal ends that. A thread beats for the lock until sg_lock_drop. */
 enum sg_status sg_lock_take(const char *path, enum sg_lock_role role, struct sg_lock **out,
                             struct sg_err *err);
