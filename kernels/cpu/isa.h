@@ -228,12 +228,13 @@ SG_INLINE void x2_pack(const float *const *rows, int32_t height, int64_t pairs, 
             for (int64_t k = i; k < i + 8 && k < pairs; k++)
                 to[k * height + r] = x2_make(rows[r][2 * k], rows[r][2 * k + 1]);
 }
-/* Rounds `vectors` times sixteen numbers, each zero or normal and not negative, and writes them as pairs; the sum of
- * what they became, sixteen chains over the vectors and the tree of v16_sum. */
+/* Rounds `vectors` times sixteen numbers, each zero or normal and not negative, and writes them as pairs; the sums of what
+ * they became, sixteen chains over the vectors, in an order of lanes that x2_sums knows. */
 #if defined(__AVX512BF16__)
-SG_INLINE float x2_round_sum(struct sg_x2 *to, const struct v16 *x, int32_t vectors) {
+/* Lanes: those of even elements 0 to 6, of 8 to 14, then of odd ones. */
+SG_INLINE struct v16 x2_round_chains(struct sg_x2 *to, const struct v16 *x, int32_t vectors) {
     const __m512i high = _mm512_set1_epi32(-65536);
-    __m512 sum = _mm512_setzero_ps(); /* even lanes of the chains, then odd ones */
+    __m512 sum = _mm512_setzero_ps();
     int32_t i = 0;
     for (; i + 2 <= vectors; i += 2) { /* VCVTNE2PS2BF16 rounds as sg__bf16_bits does */
         const __m512i w = _mm512_rol_epi32((__m512i)_mm512_cvtne2ps_pbh(x[i + 1].v, x[i].v), 16);
@@ -251,20 +252,33 @@ SG_INLINE float x2_round_sum(struct sg_x2 *to, const struct v16 *x, int32_t vect
         _mm256_storeu_si256((void *)(to + i * 8), _mm512_castsi512_si256(w));
         sum = _mm512_add_ps(sum, _mm512_shuffle_f32x4(even, odd, 0x44));
     }
-    sum = _mm512_add_ps(sum, _mm512_shuffle_f32x4(sum, sum, 0xB1));
-    sum = _mm512_add_ps(sum, _mm512_permute_ps(sum, 0x4E));
-    sum = _mm512_add_ps(sum, _mm512_permute_ps(sum, 0xB1));
-    return _mm_cvtss_f32(_mm_add_ss(_mm512_castps512_ps128(sum), _mm512_extractf32x4_ps(sum, 2)));
+    return (struct v16){sum};
+}
+/* Lane i = the tree of v16_sum over the chains r[i]; its last step, of neighbours, is that of even and odd ones. */
+SG_INLINE struct v16 x2_sums(const struct v16 r[16]) {
+    __m512 f[8];
+    SG_UNROLL
+    for (int i = 0; i < 8; i++)
+        f[i] = SG_FOLD(add, r[i / 4 * 8 + i % 4].v, r[i / 4 * 8 + i % 4 + 4].v, _mm512_shuffle_f32x4, 0x88,
+                       0xDD);
+    SG_UNROLL
+    for (int i = 0; i < 4; i++) f[i] = SG_FOLD(add, f[2 * i], f[2 * i + 1], _mm512_shuffle_ps, 0x44, 0xEE);
+    SG_UNROLL
+    for (int i = 0; i < 2; i++) f[i] = SG_FOLD(add, f[2 * i], f[2 * i + 1], _mm512_shuffle_ps, 0x88, 0xDD);
+    return (struct v16){SG_FOLD(add, f[0], f[1], _mm512_shuffle_f32x4, 0x88, 0xDD)};
 }
 #else
-SG_INLINE float x2_round_sum(struct sg_x2 *to, const struct v16 *x, int32_t vectors) {
+SG_INLINE struct v16 x2_round_chains(struct sg_x2 *to, const struct v16 *x, int32_t vectors) {
     struct v16 sum = v16_set1(0);
     for (int32_t i = 0; i < vectors; i++) {
         const struct v16 near = v16_bf16(x[i]);
         v16_store((float *)(void *)(to + i * 8), near);
         sum = v16_add(sum, near);
     }
-    return v16_sum(sum);
+    return sum;
+}
+SG_INLINE struct v16 x2_sums(const struct v16 r[16]) {
+    return v16_sums(r);
 }
 #endif
 /* The compiler knows nothing of the mode: what is to run under it must be in a function of its own that is

@@ -249,69 +249,75 @@ SG_INLINE struct v16 score(const bool half, const bool full, float scale, const 
                               : v16_load_n(s + i * 16, left < 16 ? left : 16, -copysignf(INFINITY, scale));
     return half ? v16_mul(x, v16_set1(scale)) : x;
 }
-/* The greatest of n scores, 0 < n <= SG__KEYS. */
-SG_INLINE float greatest(const bool half, const bool full, float scale, const float *s, int32_t n) {
+/* Sixteen chains of the greatest of n scores, 0 < n <= SG__KEYS. */
+SG_INLINE struct v16 greatest(const bool half, const bool full, float scale, const float *s, int32_t n) {
     const int32_t vectors = full ? BLOCK_PAGES : (n + 15) / 16;
     struct v16 top = v16_set1(-INFINITY);
     for (int32_t i = 0; i < vectors; i++) top = v16_max(score(half, full, scale, s, n, i), top);
-    return v16_hmax(top);
+    return top;
 }
-/* Scores become exp(score - now), in bf16 rounded and in pairs; the sum of what they became. */
-SG_INLINE float weights(const bool half, const bool full, float scale, float *s, int32_t n, float now) {
+/* Scores become exp(score - now), in bf16 rounded and in pairs; sixteen chains of the sum of what they became. */
+SG_INLINE struct v16 weights(const bool half, const bool full, float scale, float *s, int32_t n, float now) {
     const int32_t vectors = full ? BLOCK_PAGES : (n + 15) / 16;
     struct v16 p[BLOCK_PAGES], sum = v16_set1(0);
     for (int32_t i = 0; i < vectors; i++)
         p[i] = v16_exp_down(v16_sub(score(half, full, scale, s, n, i), v16_set1(now)));
-    if (half) return x2_round_sum((struct sg_x2 *)(void *)s, p, vectors);
+    if (half) return x2_round_chains((struct sg_x2 *)(void *)s, p, vectors);
     for (int32_t i = 0; i < vectors; i++) {
         v16_store(s + i * 16, p[i]);
         sum = v16_add(sum, p[i]);
     }
-    return v16_sum(sum);
+    return sum;
 }
 
-/* Scores of a chunk of lines become weights of the softmax; m, l (the sum of the weights) and acc move to the new
- * maximum. s: first of the chunk; line: its number. In three passes: a line's maximum, weights and sum wait for each
- * other, those of other lines do not. */
-SG_INLINE void softmax(const bool half, const struct tile *t, int32_t line, int32_t height,
-                       const int32_t *seen, float *s, struct sg__partial sums) {
+/* Scores of `height` lines, sixteen or less, become weights of the softmax; m, l (the sum of the weights) and acc move
+ * to the new maximum. s: first of the lines; seen, p: from them on. What waits for itself is done for all lines at once:
+ * the last steps of maxima and of sums, and exp(old - new maximum). */
+SG_INLINE void softmax(const bool half, const struct tile *t, int32_t height, const int32_t *seen, float *s,
+                       struct sg__partial p) {
     const float scale = half ? t->scale : 1;
-    float now[16] = {0}, old[16] = {0}, fade[16];
-    for (int32_t r = 0; r < height; r++) {
-        const int32_t n = seen[line + r];
-        old[r] = now[r] = sums.m[line + r];
-        if (n == 0) continue;
+    struct v16 line[16];
+    float now[16], fade[16], sum[16];
+    uint32_t higher = 0; /* lines whose maximum moves */
+    for (int32_t r = 0; r < 16; r++) {
         const float *at = s + r * SG__KEYS;
-        const float high =
-            n == SG__KEYS ? greatest(half, true, scale, at, n) : greatest(half, false, scale, at, n);
-        if (high > old[r]) now[r] = high;
+        if (r >= height || seen[r] == 0)
+            line[r] = v16_set1(-INFINITY);
+        else if (seen[r] == SG__KEYS)
+            line[r] = greatest(half, true, scale, at, SG__KEYS);
+        else
+            line[r] = greatest(half, false, scale, at, seen[r]);
     }
-    for (int32_t r = 0; r < height; r++) fade[r] = old[r] - now[r];
-    for (int32_t r = height; r < 16; r++) fade[r] = 0;
-    v16_store(fade, v16_exp(v16_load(fade)));
+    const struct v16 old = v16_load_n(p.m, height, 0), top = v16_max(v16_hmaxs(line), old);
+    v16_store(now, top);
+    v16_store(fade, v16_exp(v16_sub(old, top)));
+    for (int32_t r = 0; r < height; r++) higher |= (uint32_t)(now[r] > p.m[r]) << r;
     for (int32_t r = 0; r < height; r++) {
-        if (!(now[r] > old[r])) continue;
-        float *acc = sums.acc + (line + r) * t->pad;
+        if (!(higher >> r & 1)) continue;
+        float *acc = p.acc + r * t->pad;
         for (int32_t c = 0; c < t->pad; c += 16)
             v16_store(acc + c, v16_mul(v16_load(acc + c), v16_set1(fade[r])));
-        sums.l[line + r] *= fade[r];
-        sums.m[line + r] = now[r];
+        p.l[r] *= fade[r];
+        p.m[r] = now[r];
     }
-    for (int32_t r = 0; r < height; r++) {
-        const int32_t n = seen[line + r];
+    for (int32_t r = 0; r < 16; r++) {
         float *at = s + r * SG__KEYS;
-        if (n == SG__KEYS)
-            sums.l[line + r] += weights(half, true, scale, at, n, now[r]);
-        else if (n > 0)
-            sums.l[line + r] += weights(half, false, scale, at, n, now[r]);
+        if (r >= height || seen[r] == 0)
+            line[r] = v16_set1(0);
+        else if (seen[r] == SG__KEYS)
+            line[r] = weights(half, true, scale, at, SG__KEYS, now[r]);
+        else
+            line[r] = weights(half, false, scale, at, seen[r], now[r]);
     }
+    v16_store(sum, half ? x2_sums(line) : v16_sums(line));
+    for (int32_t r = 0; r < height; r++) p.l[r] += sum[r];
 }
-SG_OWN void softmax_lines(const struct tile *t, int32_t line, int32_t height, const int32_t *seen, float *s,
-                          struct sg__partial sums) {
+SG_OWN void softmax_lines(const struct tile *t, int32_t height, const int32_t *seen, float *s,
+                          struct sg__partial p) {
     if (t->half)
-        softmax(true, t, line, height, seen, s, sums);
+        softmax(true, t, height, seen, s, p);
     else
-        softmax(false, t, line, height, seen, s, sums);
+        softmax(false, t, height, seen, s, p);
 }
 
 /* Pages that will be wanted next: the first n of a list. */
@@ -320,43 +326,61 @@ struct ahead {
     int32_t n;
 };
 
+/* A run of lines of a block: those that one product takes. */
+struct run {
+    int32_t begin, height, most, least; /* keys that one of its lines sees, and that all of them see */
+};
+
 /* Adds the block whose pages are given; line i sees its first seen[i] keys, 0..SG__KEYS. Pages that no line
- * sees into are not looked at, nor are values that a line does not see (they may be anything). */
+ * sees into are not looked at, nor are values that a line does not see (they may be anything). All runs take their scores
+ * before the first takes its values: keys, and then values, come into the first-level cache once. */
 static void attend_block(const struct tile *t, const int32_t *pages, const int32_t *seen, struct ahead ahead,
                          struct sg__partial p) {
+    const float *k[BLOCK_PAGES], *v[BLOCK_PAGES], *next[BLOCK_PAGES];
+    struct run runs[SG__TILE];
+    int32_t n = 0;
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
-        const int32_t begin = sg__tile_begin(t->chunks, c), height = sg__tile_begin(t->chunks, c + 1) - begin;
-        const int32_t group = height * 4 <= SG_TILE_ROWS * 2 ? 4 : 2; /* SG_WIDE */
-        float *s = t->s + begin * SG__KEYS, *acc = p.acc + begin * t->pad;
-        const float *k[BLOCK_PAGES], *v[BLOCK_PAGES], *next[BLOCK_PAGES];
-        int32_t most = 0, least = SG__KEYS;
-        for (int32_t r = 0; r < height; r++) {
-            most = seen[begin + r] > most ? seen[begin + r] : most;
-            least = seen[begin + r] < least ? seen[begin + r] : least;
+        const int32_t begin = sg__tile_begin(t->chunks, c);
+        struct run *r = runs + c;
+        *r = (struct run){begin, sg__tile_begin(t->chunks, c + 1) - begin, 0, SG__KEYS};
+        for (int32_t i = begin; i < begin + r->height; i++) {
+            r->most = seen[i] > r->most ? seen[i] : r->most;
+            r->least = seen[i] < r->least ? seen[i] : r->least;
         }
-        const int32_t n = sg_pages_for(most);
-        for (int32_t i = 0; i < n; i++) {
-            k[i] = sg__kv_at(t->kv, t->layer, pages[i], t->head);
-            v[i] = k[i] + t->v_at;
-            next[i] = i < ahead.n ? sg__kv_at(t->kv, t->layer, ahead.pages[i], t->head) : k[i];
+        n = sg_pages_for(r->most) > n ? sg_pages_for(r->most) : n;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        k[i] = sg__kv_at(t->kv, t->layer, pages[i], t->head);
+        v[i] = k[i] + t->v_at;
+        next[i] = i < ahead.n ? sg__kv_at(t->kv, t->layer, ahead.pages[i], t->head) : k[i];
+    }
+    unsigned mode = t->half ? flush_begin() : 0;
+    for (const struct run *r = runs; r < runs + t->chunks.tiles; r++) {
+        const int32_t group = SG_WIDE(r->height), pages_seen = sg_pages_for(r->most);
+        for (int32_t i = 0; i < pages_seen; i += group) {
+            const int32_t some = pages_seen - i < group ? pages_seen - i : group;
+            scores(t->half, r->height, some, t->dim, queries_at(t, r->begin), k + i, t->v_at,
+                   t->s + r->begin * SG__KEYS + i * 16);
         }
-        unsigned mode = t->half ? flush_begin() : 0;
-        for (int32_t i = 0; i < n; i += group) {
-            const int32_t some = n - i < group ? n - i : group;
-            scores(t->half, height, some, t->dim, queries_at(t, begin), k + i, t->v_at, s + i * 16);
-        }
-        if (t->half) flush_end(mode);
-        softmax_lines(t, begin, height, seen, s, p);
-        mode = t->half ? flush_begin() : 0;
-        if (t->half) least &= ~1;
+    }
+    if (t->half) flush_end(mode);
+    for (int32_t i = 0; i < t->lines; i += 16) {
+        const int32_t left = t->lines - i;
+        softmax_lines(t, left < 16 ? left : 16, seen + i, t->s + i * SG__KEYS,
+                      (struct sg__partial){p.m + i, p.l + i, p.acc + i * t->pad});
+    }
+    mode = t->half ? flush_begin() : 0;
+    for (const struct run *r = runs; r < runs + t->chunks.tiles; r++) {
+        const int32_t group = SG_WIDE(r->height), least = t->half ? r->least & ~1 : r->least;
+        float *s = t->s + r->begin * SG__KEYS, *acc = p.acc + r->begin * t->pad;
         for (int32_t d = 0; least > 0 && d < t->pad; d += 16 * group) {
             const int32_t left = (t->pad - d) / 16;
-            values(t->half, height, left < group ? left : group, least, t->pad, s, v, next, d, acc);
+            values(t->half, r->height, left < group ? left : group, least, t->pad, s, v, next, d, acc);
         }
-        for (int32_t r = 0; r < height; r++) /* keys that only some lines of the chunk see */
-            values_line(t->half, least, seen[begin + r], t->pad, s + r * SG__KEYS, v, acc + r * t->pad);
-        if (t->half) flush_end(mode);
+        for (int32_t i = 0; i < r->height; i++) /* keys that only some lines of the run see */
+            values_line(t->half, least, seen[r->begin + i], t->pad, s + i * SG__KEYS, v, acc + i * t->pad);
     }
+    if (t->half) flush_end(mode);
 }
 
 /* All lines over keys [k0, k1) of the run whose first page is pages[0]; k0 a multiple of SG__KEYS. The run has n_pages

@@ -271,6 +271,46 @@ SG_INLINE float v16_sum(struct v16 a) {
 #    undef SG_EACH
 #endif
 
+/* Sixteen at once: lane i = v16_hmax(r[i]), and v16_sum(r[i]) with the same tree of sums. One after another each would wait
+ * for the steps of its own tree. */
+#if defined(__AVX512F__)
+/* Each step puts halves of two neighbours side by side and adds the other halves; line 4 b + j goes in at place b + 4 j, for
+ * its sum to come out at lane 4 b + j. */
+#    define SG_FOLD(op, a, b, shuffle, low, high) _mm512_##op##_ps(shuffle(a, b, low), shuffle(a, b, high))
+#    define SG_FOLD_LINES(op)                                                                                \
+        __m512 f[16];                                                                                        \
+        SG_UNROLL                                                                                            \
+        for (int i = 0; i < 8; i++)                                                                          \
+            f[i] = SG_FOLD(op, r[i / 2 + i % 2 * 8].v, r[i / 2 + i % 2 * 8 + 4].v, _mm512_shuffle_f32x4,     \
+                           0x44, 0xEE);                                                                      \
+        SG_UNROLL                                                                                            \
+        for (int i = 0; i < 4; i++)                                                                          \
+            f[i] = SG_FOLD(op, f[2 * i], f[2 * i + 1], _mm512_shuffle_f32x4, 0x88, 0xDD);                    \
+        SG_UNROLL                                                                                            \
+        for (int i = 0; i < 2; i++)                                                                          \
+            f[i] = SG_FOLD(op, f[2 * i], f[2 * i + 1], _mm512_shuffle_ps, 0x44, 0xEE);                       \
+        return (struct v16) {                                                                                \
+            SG_FOLD(op, f[0], f[1], _mm512_shuffle_ps, 0x88, 0xDD)                                           \
+        }
+SG_INLINE struct v16 v16_hmaxs(const struct v16 r[16]) {
+    SG_FOLD_LINES(max);
+}
+SG_INLINE struct v16 v16_sums(const struct v16 r[16]) {
+    SG_FOLD_LINES(add);
+}
+#else
+SG_INLINE struct v16 v16_hmaxs(const struct v16 r[16]) {
+    float f[16];
+    for (int i = 0; i < 16; i++) f[i] = v16_hmax(r[i]);
+    return v16_load(f);
+}
+SG_INLINE struct v16 v16_sums(const struct v16 r[16]) {
+    float f[16];
+    for (int i = 0; i < 16; i++) f[i] = v16_sum(r[i]);
+    return v16_load(f);
+}
+#endif
+
 /* Columns of sixteen rows: to[k * stride + r] = lane k of r[r], for the first n rows and all sixteen k. */
 SG_INLINE void v16_store_columns(const struct v16 r[16], int n, float *to, int64_t stride) {
 #if defined(__AVX512F__)
