@@ -109,6 +109,7 @@ struct sg__linear_job {
      * share out what is left */
     int64_t group, groups, least;
     int32_t row_splits; /* tasks over the row tiles, per run of panels */
+    int32_t pack_parts; /* bf16: tasks over the columns of a tile that is packed */
     int64_t step;       /* bf16: panels that a task takes through its row tiles before the next ones */
 };
 /* First panel of run r; the one behind its last is that of r + 1, or all there are. */

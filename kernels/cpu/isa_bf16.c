@@ -60,19 +60,24 @@ SG_OWN void sweep_rows(int32_t height, const struct sg__cpu_weight *w, int64_t u
     }
 }
 
-/* Task: one tile of rows from row-major to [pairs][height], rounded; behind an odd last column comes 0. */
+/* Task: a part of the columns of one tile of rows, from row-major to [pairs][height], rounded; behind an odd last column
+ * comes 0. */
 void SG_ISA_NAME(pack_bf16)(void *ctx, int64_t task, int thread) {
     (void)thread;
     const struct sg__linear_job *j = ctx;
-    const int64_t cols = j->w->base.cols, even = cols & ~(int64_t)1;
-    const int32_t begin = sg__tile_begin(j->tiling, (int32_t)task);
-    const int32_t height = sg__tile_begin(j->tiling, (int32_t)task + 1) - begin;
+    const int64_t cols = j->w->base.cols, whole = cols / 2, lines = whole / 16;
+    const int32_t tile = (int32_t)(task / j->pack_parts), part = (int32_t)(task % j->pack_parts);
+    const int32_t begin = sg__tile_begin(j->tiling, tile),
+                  height = sg__tile_begin(j->tiling, tile + 1) - begin;
+    const bool last = part + 1 == j->pack_parts;
+    const int64_t p0 = lines * part / j->pack_parts * 16,
+                  p1 = last ? whole : lines * (part + 1) / j->pack_parts * 16;
     struct sg_x2 *to = (struct sg_x2 *)j->x_pack + begin * ((cols + 1) / 2);
     const float *row[16] = {0};
-    for (int32_t r = 0; r < height; r++) row[r] = j->x + (begin + r) * cols;
-    x2_pack(row, height, even / 2, to);
-    if (cols > even)
-        for (int32_t r = 0; r < height; r++) to[even / 2 * height + r] = x2_make(row[r][even], 0);
+    for (int32_t r = 0; r < height; r++) row[r] = j->x + (begin + r) * cols + 2 * p0;
+    x2_pack(row, height, p1 - p0, to + p0 * height);
+    if (last && cols % 2)
+        for (int32_t r = 0; r < height; r++) to[whole * height + r] = x2_make(row[r][cols - 1 - 2 * p0], 0);
 }
 
 /* Task: as SG_ISA_NAME(linear). */

@@ -89,7 +89,10 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
     const int64_t work = n * w->base.rows * cols;
     j.x_pack = d->x_pack;
     j.packed = n == 1 ? x : d->x_pack;
-    if (n > 1 || bf16) run(d, n * cols, j.tiling.tiles, bf16 ? d->isa->pack_bf16 : d->isa->linear_pack, &j);
+    j.pack_parts = bf16 && j.tiling.tiles < 4 * threads ? 4 : 1; /* few tiles leave a thread without work */
+    if (n > 1 || bf16)
+        run(d, n * cols, (int64_t)j.tiling.tiles * j.pack_parts,
+            bf16 ? d->isa->pack_bf16 : d->isa->linear_pack, &j);
     run(d, work, runs * j.row_splits, bf16 ? d->isa->linear_bf16 : d->isa->linear, &j);
 }
 
