@@ -118,10 +118,18 @@ out:
     return st;
 }
 
-/* Whether a table or routing, though not advised, gains on one model beyond noise: then a mix kept it away. */
-static bool gains(const struct sg_advice_step *s) {
-    return s->is->candidate[SG_CANDIDATE_TABLE].gain.low > 0 ||
-           s->is->candidate[SG_CANDIDATE_ROUTING].gain.low > 0;
+/* What kept a table or routing away that gains on one model beyond noise: a mix, or that routing does not over all budgets. */
+static const char *nothing_better(const struct sg_advice *a, const struct sg_advice_step *s) {
+    const bool tells = a->decision.routing.low > 0,
+               routing = s->is->candidate[SG_CANDIDATE_ROUTING].gain.low > 0;
+    if (s->is->candidate[SG_CANDIDATE_TABLE].gain.low > 0 || (routing && tells))
+        return "no mix at this budget is better beyond noise, nor is a table or routing better than the mix "
+               "for its "
+               "bill";
+    if (routing)
+        return "no mix or table at this budget is better beyond noise, nor is routing at all budgets "
+               "together";
+    return "no mix, table or routing at this budget is better beyond noise";
 }
 
 enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, struct sg_advice_step *s,
@@ -145,10 +153,8 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
     const struct sg_rule *r = &s->value->rule;
     switch (s->is->advised) {
     case SG_CANDIDATE_SINGLE:
-        SG_TRY(sg_buf_printf(&b, err,
-                             "Use %s for everything: no mix%s at this budget is better beyond noise%s",
-                             called(d, r->from, name), gains(s) ? "" : ", table or routing",
-                             gains(s) ? ", nor is a table or routing better than the mix for its bill" : ""));
+        SG_TRY(sg_buf_printf(&b, err, "Use %s for everything: %s", called(d, r->from, name),
+                             nothing_better(a, s)));
         break;
     case SG_CANDIDATE_MIX:
         SG_TRY(sg_buf_printf(&b, err,

@@ -15,13 +15,13 @@
 
 static void work_free(struct sg__work *w) {
     sg_rows_free(&w->rows);
-    void *owned[] = {w->query,      w->category,     w->input_cost, w->key,     w->weight,    w->all_correct,
-                     w->all_length, w->all_category, w->all_row,    w->all_key, w->h,         w->hk,
-                     w->stratum_of, w->stratum,      w->paired,     w->strata,  w->sums,      w->truth_model,
-                     w->fold_all,   w->fold_query,   w->use,        w->build,   w->pick,      w->p,
-                     w->c,          w->length,       w->mean_p,     w->cal_p,   w->full_cost, w->sum_p,
-                     w->rule,       w->tables,       w->tolls,      w->kept,    w->blind_y,   w->q_p,
-                     w->single,     w->has,          w->hole};
+    void *owned[] = {w->query,      w->category,     w->input_cost, w->key,      w->weight,    w->all_correct,
+                     w->all_length, w->all_category, w->all_row,    w->all_key,  w->h,         w->hk,
+                     w->stratum_of, w->stratum,      w->paired,     w->strata,   w->sums,      w->truth_model,
+                     w->fold_all,   w->fold_query,   w->use,        w->build,    w->pick,      w->p,
+                     w->c,          w->length,       w->mean_p,     w->cal_p,    w->full_cost, w->sum_p,
+                     w->rule,       w->tables,       w->tolls,      w->kept,     w->blind_y,   w->q_p,
+                     w->single,     w->has,          w->hole,       w->mean_gain};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_estimate_fit_free(&w->fit);
     sg_estimate_fit_free(&w->outcomes);
@@ -492,6 +492,10 @@ static enum sg_status new_work(struct sg__work *w, struct sg_err *err) {
     SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
     SG_TRY(SG_NEW(&w->single, w->m, "models", err));
+    SG_TRY(SG_NEW(&w->mean_gain, w->all.n + nb + w->in->splits * (1 + 3 * nb), "values", err));
+    w->preferred = w->mean_gain + w->all.n;
+    w->split_gain = w->preferred + nb;
+    w->routed = w->split_gain + w->in->splits;
     SG_TRY(SG_NEW(&w->q_p, 2 * nb * SG__KINDS + 4 * nb * SG_CANDIDATES * SG__MOVES, "values", err));
     w->mean_length = w->mean_p + cells;
     w->mean_cost = w->mean_p + 2 * cells;

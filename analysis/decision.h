@@ -101,6 +101,9 @@ struct sg_decision {
     int32_t *tables;
     double *tolls;
     uint8_t *kept; /* [n_steps * m] 1: the model is one of the portfolio; NULL: all are */
+    /* What routing gains on the best of the simple candidates (one model, mix, table), expected, the mean over the budgets.
+     * It is advised only where the lower end lies above zero. NaN: no routing is valued, or too few outcomes tried it. */
+    struct sg_value routing;
     /* The policy in use. Where the queries' own outcomes do not value all models, its values are the estimates' means
      * without a correction, and neither they nor comparisons with it have an interval (NaN). */
     struct sg_value policy_accuracy, policy_cost;

@@ -82,6 +82,11 @@ static double *moves(const struct sg__work *w, int32_t b, int kind, int what) {
     return w->split + 4 * ((b * SG_CANDIDATES + kind) * SG__MOVES + what);
 }
 
+/* What a split alone says of routing: its gain over one model, the mix, the table. */
+static double *routed(const struct sg__work *w, int32_t split, int32_t b, int what) {
+    return w->routed + ((int64_t)split * w->in->n_budgets + b) * 3 + (what - SG__GAIN);
+}
+
 void sg__note_split(struct sg__work *w, int32_t split, double *tmp) {
     for (int32_t b = 0; b < w->in->n_budgets; b++)
         for (int kind = 0; kind < SG_CANDIDATES; kind++)
@@ -91,6 +96,8 @@ void sg__note_split(struct sg__work *w, int32_t split, double *tmp) {
                 double *s = moves(w, b, kind, what);
                 const double so_far = moving(w, b, kind, what, tmp).value, own = so_far - s[0];
                 s[0] = so_far;
+                if (kind == SG_CANDIDATE_ROUTING && what >= SG__GAIN && what <= SG__OVER_TABLE)
+                    *routed(w, split, b, what) = own;
                 if (!split) s[1] = own;
                 s[2] += own - s[1];
                 s[3] += (own - s[1]) * (own - s[1]);
@@ -144,6 +151,11 @@ static struct sg__estimate difference(const struct sg__work *w, int32_t b, int k
 
 static struct sg_value gain_of(struct sg__estimate e) {
     return isnan(e.se) ? (struct sg_value){e.value, e.se, e.se} : sg__interval_gain(e);
+}
+
+/* A simple candidate as the others are compared with it: one model by name. */
+static int32_t simple(int32_t b, int kind) {
+    return at(b, kind == SG_CANDIDATE_SINGLE ? SG__NAMED + kind : kind);
 }
 
 static bool gives_all_to(const struct sg_rule *r, int32_t model, int32_t n_categories) {
@@ -270,6 +282,47 @@ static void value_candidate(const struct sg__work *w, int32_t b, int kind, struc
     s->saved[kind] = saved_on(w, billed(b, kind), used, v->cost.value, paid, bill_moves, tmp);
 }
 
+/* What routing gains on the simple candidates (one model, mix, table): at each budget on the one that is worth the most
+ * there, the mean over the budgets. A report tries routing at many budgets, and by luck it is better at some of them. Where
+ * it is not better at all of them together it is advised at none: a gatekeeping test (Dmitrienko, Offen, Westfall 2003). Its
+ * error has how far the mean moves from split to split, and takes what missing outcomes add to be the same at all budgets. */
+static struct sg_value routing_gains(struct sg__work *w, const struct sg_decision *d, double *tmp) {
+    static const int over[] = {SG__GAIN, SG__OVER_MIX, SG__OVER_TABLE};
+    const double splits = w->in->splits;
+    double shift = 0, holes = 0, n = 0, mean = 0, moves = 0;
+    memset(w->mean_gain, 0, sizeof *w->mean_gain * (size_t)w->all.n);
+    memset(w->split_gain, 0, sizeof *w->split_gain * (size_t)w->in->splits);
+    for (int32_t b = 0; b < d->n_steps; b++) {
+        const struct sg_candidate_value *v = d->step[b].candidate;
+        const int32_t x = at(b, SG_CANDIDATE_ROUTING);
+        int best = SG_CANDIDATE_ROUTING;
+        double least = INFINITY;
+        if (isnan(v[SG_CANDIDATE_ROUTING].accuracy.value)) continue;
+        for (int kind = 0; kind < SG_CANDIDATE_ROUTING; kind++) {
+            if (isnan(v[kind].accuracy.value) || v[kind].rule.barred) continue;
+            const double gain = against(w, x, simple(b, kind), false, 1, tmp).value;
+            if (gain >= least) continue;
+            least = gain;
+            best = kind;
+        }
+        if (best == SG_CANDIDATE_ROUTING) continue;
+        const double with_holes = against(w, x, simple(b, best), false, 1, tmp).mean_se;
+        holes += sqrt(fmax(0, square(with_holes) - square(sg__value(&w->valued, NULL, tmp, 0).mean_se)));
+        for (int64_t i = 0; i < w->all.n; i++) w->mean_gain[i] += tmp[i];
+        for (int32_t i = 0; i < w->in->splits; i++) w->split_gain[i] += *routed(w, i, b, over[best]);
+        shift += w->q_p[x] - w->q_p[simple(b, best)];
+        n++;
+    }
+    if (!(n > 0)) return (struct sg_value){(double)NAN, (double)NAN, (double)NAN};
+    for (int64_t i = 0; i < w->all.n; i++) w->mean_gain[i] /= n;
+    for (int32_t i = 0; i < w->in->splits; i++) mean += w->split_gain[i] / splits;
+    for (int32_t i = 0; i < w->in->splits; i++) moves += square((w->split_gain[i] - mean) / n);
+    struct sg__estimate e = sg__value(&w->valued, NULL, w->mean_gain, shift / n);
+    e.se = hypot(hypot(e.mean_se, holes / n), splits > 1 ? sqrt(moves / (splits - 1)) : 0);
+    e = unsure(w, e, false, true, w->mean_gain);
+    return isnan(e.se) ? (struct sg_value){e.value, e.se, e.se} : sg__interval_plain(e);
+}
+
 /* The expected gain of routing over the table, from which no interval is told. */
 static struct sg__estimate over_table(const struct sg__work *w, int32_t b, double *tmp) {
     return whole(w, b, SG_CANDIDATE_ROUTING, SG__OVER_TABLE, true, tmp);
@@ -283,6 +336,7 @@ static enum sg_candidate choose(const struct sg__work *w, int32_t b, const struc
     for (int kind = SG_CANDIDATE_MIX; kind < SG_CANDIDATES; kind++) {
         const struct sg_candidate_value *v = &s->candidate[kind];
         if (isnan(v->gain.low) || kind == (int)best) continue;
+        if (kind == SG_CANDIDATE_ROUTING && !(w->out->routing.low > 0)) continue;
         /* where the bill misses the budget, the mix must not give as much for that bill */
         if (kind > SG_CANDIDATE_MIX && v->cost.value > s->budget &&
             v->accuracy.value <= sg__mix_at(w->out, v->cost.value))
@@ -365,6 +419,12 @@ static void flatter_singles(struct sg__work *w, const struct sg_decision *d, dou
     }
 }
 
+/* What is told of a model: of one that is named nowhere, its own mean. */
+static double told_of(const struct sg__work *w, int32_t model) {
+    if (model < 0) return 0;
+    return w->single[model].named ? w->single[model].level.value : w->out->single_value[model].value;
+}
+
 static void tell(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
     const int kind = (int)s->advised;
     const bool one = kind == SG_CANDIDATE_SINGLE, to_used = compares(w);
@@ -382,6 +442,9 @@ static void tell(const struct sg__work *w, int32_t b, struct sg_decision_step *s
     } else {
         accuracy = whole(w, b, kind, SG__ACCURACY, false, tmp);
         accuracy.value = fmax(0, accuracy.value - flattery(w, b, s, NONE, tmp));
+        if (kind == SG_CANDIDATE_MIX) /* never more than the better of its models */
+            accuracy.value =
+                fmin(accuracy.value, fmax(told_of(w, s->told.rule.from), told_of(w, s->told.rule.to)));
         lower(&s->told.gain, flattery(w, b, s, at(b, SG__NAMED + SG_CANDIDATE_SINGLE), tmp));
         if (to_used) versus = difference(w, b, kind, SG__VERSUS, tmp);
         if (to_used) versus.value -= flattery(w, b, s, used, tmp);
@@ -424,8 +487,54 @@ static void take_again(const struct sg__work *w, struct sg_decision *d, int32_t 
                  s->candidate[SG_CANDIDATE_SINGLE].cost.value, between(w, from, kind, SG__BILL), tmp);
 }
 
-/* Values the candidates of a budget and chooses among them. */
-static void answer(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
+/* By how much being preferred to a later budget's own advice flatters what is taken again: two values were compared and
+ * the higher one was told, so luck was on its side. */
+static double preferred(const struct sg__work *w, const struct sg_decision *d, int32_t b, int32_t from,
+                        double *tmp) {
+    const struct sg_decision_step *s = &d->step[b], *o = &d->step[from];
+    const int kind = (int)o->advised, own = (int)s->advised;
+    const double se = against(w, at(from, kind), at(b, own), false, 1, tmp).mean_se;
+    if (!(se > 1e-9)) return 0;
+    const double mine = square(level(w, from, kind, false, tmp).mean_se),
+                 theirs = square(level(w, b, own, false, tmp).mean_se);
+    const double shared = fmax(0, (mine + square(se) - theirs) / (2 * square(se)));
+    return shared * sg__lift((o->told.accuracy.value - s->told.accuracy.value) / se, se);
+}
+
+/* Tells advice that was taken again less what being preferred adds (preferred[b], of the nearest rival), though no less
+ * than what a smaller budget is told. One model has one value at all its budgets. */
+static void flatter_preferred(struct sg__work *w, struct sg_decision *d, double *tmp) {
+    double before = 0;
+    for (int32_t b = 0; b < d->n_steps; b++) {
+        const struct sg_decision_step *s = &d->step[b];
+        if (!s->affordable || s->as_at != b || s->advised != SG_CANDIDATE_SINGLE) continue;
+        struct sg__single *o = &w->single[s->told.rule.from];
+        o->less_preferred = fmax(o->less_preferred, w->preferred[b]);
+    }
+    for (int32_t b = 0; b < d->n_steps; b++) {
+        struct sg_decision_step *s = &d->step[b];
+        const int kind = (int)s->advised;
+        const bool one = kind == SG_CANDIDATE_SINGLE;
+        if (!s->affordable) continue;
+        const struct sg__single *o = one ? &w->single[s->told.rule.from] : NULL;
+        const double by = one ? o->less_preferred : w->preferred[s->as_at];
+        if (!one && by > 0) lower(&s->told.gain, by);
+        if (!one && by > 0) lower(&s->told.over_mix, by);
+        if (s->as_at != b) {
+            s->told.accuracy = d->step[s->as_at].told.accuracy;
+            continue;
+        }
+        if (by > 0) {
+            struct sg__estimate e = one ? o->level : whole(w, b, kind, SG__ACCURACY, false, tmp);
+            e.value = fmax(s->told.accuracy.value - by, before);
+            s->told.accuracy = sg__interval_accuracy(&w->valued, e);
+        }
+        before = s->told.accuracy.value;
+    }
+}
+
+/* Values the candidates of a budget. */
+static void value_step(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
     const struct sg_value none = {(double)NAN, (double)NAN, (double)NAN};
     s->advised = SG_CANDIDATE_SINGLE;
     s->as_at = b;
@@ -440,6 +549,10 @@ static void answer(const struct sg__work *w, int32_t b, struct sg_decision_step 
     }
     s->told = s->candidate[SG_CANDIDATE_SINGLE];
     s->told_versus = s->told_saved = none;
+}
+
+/* Chooses among the candidates of a budget. */
+static void advise(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
     if (!s->affordable) return;
     int first = SG_CANDIDATE_SINGLE;
     if (one_of(s)->barred) /* then the simplest that is allowed */
@@ -455,18 +568,23 @@ void sg__answer(struct sg__work *w, struct sg_decision *d, double *tmp) {
     int32_t last = -1;
     value_singles(w, d, tmp);
     best_singles(w, d);
-    for (int32_t b = 0; b < d->n_steps; b++) answer(w, b, &d->step[b], tmp);
+    for (int32_t b = 0; b < d->n_steps; b++) value_step(w, b, &d->step[b], tmp);
+    d->routing = routing_gains(w, d, tmp);
+    for (int32_t b = 0; b < d->n_steps; b++) advise(w, b, &d->step[b], tmp);
     flatter_singles(w, d, tmp);
     for (int32_t b = 0; b < d->n_steps; b++) {
         struct sg_decision_step *s = &d->step[b];
         if (!s->affordable) continue;
         tell(w, b, s, tmp);
         /* more money that is told to give less is better not spent */
-        if (last >= 0 && s->told.accuracy.value < d->step[last].told.accuracy.value)
+        if (last >= 0 && s->told.accuracy.value < d->step[last].told.accuracy.value) {
+            w->preferred[last] = fmax(w->preferred[last], preferred(w, d, b, last, tmp));
             take_again(w, d, b, last, tmp);
-        else
+        } else {
             last = b;
+        }
     }
+    flatter_preferred(w, d, tmp);
 }
 
 void sg__value_given(const struct sg__work *w, struct sg_decision *d) {

@@ -15,11 +15,11 @@ enum { SG__NAMED = SG_CANDIDATES, SG__INCUMBENT = SG__NAMED + SG_CANDIDATE_ROUTI
 enum { SG__ACCURACY, SG__BILL, SG__GAIN, SG__OVER_MIX, SG__OVER_TABLE, SG__VERSUS, SG__MOVES };
 
 /* What a model is worth that is named for everything, and against the incumbent; at how many budgets it is named and
- * advised; by how much being chosen flatters it. told: `level` is already without that. */
+ * advised; by how much being chosen, and being preferred to a later budget's own advice, flatters it. told: `level` is already without that. */
 struct sg__single {
     struct sg__estimate level, versus;
     int32_t named, advised;
-    double less, less_versus;
+    double less, less_versus, less_preferred;
     bool told;
 };
 
@@ -75,6 +75,10 @@ struct sg__work {
     double *split;
     double fold_given[2];
     struct sg__single *single; /* [m] */
+    double *mean_gain;         /* [all.n] rows of routing's gain, the mean over the budgets */
+    double *routed;            /* [splits][n_budgets][3] what each split alone says of routing's gains */
+    double *split_gain;        /* [splits] */
+    double *preferred;         /* [n_budgets] what being taken again flatters this budget's advice by */
     uint8_t *has;              /* [n_strata * m] 1: some outcome of the stratum values the model */
     double *hole;              /* decision_holes.c; NULL: everywhere some does */
 };

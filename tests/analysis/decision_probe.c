@@ -129,7 +129,9 @@ static void print_decision(const struct world *w, enum sg_estimate kind, int spl
     in.estimate = kind;
     in.splits = splits;
     if (sg_decide(&in, &d, NULL) != SG_OK) exit(70);
-    printf("{\"kind\": \"%s\", \"splits\": %d, \"steps\": [\n", sg_estimate_name[kind], splits);
+    printf("{\"kind\": \"%s\", \"splits\": %d, ", sg_estimate_name[kind], splits);
+    value("routing", d.routing);
+    printf("\"steps\": [\n");
     for (int b = 0; b < BUDGETS; b++) {
         printf("{\"advised\": %d, \"affordable\": %d, \"as_at\": %d,", d.step[b].advised,
                d.step[b].affordable, d.step[b].as_at);

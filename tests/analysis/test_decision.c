@@ -690,7 +690,7 @@ static void told_once(void **state) {
     enum { MANY = 24 };
     const struct sg_value nothing = {0, 0, 0};
     int again = 0, renamed = 0, models = 0, itself = 0;
-    for (uint64_t seed = 60; seed < 66; seed++) {
+    for (uint64_t seed = 60; seed < 72; seed++) {
         struct world *w = world_make(120, 90, 60, 5, 3, seed % 2 ? 0.8 : 0.2, 0.3, seed);
         double budgets[MANY];
         world_ask(w, budgets, MANY);
