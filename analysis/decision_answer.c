@@ -301,7 +301,7 @@ static struct sg_value routing_gains(struct sg__work *w, const struct sg_decisio
         for (int kind = 0; kind < SG_CANDIDATE_ROUTING; kind++) {
             if (isnan(v[kind].accuracy.value) || v[kind].rule.barred) continue;
             const double gain = against(w, x, simple(b, kind), false, 1, tmp).value;
-            if (gain >= least) continue;
+            if (gain > least - 1e-12) continue; /* of equal ones the simplest */
             least = gain;
             best = kind;
         }
