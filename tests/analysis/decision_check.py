@@ -734,7 +734,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
 
 
 def main():
-    for seed, truth, missing, uneven in [(50, 0, 0, 0), (45, 1, 0, 0), (5, 0, 13, 1), (6, 1, 11, 0)]:
+    for seed, truth, missing, uneven in [(13, 0, 0, 0), (23, 1, 0, 0), (45, 1, 0, 0), (5, 0, 13, 1), (6, 1, 11, 0)]:
         text = subprocess.run([sys.argv[1], str(seed), str(truth), str(missing), str(uneven)], check=True, text=True,
                               capture_output=True).stdout
         d = json.loads(text)
