@@ -6,6 +6,7 @@ dark; names run no script; it prints. Every check is then shown a fault planted 
 usage: report_browser.py SCOPE_FRONTIER MAKE_FAKE_RESULTS [FOLDER]     (FOLDER: where screenshots go)
 """
 import base64
+import json
 import math
 import os
 import re
@@ -30,8 +31,10 @@ CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 SIZES = ((1280, 900), (390, 844))
 
-# What a check needs to know of the page as it stands.
+# What a check needs to know of the page as it stands, and of the page with the slider at each of some places: asked for
+# all of them at once, and as text, since each question and each value of a list costs the driver time.
 PROBE = """
+const probe = () => {
 const all = (q) => [...document.querySelectorAll(q)], box = (e) => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
 const visible = (e) => e.getClientRects().length > 0 && getComputedStyle(e).visibility !== "hidden";
 const at = document.getElementById("chart").getBoundingClientRect();
@@ -42,7 +45,7 @@ const scale = (e) => { const m = e.ownerSVGElement && e.getScreenCTM(); return m
 return {
   labels: told("#chart .label, #chart .told"), ticks: told("#chart .tick, #chart .ruled"), points: all("#chart .model").map(ink),
   chart: box(document.getElementById("chart")),
-  fonts: owns.map((e) => [parseFloat(getComputedStyle(e).fontSize) * scale(e), e.tagName + " " + e.textContent.slice(0, 40)]),
+  font: owns.map((e) => [parseFloat(getComputedStyle(e).fontSize) * scale(e), e.tagName + " " + e.textContent.slice(0, 40)]).reduce((a, b) => b[0] < a[0] ? b : a),
   wide: document.documentElement.scrollWidth - innerWidth,
   outside: all("body *").filter((e) => visible(e) && !e.closest(".scroll table, .asked") && (box(e)[0] < -0.5 || box(e)[2] > innerWidth + 0.5)).map((e) => e.tagName + " " + e.textContent.slice(0, 40)),
   scrolled: all(".scroll").filter(visible).map((e) => { e.scrollLeft = 1e6; const c = e.querySelector("tbody tr > :first-child"), moved = e.scrollLeft;
@@ -58,6 +61,8 @@ return {
   axis: all("#chart .tick").map((e) => [e.textContent, Number(e.getAttribute("x")), Number(e.getAttribute("y"))]),
   circles: all("#chart .model").map((e) => [e.querySelector("title").textContent, Number(e.getAttribute("cx")), Number(e.getAttribute("cy"))]),
 };
+};
+const move = (i) => { const b = document.getElementById("budget"); b.value = i; b.dispatchEvent(new Event("input")); };
 """
 
 # [what, contrast] of every text and of every line that carries a number, on what lies behind it.
@@ -214,7 +219,7 @@ def labels(p, data, kind, step):
 
 def layout(p, data, kind, step):
     assert p["wide"] <= 0 and not p["outside"], ("beyond the screen", p["wide"], p["outside"][:3])
-    size, text = min(p["fonts"])
+    size, text = p["font"]
     assert size >= 11.99, ("small text", size, text)
     width, height = p["screen"]
     at = p["places"]
@@ -228,8 +233,8 @@ def layout(p, data, kind, step):
 
 def unhurt(p, data, kind, step):
     assert p["hurt"] == "undefined", "a name ran as a script"
-    bad = re.findall(r".{0,40}(?:NaN|undefined|Infinity|\bnull\b).{0,40}", p["text"])
-    assert not bad, bad
+    bad = re.search(r"NaN|undefined|Infinity|\bnull\b", p["text"])
+    assert not bad, p["text"][max(0, bad.start() - 40):bad.end() + 40]
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", p["text"]), "a control character is shown as it is"
 
 
@@ -269,12 +274,16 @@ class Browser:
     def media(self, dark, media=""):
         self.d.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
 
+    def probes(self, places=None):
+        """Of the page as it stands, or with the slider at each of these places."""
+        seen = json.loads(self.d.execute_script(PROBE + "return JSON.stringify(arguments[0] ? arguments[0].map((i) => { move(i); return probe(); }) : [probe()]);", places))
+        return [dict(p, **{k: (p[k] or "").replace("\xa0", " ") for k in ("text", "said", "advice", "readout", "who")}) for p in seen]  # no break before a "%"
+
     def probe(self):
-        p = self.d.execute_script(PROBE)
-        return dict(p, **{k: (p[k] or "").replace("\xa0", " ") for k in ("text", "said", "advice", "readout", "who")})  # no break before a "%"
+        return self.probes()[0]
 
     def move(self, i):
-        self.d.execute_script("const b = document.getElementById('budget'); b.value = arguments[0]; b.dispatchEvent(new Event('input'));", i)
+        self.d.execute_script(PROBE + "move(arguments[0]);", i)
 
     def told(self):
         return [e["message"] for e in self.d.get_log("browser")]
@@ -283,9 +292,8 @@ class Browser:
 def walk(b, data, kind, stride=1):
     """Every step of the slider."""
     heights = set()
-    for i, step in [*enumerate(data["decision"]["steps"])][::stride]:
-        b.move(i)
-        p = b.probe()
+    steps = [*enumerate(data["decision"]["steps"])][::stride]
+    for (i, step), p in zip(steps, b.probes([i for i, _ in steps])):
         for check in STEP_CHECKS:
             try:
                 check(p, data, kind, step)
@@ -330,7 +338,7 @@ def bare(b, data, kind):
     assert "Nothing is advised" in p["text"] and not p["marker"] and "Budget a query" not in p["text"], p["text"][:300]
     labels(p, data, kind, {"shares": []})
     unhurt(p, data, kind, None)
-    assert p["wide"] <= 0 and not p["outside"] and min(p["fonts"])[0] >= 11.99
+    assert p["wide"] <= 0 and not p["outside"] and p["font"][0] >= 11.99
     assert p["places"]["chart"][3] <= p["screen"][1]
 
 
@@ -454,7 +462,7 @@ def nights(b, tmp):
         for row in bills:
             money = [float(re.sub("[$+]", "", t).replace("−", "-")) for t in row[1:]]
             assert abs(money[0] + sum(money[2:]) - money[1]) <= 0.02 * max(map(abs, money)), money
-        assert p["wide"] <= 0 and min(p["fonts"])[0] >= 11.99 and not b.told()
+        assert p["wide"] <= 0 and p["font"][0] >= 11.99 and not b.told()
 
 
 def limits(b, tmp):
@@ -484,7 +492,7 @@ def limits(b, tmp):
             assert x["size"] == 6 or x["difference"] is None or row[3] == pts(x["difference"]), row
             assert all(tail(m) in row[5] for m in x["models"].split(", ")), row
             assert x["difference"] is None or x["size"] == 6 or f"{100 * x['difference']:+.1f} points" in text.replace("-0.0", "+0.0"), x
-        assert len(rows) == len(sizes) and p["wide"] <= 0 and min(p["fonts"])[0] >= 11.99 and not b.told()
+        assert len(rows) == len(sizes) and p["wide"] <= 0 and p["font"][0] >= 11.99 and not b.told()
         readable(b.d.execute_script(CONTRAST))
     for plant in faults:
         b.open(f"{folder}/report.html", SIZES[0]).move(held)
@@ -515,16 +523,20 @@ def main():
                     data = page_data.decide(page_data.read(f"{folder}/report.html"), kind)
                     pages.append((kind, f"{folder}/{kind}.html", data))
                     page_data.write(pages[-1][1], data, f"{folder}/report.html")
-            for kind, page, data in pages:
+            for k, (kind, page, data) in enumerate(pages):
                 for size in SIZES:
                     b.open(page, size)
-                    for check in (walk, hands) if data["decision"] else (bare,):
-                        check(b, data, kind)
+                    if not data["decision"]:
+                        bare(b, data, kind)
+                    else:
+                        walk(b, data, kind)
+                        if size is SIZES[k % 2]:  # every size is in some hand, and every page
+                            hands(b, data, kind)
                     assert not b.told(), "the console is silent"
                     unfold(b)
                     layout_open = b.probe()
                     unhurt(layout_open, data, kind, None)
-                    assert layout_open["wide"] <= 0 and min(layout_open["fonts"])[0] >= 11.99
+                    assert layout_open["wide"] <= 0 and layout_open["font"][0] >= 11.99
                     for dark in (False, True):
                         b.media(dark)
                         c = b.d.execute_script(CONTRAST)
