@@ -599,36 +599,6 @@ static void no_outcome_in_a_category(void **state) {
     world_free(w);
 }
 
-/* Queries of a category without anchors: the mean of all anchors of the others stands for them, in whatever order the
- * categories are. */
-static void no_anchor_in_a_category(void **state) {
-    (void)state;
-    for (int32_t without = 0; without < 3; without++) {
-        struct world *w = world_make(120, 90, 60, 4, 3, 0.8, 0.3, 28);
-        double budgets[BUDGETS], in_category[3] = {0};
-        for (int64_t q = 0; q < w->n; q++) in_category[w->category[0][q]]++;
-        for (int s = 1; s < 3; s++)
-            for (int64_t i = 0; i < (s == 1 ? w->na : w->cells); i++)
-                if (w->category[s][i] == without) w->category[s][i] = (without + 1) % 3;
-        world_link(w);
-        world_ask(w, budgets, BUDGETS);
-        struct sg_decision d = decide(w);
-        for (int32_t k = 0; k < 4; k++) {
-            double n[3] = {0}, y[3] = {0}, value = 0, all = 0;
-            for (int64_t i = 0; i < w->na; i++) {
-                n[w->category[1][i]]++;
-                y[w->category[1][i]] += w->y[1][i * 4 + k];
-                all += w->y[1][i * 4 + k] / (double)w->na;
-            }
-            for (int32_t c = 0; c < 3; c++)
-                value += in_category[c] / 120 * (c == without ? all : y[c] / n[c]);
-            assert_near(d.single_value[k].value, value, 1e-12);
-        }
-        sg_decision_free(&d);
-        world_free(w);
-    }
-}
-
 static void incumbent_and_no_splits(void **state) {
     (void)state;
     struct world *w = world_make(120, 90, 60, 4, 3, 0.8, 0.3, 25);
@@ -802,7 +772,6 @@ int main(void) {
         cmocka_unit_test(partial_truth_and_new_models),
         cmocka_unit_test(uneven_truth_and_small_categories),
         cmocka_unit_test(no_outcome_in_a_category),
-        cmocka_unit_test(no_anchor_in_a_category),
         cmocka_unit_test(incumbent_and_no_splits),
         cmocka_unit_test(incumbent_as_one_model),
         cmocka_unit_test(told_once),
