@@ -218,9 +218,11 @@ enum sg_status sg__words_category(struct sg_advice *a, struct sg_advice_category
     const char *name = *c->name ? sg_text_cut(c->name, NAME_COLUMNS, cut, sizeof cut) : "(none)";
     c->doubt = "";
     if (anchors && !c->n_anchors) {
-        SG_TRY(sg_buf_printf(&b, err,
-                             "category %s (%lld queries) has no anchor: its values are those of all anchors",
-                             name, (long long)c->n_queries));
+        SG_TRY(sg_buf_printf(
+            &b, err,
+            "category %s (%lld queries) has no anchor: its values are those of the anchors of the "
+            "queries' other categories",
+            name, (long long)c->n_queries));
         return doubt(a, &b, &c->doubt, err);
     }
     if (shift) {

@@ -270,6 +270,7 @@ enum sg_status sg_analysis_run(const struct sg_dataset *d, const struct sg_analy
                                struct sg_analysis *out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_analysis a = {.data = d, .opt = *opt};
+    if (d->n < 2) a.opt.reps = 0; /* every resample of one query is that query: it shows no uncertainty */
     SG_TRY(deal_folds(&a, err));
     SG_TRY(build_paths(&a, err));
     SG_TRY(sg__single_models(&a, err));

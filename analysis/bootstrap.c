@@ -68,10 +68,20 @@ struct worker {
     const struct sg_boot *b;
     atomic_llong *next;
     uint8_t *w, *w_scored;
-    double *value, *tmp;
+    double *value, *drawn, *tmp;
     pthread_t thread;
     bool started;
 };
+
+static double draw_of(const struct sg_beta *b, uint64_t key, uint64_t *pos, int64_t i) {
+    return b->base[i] + b->stretch[i] * sg_draw_beta(key, pos, b->a[i], b->b[i]);
+}
+
+static double point_accuracy(const struct sg_boot_point *p, const double *drawn, int64_t q) {
+    if (!p->drawn || p->drawn[q] < 0) return p->accuracy[q];
+    const double x = drawn[p->drawn[q]];
+    return q == p->mixed ? (1 - p->weight) * x + p->weight * drawn[p->mixed_to] : x;
+}
 
 static void one_replicate(struct worker *k, int64_t r) {
     const struct sg_boot *b = k->b;
@@ -88,9 +98,7 @@ static void one_replicate(struct worker *k, int64_t r) {
             const uint64_t key = stream(b->seed, r, 2 + (uint64_t)i);
             uint64_t pos = 0;
             for (int64_t v = 0; v < c->path->n_vertices; v++)
-                k->value[v] = c->posterior->base[v] +
-                              c->posterior->stretch[v] *
-                                  sg_draw_beta(key, &pos, c->posterior->a[v], c->posterior->b[v]);
+                k->value[v] = draw_of(c->posterior, key, &pos, v);
             value = k->value;
         }
         if (c->kind == SG_BOOT_CHOICE)
@@ -99,13 +107,16 @@ static void one_replicate(struct worker *k, int64_t r) {
         else
             sg_curve_lp(c->path, c->kind == SG_BOOT_LP ? &all : &scored, value, c->grid, c->n_grid, accuracy);
     }
+    uint64_t pos = 0;
+    for (int64_t i = 0; i < b->n_drawn; i++)
+        k->drawn[i] = draw_of(b->drawn, stream(b->seed, r, 2 + (uint64_t)b->n_curves), &pos, i);
     for (int32_t i = 0; i < b->n_points; i++) {
         const struct sg_boot_point *p = &b->points[i];
         const uint8_t *w = p->scored ? k->w_scored : k->w;
         double a = 0, c = 0;
         for (int64_t q = 0; q < b->n; q++) {
             if (!w[q]) continue;
-            a += w[q] * p->accuracy[q];
+            a += w[q] * point_accuracy(p, k->drawn, q);
             c += w[q] * p->cost[q];
         }
         const double total = p->scored ? scored.total : all.total;
@@ -145,6 +156,7 @@ enum sg_status sg_bootstrap(const struct sg_boot *b, struct sg_err *err) {
         SG_TRY(SG_NEW(&k->w, b->n, "bootstrap weights", err));
         SG_TRY(SG_NEW(&k->w_scored, b->n, "bootstrap weights", err));
         SG_TRY(SG_NEW(&k->value, most_vertices, "posterior draws", err));
+        SG_TRY(SG_NEW(&k->drawn, b->n_drawn, "posterior draws", err));
         SG_TRY(SG_NEW(&k->tmp, sg_curve_choice_scratch(most_budgets), "bootstrap scratch", err));
     }
     /* Threads that cannot be started are no error: those that run compute all replicates. */
@@ -158,6 +170,7 @@ out:
         free(workers[t].w);
         free(workers[t].w_scored);
         free(workers[t].value);
+        free(workers[t].drawn);
         free(workers[t].tmp);
     }
     free(workers);

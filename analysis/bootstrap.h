@@ -12,10 +12,10 @@ enum sg_boot_kind {
     SG_BOOT_CHOICE     /* sg_curve_splits */
 };
 
-/* Beta posterior of every vertex of a path, for intervals of the predicted curve where no truth is known. */
+/* Beta posterior of every vertex of a path, or of every cell, for intervals where no truth is known. */
 struct sg_beta {
-    double *a, *b;          /* [n_vertices] */
-    double *base, *stretch; /* [n_vertices] a vertex is worth base + stretch x draw, in [0, 1] */
+    double *a, *b;          /* [n] */
+    double *base, *stretch; /* [n] a vertex or cell is worth base + stretch x draw, in [0, 1] */
 };
 void sg_beta_free(struct sg_beta *b); /* the arrays; zeroed accepted */
 
@@ -32,6 +32,11 @@ struct sg_boot_curve {
 struct sg_boot_point {
     const double *accuracy, *cost; /* [n] */
     bool scored;
+    /* Not NULL: the accuracy of query q is the replicate's draw drawn[q] of the posteriors sg_boot.drawn, the same for
+     * every point; where drawn[q] is -1 accuracy[q]. Of query `mixed` (-1: none) with weight `weight` the draw mixed_to. */
+    const int64_t *drawn; /* [n] */
+    int64_t mixed, mixed_to;
+    double weight;
     double *rep_accuracy, *rep_cost; /* out: [reps], the caller's; rep_cost may be NULL */
 };
 
@@ -45,6 +50,8 @@ struct sg_boot {
     int32_t threads;
     struct sg_boot_curve *curves;
     struct sg_boot_point *points;
+    const struct sg_beta *drawn; /* [n_drawn] posteriors that each replicate draws once, for the points */
+    int64_t n_drawn;
 };
 
 enum sg_status sg_bootstrap(const struct sg_boot *b, struct sg_err *err);

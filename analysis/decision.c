@@ -134,7 +134,7 @@ static enum sg_status stratify(struct sg__work *w, struct sg_decision *out, stru
     enum sg_status st = SG_OK;
     const int64_t n = w->all.n;
     const int32_t m = w->m;
-    double *count = NULL, labelled = 0;
+    double *count = NULL, labelled = 0, spread = 0;
     SG_TRY(SG_NEW(&w->stratum_of, w->nc, "strata", err));
     SG_TRY(SG_NEW(&w->stratum, n, "strata", err));
     SG_TRY(SG_NEW(&w->paired, n, "strata", err));
@@ -165,10 +165,13 @@ static enum sg_status stratify(struct sg__work *w, struct sg_decision *out, stru
         pooled_rows += count[c];
         pooled_paired += paired_count[c];
     }
-    /* too few rows even together: they join the last stratum, or are the only one */
+    /* too few rows even together: they join the last stratum, or are the only one. What the queries of these
+     * categories weigh goes to all strata by their rows then: the mean of all rows stands for them, not that of
+     * whichever category is last. */
     const bool own =
         pooled > 0 && (!w->n_strata || (any_paired ? pooled_paired : pooled_rows) >= SG__LEAST_ROWS);
     const int32_t rest = own ? w->n_strata++ : w->n_strata - 1;
+    if (!own && w->n_strata) spread = pooled;
     for (int32_t c = 0; c < w->nc; c++)
         if (w->stratum_of[c] < 0) w->stratum_of[c] = rest < 0 ? 0 : rest;
     if (!w->n_strata) w->n_strata = 1;
@@ -190,6 +193,10 @@ static enum sg_status stratify(struct sg__work *w, struct sg_decision *out, stru
         out->truth |= i >= w->in->anchors->n;
         out->anchors |= i < w->in->anchors->n;
         labelled += i >= w->in->anchors->n;
+    }
+    for (int32_t s = 0; s < w->n_strata && spread > 0; s++) {
+        const double others = weight[s] - (s == rest ? spread : 0);
+        weight[s] = others + spread * rows[s] / (double)out->n_valued;
     }
     SG_TRY(SG_NEW(&w->has, (int64_t)w->n_strata * m, "strata", err));
     for (int64_t i = 0; i < (int64_t)w->n_strata * m; i++) w->has[i] = count[i] > 0;

@@ -13,21 +13,20 @@
 enum { BOOT_SPLITS = 5 };
 
 /* What one bootstrap works on. Replicates of policy i: rep[4 i + j][reps], j = 0: predicted p, 1:
- * predicted c, 2: true p, 3: true c. */
+ * predicted c, 2: true p, without truth p given the votes, 3: true c. Without truth also the best single
+ * model's p given the votes, and the posteriors of the cells that these choose. */
 struct work {
     struct sg_boot_curve curves[SG_CURVES + 1];
     enum sg_curve_id id[SG_CURVES];
     int32_t n_intervals, n_curves, n_points;
     struct sg_boot_point *points;
-    struct sg_beta beta;
-    double *rep, *values, *asked, *asked_rep;
+    struct sg_beta beta, cell, drawn;
+    int64_t *drawn_as; /* [n * m] a cell's place in `drawn`, -1: no policy chooses it */
+    int64_t n_drawn,
+        *draws; /* draws [n_policies + 1][n]: places of each policy, last of the best single model */
+    double *rep, *values, *best_rep;
     double *scratch, *diff; /* [reps] */
 };
-
-static int rising(const void *x, const void *y) {
-    const double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
 
 static void add_curves(struct sg_analysis *a, struct work *w) {
     const struct sg_path *path[SG_CURVES] = {
@@ -54,31 +53,46 @@ static void add_curves(struct sg_analysis *a, struct work *w) {
     w->n_intervals = w->n_curves;
 }
 
-/* The asked policies as fixed points; without truth their budgets also as a grid for the posterior. */
+/* The cell's place in `drawn`; the first time it is put there. */
+static int64_t place(struct work *w, int64_t cell) {
+    if (w->drawn_as[cell] >= 0) return w->drawn_as[cell];
+    const int64_t i = w->n_drawn++;
+    w->drawn.a[i] = w->cell.a[cell];
+    w->drawn.b[i] = w->cell.b[cell];
+    w->drawn.base[i] = w->cell.base[cell];
+    w->drawn.stretch[i] = w->cell.stretch[cell];
+    return w->drawn_as[cell] = i;
+}
+
+/* The asked policies as fixed points, as estimated, and by the truth or else given the votes. */
 static void add_policies(struct sg_analysis *a, struct work *w) {
     const int64_t n = a->data->n, reps = a->opt.reps;
+    const int32_t m = a->data->m;
     const bool truth = a->data->n_scored > 0;
     for (size_t i = 0; i < a->n_policies; i++) {
+        const struct sg_asked_policy *k = &a->policies[i];
         double *x = w->values + 4 * (int64_t)i * n, *r = w->rep + 4 * (int64_t)i * reps;
-        sg__policy_values(a, &a->policies[i], x, x + n, x + 2 * n, x + 3 * n);
-        w->asked[i] = a->policies[i].policy.c;
+        int64_t *draw = w->draws + (int64_t)i * n;
+        sg__policy_values(a, k, x, x + n, x + 2 * n, x + 3 * n);
         w->points[w->n_points++] =
             (struct sg_boot_point){.accuracy = x, .cost = x + n, .rep_accuracy = r, .rep_cost = r + reps};
-        if (truth)
-            w->points[w->n_points++] = (struct sg_boot_point){.accuracy = x + 2 * n,
-                                                              .cost = x + 3 * n,
-                                                              .scored = true,
-                                                              .rep_accuracy = r + 2 * reps,
-                                                              .rep_cost = r + 3 * reps};
+        struct sg_boot_point p = {.accuracy = x + 2 * n,
+                                  .cost = x + 3 * n,
+                                  .scored = true,
+                                  .rep_accuracy = r + 2 * reps,
+                                  .rep_cost = r + 3 * reps};
+        if (!truth) {
+            for (int64_t q = 0; q < n; q++) draw[q] = place(w, q * m + k->model[q]);
+            p = (struct sg_boot_point){.accuracy = x,
+                                       .cost = x + n,
+                                       .drawn = draw,
+                                       .mixed = k->mixed_query,
+                                       .weight = k->policy.weight,
+                                       .rep_accuracy = r + 2 * reps};
+            if (p.mixed >= 0) p.mixed_to = place(w, p.mixed * m + k->mixed_to);
+        }
+        w->points[w->n_points++] = p;
     }
-    if (truth || !a->n_policies) return;
-    qsort(w->asked, a->n_policies, sizeof *w->asked, rising);
-    w->curves[w->n_curves++] = (struct sg_boot_curve){.path = &a->scope,
-                                                      .kind = SG_BOOT_LP,
-                                                      .posterior = &w->beta,
-                                                      .grid = w->asked,
-                                                      .n_grid = (int32_t)a->n_policies,
-                                                      .accuracy = w->asked_rep};
 }
 
 /* The single models that policies and metrics are measured by. */
@@ -95,6 +109,15 @@ static void add_singles(struct sg_analysis *a, struct work *w) {
                                                           .rep_accuracy = rep[i],
                                                           .rep_cost = i ? NULL : a->best_rep_cost};
     }
+    if (a->data->n_scored) return;
+    const double *p = w->values + 4 * (int64_t)a->n_policies * n;
+    int64_t *draw = w->draws + (int64_t)a->n_policies * n;
+    for (int64_t q = 0; q < n; q++) {
+        const int64_t at = q * a->data->m + a->best_single;
+        draw[q] = isnan(a->data->p[at]) ? -1 : place(w, at);
+    }
+    w->points[w->n_points++] = (struct sg_boot_point){
+        .accuracy = p, .cost = p + n, .drawn = draw, .mixed = -1, .rep_accuracy = w->best_rep};
 }
 
 /* Mean of the finite replicates x[r * stride + at]. */
@@ -135,28 +158,40 @@ static void policy_intervals(struct sg_analysis *a, size_t i, struct work *w) {
     const bool truth = a->data->n_scored > 0;
     struct sg_asked_policy *k = &a->policies[i];
     const double *r = w->rep + 4 * (int64_t)i * reps;
-    const double *p = r + (truth ? 2 : 0) * reps, *c = r + (truth ? 3 : 1) * reps;
+    const double *c = r + (truth ? 3 : 1) * reps;
     set_interval(&k->predicted_accuracy, r, reps, w->scratch);
     set_interval(&k->predicted_cost, r + reps, reps, w->scratch);
     if (truth) {
-        set_interval(&k->accuracy, p, reps, w->scratch);
+        set_interval(&k->accuracy, r + 2 * reps, reps, w->scratch);
         set_interval(&k->cost, c, reps, w->scratch);
     }
-    size_t g = 0;
-    while (!truth && w->asked[g] != k->policy.c) g++;
-    for (int64_t j = 0; j < reps; j++) {
-        const double x = truth ? p[j] : w->asked_rep[j * (int64_t)a->n_policies + (int64_t)g];
-        w->diff[j] = x - a->best_rep_accuracy[j];
-    }
+    for (int64_t j = 0; j < reps; j++)
+        w->diff[j] = r[2 * reps + j] - (truth ? a->best_rep_accuracy : w->best_rep)[j];
     set_interval(&k->gain, w->diff, reps, w->scratch);
     if (!truth) {
-        k->posterior.value = mean(w->asked_rep, reps, (int64_t)a->n_policies, (int64_t)g);
-        sg_boot_interval(w->asked_rep, reps, (int64_t)a->n_policies, (int64_t)g, &k->posterior.low,
-                         &k->posterior.high, w->scratch);
+        k->posterior.value = mean(r + 2 * reps, reps, 1, 0);
+        set_interval(&k->posterior, r + 2 * reps, reps, w->scratch);
         k->gain.value = mean(w->diff, reps, 1, 0);
     }
     for (int64_t j = 0; j < reps; j++) w->diff[j] = 1 - c[j] / a->best_rep_cost[j];
     set_interval(&k->saving, w->diff, reps, w->scratch);
+}
+
+/* The posteriors, where there is no truth, and room for those that policies choose. */
+static enum sg_status new_drawn(const struct sg_analysis *a, struct work *w, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const int64_t cells = a->data->n * a->data->m;
+    SG_TRY(sg__posterior(a, &w->beta, &w->cell, err));
+    SG_TRY(SG_NEW(&w->drawn.a, cells, "posterior", err));
+    SG_TRY(SG_NEW(&w->drawn.b, cells, "posterior", err));
+    SG_TRY(SG_NEW(&w->drawn.base, cells, "posterior", err));
+    SG_TRY(SG_NEW(&w->drawn.stretch, cells, "posterior", err));
+    SG_TRY(SG_NEW(&w->drawn_as, cells, "posterior", err));
+    for (int64_t i = 0; i < cells; i++) w->drawn_as[i] = -1;
+    SG_TRY(SG_NEW(&w->draws, a->data->n * ((int64_t)a->n_policies + 1), "policies", err));
+    SG_TRY(SG_NEW(&w->best_rep, a->opt.reps, "replicates", err));
+out:
+    return st;
 }
 
 enum sg_status sg__intervals(struct sg_analysis *a, struct sg_err *err) {
@@ -171,11 +206,9 @@ enum sg_status sg__intervals(struct sg_analysis *a, struct sg_err *err) {
     SG_TRY(SG_NEW(&a->cheapest_rep_accuracy, reps, "replicates", err));
     SG_TRY(SG_NEW(&a->worst_rep_accuracy, reps, "replicates", err));
     SG_TRY(SG_NEW(&w.rep, reps * 4 * n_policies, "replicates", err));
-    SG_TRY(SG_NEW(&w.points, 2 * n_policies + 3, "points", err));
+    SG_TRY(SG_NEW(&w.points, 2 * n_policies + 4, "points", err));
     SG_TRY(SG_NEW(&w.values, a->data->n * (4 * n_policies + 6), "policies", err));
-    SG_TRY(SG_NEW(&w.asked, n_policies, "budgets", err));
-    SG_TRY(SG_NEW(&w.asked_rep, reps * n_policies, "replicates", err));
-    if (!a->data->n_scored) SG_TRY(sg__posterior(a, &w.beta, err));
+    if (!a->data->n_scored) SG_TRY(new_drawn(a, &w, err));
     add_curves(a, &w);
     add_policies(a, &w);
     add_singles(a, &w);
@@ -188,17 +221,22 @@ enum sg_status sg__intervals(struct sg_analysis *a, struct sg_err *err) {
                                  .seed = a->opt.seed,
                                  .threads = a->opt.threads,
                                  .curves = w.curves,
-                                 .points = w.points};
+                                 .points = w.points,
+                                 .drawn = &w.drawn,
+                                 .n_drawn = w.n_drawn};
     SG_TRY(sg_bootstrap(&boot, err));
     curve_intervals(a, &w);
     for (size_t i = 0; i < a->n_policies; i++) policy_intervals(a, i, &w);
 out:
     free(w.points);
     sg_beta_free(&w.beta);
+    sg_beta_free(&w.cell);
+    sg_beta_free(&w.drawn);
+    free(w.drawn_as);
+    free(w.draws);
+    free(w.best_rep);
     free(w.rep);
     free(w.values);
-    free(w.asked);
-    free(w.asked_rep);
     free(w.scratch);
     free(w.diff);
     return st;

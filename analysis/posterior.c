@@ -124,41 +124,57 @@ static double fit(const struct sg_dataset *d, struct model *f) {
     return xx > 0 ? xy / xx : 0;
 }
 
-enum sg_status sg__posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_err *err) {
+static enum sg_status new_beta(struct sg_beta *o, int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(SG_NEW(&o->a, n, "posterior", err));
+    SG_TRY(SG_NEW(&o->b, n, "posterior", err));
+    SG_TRY(SG_NEW(&o->base, n, "posterior", err));
+    SG_TRY(SG_NEW(&o->stretch, n, "posterior", err));
+out:
+    return st;
+}
+
+enum sg_status sg__posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_beta *cell,
+                             struct sg_err *err) {
     enum sg_status st = SG_OK;
     const struct sg_dataset *d = a->data;
     const struct sg_path *path = &a->scope;
-    struct sg_beta o = {0};
+    struct sg_beta o = {0}, c = {0};
     struct model *f = NULL;
     SG_TRY(SG_NEW(&f, d->m, "prior", err));
-    SG_TRY(SG_NEW(&o.a, path->n_vertices, "posterior", err));
-    SG_TRY(SG_NEW(&o.b, path->n_vertices, "posterior", err));
-    SG_TRY(SG_NEW(&o.base, path->n_vertices, "posterior", err));
-    SG_TRY(SG_NEW(&o.stretch, path->n_vertices, "posterior", err));
+    SG_TRY(new_beta(&o, path->n_vertices, err));
+    SG_TRY(new_beta(&c, d->n * d->m, err));
     const double b = fit(d, f), s = strength(d, f, b);
     for (int64_t q = 0; q < d->n; q++) {
         double sum, n;
         query_sum(d, q, &sum, &n);
         for (int32_t k = 0; k < d->m; k++) {
-            double yes, no;
-            if (isnan(d->p[q * d->m + k])) continue;
-            cell_beta(d, q, k, prior_mean(&f[k], b, others(d, q, k, sum, n)), s, &yes, &no);
+            const int64_t at = q * d->m + k;
+            if (isnan(d->p[at])) continue;
+            cell_beta(d, q, k, prior_mean(&f[k], b, others(d, q, k, sum, n)), s, &c.a[at], &c.b[at]);
             f[k].cells++;
-            f[k].p += d->p[q * d->m + k];
-            f[k].posterior += yes / (yes + no);
+            f[k].p += d->p[at];
+            f[k].posterior += c.a[at] / (c.a[at] + c.b[at]);
         }
+    }
+    for (int64_t at = 0; at < d->n * d->m; at++) {
+        const struct model *m = &f[at % d->m];
+        if (!isnan(d->p[at]))
+            stretch_of(m->posterior / m->cells, m->p / m->cells, &c.base[at], &c.stretch[at]);
+    }
+    for (int64_t q = 0; q < d->n; q++)
         for (uint32_t u = path->first[q]; u < path->first[q + 1]; u++) {
-            const int32_t k = path->model[u];
-            cell_beta(d, q, k, prior_mean(&f[k], b, others(d, q, k, sum, n)), s, &o.a[u], &o.b[u]);
+            const int64_t at = q * d->m + path->model[u];
+            o.a[u] = c.a[at];
+            o.b[u] = c.b[at];
+            o.base[u] = c.base[at];
+            o.stretch[u] = c.stretch[at];
         }
-    }
-    for (int64_t u = 0; u < path->n_vertices; u++) {
-        const struct model *m = &f[path->model[u]];
-        stretch_of(m->posterior / m->cells, m->p / m->cells, &o.base[u], &o.stretch[u]);
-    }
     *out = o;
+    *cell = c;
 out:
     free(f);
     if (st != SG_OK) sg_beta_free(&o);
+    if (st != SG_OK) sg_beta_free(&c);
     return st;
 }

@@ -101,6 +101,11 @@ static void frontier_line(const struct sg_analysis *a, int32_t g, FILE *to) {
     fprintf(to, "\n");
 }
 
+/* Where there is advice, it says what the policies are worth. */
+static bool told_policies(const struct sg_analysis *a) {
+    return !a->opt.advice || !a->opt.advice->present || a->n_unmet > 0;
+}
+
 static void frontier(const struct sg_analysis *a, FILE *to) {
     const bool truth = a->data->n_scored > 0, bands = a->opt.reps > 0;
     const int32_t n = a->opt.n_grid;
@@ -120,7 +125,8 @@ static void frontier(const struct sg_analysis *a, FILE *to) {
         fprintf(
             to,
             "  given the votes: what the chosen policies are worth by the Beta posterior of their cells; it\n"
-            "  lies below what is predicted by the luck of the cells chosen. Gains below are by it.%s\n",
+            "  lies below what is predicted by the luck of the cells chosen.%s%s\n",
+            told_policies(a) ? " Gains below are by it." : "",
             sg_results_graded(a->data->r) ? " It is about\n  correct: yes, not about scores." : "");
     if (truth)
         fprintf(to,
@@ -292,7 +298,7 @@ void sg__write_table(const struct sg__tables *t, FILE *to) {
     sg__write_decision(t->a, to);
     frontier(t->a, to);
     singles(t, to);
-    if (!t->a->opt.advice || !t->a->opt.advice->present || t->a->n_unmet) policies(t, to);
+    if (told_policies(t->a)) policies(t, to);
     quality(t, to);
     noise(t, to);
 }

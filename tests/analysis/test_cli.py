@@ -203,6 +203,22 @@ def partial_and_truthless(tmp):
     assert not os.path.exists(f"{tmp}/none/quality.csv")
     band = [c for c in rows(f"{tmp}/none", "frontier") if c["curve"] == "posterior" and c["accuracy_low"]]
     assert len(band) > 50, "votes feed the bands"
+    assert ("Gains below" in r.stdout) == ("Policies against" in r.stdout)
+    # given the votes: of the policy itself. Of one model for everything that is its mean, and nobody chose its cells
+    run(fake(f"{tmp}/known.h5", 60, 4, anchors=100, calibrated=40, truth=0), "-o", f"{tmp}/known")
+    asks, alone, used = data_of(f"{tmp}/known/report.html")["policies"], 0, {}
+    for r in rows(f"{tmp}/known", "policies"):
+        used.setdefault(r["ask"], set()).add(r["model"])
+    assert len(asks) == len(used)
+    for a, models in zip(asks, used.values()):
+        value, low, high = a["posterior_accuracy"]
+        assert low < value < high and None not in a["gain"], a
+        if len(models) == 1:
+            alone += 1
+            assert abs(value - a["predicted_accuracy"][0]) < 0.01, a
+    assert alone
+    run(fake(f"{tmp}/one.h5", 1, 3, truth=0), "-o", f"{tmp}/one")
+    assert not [c for c in rows(f"{tmp}/one", "frontier") if c["accuracy_low"]], "one query has no resamples"
     # the directory of a run with truth: what no longer holds is removed
     run(fake(f"{tmp}/some.h5", 60, 4), "-o", f"{tmp}/none", "--bootstrap", 0)
     assert os.path.exists(f"{tmp}/none/quality.csv")
@@ -245,6 +261,8 @@ def foreign_categories(tmp):
     except ImportError:
         return
     results = fake(f"{tmp}/f.h5", 120, 4, anchors=100, calibrated=40)
+    for text in (run(results, *o, "-o", f"{tmp}/below").stdout for o in ((), ("--blind",))):
+        assert ("Gains below" in text) == ("Policies against" in text)
     with h5py.File(results, "r+") as f:
         n_anchors = len(f["anchors/anchor"])
         for name in ("anchors/category", "calibration/category"):

@@ -216,12 +216,44 @@ static void cross_fit_prefers_the_better(void **state) {
     }
 }
 
+/* Queries of a category without anchors: the mean of all anchors of the others stands for them, in whatever order the
+ * categories are. */
+static void values_without_anchors(void **state) {
+    (void)state;
+    for (int32_t without = 0; without < 3; without++) {
+        struct world *w = world_make(120, 90, 60, 4, 3, 0.8, 0.3, 28);
+        double budgets[3], in_category[3] = {0};
+        for (int64_t q = 0; q < w->n; q++) in_category[w->category[0][q]]++;
+        for (int s = 1; s < 3; s++)
+            for (int64_t i = 0; i < (s == 1 ? w->na : w->cells); i++)
+                if (w->category[s][i] == without) w->category[s][i] = (without + 1) % 3;
+        world_link(w);
+        world_ask(w, budgets, 3);
+        struct sg_decision d = {0};
+        assert_int_equal(sg_decide(&w->in, &d, NULL), SG_OK);
+        for (int32_t k = 0; k < 4; k++) {
+            double n[3] = {0}, y[3] = {0}, value = 0, all = 0;
+            for (int64_t i = 0; i < w->na; i++) {
+                n[w->category[1][i]]++;
+                y[w->category[1][i]] += w->y[1][i * 4 + k];
+                all += w->y[1][i * 4 + k] / (double)w->na;
+            }
+            for (int32_t c = 0; c < 3; c++)
+                value += in_category[c] / 120 * (c == without ? all : y[c] / n[c]);
+            assert_near(d.single_value[k].value, value, 1e-12);
+        }
+        sg_decision_free(&d);
+        world_free(w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(anchored_keeps_the_anchors_means),
         cmocka_unit_test(combined_without_signal_is_anchored),
         cmocka_unit_test(combined_takes_what_is_true),
         cmocka_unit_test(categories_without_anchors),
+        cmocka_unit_test(values_without_anchors),
         cmocka_unit_test(untried_model),
         cmocka_unit_test(nothing_to_fit),
         cmocka_unit_test(cross_fit_prefers_the_better),
