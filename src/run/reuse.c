@@ -49,7 +49,8 @@ struct drawn {
     int64_t samples;
     struct sg_digest *cell; /* [n_cells] */
 };
-/* Different numbers of samples that one file is searched for; a file has one, or as many as it was extended. */
+/* Different numbers of samples that one file is searched for. A plan gives its cells two at most, those that it
+ * lists and the others, so that a file of this program has no more. */
 enum { MAX_DRAWN = 8 };
 
 struct source {

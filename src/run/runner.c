@@ -19,7 +19,7 @@ enum {
     NUMERICS = 1,
     DEVICE_NUMERICS = 2,
     PROMPTS = 1,
-    VERDICTS = 1,
+    VERDICTS = 2, /* 2: white space of Unicode, the full-width comma */
     FP8_WEIGHTS = 1,
     FLOAT32_COMPUTE = 1,
     BF16_COMPUTE = 1
