@@ -342,7 +342,8 @@
     if (warn) add(row, el("small", { "class": "warn-text" }, warn));
     add($("readout"), row);
   }
-  const dearer = (saving) => (saving > 0 ? "−" : "+") + Math.abs(100 * saving).toFixed(0);
+  // With as many digits as tell nearly all of a bill from all of it.
+  const dearer = (saving) => (saving > 0 ? "−" : "+") + fixed(Math.abs(100 * saving), saving < 1 && [0, 1, 2, 3, 4, 5].find((d) => +fixed(100 * saving, d) < 100) || 0);
   const bill = (saving) => dearer(saving[0]) + "\u00a0%" + (none(saving[1]) ? "" : " (" + dearer(saving[2]) + " to " + dearer(saving[1]) + ")");
   function readout(s) {
     $("readout").textContent = "";

@@ -1,6 +1,7 @@
 /* table_decision - the advice on the terminal: the first thing that is printed. */
 #include "writers.h"
 
+#include "analysis/policies.h"
 #include "analysis/text_width.h"
 
 #include <math.h>
@@ -12,6 +13,15 @@ static const char *points(const struct sg_value *v, char *buf, size_t n) {
 
 static const char *percent(const struct sg_value *v, char *buf, size_t n) {
     return sg__print_band(v, 100, 1, false, buf, n);
+}
+
+/* A share of a bill that is saved: with as many digits as tell nearly all from all. */
+static const char *saved(const struct sg_value *v, char *buf, size_t n) {
+    const double all[3] = {v->value, v->low, v->high};
+    int digits = 1;
+    for (int i = 0; i < 3; i++)
+        while (digits < 6 && all[i] < 1 && 100 * (1 - all[i]) < 0.5 * pow(10, -digits)) digits++;
+    return sg__print_band(v, 100, digits, false, buf, n);
 }
 
 static void estimate(const struct sg_advice *a, FILE *to) {
@@ -73,8 +83,24 @@ static void against_incumbent(const struct sg_advice_step *s, FILE *to) {
     const struct sg_value *v = &s->saved_of_incumbent, more = {-v->value, -v->high, -v->low};
     const bool dearer = v->value < 0;
     fprintf(to, "      against the incumbent: %s points, %s %% %s\n",
-            points(&s->vs_incumbent, b[0], sizeof b[0]), percent(dearer ? &more : v, b[1], sizeof b[1]),
+            points(&s->vs_incumbent, b[0], sizeof b[0]),
+            dearer ? percent(&more, b[1], sizeof b[1]) : saved(v, b[1], sizeof b[1]),
             dearer ? "more than its bill" : "of its bill saved");
+}
+
+/* What is advised for each target accuracy; the table of policies has those that are out of reach. */
+static void targets(const struct sg_analysis *x, FILE *to) {
+    char b[2][96];
+    double best;
+    for (size_t i = 0; i < x->n_policies; i++) {
+        const struct sg_asked_policy *k = &x->policies[i];
+        const struct sg_advice_step *s =
+            k->is_target ? sg__advised_step(x->opt.advice, true, k->asked, &best) : NULL;
+        if (!s) continue;
+        fprintf(to, "  %s %s %%: from %s a query, which is told to give ", sg__measure(x),
+                sg__print_percent(k->asked, b[0], sizeof b[0]), sg__print_usd(s->budget, b[1], sizeof b[1]));
+        fprintf(to, "%s %%: %s\n", percent(&s->accuracy, b[0], sizeof b[0]), s->sentence);
+    }
 }
 
 void sg__write_decision(const struct sg_analysis *x, FILE *to) {
@@ -122,6 +148,7 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
         else if (a->incumbent_name && s->value)
             against_incumbent(s, to);
     }
+    targets(x, to);
     if (a->incumbent_name && a->cheapest_as_good >= 0) {
         const struct sg_advice_step *s = &a->step[a->cheapest_as_good];
         fprintf(to, "  at most %.1f points below %s, with 95 %%: from %s a query: %s\n", 100 * a->margin,

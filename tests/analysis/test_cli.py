@@ -42,7 +42,7 @@ def writes_everything(tmp):
     stay, gone = left_by_others(tmp, out)
     text = run(results, "-o", out, "--bootstrap", 200, "--budget", 0.003, "--target-accuracy", 0.6, "--lambda", 50,
                plots=True).stdout
-    for word in ("Frontier", "Single models", "Quality of the estimates", "Noise of k samples", "What to do"):
+    for word in ("Frontier", "Single models", "Quality of the estimates", "Noise of k samples", "What to do", "  accuracy 60.0 %: from "):
         assert word in text, word
     for name in CSV:
         assert rows(out, name), name

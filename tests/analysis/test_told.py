@@ -169,6 +169,17 @@ def in_use(tmp):
     assert seen == {False, True}
 
 
+def nearly_all_saved(tmp):
+    """A model that costs a hundred thousand times as much: what is left of its bill is not told as nothing."""
+    results = fake(f"{tmp}/s.h5", 60, 3, anchors=100, calibrated=40)
+    with open(f"{tmp}/prices.jsonl", "w") as f:
+        for k, price in enumerate((0.1, 0.2, 10000)):
+            f.write(json.dumps({"id": f"maker/model-0{k}", "input": price, "output": price}) + "\n")
+    said = run(results, "--prices", f"{tmp}/prices.jsonl", "--incumbent", "maker/model-02", "--bootstrap", 0, "-o", f"{tmp}/saved").stdout
+    saved = re.findall(r"points, (\S+) \[(\S+), (\S+)\] % of its bill saved", said)
+    assert saved and all(90 < float(x) < 100 for line in saved for x in line), saved
+
+
 def hardly_any(tmp):
     """One to three queries show nothing: no mix, table or routing is better beyond noise, and no other model is as good as the
     one in use, however alike their few answers are. One anchor cannot be left out, and that is said."""
@@ -239,6 +250,7 @@ with tempfile.TemporaryDirectory() as folder:
     own_categories(folder)
     commas(folder)
     shares(folder)
+    nearly_all_saved(folder)
     hardly_any(folder)
     in_use(folder)
     one_accuracy(folder)
