@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NULL_DRAWS = 400, NULL_PAIRS = 50000 };
+enum { NULL_DRAWS = 400, NULL_PAIRS = 50000, MOST_GROUPINGS = 4 };
 static const uint64_t NULL_KEY = 0xec3;
 
 /* Running state of one group: sums in index order, the rest in rising order of p. */
@@ -104,17 +104,36 @@ static double log_loss(double p, double y) {
     return y > 0 && y < 1 ? -y * log(q) - (1 - y) * log(1 - q) : -log(y > 0 ? q : 1 - q);
 }
 
-/* The pairs with both values: sums into the groups, key p, code (groups of all groupings, mixed radix; right), and
- * where it is asked for truth. */
+/* How the groups of a pair are packed: those of grouping b from bit `at[b]` on; bit 0: right. */
+struct packing {
+    int at[MOST_GROUPINGS];
+    uint32_t mask[MOST_GROUPINGS];
+};
+
+static bool pack(const struct sg_grouping *by, int32_t n_by, struct packing *out) {
+    int at = 1;
+    for (int32_t b = 0; b < n_by; b++) {
+        int bits = 0;
+        while ((by[b].n - 1) >> bits) bits++;
+        out->at[b] = at;
+        out->mask[b] = (uint32_t)((UINT64_C(1) << bits) - 1);
+        at += bits;
+    }
+    return at <= 32;
+}
+
+/* The pairs with both values: sums into the groups, key p with the code (groups of all groupings; right), and where it is
+ * asked for codes by themselves and truth: the key then has the pair's place. */
 static int64_t first_pass(const struct sg_pairs *of, const struct sg_grouping *by, int32_t n_by,
-                          struct running *g, double *key, uint32_t *codes, double *truth) {
+                          const struct packing *pk, struct running *g, struct sg_sort_item *item,
+                          uint32_t *codes, double *truth) {
     const double *p = of->p, *y = of->y;
     int64_t k = 0;
     for (int64_t i = 0; i < of->n; i++) {
         if (isnan(p[i]) || isnan(y[i])) continue;
         const double loss = log_loss(p[i], y[i]), square = (p[i] - y[i]) * (p[i] - y[i]);
         struct running *r = g;
-        uint32_t code = 0;
+        uint32_t code = of->correct ? of->correct[i] > 0 : y[i] > 0;
         for (int32_t b = 0; b < n_by; r += by[b++].n) {
             const int32_t group = by[b].of ? by[b].of[i] : 0;
             struct running *x = &r[group];
@@ -124,72 +143,87 @@ static int64_t first_pass(const struct sg_pairs *of, const struct sg_grouping *b
             x->brier += square;
             x->log_loss += loss;
             x->n++;
-            code = code * (uint32_t)by[b].n + (uint32_t)group;
+            code |= (uint32_t)((uint64_t)group << pk->at[b]);
         }
-        key[k] = p[i];
-        if (truth) truth[k] = y[i];
-        codes[k++] = code << 1 | (of->correct ? of->correct[i] > 0 : y[i] > 0);
+        if (truth) truth[k] = y[i], codes[k] = code;
+        item[k] = (struct sg_sort_item){sg_sort_key(p[i]), truth ? (uint32_t)k : code};
+        k++;
     }
     return k;
 }
 
-enum sg_status sg_quality_groups(const struct sg_pairs *pairs, const struct sg_grouping *by, int32_t n_by,
-                                 struct sg_quality *out, struct sg_bin *bins_out, struct sg_err *err) {
+static enum sg_status room_of(struct sg_quality_room *r, int64_t bytes, struct sg_err *err) {
+    if (r->block && r->bytes >= bytes) return SG_OK;
+    free(r->block);
+    r->block = NULL;
+    r->bytes = bytes;
+    return SG_NEW((char **)&r->block, bytes, "pairs", err);
+}
+
+void sg_quality_room_free(struct sg_quality_room *r) {
+    free(r->block);
+    *r = (struct sg_quality_room){0};
+}
+
+enum sg_status sg_quality_groups_in(struct sg_quality_room *room, const struct sg_pairs *pairs,
+                                    const struct sg_grouping *by, int32_t n_by, struct sg_quality *out,
+                                    struct sg_bin *bins_out, struct sg_err *err) {
     enum sg_status st = SG_OK;
     const int64_t n = pairs->n;
-    uint32_t *codes = NULL,
-             *payload = NULL; /* payload: the codes, or where truth is graded the pairs' places */
-    double *key = NULL, *truth = NULL;
+    uint32_t *codes = NULL; /* where truth is graded */
+    double *truth = NULL;
     struct running *g = NULL;
     struct sg_bin *bins = NULL;
     double *drawn = NULL, draw[NULL_DRAWS];
-    int32_t n_groups = 0;
-    size_t n_codes = 2;
-    bool fits = true;
+    int32_t n_groups = 0, from[MOST_GROUPINGS];
+    struct packing pk;
+    SG_ASSERT(n_by <= MOST_GROUPINGS);
     for (int32_t b = 0; b < n_by; b++) {
-        fits = fits && sg_mul_size(n_codes, (size_t)by[b].n, &n_codes) && n_codes <= UINT32_MAX;
+        from[b] = n_groups;
         n_groups += by[b].n;
     }
-    if (!fits) return sg_fail(err, SG_E_UNSUPPORTED, "models x categories must stay below 2 billion");
-    SG_TRY(SG_NEW(&codes, n, "pairs", err));
-    if (pairs->correct) SG_TRY(SG_NEW(&payload, n, "pairs", err));
+    if (!pack(by, n_by, &pk))
+        return sg_fail(err, SG_E_UNSUPPORTED,
+                       "models x categories, each up to a power of two, must stay within 2 billion");
+    SG_TRY(room_of(room, n * 2 * (int64_t)sizeof(struct sg_sort_item), err));
+    if (pairs->correct) SG_TRY(SG_NEW(&codes, n, "pairs", err));
     if (pairs->correct) SG_TRY(SG_NEW(&truth, n, "pairs", err));
-    SG_TRY(SG_NEW(&key, n, "pairs", err));
     SG_TRY(SG_NEW(&g, n_groups, "groups", err));
     SG_TRY(SG_NEW(&bins, (int64_t)n_groups * SG_ECE_BINS, "bins", err));
     SG_TRY(SG_NEW(&drawn, (int64_t)n_groups * 2 * NULL_DRAWS, "bins", err));
-    const int64_t k = first_pass(pairs, by, n_by, g, key, codes, truth);
-    for (int64_t j = 0; payload && j < k; j++) payload[j] = (uint32_t)j;
+    struct sg_sort_item *const item = room->block;
+    const int64_t k = first_pass(pairs, by, n_by, &pk, g, item, codes, truth);
     for (int32_t i = 0; i < n_groups; i++) {
         g[i].drawn = drawn + (int64_t)i * 2 * NULL_DRAWS;
         g[i].open = k <= NULL_PAIRS ? g[i].drawn + NULL_DRAWS : NULL;
     }
-    SG_TRY(sg_sort_doubles(key, payload ? payload : codes, k, err));
+    const struct sg_sort_item *sorted = sg_sort_items(item, item + n, k);
     for (int64_t j = 0; j < k; j++) {
-        const uint32_t found = payload ? codes[payload[j]] : codes[j];
-        const int right = found & 1;
-        const double value = payload ? truth[payload[j]] : right;
-        uint32_t code = found >> 1;
-        int32_t at = n_groups;
-        if (k <= NULL_PAIRS) draw_pair(key[j], (uint64_t)j, draw);
+        const uint32_t code = truth ? codes[sorted[j].index] : sorted[j].index;
+        const int right = code & 1;
+        const double p = sg_sort_value(sorted[j].key), value = truth ? truth[sorted[j].index] : right;
+        if (k <= NULL_PAIRS) draw_pair(p, (uint64_t)j, draw);
         for (int32_t b = n_by - 1; b >= 0; b--) {
-            const uint32_t size = (uint32_t)by[b].n, of = code % size;
-            code /= size;
-            at -= by[b].n;
-            const int32_t group = at + (int32_t)of;
-            take_sorted(&g[group], (uint64_t)group, draw, &bins[group * SG_ECE_BINS], key[j], right, value);
+            const int32_t group = from[b] + (int32_t)((uint64_t)code >> pk.at[b] & pk.mask[b]);
+            take_sorted(&g[group], (uint64_t)group, draw, &bins[group * SG_ECE_BINS], p, right, value);
         }
     }
     for (int32_t i = 0; i < n_groups; i++) finish(&g[i], (uint64_t)i, &bins[i * SG_ECE_BINS], &out[i]);
     if (bins_out) memcpy(bins_out, bins, sizeof *bins * (size_t)n_groups * SG_ECE_BINS);
 out:
     free(codes);
-    free(payload);
     free(truth);
-    free(key);
     free(g);
     free(bins);
     free(drawn);
+    return st;
+}
+
+enum sg_status sg_quality_groups(const struct sg_pairs *pairs, const struct sg_grouping *by, int32_t n_by,
+                                 struct sg_quality *out, struct sg_bin *bins, struct sg_err *err) {
+    struct sg_quality_room room = {0};
+    const enum sg_status st = sg_quality_groups_in(&room, pairs, by, n_by, out, bins, err);
+    sg_quality_room_free(&room);
     return st;
 }
 
@@ -283,18 +317,18 @@ static void add_lengths(const struct sg_length_pairs *x, const struct sg_groupin
     }
 }
 
-enum sg_status sg_length_groups(const struct sg_length_pairs *x, const struct sg_grouping *by, int32_t n_by,
-                                struct sg_length_quality *out, struct sg_err *err) {
+enum sg_status sg_length_groups_in(struct sg_quality_room *room, const struct sg_length_pairs *x,
+                                   const struct sg_grouping *by, int32_t n_by, struct sg_length_quality *out,
+                                   struct sg_err *err) {
     enum sg_status st = SG_OK;
-    double *relative = NULL, *sorted = NULL;
     int64_t *count = NULL, *fill = NULL;
     int32_t n_groups = 0, most = 0;
     for (int32_t b = 0; b < n_by; b++) {
         n_groups += by[b].n;
         most = by[b].n > most ? by[b].n : most;
     }
-    SG_TRY(SG_NEW(&relative, x->n, "length errors", err));
-    SG_TRY(SG_NEW(&sorted, x->n, "length errors", err));
+    SG_TRY(room_of(room, x->n * 2 * (int64_t)sizeof(double), err));
+    double *const relative = room->block, *const sorted = relative + x->n;
     SG_TRY(SG_NEW(&count, n_groups, "groups", err));
     SG_TRY(SG_NEW(&fill, most, "groups", err));
     memset(out, 0, sizeof *out * (size_t)n_groups);
@@ -314,9 +348,15 @@ enum sg_status sg_length_groups(const struct sg_length_pairs *x, const struct sg
         memset(fill, 0, sizeof *fill * (size_t)most);
     }
 out:
-    free(relative);
-    free(sorted);
     free(count);
     free(fill);
+    return st;
+}
+
+enum sg_status sg_length_groups(const struct sg_length_pairs *x, const struct sg_grouping *by, int32_t n_by,
+                                struct sg_length_quality *out, struct sg_err *err) {
+    struct sg_quality_room room = {0};
+    const enum sg_status st = sg_length_groups_in(&room, x, by, n_by, out, err);
+    sg_quality_room_free(&room);
     return st;
 }

@@ -54,6 +54,17 @@ struct sg_pairs {
 enum sg_status sg_quality_groups(const struct sg_pairs *pairs, const struct sg_grouping *by, int32_t n_by,
                                  struct sg_quality *out, struct sg_bin *bins, struct sg_err *err);
 
+/* Memory that calls one after the other work in, 32 bytes a pair: zeroed is empty, the first call fills it. */
+struct sg_quality_room {
+    void *block;
+    int64_t bytes;
+};
+void sg_quality_room_free(struct sg_quality_room *room);
+/* The same in the caller's room. At most 4 groupings. */
+enum sg_status sg_quality_groups_in(struct sg_quality_room *room, const struct sg_pairs *pairs,
+                                    const struct sg_grouping *by, int32_t n_by, struct sg_quality *out,
+                                    struct sg_bin *bins, struct sg_err *err);
+
 /* Length estimates. */
 struct sg_length_quality {
     int64_t n;
@@ -73,6 +84,9 @@ struct sg_length_pairs {
 /* out: of the groups of all groupings, one after the other. */
 enum sg_status sg_length_groups(const struct sg_length_pairs *pairs, const struct sg_grouping *by,
                                 int32_t n_by, struct sg_length_quality *out, struct sg_err *err);
+enum sg_status sg_length_groups_in(struct sg_quality_room *room, const struct sg_length_pairs *pairs,
+                                   const struct sg_grouping *by, int32_t n_by, struct sg_length_quality *out,
+                                   struct sg_err *err);
 
 /* Student's t with df >= 1 degrees of freedom: the t beyond which, on both sides together, lies the share
  * `outside`, at least 0.025; and that share of a t, the two-sided p-value. */

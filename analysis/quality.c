@@ -50,6 +50,7 @@ struct work {
     uint8_t *correct; /* where truth is graded: what counts as right; else NULL */
     double *gain;     /* [2 * SG_ESTIMATORS][n]: num, den of each estimator's Brier score less ours */
     int32_t *by_model, *by_category, *samples;
+    struct sg_quality_room room;
 };
 
 static enum sg_estimate estimate_of(enum sg_estimator e) {
@@ -92,14 +93,14 @@ static enum sg_status one_estimator(struct sg_analysis *a, struct work *w, enum 
     SG_TRY(SG_NEW(&a->quality[e], a->n_groups, "quality", err));
     SG_TRY(SG_NEW(&a->bins[e], (int64_t)a->n_groups * SG_ECE_BINS, "quality", err));
     SG_TRY(SG_NEW(&a->length[e], a->n_groups, "quality", err));
-    SG_TRY(sg_quality_groups(&(struct sg_pairs){p, w->truth, w->correct, cells}, by, 3, a->quality[e],
-                             a->bins[e], err));
+    SG_TRY(sg_quality_groups_in(&w->room, &(struct sg_pairs){p, w->truth, w->correct, cells}, by, 3,
+                                a->quality[e], a->bins[e], err));
     if (e != SG_EST_SCOPE)
         sg__brier_sums(d, scope_of(a), p, w->truth, w->gain + 2 * e * d->n, w->gain + (2 * e + 1) * d->n);
     fill_lengths(d, a->opt.advice, w, e);
     const struct sg_length_pairs pairs = {w->length, w->true_length, e == SG_EST_SCOPE ? w->sd : NULL,
                                           w->samples, cells};
-    SG_TRY(sg_length_groups(&pairs, by, 3, a->length[e], err));
+    SG_TRY(sg_length_groups_in(&w->room, &pairs, by, 3, a->length[e], err));
 out:
     return st;
 }
@@ -166,5 +167,6 @@ out:
     free(w.by_model);
     free(w.by_category);
     free(w.samples);
+    sg_quality_room_free(&w.room);
     return st;
 }
