@@ -180,15 +180,16 @@ static void policy_intervals(struct sg_analysis *a, size_t i, struct work *w) {
 /* The posteriors, where there is no truth, and room for those that policies choose. */
 static enum sg_status new_drawn(const struct sg_analysis *a, struct work *w, struct sg_err *err) {
     enum sg_status st = SG_OK;
-    const int64_t cells = a->data->n * a->data->m;
+    const int64_t n = a->data->n, cells = n * a->data->m, policies = (int64_t)a->n_policies;
+    const int64_t chosen = (n + 1) * (policies + 1), most = chosen < cells ? chosen : cells;
     SG_TRY(sg__posterior(a, &w->beta, &w->cell, err));
-    SG_TRY(SG_NEW(&w->drawn.a, cells, "posterior", err));
-    SG_TRY(SG_NEW(&w->drawn.b, cells, "posterior", err));
-    SG_TRY(SG_NEW(&w->drawn.base, cells, "posterior", err));
-    SG_TRY(SG_NEW(&w->drawn.stretch, cells, "posterior", err));
+    SG_TRY(SG_NEW(&w->drawn.a, most, "posterior", err));
+    SG_TRY(SG_NEW(&w->drawn.b, most, "posterior", err));
+    SG_TRY(SG_NEW(&w->drawn.base, most, "posterior", err));
+    SG_TRY(SG_NEW(&w->drawn.stretch, most, "posterior", err));
     SG_TRY(SG_NEW(&w->drawn_as, cells, "posterior", err));
     for (int64_t i = 0; i < cells; i++) w->drawn_as[i] = -1;
-    SG_TRY(SG_NEW(&w->draws, a->data->n * ((int64_t)a->n_policies + 1), "policies", err));
+    SG_TRY(SG_NEW(&w->draws, n * (policies + 1), "policies", err));
     SG_TRY(SG_NEW(&w->best_rep, a->opt.reps, "replicates", err));
 out:
     return st;

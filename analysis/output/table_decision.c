@@ -78,14 +78,17 @@ static void sizes(const struct sg_portfolio_sizes *x, int32_t ask, FILE *to) {
     }
 }
 
-static void against_incumbent(const struct sg_advice_step *s, FILE *to) {
+static void against_incumbent(const struct sg_advice *a, const struct sg_advice_step *s, FILE *to) {
     char b[2][96];
     const struct sg_value *v = &s->saved_of_incumbent, more = {-v->value, -v->high, -v->low};
     const bool dearer = v->value < 0;
-    fprintf(to, "      against the incumbent: %s points, %s %% %s\n",
-            points(&s->vs_incumbent, b[0], sizeof b[0]),
-            dearer ? percent(&more, b[1], sizeof b[1]) : saved(v, b[1], sizeof b[1]),
-            dearer ? "more than its bill" : "of its bill saved");
+    fprintf(to, "      against the incumbent: %s points, ", points(&s->vs_incumbent, b[0], sizeof b[0]));
+    const struct sg_decision *d = &a->decision;
+    if ((a->incumbent >= 0 ? &d->single_bill[a->incumbent] : &d->policy_cost)->value == 0)
+        fprintf(to, "whose bill is 0\n"); /* no share of it can be saved */
+    else
+        fprintf(to, "%s %% %s\n", dearer ? percent(&more, b[1], sizeof b[1]) : saved(v, b[1], sizeof b[1]),
+                dearer ? "more than its bill" : "of its bill saved");
 }
 
 /* What is advised for each target accuracy; the table of policies has those that are out of reach. */
@@ -97,7 +100,7 @@ static void targets(const struct sg_analysis *x, FILE *to) {
         const struct sg_advice_step *s =
             k->is_target ? sg__advised_step(x->opt.advice, true, k->asked, &best) : NULL;
         if (!s) continue;
-        fprintf(to, "  %s %s %%: from %s a query, which is told to give ", sg__measure(x),
+        fprintf(to, "  %s %s %%: from %s USD a query, which is told to give ", sg__measure(x),
                 sg__print_percent(k->asked, b[0], sizeof b[0]), sg__print_usd(s->budget, b[1], sizeof b[1]));
         fprintf(to, "%s %%: %s\n", percent(&s->accuracy, b[0], sizeof b[0]), s->sentence);
     }
@@ -146,12 +149,12 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
             s->single == a->incumbent)
             fputs("      is the incumbent\n", to);
         else if (a->incumbent_name && s->value)
-            against_incumbent(s, to);
+            against_incumbent(a, s, to);
     }
     targets(x, to);
     if (a->incumbent_name && a->cheapest_as_good >= 0) {
         const struct sg_advice_step *s = &a->step[a->cheapest_as_good];
-        fprintf(to, "  at most %.1f points below %s, with 95 %%: from %s a query: %s\n", 100 * a->margin,
+        fprintf(to, "  at most %.1f points below %s, with 95 %%: from %s USD a query: %s\n", 100 * a->margin,
                 a->incumbent_name, sg__print_usd(s->budget, b[0], sizeof b[0]), s->sentence);
     } else if (a->incumbent_name) {
         fprintf(to, "  nothing is shown to be at most %.1f points below %s, with 95 %%\n", 100 * a->margin,

@@ -179,6 +179,11 @@ def nearly_all_saved(tmp):
     saved = re.findall(r"points, (\S+) \[(\S+), (\S+)\] % of its bill saved", said)
     each = [float(x) for line in saved for x in line]
     assert each and all(0 < x < 100 for x in each) and max(each) > 99.9, saved
+    with open(f"{tmp}/prices.jsonl", "w") as f:
+        for k, price in enumerate((0, 0.2, 1)):
+            f.write(json.dumps({"id": f"maker/model-0{k}", "input": price, "output": price}) + "\n")
+    said = run(results, "--prices", f"{tmp}/prices.jsonl", "--incumbent", "maker/model-00", "--bootstrap", 0, "-o", f"{tmp}/saved").stdout
+    assert "points, whose bill is 0\n" in said and "points, -" not in said, said
 
 
 def hardly_any(tmp):
