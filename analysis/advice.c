@@ -6,6 +6,7 @@
 #include "advice_words.h"
 #include "decision_limits.h"
 #include "limits.h"
+#include "prompts.h"
 #include "sort.h"
 
 #include <math.h>
@@ -24,6 +25,7 @@ enum {
     MAX_TRUTH = 10000,
     MAX_SHARES = 20000
 };
+static const double PROMPTS_MATTER = 0.05; /* share of a bill */
 enum { LEAST_CALIBRATION = 10 /* fewer anchors cannot fit a regression of five terms out of fold */ };
 
 /* The dataset as the decision's arrays. */
@@ -51,7 +53,8 @@ static void evidence_free(struct evidence *e) {
         e->cal_length,   e->cal_knn,      e->cal_knn_length,  e->cal_cost,       e->knn,
         e->knn_length,   e->cal_category, e->anchor_category, e->anchor_correct, e->anchor_length,
         e->true_length,  e->cell_row,     e->truth_row,       e->query_key,      e->anchor_key,
-        e->anchor_right};
+        e->anchor_right,
+    };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_rows_free(&e->queries);
     sg_rows_free(&e->calibration);
@@ -89,7 +92,8 @@ static enum sg_status query_rows(const struct sg_dataset *d, struct evidence *e,
         for (int32_t k = 0; k < d->m; k++) {
             const int64_t to = q * d->m + k, at = sg_dataset_cell(d, q, k);
             e->length[to] = isnan(d->p[to]) ? (double)NAN : r->length_mean[at];
-            e->input_cost[to] = fmax(0, r->prompt_tokens[at]) / 1e6 * d->price_input[k] + d->price_request[k];
+            e->input_cost[to] =
+                fmax(0, sg_dataset_prompt(d, q, k)) / 1e6 * d->price_input[k] + d->price_request[k];
             e->knn[to] = r->knn_correct ? r->knn_correct[at] : (double)NAN;
             e->knn_length[to] = r->knn_length ? r->knn_length[at] : (double)NAN;
             if (d->tp) e->true_length[to] = isnan(d->tp[to]) ? (double)NAN : known(r->true_length[at]);
@@ -581,7 +585,7 @@ static enum sg_status alike(const struct sg_dataset *d, const struct evidence *e
     struct moments *q = NULL;
     SG_TRY(SG_NEW(&q, 2 * e->nc, "categories", err));
     SG_TRY(SG_NEW(&a->category, d->n_categories, "categories", err));
-    SG_TRY(SG_NEW((void ***)&a->doubts, d->n_categories + d->m + 5, "doubts", err));
+    SG_TRY(SG_NEW((void ***)&a->doubts, d->n_categories + d->m + 6, "doubts", err));
     struct moments *of = q + e->nc;
     a->n_categories = d->n_categories;
     for (int32_t k = 0; k < d->n_categories; k++) a->category[k].name = d->category_name[k];
@@ -646,6 +650,8 @@ static enum sg_status decide(struct sg_dataset *d, const struct evidence *e,
     a->present = true;
     SG_TRY(apply(e, d, a, err));
     SG_TRY(steps(d, ask, opt, a, err));
+    const struct sg_prompt_doubt prompts = sg_prompt_doubt(d, a->decision.single_bill);
+    if (fabs(prompts.moves) > PROMPTS_MATTER) SG_TRY(sg__words_prompts(d, a, &prompts, err));
     SG_TRY(sg__words_answer(d, a, err));
 out:
     sg_decision_free(&first);

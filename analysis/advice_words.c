@@ -238,6 +238,24 @@ out:
     return st;
 }
 
+enum sg_status sg__words_prompts(const struct sg_dataset *d, struct sg_advice *a,
+                                 const struct sg_prompt_doubt *x, struct sg_err *err) {
+    struct sg_buf b = {0};
+    char name[NAME_BYTES];
+    const char *text;
+    enum sg_status st =
+        sg_buf_printf(&b, err,
+                      "bills take the queries' prompts as %.0f tokens on average, as anchors of their "
+                      "categories were billed by %s, "
+                      "not as the %.0f that the estimator's tokenizer counts: that makes its bill %.0f %% %s",
+                      x->taken, called(d, x->model, name), x->counted,
+                      100 * (x->moves > 0 ? x->moves / (1 - x->moves) : x->moves / (x->moves - 1)),
+                      x->moves > 0 ? "higher" : "lower");
+    if (st == SG_OK) st = doubt(a, &b, &text, err);
+    sg_buf_free(&b);
+    return st;
+}
+
 /* Share of the queries in whose categories anchors have outcomes, but none of model k: a mean of the other models' stands
  * for it there. */
 static double untried(const struct sg_advice *a, int32_t k) {

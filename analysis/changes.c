@@ -165,7 +165,7 @@ out:
 /* USD of a call as estimated, with the prices of another dataset. */
 static double cost_at(const struct sg_dataset *prices, const struct sg_dataset *d, int64_t at) {
     const int32_t k = (int32_t)(at % d->m);
-    return d->r->prompt_tokens[sg_dataset_cell(d, at / d->m, k)] / 1e6 * prices->price_input[k] +
+    return sg_dataset_prompt(d, at / d->m, k) / 1e6 * prices->price_input[k] +
            length_of(d, at) / 1e6 * prices->price_output[k] + prices->price_request[k];
 }
 

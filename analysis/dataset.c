@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "id_list.h"
+#include "prompts.h"
 
 #include <ctype.h>
 #include <float.h>
@@ -507,6 +508,7 @@ enum sg_status sg_dataset_open(const struct sg_results *r, const char *path,
         goto out;
     }
     SG_TRY(set_categories(&d, err));
+    SG_TRY(sg_scale_prompts(&d, err));
     *out = d;
 out:
     free(keep);
@@ -554,8 +556,8 @@ enum sg_status sg_dataset_select(struct sg_dataset *d, const int64_t *cols, int3
     SG_TRY(SG_NEW(&price[0], m, "prices", err));
     SG_TRY(SG_NEW(&price[1], m, "prices", err));
     SG_TRY(SG_NEW(&price[2], m, "prices", err));
-    double **cells[] = {&d->p, &d->c, &d->tp, &d->tc};
-    for (int i = 0; i < 4; i++) SG_TRY(select_cells(d, cells[i], cols, m, rows, n, err));
+    double **cells[] = {&d->p, &d->c, &d->tp, &d->tc, &d->prompt};
+    for (int i = 0; i < 5; i++) SG_TRY(select_cells(d, cells[i], cols, m, rows, n, err));
     for (int64_t q = 0; q < n; q++) row[q] = d->row[rows ? rows[q] : q];
     for (int32_t k = 0; k < m; k++) {
         const int64_t from = cols ? cols[k] : k;
@@ -628,6 +630,7 @@ void sg_dataset_free(struct sg_dataset *d) {
     free(d->price_request);
     free(d->p);
     free(d->c);
+    free(d->prompt);
     free(d->tp);
     free(d->tc);
     free(d->scored);
@@ -649,7 +652,7 @@ int64_t sg_dataset_baseline(const struct sg_dataset *d, enum sg_baseline which, 
             const bool has =
                 estimated && from_p && from_l && from_p[at] >= 0 && from_p[at] <= 1 && from_l[at] >= 0;
             p[to] = has ? from_p[at] : (double)NAN;
-            c[to] = has ? call_cost(d, k, r->prompt_tokens[at], from_l[at]) : (double)NAN;
+            c[to] = has ? call_cost(d, k, sg_dataset_prompt(d, q, k), from_l[at]) : (double)NAN;
             without += estimated && !has;
         }
     return without;

@@ -27,6 +27,7 @@ struct sg_dataset {
     bool own_prices;                    /* prices came from a file given, not from the results */
     /* [n * m], row-major */
     double *p, *c; /* the estimator's accuracy and cost (USD a call); NaN where there is no valid cell */
+    double *prompt; /* prompt tokens as bills take them (prompts.h); NULL: as the results have them */
     double *tp,
         *tc; /* truth; NaN where unknown; NULL when the file has none. tp: 1 or 0; graded: the score */
     /* [m] 0: no query's outcome of this model is known, though those of others are. After
@@ -76,6 +77,10 @@ static inline const char *sg_dataset_model(const struct sg_dataset *d, int32_t m
 }
 static inline int64_t sg_dataset_cell(const struct sg_dataset *d, int64_t q, int32_t m) {
     return d->row[q] * d->r->n_models + d->col[m];
+}
+/* Prompt tokens of query q as model m bills them, -1 where unknown. */
+static inline double sg_dataset_prompt(const struct sg_dataset *d, int64_t q, int32_t m) {
+    return d->prompt ? d->prompt[q * d->m + m] : d->r->prompt_tokens[sg_dataset_cell(d, q, m)];
 }
 /* Whether the model's answer counts as correct; its truth must be known. */
 static inline bool sg_dataset_correct(const struct sg_dataset *d, int64_t q, int32_t m) {

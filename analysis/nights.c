@@ -162,7 +162,7 @@ static double cost_at(const struct sg_dataset *prices, int32_t k, const struct s
     const struct sg_dataset *d = s->d;
     const int64_t cell = sg_dataset_cell(d, q, model);
     const double in = d->price_input[model], out = d->price_output[model], call = d->price_request[model];
-    const double prompt = fmax(0, d->r->prompt_tokens[cell]) / 1e6, paid = d->c[q * d->m + model];
+    const double prompt = fmax(0, sg_dataset_prompt(d, q, model)) / 1e6, paid = d->c[q * d->m + model];
     const double tokens = out > 0 ? (paid - prompt * in - call) / out : d->r->length_mean[cell] / 1e6;
     if (prices->price_input[k] == in && prices->price_output[k] == out && prices->price_request[k] == call)
         return paid;

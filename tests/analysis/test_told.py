@@ -186,6 +186,30 @@ def nearly_all_saved(tmp):
     assert "points, whose bill is 0\n" in said and "points, -" not in said, said
 
 
+def prompts_counted(tmp):
+    """Prompts that the estimator counted are billed as those of the anchors were: bills rise by that, and it is said."""
+    results = fake(f"{tmp}/c.h5", 80, 3, truth=0, anchors=90, calibrated=40)
+    seen = []
+    for billed in (408, 2800, 40):
+        with h5py.File(results, "r+") as f:
+            f["prompt_source"][:] = 1
+            f["prompt_tokens"][:] = 400
+            f["anchors/prompt_tokens"][:] = billed
+            price = dict(zip((x.decode() for x in f["model"][:]), f["input_price"][:]))
+        said = run(results, "--bootstrap", 0, "-o", f"{tmp}/counted").stdout
+        seen.append([x["cost"] for x in data_of(f"{tmp}/counted/report.html")["decision"]["singles"]])
+        doubt = re.search(r"as (\d+) tokens on average, as anchors of their categories were billed by (\S+), not as the 400 .* bill (\d+) % (\w+)", said)
+        assert bool(doubt) == (billed != 408), said
+        taken = max(billed, 200)  # never less than half of the count
+        for before, bill, name in zip(seen[0], seen[-1], price):
+            assert abs(bill - before - (taken - 408) / 1e6 * price[name]) <= 1e-6 * bill, (name, before, bill)
+        if doubt:
+            part = {n: (taken - 400) / 1e6 * price[n] / (b - (taken - 400) / 1e6 * price[n]) for n, b in zip(price, seen[-1])}
+            worst = max(part, key=lambda n: abs(part[n]))
+            assert int(doubt[1]) == taken and worst.endswith(doubt[2]), (doubt[0], part)
+            assert abs(abs(100 * part[worst]) - int(doubt[3])) <= 0.5 and (doubt[4] == "higher") == (taken > 400), (doubt[0], part)
+
+
 def hardly_any(tmp):
     """One to three queries show nothing: no mix, table or routing is better beyond noise, and no other model is as good as the
     one in use, however alike their few answers are. One anchor cannot be left out, and that is said."""
@@ -257,6 +281,7 @@ with tempfile.TemporaryDirectory() as folder:
     commas(folder)
     shares(folder)
     nearly_all_saved(folder)
+    prompts_counted(folder)
     hardly_any(folder)
     in_use(folder)
     one_accuracy(folder)
