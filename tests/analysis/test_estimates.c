@@ -224,9 +224,8 @@ static void values_without_anchors(void **state) {
         struct world *w = world_make(120, 90, 60, 4, 3, 0.8, 0.3, 28);
         double budgets[3], in_category[3] = {0};
         for (int64_t q = 0; q < w->n; q++) in_category[w->category[0][q]]++;
-        for (int s = 1; s < 3; s++)
-            for (int64_t i = 0; i < (s == 1 ? w->na : w->cells); i++)
-                if (w->category[s][i] == without) w->category[s][i] = (without + 1) % 3;
+        for (int64_t i = 0; i < w->na; i++) /* the calibrated ones among them */
+            if (w->category[1][i] == without) w->category[1][i] = (without + 1) % 3;
         world_link(w);
         world_ask(w, budgets, 3);
         struct sg_decision d = {0};
