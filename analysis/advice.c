@@ -53,8 +53,7 @@ static void evidence_free(struct evidence *e) {
         e->cal_length,   e->cal_knn,      e->cal_knn_length,  e->cal_cost,       e->knn,
         e->knn_length,   e->cal_category, e->anchor_category, e->anchor_correct, e->anchor_length,
         e->true_length,  e->cell_row,     e->truth_row,       e->query_key,      e->anchor_key,
-        e->anchor_right,
-    };
+        e->anchor_right};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_rows_free(&e->queries);
     sg_rows_free(&e->calibration);

@@ -120,12 +120,11 @@ out:
 
 /* What kept a table or routing away that gains on one model beyond noise: a mix, or that routing does not over all budgets. */
 static const char *nothing_better(const struct sg_advice *a, const struct sg_advice_step *s) {
-    const bool tells = a->decision.routing.low > 0,
+    const bool overall = a->decision.routing.low > 0,
                routing = s->is->candidate[SG_CANDIDATE_ROUTING].gain.low > 0;
-    if (s->is->candidate[SG_CANDIDATE_TABLE].gain.low > 0 || (routing && tells))
+    if (s->is->candidate[SG_CANDIDATE_TABLE].gain.low > 0 || (routing && overall))
         return "no mix at this budget is better beyond noise, nor is a table or routing better than the mix "
-               "for its "
-               "bill";
+               "for its bill";
     if (routing)
         return "no mix or table at this budget is better beyond noise, nor is routing at all budgets "
                "together";
@@ -246,8 +245,8 @@ enum sg_status sg__words_prompts(const struct sg_dataset *d, struct sg_advice *a
     enum sg_status st =
         sg_buf_printf(&b, err,
                       "bills take the queries' prompts as %.0f tokens on average, as anchors of their "
-                      "categories were billed by %s, "
-                      "not as the %.0f that the estimator's tokenizer counts: that makes its bill %.0f %% %s",
+                      "categories were billed by %s, not as the %.0f that the estimator's tokenizer counts: "
+                      "that makes its bill %.0f %% %s",
                       x->taken, called(d, x->model, name), x->counted,
                       100 * (x->moves > 0 ? x->moves / (1 - x->moves) : x->moves / (x->moves - 1)),
                       x->moves > 0 ? "higher" : "lower");

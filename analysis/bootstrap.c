@@ -55,6 +55,16 @@ double sg_draw_beta(uint64_t key, uint64_t *pos, double a, double b) {
     return x + y > 0 ? x / (x + y) : a / (a + b);
 }
 
+enum sg_status sg_beta_new(struct sg_beta *b, int64_t n, struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    SG_TRY(SG_NEW(&b->a, n, "posterior", err));
+    SG_TRY(SG_NEW(&b->b, n, "posterior", err));
+    SG_TRY(SG_NEW(&b->base, n, "posterior", err));
+    SG_TRY(SG_NEW(&b->stretch, n, "posterior", err));
+out:
+    return st;
+}
+
 void sg_beta_free(struct sg_beta *b) {
     free(b->a);
     free(b->b);

@@ -17,6 +17,8 @@ struct sg_beta {
     double *a, *b;          /* [n] */
     double *base, *stretch; /* [n] a vertex or cell is worth base + stretch x draw, in [0, 1] */
 };
+/* Zeroed arrays for n; also after an error the caller's to free. */
+enum sg_status sg_beta_new(struct sg_beta *b, int64_t n, struct sg_err *err);
 void sg_beta_free(struct sg_beta *b); /* the arrays; zeroed accepted */
 
 struct sg_boot_curve {

@@ -15,7 +15,8 @@ enum { SG__NAMED = SG_CANDIDATES, SG__INCUMBENT = SG__NAMED + SG_CANDIDATE_ROUTI
 enum { SG__ACCURACY, SG__BILL, SG__GAIN, SG__OVER_MIX, SG__OVER_TABLE, SG__VERSUS, SG__MOVES };
 
 /* What a model is worth that is named for everything, and against the incumbent; at how many budgets it is named and
- * advised; by how much being chosen, and being preferred to a later budget's own advice, flatters it. told: `level` is already without that. */
+ * advised; by how much being chosen, and being preferred to a later budget's own advice, flatters it. told: `level` is
+ * already without what being chosen adds. */
 struct sg__single {
     struct sg__estimate level, versus;
     int32_t named, advised;

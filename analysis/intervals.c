@@ -183,10 +183,7 @@ static enum sg_status new_drawn(const struct sg_analysis *a, struct work *w, str
     const int64_t n = a->data->n, cells = n * a->data->m, policies = (int64_t)a->n_policies;
     const int64_t chosen = (n + 1) * (policies + 1), most = chosen < cells ? chosen : cells;
     SG_TRY(sg__posterior(a, &w->beta, &w->cell, err));
-    SG_TRY(SG_NEW(&w->drawn.a, most, "posterior", err));
-    SG_TRY(SG_NEW(&w->drawn.b, most, "posterior", err));
-    SG_TRY(SG_NEW(&w->drawn.base, most, "posterior", err));
-    SG_TRY(SG_NEW(&w->drawn.stretch, most, "posterior", err));
+    SG_TRY(sg_beta_new(&w->drawn, most, err));
     SG_TRY(SG_NEW(&w->drawn_as, cells, "posterior", err));
     for (int64_t i = 0; i < cells; i++) w->drawn_as[i] = -1;
     SG_TRY(SG_NEW(&w->draws, n * (policies + 1), "policies", err));

@@ -124,16 +124,6 @@ static double fit(const struct sg_dataset *d, struct model *f) {
     return xx > 0 ? xy / xx : 0;
 }
 
-static enum sg_status new_beta(struct sg_beta *o, int64_t n, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    SG_TRY(SG_NEW(&o->a, n, "posterior", err));
-    SG_TRY(SG_NEW(&o->b, n, "posterior", err));
-    SG_TRY(SG_NEW(&o->base, n, "posterior", err));
-    SG_TRY(SG_NEW(&o->stretch, n, "posterior", err));
-out:
-    return st;
-}
-
 enum sg_status sg__posterior(const struct sg_analysis *a, struct sg_beta *out, struct sg_beta *cell,
                              struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -142,8 +132,8 @@ enum sg_status sg__posterior(const struct sg_analysis *a, struct sg_beta *out, s
     struct sg_beta o = {0}, c = {0};
     struct model *f = NULL;
     SG_TRY(SG_NEW(&f, d->m, "prior", err));
-    SG_TRY(new_beta(&o, path->n_vertices, err));
-    SG_TRY(new_beta(&c, d->n * d->m, err));
+    SG_TRY(sg_beta_new(&o, path->n_vertices, err));
+    SG_TRY(sg_beta_new(&c, d->n * d->m, err));
     const double b = fit(d, f), s = strength(d, f, b);
     for (int64_t q = 0; q < d->n; q++) {
         double sum, n;
