@@ -40,6 +40,7 @@ enum sg_status sg__host_alloc(struct sg__host_mem *m, size_t bytes, const char *
                         hi = ((uintptr_t)base + total + page - 1) / page * page;
         (void)madvise((void *)lo, hi - lo, MADV_HUGEPAGE);
     }
+    if (m->touch) sg__fill32(user, bytes / sizeof(uint32_t), 0);
     *out = user;
     return SG_OK;
 }

@@ -8,8 +8,9 @@
 struct sg__host_block;
 struct sg__host_mem {
     struct sg__host_block *head;
+    bool touch; /* sg_dev_options.touch */
 };
-/* Zeroed memory at a 64-byte boundary. Large blocks request huge pages; their pages stay untouched. */
+/* Zeroed memory at a 64-byte boundary. Large blocks request huge pages; their pages stay untouched unless m->touch. */
 enum sg_status sg__host_alloc(struct sg__host_mem *m, size_t bytes, const char *what, void **out,
                               struct sg_err *err);
 void sg__host_free(struct sg__host_mem *m, void *p); /* NULL accepted */

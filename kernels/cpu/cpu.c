@@ -98,6 +98,7 @@ static enum sg_status cpu_open(const struct sg_dev_options *opt, struct sg_dev *
     SG_TRY(SG_NEW(&d, 1, "cpu device", err));
     d->base.be = &sg__backend_cpu;
     d->isa = isa;
+    d->mem.touch = opt->touch;
     const int threads = opt->threads > 0 ? opt->threads : sg__host_cores();
     SG_TRY(sg__pool_open(threads, &d->pool, err));
     d->base.info = (struct sg_dev_info){.backend = "cpu",

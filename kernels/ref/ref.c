@@ -15,6 +15,7 @@ static enum sg_status ref_open(const struct sg_dev_options *opt, struct sg_dev *
     const enum sg_status st = SG_NEW(&d, 1, "ref device", err);
     if (st != SG_OK) return st;
     d->base.be = &sg__backend_ref;
+    d->mem.touch = opt->touch;
     d->base.info = (struct sg_dev_info){.backend = "ref",
                                         .act = SG_F32,
                                         .products = opt->precision == SG_PRECISION_BF16 ? SG_BF16 : SG_F32,

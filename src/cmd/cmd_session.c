@@ -38,7 +38,7 @@ enum sg_status sg_session_model(struct sg_session *s, const char *command, struc
     if (s->max_context == 0)
         s->max_context = config.max_position < CONTEXT_UNASKED ? config.max_position : CONTEXT_UNASKED;
     const struct sg_dev_options opt = {
-        .backend = s->device, .threads = (int)s->threads, .precision = precision};
+        .backend = s->device, .threads = (int)s->threads, .precision = precision, .touch = s->touch};
     SG_TRY(sg_dev_open(&opt, &s->dev, err));
     const struct sg_model_options model = {.max_context = (int32_t)s->max_context,
                                            .fp8_weights = fp8,

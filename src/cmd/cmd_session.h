@@ -16,6 +16,7 @@ struct sg_session {
      * checkpoint. */
     const struct sg_config *random;
     int64_t seed;
+    bool touch; /* memory is written when it is taken (sg_dev_options) */
     bool apart; /* no steps are recorded, so that the device's statistics list every operator */
     /* owned; NULL until opened */
     struct sg_dev *dev;

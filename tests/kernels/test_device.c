@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* ---- allocation counters ------------------------------------------------------------------------ */
 
@@ -303,6 +305,33 @@ static void test_no_operator_allocates(void **state) {
     tear_down(&w);
 }
 
+/* Pages of a large block that the system has given. */
+static int64_t resident(bool touch, size_t bytes) {
+    const struct sg_dev_options opt = {
+        .backend = kt_backend(), .isa = kt_isa(), .threads = 1, .touch = touch};
+    struct sg_dev *dev = NULL;
+    void *p = NULL;
+    KT_OK(sg_dev_open(&opt, &dev, &err));
+    KT_OK(sg_dev_alloc(dev, bytes, "something", &p, &err));
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), lo = ((uintptr_t)p + page - 1) / page * page;
+    const size_t pages = bytes / page - 1;
+    unsigned char *in = calloc(pages, 1);
+    assert_non_null(in);
+    assert_int_equal(mincore((void *)lo, pages * page, in), 0);
+    int64_t n = 0;
+    for (size_t i = 0; i < pages; i++) n += in[i] & 1;
+    free(in);
+    sg_dev_close(dev);
+    return n * (int64_t)page;
+}
+
+static void test_touched_memory(void **state) {
+    (void)state;
+    const size_t bytes = (size_t)40 << 20; /* more than malloc takes from memory that was freed */
+    assert_true(resident(true, bytes) > (int64_t)bytes * 9 / 10);
+    if (strncmp(kt_backend(), "guard", 5) != 0) assert_true(resident(false, bytes) < (int64_t)bytes / 2);
+}
+
 /* ---- refusals ----------------------------------------------------------------------------------- */
 
 static void test_open_errors(void **state) {
@@ -499,6 +528,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_close_frees_all),
         cmocka_unit_test(test_stated_bytes),
         cmocka_unit_test(test_no_operator_allocates),
+        cmocka_unit_test(test_touched_memory),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_measure),
