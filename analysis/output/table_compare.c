@@ -92,9 +92,12 @@ static void advice(const struct sg_nights *x, const struct sg_night *n, FILE *to
             sg__print_usd(n->bill_after, into, sizeof into));
     static const char *const part[4] = {"prices", "lengths", "routing", "other queries"};
     const double money[4] = {n->prices, n->lengths, n->routing, n->queries};
-    for (int j = 0; j < (n->queries != 0 ? 4 : 3); j++)
-        fprintf(to, "%s %s %s%s", j ? "," : ":", part[j], money[j] > 0 ? "+" : "",
-                sg__print_usd(money[j], from, sizeof from));
+    for (int j = 0; j < (n->queries != 0 ? 4 : 3); j++) {
+        /* less than the bill's digits show: what its sums are rounded to */
+        const double moved = fabs(money[j]) < 1e-6 * n->bill_before ? 0 : money[j];
+        fprintf(to, "%s %s %s%s", j ? "," : ":", part[j], moved > 0 ? "+" : "",
+                sg__print_usd(moved, from, sizeof from));
+    }
     fputc('\n', to);
 }
 
