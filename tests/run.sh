@@ -2,7 +2,7 @@
 # All tests: installs what is missing, builds, runs everything through ctest.
 #   tests/run.sh           Release with gcc, ASan+UBSan, and a clang build with the fuzz entries
 #   tests/run.sh --quick   the Release build alone
-#   tests/run.sh --smoke   the Release build and one test for each thing that the tests need
+#   tests/run.sh --smoke   one test for each thing that the tests need, and of the Release build what these run
 #   tests/run.sh --fuzz MINUTES   every fuzz entry in turn, so long together; what they find is kept (fuzz_entries below)
 #   tests/run.sh --long    also ThreadSanitizer, MemorySanitizer, more seeds, the whole fault campaigns, a real Slurm
 # Every build treats warnings as errors. Exit code 0 only when every test passed or skipped with a reason.
@@ -28,8 +28,22 @@ if [ "$(id -u)" -eq 0 ]; then
 fi
 cores=$(nproc)
 
-# suite DIR NAME cmake-args... -- ctest-args...: configures, builds $targets (default: all) and tests, $jobs (default: a
-# core each) at a time
+# programs_of DIR ctest-args...: what the tests that these arguments choose run or require of the build in DIR
+programs_of() {
+  local dir=$PWD/$1
+  shift
+  (cd "$dir" && ctest -N "$@") | sed -n 's/^ *Test *#[0-9]*: //p' >"$dir/chosen_tests"
+  # the file of chosen names first, then lines such as: add_test([=[NAME]=] "DIR/tests/NAME" "--argument")
+  find "$dir" -name CTestTestfile.cmake -exec cat {} + | awk -v dir="$dir/" 'NR == FNR { chosen[$1]; next }
+    /^(add_test|set_tests_properties)\(/ {
+      name = $1
+      gsub(/^[a-z_]*\((\[=*\[)?|\]=*\]$/, "", name)
+      n = name in chosen ? split($0, words, "[\";]") : 0
+      for (i = 2; i <= n; i++) if (index(words[i], dir) == 1) print substr(words[i], length(dir) + 1)
+    }' "$dir/chosen_tests" - | sort -u
+}
+# suite DIR NAME cmake-args... -- ctest-args...: configures, builds $targets (default: all; chosen: what the tests need) and
+# tests, $jobs (default: a core each) at a time
 suite() {
   local dir=$1 name=$2 args=()
   shift 2
@@ -38,6 +52,7 @@ suite() {
   local began=$SECONDS
   echo "== $name"
   cmake -S . -B "$dir" -G Ninja -DSG_TESTS=ON -DSG_WERROR=ON "${args[@]}" | grep -E '^-- (scope-|CUDA|build type)' || true
+  [ "${targets:-}" != chosen ] || targets=$(programs_of "$dir" "$@")
   # shellcheck disable=SC2086
   ninja -C "$dir" ${targets:-} >"$dir/ninja.log" || { grep -v '^\[' "$dir/ninja.log" >&2; exit 1; }
   echo "   built in $((SECONDS - began)) s"
@@ -47,7 +62,7 @@ suite() {
 
 if [ $mode = smoke ]; then
   # the flags of jobs/demo.sh, so that what it has built is not built again
-  suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -DSG_WERROR=OFF -- -L smoke
+  targets=chosen suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -DSG_WERROR=OFF -- -L smoke
   exit 0
 fi
 # fuzz_suite ctest-args...: the fuzz entries with libFuzzer and sanitizers
@@ -98,20 +113,20 @@ jobs=$((2 * cores)) suite build "Release, gcc" -DCMAKE_BUILD_TYPE=Release -- \
 # instrumented; clang runs the fuzz entries with the same sanitizers. unsanitized: other settings of what runs
 # here too, for --long.
 export UBSAN_OPTIONS=print_stacktrace=1
-suite build-asan "ASan + UBSan, gcc" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
+targets=chosen suite build-asan "ASan + UBSan, gcc" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
   -DSG_SANITIZE=address,undefined -- -LE "long|hours|bare|e2e|lint|oracle|slurm|faults|mpi|import|vector|fuzz$([ $mode = long ] || echo '|unsanitized')"
+fuzz_suite -E _replay
 echo "== Bare machine"
 status=0
 wait "$bare" || status=$?
 cat build/bare.log
 [ $status = 0 ] || [ $status = 77 ] || exit 1
-fuzz_suite -E _replay
 [ $mode = normal ] && exit 0
 
 # Races between threads of a kernel, between its blocks (fibers, which TSan knows), and between the host's own threads.
 # Not the program itself: Open MPI is not instrumented.
 export TSAN_OPTIONS=halt_on_error=1:exitcode=66
-suite build-tsan "ThreadSanitizer" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DCMAKE_CXX_FLAGS=-O1 -DSG_SANITIZE=thread \
+targets=chosen suite build-tsan "ThreadSanitizer" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DCMAKE_CXX_FLAGS=-O1 -DSG_SANITIZE=thread \
   -DSG_CUDA=OFF -- -L 'kernels|engine|cuda' -LE 'long|e2e|lint'
 # Unwritten device memory, in every emulated operator. What reads JSON is left out (the engine, through config.json):
 # libcjson is not instrumented. All is built: this is the build of the whole tree by clang.
