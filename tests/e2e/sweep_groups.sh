@@ -6,7 +6,11 @@
 . "$(dirname "$0")/../mpi/lib.sh"
 py=/usr/bin/python3
 head -n 1 "$SRC/jobs/demo/queries.jsonl" >"$work/queries.jsonl"
-small=(--set queries="$work/queries.jsonl" --set sampling.max_new_tokens=64 --quiet)
+$py - "$SRC/jobs/demo/portfolio.json" >"$work/portfolio.json" <<'P'
+import json, sys
+print(json.dumps(json.load(open(sys.argv[1]))[:4]))
+P
+small=(--set queries="$work/queries.jsonl" --set portfolio="$work/portfolio.json" --set sampling.max_new_tokens=64 --quiet)
 sweep() { "$BIN/scope-grid" run "$work/sweep.json" "${small[@]}" "$@" 2>&1; }
 alone() { "$BIN/scope-grid" run "$demo" "${small[@]}" --set output.dir="$work/alone/$1" "${@:2}" 2>&1; }
 write() { echo "{\"job\": \"$demo\", \"dir\": \"$2\", \"axes\": $1}" >"$work/sweep.json"; }
@@ -21,9 +25,9 @@ prompt_tokens() { $py -c 'import h5py, sys; print(h5py.File(sys.argv[1])["runtim
 write '{"sampling.temperature": [0, 0.6, 1.5], "prompt.anchors": [2, 3], "sampling.samples": [1, 3]}' out
 out=$(sweep); same "exit code of a sweep" $? 0
 same "results files" "$(ls "$work"/out/*/results.h5 | wc -l)" 12
-has "a point" "$out" "out/temperature-0.6_anchors-3_samples-1/results.h5: digest [0-9a-f]{32}, 8 cells, 0 failed, 8 computed"
-same "groups" "$(groups out 'f"""{p["name"]}:{len(p["points"])}:{p["samples"]}:{p["cells"]}"""')" "group_anchors-2:6:9:8 group_anchors-3:6:9:8"
-same "cells computed" "$(index out 'p["computed"]' | tr ' ' '\n' | sort -u)" 8
+has "a point" "$out" "out/temperature-0.6_anchors-3_samples-1/results.h5: digest [0-9a-f]{32}, 4 cells, 0 failed, 4 computed"
+same "groups" "$(groups out 'f"""{p["name"]}:{len(p["points"])}:{p["samples"]}:{p["cells"]}"""')" "group_anchors-2:6:9:4 group_anchors-3:6:9:4"
+same "cells computed" "$(index out 'p["computed"]' | tr ' ' '\n' | sort -u)" 4
 [ "$(index out 'p["digest"]' | tr ' ' '\n' | sort -u | wc -l)" = 12 ] || fail "digests of different points are equal"
 for t in 0 0.6 1.5; do
   for n in 1 3; do
@@ -34,7 +38,7 @@ for t in 0 0.6 1.5; do
   done
 done
 once=$(prompt_tokens "$work/alone/0.6-3/results.h5")
-[ "$once" -gt 2500 ] || fail "prompt tokens of a point: $once"
+[ "$once" -gt 1250 ] || fail "prompt tokens of a point: $once"
 same "prompts prefilled for six points" "$(groups out 'p["prefill_tokens"]' | cut -d' ' -f2)" "$once"
 same "prompt tokens saved" "$(groups out 'p["prefill_tokens_saved"]' | cut -d' ' -f2)" $((5 * once))
 for point in "$work"/out/*/; do "$BIN/scope-grid" check "$point" >/dev/null; same "check of $point" $? 0; done
@@ -48,9 +52,9 @@ want=$(digest_of "$(alone 0.6-3 --set sampling.temperature=0.6 --set sampling.sa
 tokens=$(groups out 'p["prefill_tokens"]')
 for gone in nothing group_anchors-3; do
   rm -rf "$work/out/$gone" "$work/out/temperature-0.6_anchors-3_samples-3"
-  out=$("$BIN/scope-grid" run "$work/sweep.json" "${small[@]:0:4}" 2>&1)
-  same "groups that computed without $gone" "$(grep -c ': 8 cells computed in' <<<"$out")" "$([ $gone = nothing ] && echo 0 || echo 1)"
-  has "a sweep without a point" "$out" "temperature-0.6_anchors-3_samples-3/results.h5: .*, 8 computed"
+  out=$("$BIN/scope-grid" run "$work/sweep.json" "${small[@]:0:6}" 2>&1)
+  same "groups that computed without $gone" "$(grep -c ': 4 cells computed in' <<<"$out")" "$([ $gone = nothing ] && echo 0 || echo 1)"
+  has "a sweep without a point" "$out" "temperature-0.6_anchors-3_samples-3/results.h5: .*, 4 computed"
   same "points kept" "$(grep -c 'was done before' <<<"$out")" 11
   same "digest of that point" "$(of out temperature-0.6_anchors-3_samples-3)" "$want"
   same "prompts prefilled" "$(groups out 'p["prefill_tokens"]')" "$tokens"
@@ -89,12 +93,12 @@ done
 write '{"sampling.seed": [5, 6]}' night
 since=(--set sampling.samples=2 --since "$work/texts/seed-5_texts-true/results.h5")
 out=$(sweep "${since[@]}" --since "$work/texts/seed-6_texts-true/results.h5"); same "exit code of a sweep with --since" $? 0
-same "cells taken over by both points" "$(grep -c "8 taken over, 0 computed" <<<"$out")" 2
+same "cells taken over by both points" "$(grep -c "4 taken over, 0 computed" <<<"$out")" 2
 same "prompts of a group that was spared" "$(groups night 'p["prefill_tokens"]')" 0
 rm -r "$work/night"
 out=$(sweep "${since[@]}"); same "exit code of a sweep with half of --since" $? 0
-same "cells computed for one point" "$(grep -c "0 failed, 8 computed" <<<"$out")" 1
-same "cells taken over by the other" "$(grep -c "8 taken over, 0 computed" <<<"$out")" 1
+same "cells computed for one point" "$(grep -c "0 failed, 4 computed" <<<"$out")" 1
+same "cells taken over by the other" "$(grep -c "4 taken over, 0 computed" <<<"$out")" 1
 same "digests of both" "$(index night 'p["digest"]')" "$(of texts seed-5_texts-true) $(of texts seed-6_texts-true)"
 nights() { $py -c 'import h5py, sys; f = h5py.File(sys.argv[1]); n = f["origin/name"][()]; print(*{n[i].decode() for i in f["origin/night"][()]})' "$1"; }
 out=$(sweep "${since[@]}" --night later); same "exit code of a sweep with --since again" $? 0
@@ -106,7 +110,7 @@ same "night of a point computed" "$(nights "$work/night/seed-6/results.h5")" lat
 # points that were killed on the way to their results: what they took over stays taken over, the rest theirs
 rm "$work"/night/seed-*/{DONE,results.h5}
 out=$(sweep "${since[@]}"); same "exit code of a sweep after a kill in a point" $? 0
-same "points that computed nothing" "$(grep -c "8 taken over, 0 computed" <<<"$out")" 1
+same "points that computed nothing" "$(grep -c "4 taken over, 0 computed" <<<"$out")" 1
 same "night of a point computed, after a kill" "$(nights "$work/night/seed-6/results.h5")" later
 same "digests of both again" "$(index night 'p["digest"]')" "$(of texts seed-5_texts-true) $(of texts seed-6_texts-true)"
 
@@ -119,7 +123,7 @@ open(sys.argv[1], "w").writelines(json.dumps(l) + "\n" for l in lines)
 P
 write '{"sampling.seed": [5, 6], "sampling.samples": [1, 2]}' failed
 out=$(sweep); same "exit code of a sweep with failed cells" $? 10
-same "failed cells" "$(index failed 'p["failed"]')" "8 8 8 8"
+same "failed cells" "$(index failed 'p["failed"]')" "4 4 4 4"
 alone=$(alone failed --set sampling.seed=6 --set sampling.samples=2); same "exit code of a point with failed cells" $? 10
 same "digest of a point with failed cells" "$(of failed seed-6_samples-2)" "$(digest_of "$(alone failed --set sampling.seed=6 --set sampling.samples=2)")"
 

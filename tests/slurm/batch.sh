@@ -116,7 +116,7 @@ slow
 # by_clock RESTARTS ARGUMENTS: an allocation of a few seconds; of more where these did not suffice to start the ranks
 by_clock() {
   local seconds
-  for seconds in 8 24 60; do
+  for seconds in 5 20 60; do
     had=$(requeues)
     record RUNNING None $seconds scope-grid.sbatch "$2"
     (SLURM_RESTART_COUNT=$1 allocate scope-grid.sbatch "${@:2}") >"$work/log" 2>&1
