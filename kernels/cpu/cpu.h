@@ -110,18 +110,18 @@ struct sg__linear_job {
     int64_t group, groups, least;
     int32_t row_splits; /* tasks over the row tiles, per run of panels */
     int32_t pack_parts; /* bf16: tasks over the columns of a tile that is packed */
-    int64_t step;       /* bf16: panels that a task takes through its row tiles before the next ones */
+    int64_t ahead;      /* bf16: panels from one of a task to the one that it fetches meanwhile; 0: none */
 };
 /* First panel of run r; the one behind its last is that of r + 1, or all there are. */
 static inline int64_t sg__run_begin(const struct sg__linear_job *j, int64_t r) {
     return r <= j->groups ? r * j->group : j->groups * j->group + (r - j->groups) * j->least;
 }
-/* Bytes from a panel of a task to what row tile `tile` of it asks for while it multiplies, spread over its sums: the first
- * two tiles each fetch half of the panel that will come in its place. 0 when none does. left: panels of the task from this
- * one on. */
-static inline size_t sg__fetch_ahead(const struct sg__linear_job *j, int32_t tile, int64_t left,
+/* Bytes from panel p of a task to what row tile `tile` of it asks for while it multiplies, spread over its sums: the first
+ * two tiles each fetch half of the panel that will likely come in its place. 0 when none does. */
+static inline size_t sg__fetch_ahead(const struct sg__linear_job *j, int32_t tile, int64_t p, int64_t panels,
                                      size_t panel) {
-    return left > j->step && tile < 2 ? (size_t)j->step * panel + (size_t)tile * panel / 2 : 0;
+    return j->ahead && p + j->ahead < panels && tile < 2 ? (size_t)j->ahead * panel + (size_t)tile * panel / 2
+                                                         : 0;
 }
 struct sg__pack_job { /* fills a weight's panels from row-major parts, or with random numbers */
     const struct sg_weight_spec *spec;

@@ -92,15 +92,11 @@ void SG_ISA_NAME(linear_bf16)(void *ctx, int64_t task, int thread) {
     const int32_t t0 = (int32_t)(j->tiling.tiles * part / j->row_splits);
     const int32_t t1 = (int32_t)(j->tiling.tiles * (part + 1) / j->row_splits);
     const unsigned mode = flush_begin();
-    for (int64_t p = p0; p < p1; p += j->step) {
-        const int64_t until = p + j->step < p1 ? p + j->step : p1;
-        for (int32_t t = t0; t < t1; t++) {
-            const int32_t begin = sg__tile_begin(j->tiling, t),
-                          height = sg__tile_begin(j->tiling, t + 1) - begin;
-            const size_t ahead = sg__fetch_ahead(j, t - t0, p1 - p, (size_t)pairs * (SG__PANEL * 4));
-            sweep_rows(height, j->w, p * UNITS, until * UNITS,
-                       (const struct sg_x2 *)j->x_pack + begin * pairs, ahead, j->y + begin * rows);
-        }
+    for (int32_t t = t0; t < t1; t++) {
+        const int32_t begin = sg__tile_begin(j->tiling, t), height = sg__tile_begin(j->tiling, t + 1) - begin;
+        const size_t ahead = sg__fetch_ahead(j, t - t0, p0, panels, (size_t)pairs * (SG__PANEL * 4));
+        sweep_rows(height, j->w, p0 * UNITS, p1 * UNITS, (const struct sg_x2 *)j->x_pack + begin * pairs,
+                   ahead, j->y + begin * rows);
     }
     flush_end(mode);
 }

@@ -62,23 +62,24 @@ enum sg_status sg__cpu_add_rmsnorm(struct sg_dev *dev, float *resid, const void 
 }
 
 /* Cuts one block of rows into tasks: groups of panels that fit the cache, more of them than threads, and smaller ones
- * at the end; where the matrix is narrow the row tiles are shared out too. In bf16 few rows stay in the cache instead: panel
- * after panel meets all of them while the next one is fetched. Else the first row tile would ask two cores' memory for
- * weights faster than it gives them, the others not at all; float32 asks half as fast and gains nothing. */
+ * at the end; where the matrix is narrow the row tiles are shared out too. In bf16 few rows stay in the cache instead: a task
+ * is one panel that meets all of them, while its thread fetches the panel that it takes next if the others keep pace. Else
+ * the first row tile would ask two cores' memory for weights faster than it gives them, the others not at all; float32 asks
+ * half as fast and gains nothing. */
 static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, const float *x, int32_t n,
                      float *y) {
     const int64_t threads = d->base.info.threads, panels = sg__panels(w->base.rows), cols = w->base.cols;
     const int64_t panel_bytes = cols * SG__PANEL * (int64_t)sg_dtype_bytes(w->base.dtype);
     struct sg__linear_job j = {
         .w = w, .x = x, .y = y, .tiling = sg__tile_rows(n, d->isa->tile_rows), .row_splits = 1};
-    const int64_t least = n <= 4 ? 4 : n <= 7 ? 2 : 1; /* panels that low tiles take at once */
     const int64_t even = panels / (4 * threads), most = GROUP_BYTES / panel_bytes;
     const int32_t lowest = n / j.tiling.tiles;
+    const int64_t least = lowest <= 4 ? 4 : lowest <= 7 ? 2 : 1; /* panels that low tiles take at once */
     const bool bf16 = d->base.info.products == SG_BF16,
                few = bf16 && j.tiling.tiles > 1 && n * cols * 2 <= ROWS_BYTES;
-    j.group = few || even < most ? even : most;
+    j.group = few ? least : even < most ? even : most;
     if (j.group < least) j.group = least;
-    j.step = !few ? panels : lowest <= 4 ? 4 : lowest <= 7 ? 2 : 1;
+    j.ahead = few ? threads * least : 0;
     j.least = j.group / 3 > least ? j.group / 3 : least;
     j.groups = panels / j.group - threads > 0 ? panels / j.group - threads : 0;
     const int64_t rest = panels - j.groups * j.group, runs = j.groups + (rest + j.least - 1) / j.least;
