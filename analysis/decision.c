@@ -400,6 +400,45 @@ static void value_row(struct sg__work *w, int64_t i) {
         }
 }
 
+/* What a model's answers cost in a category, in the lengths that were measured where any were. */
+static void take_costs(const struct sg__work *w, double *cost) {
+    for (int64_t i = 0; i < (int64_t)w->nc * w->m; i++)
+        cost[i] = w->mean_cost[i] +
+                  (w->outcomes.count[i] > 0
+                       ? w->in->price_output[i % w->m] * (w->outcomes.mean_length[i] - w->mean_length[i])
+                       : 0);
+}
+
+/* What the answer of model k to row i costs more than its answers do in the row's category. */
+static double dearer(const struct sg__work *w, int64_t i, int32_t k) {
+    const int64_t at = i * w->m + k, c = (int64_t)w->all_category[i] * w->m + k;
+    const double price = w->in->price_output[k];
+    if (k < 0 || !(w->h[at] > 0)) return 0;
+    return w->h[at] * (w->mean_cost[c] + price * (w->all_length[at] - w->mean_length[c]) - w->full_cost[c]);
+}
+
+/* Adds to the bills of a split's tables what choosing them flatters: a table takes the models that seem cheap in a category,
+ * by luck too. Built without a fold it costs more on that fold than on the outcomes that it was built from; (K - 1) / K of
+ * the mean over the folds is the optimism of what all outcomes chose (Efron 2004, "The Estimation of Prediction Error"; of
+ * a minimum: Tibshirani and Tibshirani 2009). By row: by the table built without it, less the mean over the K tables. */
+static void add_optimism(struct sg__work *w) {
+    const int32_t folds = w->in->folds;
+    const int64_t cells = (int64_t)w->in->n_budgets * w->nc;
+    for (int64_t cell = 0; cell < cells; cell++) {
+        int32_t *k = w->fold_tables + cell, other = 0;
+        for (int32_t f = 1; f < folds; f++) other += k[f * cells] != k[0];
+        if (!other) k[0] = -1; /* all folds agree: no choice, no luck */
+    }
+    for (int64_t i = 0; i < w->all.n; i++)
+        for (int32_t b = 0; b < w->in->n_budgets && w->stratum[i] >= 0; b++) {
+            const int32_t *k = w->fold_tables + (int64_t)b * w->nc + w->all_category[i];
+            if (k[0] < 0) continue;
+            double more = dearer(w, i, k[w->fold_all[i] * cells]);
+            for (int32_t f = 0; f < folds; f++) more -= dearer(w, i, k[f * cells]) / folds;
+            w->blind_c[((int64_t)b * SG__KINDS + SG__NAMED + SG_CANDIDATE_TABLE) * w->all.n + i] += more;
+        }
+}
+
 static enum sg_status value_fold(struct sg__work *w, uint8_t fold, struct sg_err *err) {
     enum sg_status st = SG_OK;
     for (int64_t i = 0; i < w->all.n; i++) {
@@ -408,7 +447,13 @@ static enum sg_status value_fold(struct sg__work *w, uint8_t fold, struct sg_err
     }
     for (int64_t q = 0; q < w->n; q++) w->pick[q] = w->fold_query[q] == fold;
     SG_TRY(fit_queries(w, w->use, err));
-    struct sg__rule_input ri = rule_input(w, w->full_cost);
+    struct sg__rule_input ri = rule_input(w, w->fold_cost);
+    /* as if these were all outcomes: for add_optimism */
+    take_costs(w, w->fold_cost);
+    ri.blind = true;
+    SG_TRY(
+        sg__rules_make(&ri, w->rule, w->fold_tables + (int64_t)fold * w->in->n_budgets * w->nc, NULL, err));
+    ri.mean_cost = w->full_cost;
     ri.blind = w->measured;
     const struct sg__routing_sums sums = {
         .pick = w->pick, .p = w->sum_p, .c = w->sum_c, .planned = w->planned};
@@ -491,10 +536,10 @@ static enum sg_status new_work(struct sg__work *w, struct sg_err *err) {
     SG_TRY(SG_NEW(&w->length, w->n * w->m, "estimates", err));
     SG_TRY(SG_NEW(&w->mean_p, 6 * cells, "estimates", err));
     SG_TRY(SG_NEW(&w->cal_p, 3 * w->m, "estimates", err));
-    SG_TRY(SG_NEW(&w->full_cost, cells, "estimates", err));
+    SG_TRY(SG_NEW(&w->full_cost, 2 * cells, "estimates", err));
     SG_TRY(SG_NEW(&w->sum_p, 3 * nb, "budgets", err));
     SG_TRY(SG_NEW(&w->rule, nb * SG_CANDIDATES, "budgets", err));
-    SG_TRY(SG_NEW(&w->tables, nb * w->nc, "budgets", err));
+    SG_TRY(SG_NEW(&w->tables, nb * w->nc * (1 + w->in->folds), "budgets", err));
     if (w->in->portfolio) SG_TRY(SG_NEW(&w->kept, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
@@ -504,6 +549,8 @@ static enum sg_status new_work(struct sg__work *w, struct sg_err *err) {
     w->split_gain = w->preferred + nb;
     w->routed = w->split_gain + w->in->splits;
     SG_TRY(SG_NEW(&w->q_p, 2 * nb * SG__KINDS + 4 * nb * SG_CANDIDATES * SG__MOVES, "values", err));
+    w->fold_cost = w->full_cost + cells;
+    w->fold_tables = w->tables + nb * w->nc;
     w->mean_length = w->mean_p + cells;
     w->mean_cost = w->mean_p + 2 * cells;
     w->pick_p = w->mean_p + 3 * cells;
@@ -544,12 +591,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     /* with all outcomes: what is advised, and what budgets afford */
     for (int64_t i = 0; i < w.all.n; i++) w.build[i] = builds(&w, i);
     SG_TRY(fit_queries(&w, NULL, err));
-    for (int64_t i = 0; i < (int64_t)w.nc * w.m;
-         i++) /* with the lengths that were measured, where any were */
-        w.full_cost[i] =
-            w.mean_cost[i] + (w.outcomes.count[i] > 0
-                                  ? in->price_output[i % w.m] * (w.outcomes.mean_length[i] - w.mean_length[i])
-                                  : 0);
+    take_costs(&w, w.full_cost);
     struct sg__rule_input ri = rule_input(&w, w.full_cost);
     ri.tolls = d.tolls;
     ri.kept = d.kept;
@@ -580,6 +622,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     for (int32_t split = 0; split < in->splits; split++) {
         SG_TRY(deal_split(&w, split, err));
         for (int32_t f = 0; f < in->folds; f++) SG_TRY(value_fold(&w, (uint8_t)f, err));
+        add_optimism(&w);
         sg__note_split(&w, split, tmp);
     }
     const int64_t n_values = 4 * (int64_t)in->n_budgets * SG__KINDS * w.all.n;

@@ -50,6 +50,12 @@ struct sg__estimate sg__value(const struct sg__valued *v, const double *x, const
         sampled += w * w * o->both;
         if (m > 1) df += here * here / (m - 1);
     }
+    for (int32_t s = 0; s < v->n_strata && !(v->unknown > 0); s++) {
+        const double off = v->sums[s].x + v->sums[s].d - (e.value - shift);
+        const double shares = v->weight[s] * off * off / v->n_queries;
+        var += shares;
+        sampled += shares;
+    }
     e.se = sqrt(var);
     e.mean_se = sqrt(sampled);
     e.df = df > 0 ? fmin(var * var / df, 1e6) : 1e6;

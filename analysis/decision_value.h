@@ -16,8 +16,10 @@ struct sg__valued {
     const double *rows, *paired_rows; /* [n_strata] how many rows, how many with estimates */
     const uint8_t *paired;            /* [n] 1: the row has estimates */
     double n_queries;                 /* that the value is about */
-    double unknown;                   /* share of them without truth: their own outcomes are still to come */
-    struct sg__stratum_sums *sums;    /* [n_strata] scratch of sg__value */
+    /* Share of them without truth: their own outcomes are still to come. 0: the value is about queries like these, which
+     * fall into the strata in other shares. */
+    double unknown;
+    struct sg__stratum_sums *sums; /* [n_strata] scratch of sg__value */
 };
 
 /* Rows on which a difference d [n] is not zero: on how many outcomes two policies differ. paired: of the paired rows alone. */
@@ -26,7 +28,9 @@ int64_t sg__differing(const struct sg__valued *v, const double *d, bool paired);
 /* Sum over strata of weight * (mean of x over the rows + mean of d over the paired rows) + shift, and its
  * standard error. x or d NULL: that part is zero. The error has the sampling of the rows (linearised, a row
  * that stands in both means counts once with both) and the outcomes of the n_queries themselves, which vary
- * about their expectation as the rows do. df: Welch and Satterthwaite. */
+ * about their expectation as the rows do. Where all are known: sum of weight * (stratum's mean - mean)^2 / n_queries, since
+ * n_queries show what share of such queries a stratum has (double sampling for stratification, Cochran 1977, chapter 12).
+ * df: Welch and Satterthwaite. */
 struct sg__estimate {
     double value, se, df;
     double mean_se; /* without the queries' own luck: of the expected value */

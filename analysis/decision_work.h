@@ -62,9 +62,10 @@ struct sg__work {
     double *pick_p, *pick_c;                  /* [nc * m] sums over the fold's queries */
     double *cal_p, *cal_length, *cal_cost;    /* [m] one row */
     double *full_cost;                        /* [nc * m] by all outcomes: decides what a budget affords */
+    double *fold_cost;                        /* [nc * m] by those that the fold leaves in */
     double *sum_p, *sum_c, *planned;
     struct sg_rule *rule, incumbent;
-    int32_t *tables;
+    int32_t *tables, *fold_tables; /* [n_budgets * nc]; [folds][n_budgets * nc] with fold_cost */
     double *tolls;
     uint8_t *kept;
     struct sg_estimate_fit fit, outcomes;

@@ -235,6 +235,20 @@ def choose(lam, p, c):
     return int(np.nanargmax(p - lam * c))
 
 
+def table_of(mean, cost, weight, budget):
+    """Shares [nc, m] of the table, which holds the cheapest models where nothing is affordable, and its bill."""
+    nc, m = mean.shape
+    start, path = steps(mean * weight[:, None], cost * weight[:, None])
+    table, total = start.copy(), (weight * cost[np.arange(nc), start]).sum()
+    for _, g, to, at in path:
+        more = weight[g] * (cost[g, to] - cost[g, at])
+        if total + more > budget * (1 + 1e-9):
+            break
+        total += more
+        table[g] = to
+    return (table[:, None] == np.arange(m)[None]).astype(float), total
+
+
 def blind(mean, cost, weight, budget):
     """Shares [nc, m] of one model, mix and table; None where nothing is affordable."""
     nc, m = mean.shape
@@ -245,17 +259,10 @@ def blind(mean, cost, weight, budget):
     one = np.zeros((nc, m))
     one[:, fits[np.argmax(accuracy[fits])]] = 1
     mix = np.repeat(lp(accuracy[None], bill[None], np.ones(1), budget)[1], nc, 0)
-    start, path = steps(mean * weight[:, None], cost * weight[:, None])
-    table, total = start.copy(), (weight * cost[np.arange(nc), start]).sum()
-    for _, g, to, at in path:
-        more = weight[g] * (cost[g, to] - cost[g, at])
-        if total + more > budget * (1 + 1e-9):
-            break
-        total += more
-        table[g] = to
+    table, total = table_of(mean, cost, weight, budget)
     if total > budget * (1 + 1e-9):
         return None
-    return one, mix, (table[:, None] == np.arange(m)[None]).astype(float)
+    return one, mix, table
 
 
 def check_rules(d, f, fit, queries, budgets, weight):
@@ -324,33 +331,37 @@ def deal(category, key, seed, nc):
 
 
 class Valued:
-    def __init__(self, stratum, weight, paired, n_queries, unknown):
-        self.stratum, self.weight, self.paired, self.n, self.unknown = stratum, weight, paired, n_queries, unknown
+    def __init__(self, stratum, weight, paired, n_queries, truth):
+        self.stratum, self.weight, self.paired, self.n, self.truth = stratum, weight, paired, n_queries, truth
 
     def estimate(self, x, d, shift):
         """Of sum w (mean x + mean d over the paired) + shift: value, standard error, degrees of freedom, and the error
         without the queries' own luck."""
-        value, var, below, mean_var = shift, 0.0, 0.0, 0.0
+        value, var, below, mean_var, means = shift, 0.0, 0.0, 0.0, self.weight * 0
         for s, w in enumerate(self.weight):
             rows, pairs = self.stratum == s, (self.stratum == s) & self.paired
             n, k = rows.sum(), pairs.sum()
             sampled = 0.0
             own = np.zeros(pairs.sum() if d is not None else rows.sum())
             if x is not None:
-                value += w * x[rows].mean()
+                means[s] += x[rows].mean()
                 sampled += x[rows].var(ddof=1) / n
                 own = own + (x[pairs] if d is not None else x[rows]) - x[rows].mean()
             if d is not None:
-                value += w * d[pairs].mean()
+                means[s] += d[pairs].mean()
                 sampled += d[pairs].var(ddof=1) / k
                 own = own + d[pairs] - d[pairs].mean()
             if x is not None and d is not None:
                 both = ((x[pairs] - x[rows].mean()) * (d[pairs] - d[pairs].mean())).sum()
                 sampled += 2 * both / np.sqrt(n * (n - 1) * k * (k - 1))
-            here = w * w * sampled + w * self.unknown * (own ** 2).sum() / (len(own) - 1) / self.n
+            here = w * w * sampled + w * (not self.truth) * (own ** 2).sum() / (len(own) - 1) / self.n
             var += here
             mean_var += w * w * sampled
             below += here * here / (len(own) - 1)
+        value += self.weight @ means
+        if self.truth:  # then other queries may fall into the categories in other shares
+            between = self.weight @ (means - self.weight @ means) ** 2 / self.n
+            var, mean_var = var + between, mean_var + between
         return value, np.sqrt(var), (var * var / below if below > 0 else 1e6), np.sqrt(mean_var)
 
 
@@ -443,7 +454,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
     # [budget][kind: 4 of the folds, then 3 named]
     y, c, py, pc = (np.zeros((nb, 7, n_rows)) for _ in range(4))
     qp, qc = np.zeros((nb, 7)), np.zeros((nb, 7))
-    v = Valued(known.category, weight, paired, queries.n, 0 if truth else 1)
+    v = Valued(known.category, weight, paired, queries.n, truth)
     one = 4
     so_far = np.zeros((out["splits"], nb, 4, 5))  # accuracy, cost, gain, gains over the mix and the table by the splits up to this one
     for split in range(out["splits"]):
@@ -459,6 +470,7 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                 rp, rl, rc = p, length, cost
             else:
                 rp, rl, rc = fit.apply(calibration, price)
+            fold_cost = mean_cost + price * (means.length - mean_length)
             picked = fold_q == f
             for b, budget in enumerate(budgets):
                 x, lam, _ = routing(p, cost, budget)
@@ -467,6 +479,10 @@ def check_decision(d, out, queries, anchors, calibration, budgets, weight, price
                 rules = blind(means.p, full_cost, weight, budget)
                 if rules is None or named[b] is None:
                     continue
+                # the optimism of the bill: what the table costs the fold, less what it costs all outcomes
+                table = table_of(means.p, fold_cost, weight, budget)[0][known.category]
+                more = (table * h * price * (known.tokens - means_all.length[known.category])).sum(1)
+                c[b, NAMED + TABLE] += more * ((fold == f) - 1 / FOLDS) / out["splits"]
                 shares = list(rules) + [None] + list(named[b])
                 for kind_at, share in enumerate(shares):
                     if share is not None:

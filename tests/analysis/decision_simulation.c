@@ -14,6 +14,7 @@
  *       --seed N       of the worlds (1)
  *       --only N       the worlds of one estimator: 0 good, 1 weak, 2 useless, 3 nothing
  *       --estimate N   0 scope, 1 anchored, 2 combined; without it the least cross-fitted log loss chooses
+ *       --by-kind 1    as well, of one model, mix, table and routing: see tell_sides()
  *       --check 1      exit status 1 where a bound is broken that few runs must meet too: see check()
  *
  * A gain's interval is about queries like these (4,000 more are drawn). Those of accuracy, cost and saving are too where
@@ -135,7 +136,21 @@ static void worth(const struct sg_rule *rule, const struct questions *q, const d
     }
 }
 
+/* On which side of their intervals bills and savings lie: below, above, and by how many standard errors on average. */
+struct sides {
+    int64_t n, below, above;
+    double errors;
+};
+static void side(struct sides *s, double truth, double told, double low, double high) {
+    if (!(high > low)) return;
+    s->n++;
+    s->below += truth < low;
+    s->above += truth > high;
+    s->errors += (truth - told) / (high - low) * 2 * 1.96;
+}
+
 struct tally {
+    struct sides bill_of[SG_CANDIDATES], saving_of[SG_CANDIDATES];
     int64_t n, advised[SG_CANDIDATES], accuracy, cost, gain, saving, n_gain, claims, worse, near_bill, again;
     double width, true_gain, bill, high, high_gain;
 };
@@ -152,15 +167,31 @@ static void count(struct tally *t, const struct sg_decision_step *s, int b, doub
     t->high += s->told.accuracy.value - accuracy;
     t->true_gain += gain;
     t->bill += cost / s->budget;
+    side(&t->bill_of[s->advised], log(cost), log(v->cost.value), log(v->cost.low), log(v->cost.high));
     t->near_bill += fabs(cost / v->cost.value - 1) <= 0.1;
     if (s->advised == SG_CANDIDATE_SINGLE) return;
     t->n_gain++;
     t->gain += gain >= s->told.gain.low && gain <= s->told.gain.high;
     t->high_gain += s->told.gain.value - gain;
     const double saved = 1 - cost / single_cost;
+    side(&t->saving_of[s->advised], log(1 - saved), log(1 - v->saving.value), log(1 - v->saving.high),
+         log(1 - v->saving.low));
     t->saving += saved >= v->saving.low && saved <= v->saving.high;
     t->claims += s->told.gain.low > 0;
     t->worse += s->told.gain.low > 0 && gain < 0;
+}
+
+/* Shares of the true bills, and of what is paid of the best affordable model's bill, below and above their intervals, and
+ * how many standard errors of the told one they lie above it on average, by what is advised. */
+static void tell_sides(const struct tally *t, const char *name) {
+    for (int k = 0; k < SG_CANDIDATES; k++)
+        for (int i = 0; i < 2; i++) {
+            const struct sides *s = i ? &t->saving_of[k] : &t->bill_of[k];
+            const double n = (double)s->n;
+            printf("%-8s %-9s %-6s %6.0f: below %5.1f above %5.1f, %+6.2f standard errors\n", name,
+                   sg_candidate_name[k], i ? "saving" : "bill", n, 100 * (double)s->below / n,
+                   100 * (double)s->above / n, s->errors / n);
+        }
 }
 
 /* Wide enough for 60 worlds, which differ by chance: intervals that hold, and no routing by noise. */
@@ -186,7 +217,7 @@ int main(int argc, char **argv) {
     long runs = 200, n = 120, na = 250, cells = 64, splits = 20, seed = 1, nb = BUDGETS, holes = 0;
     double truth = 0;
     int kind = -1, only = -1;
-    bool bounds = false, ok = true;
+    bool bounds = false, by_kind = false, ok = true;
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *o = argv[i];
         if (!strcmp(o, "--runs"))
@@ -211,6 +242,8 @@ int main(int argc, char **argv) {
             only = atoi(argv[i + 1]);
         else if (!strcmp(o, "--estimate"))
             kind = atoi(argv[i + 1]);
+        else if (!strcmp(o, "--by-kind"))
+            by_kind = atoi(argv[i + 1]) != 0;
         else if (!strcmp(o, "--check"))
             bounds = atoi(argv[i + 1]) != 0;
         else
@@ -229,9 +262,10 @@ int main(int argc, char **argv) {
            "gain high", "bill", "10 %", "worse", "again");
     for (int e = 0; e < 4; e++) {
         if (only >= 0 && e != only) continue;
-        struct tally t[MOST_BUDGETS + 1] = {{0}};
+        struct tally t[MOST_BUDGETS + 1];
         double chosen[SG_ESTIMATES] = {0}, model_accuracy = 0, model_bill = 0, models = 0, hole_accuracy = 0,
                hole_bill = 0;
+        memset(t, 0, sizeof t);
         for (long run = 0; run < runs; run++) {
             struct random r = {.key = sg_random64((uint64_t)seed * 1000 + (uint64_t)e, (uint64_t)run)};
             const struct world w =
@@ -368,6 +402,7 @@ int main(int argc, char **argv) {
         }
         printf("%-8s estimates chosen: scope %.0f anchored %.0f combined %.0f\n", estimator[e].name,
                chosen[0], chosen[1], chosen[2]);
+        if (by_kind) tell_sides(&t[nb], estimator[e].name);
         printf("%-8s each model by itself: accuracy %.1f cost %.1f\n", estimator[e].name,
                100 * model_accuracy / models, 100 * model_bill / models);
         const double hole_held = 100 * hole_accuracy / (double)(runs * holes);

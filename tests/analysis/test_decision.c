@@ -180,6 +180,10 @@ static void routing_of_one_row(void **state) {
 
 enum { VALUE_N = 40, VALUE_S = 3 };
 
+static double square(double x) {
+    return x * x;
+}
+
 static void value_against_formula(void **state) {
     (void)state;
     double x[VALUE_N], d[VALUE_N], weight[VALUE_S] = {0.5, 0.3, 0.2}, rows[VALUE_S] = {0},
@@ -213,7 +217,7 @@ static void value_against_formula(void **state) {
                                      .unknown = 0.6};
         for (int use = 1; use < 4; use++) { /* x, d, both */
             const bool ux = use & 1, ud = use & 2;
-            double value = 0.25, sampled = 0, var = 0, below = 0, jack = 0;
+            double value = 0.25, sampled = 0, var = 0, below = 0, jack = 0, square_of = 0;
             for (int s = 0; s < VALUE_S; s++) {
                 double mx = 0, md = 0, vx = 0, vd = 0, both = 0, both_paired = 0;
                 for (int i = 0; i < VALUE_N; i++)
@@ -233,6 +237,7 @@ static void value_against_formula(void **state) {
                 const double one = ud ? both_paired / (k - 1) : vx;
                 const double w = weight[s], here = w * w * of_mean + w * 0.6 * one / 50;
                 value += w * (ux * mx + ud * md);
+                square_of += w * square(ux * mx + ud * md);
                 sampled += w * w * of_mean;
                 var += here;
                 below += here * here / ((ud ? k : n) - 1);
@@ -249,6 +254,13 @@ static void value_against_formula(void **state) {
             assert_near(e.se, sqrt(var), 1e-12);
             assert_near(e.df, var * var / below, 1e-9);
             if (full) assert_near(e.mean_se, sqrt(jack), 1e-12);
+            /* of queries like these: the variance of a stratum drawn by its weight, over 50 queries */
+            struct sg__valued known = v;
+            known.unknown = 0;
+            const struct sg__estimate of = sg__value(&known, ux ? x : NULL, ud ? d : NULL, 0.25);
+            assert_near(of.value, value, 1e-12);
+            assert_near(square(of.se) - sampled, (square_of - square(value - 0.25)) / 50, 1e-12);
+            assert_near(of.mean_se, of.se, 1e-12);
         }
     }
 }
