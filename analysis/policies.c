@@ -91,19 +91,42 @@ static int32_t stand_in(const struct sg_dataset *d, const struct sg_advice *advi
     return best < 0 ? cheapest : best;
 }
 
-/* Gives queries to the dearer of a mix's two models, in order, as long as the estimated bill keeps the budget. */
-static void mix(const struct sg_dataset *d, const struct sg_rule *rule, const uint32_t *order, double budget,
-                int32_t *model) {
-    struct sg_sum cost = {0, 0};
-    for (int64_t q = 0; q < d->n; q++)
-        if (!isnan(d->c[q * d->m + rule->from])) sg_sum_add(&cost, d->c[q * d->m + rule->from]);
+/* Gives the share of the queries that is told to the dearer of a mix's two models: the first so many in the order of their
+ * keys. Few queries may be dear or cheap ones by chance: the last one drawn changes places with the first of the rest, the
+ * one before it with the second, and so on, where that brings the estimated bill nearer to that of as many mean queries and
+ * keeps the budget, until the bill is there. */
+static void mix(const struct sg_dataset *d, const struct sg_rule *rule, uint32_t *order, double *more,
+                double budget, int32_t *model) {
+    struct sg_sum bill = {0, 0}, all = {0, 0}, drawn = {0, 0};
+    int64_t n = 0;
     for (int64_t i = 0; i < d->n; i++) {
-        const double *c = d->c + (int64_t)order[i] * d->m, more = c[rule->to] - c[rule->from];
-        if (isnan(more)) continue;
-        /* going on for queries that still fit would give the dearer model the cheap ones, and more than its share */
-        if (sg_sum_get(&cost) + more > budget * (double)d->n) break;
-        sg_sum_add(&cost, more);
+        const double *c = d->c + (int64_t)order[i] * d->m, x = c[rule->to] - c[rule->from];
+        if (!isnan(c[rule->from])) sg_sum_add(&bill, c[rule->from]);
+        if (isnan(x)) continue;
+        sg_sum_add(&all, x);
+        more[n] = x;
+        order[n++] = order[i];
+    }
+    const int64_t told = (int64_t)floor(rule->weight * (double)d->n + 1e-6), most = told < n ? told : n;
+    const double room = budget * (double)d->n * (1 + 1e-9) - sg_sum_get(&bill);
+    const double mean = n ? (double)most * (sg_sum_get(&all) / (double)n) : 0;
+    for (int64_t i = 0; i < most; i++) {
+        sg_sum_add(&drawn, more[i]);
         model[order[i]] = rule->to;
+    }
+    const bool high = sg_sum_get(&drawn) > mean;
+    for (int64_t i = most - 1, j = most; i >= 0 && j < n; i--, j++) {
+        const double by = more[j] - more[i], now = sg_sum_get(&drawn);
+        if (high ? now <= fmin(mean, room) : now >= mean) break;
+        if (high ? by >= 0 : by <= 0 || now + by > room) continue;
+        sg_sum_add(&drawn, by);
+        model[order[i]] = rule->from;
+        model[order[j]] = rule->to;
+    }
+    for (int64_t i = n - 1; i >= 0 && sg_sum_get(&drawn) > room; i--) {
+        if (model[order[i]] != rule->to || !(more[i] > 0)) continue;
+        sg_sum_add(&drawn, -more[i]);
+        model[order[i]] = rule->from;
     }
 }
 
@@ -137,6 +160,7 @@ enum sg_status sg__advised_models(const struct sg_dataset *d, const struct sg_ad
     const double *key = advice->choice_key;
     struct sg_sum p = {0, 0}, c = {0, 0};
     uint32_t *order = NULL;
+    double *more = NULL;
     *at = (struct sg_policy){.steps = 0};
     if (rule->kind == SG_CANDIDATE_ROUTING && rule->toll) {
         SG_TRY(within_caps(d, advice, step, false, model, err));
@@ -151,7 +175,9 @@ enum sg_status sg__advised_models(const struct sg_dataset *d, const struct sg_ad
         for (int64_t q = 0; q < d->n; q++)
             model[q] = sg_rule_model(rule, d->m, d->category[q], d->p + q * d->m, d->c + q * d->m,
                                      1); /* a mix: `from` */
-        if (rule->kind == SG_CANDIDATE_MIX && rule->weight > 0) mix(d, rule, order, step->spends, model);
+        SG_TRY(SG_NEW(&more, d->n, "policy", err));
+        if (rule->kind == SG_CANDIDATE_MIX && rule->weight > 0)
+            mix(d, rule, order, more, step->spends, model);
     }
     for (int64_t q = 0; q < d->n; q++)
         if (model[q] < 0 || isnan(d->p[q * d->m + model[q]]))
@@ -166,6 +192,7 @@ enum sg_status sg__advised_models(const struct sg_dataset *d, const struct sg_ad
     at->c = sg_sum_get(&c) / (double)d->n;
 out:
     free(order);
+    free(more);
     return st;
 }
 

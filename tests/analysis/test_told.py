@@ -255,25 +255,30 @@ def commas(tmp):
 
 
 def shares(tmp):
-    """A mix gives its dearer model about the share that is told, not what else is cheap."""
+    """A mix gives its dearer model the share that is told, to one query, not what else is cheap, and keeps the
+    budget."""
     results, prices, mixes = f"{tmp}/s.h5", f"{tmp}/s.json", 0
     with open(prices, "w") as f:  # so near that the dearer model is the cheaper one for many a query
         json.dump([{"id": f"maker/model-0{k}", "input": 1, "output": 10 + 3 * k} for k in range(4)], f)
     for seed in range(1, 8):
-        fake(results, 200, 4, samples=2, seed=seed, noise=1, categories=1)
-        run(results, "-o", f"{tmp}/shares", "--bootstrap", 0, "--prices", prices)
-        given = {}
+        n = 200 if seed < 4 else 15
+        fake(results, n, 4, samples=2, seed=seed, noise=1, categories=1, anchors=0 if n > 15 else 200)
+        run(results, "-o", f"{tmp}/shares", "--bootstrap", 0, "--prices", prices, "--cells-csv", *(["--blind"] if n < 200 else []))
+        given, cost = {}, {(r["query"], r["model"]): float(r["cost"]) for r in rows(f"{tmp}/shares", "cells")}
         for r in rows(f"{tmp}/shares", "policies"):
-            given.setdefault(r["ask"], []).append(r["model"])
+            given.setdefault(r["ask"], []).append((r["query"], r["model"]))
         page = data_of(f"{tmp}/shares/report.html")
         for s in page["decision"]["steps"]:
             if s["kind"] != "mix" or not s["asked"]:
                 continue
             mixes += 1
+            names = [m for _, m in given[s["asked"]]]
             for k, share in s["shares"]:
-                seen = given[s["asked"]].count(page["models"][k]["id"]) / 200
-                assert abs(seen - share) < 0.15, (seed, s["asked"], seen, share)
-    assert mixes > 2, mixes
+                seen = names.count(page["models"][k]["id"]) / n
+                assert abs(seen - share) <= 1 / n + 1e-9, (seed, s["asked"], seen, share)
+            bill = sum(cost[x] for x in given[s["asked"]]) / n
+            assert (0.95 if n > 15 else 0.9) * s["budget"] < bill <= s["budget"] * (1 + 1e-6), (seed, s["asked"], bill)
+    assert mixes > 4, mixes
 
 
 with tempfile.TemporaryDirectory() as folder:
