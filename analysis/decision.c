@@ -5,6 +5,7 @@
 #include "decision_folds.h"
 #include "decision_holes.h"
 #include "decision_rules.h"
+#include "decision_unseen.h"
 #include "decision_value.h"
 #include "decision_work.h"
 #include "sort.h"
@@ -15,13 +16,14 @@
 
 static void work_free(struct sg__work *w) {
     sg_rows_free(&w->rows);
-    void *owned[] = {w->query,      w->category,     w->input_cost, w->key,      w->weight,    w->all_correct,
-                     w->all_length, w->all_category, w->all_row,    w->all_key,  w->h,         w->hk,
-                     w->stratum_of, w->stratum,      w->paired,     w->strata,   w->sums,      w->truth_model,
-                     w->fold_all,   w->fold_query,   w->use,        w->build,    w->pick,      w->p,
-                     w->c,          w->length,       w->mean_p,     w->cal_p,    w->full_cost, w->sum_p,
-                     w->rule,       w->tables,       w->tolls,      w->kept,     w->blind_y,   w->q_p,
-                     w->single,     w->has,          w->hole,       w->mean_gain};
+    void *owned[] = {
+        w->query,      w->category,     w->input_cost, w->key,       w->weight,    w->all_correct,
+        w->all_length, w->all_category, w->all_row,    w->all_key,   w->h,         w->hk,
+        w->stratum_of, w->stratum,      w->paired,     w->strata,    w->sums,      w->truth_model,
+        w->fold_all,   w->fold_query,   w->use,        w->build,     w->pick,      w->p,
+        w->c,          w->length,       w->mean_p,     w->cal_p,     w->full_cost, w->sum_p,
+        w->rule,       w->tables,       w->tolls,      w->kept,      w->blind_y,   w->q_p,
+        w->single,     w->has,          w->hole,       w->mean_gain, w->unseen};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     sg_estimate_fit_free(&w->fit);
     sg_estimate_fit_free(&w->outcomes);
@@ -610,6 +612,7 @@ enum sg_status sg_decide(const struct sg_decision_input *in, struct sg_decision 
     if (in->portfolio) memcpy(w.kept, d.kept, (size_t)in->n_budgets * (size_t)in->m);
     w.out = &d;
     SG_TRY(sg__find_holes(&w, err));
+    SG_TRY(sg__find_unseen(&w, err));
     SG_TRY(single_values(&w, &d, tmp, err));
     if (in->policy && !in->splits) { /* its planned bill */
         memset(w.pick, 1, (size_t)w.n);

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "decision_rules.h"
+#include "decision_unseen.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -98,12 +99,14 @@ static void add(const struct sg__work *w, const double *x, const double *y, doub
 void sg__add_holes(const struct sg__work *w, int32_t x, int32_t y, double f, bool cost,
                    struct sg__estimate *e) {
     if (w->hole) add(w, hole_row(w, x), y < 0 ? NULL : hole_row(w, y), f, cost, e);
+    sg__add_unseen(w, x, y, f, cost, e);
 }
 
 void sg__add_model_holes(const struct sg__work *w, int32_t k, bool cost, struct sg__estimate *e) {
-    if (w->hole) add(w, hole_row(w, w->in->n_budgets * SG__KINDS + k), NULL, 0, cost, e);
+    sg__add_holes(w, w->in->n_budgets * SG__KINDS + k, -1, 0, cost, e);
 }
 
 void sg__copy_holes(struct sg__work *w, int32_t to, int32_t of) {
     if (w->hole) memcpy(hole_row(w, to), hole_row(w, of), sizeof(double) * 2 * (size_t)(w->m + 1));
+    sg__copy_unseen(w, to, of);
 }

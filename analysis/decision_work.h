@@ -83,6 +83,7 @@ struct sg__work {
     double *preferred;         /* [n_budgets] what being taken again flatters this budget's advice by */
     uint8_t *has;              /* [n_strata * m] 1: some outcome of the stratum values the model */
     double *hole;              /* decision_holes.c; NULL: everywhere some does */
+    double *unseen;            /* decision_unseen.c; NULL: every category of the queries has outcomes */
 };
 
 /* After each split: how far the values of that split alone lie from those of the others. tmp: [all.n]. */
