@@ -169,7 +169,7 @@ static size_t lay_out(const struct sg_limits *lim, int threads, char *base, stru
     d->threads = t;
     for (int i = 0; i < threads; i++) {
         float *q = take(base, &used, SG__TILE * dim, sizeof(float));
-        float *s = take(base, &used, (size_t)SG__TILE * SG__KEYS, sizeof(float));
+        float *s = take(base, &used, (size_t)SG__TILE * SG__SPAN, sizeof(float));
         float *part = take(base, &used, partial, sizeof(float));
         float *running = take(base, &used, partial, sizeof(float));
         uint64_t *heap = take(base, &used, vocab, sizeof *heap);

@@ -26,9 +26,10 @@ enum {
     SG__PANEL = 32,      /* columns of a weight panel */
     SG__ROW_BLOCK = 504, /* rows packed at a time by a product: a multiple of both tile heights (14 and 6) */
     SG__TILE = 32,       /* query lines (row x head) of an attention tile */
-    SG__KEYS = SG__BF16_KEYS, /* keys of one online-softmax step; at fixed multiples of it, divides
+    SG__KEYS = SG__BF16_KEYS,   /* keys of one online-softmax step; at fixed multiples of it, divides
                                * SG_SPLIT_TOKENS */
-    SG__CHUNK = 128,          /* logits per entry of the sampler's table of maxima */
+    SG__SPAN = SG_SPLIT_TOKENS, /* keys that attention takes at once: whole steps */
+    SG__CHUNK = 128,            /* logits per entry of the sampler's table of maxima */
 };
 
 static inline int32_t sg__pad16(int32_t dim) {
@@ -43,7 +44,7 @@ struct sg__partial {
 /* What one thread needs to itself. */
 struct sg__thread_scratch {
     float *q;                         /* [SG__TILE][head_dim], packed by chunk */
-    float *s;                         /* [SG__TILE][SG__KEYS] */
+    float *s;                         /* [SG__TILE][SG__SPAN] */
     struct sg__partial part, running; /* this split's sums; those of all splits so far */
     uint64_t *heap;                   /* [vocab] */
     float *maxima;                    /* [ceil(vocab / SG__CHUNK)] */

@@ -50,6 +50,9 @@ SG_INLINE struct vn vn_set1(float x) {
 SG_INLINE struct vn vn_load(const float *p) {
     return VN_OP(loadu_ps, p);
 }
+SG_INLINE struct vn vn_mul(struct vn a, struct vn b) {
+    return VN_OP(mul_ps, a.v, b.v);
+}
 SG_INLINE struct vn vn_fma(struct vn a, struct vn b, struct vn c) {
     return VN_OP(fmadd_ps, a.v, b.v, c.v);
 }
@@ -88,6 +91,9 @@ SG_INLINE struct vn vn_load(const float *p) {
 SG_INLINE void vn_store(float *p, struct vn a) {
     v16_store(p, a.v);
 }
+SG_INLINE struct vn vn_mul(struct vn a, struct vn b) {
+    return (struct vn){v16_mul(a.v, b.v)};
+}
 SG_INLINE struct vn vn_fma(struct vn a, struct vn b, struct vn c) {
     return (struct vn){v16_fma(a.v, b.v, c.v)};
 }
@@ -115,8 +121,8 @@ SG_INLINE struct vn vn_f16(const void *p) {
  * subnormal operands as zero, rounds to nearest, ties to even, and returns zero of its sign for a result
  * below 2^-126 (judged after rounding to 24 bits). VDPBF16PS does just this: Intel's manual gives the order
  * and the treatment of subnormals, sg__bf16_agrees compares the rest on the machine at hand. Without that
- * instruction it is two FMAs between flush_begin and flush_end. x: two neighbours along the sum, rounded to
- * bf16. */
+ * instruction it is two FMAs between flush_begin and flush_end. The instruction itself heeds no mode; vn_mul_flush does
+ * with every instruction set. x: two neighbours along the sum, rounded to bf16. */
 #if defined(__AVX512BF16__)
 struct sg_x2 {
     uint32_t w; /* hi, lo */
@@ -173,7 +179,7 @@ SG_INLINE float fma_flush(float a, float b, float c) {
     c = fabsf(c) < FLT_MIN ? copysignf(0, c) : c;
     const float r = fmaf(a, b, c);
     if (!(fabsf(r) <= FLT_MIN)) return r;
-    /* Exact here: a, b have 8 bits, c is a multiple of 2^-149, and the sum is at most 2^-126. What 24 bits
+    /* Exact here: a, b have 8 bits (or c is 0), c is a multiple of 2^-149, and the sum is at most 2^-126. What 24 bits
      * round to 2^-126 is no subnormal; fmaf rounded to a multiple of 2^-149 and does not show it. */
     const double sum = (double)a * b + (double)c;
     return fabs(sum) < 0x1p-126 - 0x1p-151 ? copysignf(0, r) : r;
@@ -187,6 +193,14 @@ SG_INLINE struct vn vn_dot2(struct vn acc, struct sg_x2 x, struct vw w) {
     return vn_fma_flush(vn_set1(x.lo), w.lo, vn_fma_flush(vn_set1(x.hi), w.hi, acc));
 }
 #endif
+/* a b between flush_begin and flush_end, flushed as vn_dot2 does; a: of vn_dot2, or 0; b normal, or 0. */
+SG_INLINE struct vn vn_mul_flush(struct vn a, struct vn b) {
+#if defined(__AVX2__)
+    return vn_mul(a, b);
+#else
+    return vn_fma_flush(a, b, vn_set1(-0.0f)); /* which changes no product, nor the sign of a zero */
+#endif
+}
 /* Sixteen rows to load from, where there are fewer: a constant number of loads stays in registers. */
 SG_INLINE void rows_of_16(const float *const *rows, int32_t height, const float *all[16]) {
     for (int32_t r = 0; r < 16; r++) all[r] = rows[r < height ? r : 0];
@@ -284,7 +298,7 @@ SG_INLINE struct v16 x2_sums(const struct v16 r[16]) {
 /* The compiler knows nothing of the mode: what is to run under it must be in a function of its own that is
  * not inlined (SG_OWN). */
 #define SG_OWN static __attribute__((noinline))
-#if defined(__AVX2__) && !defined(__AVX512BF16__)
+#if defined(__AVX2__)
 SG_INLINE unsigned flush_begin(void) {
     const unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | 0x8040u); /* results to zero, operands as zero */

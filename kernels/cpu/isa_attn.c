@@ -1,5 +1,5 @@
 /* Attention by tiles of query lines (one row and head each) that share a KV head. Keys come in blocks of
- * SG__KEYS at fixed positions; for every line scores are one FMA chain over head_dim, the weighted sum of
+ * SG__KEYS at fixed positions, some of them at a time (SG__SPAN); for every line scores are one FMA chain over head_dim, the weighted sum of
  * values is one FMA chain over the keys, and the online softmax rescales once per block. What a line gets
  * thus depends on its own query and keys alone, whatever tile it sits in.
  *
@@ -10,7 +10,7 @@
 
 /* ---- tile products ------------------------------------------------------------------------------ */
 
-enum { BLOCK_PAGES = SG__KEYS / 16 };
+enum { BLOCK_PAGES = SG__KEYS / 16, SPAN_PAGES = SG__SPAN / 16, BLOCKS = SG__SPAN / SG__KEYS };
 
 /* Vectors of sixteen that R lines take at once: enough chains for the latency of an FMA. */
 #define SG_WIDE(R) ((R)*4 <= SG_TILE_ROWS * 2 ? 4 : 2)
@@ -42,9 +42,9 @@ SG_INLINE void fetch(const float *p) {
     __builtin_prefetch(p, 0, 2);
 }
 
-/* s[r][16 b..] = q k of page b; n steps over dim, q [n][R], s rows SG__KEYS apart. Fetches what lies v_at behind. */
+/* s[r][16 b..] = q k of page b; n steps over dim, q [n][R], s rows SG__SPAN apart. Fetches n lines of `next`. */
 SG_INLINE void tile_scores(const int R, const int B, const bool half, int32_t n, const void *q,
-                           const float *const *k, int32_t v_at, float *s) {
+                           const float *const *k, const float *const *next, float *s) {
     const size_t size = half ? sizeof(struct sg_x2) : sizeof(float);
     for (int sub = 0; sub < 16; sub += SG_LANES) {
         struct vn acc[16][4];
@@ -58,24 +58,41 @@ SG_INLINE void tile_scores(const int R, const int B, const bool half, int32_t n,
             SG_UNROLL
             for (int b = 0; b < B; b++) {
                 at[b] = k[b] + i * 16 + sub;
-                if (sub == 0) fetch(at[b] + v_at);
+                if (sub == 0) fetch(next[b] + i * 16);
             }
             step(R, B, half, (const char *)q + (size_t)(i * R) * size, 1, at, acc);
         }
         SG_UNROLL
         for (int r = 0; r < R; r++) {
             SG_UNROLL
-            for (int b = 0; b < B; b++) vn_store(s + r * SG__KEYS + b * 16 + sub, acc[r][b]);
+            for (int b = 0; b < B; b++) vn_store(s + r * SG__SPAN + b * 16 + sub, acc[r][b]);
         }
     }
 }
 
-/* acc[r][0..16 B) += p v over n steps along the keys of the pages v, `steps` to a page; p rows SG__KEYS words
- * apart, v and acc rows `pad` words. Fetches the keys of the pages `next`. */
+/* Weights of a run of lines, and the values that they are for. */
+struct weighted {
+    const float *p;        /* rows SG__SPAN words apart; in bf16 pairs, a block's from its first word on */
+    const float *const *v; /* pages */
+    const float *fade;     /* [BLOCKS][SG__TILE]: what a line's sums are multiplied by when a block begins */
+    uint32_t moved;        /* bit b: some line's is not 1 in block b */
+    const float *const *next; /* pages whose keys are fetched meanwhile */
+};
+
+SG_INLINE struct vn fade_by(const bool half, struct vn acc, float fade) {
+    return half ? vn_mul_flush(acc, vn_set1(fade)) : vn_mul(acc, vn_set1(fade));
+}
+
+/* Where the weight of step i of a page is, `size` bytes to a step. */
+SG_INLINE const void *weight_at(const float *p, int32_t page, int64_t i, int32_t steps, size_t size) {
+    return (const char *)(p + page / BLOCK_PAGES * SG__KEYS) +
+           (size_t)(page % BLOCK_PAGES * steps + i) * size;
+}
+
+/* acc[r][0..16 B) += p v over n steps along the keys, `steps` to a page; v and acc rows `pad` words apart. */
 SG_INLINE void tile_values(const int R, const int B, const bool half, int32_t n, const int32_t steps,
-                           int32_t pad, const float *p, const float *const *v, const float *const *next,
-                           int32_t column, float *out) {
-    const int xr = half ? (int)(SG__KEYS * sizeof(float) / sizeof(struct sg_x2)) : SG__KEYS;
+                           int32_t pad, const struct weighted *w, int32_t column, float *out) {
+    const int xr = half ? (int)(SG__SPAN * sizeof(float) / sizeof(struct sg_x2)) : SG__SPAN;
     const size_t size = half ? sizeof(struct sg_x2) : sizeof(float);
     for (int sub = 0; sub < 16; sub += SG_LANES) {
         struct vn acc[16][4];
@@ -84,17 +101,25 @@ SG_INLINE void tile_values(const int R, const int B, const bool half, int32_t n,
             SG_UNROLL
             for (int b = 0; b < B; b++) acc[r][b] = vn_load(out + r * pad + column + b * 16 + sub);
         }
-        for (int32_t first = 0; first < n; first += steps) {
-            const float *page = v[first / steps] + column + sub, *keys = next[first / steps] + column * steps;
-            const int32_t end = n - first < steps ? n - first : steps;
+        for (int32_t page = 0; page * steps < n; page++) {
+            const float *at_page = w->v[page] + column + sub, *keys = w->next[page] + column * steps;
+            const int32_t left = n - page * steps, end = left < steps ? left : steps;
+            if (page % BLOCK_PAGES == 0 && w->moved >> page / BLOCK_PAGES & 1) {
+                const float *fade = w->fade + page / BLOCK_PAGES * SG__TILE;
+                SG_UNROLL
+                for (int r = 0; r < R; r++) {
+                    SG_UNROLL
+                    for (int b = 0; b < B; b++) acc[r][b] = fade_by(half, acc[r][b], fade[r]);
+                }
+            }
             for (int64_t i = 0; i < end; i++) {
                 const float *at[4];
                 SG_UNROLL
                 for (int b = 0; b < B; b++) {
-                    at[b] = page + i * pad + b * 16;
+                    at[b] = at_page + i * pad + b * 16;
                     if (sub == 0) fetch(keys + (b * steps + i) * 16);
                 }
-                step(R, B, half, (const char *)p + (size_t)(first + i) * size, xr, at, acc);
+                step(R, B, half, weight_at(w->p, page, i, steps, size), xr, at, acc);
             }
         }
         SG_UNROLL
@@ -106,16 +131,17 @@ SG_INLINE void tile_values(const int R, const int B, const bool half, int32_t n,
 }
 
 SG_INLINE void pages_scores(const bool half, int32_t height, int32_t pages, int32_t n, const void *q,
-                            const float *const *k, int32_t v_at, float *s) {
+                            const float *const *k, const float *const *next, float *s) {
     switch (height) {
 #define SG_CASE(R, U)                                                                                        \
     case R:                                                                                                  \
         if (pages == 4 && SG_WIDE(R) == 4) {                                                                 \
-            tile_scores(R, SG_WIDE(R), half, n, q, k, v_at, s);                                              \
+            tile_scores(R, SG_WIDE(R), half, n, q, k, next, s);                                              \
             break;                                                                                           \
         }                                                                                                    \
-        for (; pages >= 2; pages -= 2, k += 2, s += 32) tile_scores(R, 2, half, n, q, k, v_at, s);           \
-        if (pages) tile_scores(R, 1, half, n, q, k, v_at, s);                                                \
+        for (; pages >= 2; pages -= 2, k += 2, next += 2, s += 32)                                           \
+            tile_scores(R, 2, half, n, q, k, next, s);                                                       \
+        if (pages) tile_scores(R, 1, half, n, q, k, next, s);                                                \
         break;
         SG_PRODUCT_SHAPES(SG_CASE)
 #undef SG_CASE
@@ -123,19 +149,17 @@ SG_INLINE void pages_scores(const bool half, int32_t height, int32_t pages, int3
 }
 
 SG_INLINE void columns_values(const bool half, int32_t height, int32_t columns, int32_t n, int32_t pad,
-                              const float *p, const float *const *v, const float *const *next, int32_t c,
-                              float *acc) {
+                              const struct weighted *w, int32_t c, float *acc) {
     const int32_t steps = half ? SG_PAGE_TOKENS / 2 : SG_PAGE_TOKENS;
     switch (height) {
 #define SG_CASE(R, U)                                                                                        \
     case R:                                                                                                  \
         if (columns == 4 && SG_WIDE(R) == 4) {                                                               \
-            tile_values(R, SG_WIDE(R), half, n, steps, pad, p, v, next, c, acc);                             \
+            tile_values(R, SG_WIDE(R), half, n, steps, pad, w, c, acc);                                      \
             break;                                                                                           \
         }                                                                                                    \
-        for (; columns >= 2; columns -= 2, c += 32)                                                          \
-            tile_values(R, 2, half, n, steps, pad, p, v, next, c, acc);                                      \
-        if (columns) tile_values(R, 1, half, n, steps, pad, p, v, next, c, acc);                             \
+        for (; columns >= 2; columns -= 2, c += 32) tile_values(R, 2, half, n, steps, pad, w, c, acc);       \
+        if (columns) tile_values(R, 1, half, n, steps, pad, w, c, acc);                                      \
         break;
         SG_PRODUCT_SHAPES(SG_CASE)
 #undef SG_CASE
@@ -144,43 +168,46 @@ SG_INLINE void columns_values(const bool half, int32_t height, int32_t columns, 
 
 /* Scores of `height` lines against one to four pages of keys. */
 SG_OWN void scores(const bool half, int32_t height, int32_t pages, int32_t dim, const float *q,
-                   const float *const *k, int32_t v_at, float *s) {
+                   const float *const *k, const float *const *next, float *s) {
     if (half)
-        pages_scores(true, height, pages, dim / 2, q, k, v_at, s);
+        pages_scores(true, height, pages, dim / 2, q, k, next, s);
     else
-        pages_scores(false, height, pages, dim, q, k, v_at, s);
+        pages_scores(false, height, pages, dim, q, k, next, s);
 }
 
-/* acc += p V over the first n keys (in bf16: n even) of the pages v, for `columns` x 16 columns from c. */
-SG_OWN void values(const bool half, int32_t height, int32_t columns, int32_t n, int32_t pad, const float *p,
-                   const float *const *v, const float *const *next, int32_t c, float *acc) {
+/* acc += p V over the first n keys (in bf16: n even), for `columns` x 16 columns from c. */
+SG_OWN void values(const bool half, int32_t height, int32_t columns, int32_t n, int32_t pad,
+                   const struct weighted *w, int32_t c, float *acc) {
     if (half)
-        columns_values(true, height, columns, n / 2, pad, p, v, next, c, acc);
+        columns_values(true, height, columns, n / 2, pad, w, c, acc);
     else
-        columns_values(false, height, columns, n, pad, p, v, next, c, acc);
+        columns_values(false, height, columns, n, pad, w, c, acc);
 }
 
-/* The same of one line, for keys [k0, k1); in bf16 k0 is even, and the partner of an odd last key is not looked
+/* The same of line r, for keys [k0, k1); in bf16 k0 is even, and the partner of an odd last key is not looked
  * at: it may be anything. */
-SG_OWN void values_line(const bool half, int32_t k0, int32_t k1, int32_t pad, const float *p,
-                        const float *const *v, float *acc) {
+SG_OWN void values_line(const bool half, int32_t r, int32_t k0, int32_t k1, int32_t pad,
+                        const struct weighted *w, float *acc) {
     for (int32_t k = k0; k < k1; k += half ? 2 : 1) {
-        const int32_t in_page = k % SG_PAGE_TOKENS;
-        const float *row = v[k / SG_PAGE_TOKENS] + (half ? in_page / 2 : in_page) * pad;
+        const int32_t page = k / SG_PAGE_TOKENS, i = half ? k % SG_PAGE_TOKENS / 2 : k % SG_PAGE_TOKENS;
+        const float *row = w->v[page] + i * pad;
+        const void *p = weight_at(w->p + r * SG__SPAN, page, i, half ? SG_PAGE_TOKENS / 2 : SG_PAGE_TOKENS,
+                                  half ? sizeof(struct sg_x2) : sizeof(float));
+        const float fade = k % SG__KEYS == 0 ? w->fade[k / SG__KEYS * SG__TILE + r] : 1;
         for (int32_t d = 0; d < pad; d += SG_LANES) {
-            struct vn a = vn_load(acc + d);
+            struct vn a = fade_by(half, vn_load(acc + d), fade);
             if (half) {
-                const struct vw w = vw_load(row + d);
-                a = vn_dot2(a, ((const struct sg_x2 *)(const void *)p)[k / 2], k + 1 < k1 ? w : vw_high(w));
+                const struct vw word = vw_load(row + d);
+                a = vn_dot2(a, *(const struct sg_x2 *)p, k + 1 < k1 ? word : vw_high(word));
             } else {
-                a = vn_fma(vn_set1(p[k]), vn_load(row + d), a);
+                a = vn_fma(vn_set1(*(const float *)p), vn_load(row + d), a);
             }
             vn_store(acc + d, a);
         }
     }
 }
 
-/* ---- one block of keys -------------------------------------------------------------------------- */
+/* ---- one span of keys --------------------------------------------------------------------------- */
 
 /* A tile at work: `lines` queries against KV head `head` of layer `layer`. */
 struct tile {
@@ -190,8 +217,8 @@ struct tile {
     int32_t v_at;             /* words of a page's keys */
     float scale;              /* of scores: goes into the queries, in bf16 into the sums */
     struct sg__tiling chunks; /* runs of lines that one product takes */
-    float *q, *s; /* chunk at line b: q + b * dim, [dim][height]; s [lines][SG__KEYS]. In bf16 pairs
-                               * in place of dim and keys, of struct sg_x2, and rows of s as far apart */
+    float *q, *s; /* chunk at line b: q + b * dim, [dim][height]; s [lines][SG__SPAN]. In bf16 pairs
+                               * in place of dim and keys, of struct sg_x2, and rows and blocks of s as far apart */
 };
 
 static struct tile tile_init(const struct sg__cpu_kv *kv, int32_t layer, int32_t head, int32_t lines,
@@ -270,17 +297,17 @@ SG_INLINE struct v16 weights(const bool half, const bool full, float scale, floa
     return sum;
 }
 
-/* Scores of `height` lines, sixteen or less, become weights of the softmax; m, l (the sum of the weights) and acc move
- * to the new maximum. s: first of the lines; seen, p: from them on. What waits for itself is done for all lines at once:
- * the last steps of maxima and of sums, and exp(old - new maximum). */
-SG_INLINE void softmax(const bool half, const struct tile *t, int32_t height, const int32_t *seen, float *s,
-                       struct sg__partial p) {
+/* Scores of a block of `height` lines, sixteen or less, become weights of the softmax; m and l (the sum of the weights)
+ * move to the new maximum. fade: what their values so far are to be multiplied by; returns the lines where it is not 1. s:
+ * first of the lines; seen, p, fade: from them on. What waits for itself is done for all lines at once: the last steps of
+ * maxima and of sums, and exp(old - new maximum). */
+SG_INLINE uint32_t softmax(const bool half, const struct tile *t, int32_t height, const int32_t *seen,
+                           float *s, struct sg__partial p, float *fade) {
     const float scale = half ? t->scale : 1;
     struct v16 line[16];
-    float now[16], fade[16], sum[16];
-    uint32_t higher = 0; /* lines whose maximum moves */
+    float now[16];
     for (int32_t r = 0; r < 16; r++) {
-        const float *at = s + r * SG__KEYS;
+        const float *at = s + r * SG__SPAN;
         if (r >= height || seen[r] == 0)
             line[r] = v16_set1(-INFINITY);
         else if (seen[r] == SG__KEYS)
@@ -289,19 +316,12 @@ SG_INLINE void softmax(const bool half, const struct tile *t, int32_t height, co
             line[r] = greatest(half, false, scale, at, seen[r]);
     }
     const struct v16 old = v16_load_n(p.m, height, 0), top = v16_max(v16_hmaxs(line), old);
+    const struct v16 down = v16_if_less(old, top, v16_exp(v16_sub(old, top)), v16_set1(1));
     v16_store(now, top);
-    v16_store(fade, v16_exp(v16_sub(old, top)));
-    for (int32_t r = 0; r < height; r++) higher |= (uint32_t)(now[r] > p.m[r]) << r;
-    for (int32_t r = 0; r < height; r++) {
-        if (!(higher >> r & 1)) continue;
-        float *acc = p.acc + r * t->pad;
-        for (int32_t c = 0; c < t->pad; c += 16)
-            v16_store(acc + c, v16_mul(v16_load(acc + c), v16_set1(fade[r])));
-        p.l[r] *= fade[r];
-        p.m[r] = now[r];
-    }
+    v16_store_n(p.m, top, height);
+    v16_store_n(fade, down, height);
     for (int32_t r = 0; r < 16; r++) {
-        float *at = s + r * SG__KEYS;
+        float *at = s + r * SG__SPAN;
         if (r >= height || seen[r] == 0)
             line[r] = v16_set1(0);
         else if (seen[r] == SG__KEYS)
@@ -309,15 +329,13 @@ SG_INLINE void softmax(const bool half, const struct tile *t, int32_t height, co
         else
             line[r] = weights(half, false, scale, at, seen[r], now[r]);
     }
-    v16_store(sum, half ? x2_sums(line) : v16_sums(line));
-    for (int32_t r = 0; r < height; r++) p.l[r] += sum[r];
+    const struct v16 sum = half ? x2_sums(line) : v16_sums(line);
+    v16_store_n(p.l, v16_add(v16_mul(v16_load_n(p.l, height, 0), down), sum), height);
+    return ~v16_mask_ge(old, top) & ((1u << height) - 1);
 }
-SG_OWN void softmax_lines(const struct tile *t, int32_t height, const int32_t *seen, float *s,
-                          struct sg__partial p) {
-    if (t->half)
-        softmax(true, t, height, seen, s, p);
-    else
-        softmax(false, t, height, seen, s, p);
+SG_OWN uint32_t softmax_lines(const struct tile *t, int32_t height, const int32_t *seen, float *s,
+                              struct sg__partial p, float *fade) {
+    return t->half ? softmax(true, t, height, seen, s, p, fade) : softmax(false, t, height, seen, s, p, fade);
 }
 
 /* Pages that will be wanted next: the first n of a list. */
@@ -326,23 +344,48 @@ struct ahead {
     int32_t n;
 };
 
-/* A run of lines of a block: those that one product takes. */
+/* A run of lines of a span: those that one product takes. */
 struct run {
     int32_t begin, height, most, least; /* keys that one of its lines sees, and that all of them see */
+    struct weighted w;
 };
 
-/* Adds the block whose pages are given; line i sees its first seen[i] keys, 0..SG__KEYS. Pages that no line
+/* The weights of a span's blocks, one after another: each begins with the maximum that the one before left. fade
+ * [BLOCKS][SG__TILE]; moved[b]: lines whose maximum moves in block b. */
+static void span_weights(const struct tile *t, int32_t blocks, const int32_t *seen, struct sg__partial p,
+                         float *fade, uint32_t *moved) {
+    for (int32_t b = 0; b < blocks; b++) {
+        int32_t here[SG__TILE];
+        moved[b] = 0;
+        for (int32_t i = 0; i < t->lines; i++) {
+            const int32_t left = seen[i] - b * SG__KEYS;
+            here[i] = left < 0 ? 0 : left < SG__KEYS ? left : SG__KEYS;
+        }
+        for (int32_t i = 0; i < t->lines; i += 16) {
+            const int32_t left = t->lines - i;
+            const struct sg__partial lines = {p.m + i, p.l + i, NULL};
+            moved[b] |= softmax_lines(t, left < 16 ? left : 16, here + i, t->s + i * SG__SPAN + b * SG__KEYS,
+                                      lines, fade + b * SG__TILE + i)
+                        << i;
+        }
+    }
+}
+
+/* Adds the span whose pages are given; line i sees its first seen[i] keys, 0..SG__SPAN. Pages that no line
  * sees into are not looked at, nor are values that a line does not see (they may be anything). All runs take their scores
- * before the first takes its values: keys, and then values, come into the first-level cache once. */
-static void attend_block(const struct tile *t, const int32_t *pages, const int32_t *seen, struct ahead ahead,
-                         struct sg__partial p) {
-    const float *k[BLOCK_PAGES], *v[BLOCK_PAGES], *next[BLOCK_PAGES];
+ * of a block before the next block, and a few columns of the values before the next ones: what they share comes into the
+ * first-level cache once. A run's sums stay in registers over all keys of the span. */
+static void attend_span(const struct tile *t, const int32_t *pages, const int32_t *seen, struct ahead ahead,
+                        struct sg__partial p) {
+    const float *k[SPAN_PAGES], *v[SPAN_PAGES], *later[SPAN_PAGES], *next[SPAN_PAGES];
+    float fade[BLOCKS * SG__TILE];
+    uint32_t moved[BLOCKS];
     struct run runs[SG__TILE];
     int32_t n = 0;
     for (int32_t c = 0; c < t->chunks.tiles; c++) {
         const int32_t begin = sg__tile_begin(t->chunks, c);
         struct run *r = runs + c;
-        *r = (struct run){begin, sg__tile_begin(t->chunks, c + 1) - begin, 0, SG__KEYS};
+        *r = (struct run){begin, sg__tile_begin(t->chunks, c + 1) - begin, 0, SG__SPAN, {0}};
         for (int32_t i = begin; i < begin + r->height; i++) {
             r->most = seen[i] > r->most ? seen[i] : r->most;
             r->least = seen[i] < r->least ? seen[i] : r->least;
@@ -354,32 +397,37 @@ static void attend_block(const struct tile *t, const int32_t *pages, const int32
         v[i] = k[i] + t->v_at;
         next[i] = i < ahead.n ? sg__kv_at(t->kv, t->layer, ahead.pages[i], t->head) : k[i];
     }
+    for (int32_t i = 0; i < n; i++) later[i] = k[i + BLOCK_PAGES < n ? i + BLOCK_PAGES : i];
+    struct run *const last = runs + t->chunks.tiles;
     unsigned mode = t->half ? flush_begin() : 0;
-    for (const struct run *r = runs; r < runs + t->chunks.tiles; r++) {
-        const int32_t group = SG_WIDE(r->height), pages_seen = sg_pages_for(r->most);
-        for (int32_t i = 0; i < pages_seen; i += group) {
-            const int32_t some = pages_seen - i < group ? pages_seen - i : group;
-            scores(t->half, r->height, some, t->dim, queries_at(t, r->begin), k + i, t->v_at,
-                   t->s + r->begin * SG__KEYS + i * 16);
+    for (int32_t block = 0; block < n; block += BLOCK_PAGES)
+        for (const struct run *r = runs; r < last; r++) {
+            const int32_t group = SG_WIDE(r->height), all = sg_pages_for(r->most);
+            const int32_t end = all < block + BLOCK_PAGES ? all : block + BLOCK_PAGES;
+            for (int32_t i = block; i < end; i += group)
+                scores(t->half, r->height, end - i < group ? end - i : group, t->dim, queries_at(t, r->begin),
+                       k + i, (r == runs ? v : later) + i, t->s + r->begin * SG__SPAN + i * 16);
         }
-    }
     if (t->half) flush_end(mode);
-    for (int32_t i = 0; i < t->lines; i += 16) {
-        const int32_t left = t->lines - i;
-        softmax_lines(t, left < 16 ? left : 16, seen + i, t->s + i * SG__KEYS,
-                      (struct sg__partial){p.m + i, p.l + i, p.acc + i * t->pad});
+    span_weights(t, (n + BLOCK_PAGES - 1) / BLOCK_PAGES, seen, p, fade, moved);
+    for (struct run *r = runs; r < last; r++) {
+        r->w = (struct weighted){t->s + r->begin * SG__SPAN, v, fade + r->begin, 0, r == runs ? next : v};
+        for (int32_t b = 0; b * BLOCK_PAGES < n; b++)
+            r->w.moved |= (uint32_t)((moved[b] >> r->begin & ((1u << r->height) - 1)) != 0) << b;
     }
+    const int32_t group = SG_WIDE(runs->height); /* of the tallest */
     mode = t->half ? flush_begin() : 0;
-    for (const struct run *r = runs; r < runs + t->chunks.tiles; r++) {
-        const int32_t group = SG_WIDE(r->height), least = t->half ? r->least & ~1 : r->least;
-        float *s = t->s + r->begin * SG__KEYS, *acc = p.acc + r->begin * t->pad;
-        for (int32_t d = 0; least > 0 && d < t->pad; d += 16 * group) {
-            const int32_t left = (t->pad - d) / 16;
-            values(t->half, r->height, left < group ? left : group, least, t->pad, s, v, next, d, acc);
+    for (int32_t d = 0; d < t->pad; d += 16 * group)
+        for (const struct run *r = runs; r < last; r++) {
+            const int32_t columns = (t->pad - d) / 16, least = t->half ? r->least & ~1 : r->least;
+            if (least > 0)
+                values(t->half, r->height, columns < group ? columns : group, least, t->pad, &r->w, d,
+                       p.acc + r->begin * t->pad);
         }
-        for (int32_t i = 0; i < r->height; i++) /* keys that only some lines of the run see */
-            values_line(t->half, least, seen[r->begin + i], t->pad, s + i * SG__KEYS, v, acc + i * t->pad);
-    }
+    for (const struct run *r = runs; r < last; r++) /* keys that only some lines of the run see */
+        for (int32_t i = 0; i < r->height; i++)
+            values_line(t->half, i, t->half ? r->least & ~1 : r->least, seen[r->begin + i], t->pad, &r->w,
+                        p.acc + (r->begin + i) * t->pad);
     if (t->half) flush_end(mode);
 }
 
@@ -388,11 +436,11 @@ static void attend_block(const struct tile *t, const int32_t *pages, const int32
 static void attend_all(const struct tile *t, const int32_t *pages, int32_t n_pages, int32_t k0, int32_t k1,
                        struct ahead then, struct sg__partial p) {
     int32_t seen[SG__TILE];
-    for (int32_t k = k0; k < k1; k += SG__KEYS) {
-        const int32_t after = k / 16 + BLOCK_PAGES;
-        for (int32_t i = 0; i < t->lines; i++) seen[i] = k1 - k < SG__KEYS ? k1 - k : SG__KEYS;
-        attend_block(t, pages + k / 16, seen,
-                     after < n_pages ? (struct ahead){pages + after, n_pages - after} : then, p);
+    for (int32_t k = k0; k < k1; k += SG__SPAN) {
+        const int32_t after = k / 16 + SPAN_PAGES;
+        for (int32_t i = 0; i < t->lines; i++) seen[i] = k1 - k < SG__SPAN ? k1 - k : SG__SPAN;
+        attend_span(t, pages + k / 16, seen,
+                    after < n_pages ? (struct ahead){pages + after, n_pages - after} : then, p);
     }
 }
 
@@ -446,15 +494,15 @@ void SG_ISA_NAME(prefill)(void *ctx, int64_t task, int thread) {
     const int32_t first = a->pos0[cut.group] + cut.row - a->row_begin[cut.group], end = first + cut.rows;
     pack_queries(&t, (const float *)a->q + at, a->q_heads, ratio);
     partial_reset(scratch->part, t.lines, t.pad);
-    for (int32_t k = 0; k < end; k += SG__KEYS) {
+    for (int32_t k = 0; k < end; k += SG__SPAN) {
         int32_t seen[SG__TILE];
         for (int32_t i = 0; i < t.lines; i++) {
             const int32_t see = first + i / ratio + 1 - k;
-            seen[i] = see < 0 ? 0 : see > SG__KEYS ? SG__KEYS : see;
+            seen[i] = see < 0 ? 0 : see > SG__SPAN ? SG__SPAN : see;
         }
-        const int32_t after = k / 16 + BLOCK_PAGES, left = sg_pages_for(end) - after;
-        attend_block(&t, pages + k / 16, seen, (struct ahead){left > 0 ? pages + after : pages, left},
-                     scratch->part);
+        const int32_t after = k / 16 + SPAN_PAGES, left = sg_pages_for(end) - after;
+        attend_span(&t, pages + k / 16, seen, (struct ahead){left > 0 ? pages + after : pages, left},
+                    scratch->part);
     }
     finish(&t, scratch->part, a->q_heads, ratio, (float *)a->out + at);
 }
