@@ -344,6 +344,12 @@ struct ahead {
     int32_t n;
 };
 
+/* Keys or values of pages that will be wanted after those, the first n of a list. */
+struct halves {
+    const float *const *at;
+    int32_t n;
+};
+
 /* A run of lines of a span: those that one product takes. */
 struct run {
     int32_t begin, height, most, least; /* keys that one of its lines sees, and that all of them see */
@@ -376,8 +382,8 @@ static void span_weights(const struct tile *t, int32_t blocks, const int32_t *se
  * of a block before the next block, and a few columns of the values before the next ones: what they share comes into the
  * first-level cache once. A run's sums stay in registers over all keys of the span. */
 static void attend_span(const struct tile *t, const int32_t *pages, const int32_t *seen, struct ahead ahead,
-                        struct sg__partial p) {
-    const float *k[SPAN_PAGES], *v[SPAN_PAGES], *later[SPAN_PAGES], *next[SPAN_PAGES];
+                        struct halves later, struct sg__partial p) {
+    const float *k[SPAN_PAGES], *v[SPAN_PAGES], *block_on[SPAN_PAGES], *next[SPAN_PAGES], *then[SPAN_PAGES];
     float fade[BLOCKS * SG__TILE];
     uint32_t moved[BLOCKS];
     struct run runs[SG__TILE];
@@ -396,8 +402,9 @@ static void attend_span(const struct tile *t, const int32_t *pages, const int32_
         k[i] = sg__kv_at(t->kv, t->layer, pages[i], t->head);
         v[i] = k[i] + t->v_at;
         next[i] = i < ahead.n ? sg__kv_at(t->kv, t->layer, ahead.pages[i], t->head) : k[i];
+        then[i] = i < later.n ? later.at[i] : v[i];
     }
-    for (int32_t i = 0; i < n; i++) later[i] = k[i + BLOCK_PAGES < n ? i + BLOCK_PAGES : i];
+    for (int32_t i = 0; i < n; i++) block_on[i] = k[i + BLOCK_PAGES < n ? i + BLOCK_PAGES : i];
     struct run *const last = runs + t->chunks.tiles;
     unsigned mode = t->half ? flush_begin() : 0;
     for (int32_t block = 0; block < n; block += BLOCK_PAGES)
@@ -406,12 +413,12 @@ static void attend_span(const struct tile *t, const int32_t *pages, const int32_
             const int32_t end = all < block + BLOCK_PAGES ? all : block + BLOCK_PAGES;
             for (int32_t i = block; i < end; i += group)
                 scores(t->half, r->height, end - i < group ? end - i : group, t->dim, queries_at(t, r->begin),
-                       k + i, (r == runs ? v : later) + i, t->s + r->begin * SG__SPAN + i * 16);
+                       k + i, (r == runs ? v : block_on) + i, t->s + r->begin * SG__SPAN + i * 16);
         }
     if (t->half) flush_end(mode);
     span_weights(t, (n + BLOCK_PAGES - 1) / BLOCK_PAGES, seen, p, fade, moved);
     for (struct run *r = runs; r < last; r++) {
-        r->w = (struct weighted){t->s + r->begin * SG__SPAN, v, fade + r->begin, 0, r == runs ? next : v};
+        r->w = (struct weighted){t->s + r->begin * SG__SPAN, v, fade + r->begin, 0, r == runs ? next : then};
         for (int32_t b = 0; b * BLOCK_PAGES < n; b++)
             r->w.moved |= (uint32_t)((moved[b] >> r->begin & ((1u << r->height) - 1)) != 0) << b;
     }
@@ -432,15 +439,16 @@ static void attend_span(const struct tile *t, const int32_t *pages, const int32_
 }
 
 /* All lines over keys [k0, k1) of the run whose first page is pages[0]; k0 a multiple of SG__KEYS. The run has n_pages
- * pages; `then` comes after them. */
+ * pages; `then` comes after them, `later` behind that: it is fetched beside the first SG__SPAN keys. */
 static void attend_all(const struct tile *t, const int32_t *pages, int32_t n_pages, int32_t k0, int32_t k1,
-                       struct ahead then, struct sg__partial p) {
+                       struct ahead then, struct halves later, struct sg__partial p) {
     int32_t seen[SG__TILE];
     for (int32_t k = k0; k < k1; k += SG__SPAN) {
         const int32_t after = k / 16 + SPAN_PAGES;
         for (int32_t i = 0; i < t->lines; i++) seen[i] = k1 - k < SG__SPAN ? k1 - k : SG__SPAN;
         attend_span(t, pages + k / 16, seen,
-                    after < n_pages ? (struct ahead){pages + after, n_pages - after} : then, p);
+                    after < n_pages ? (struct ahead){pages + after, n_pages - after} : then,
+                    k == k0 ? later : (struct halves){0}, p);
     }
 }
 
@@ -502,7 +510,7 @@ void SG_ISA_NAME(prefill)(void *ctx, int64_t task, int thread) {
         }
         const int32_t after = k / 16 + SPAN_PAGES, left = sg_pages_for(end) - after;
         attend_span(&t, pages + k / 16, seen, (struct ahead){left > 0 ? pages + after : pages, left},
-                    scratch->part);
+                    (struct halves){0}, scratch->part);
     }
     finish(&t, scratch->part, a->q_heads, ratio, (float *)a->out + at);
 }
@@ -536,11 +544,11 @@ static struct ahead suffix_of(const struct sg__decode_job *j, const struct decod
 }
 
 static void attend_split(const struct sg__decode_job *j, const struct decode_tile *d, int32_t split,
-                         struct sg__partial p) {
+                         struct halves later, struct sg__partial p) {
     const int32_t k0 = split * SG_SPLIT_TOKENS, left = d->prompt - k0;
     partial_reset(p, d->t.lines, d->t.pad);
     attend_all(&d->t, d->pages, sg_pages_for(d->prompt), k0,
-               k0 + (left < SG_SPLIT_TOKENS ? left : SG_SPLIT_TOKENS), suffix_of(j, d, 0), p);
+               k0 + (left < SG_SPLIT_TOKENS ? left : SG_SPLIT_TOKENS), suffix_of(j, d, 0), later, p);
 }
 
 /* Each row's own suffix, then everything together into out. */
@@ -556,10 +564,28 @@ static void decode_end(const struct sg__decode_job *j, const struct decode_tile 
                                       scratch->part.acc + line * t->pad};
         pack_queries(&own, (const float *)a->q + (int64_t)row * a->q_heads * t->dim, a->q_heads, d->ratio);
         const struct ahead suffix = suffix_of(j, d, i);
-        attend_all(&own, suffix.pages, suffix.n, 0, a->suffix_len[row], suffix_of(j, d, i + 1), p);
+        attend_all(&own, suffix.pages, suffix.n, 0, a->suffix_len[row], suffix_of(j, d, i + 1),
+                   (struct halves){0}, p);
     }
     fold(scratch->running, scratch->part, t->lines, t->pad, false);
     finish(t, scratch->running, a->q_heads, d->ratio, (float *)a->out + d->at);
+}
+
+/* Keys and values of the rows' own pages, as many as the second-level cache takes beside the prompt's. One row alone looks
+ * at them: their products wait for memory, while those of the prompt leave it idle. */
+enum { MOST_HALVES = 96 };
+static int32_t own_halves(const struct sg__decode_job *j, const struct decode_tile *d,
+                          const float *own[MOST_HALVES]) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < d->t.lines / d->ratio; i++) {
+        const struct ahead suffix = suffix_of(j, d, i);
+        for (int32_t page = 0; page < suffix.n && n < MOST_HALVES; page++) {
+            own[n++] = sg__kv_at(d->t.kv, d->t.layer, suffix.pages[page], d->t.head);
+            own[n] = own[n - 1] + d->t.v_at;
+            n++;
+        }
+    }
+    return n;
 }
 
 /* Task: one tile from beginning to end. */
@@ -568,9 +594,13 @@ void SG_ISA_NAME(decode)(void *ctx, int64_t task, int thread) {
     const struct decode_tile d = decode_tile(j, task, thread);
     const struct sg__thread_scratch *scratch = &j->threads[thread];
     pack_queries(&d.t, (const float *)j->a->q + d.at, j->a->q_heads, d.ratio);
+    const float *own[MOST_HALVES];
+    const int32_t n = own_halves(j, &d, own);
     for (int32_t s = 0; s < d.splits; s++) {
-        attend_split(j, &d, s, scratch->part);
-        fold(scratch->running, scratch->part, d.t.lines, d.t.pad, s == 0);
+        const int32_t done = s * SPAN_PAGES;
+        const struct halves later = {own + (done < n ? done : n), done < n ? n - done : 0};
+        attend_split(j, &d, s, later, s ? scratch->part : scratch->running);
+        if (s) fold(scratch->running, scratch->part, d.t.lines, d.t.pad, false);
     }
     decode_end(j, &d, thread);
 }
@@ -582,7 +612,8 @@ void SG_ISA_NAME(decode_split)(void *ctx, int64_t task, int thread) {
     const int32_t split = (int32_t)(task % j->max_splits);
     if (split >= d.splits) return;
     pack_queries(&d.t, (const float *)j->a->q + d.at, j->a->q_heads, d.ratio);
-    attend_split(j, &d, split, sg__partial_at(j->splits + (size_t)task * j->partial_floats));
+    attend_split(j, &d, split, (struct halves){0},
+                 sg__partial_at(j->splits + (size_t)task * j->partial_floats));
 }
 
 /* Task: what the splits of one tile left, in their order, and the suffixes. */
