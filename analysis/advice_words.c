@@ -131,6 +131,26 @@ static const char *nothing_better(const struct sg_advice *a, const struct sg_adv
     return "no mix, table or routing at this budget is better beyond noise";
 }
 
+enum { OPEN_POINTS = 50 /* an accuracy that is open by more is hardly known */ };
+
+static bool hardly_known(const struct sg_value *v) {
+    return v->high - v->low > OPEN_POINTS / 100.0;
+}
+
+/* What few queries will show is open, however well a policy is known: then how often it is right on queries like these. */
+static enum sg_status say_chance(struct sg_buf *b, const struct sg_dataset *d, const struct sg_advice_step *s,
+                                 struct sg_err *err) {
+    const struct sg_value *v = &s->is->chance, *a = &s->accuracy;
+    const bool one = d->n == 1;
+    if (!hardly_known(a) || v->high - v->low > 0.75 * (a->high - a->low)) return SG_OK;
+    if (sg_results_graded(d->r))
+        return sg_buf_printf(b, err, "; the expected score of %s is %.1f %% [%.1f, %.1f]",
+                             one ? "the query" : "a query", 100 * v->value, 100 * v->low, 100 * v->high);
+    return sg_buf_printf(b, err, "; %s is answered right with a probability of %.1f %% [%.1f, %.1f]",
+                         one ? "the query" : "a query, on average,", 100 * v->value, 100 * v->low,
+                         100 * v->high);
+}
+
 enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, struct sg_advice_step *s,
                               struct sg_err *err) {
     enum sg_status st = SG_OK;
@@ -176,6 +196,7 @@ enum sg_status sg__words_step(const struct sg_dataset *d, struct sg_advice *a, s
         SG_TRY(sg_buf_str(&b, "Route query by query (policies.csv)", err));
         SG_TRY(say_gain(&b, d, s, err));
     }
+    SG_TRY(say_chance(&b, d, s, err));
     if (s->spends < s->budget)
         SG_TRY(sg_buf_printf(&b, err,
                              ". This is the advice for %s: what more money buys is not told to give more",
@@ -269,6 +290,19 @@ static double untried(const struct sg_advice *a, int32_t k) {
     return share;
 }
 
+/* Whether so few queries have no truth that luck alone leaves a share of right answers open by so much. */
+static bool few_queries(const struct sg_dataset *d, const struct sg_advice *a, double p) {
+    return !a->decision.truth && 2 * 1.96 * sqrt(p * (1 - p) / (double)d->n) > OPEN_POINTS / 100.0;
+}
+
+/* Outcomes of model k, of all categories. */
+static double tried(const struct sg_advice *a, int32_t k) {
+    const struct sg_decision *d = &a->decision;
+    double n = 0;
+    for (int32_t c = 0; c < d->n_categories && d->fit.count; c++) n += d->fit.count[(int64_t)c * d->m + k];
+    return n;
+}
+
 enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a, struct sg_err *err) {
     enum sg_status st = SG_OK;
     struct sg_buf b = {0};
@@ -276,6 +310,7 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
     const struct sg_advice_step *s = &a->step[a->def];
     const char *dropped;
     char name[NAME_BYTES];
+    bool few = false;
     if (!a->decision.truth && a->n_calibration == 0) {
         SG_TRY(sg_buf_str(
             &b,
@@ -293,14 +328,27 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
                                  "outcome of it: what is said of it there follows the other models, as sure "
                                  "as five outcomes would make it",
                                  called(d, k, name), without < 0.01 ? 2 : 0, 100 * without));
-        else if (v->high - v->low > 0.5)
+        else if (hardly_known(v) && few_queries(d, a, v->value) && tried(a, k) >= 10)
+            few = true;
+        else if (hardly_known(v))
             SG_TRY(sg_buf_printf(
                 &b, err,
                 "model %s: its accuracy on these queries is only known to lie between %.0f and %.0f %%: few "
                 "queries, or hardly any outcomes of it",
                 called(d, k, name), 100 * v->low, 100 * v->high));
+        if (b.len) SG_TRY(doubt(a, &b, &dropped, err));
+    }
+    if (few) {
+        if (d->n == 1)
+            SG_TRY(sg_buf_str(
+                &b, "1 query: whether a model answers it right is luck, however well the model is known",
+                err));
         else
-            continue;
+            SG_TRY(sg_buf_printf(&b, err,
+                                 "%lld queries: luck alone leaves the share of them that a model answers "
+                                 "right open by more than "
+                                 "%d points, however well the model is known",
+                                 (long long)d->n, OPEN_POINTS));
         SG_TRY(doubt(a, &b, &dropped, err));
     }
     SG_TRY(sg_buf_printf(&b, err, "At %s a query: %s.", usd(s->budget, text, sizeof text), s->sentence));

@@ -425,6 +425,17 @@ static double told_of(const struct sg__work *w, int32_t model) {
     return w->single[model].named ? w->single[model].level.value : w->out->single_value[model].value;
 }
 
+/* Tells an accuracy with all errors, and the same without the luck of the queries' own outcomes. */
+static void tell_accuracy(const struct sg__work *w, int32_t b, struct sg_decision_step *s,
+                          struct sg__estimate e, double *tmp) {
+    const struct sg__estimate raw = level(w, b, (int)s->advised, false, tmp);
+    struct sg__valued expected = w->valued;
+    expected.unknown = 0;
+    s->told.accuracy = sg__interval_accuracy(&w->valued, e);
+    e.se = sqrt(fmax(square(raw.mean_se), square(e.se) - (square(raw.se) - square(raw.mean_se))));
+    s->chance = sg__interval_accuracy(&expected, e);
+}
+
 static void tell(const struct sg__work *w, int32_t b, struct sg_decision_step *s, double *tmp) {
     const int kind = (int)s->advised;
     const bool one = kind == SG_CANDIDATE_SINGLE, to_used = compares(w);
@@ -449,7 +460,7 @@ static void tell(const struct sg__work *w, int32_t b, struct sg_decision_step *s
         if (to_used) versus = difference(w, b, kind, SG__VERSUS, tmp);
         if (to_used) versus.value -= flattery(w, b, s, used, tmp);
     }
-    s->told.accuracy = sg__interval_accuracy(&w->valued, accuracy);
+    tell_accuracy(w, b, s, accuracy, tmp);
     if (to_used && !gives_all_to(&s->told.rule, w->in->incumbent, w->in->n_categories))
         s->told_versus = sg__interval_plain(versus);
 }
@@ -466,6 +477,7 @@ static void take_again(const struct sg__work *w, struct sg_decision *d, int32_t 
     s->as_at = from;
     s->advised = o->advised;
     s->told = o->told;
+    s->chance = o->chance;
     s->told_versus = o->told_versus;
     s->told_saved = o->told_saved;
     s->over_budget = s->told.cost.low > s->budget;
@@ -522,12 +534,13 @@ static void flatter_preferred(struct sg__work *w, struct sg_decision *d, double 
         if (!one && by > 0) lower(&s->told.over_mix, by);
         if (s->as_at != b) {
             s->told.accuracy = d->step[s->as_at].told.accuracy;
+            s->chance = d->step[s->as_at].chance;
             continue;
         }
         if (by > 0) {
             struct sg__estimate e = one ? o->level : whole(w, b, kind, SG__ACCURACY, false, tmp);
             e.value = fmax(s->told.accuracy.value - by, before);
-            s->told.accuracy = sg__interval_accuracy(&w->valued, e);
+            tell_accuracy(w, b, s, e, tmp);
         }
         before = s->told.accuracy.value;
     }
@@ -548,7 +561,7 @@ static void value_step(const struct sg__work *w, int32_t b, struct sg_decision_s
         value_candidate(w, b, kind, s, tmp);
     }
     s->told = s->candidate[SG_CANDIDATE_SINGLE];
-    s->told_versus = s->told_saved = none;
+    s->told_versus = s->told_saved = s->chance = none;
 }
 
 /* Chooses among the candidates of a budget. */

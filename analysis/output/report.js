@@ -585,7 +585,7 @@
   else {
     const luck = Math.max(...steps.map((s) => s.kind === "one model" ? 0 : s.gain_luck || 0), 0);
     if (steps.length) limit("Accuracies and bills are those that these queries will show. Points over one model or over the mix are what is expected on queries like these" +
-      (luck > 0 ? "; on these " + D.n.toLocaleString("en") + " alone luck moves them by up to " + fixed(100 * luck, 1) + " more." : "."));
+      (luck > 0 ? "; on " + (D.n === 1 ? "one query" : "these " + D.n.toLocaleString("en")) + " alone luck moves them by up to " + fixed(Math.min(100, 100 * luck), 1) + " more." : "."));
     limit("No outcome of these queries is known. " + (steps.length ? "The intervals hold as far as the queries are like the anchors; they do not cover a change of the traffic, the prices or the models." : "Nothing here tests the estimator."));
   }
   limit("A model is judged by the answers it gave once. A model that answers differently each time carries more noise than is shown.");

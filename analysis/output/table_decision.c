@@ -124,8 +124,9 @@ void sg__write_decision(const struct sg_analysis *x, FILE *to) {
         if (*a->step[i].asked && a->step[i].value && a->step[i].is->advised != SG_CANDIDATE_SINGLE)
             luck = fmax(luck, a->step[i].gain_luck);
     if (luck > 0)
-        fprintf(to, "  on these %lld queries alone luck moves the points over one model by up to %.1f more\n",
-                (long long)x->data->n, 100 * luck);
+        fprintf(to, "  on %s %lld %s alone luck moves the points over one model by up to %.1f more\n",
+                x->data->n == 1 ? "this" : "these", (long long)x->data->n,
+                x->data->n == 1 ? "query" : "queries", fmin(100, 100 * luck));
     estimate(a, to);
     if (a->policy.n) given(x, to);
     fprintf(to, "  %-11s %-10s %-20s %-36s %-22s %-22s\n", "budget", "do",

@@ -229,6 +229,24 @@ def hardly_any(tmp):
     refused("--margin needs --incumbent", results, "--margin", 2, out=f"{tmp}/no", status=2)
 
 
+def few_queries(tmp):
+    """What one to three queries will show is open; how likely an answer is right is told, as sure as the anchors make it."""
+    for n in (1, 2, 3, 40):
+        results = fake(f"{tmp}/f.h5", n, 4, samples=2, seed=5, noise=0.5, categories=1, anchors=60, calibrated=30)
+        said = run(results, "--blind", "-o", f"{tmp}/few-q", "--bootstrap", 0).stdout
+        step = data_of(f"{tmp}/few-q/report.html")["decision"]["steps"][0]
+        chance = re.findall(r"answered right with a probability of (\S+) % \[(\S+), (\S+)\]", step["sentence"])
+        assert len(chance) == (n < 4) and bool(re.search(r"doubt: \d quer.* luck", said)) == (n < 4), said
+        assert "these 1 " not in said and "maker/model-01: its accuracy" not in said, said
+        with h5py.File(results) as f:
+            anchors = f["anchors/correct"][:, 0].mean()
+        for value, low, high in chance:
+            value, low, high = (float(x) / 100 for x in (value, low, high))
+            assert abs(value - step["accuracy"][0]) < 0.0006 and abs(value - anchors) < 0.05, (value, anchors)
+            error = 1.96 * (anchors * (1 - anchors) / 60) ** 0.5  # the anchors' own
+            assert error < high - low < 3 * error < step["accuracy"][2] - step["accuracy"][1], (low, high, error)
+
+
 def own_categories(tmp):
     """A category for every query, and cells without an estimate: models keep their bills, and something is advised."""
     results = f"{tmp}/c.h5"
@@ -288,6 +306,7 @@ with tempfile.TemporaryDirectory() as folder:
     nearly_all_saved(folder)
     prompts_counted(folder)
     hardly_any(folder)
+    few_queries(folder)
     in_use(folder)
     one_accuracy(folder)
     without_interval(folder)
