@@ -544,7 +544,11 @@ static enum sg_status steps(const struct sg_dataset *d, const struct ask *ask,
         if (s->accuracy.value >= best - 0.01) a->def = i;
         if (a->incumbent_name && s->vs_incumbent.low >= -a->margin) a->cheapest_as_good = i;
     }
-    /* the answer in short is about the one budget that the user asked for */
+    /* the answer in short is about the one budget that the user asked for; without one, about the target: what reaches it
+     * for the least bill, or where nothing does, what is worth the most */
+    a->target = !opt->n_budgets && opt->n_targets ? opt->targets[0] : (double)NAN;
+    for (int32_t i = a->n_steps - 1; i >= 0; i--)
+        if (a->step[i].value && a->step[i].accuracy.value >= fmin(a->target, best)) a->def = i;
     for (int32_t i = 0; i < a->n_steps && opt->n_budgets == 1; i++)
         if (a->step[i].budget == opt->budgets[0]) a->def = i;
 out:

@@ -12,6 +12,9 @@
 struct sg_advice_options {
     const double *budgets; /* [n_budgets] asked for, mean USD a query */
     size_t n_budgets;
+    const double *
+        targets; /* [n_targets] accuracies asked for; without a budget the first is what the answer is about */
+    size_t n_targets;
     int estimate;          /* enum sg_estimate to use; -1: the one with the least cross-fitted log loss */
     const char *incumbent; /* id of the model in use, or a file of the policy in use (FILE.csv); NULL: none */
     double margin;         /* accuracy that the cheapest policy may lose against the incumbent */
@@ -59,7 +62,8 @@ struct sg_advice {
     struct sg_length_quality length[SG_ESTIMATES];
     int64_t n_calibration; /* anchors that were estimated */
     struct sg_decision decision;
-    int32_t n_steps, def; /* def: the step that the page opens at */
+    int32_t n_steps, def; /* def: the step that the page opens at, and that the answer in short is about */
+    double target;        /* the accuracy that the answer in short is about; NaN: a budget */
     struct sg_advice_step *step;
     int32_t incumbent;          /* model; -1: none, or a policy */
     const char *incumbent_name; /* borrowed: the model's id or the policy's file; NULL: none */

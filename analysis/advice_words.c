@@ -126,8 +126,8 @@ static const char *nothing_better(const struct sg_advice *a, const struct sg_adv
         return "no mix at this budget is better beyond noise, nor is a table or routing better than the mix "
                "for its bill";
     if (routing)
-        return "no mix or table at this budget is better beyond noise, nor is routing at all budgets "
-               "together";
+        return "no mix or table at this budget is better beyond noise; routing is better here, but "
+               "not on average over all budgets, so that may be luck";
     return "no mix, table or routing at this budget is better beyond noise";
 }
 
@@ -351,7 +351,20 @@ enum sg_status sg__words_answer(const struct sg_dataset *d, struct sg_advice *a,
                                  (long long)d->n, OPEN_POINTS));
         SG_TRY(doubt(a, &b, &dropped, err));
     }
-    SG_TRY(sg_buf_printf(&b, err, "At %s a query: %s.", usd(s->budget, text, sizeof text), s->sentence));
+    const char *measure = sg_results_graded(d->r) ? "a score" : "an accuracy";
+    if (s->value && s->accuracy.value >= a->target)
+        SG_TRY(sg_buf_printf(&b, err, "For %s of %.4g %%: %s a query, which is told to give %.1f %%: %s.",
+                             measure, 100 * a->target, usd(s->budget, text, sizeof text),
+                             100 * s->accuracy.value, s->sentence));
+    else if (s->value && s->accuracy.value < a->target)
+        SG_TRY(sg_buf_printf(&b, err,
+                             "For %s of %.4g %%: nothing that is advised is told to give so much; %.1f %% is "
+                             "the most, at %s a "
+                             "query: %s.",
+                             measure, 100 * a->target, 100 * s->accuracy.value,
+                             usd(s->budget, text, sizeof text), s->sentence));
+    else
+        SG_TRY(sg_buf_printf(&b, err, "At %s a query: %s.", usd(s->budget, text, sizeof text), s->sentence));
     return keep(a, &b, &a->sentence, err);
 out:
     sg_buf_free(&b);

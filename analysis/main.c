@@ -166,6 +166,8 @@ static enum sg_status analyse(const struct args *a, const char *dir, struct sg_e
     wanted.portfolio = (int32_t)a->portfolio;
     wanted.budgets = budgets;
     wanted.n_budgets = a->budgets.n;
+    wanted.targets = targets;
+    wanted.n_targets = a->targets.n;
     wanted.no_defaults = a->targets.n > 0;
     const struct sg_analysis_options opt = {.advice = &advice,
                                             .sizes = a->portfolio ? &sizes : NULL,

@@ -208,6 +208,7 @@ static void decision(struct out *o, const struct sg__tables *t) {
         put(o, one, "cost", number(v->decision.single_bill[k].value));
     }
     put(o, to, "default", cJSON_CreateNumber(v->def));
+    put(o, to, "target", number(v->target)); /* what the default step answers; null: a budget */
     list = put(o, to, "steps", cJSON_CreateArray());
     for (int32_t i = 0; i < v->n_steps; i++)
         put_step(o, put_row(o, list, t, sg__tables_find(t, "steps"), i), a, &v->step[i]);

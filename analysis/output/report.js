@@ -403,11 +403,17 @@
       [asked(x.ask), x.size === D.models.length ? "all " + x.size : x.size, [pct(x.accuracy[0]), range(x.accuracy, pct)], x.size === D.models.length ? "" : pts(x.difference), [usd(x.cost[0]), range(x.cost, usd)],
         x.models ? x.models.split(", ").map(tidy).join(", ") : none(x.accuracy[0]) ? "nothing fits this budget" : "all"]));
   }
+  // What is said at a step: where a target was asked for, at its step what that is.
+  function answer(s) {
+    const t = decision.target, what = (D.graded ? "a score" : "an accuracy") + " of " + +(100 * t).toFixed(4) + "\u00a0%";
+    if (none(t) || s !== steps[decision.default] || none(s.accuracy[0])) return said(s.sentence);
+    return "For " + what + (s.accuracy[0] >= t ? ": " : ", ") + (s.accuracy[0] >= t ? "" : "which nothing that is advised is told to give, the most: ") + said(s.sentence);
+  }
   function show(i) {
     const s = steps[i];
     if (!s) return;
     now = i;
-    $("advice").textContent = said(s.sentence);
+    $("advice").textContent = answer(s);
     $("budget-out").textContent = usd(s.budget);
     $("budget").setAttribute("aria-valuetext", valueText(i));
     $("panel-title").textContent = "At " + usd(s.budget) + " a query";
@@ -425,9 +431,9 @@
     if (!steps.length) return;
     let most = 0;
     p.style.minHeight = "";
-    new Set(steps.map((s) => s.sentence)).forEach((t) => { p.textContent = said(t); most = Math.max(most, Math.ceil(p.getBoundingClientRect().height)); });
+    new Set(steps.map(answer)).forEach((t) => { p.textContent = t; most = Math.max(most, Math.ceil(p.getBoundingClientRect().height)); });
     p.style.minHeight = most + "px";
-    p.textContent = said(steps[now].sentence);
+    p.textContent = answer(steps[now]);
   }
   const asked = (s) => s.split(" ").map((a) => {
     const m = /^(budget|target)=([0-9.e+-]+)$/.exec(a);
@@ -589,7 +595,7 @@
     limit("No outcome of these queries is known. " + (steps.length ? "The intervals hold as far as the queries are like the anchors; they do not cover a change of the traffic, the prices or the models." : "Nothing here tests the estimator."));
   }
   limit("A model is judged by the answers it gave once. A model that answers differently each time carries more noise than is shown.");
-  limit("The mix of single models and the best single model are chosen in hindsight on the same outcomes, which favours them slightly.");
+  limit((steps.length ? "What is advised, and what it is compared with, is valued on outcomes that did not choose it. " : "") + "Of the curves, the mix of single models and the best single model are chosen in hindsight on the same outcomes, which favours them slightly.");
   $("footer").textContent = clean(D.file) + " · digest " + D.digest + " · " + clean(D.version) + " · seed " + D.seed + ", " + D.reps + " bootstrap replicates";
 
   let size = "";

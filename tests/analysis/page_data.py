@@ -98,7 +98,7 @@ def decide(data, kind):
     data["decision"] = {
         "estimate": "combined", "estimate_why": "lowest cross-fitted log loss on the calibration cells, .431 against .467 anchored and .522 scope",
         "valued_on": {"unlabelled": "anchors", "dear": "both"}.get(kind, "truth"), "n_queries": data["n"], "n_labelled": labelled,
-        "sentence": steps[20]["sentence"], "volume": 1000000 if kind in ("normal", "dear") else None, "default": 20, "steps": steps,
+        "sentence": steps[20]["sentence"], "volume": 1000000 if kind in ("normal", "dear") else None, "default": 20, "target": 0.8 if kind == "dear" else None, "steps": steps,
         "incumbent": {"name": models[best]["id"], "accuracy": [right[best], right[best] - half, right[best] + half],
                       "cost": price[best]} if kind == "dear" else None,
         "categories": [{"name": c, "n_queries": 40 - 3 * j, "n_anchors": 0 if j == 3 else 80, "similarity_queries": 0.31 - 0.02 * j,

@@ -134,7 +134,13 @@ def numbers(p, data, kind, step):
     assert p["value"] == str(data["decision"]["steps"].index(step)), (p["value"], "the slider's place")
     assert p["out"] == usd(step["budget"]) and p["said"].startswith(usd(step["budget"]) + " a query: "), (p["out"], p["said"])
     if kind != "hostile":
-        assert re.sub("[\u2068\u2069]", "", p["advice"]) == step["sentence"], p["advice"]
+        said, target = re.sub("[\u2068\u2069]", "", p["advice"]), data["decision"].get("target")
+        if target and step is data["decision"]["steps"][data["decision"]["default"]]:
+            start, most = f"For an accuracy of {100 * target:g} %", "which nothing that is advised is told to give, the most: "
+            start += ": " if step["accuracy"][0] >= target else ", " + most
+            assert said.startswith(start), (said, start)
+            said = said[len(start):]
+        assert said == step["sentence"], p["advice"]
     if step["accuracy"][0] is None:
         return
     for x, f in ((step["accuracy"], pct), (step["cost"], usd)):

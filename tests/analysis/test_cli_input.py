@@ -213,12 +213,21 @@ def bad_input(tmp):
     least = next(x["budget"] for x in data_of(f"{tmp}/least/report.html")["decision"]["steps"] if x["kind"] != "none") * 1.000001
     said = run(results, "--budget", least, "-o", f"{tmp}/least", "--bootstrap", 0).stdout
     short = re.search(r"What to do\n  At \$([\d.]+) a query: ", said)  # about the one budget that was asked for
+    assert data_of(f"{tmp}/least/report.html")["decision"]["target"] is None
     assert short and abs(float(short[1]) - least) < 0.01 * least, (least, said[:600])
     r = run(results, "--target-accuracy", "0.9999", "--target-accuracy", 0.5, "-o", f"{tmp}/far", "--bootstrap", 20)
     assert re.search(r"accuracy 100\.0 +out of reach: what is advised ends at [0-9.]+ %; by the truth .* alone is right on", r.stdout), r.stdout
     page = data_of(f"{tmp}/far/report.html")
     assert [a["asked"] for a in page["policies"]] == [0.5] and page["unmet"][0]["asked"] == 0.9999
     assert 0.5 < page["unmet"][0]["best"] < 0.9999
+    decision = page["decision"]
+    said = re.search(r"What to do\n  For an accuracy of 99.99 %: nothing that is advised is told to give so much; (\S+) % is the most, at", r.stdout)
+    assert said and abs(float(said[1]) / 100 - max(s["accuracy"][0] or 0 for s in decision["steps"])) < 0.0006, r.stdout
+    said = run(results, "--target-accuracy", 0.5, "-o", f"{tmp}/far", "--bootstrap", 0).stdout
+    decision = data_of(f"{tmp}/far/report.html")["decision"]
+    least = next(i for i, s in enumerate(decision["steps"]) if (s["accuracy"][0] or 0) >= 0.5)  # what reaches it for the least
+    assert decision["default"] == least and decision["target"] == 0.5, (decision["default"], least)
+    assert re.search(r"What to do\n  For an accuracy of 50 %: \$\S+ a query, which is told to give \S+ %: ", said), said
     run(results, "--target-accuracy", "0.9999", "-o", f"{tmp}/far", "--bootstrap", 20)
     assert data_of(f"{tmp}/far/report.html")["policies"] == [] and not os.path.exists(f"{tmp}/far/policies.csv")
     refused("expected a number", results, "--budget", "cheap", out=out, status=2)
