@@ -19,48 +19,54 @@ struct search {
     bool room;      /* sets whose caps cannot keep the budget are left out, as long as others are there */
     double *v;      /* [m * n] p - lambda c */
     double *most;   /* [(size + 1) * n] the largest v of the first models of a set */
-    double lambda, budget;
+    double *routed; /* [2 * n] of at_lambda */
+    double *rest;   /* [(m + 1) * n] the largest v of the models from one on */
+    double lambda, budget, floor;
     /* sets of the enumeration */
-    int32_t *set; /* [n_sets * size] */
-    double *bound;
+    int32_t *set;  /* [n_sets * size] candidates */
+    double *bound; /* [n_sets] */
     int64_t n_sets;
     int32_t *now, *best; /* [size] */
 };
 
-/* The routing of a set at a price of money: its mean p - lambda c, and what it spends. */
+/* The routing of a set at a price of money: its mean p - lambda c, and what it spends. By model first, without branches: the
+ * compiler makes vector code of it. */
 static double at_lambda(const struct search *s, const int32_t *set, double lambda, double *spent) {
+    double *restrict most = s->routed, *restrict paid = s->routed + s->n;
     double sum = 0, cost = 0;
     for (int64_t q = 0; q < s->n; q++) {
-        double most = -INFINITY, c = 0;
-        for (int32_t i = 0; i < s->size; i++) {
-            const int64_t at = set[i] * s->n + q;
-            const double v = s->p[at] - lambda * s->c[at];
-            if (v > most || (v == most && s->c[at] < c)) {
-                most = v;
-                c = s->c[at];
-            }
-        }
-        if (isinf(most)) {
-            *spent = INFINITY; /* models without any estimate */
-            return -INFINITY;
-        }
-        sum += most;
-        cost += c;
+        most[q] = -INFINITY;
+        paid[q] = 0;
     }
+    for (int32_t i = 0; i < s->size; i++) {
+        const double *restrict p = s->p + set[i] * s->n, *restrict c = s->c + set[i] * s->n;
+        for (int64_t q = 0; q < s->n; q++) {
+            const double v = p[q] - lambda * c[q];
+            const bool better = (v > most[q]) | ((v == most[q]) & (c[q] < paid[q]));
+            most[q] = better ? v : most[q];
+            paid[q] = better ? c[q] : paid[q];
+        }
+    }
+    for (int64_t q = 0; q < s->n; q++) {
+        sum += most[q];
+        cost += paid[q];
+    }
+    if (isinf(sum)) cost = INFINITY; /* models without any estimate */
     *spent = cost / (double)s->n;
     return sum / (double)s->n;
 }
 
-/* What a set is worth at the budget; -INFINITY: it does not fit. */
-static double value(const struct search *s, const int32_t *set, double *lambda) {
+/* What a set is worth at the budget; -INFINITY: it does not fit. What is below `least` is no more than a bound: every
+ * lambda bounds it from above, so the search for the best of them ends there. */
+static double value(const struct search *s, const int32_t *set, double least, double *lambda) {
     double high = dearest / fmax(s->budget, 1e-12), low = high * 1e-12, spent, best;
     *lambda = 0;
     best = at_lambda(s, set, 0, &spent);
-    if (spent <= s->budget || isinf(best)) return best;
+    if (spent <= s->budget || isinf(best) || best < least) return best;
     double worth = at_lambda(s, set, high, &spent);
     if (spent > s->budget * (1 + 1e-9)) return -INFINITY;
     best = fmin(best, worth + high * s->budget);
-    for (int i = 0; i < HALVINGS && high > low * (1 + 1e-3); i++) {
+    for (int i = 0; i < HALVINGS && high > low * (1 + 1e-3) && best >= least; i++) {
         const double mid = sqrt(low * high);
         worth = at_lambda(s, set, mid, &spent) + mid * s->budget;
         if (worth < best) {
@@ -97,41 +103,100 @@ static bool caps_allow(const struct search *s, const int32_t *set) {
     return left <= 1e-9 && (!s->room || spent <= s->budget * (1 + 1e-9));
 }
 
-/* All sets that begin with now[0..depth), with their bounds. */
+/* The mean of the larger ones of a and b. Eight sums: of one the additions would wait for each other. */
+static double mean_of_larger(const double *restrict a, const double *restrict b, int64_t n) {
+    double part[8] = {0}, sum = 0;
+    int64_t q = 0;
+    for (; q + 8 <= n; q += 8)
+        for (int i = 0; i < 8; i++) part[i] += a[q + i] > b[q + i] ? a[q + i] : b[q + i];
+    for (; q < n; q++) part[0] += fmax(a[q], b[q]);
+    for (int i = 0; i < 8; i++) sum += part[i];
+    return sum / (double)n;
+}
+
+/* The sets that begin with now[0..depth) and whose bound at s->lambda is not below s->floor. */
 static void enumerate(struct search *s, int32_t depth, int32_t from) {
     const double *restrict before = s->most + depth * s->n;
-    if (depth == s->size) {
-        double sum = 0;
-        if (!caps_allow(s, s->now)) return;
-        for (int64_t q = 0; q < s->n; q++) sum += before[q];
-        s->bound[s->n_sets] = sum / (double)s->n + s->lambda * s->budget;
-        memcpy(s->set + s->n_sets++ * s->size, s->now, sizeof *s->now * (size_t)s->size);
-        return;
-    }
     double *restrict after = s->most + (depth + 1) * s->n;
+    const double floor = s->floor - s->lambda * s->budget;
     for (int32_t k = from; k <= s->m - (s->size - depth); k++) {
         const double *restrict v = s->v + k * s->n;
-        for (int64_t q = 0; q < s->n; q++) after[q] = v[q] > before[q] ? v[q] : before[q];
         s->now[depth] = k;
+        if (depth + 1 == s->size) {
+            const double mean = mean_of_larger(v, before, s->n);
+            if (mean < floor || !caps_allow(s, s->now)) continue;
+            s->bound[s->n_sets] = mean;
+            memcpy(s->set + s->n_sets++ * s->size, s->now, sizeof *s->now * (size_t)s->size);
+            continue;
+        }
+        if (mean_of_larger(s->rest + k * s->n, before, s->n) < floor) break; /* with all from k on */
+        for (int64_t q = 0; q < s->n; q++) after[q] = v[q] > before[q] ? v[q] : before[q];
         enumerate(s, depth + 1, k + 1);
     }
 }
 
-static enum sg_status best_of_all(struct search *s, uint32_t *order, double *found, struct sg_err *err) {
-    enum sg_status st = SG_OK;
-    double lambda;
+/* s->set: all sets that may be worth at least `least`, by the bound at a lambda. */
+static void candidates(struct search *s, double lambda, double least) {
     s->n_sets = 0;
-    for (int64_t i = 0; i < s->m * s->n; i++) s->v[i] = s->p[i] - s->lambda * s->c[i];
+    s->lambda = lambda;
+    /* a bound's own rounding, 1e-13 of these, must not leave a set out */
+    s->floor = least - 1e-9 * (1 + fabs(least) + lambda * s->budget);
+    for (int64_t i = 0; i < s->m * s->n; i++) s->v[i] = s->p[i] - lambda * s->c[i];
+    for (int32_t k = s->m - 1; k >= 0; k--) {
+        const double *restrict v = s->v + k * s->n, *restrict behind = s->rest + (k + 1) * s->n;
+        double *restrict rest = s->rest + k * s->n;
+        for (int64_t q = 0; q < s->n; q++) rest[q] = k + 1 < s->m && behind[q] > v[q] ? behind[q] : v[q];
+    }
     for (int64_t q = 0; q < s->n; q++) s->most[q] = -INFINITY;
     enumerate(s, 0, 0);
-    SG_TRY(sg_sort_order(s->bound, s->n_sets, true, order, err));
-    for (int64_t i = 0; i < s->n_sets && s->bound[order[i]] > *found; i++) {
-        const int32_t *set = s->set + (int64_t)order[i] * s->size;
-        const double worth = value(s, set, &lambda);
-        if (worth <= *found) continue;
-        *found = worth;
-        memcpy(s->best, set, sizeof *set * (size_t)s->size);
+}
+
+/* Of sets that are worth the same, equal[n] in s->set, into best the one whose bound is largest at the lambda of all models;
+ * of those the first. */
+static void best_of_equals(struct search *s, const int32_t *all, const uint32_t *equal, int64_t n) {
+    const int32_t size = s->size;
+    double most = -INFINITY, at, spent;
+    uint32_t first = 0;
+    s->size = s->m;
+    value(s, all, -INFINITY, &at);
+    s->size = size;
+    for (int64_t i = 0; i < n; i++) {
+        const double bound = at_lambda(s, s->set + (int64_t)equal[i] * size, at, &spent);
+        if (bound < most || (bound == most && equal[i] > first)) continue;
+        most = bound;
+        first = equal[i];
     }
+    memcpy(s->best, s->set + (int64_t)first * size, sizeof *s->best * (size_t)size);
+}
+
+/* Into best the set that is worth most. best: the one to begin with, that of the last budget, which leaves few others to be
+ * valued; whichever is worth more takes its place. all [m]: every model. order: [2 * sets]. */
+static enum sg_status best_of_all(struct search *s, const int32_t *all, uint32_t *order, double *found,
+                                  struct sg_err *err) {
+    enum sg_status st = SG_OK;
+    const size_t bytes = sizeof *s->best * (size_t)s->size;
+    double lambda = 0, at;
+    int64_t n_equal;
+    bool better;
+    *found = caps_allow(s, s->best) ? value(s, s->best, -INFINITY, &lambda) : -INFINITY;
+    do {
+        candidates(s, lambda, *found);
+        SG_TRY(sg_sort_order(s->bound, s->n_sets, true, order, err));
+        uint32_t *equal = order + s->n_sets;
+        n_equal = 0;
+        better = false;
+        for (int64_t i = 0; i < s->n_sets && !better; i++) {
+            const int32_t *set = s->set + (int64_t)order[i] * s->size;
+            const double worth = memcmp(set, s->best, bytes) ? value(s, set, *found, &at) : *found;
+            if (worth == *found) equal[n_equal++] = order[i];
+            if (worth <= *found) continue;
+            *found = worth;
+            lambda = at;
+            memcpy(s->best, set, bytes);
+            better = true;
+        }
+        if (!better && n_equal > 1 && *found > -INFINITY) best_of_equals(s, all, equal, n_equal);
+    } while (better);
 out:
     return st;
 }
@@ -146,7 +211,7 @@ static bool holds(const int32_t *set, int32_t size, int32_t k) {
 static void exchange(struct search *s, double *found) {
     double lambda;
     bool better = true;
-    *found = caps_allow(s, s->best) ? value(s, s->best, &lambda) : -INFINITY;
+    *found = caps_allow(s, s->best) ? value(s, s->best, -INFINITY, &lambda) : -INFINITY;
     while (better) {
         better = false;
         for (int32_t i = 0; i < s->size; i++)
@@ -154,7 +219,7 @@ static void exchange(struct search *s, double *found) {
                 if (holds(s->best, s->size, k)) continue;
                 memcpy(s->now, s->best, sizeof *s->now * (size_t)s->size);
                 s->now[i] = k;
-                const double worth = caps_allow(s, s->now) ? value(s, s->now, &lambda) : -INFINITY;
+                const double worth = caps_allow(s, s->now) ? value(s, s->now, *found, &lambda) : -INFINITY;
                 if (worth <= *found + 1e-12) continue;
                 *found = worth;
                 memcpy(s->best, s->now, sizeof *s->now * (size_t)s->size);
@@ -202,8 +267,10 @@ enum sg_status sg__portfolio(int64_t n, int32_t m, const double *p, const double
     SG_TRY(SG_NEW(&s.p, 3 * cells, "portfolio", err));
     SG_TRY(SG_NEW(&s.most, (size + 1) * s.n, "portfolio", err));
     SG_TRY(SG_NEW(&s.set, sets * size, "portfolio", err));
+    SG_TRY(SG_NEW(&s.routed, 2 * s.n, "portfolio", err));
+    SG_TRY(SG_NEW(&s.rest, cells + s.n, "portfolio", err));
     SG_TRY(SG_NEW(&s.bound, sets, "portfolio", err));
-    SG_TRY(SG_NEW(&order, sets, "portfolio", err));
+    SG_TRY(SG_NEW(&order, 2 * sets, "portfolio", err));
     SG_TRY(SG_NEW(&s.now, 2 * size, "portfolio", err));
     SG_TRY(SG_NEW(&all, m, "portfolio", err));
     SG_TRY(SG_NEW(&s.mean_c, m, "portfolio", err));
@@ -219,13 +286,10 @@ enum sg_status sg__portfolio(int64_t n, int32_t m, const double *p, const double
     for (int32_t b = 0; b < n_budgets; b++) {
         double found = -INFINITY;
         s.budget = budgets[b];
-        s.size = m;
-        value(&s, all, &s.lambda); /* of all models: where a set is near them its bound is tight */
-        s.size = size;
         for (int strict = cap != NULL; strict >= 0 && isinf(found); strict--) {
             s.room = strict;
             if (exact)
-                SG_TRY(best_of_all(&s, order, &found, err));
+                SG_TRY(best_of_all(&s, all, order, &found, err));
             else
                 exchange(&s, &found);
         }
@@ -235,6 +299,8 @@ out:
     free(s.p);
     free(s.most);
     free(s.set);
+    free(s.routed);
+    free(s.rest);
     free(s.bound);
     free(s.now);
     free(s.mean_c);
