@@ -7,19 +7,19 @@
 #include "model/config.h"
 #include "model/digest.h"
 #include "model/qwen3.h"
+#include "text/verdict.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Part of the fingerprint. Raise one of these when the same inputs may give other results: what a backend of
- * the host, and what one of a device of its own computes, the built-in template and how prompts are built, the
- * verdict parser. */
+ * the host, and what one of a device of its own computes, the built-in template and how prompts are built. The verdict
+ * parser has a version of its own (text/verdict.h). */
 enum {
     NUMERICS = 1,
     DEVICE_NUMERICS = 2,
     PROMPTS = 1,
-    VERDICTS = 2, /* 2: white space of Unicode, the full-width comma */
     FP8_WEIGHTS = 1,
     FLOAT32_COMPUTE = 1,
     BF16_COMPUTE = 1
@@ -140,7 +140,7 @@ static enum sg_status open_device(struct sg_runner *s, const struct sg_job *job,
     }
     const struct sg_dev_info *info = sg_dev_info(s->dev);
     snprintf(s->facts.numerics, sizeof s->facts.numerics, "%s numerics %d, prompts %d, verdicts %d",
-             info->backend, info->host_memory ? NUMERICS : DEVICE_NUMERICS, PROMPTS, VERDICTS);
+             info->backend, info->host_memory ? NUMERICS : DEVICE_NUMERICS, PROMPTS, SG_VERDICT_VERSION);
     if (!info->host_memory) {
         /* The library picks an algorithm of a product by its version and the kind of GPU: results differ. */
         const size_t n = strlen(s->facts.numerics);

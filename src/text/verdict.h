@@ -4,10 +4,10 @@
  *
  * Well formed allows for how models vary it: letter case, white space, markdown marks (* _ ` #) and quotes,
  * any or no brackets around the whole and around each value, `=` or a full-width colon, a full-width comma, spaces of
- * Unicode (U+00A0, U+2009, U+202F, U+3000), `length`, either order of the two fields, thousands separators (1,024), "300 tokens". It does not allow for: a number with
- * sign, fraction or exponent, a length above SG_VERDICT_MAX_LENGTH, an answer other than yes or no as a word
- * of its own (`yes/no`, `yes-ish`), a missing field, or a `{` that is not closed on the answer's line (cut
- * off). Runs of white space and marks count up to 64 characters. What is not well formed is skipped, never
+ * Unicode (U+00A0, U+2009, U+202F, U+3000), `length`, either order of the two fields, thousands separators (1,024), "300
+ * tokens". It does not allow for: a number with sign, fraction or exponent, a length above SG_VERDICT_MAX_LENGTH, an answer
+ * other than yes or no as a word of its own (`yes/no`, `yes-ish`), a missing field, or a `{` that is not closed on the
+ * answer's line (cut off). Runs of white space and marks count up to 64 characters. What is not well formed is skipped, never
  * guessed from. Texts are bytes; they need not be valid UTF-8. */
 #ifndef SG_TEXT_VERDICT_H
 #define SG_TEXT_VERDICT_H
@@ -20,6 +20,10 @@
 
 /* Ten million tokens: no model answers at such length, and one such sample would drown a cell's mean. */
 #define SG_VERDICT_MAX_LENGTH 10000000
+
+/* Raise it when any text may get another verdict than before: it is in the fingerprint of every run, so that results of two
+ * parsers are never mixed. 2: white space of Unicode, the full-width comma. */
+enum { SG_VERDICT_VERSION = 2 };
 
 struct sg_verdict {
     bool parsed;    /* false: the text holds no well-formed verdict, and the rest is zero */

@@ -120,6 +120,13 @@ out=$("$BIN/scope-grid" run "$d/job.json" --quiet 2>&1); same "exit code: anothe
 has "another format" "$out" "run/run.json: written by another version .*format 9.*--fresh or another output.dir"
 "$BIN/scope-grid" run "$d/job.json" --quiet --fresh >"$work/out" 2>&1; same "exit code: begun again" $? 10
 
+# half a run with the same job that a program with another parser of verdicts has begun: its fingerprint differs
+rm -r "$d"/run/{DONE,results.h5}
+before=$(cat "$d/run/run.json")
+sed -i -E 's/("fingerprint": ")[0-9a-f]{32}/\1'"$(printf '%032d' 1)"/ "$d/run/run.json"
+[ "$(cat "$d/run/run.json")" != "$before" ] || fail "run.json has no fingerprint"
+refused "a run of other verdicts" 6 "bad/run holds another run \(same job, but .*numerics have changed\); .* --fresh to discard"
+
 # under mpirun: one message, every rank ends
 fresh; rm "$d/anchors.jsonl"
 out=$(ranks 3 "$BIN/scope-grid" run "$d/job.json" --quiet 2>&1); same "exit code under mpirun" $? 3

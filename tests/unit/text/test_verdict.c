@@ -1,7 +1,9 @@
 /* Protects: which texts hold a verdict and which one; that the tracker says the same token by token, stops at
- * the closing bracket and not before, and names the token that answers. */
+ * the closing bracket and not before, and names the token that answers; that a change of verdicts raises their version. */
 #include "text_test.h"
 
+#include "base/digest.h"
+#include "base/json.h"
 #include "text/verdict.h"
 
 #define P "Predicted Performance: "
@@ -169,12 +171,116 @@ static void floods_are_linear(void **state) {
     sg_tracker_free(&t);
 }
 
+/* The verdicts of 256 variants of each text of the reference's cases: pieces of verdicts put in at random places of its
+ * last 80 bytes, over what was there or beside it. */
+static struct sg_digest of_fixed_texts(int *n_parsed) {
+    static const char *const pieces[] = {P,
+                                         "{",
+                                         "}",
+                                         "[",
+                                         ")",
+                                         "len: ",
+                                         "length=",
+                                         "correct: ",
+                                         "yes",
+                                         "no",
+                                         "NO",
+                                         "7",
+                                         "1,024",
+                                         "-",
+                                         ".5",
+                                         "e3",
+                                         ",",
+                                         "\n",
+                                         " ",
+                                         "\t",
+                                         "**",
+                                         "`",
+                                         "\"",
+                                         "yes/no",
+                                         "\xC2\xA0",
+                                         "\xE2\x80\x89",
+                                         "\xE3\x80\x80",
+                                         "\xEF\xBC\x8C",
+                                         "\xEF\xBC\x9A",
+                                         "|",
+                                         ";",
+                                         "!",
+                                         "~",
+                                         "'",
+                                         "_",
+                                         "#",
+                                         "(",
+                                         "]",
+                                         ".",
+                                         "\xE2\x80\xAF",
+                                         "\xEF\xBC\x8D",
+                                         " tokens",
+                                         P "{len: 61, correct: no}",
+                                         "10000001",
+                                         "\xC2"};
+    struct sg_buf file = {0}, text = {0};
+    struct sg_hasher *h;
+    cJSON *doc = NULL;
+    uint64_t x = 1;
+    int n = 0;
+    *n_parsed = 0;
+    CHECK_OK(sg_hasher_new(&h, &err));
+    CHECK_OK(sg_file_read("data/text/parse-reference.json", 1 << 20, &file, &err));
+    CHECK_OK(sg_json_parse(file.data, file.len, "parse-reference.json", 1, &doc, &err));
+    for (const cJSON *c = doc->child; c && n < 200; c = c->next, n++)
+        for (int variant = 0; variant < 256; variant++) {
+            const char *from = cJSON_GetStringValue(cJSON_GetObjectItem(c, "text"));
+            const size_t len = strlen(from);
+            sg_buf_free(&text);
+            for (size_t at = 0, left = (size_t)variant % 4; at < len || left;) {
+                x = x * 6364136223846793005u +
+                    1442695040888963407u; /* Knuth's, written out: it must never change */
+                const bool put = left && (at >= len || (at + 80 > len && (x >> 33) % 80 < 2 * left));
+                const char *piece = pieces[(x >> 40) % (sizeof pieces / sizeof *pieces)];
+                if (put) CHECK_OK(sg_buf_add(&text, piece, strlen(piece), &err));
+                if (at < len && (!put || (x >> 20) % 2)) CHECK_OK(sg_buf_add(&text, from + at++, 1, &err));
+                left -= put;
+            }
+            struct sg_verdict v;
+            sg_verdict_parse(text.data, text.len, &v);
+            sg_hasher_i64(h, v.parsed ? v.length : -1);
+            sg_hasher_i64(h, v.correct + 2 * v.closed);
+            sg_hasher_i64(h, (int64_t)v.answer);
+            *n_parsed += v.parsed;
+        }
+    const struct sg_digest d = sg_hasher_end(h);
+    sg_hasher_free(h);
+    cJSON_Delete(doc);
+    sg_buf_free(&file);
+    sg_buf_free(&text);
+    return d;
+}
+
+static void another_verdict_is_another_version(void **state) {
+    (void)state;
+    static const char *const known = "2611645adbde60cacea58b4ae0139a12";
+    const int of_version = 2, version = SG_VERDICT_VERSION;
+    char now[SG_DIGEST_HEX];
+    int n_parsed;
+    sg_digest_hex(of_fixed_texts(&n_parsed), now);
+    assert_in_range(n_parsed, 10000, 45000);
+    if (version == of_version && strcmp(now, known) != 0)
+        fail_msg("texts have got other verdicts than those of version %d: raise SG_VERDICT_VERSION in "
+                 "text/verdict.h, so that "
+                 "earlier results are not mixed with new ones, then write it and digest %s here",
+                 of_version, now);
+    if (version != of_version)
+        fail_msg("SG_VERDICT_VERSION is %d: write it and digest %s here", version, now);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_texts),
         cmocka_unit_test(token_by_token),
         cmocka_unit_test(stops_at_the_brace_and_names_the_answer),
         cmocka_unit_test(floods_are_linear),
+        cmocka_unit_test(another_verdict_is_another_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
