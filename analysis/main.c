@@ -280,8 +280,9 @@ static enum sg_status frontier(int argc, char **argv, struct sg_err *err) {
         {"no-plots", SG_OPT_FLAG, &a.no_plots, 0, 0, NULL,
          "do not draw PNG and PDF (needs Python with matplotlib and h5py)"},
     };
-    SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, a.files, 1, MAX_FILES, &help,
-                           err));
+    SG_TRY(sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, a.files, 1, MAX_FILES},
+        &help, err));
     if (help) goto out;
     if (a.batch && !a.prices) {
         st = sg_fail(err, SG_E_USAGE, "--batch needs --prices FILE: results.h5 has no batch prices");

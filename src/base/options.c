@@ -66,18 +66,20 @@ static enum sg_status unknown(const char *name, const struct sg_opt *opts, size_
                 : sg_fail(err, SG_E_USAGE, "%s: unknown option --%s; see %s --help", cmd, name, cmd);
 }
 
-enum sg_status sg_options_read(int argc, char **argv, const char *usage, const struct sg_opt *opts,
-                               size_t n_opts, const char **pos, int min_pos, int max_pos, bool *help_shown,
+enum sg_status sg_options_read(int argc, char **argv, const struct sg_opt_spec *spec, bool *help_shown,
                                struct sg_err *err) {
+    const struct sg_opt *opts = spec->opts;
+    const size_t n_opts = spec->n_opts;
     int n_pos = 0;
     bool only_pos = false;
     *help_shown = false;
-    for (int i = 0; i < max_pos; i++) pos[i] = NULL;
+    for (int i = 0; i < spec->max_pos; i++) spec->pos[i] = NULL;
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i];
         if (only_pos || a[0] != '-' || !a[1]) {
-            if (n_pos >= max_pos) return sg_fail(err, SG_E_USAGE, "%s: unexpected argument %s", argv[0], a);
-            pos[n_pos++] = a;
+            if (n_pos >= spec->max_pos)
+                return sg_fail(err, SG_E_USAGE, "%s: unexpected argument %s", argv[0], a);
+            spec->pos[n_pos++] = a;
             continue;
         }
         if (!strcmp(a, "--")) {
@@ -86,7 +88,7 @@ enum sg_status sg_options_read(int argc, char **argv, const char *usage, const s
         }
         if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
             *help_shown = true;
-            return print_help(usage, opts, n_opts);
+            return print_help(spec->usage, opts, n_opts);
         }
         if (strncmp(a, "--", 2) != 0)
             return sg_fail(err, SG_E_USAGE, "%s: unknown option %s; options begin with --", argv[0], a);
@@ -111,6 +113,7 @@ enum sg_status sg_options_read(int argc, char **argv, const char *usage, const s
         enum sg_status st = set_value(o, value, err);
         if (st != SG_OK) return st;
     }
-    if (n_pos < min_pos) return sg_fail(err, SG_E_USAGE, "%s: an argument is missing; see --help", argv[0]);
+    if (n_pos < spec->min_pos)
+        return sg_fail(err, SG_E_USAGE, "%s: an argument is missing; see --help", argv[0]);
     return SG_OK;
 }

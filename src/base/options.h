@@ -36,11 +36,18 @@ struct sg_opt {
             "taken by every command; this one computes on no device"                                         \
     }
 
-/* Reads --name value, --name=value and positionals (at least min_pos, at most max_pos, into pos[]; the
- * rest NULL). "--" ends the options. --help prints `usage` and the table to stdout and sets *help_shown:
- * the caller then returns SG_OK at once. Unknown options are errors that name the nearest. */
-enum sg_status sg_options_read(int argc, char **argv, const char *usage, const struct sg_opt *opts,
-                               size_t n_opts, const char **pos, int min_pos, int max_pos, bool *help_shown,
+/* What a command takes. */
+struct sg_opt_spec {
+    const char *usage; /* the head of --help */
+    const struct sg_opt *opts;
+    size_t n_opts;
+    const char **pos; /* [max_pos] the positionals, at least min_pos; the rest NULL */
+    int min_pos, max_pos;
+};
+
+/* Reads --name value, --name=value and positionals. "--" ends the options. --help prints the usage and the table to stdout
+ * and sets *help_shown: the caller then returns SG_OK at once. Unknown options are errors that name the nearest. */
+enum sg_status sg_options_read(int argc, char **argv, const struct sg_opt_spec *spec, bool *help_shown,
                                struct sg_err *err);
 
 #endif

@@ -322,7 +322,8 @@ static enum sg_status options(struct state *s, int argc, char **argv, bool *help
          "on a GPU: time every operator by itself (steps are then not replayed from records)"},
         {"json", SG_OPT_FLAG, &s->json, 0, 0, NULL, "one JSON object instead of a table"},
     };
-    return sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, help, err);
+    return sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0}, help, err);
 }
 
 /* A cache that holds all cells at once, but not more than half the host's memory, or most of what a device

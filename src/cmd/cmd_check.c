@@ -440,8 +440,8 @@ enum sg_status sg_cmd_check(int argc, char **argv, struct sg_err *err) {
         {"device", SG_OPT_STR, &device, 0, 0, "NAME",
          "with --model: what would compute: cpu, ref, ... (default: the fastest present)"},
     };
-    enum sg_status st =
-        sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, &path, 0, 1, &help, err);
+    enum sg_status st = sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, &path, 0, 1}, &help, err);
     if (st != SG_OK || help) return st;
     if (!path == !model)
         return sg_fail(err, SG_E_USAGE, "check: expected RESULTS.h5, RUNDIR or --model DIR, one of them");

@@ -229,7 +229,8 @@ static enum sg_status options(struct state *s, int argc, char **argv, bool *help
         {"max-new-tokens", SG_OPT_I64, &s->max_new_tokens, 1, 1000000, "M",
          "tokens a sample at most (default 1536)"},
     };
-    return sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, help, err);
+    return sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0}, help, err);
 }
 
 enum sg_status sg_cmd_generate(int argc, char **argv, struct sg_err *err) {

@@ -10,12 +10,13 @@ enum sg_status sg_cmd_merge(int argc, char **argv, struct sg_err *err) {
     bool help;
     const char *dir, *device = NULL;
     const struct sg_opt opts[] = {SG_OPT_NO_DEVICE(&device)};
-    enum sg_status st =
-        sg_options_read(argc, argv,
-                        "usage: scope-grid merge RUNDIR\n\n"
-                        "Writes RUNDIR/results.h5 from the cells that are finished. Cells that are not "
-                        "are marked as missing;\nthe exit code then says that it is incomplete.",
-                        opts, sizeof opts / sizeof *opts, &dir, 1, 1, &help, err);
+    enum sg_status st = sg_options_read(
+        argc, argv,
+        &(struct sg_opt_spec){"usage: scope-grid merge RUNDIR\n\n"
+                              "Writes RUNDIR/results.h5 from the cells that are finished. Cells that are not "
+                              "are marked as missing;\nthe exit code then says that it is incomplete.",
+                              opts, sizeof opts / sizeof *opts, &dir, 1, 1},
+        &help, err);
     if (st != SG_OK || help) return st;
     struct sg_run_summary s;
     st = sg_run_merge(dir, &s, err);

@@ -56,8 +56,8 @@ enum sg_status sg_cmd_parse(int argc, char **argv, struct sg_err *err) {
         {"reference", SG_OPT_FLAG, &reference, 0, 0, NULL, "parse as the reference implementation does"},
         SG_OPT_NO_DEVICE(&device),
     };
-    enum sg_status st =
-        sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err);
+    enum sg_status st = sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0}, &help, err);
     if (st != SG_OK || help) return st;
     return sg_cmd_jsonl(one_line, &reference, err);
 }

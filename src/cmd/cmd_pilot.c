@@ -55,8 +55,9 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         {"quiet", SG_OPT_FLAG, &o->grid.quiet, 0, 0, NULL, "no progress on stderr"},
         {"json", SG_OPT_FLAG, &o->json, 0, 0, NULL, "print one JSON object"},
     };
-    enum sg_status st = sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts,
-                                        &o->grid.job_path, 1, 1, help, err);
+    enum sg_status st = sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, &o->grid.job_path, 1, 1},
+        help, err);
     if (st != SG_OK || *help) return st;
     if (o->device) {
         if (strlen(o->device) > 64)

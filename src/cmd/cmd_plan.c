@@ -50,8 +50,8 @@ static enum sg_status read_options(int argc, char **argv, struct plan_options *o
          "what {night} in output.dir stands for (default: the date, UTC)"},
         {"json", SG_OPT_FLAG, &o->json, 0, 0, NULL, "print one JSON object"},
     };
-    enum sg_status st =
-        sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, &o->job, 1, 1, help, err);
+    enum sg_status st = sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, &o->job, 1, 1}, help, err);
     if (st != SG_OK || *help) return st;
     if (o->cells) SG_TRY(sg_cmd_set_cells(&o->set, o->cells, &o->cells_override, err));
     if (!o->device) return SG_OK;

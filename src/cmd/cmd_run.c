@@ -63,8 +63,9 @@ static enum sg_status read_options(int argc, char **argv, struct options *o, boo
         {"shuffle-leases", SG_OPT_I64, &o->grid.shuffle_leases, 0, 9e15, "SEED",
          "cells in a random order; changes no result (default: heavy first)"},
     };
-    enum sg_status st = sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts,
-                                        &o->grid.job_path, 1, 1, help, err);
+    enum sg_status st = sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, &o->grid.job_path, 1, 1},
+        help, err);
     if (st != SG_OK || *help) return st;
     for (size_t i = 0; i < o->since.n; i++) /* empty: most likely an unset variable of a script */
         if (!*o->since.items[i])

@@ -68,7 +68,8 @@ enum sg_status sg_session_start(struct sg_session *s, const char *usage, int arg
                                 struct sg_err *err) {
     enum sg_status st;
     const struct sg_opt opts[] = {SG_SESSION_OPTIONS(s)};
-    SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, help, err));
+    SG_TRY(sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0}, help, err));
     if (*help) goto out;
     SG_TRY(sg_session_model(s, argv[0], err));
     SG_TRY(sg_session_engine(s, (int32_t)s->max_context, 1, NULL, NULL, err));

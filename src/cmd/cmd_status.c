@@ -260,8 +260,10 @@ enum sg_status sg_cmd_status(int argc, char **argv, struct sg_err *err) {
          "failed, digest (null until done), progress; of a sweep points, points_done"},
         SG_OPT_NO_DEVICE(&device),
     };
-    enum sg_status st = sg_options_read(argc, argv, "usage: scope-grid status RUNDIR [--json]", opts,
-                                        sizeof opts / sizeof *opts, &dir, 1, 1, &help, err);
+    enum sg_status st = sg_options_read(argc, argv,
+                                        &(struct sg_opt_spec){"usage: scope-grid status RUNDIR [--json]",
+                                                              opts, sizeof opts / sizeof *opts, &dir, 1, 1},
+                                        &help, err);
     if (st != SG_OK || help) return st;
     struct report r = {.state = "?"};
     cJSON *index = NULL;

@@ -137,7 +137,8 @@ enum sg_status sg_cmd_tokenize(int argc, char **argv, struct sg_err *err) {
          "with --decode: leave special tokens out of the text"},
         SG_OPT_NO_DEVICE(&device),
     };
-    SG_TRY(sg_options_read(argc, argv, usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0, &help, err));
+    SG_TRY(sg_options_read(
+        argc, argv, &(struct sg_opt_spec){usage, opts, sizeof opts / sizeof *opts, NULL, 0, 0}, &help, err));
     if (help) return SG_OK;
     if (!path) return sg_fail(err, SG_E_USAGE, "tokenize: --tokenizer PATH is missing");
     SG_TRY(sg_tokenizer_open(path, &s.tok, err));

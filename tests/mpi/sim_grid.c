@@ -26,7 +26,7 @@
 
 struct sim {
     struct sg_digest seen; /* the model's digest */
-    bool model; /* the job's model files are read */
+    bool model;            /* the job's model files are read */
     int64_t crash_cell, slots, steps, step_us, no_model_on, lose_device, fail_every, other_model_on;
     int32_t rank;
     const struct sg_plan *plan;
@@ -299,8 +299,9 @@ int main(int argc, char **argv) {
         {.name = "traffic", .kind = SG_OPT_FLAG, .target = &traffic},
         {.name = "progress", .kind = SG_OPT_FLAG, .target = &loud},
     };
-    enum sg_status st =
-        sg_options_read(argc, argv, "", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1, &help, &err);
+    enum sg_status st = sg_options_read(
+        argc, argv, &(struct sg_opt_spec){"", opts, sizeof opts / sizeof *opts, &o.job_path, 1, 1}, &help,
+        &err);
     if (st == SG_OK)
         st = o.array ? sg_comm_open_alone(&comm, &err) : sg_comm_open_pretended((int32_t)nodes, &comm, &err);
     if (st == SG_OK) {

@@ -375,10 +375,12 @@ enum sg_status sg_route_reference_main(int argc, char **argv, struct sg_err *err
     };
     SG_TRY(sg_options_read(
         argc, argv,
-        "Usage: scope-frontier route-reference --selection F --similarity F --anchors F --portfolio F\n"
-        "       [--alphas 101] [-o curve.json]\n\n"
-        "The two-stage router of the reference scripts on their own files.",
-        opts, sizeof opts / sizeof *opts, none, 0, 0, &help, err));
+        &(struct sg_opt_spec){
+            "Usage: scope-frontier route-reference --selection F --similarity F --anchors F --portfolio F\n"
+            "       [--alphas 101] [-o curve.json]\n\n"
+            "The two-stage router of the reference scripts on their own files.",
+            opts, sizeof opts / sizeof *opts, none, 0, 0},
+        &help, err));
     if (help) goto out;
     const struct {
         const char *name, *value;
