@@ -11,7 +11,7 @@
 
 /* Sets d->prompt where some prompt was counted, and moves d->c by what that adds. A category without anchors that say what
  * the model billed is scaled as the others together; without any such anchor counts stay. None is scaled below half: no
- * tokenizer is that much better, and queries that are longer than the anchors stay so. Once, of the queries chosen. */
+ * tokenizer is that much better, and queries that are longer than the anchors stay so. The same whichever queries are chosen: all of the file count. Once. */
 enum sg_status sg_scale_prompts(struct sg_dataset *d, struct sg_err *err);
 
 /* The model whose bill that moves most: mean tokens of its counted prompts, what they are taken as, and the share of its bill

@@ -210,6 +210,29 @@ def prompts_counted(tmp):
             assert abs(abs(100 * part[worst]) - int(doubt[3])) <= 0.5 and (doubt[4] == "higher") == (taken > 400), (doubt[0], part)
 
 
+def prompts_of_a_part(tmp):
+    """A choice of queries changes no query's counted prompt: the file's queries and anchors scale it, not the chosen ones."""
+    results = fake(f"{tmp}/p.h5", 30, 3, truth=0, anchors=90, calibrated=40)
+    with h5py.File(results, "r+") as f:
+        f["prompt_source"][:] = 1
+        f["prompt_tokens"][:] = [[100 + 40 * q] * 3 for q in range(30)]
+        f["anchors/prompt_tokens"][:] = 900
+        f["anchors/category"][:] = f["category"][0]  # the other categories have no anchors
+        ids, category = f["query"][:], f["category"][:]
+    part = [x.decode() for x, c in zip(ids, category) if c != category[0]][:7] + [x.decode() for x, c in zip(ids, category) if c == category[0]][:2]
+    with open(f"{tmp}/part", "w") as f:
+        f.write("\n".join(part))
+    with open(f"{tmp}/input.json", "w") as f:  # no output: lengths are scaled to the mean of what is chosen
+        json.dump([{"id": f"maker/model-0{k}", "input": 1 + k, "output": 0} for k in range(3)], f)
+    costs = []
+    for chosen in ((), ("--queries", f"@{tmp}/part")):
+        run(results, "--bootstrap", 0, "--budget", 1, "--estimate", "scope", "--prices", f"{tmp}/input.json", "--cells-csv", "-o", f"{tmp}/part-out", *chosen)
+        costs.append({(r["query"], r["model"]): float(r["cost"]) for r in rows(f"{tmp}/part-out", "cells")})
+    assert len(costs[1]) == 27
+    for cell, cost in costs[1].items():
+        assert abs(cost / costs[0][cell] - 1) < 1e-9, (cell, cost, costs[0][cell])
+
+
 def hardly_any(tmp):
     """One to three queries show nothing: no mix, table or routing is better beyond noise, and no other model is as good as the
     one in use, however alike their few answers are. One anchor cannot be left out, and that is said."""
@@ -305,6 +328,7 @@ with tempfile.TemporaryDirectory() as folder:
     shares(folder)
     nearly_all_saved(folder)
     prompts_counted(folder)
+    prompts_of_a_part(folder)
     hardly_any(folder)
     few_queries(folder)
     in_use(folder)
