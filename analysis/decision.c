@@ -546,9 +546,9 @@ static enum sg_status new_work(struct sg__work *w, struct sg_err *err) {
     SG_TRY(SG_NEW(&w->tolls, nb * w->m, "budgets", err));
     SG_TRY(SG_NEW(&w->blind_y, 4 * values_n, "values", err));
     SG_TRY(SG_NEW(&w->single, w->m, "models", err));
-    SG_TRY(SG_NEW(&w->mean_gain, w->all.n + nb + w->in->splits * (1 + 3 * nb), "values", err));
+    SG_TRY(SG_NEW(&w->mean_gain, w->all.n + 2 * nb + w->in->splits * (1 + 3 * nb), "values", err));
     w->preferred = w->mean_gain + w->all.n;
-    w->split_gain = w->preferred + nb;
+    w->split_gain = w->preferred + 2 * nb;
     w->routed = w->split_gain + w->in->splits;
     SG_TRY(SG_NEW(&w->q_p, 2 * nb * SG__KINDS + 4 * nb * SG_CANDIDATES * SG__MOVES, "values", err));
     w->fold_cost = w->full_cost + cells;

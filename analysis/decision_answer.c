@@ -500,15 +500,15 @@ static void take_again(const struct sg__work *w, struct sg_decision *d, int32_t 
 }
 
 /* By how much being preferred to a later budget's own advice flatters what is taken again: two values were compared and
- * the higher one was told, so luck was on its side. */
+ * the higher one was told, so luck was on its side. less_of: of its accuracy less that of this candidate; NONE: of its accuracy. */
 static double preferred(const struct sg__work *w, const struct sg_decision *d, int32_t b, int32_t from,
-                        double *tmp) {
+                        int32_t less_of, double *tmp) {
     const struct sg_decision_step *s = &d->step[b], *o = &d->step[from];
     const int kind = (int)o->advised, own = (int)s->advised;
     const double se = against(w, at(from, kind), at(b, own), false, 1, tmp).mean_se;
     if (!(se > 1e-9)) return 0;
-    const double mine = square(level(w, from, kind, false, tmp).mean_se),
-                 theirs = square(level(w, b, own, false, tmp).mean_se);
+    const double mine = square(error_of(w, at(from, kind), less_of, tmp)),
+                 theirs = square(error_of(w, at(b, own), less_of, tmp));
     const double shared = fmax(0, (mine + square(se) - theirs) / (2 * square(se)));
     return shared * sg__lift((o->told.accuracy.value - s->told.accuracy.value) / se, se);
 }
@@ -522,6 +522,7 @@ static void flatter_preferred(struct sg__work *w, struct sg_decision *d, double 
         if (!s->affordable || s->as_at != b || s->advised != SG_CANDIDATE_SINGLE) continue;
         struct sg__single *o = &w->single[s->told.rule.from];
         o->less_preferred = fmax(o->less_preferred, w->preferred[b]);
+        o->less_preferred_versus = fmax(o->less_preferred_versus, w->preferred[d->n_steps + b]);
     }
     for (int32_t b = 0; b < d->n_steps; b++) {
         struct sg_decision_step *s = &d->step[b];
@@ -530,6 +531,9 @@ static void flatter_preferred(struct sg__work *w, struct sg_decision *d, double 
         if (!s->affordable) continue;
         const struct sg__single *o = one ? &w->single[s->told.rule.from] : NULL;
         const double by = one ? o->less_preferred : w->preferred[s->as_at];
+        const double by_versus = one ? o->less_preferred_versus : w->preferred[d->n_steps + s->as_at];
+        if (by_versus > 0 && !gives_all_to(&s->told.rule, w->in->incumbent, w->in->n_categories))
+            lower(&s->told_versus, by_versus);
         if (!one && by > 0) lower(&s->told.gain, by);
         if (!one && by > 0) lower(&s->told.over_mix, by);
         if (s->as_at != b) {
@@ -591,7 +595,9 @@ void sg__answer(struct sg__work *w, struct sg_decision *d, double *tmp) {
         tell(w, b, s, tmp);
         /* more money that is told to give less is better not spent */
         if (last >= 0 && s->told.accuracy.value < d->step[last].told.accuracy.value) {
-            w->preferred[last] = fmax(w->preferred[last], preferred(w, d, b, last, tmp));
+            w->preferred[last] = fmax(w->preferred[last], preferred(w, d, b, last, NONE, tmp));
+            double *versus = &w->preferred[d->n_steps + last];
+            if (compares(w)) *versus = fmax(*versus, preferred(w, d, b, last, at(b, SG__INCUMBENT), tmp));
             take_again(w, d, b, last, tmp);
         } else {
             last = b;

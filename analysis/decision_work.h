@@ -20,7 +20,7 @@ enum { SG__ACCURACY, SG__BILL, SG__GAIN, SG__OVER_MIX, SG__OVER_TABLE, SG__VERSU
 struct sg__single {
     struct sg__estimate level, versus;
     int32_t named, advised;
-    double less, less_versus, less_preferred;
+    double less, less_versus, less_preferred, less_preferred_versus;
     bool told;
 };
 
@@ -80,10 +80,11 @@ struct sg__work {
     double *mean_gain;         /* [all.n] rows of routing's gain, the mean over the budgets */
     double *routed;            /* [splits][n_budgets][3] what each split alone says of routing's gains */
     double *split_gain;        /* [splits] */
-    double *preferred;         /* [n_budgets] what being taken again flatters this budget's advice by */
-    uint8_t *has;              /* [n_strata * m] 1: some outcome of the stratum values the model */
-    double *hole;              /* decision_holes.c; NULL: everywhere some does */
-    double *unseen;            /* decision_unseen.c; NULL: every category of the queries has outcomes */
+    /* [2][n_budgets] what being taken again flatters this budget's advice by: its accuracy, and that less the incumbent's */
+    double *preferred;
+    uint8_t *has;   /* [n_strata * m] 1: some outcome of the stratum values the model */
+    double *hole;   /* decision_holes.c; NULL: everywhere some does */
+    double *unseen; /* decision_unseen.c; NULL: every category of the queries has outcomes */
 };
 
 /* After each split: how far the values of that split alone lie from those of the others. tmp: [all.n]. */

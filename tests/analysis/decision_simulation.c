@@ -12,6 +12,7 @@
  *       --budgets N    from the cheapest to the dearest model's cost (5; scope-frontier has 41)
  *       --holes N      the first N models have no outcome on the anchors of one category each (0)
  *       --unseen 1     of two more categories, which differ more, one has no anchor (0)
+ *       --incumbent N  what is advised is compared with model N, in use (-1: none)
  *       --seed N       of the worlds (1)
  *       --only N       the worlds of one estimator: 0 good, 1 weak, 2 useless, 3 nothing
  *       --estimate N   0 scope, 1 anchored, 2 combined; without it the least cross-fitted log loss chooses
@@ -163,6 +164,8 @@ struct tally {
     struct sides bill_of[SG_CANDIDATES], saving_of[SG_CANDIDATES];
     int64_t n, advised[SG_CANDIDATES], accuracy, cost, gain, saving, n_gain, claims, worse, near_bill, again;
     double width, true_gain, bill, high, high_gain;
+    int64_t versus, n_versus;
+    double high_versus;
 };
 /* gain: expected on queries like these */
 static void count(struct tally *t, const struct sg_decision_step *s, int b, double accuracy, double cost,
@@ -225,7 +228,7 @@ static bool check(const struct tally *t, const char *name, bool useless) {
 
 int main(int argc, char **argv) {
     long runs = 200, n = 120, na = 250, cells = 64, splits = 20, seed = 1, nb = BUDGETS, holes = 0,
-         unseen = 0;
+         unseen = 0, used = -1;
     double truth = 0;
     int kind = -1, only = -1;
     bool bounds = false, by_kind = false, ok = true;
@@ -249,6 +252,8 @@ int main(int argc, char **argv) {
             holes = atol(argv[i + 1]);
         else if (!strcmp(o, "--unseen"))
             unseen = atol(argv[i + 1]);
+        else if (!strcmp(o, "--incumbent"))
+            used = atol(argv[i + 1]);
         else if (!strcmp(o, "--seed"))
             seed = atol(argv[i + 1]);
         else if (!strcmp(o, "--only"))
@@ -267,7 +272,7 @@ int main(int argc, char **argv) {
         double signal, noise, neighbours;
     } estimator[] = {
         {"good", 0.9, 0.4, 1}, {"weak", 0.35, 0.8, 1}, {"useless", 0, 1, 1}, {"nothing", 0, 1, 0}};
-    if (nb < 2 || nb > MOST_BUDGETS || holes < 0 || holes > M) return 2;
+    if (nb < 2 || nb > MOST_BUDGETS || holes < 0 || holes > M || used >= M) return 2;
     printf("%ld runs, %ld queries (truth of %.0f %%), %ld anchors, %ld calibrated, %ld splits\n", runs, n,
            100 * truth, na, cells, splits);
     printf("%-8s %6s | %5s %5s %5s %5s | %5s %5s %5s %5s | %6s %6s %9s %9s %6s %5s %5s %5s\n", "", "budget",
@@ -321,7 +326,7 @@ int main(int argc, char **argv) {
                                            .folds = SPLIT_FOLDS,
                                            .max_queries = 4096,
                                            .seed = 1,
-                                           .incumbent = -1};
+                                           .incumbent = (int32_t)used};
             double loss[SG_ESTIMATES];
             int best = 0;
             for (int k = 0; k < SG_ESTIMATES; k++) {
@@ -382,6 +387,17 @@ int main(int argc, char **argv) {
                 for (int i = 0; i < 2; i++)
                     worth(i ? &s->candidate[SG_CANDIDATE_SINGLE].rule : &s->told.rule, &more, p, c, false,
                           &gain[i], &unused);
+                if (used >= 0 && !(s->told.rule.kind == SG_CANDIDATE_SINGLE && s->told.rule.from == used)) {
+                    const struct sg_rule rule = {
+                        .kind = SG_CANDIDATE_SINGLE, .from = (int32_t)used, .to = -1};
+                    const struct sg_value *v = &s->told_versus;
+                    double its, more_than;
+                    worth(&rule, &more, p, c, false, &its, &unused);
+                    more_than = gain[0] - its;
+                    t[nb].n_versus++;
+                    t[nb].versus += more_than >= v->low && more_than <= v->high;
+                    t[nb].high_versus += v->value - more_than;
+                }
                 count(&t[b], s, b, x[b], y[b], y1[b], gain[0] - gain[1]);
                 count(&t[nb], s, b, x[b], y[b], y1[b], gain[0] - gain[1]);
             }
@@ -420,6 +436,10 @@ int main(int argc, char **argv) {
         if (by_kind) tell_sides(&t[nb], estimator[e].name);
         printf("%-8s each model by itself: accuracy %.1f cost %.1f\n", estimator[e].name,
                100 * model_accuracy / models, 100 * model_bill / models);
+        if (used >= 0)
+            printf("%-8s against the model in use: %.1f high %+.4f\n", estimator[e].name,
+                   100 * (double)t[nb].versus / (double)t[nb].n_versus,
+                   t[nb].high_versus / (double)t[nb].n_versus);
         const double hole_held = 100 * hole_accuracy / (double)(runs * holes);
         if (bounds && holes && !(hole_held >= 88 && 100 * (double)t[nb].accuracy / (double)t[nb].n >= 88)) {
             printf("FAIL %s: intervals of models with a hole hold in %.1f %%, those told in %.1f %%, at "
