@@ -109,13 +109,26 @@ struct sg__linear_job {
     /* first `groups` tasks of `group` panels, then tasks of `least` to the end: threads that finish their group apart
      * share out what is left */
     int64_t group, groups, least;
-    int32_t row_splits; /* tasks over the row tiles, per run of panels */
+    int32_t row_splits,
+        tail_splits;    /* tasks over the row tiles, per run of panels: per group, and behind those */
     int32_t pack_parts; /* bf16: tasks over the columns of a tile that is packed */
     int64_t ahead;      /* bf16: panels from one of a task to the one that it fetches meanwhile; 0: none */
 };
-/* First panel of run r; the one behind its last is that of r + 1, or all there are. */
-static inline int64_t sg__run_begin(const struct sg__linear_job *j, int64_t r) {
-    return r <= j->groups ? r * j->group : j->groups * j->group + (r - j->groups) * j->least;
+/* What task number `task` multiplies: panels [p0, p1) and row tiles [t0, t1). */
+struct sg__linear_part {
+    int64_t p0, p1;
+    int32_t t0, t1;
+};
+static inline struct sg__linear_part sg__linear_part(const struct sg__linear_job *j, int64_t task) {
+    const int64_t panels = sg__panels(j->w->base.rows), whole = j->groups * j->row_splits;
+    const bool tail = task >= whole;
+    const int64_t splits = tail ? j->tail_splits : j->row_splits, run = (tail ? task - whole : task) / splits;
+    const int64_t part = (tail ? task - whole : task) % splits;
+    const int64_t p0 = tail ? j->groups * j->group + run * j->least : run * j->group;
+    const int64_t end = p0 + (tail ? j->least : j->group);
+    return (struct sg__linear_part){p0, end < panels ? end : panels,
+                                    (int32_t)(j->tiling.tiles * part / splits),
+                                    (int32_t)(j->tiling.tiles * (part + 1) / splits)};
 }
 /* Bytes from panel p of a task to what row tile `tile` of it asks for while it multiplies, spread over its sums: the first
  * two tiles each fetch half of the panel that will likely come in its place. 0 when none does. */

@@ -85,17 +85,12 @@ void SG_ISA_NAME(linear_bf16)(void *ctx, int64_t task, int thread) {
     (void)thread;
     const struct sg__linear_job *j = ctx;
     const int64_t pairs = (j->w->base.cols + 1) / 2, rows = j->w->base.rows, panels = sg__panels(rows);
-    const int64_t p0 = sg__run_begin(j, task / j->row_splits),
-                  end = sg__run_begin(j, task / j->row_splits + 1);
-    const int64_t p1 = end < panels ? end : panels;
-    const int64_t part = task % j->row_splits;
-    const int32_t t0 = (int32_t)(j->tiling.tiles * part / j->row_splits);
-    const int32_t t1 = (int32_t)(j->tiling.tiles * (part + 1) / j->row_splits);
+    const struct sg__linear_part c = sg__linear_part(j, task);
     const unsigned mode = flush_begin();
-    for (int32_t t = t0; t < t1; t++) {
+    for (int32_t t = c.t0; t < c.t1; t++) {
         const int32_t begin = sg__tile_begin(j->tiling, t), height = sg__tile_begin(j->tiling, t + 1) - begin;
-        const size_t ahead = sg__fetch_ahead(j, t - t0, p0, panels, (size_t)pairs * (SG__PANEL * 4));
-        sweep_rows(height, j->w, p0 * UNITS, p1 * UNITS, (const struct sg_x2 *)j->x_pack + begin * pairs,
+        const size_t ahead = sg__fetch_ahead(j, t - c.t0, c.p0, panels, (size_t)pairs * (SG__PANEL * 4));
+        sweep_rows(height, j->w, c.p0 * UNITS, c.p1 * UNITS, (const struct sg_x2 *)j->x_pack + begin * pairs,
                    ahead, j->y + begin * rows);
     }
     flush_end(mode);

@@ -106,26 +106,21 @@ void SG_ISA_NAME(linear_pack)(void *ctx, int64_t task, int thread) {
 void SG_ISA_NAME(linear)(void *ctx, int64_t task, int thread) {
     (void)thread;
     const struct sg__linear_job *j = ctx;
-    const int64_t cols = j->w->base.cols, rows = j->w->base.rows, panels = sg__panels(rows);
-    const int64_t p0 = sg__run_begin(j, task / j->row_splits),
-                  end = sg__run_begin(j, task / j->row_splits + 1);
-    const int64_t p1 = end < panels ? end : panels;
-    const int64_t part = task % j->row_splits;
-    const int32_t t0 = (int32_t)(j->tiling.tiles * part / j->row_splits);
-    const int32_t t1 = (int32_t)(j->tiling.tiles * (part + 1) / j->row_splits);
-    for (int32_t t = t0; t < t1; t++) {
+    const int64_t cols = j->w->base.cols, rows = j->w->base.rows;
+    const struct sg__linear_part c = sg__linear_part(j, task);
+    for (int32_t t = c.t0; t < c.t1; t++) {
         const int32_t begin = sg__tile_begin(j->tiling, t), height = sg__tile_begin(j->tiling, t + 1) - begin;
         const float *x = j->packed + begin * cols;
         float *y = j->y + begin * rows;
         switch (j->w->base.dtype) {
         case SG_BF16:
-            sweep_bf16(height, j->w, p0 * UNITS, p1 * UNITS, x, y);
+            sweep_bf16(height, j->w, c.p0 * UNITS, c.p1 * UNITS, x, y);
             break;
         case SG_F16:
-            sweep_f16(height, j->w, p0 * UNITS, p1 * UNITS, x, y);
+            sweep_f16(height, j->w, c.p0 * UNITS, c.p1 * UNITS, x, y);
             break;
         default:
-            sweep_f32(height, j->w, p0 * UNITS, p1 * UNITS, x, y);
+            sweep_f32(height, j->w, c.p0 * UNITS, c.p1 * UNITS, x, y);
             break;
         }
     }

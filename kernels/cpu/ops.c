@@ -87,6 +87,8 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
         const int64_t want = (4 * threads + runs - 1) / runs;
         j.row_splits = (int32_t)(want < j.tiling.tiles ? want : j.tiling.tiles);
     }
+    /* who comes to the end first waits for no more than a part of a run */
+    j.tail_splits = j.row_splits > 1 ? j.row_splits : j.tiling.tiles < 4 ? j.tiling.tiles : 4;
     const int64_t work = n * w->base.rows * cols;
     j.x_pack = d->x_pack;
     j.packed = n == 1 ? x : d->x_pack;
@@ -94,7 +96,8 @@ static void multiply(struct sg__cpu_dev *d, const struct sg__cpu_weight *w, cons
     if (n > 1 || bf16)
         run(d, n * cols, (int64_t)j.tiling.tiles * j.pack_parts,
             bf16 ? d->isa->pack_bf16 : d->isa->linear_pack, &j);
-    run(d, work, runs * j.row_splits, bf16 ? d->isa->linear_bf16 : d->isa->linear, &j);
+    run(d, work, j.groups * j.row_splits + (runs - j.groups) * j.tail_splits,
+        bf16 ? d->isa->linear_bf16 : d->isa->linear, &j);
 }
 
 enum sg_status sg__cpu_linear(struct sg_dev *dev, const struct sg_weight *w, const void *x, int32_t n,
