@@ -257,6 +257,31 @@ static void sorting(void **state) {
     assert_true(isnan(sg_quantile(copy, 0, 0.5)));
 }
 
+static bool in_order(const struct sg_point *a, const struct sg_point *b) {
+    return a->c != b->c ? a->c < b->c : a->p != b->p ? a->p > b->p : a->model <= b->model;
+}
+
+/* Lists short and long, all costs different or some alike: nothing is lost, and each pair stands in order. */
+static void points(void **state) {
+    (void)state;
+    enum { MOST = 1500 };
+    static struct sg_point x[MOST];
+    for (int32_t n = 0; n <= MOST; n = n < 260 ? n + 1 : n + 413)
+        for (int ties = 0; ties < 2; ties++) {
+            uint8_t seen[MOST] = {0};
+            for (int32_t i = 0; i < n; i++) {
+                const double c = fake_uniform(7, (uint64_t)(n * MOST + i));
+                x[i] = (struct sg_point){.c = ties ? floor(c * n) : c - 0.5, .p = i % 3, .model = i};
+            }
+            sg_sort_points(x, n);
+            for (int32_t i = 0; i < n; i++) {
+                assert_false(seen[x[i].model]++);
+                assert_true(x[i].p == x[i].model % 3);
+                assert_true(!i || in_order(&x[i - 1], &x[i]));
+            }
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_brute_force),
@@ -266,6 +291,7 @@ int main(void) {
         cmocka_unit_test(refusals),
         cmocka_unit_test(families_by_choice),
         cmocka_unit_test(sorting),
+        cmocka_unit_test(points),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
