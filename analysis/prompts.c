@@ -45,31 +45,34 @@ out:
     return st;
 }
 
-/* scale [categories] of a model. */
-static void scales(const struct sg_results *r, int64_t column, const struct categories *of,
-                   struct tokens *billed, struct tokens *own, double *scale) {
+/* scale [models][categories]. billed, own: as many. */
+static void scales(const struct sg_dataset *d, const struct categories *of, struct tokens *billed,
+                   struct tokens *own, double *scale) {
     static const double least = 0.5;
-    double to = 0, from = 0;
-    memset(billed, 0, sizeof *billed * (size_t)of->n);
-    memset(own, 0, sizeof *own * (size_t)of->n);
+    const struct sg_results *r = d->r;
     for (int64_t i = 0; i < r->anchors.n; i++)
-        if (of->of_anchor[i] >= 0)
-            add(&billed[of->of_anchor[i]], r->anchors.prompt_tokens[i * r->n_models + column]);
-    for (int64_t q = 0; q < r->n_queries; q++) {
-        const int64_t at = q * r->n_models + column;
-        if (counted(r, at)) add(&own[of->of_query[q]], r->prompt_tokens[at]);
-    }
-    for (int32_t c = 0; c < of->n; c++) {
-        if (!(billed[c].n > 0)) continue;
-        to += own[c].n * (billed[c].sum / billed[c].n);
-        from += own[c].sum;
-    }
-    for (int32_t c = 0; c < of->n; c++) {
-        const bool here = billed[c].n > 0 && own[c].n > 0;
-        const double x = here       ? billed[c].sum / billed[c].n * own[c].n / own[c].sum
-                         : from > 0 ? to / from
-                                    : 1;
-        scale[c] = fmax(least, x);
+        for (int32_t k = 0; k < d->m && of->of_anchor[i] >= 0; k++)
+            add(&billed[(int64_t)k * of->n + of->of_anchor[i]],
+                r->anchors.prompt_tokens[i * r->n_models + d->col[k]]);
+    for (int64_t q = 0; q < r->n_queries; q++) /* as the cells lie in memory */
+        for (int32_t k = 0; k < d->m; k++) {
+            const int64_t at = q * r->n_models + d->col[k];
+            if (counted(r, at)) add(&own[(int64_t)k * of->n + of->of_query[q]], r->prompt_tokens[at]);
+        }
+    for (int32_t k = 0; k < d->m; k++, billed += of->n, own += of->n, scale += of->n) {
+        double to = 0, from = 0;
+        for (int32_t c = 0; c < of->n; c++) {
+            if (!(billed[c].n > 0)) continue;
+            to += own[c].n * (billed[c].sum / billed[c].n);
+            from += own[c].sum;
+        }
+        for (int32_t c = 0; c < of->n; c++) {
+            const bool here = billed[c].n > 0 && own[c].n > 0;
+            const double x = here       ? billed[c].sum / billed[c].n * own[c].n / own[c].sum
+                             : from > 0 ? to / from
+                                        : 1;
+            scale[c] = fmax(least, x);
+        }
     }
 }
 
@@ -81,17 +84,17 @@ enum sg_status sg_scale_prompts(struct sg_dataset *d, struct sg_err *err) {
     if (!d->n_counted) return SG_OK;
     SG_TRY(find_categories(d->r, &of, err));
     SG_TRY(SG_NEW(&prompt, d->n * d->m, "prompts", err));
-    SG_TRY(SG_NEW(&scale, of.n, "prompts", err));
-    SG_TRY(SG_NEW(&sums, 2 * of.n, "prompts", err));
-    for (int32_t k = 0; k < d->m; k++) {
-        scales(d->r, d->col[k], &of, sums, sums + of.n, scale);
-        for (int64_t q = 0; q < d->n; q++) {
+    SG_TRY(SG_NEW(&scale, (int64_t)d->m * of.n, "prompts", err));
+    SG_TRY(SG_NEW(&sums, 2 * (int64_t)d->m * of.n, "prompts", err));
+    scales(d, &of, sums, sums + (int64_t)d->m * of.n, scale);
+    for (int64_t q = 0; q < d->n; q++)
+        for (int32_t k = 0; k < d->m; k++) {
             const int64_t at = sg_dataset_cell(d, q, k), to = q * d->m + k;
             const double tokens = d->r->prompt_tokens[at];
-            prompt[to] = counted(d->r, at) ? scale[of.of_query[d->row[q]]] * tokens : tokens;
+            prompt[to] =
+                counted(d->r, at) ? scale[(int64_t)k * of.n + of.of_query[d->row[q]]] * tokens : tokens;
             d->c[to] += (prompt[to] - tokens) / 1e6 * d->price_input[k];
         }
-    }
     d->prompt = prompt;
     prompt = NULL;
 out:
@@ -104,22 +107,29 @@ out:
 }
 
 struct sg_prompt_doubt sg_prompt_doubt(const struct sg_dataset *d, const struct sg_value *bill) {
+    enum { BLOCK = 16 }; /* models at once: their cells of a query lie side by side */
     struct sg_prompt_doubt most = {.model = -1};
-    for (int32_t k = 0; k < d->m && d->prompt; k++) {
-        struct sg_prompt_doubt x = {.model = k};
-        double n = 0;
-        for (int64_t q = 0; q < d->n; q++) {
-            const int64_t at = sg_dataset_cell(d, q, k);
-            if (!counted(d->r, at)) continue;
-            x.counted += d->r->prompt_tokens[at];
-            x.taken += d->prompt[q * d->m + k];
-            n++;
+    for (int32_t first = 0; first < d->m && d->prompt; first += BLOCK) {
+        const int32_t end = first + BLOCK < d->m ? first + BLOCK : d->m;
+        double own[BLOCK] = {0}, taken[BLOCK] = {0}, n[BLOCK] = {0};
+        for (int64_t q = 0; q < d->n; q++)
+            for (int32_t k = first; k < end; k++) {
+                const int64_t at = sg_dataset_cell(d, q, k);
+                if (!counted(d->r, at)) continue;
+                own[k - first] += d->r->prompt_tokens[at];
+                taken[k - first] += d->prompt[q * d->m + k];
+                n[k - first]++;
+            }
+        for (int32_t k = first; k < end; k++) {
+            const int32_t i = k - first;
+            if (!(n[i] > 0) || !(bill[k].value > 0)) continue;
+            const struct sg_prompt_doubt x = {.model = k,
+                                              .counted = own[i] / n[i],
+                                              .taken = taken[i] / n[i],
+                                              .moves = (taken[i] - own[i]) / (double)d->n / 1e6 *
+                                                       d->price_input[k] / bill[k].value};
+            if (fabs(x.moves) > fabs(most.moves)) most = x;
         }
-        if (!(n > 0) || !(bill[k].value > 0)) continue;
-        x.moves = (x.taken - x.counted) / (double)d->n / 1e6 * d->price_input[k] / bill[k].value;
-        x.counted /= n;
-        x.taken /= n;
-        if (fabs(x.moves) > fabs(most.moves)) most = x;
     }
     return most;
 }
