@@ -23,6 +23,11 @@ static double act_bytes(const struct sg_dev *dev) {
     return (double)sg_dtype_bytes(dev->info.act);
 }
 
+/* Of a number of the KV cache. */
+static double kv_bytes(const struct sg_dev *dev) {
+    return (double)sg_dtype_bytes(dev->info.products);
+}
+
 /* Rows any row-wise operator may get. */
 static int32_t row_limit(const struct sg_dev *dev) {
     return sg_max32(dev->lim.max_rows, sg_max32(dev->lim.max_decode_rows, dev->lim.max_logit_rows));
@@ -182,7 +187,8 @@ enum sg_status sg_op_qkv_rope(struct sg_dev *dev, const struct sg_qkv_args *a, s
     const double q = (double)a->q_heads * a->head_dim, kv = (double)a->kv_heads * a->head_dim;
     SG_NEED(!overlap(a->qkv, a->n * (q + 2 * kv) * act_bytes(dev), a->q_out, a->n * q * act_bytes(dev)),
             "qkv_rope: q_out overlaps qkv");
-    SG_RUN(SG_STAGE_QKV, a->n * 7.0 * (q + kv), 2.0 * a->n * (q + 2 * kv) * act_bytes(dev),
+    SG_RUN(SG_STAGE_QKV, a->n * 7.0 * (q + kv),
+           a->n * (2.0 * (q + kv) * act_bytes(dev) + 2.0 * kv * kv_bytes(dev)),
            dev->be->qkv_rope(dev, a, err));
 }
 
@@ -230,7 +236,7 @@ enum sg_status sg_op_attn_prefill(struct sg_dev *dev, const struct sg_prefill_ar
     const double q = (double)a->q_heads * a->head_dim, kv = (double)a->kv_heads * a->head_dim;
     const double bytes = n * q * act_bytes(dev);
     SG_NEED(a->out == a->q || !overlap(a->out, bytes, a->q, bytes), "%s: out overlaps q in part", op);
-    SG_RUN(SG_STAGE_PREFILL, 4.0 * pairs * q, 2.0 * bytes + 2.0 * keys * kv * act_bytes(dev),
+    SG_RUN(SG_STAGE_PREFILL, 4.0 * pairs * q, 2.0 * bytes + 2.0 * keys * kv * kv_bytes(dev),
            dev->be->attn_prefill(dev, a, err));
 }
 
@@ -248,7 +254,7 @@ void sg__decode_cost(const struct sg_dev *dev, const struct sg_decode_args *a, d
     }
     const double q = (double)a->q_heads * a->head_dim, kv = (double)a->kv_heads * a->head_dim;
     *flops = 4.0 * pairs * q;
-    *bytes = (2.0 * a->n_rows * q + 2.0 * keys * kv) * act_bytes(dev);
+    *bytes = 2.0 * a->n_rows * q * act_bytes(dev) + 2.0 * keys * kv * kv_bytes(dev);
 }
 
 enum sg_status sg_op_attn_decode(struct sg_dev *dev, const struct sg_decode_args *a, struct sg_err *err) {

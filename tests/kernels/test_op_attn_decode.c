@@ -94,6 +94,20 @@ static void world_free(struct world *w) {
     free(w);
 }
 
+/* What was counted: a prompt's keys and values once for all its rows, in the cache's type. */
+static void check_counts(struct sg_dev *dev, const struct batch *b, int32_t kv_heads, int32_t dim) {
+    struct sg_stage_stats stats[SG_STAGE_COUNT];
+    sg_dev_stats(dev, stats);
+    const struct sg_dev_info *info = sg_dev_info(dev);
+    double keys = 0;
+    for (int32_t g = 0; g < b->groups; g++)
+        if (b->row_begin[g] < b->row_begin[g + 1]) keys += b->prompt[g]->len;
+    for (int32_t r = 0; r < b->rows; r++) keys += b->suffix[r]->len;
+    const double act = (double)sg_dtype_bytes(info->act), kv = (double)sg_dtype_bytes(info->products);
+    assert_true(stats[SG_STAGE_DECODE].bytes ==
+                2.0 * b->rows * b->q_heads * dim * act + 2 * keys * kv_heads * dim * kv);
+}
+
 /* sharp: how many times further apart than usual the scores are. */
 static void check_sharp(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int32_t dim,
                         const int32_t *prompt_len, const int32_t *rows, const int32_t *suffix_len,
@@ -108,7 +122,9 @@ static void check_sharp(struct sg_dev *dev, int32_t kv_heads, int32_t ratio, int
     for (int64_t i = 0; i < size; i += 499) q[i] *= 20;
     kt_round_act(dev, q, size);
     const float scale = (float)(sharp / sqrt(dim));
+    sg_dev_stats_reset(dev);
     run(&w->pool, b, scale, q, out);
+    check_counts(dev, b, kv_heads, dim);
     for (int32_t g = 0; g < groups; g++)
         for (int32_t r = b->row_begin[g]; r < b->row_begin[g + 1]; r++)
             for (int32_t h = 0; h < b->q_heads; h++) {
