@@ -414,9 +414,9 @@ static void take_costs(const struct sg__work *w, double *cost) {
 /* What the answer of model k to row i costs more than its answers do in the row's category. */
 static double dearer(const struct sg__work *w, int64_t i, int32_t k) {
     const int64_t at = i * w->m + k, c = (int64_t)w->all_category[i] * w->m + k;
-    const double price = w->in->price_output[k];
     if (k < 0 || !(w->h[at] > 0)) return 0;
-    return w->h[at] * (w->mean_cost[c] + price * (w->all_length[at] - w->mean_length[c]) - w->full_cost[c]);
+    const double length = w->all_length[at] - w->mean_length[c];
+    return w->h[at] * (w->mean_cost[c] + w->in->price_output[k] * length - w->full_cost[c]);
 }
 
 /* Adds to the bills of a split's tables what choosing them flatters: a table takes the models that seem cheap in a category,

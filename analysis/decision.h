@@ -84,8 +84,8 @@ struct sg_decision_step {
      * One model has the same accuracy and bill at every budget. */
     struct sg_candidate_value told;
     struct sg_value told_versus, told_saved;
-    struct sg_value
-        chance; /* the accuracy that is told, but expected on queries like these: without their own luck */
+    /* the accuracy that is told, but expected on queries like these: without their own luck */
+    struct sg_value chance;
 };
 
 struct sg_decision {

@@ -58,8 +58,8 @@ struct sg_dev_options {
     const char *isa;     /* cpu: "auto", "scalar", "avx2", "avx512", "avx512bf16"; NULL = "auto" */
     int device;          /* cuda: ordinal */
     enum sg_precision precision;
-    bool
-        touch; /* host backends: writes memory when it is taken, so that no operator waits for the system's pages */
+    /* Host backends: memory is written when it is taken, so that no operator waits for the system's pages. */
+    bool touch;
 };
 
 struct sg_dev_info {
